@@ -1,0 +1,127 @@
+"""Every error offcam raises, in one tree.
+
+::
+
+    OffcamError
+    ├── ConfigError             a setting, argument or environment variable is wrong
+    ├── FrameError              a rendered frame cannot become video
+    ├── ProtocolError
+    │   ├── LocalProtocolError  our own side broke the protocol: a bug in offcam
+    │   └── RemoteProtocolError the peer broke it
+    │       ├── MalformedMessage    bytes that are no message
+    │       ├── LimitExceeded       a message larger than its stated limit
+    │       └── VersionMismatch     a peer that speaks another version
+    ├── DaemonError
+    │   ├── DaemonUnavailable   nobody answers at the endpoint
+    │   ├── DaemonNotInstalled  the daemon's libraries are missing
+    │   └── DaemonAlreadyRunning    another daemon owns the endpoint or the folder
+    ├── RunFolderError
+    │   ├── FolderNotWritable   a run folder that cannot be created or written
+    │   ├── NotARunFolder       no index in it
+    │   └── RunFormatTooNew     written by a newer offcam
+    └── EncodeError             a frame could not be encoded or its file not written
+
+Each message says what happened, whose fault it is and the fix, with the actual values.
+"""
+
+from __future__ import annotations
+
+
+class OffcamError(Exception):
+    """The root of the tree: catch this to catch everything offcam raises."""
+
+
+class ConfigError(OffcamError, ValueError):
+    """A setting, argument or environment variable is wrong."""
+
+
+class FrameError(OffcamError, ValueError):
+    """A rendered frame has a shape, dtype or range that cannot become video."""
+
+
+class ProtocolError(OffcamError):
+    """The wire protocol was broken, by us or by the peer."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side used the session wrongly: a bug in offcam, please report it."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something the protocol does not allow.
+
+    Attributes:
+        reason: a word from a closed set, fit for a counter's label.
+    """
+
+    reason = "protocol"
+
+
+class MalformedMessage(RemoteProtocolError):
+    """Bytes that are not a message of this protocol."""
+
+    reason = "malformed"
+
+
+class LimitExceeded(RemoteProtocolError):
+    """A message, a name or a frame larger than its limit in `offcam_proto.limits`."""
+
+    reason = "limit"
+
+
+class VersionMismatch(RemoteProtocolError):
+    """The peer speaks another version of the protocol."""
+
+    reason = "version"
+
+
+class DaemonError(OffcamError):
+    """The recorder daemon could not be reached, started or used."""
+
+
+class DaemonUnavailable(DaemonError, ConnectionError):
+    """Nobody answers at the daemon's endpoint."""
+
+
+class DaemonNotInstalled(DaemonError, ImportError):
+    """The libraries of the `server` extra are not installed, and no daemon is running."""
+
+
+class DaemonAlreadyRunning(DaemonError):
+    """Another daemon owns the endpoint or the run folder.
+
+    Attributes:
+        pid: its process id, or None where it could not be read.
+    """
+
+    def __init__(self, message: str, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class RunFolderError(OffcamError):
+    """A run folder cannot be used."""
+
+
+class FolderNotWritable(RunFolderError, PermissionError):
+    """A run folder cannot be created or written."""
+
+
+class NotARunFolder(RunFolderError, FileNotFoundError):
+    """A folder without offcam's index database."""
+
+
+class RunFormatTooNew(RunFolderError):
+    """A run folder written by a newer version of offcam."""
+
+
+class EncodeError(OffcamError):
+    """A frame could not be encoded, or its file not written.
+
+    Attributes:
+        reason: a word from a closed set, fit for a counter's label and a clip's row.
+    """
+
+    def __init__(self, message: str, reason: str = "encoder") -> None:
+        super().__init__(message)
+        self.reason = reason

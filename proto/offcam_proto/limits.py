@@ -1,0 +1,45 @@
+"""Every bound of the protocol, named, with its unit. Both sides enforce them; `proto/SPEC.md` quotes them."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+PROTOCOL_VERSION = 1
+"""The version of the wire protocol; a peer with another one is refused."""
+
+MAX_HEADER_BYTES = 256 * KIB
+"""Largest msgpack header, in bytes. Checked before it is unpacked: nested empty maps expand 80-fold."""
+
+MAX_PIXEL_PARTS = 4096
+"""Most pixel buffers in one frame message: one for each sub-environment of a vector env."""
+
+MAX_FRAME_BYTES = 1024 * MIB
+"""Largest frame message, all its pixel buffers together, in bytes."""
+
+MAX_FRAME_SIDE = 16_384
+"""Largest height or width of one frame, in pixels (H.264 stops there)."""
+
+MAX_NAME_BYTES = 200
+"""Longest name prefix or video name, in UTF-8 bytes: leaves room for a suffix within NAME_MAX (255)."""
+
+MAX_PATH_BYTES = 4096
+"""Longest run-folder path, in UTF-8 bytes."""
+
+MAX_TEXT_BYTES = 4096
+"""Longest other text field (env id, host, error text), in UTF-8 bytes."""
+
+MAX_RECORDS_PER_MESSAGE = 1024
+"""Most records in one RECORDS message."""
+
+MAX_RECORD_BYTES = 16 * KIB
+"""Largest single record body once packed, in bytes; a larger one is quarantined by the client."""
+
+MAX_UNACKED_RECORDS = 200_000
+"""Most records a client keeps for a daemon that does not answer, per stream; later ones are counted lost."""
+
+MAX_STREAMS_PER_SESSION = 4096
+"""Most open streams of one session."""
+
+MAX_INT = 2**63 - 1
+"""Largest integer on the wire: what SQLite stores. Larger ones travel as text."""

@@ -1,0 +1,513 @@
+"""Every message of the wire, as a frozen dataclass that is valid by construction.
+
+A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
+followed by its pixel buffers as further message parts. `proto/SPEC.md` has the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from offcam_proto import validation as check
+from offcam_proto.errors import LimitExceeded, MalformedMessage
+from offcam_proto.limits import (
+    MAX_FRAME_BYTES,
+    MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
+    MAX_PIXEL_PARTS,
+    MAX_RECORDS_PER_MESSAGE,
+)
+
+if TYPE_CHECKING:
+    from offcam_proto.layout import FrameLayout
+
+Buffer = bytes | bytearray | memoryview
+"""Pixels: anything with one contiguous byte buffer."""
+
+
+# --- client to daemon -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Opens a session. The first message on every connection, sent again after each reconnection.
+
+    Attributes:
+        magic: always ``offcam``.
+        version: `limits.PROTOCOL_VERSION` of the sender.
+        session: id of the client process's session.
+        pid: the client's process id.
+        host: the client's host name.
+        client: what the client is, for people: ``offcam/0.1.0 python/3.12 gymnasium/1.4.0``.
+    """
+
+    TYPE: ClassVar[int] = 1
+    MAGIC: ClassVar[str] = "offcam"
+
+    magic: str
+    version: int
+    session: bytes
+    pid: int
+    host: str
+    client: str
+
+    def __post_init__(self) -> None:
+        if self.magic != self.MAGIC:
+            raise MalformedMessage(f"a session opens with {self.MAGIC!r}, got {self.magic!r}")
+        check.uint("version", self.version)
+        check.identifier("session", self.session)
+        check.uint("pid", self.pid)
+        check.text("host", self.host)
+        check.text("client", self.client)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Opens, or reopens after a reconnection, the stream of one environment.
+
+    Attributes:
+        handle: small number by which later messages of this session name the stream.
+        stream: id of the stream, the same at every reopening.
+        folder: absolute path of the run folder.
+        prefix: name prefix of its videos, empty for a stream without video.
+        suffix: the number an earlier `StreamOpened` gave it, 0 at first.
+        video: whether it will send frames (and so needs credit).
+        env_id: id of the environment, for people.
+        num_envs: sub-environments, 1 for a single env.
+        vector: whether it is a vector env.
+        started: seconds since the Unix epoch.
+    """
+
+    TYPE: ClassVar[int] = 2
+
+    handle: int
+    stream: bytes
+    folder: str
+    prefix: str
+    suffix: int
+    video: bool
+    env_id: str
+    num_envs: int
+    vector: bool
+    started: float
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.identifier("stream", self.stream)
+        check.text("folder", self.folder, MAX_PATH_BYTES)
+        if not self.folder.startswith("/"):
+            raise MalformedMessage(f"folder must be an absolute path, got {self.folder!r}")
+        if self.prefix:
+            check.file_name("prefix", self.prefix, MAX_NAME_BYTES)
+        check.uint("suffix", self.suffix)
+        check.flag("video", self.video)
+        check.text("env_id", self.env_id)
+        check.uint("num_envs", self.num_envs)
+        check.flag("vector", self.vector)
+        check.real("started", self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClip:
+    """Opens one video file of a stream; frames follow.
+
+    Attributes:
+        handle: the stream.
+        clip: number of the clip in its stream, never used again.
+        name: video name without suffix, part or extension: ``rl-video-episode-0``.
+        part: 1, or higher where the frame size changed or the daemon was replaced within the video.
+        fps: frames per second.
+        rows: rows of the grid its frames are tiled into.
+        cols: columns of that grid.
+        episode: RecordVideo's episode id.
+        step: RecordVideo's step id.
+        started: seconds since the Unix epoch.
+    """
+
+    TYPE: ClassVar[int] = 3
+
+    handle: int
+    clip: int
+    name: str
+    part: int
+    fps: float
+    rows: int
+    cols: int
+    episode: int
+    step: int
+    started: float
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("clip", self.clip)
+        check.file_name("name", self.name, MAX_NAME_BYTES)
+        check.uint("part", self.part)
+        check.real("fps", self.fps)
+        if not 0 < self.fps <= 1000:
+            raise MalformedMessage(f"fps must be in (0, 1000], got {self.fps}")
+        check.uint("rows", self.rows, MAX_PIXEL_PARTS)
+        check.uint("cols", self.cols, MAX_PIXEL_PARTS)
+        check.uint("episode", self.episode)
+        check.uint("step", self.step)
+        check.real("started", self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of an open clip: one pixel buffer, or one for each tile of its grid.
+
+    Attributes:
+        handle: the stream.
+        clip: the clip.
+        index: 0-based number of the frame in its clip, which is also its time in units of 1/fps. Increasing;
+            a gap is frames the client dropped.
+        layouts: how the pixels lie in each buffer.
+        pixels: the buffers, in the order of ``layouts``. Owned by the message until it is sent or dropped.
+    """
+
+    TYPE: ClassVar[int] = 4
+
+    handle: int
+    clip: int
+    index: int
+    layouts: tuple[FrameLayout, ...]
+    pixels: tuple[Buffer, ...]
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("clip", self.clip)
+        check.uint("index", self.index)
+        if not 1 <= len(self.layouts) <= MAX_PIXEL_PARTS or len(self.layouts) != len(self.pixels):
+            raise MalformedMessage(f"{len(self.layouts)} layouts for {len(self.pixels)} pixel buffers")
+        if self.nbytes > MAX_FRAME_BYTES:
+            raise LimitExceeded(f"a frame is at most {MAX_FRAME_BYTES} bytes, got {self.nbytes}")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its pixel buffers: what it costs in credit."""
+        return sum(layout.nbytes for layout in self.layouts)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Consecutive records of a stream.
+
+    Attributes:
+        handle: the stream.
+        first_seq: sequence number of the first; the first record of a stream has 1.
+        bodies: each record packed by `codec.pack_record`; unpacked one by one, so that a poison one is
+            set aside alone.
+    """
+
+    TYPE: ClassVar[int] = 5
+
+    handle: int
+    first_seq: int
+    bodies: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("first_seq", self.first_seq)
+        if self.first_seq < 1:
+            raise MalformedMessage("sequence numbers start at 1")
+        if not 1 <= len(self.bodies) <= MAX_RECORDS_PER_MESSAGE:
+            raise LimitExceeded(
+                f"1 to {MAX_RECORDS_PER_MESSAGE} records in a message, got {len(self.bodies)}"
+            )
+        if any(type(body) is not bytes for body in self.bodies):
+            raise MalformedMessage("a record's body must be bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class EndClip:
+    """No more frames come for this clip; its `ClipRecord` is among the stream's records.
+
+    Attributes:
+        handle: the stream.
+        clip: the clip.
+        complete: whether it ended as its owner meant it to, rather than being cut off.
+    """
+
+    TYPE: ClassVar[int] = 6
+
+    handle: int
+    clip: int
+    complete: bool
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("clip", self.clip)
+        check.flag("complete", self.complete)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    """The stream sends nothing more; its credit ends."""
+
+    TYPE: ClassVar[int] = 7
+
+    handle: int
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Asks to be told when everything this session ended before it is final. Answered by `Flushed`."""
+
+    TYPE: ClassVar[int] = 8
+
+    token: int
+
+    def __post_init__(self) -> None:
+        check.uint("token", self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class StatsRequest:
+    """Asks for the daemon's statistics. Answered by `StatsReply`."""
+
+    TYPE: ClassVar[int] = 9
+
+    token: int
+
+    def __post_init__(self) -> None:
+        check.uint("token", self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The session, or the daemon, leaves in good order. Sent by either side; nothing follows it."""
+
+    TYPE: ClassVar[int] = 10
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        check.text("reason", self.reason)
+
+
+# --- daemon to client -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answers `Hello`.
+
+    Attributes:
+        version: the daemon's protocol version, equal to the client's.
+        instance: id of this start of the daemon; another one means it was restarted.
+        pid: the daemon's process id.
+        max_frame_bytes: largest frame message it takes.
+    """
+
+    TYPE: ClassVar[int] = 64
+
+    version: int
+    instance: bytes
+    pid: int
+    max_frame_bytes: int
+
+    def __post_init__(self) -> None:
+        check.uint("version", self.version)
+        check.identifier("instance", self.instance)
+        check.uint("pid", self.pid)
+        check.uint("max_frame_bytes", self.max_frame_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The session ends: the daemon does not talk to this peer.
+
+    Attributes:
+        code: ``version``, ``malformed``, ``limit`` or ``state``.
+        version: the daemon's protocol version.
+        text: what is wrong and how to fix it, for people.
+    """
+
+    TYPE: ClassVar[int] = 65
+
+    code: str
+    version: int
+    text: str
+
+    def __post_init__(self) -> None:
+        check.text("code", self.code)
+        check.uint("version", self.version)
+        check.text("text", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class SayHello:
+    """The daemon does not know this session (it was restarted): say `Hello` and reopen the streams."""
+
+    TYPE: ClassVar[int] = 66
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """Answers `OpenStream`.
+
+    Attributes:
+        handle: the stream.
+        acked_seq: last record of this stream that is committed; later ones are to be sent again.
+        suffix: 0, or the number its file names carry because another live stream has the same names.
+        credit: bytes of frames it may send.
+    """
+
+    TYPE: ClassVar[int] = 67
+
+    handle: int
+    acked_seq: int
+    suffix: int
+    credit: int
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("acked_seq", self.acked_seq)
+        check.uint("suffix", self.suffix)
+        check.uint("credit", self.credit)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRefused:
+    """Answers `OpenStream` where the run folder cannot be used.
+
+    Attributes:
+        handle: the stream.
+        code: ``folder``, ``format`` or ``limit``.
+        text: what is wrong and how to fix it, for people.
+    """
+
+    TYPE: ClassVar[int] = 68
+
+    handle: int
+    code: str
+    text: str
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.text("code", self.code)
+        check.text("text", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Grants more credit.
+
+    Attributes:
+        handle: the stream.
+        nbytes: bytes added to its credit.
+        saturated: whether the daemon's queues are full, so that waiting for credit is in vain for now.
+    """
+
+    TYPE: ClassVar[int] = 69
+
+    handle: int
+    nbytes: int
+    saturated: bool
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("nbytes", self.nbytes)
+        check.flag("saturated", self.saturated)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """All records of the stream up to ``seq`` are committed: they survive a crash of the daemon."""
+
+    TYPE: ClassVar[int] = 70
+
+    handle: int
+    seq: int
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("seq", self.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipDone:
+    """A clip's file is final, or will not be.
+
+    Attributes:
+        handle: the stream.
+        clip: the clip.
+        file: its file name within the run folder, empty where no file was written.
+        encoded: frames in the file.
+        error: what went wrong and the fix, for people; empty where nothing did.
+    """
+
+    TYPE: ClassVar[int] = 71
+
+    handle: int
+    clip: int
+    file: str
+    encoded: int
+    error: str
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+        check.uint("clip", self.clip)
+        check.text("file", self.file)
+        check.uint("encoded", self.encoded)
+        check.text("error", self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """Answers `Flush`, at first with what remains, at last with 0.
+
+    Attributes:
+        token: the `Flush`'s.
+        clips: clips not final yet.
+        frames: their frames not encoded yet.
+    """
+
+    TYPE: ClassVar[int] = 72
+
+    token: int
+    clips: int
+    frames: int
+
+    def __post_init__(self) -> None:
+        check.uint("token", self.token)
+        check.uint("clips", self.clips)
+        check.uint("frames", self.frames)
+
+
+@dataclass(frozen=True, slots=True)
+class StatsReply:
+    """Answers `StatsRequest` with the JSON that ``GET /api/stats`` serves, as UTF-8 bytes."""
+
+    TYPE: ClassVar[int] = 73
+
+    token: int
+    json: bytes
+
+    def __post_init__(self) -> None:
+        check.uint("token", self.token)
+        if type(self.json) is not bytes:
+            raise MalformedMessage("json must be bytes")
+
+
+ClientMessage = (
+    Hello | OpenStream | OpenClip | Frame | Records | EndClip | CloseStream | Flush | StatsRequest | Goodbye
+)
+ServerMessage = (
+    Welcome
+    | Refused
+    | SayHello
+    | StreamOpened
+    | StreamRefused
+    | Credit
+    | Ack
+    | ClipDone
+    | Flushed
+    | StatsReply
+    | Goodbye
+)
+Message = ClientMessage | ServerMessage
