@@ -1,1 +1,22 @@
-"""offcam."""
+"""Record reinforcement-learning agents off camera.
+
+Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode records to a recorder daemon::
+
+    from offcam import RecordVideo, RecordEpisodeStatistics
+
+    env = RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), "videos")
+    env = RecordEpisodeStatistics(env)
+
+or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
+"""
+
+from importlib.metadata import version
+
+from offcam import vector
+from offcam.record import record
+from offcam.statistics import RecordEpisodeStatistics
+from offcam.video import RecordVideo
+from offcam_proto.errors import OffcamError
+
+__version__ = version("offcam")
+__all__ = ["OffcamError", "RecordEpisodeStatistics", "RecordVideo", "record", "vector"]

@@ -100,9 +100,7 @@ def _unpack(data: Buffer) -> tuple[int, list[Any]]:
     return header[0], header[1:]
 
 
-def _build(
-    cls: type[Any] | None, names: Callable[[type[Any]], tuple[str, ...]], code: int, values: list[Any]
-) -> Any:  # noqa: ANN401 - one of a union, which the callers name
+def _build(cls: type[Any] | None, names: Callable[[type[Any]], tuple[str, ...]], code: int, values: list[Any]) -> Any:  # noqa: ANN401 - one of a union, which the callers name
     if cls is None:
         raise MalformedMessage(f"unknown type code {code}")
     if len(values) != len(names(cls)):
@@ -137,9 +135,7 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
     try:
         handle, clip, index, rows = values
         layouts = tuple(
-            FrameLayout(
-                tuple(map(_int, shape)), tuple(map(_int, strides)), _int(offset), memoryview(part).nbytes
-            )
+            FrameLayout(tuple(map(_int, shape)), tuple(map(_int, strides)), _int(offset), memoryview(part).nbytes)
             for (shape, strides, offset), part in zip(rows, pixels, strict=True)
         )
     except (TypeError, ValueError) as error:

@@ -123,6 +123,7 @@ class OpenClip:
         episode: RecordVideo's episode id.
         step: RecordVideo's step id.
         started: seconds since the Unix epoch.
+        frame_bytes: bytes of one frame, so that the daemon can make the stream's credit fit.
     """
 
     TYPE: ClassVar[int] = 3
@@ -137,6 +138,7 @@ class OpenClip:
     episode: int
     step: int
     started: float
+    frame_bytes: int
 
     def __post_init__(self) -> None:
         check.uint("handle", self.handle)
@@ -151,6 +153,7 @@ class OpenClip:
         check.uint("episode", self.episode)
         check.uint("step", self.step)
         check.real("started", self.started)
+        check.uint("frame_bytes", self.frame_bytes, MAX_FRAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +215,7 @@ class Records:
         if self.first_seq < 1:
             raise MalformedMessage("sequence numbers start at 1")
         if not 1 <= len(self.bodies) <= MAX_RECORDS_PER_MESSAGE:
-            raise LimitExceeded(
-                f"1 to {MAX_RECORDS_PER_MESSAGE} records in a message, got {len(self.bodies)}"
-            )
+            raise LimitExceeded(f"1 to {MAX_RECORDS_PER_MESSAGE} records in a message, got {len(self.bodies)}")
         if any(type(body) is not bytes for body in self.bodies):
             raise MalformedMessage("a record's body must be bytes")
 
@@ -494,9 +495,7 @@ class StatsReply:
             raise MalformedMessage("json must be bytes")
 
 
-ClientMessage = (
-    Hello | OpenStream | OpenClip | Frame | Records | EndClip | CloseStream | Flush | StatsRequest | Goodbye
-)
+ClientMessage = Hello | OpenStream | OpenClip | Frame | Records | EndClip | CloseStream | Flush | StatsRequest | Goodbye
 ServerMessage = (
     Welcome
     | Refused

@@ -110,6 +110,4 @@ class ClipRecord:
 
 
 Record = EpisodeRecord | ClipRecord
-RECORD_KINDS: dict[int, type[EpisodeRecord | ClipRecord]] = {
-    cls.KIND: cls for cls in (EpisodeRecord, ClipRecord)
-}
+RECORD_KINDS: dict[int, type[EpisodeRecord | ClipRecord]] = {cls.KIND: cls for cls in (EpisodeRecord, ClipRecord)}

@@ -1,0 +1,47 @@
+"""Which stream a wrapper belongs to: wrappers around the same env share one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offcam import settings
+from offcam.stream import EnvStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Joins:
+    """A wrapper with a stream that others around the same env may join."""
+
+    _stream: EnvStream | None = None
+
+    def _adopt(self, stream: EnvStream) -> None:
+        """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
+
+
+def beneath(env: Any) -> Iterator[Joins]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
+    """The offcam wrappers around an env, outermost first."""
+    while env is not None:
+        if isinstance(env, Joins):
+            yield env
+        env = env.__dict__.get("env")
+
+
+def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
+    """The stream of an offcam wrapper that records already, or None."""
+    return next((wrapper._stream for wrapper in beneath(env) if wrapper._stream is not None), None)  # noqa: SLF001 - our own
+
+
+def new_stream(env: Any, folder: str | None, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
+    """A stream for an env, in a given run folder or a new one under ``$OFFCAM_DIR``."""
+    spec = getattr(env, "spec", None)
+    env_id = getattr(spec, "id", None) or type(env.unwrapped).__name__
+    num_envs = getattr(env, "num_envs", None)
+    return EnvStream(
+        folder or settings.new_run_folder(env_id),
+        env_id=env_id,
+        num_envs=num_envs or 1,
+        vector=num_envs is not None,
+        prefix=prefix,
+    )

@@ -1,0 +1,63 @@
+"""Finding the daemon, and starting the embedded one where there is none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable
+
+if TYPE_CHECKING:
+    from offcam_proto.endpoints import Endpoint
+
+START_TIMEOUT_SECONDS = 30.0
+"""How long a wrapper's construction waits for the embedded daemon to listen."""
+
+
+def listening(endpoint: Endpoint) -> bool:
+    """Whether somebody listens on an ``ipc://`` endpoint, asked of the kernel alone."""
+    assert endpoint.path is not None  # noqa: S101 - settings.daemon_endpoint admits ipc:// only
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(endpoint.path) == 0
+
+
+def start_embedded() -> None:
+    """Start this user's daemon, detached, and return when it listens. It leaves when it has long been idle.
+
+    Two processes that start it at once get one daemon between them: the daemon's own launcher sees to that.
+
+    Raises:
+        DaemonNotInstalled: the libraries of the ``server`` extra are missing.
+        DaemonUnavailable: it did not start.
+    """
+    if not sys.executable:
+        raise DaemonUnavailable(
+            "there is no Python executable to start the recorder daemon with (an embedded interpreter?): "
+            "start it yourself with `offcam serve`.",
+        )
+    command = [sys.executable, "-m", "offcamd", "start", "--embedded"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT_SECONDS,
+            check=False,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DaemonUnavailable(
+            f"the recorder daemon did not start within {START_TIMEOUT_SECONDS:g} s ({error}): "
+            "see why with `offcam serve`.",
+        ) from error
+    if done.returncode == 0:
+        return
+    reason = done.stderr.strip() or f"exit code {done.returncode}"
+    if "offcam[server]" in reason:
+        raise DaemonNotInstalled(reason)
+    raise DaemonUnavailable(f"the recorder daemon did not start: {reason}")

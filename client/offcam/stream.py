@@ -1,0 +1,335 @@
+"""What one wrapped env sends: its clips and its episodes, with every offered frame accounted for."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from offcam import link
+from offcam_proto.client_session import State
+from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable, OffcamError
+from offcam_proto.messages import ClipDone, OpenClip, OpenStream
+from offcam_proto.records import ClipRecord, EpisodeRecord
+
+if TYPE_CHECKING:
+    from offcam.frames import Picture
+    from offcam_proto.client_session import ClientStream
+
+Overflow = Literal["drop", "block"]
+"""What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
+
+_WHY = {
+    "no_daemon": "no recorder daemon answered; start one with `offcam start`",
+    "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
+    "timeout": f"the recorder daemon took no frame for {link.BLOCK_SECONDS:g} s; see `offcam status`",
+    "invalid": "they could not be made into video",
+}
+
+
+class EnvStream(link.StreamOwner):
+    """The stream of one env, shared by the wrappers around it. It belongs to whoever steps the env.
+
+    It survives what the process goes through: a daemon that comes late, dies or is replaced, a fork (the
+    child gets a stream of its own), and use after `release`.
+
+    Args:
+        folder: absolute path of the run folder.
+        env_id: id of the env, for people.
+        num_envs: number of sub-environments.
+        vector: whether it is a vector env.
+        prefix: name prefix of its videos; empty for a stream without video.
+    """
+
+    def __init__(self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "") -> None:
+        self.folder = folder
+        self.prefix = prefix
+        self._env_id = env_id[:200]
+        self._num_envs = num_envs
+        self._vector = vector
+        self._users: set[int] = set()
+        self._pid = 0
+        self._link: link.Link | None = None
+        self._wire: ClientStream | None = None
+        self._next_clip = 0
+        self._clips: dict[int, ClipWriter] = {}
+        self._unfinished: set[int] = set()
+
+    def acquire(self, user: object) -> EnvStream:
+        """Join it: it stays open until each user has called `release`."""
+        self._users.add(id(user))
+        return self
+
+    def open(self) -> None:
+        """Connect, at construction: what is wrong with the setting is raised here and nowhere else.
+
+        A daemon that cannot be reached is only warned about: recording begins when it comes.
+
+        Raises:
+            ConfigError: ``OFFCAM_ADDR`` is malformed.
+            DaemonNotInstalled: videos are wanted, and there is nothing that could make them.
+            FolderNotWritable: the daemon cannot use the run folder.
+            VersionMismatch: the daemon is of another version.
+        """
+        connection = link.current()
+        try:
+            connection.establish()
+        except DaemonNotInstalled as error:
+            if self.prefix:
+                raise
+            connection.warn_once(f"episode statistics are kept in this process only: {error}")
+        except DaemonUnavailable as error:
+            connection.warn_once(f"nothing is recorded yet: {error}")
+        wire = self._attach(connection)
+        if connection.session.state is State.OPEN:
+            connection.wait_opened(wire)
+            if wire.info.suffix:
+                connection.warn_once(
+                    f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
+                    f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`.",
+                )
+
+    def wire(self) -> ClientStream:
+        """The stream on the wire, opened without waiting where it is not, as after a fork. Never raises."""
+        if self._wire is None or self._pid != os.getpid():
+            connection = link.current()
+            return self._attach(connection)
+        return self._wire
+
+    def episode(self, record: EpisodeRecord) -> None:
+        """Record a finished episode. It is kept until the daemon has committed it."""
+        self._record(self.wire(), record)
+
+    def clip(self, name: str, *, fps: float, episode: int, step: int, overflow: Overflow) -> ClipWriter:
+        """Begin a video. Nothing is opened before its first frame."""
+        return ClipWriter(self, name, fps=fps, episode=episode, step=step, block=overflow == "block")
+
+    def pump(self) -> None:
+        """Let the connection work for a moment: acks, credit, a daemon that came back."""
+        if self._link is not None and self._pid == os.getpid():
+            self._link.pump()
+
+    def flush(self, *, quiet: bool = True) -> bool:
+        """Wait until everything that ended is final. Returns whether it is."""
+        if self._link is None or self._pid != os.getpid():
+            return True
+        self._link.pump()
+        if self._wire is None or (self.settled and not self._wire.unacked):
+            return True
+        if not self._wire.epoch and self._link.session.state is not State.OPEN:
+            return False  # there never was a daemon: one warning was given, waiting would be in vain
+        final = self._link.flush(quiet=quiet)
+        if not final:
+            self._link.warn_once(
+                "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
+                f"`offcam status` and `offcam ls {self.folder}`.",
+            )
+        return final
+
+    def release(self, user: object, *, quiet: bool = True) -> None:
+        """Leave it; the last user closes it and waits until its files are final. Used again, it opens again."""
+        self._users.discard(id(user))
+        if self._users or self._wire is None or self._pid != os.getpid():
+            return
+        for clip in list(self._clips.values()):
+            clip.end()
+        self._wire.close()
+        self.flush(quiet=quiet)
+        self._wire = None
+
+    # --- StreamOwner --------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> bool:  # type: ignore[override]  # read-only here
+        """Whether no clip of it is open or on its way to its final name."""
+        return not self._clips and not self._unfinished
+
+    def clip_done(self, message: ClipDone) -> None:
+        """A clip's file is final, or failed."""
+        self._unfinished.discard(message.clip)
+        if message.error and self._link is not None:
+            self._link.warn_once(f"a video in {self.folder} is not whole: {message.error}")
+
+    def abandon(self) -> None:
+        """The process leaves without `release`: keep what was recorded."""
+        if self._wire is None or self._pid != os.getpid():
+            return
+        for clip in list(self._clips.values()):
+            clip.end(complete=clip.episode_over)
+        self._wire.close()
+
+    # --- for ClipWriter -----------------------------------------------------------------------------------
+
+    def begin_part(self, part: _Part, clip: OpenClip) -> None:
+        """Open a part of a clip on the wire."""
+        part.epoch = part.wire.epoch
+        part.base = part.offered
+        part.wire.open_clip(clip)
+
+    def send(self, part: _Part, pictures: tuple[Picture, ...], *, block: bool) -> str | None:
+        """Send a frame of an opened part; returns why it was dropped, or None."""
+        assert self._link is not None  # noqa: S101 - wire() was called before
+        return self._link.send_frame(part.wire, part.number, part.offered - part.base, pictures, block=block)
+
+    def end_part(self, part: _Part, record: ClipRecord) -> None:
+        """Close a part's books: its frames are over, and its account goes to the daemon."""
+        if part.epoch and part.epoch == part.wire.epoch and part.wire.live:
+            part.wire.end_clip(part.number, complete=record.complete)
+            self._unfinished.add(part.number)
+        self._record(part.wire, record)
+        for reason, count in record.dropped.items():
+            if self._link is not None:
+                self._link.warn_once(
+                    f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
+                    "(Said once; `offcam ls` counts all.)",
+                )
+
+    def enrol(self, clip: ClipWriter) -> None:
+        """Remember an open clip, so that it is ended when the process leaves."""
+        self._clips[id(clip)] = clip
+
+    def forget(self, clip: ClipWriter) -> None:
+        """The clip has ended."""
+        self._clips.pop(id(clip), None)
+
+    def new_part(self, wire: ClientStream, part: int, sizes: tuple[tuple[int, int], ...]) -> _Part:
+        """A part with a fresh clip number."""
+        number = self._next_clip
+        self._next_clip += 1
+        return _Part(wire, number, part, sizes, time.time())
+
+    def _record(self, wire: ClientStream, record: EpisodeRecord | ClipRecord) -> None:
+        try:
+            kept = wire.record(record)
+        except OffcamError as error:
+            if self._link is not None:
+                self._link.warn_once(f"a record could not be sent and is lost: {error}")
+            return
+        if not kept and self._link is not None:
+            self._link.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
+        self.pump()
+
+    def _attach(self, connection: link.Link) -> ClientStream:
+        info = OpenStream(
+            0, uuid.uuid4().bytes, self.folder, self.prefix, 0, bool(self.prefix),
+            self._env_id, self._num_envs, self._vector, time.time(),
+        )  # fmt: skip
+        self._link = connection
+        self._pid = connection.pid
+        self._next_clip = 0
+        self._unfinished.clear()
+        self._wire = connection.open_stream(info, self)
+        return self._wire
+
+
+@dataclass(slots=True)
+class _Part:
+    """One file of a video.
+
+    Attributes:
+        epoch: the stream's epoch when it was opened on the wire, 0 before.
+        base: frames offered before that.
+    """
+
+    wire: ClientStream
+    number: int
+    part: int
+    sizes: tuple[tuple[int, int], ...]
+    started: float
+    epoch: int = 0
+    base: int = 0
+    offered: int = 0
+    steps: int = 0
+    return_: float = 0.0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def drop(self, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+
+class ClipWriter:
+    """One video of a stream: one file, or more where the frame size changes or the daemon is replaced.
+
+    Attributes:
+        offered: frames captured so far, over all its parts.
+        episode_over: whether the last step it saw ended an episode; set by its wrapper.
+    """
+
+    def __init__(self, stream: EnvStream, name: str, *, fps: float, episode: int, step: int, block: bool) -> None:
+        self.offered = 0
+        self.episode_over = False
+        self._stream = stream
+        self._name = name
+        self._fps = fps
+        self._episode = episode
+        self._step = step
+        self._block = block
+        self._part: _Part | None = None
+        stream.enrol(self)
+
+    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int] = (1, 1)) -> None:
+        """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
+
+        The pixels are copied out before it returns. Never raises, and waits only as the overflow policy says.
+        """
+        wire = self._stream.wire()
+        sizes = tuple(picture.layout.size for picture in pictures)
+        part = self._part
+        if part is None or not self._continues(part, wire, sizes):
+            part = self._next_part(wire, sizes)
+        if not part.epoch and wire.live:
+            self._stream.begin_part(
+                part,
+                OpenClip(
+                    wire.info.handle, part.number, self._name, part.part, self._fps, *grid, self._episode,
+                    max(self._step, 0), part.started, sum(picture.layout.nbytes for picture in pictures),
+                ),
+            )  # fmt: skip
+        if part.epoch:
+            reason = self._stream.send(part, pictures, block=self._block)
+        else:
+            self._stream.pump()
+            reason = "no_daemon"
+        self.offered += 1
+        part.offered += 1
+        if reason is not None:
+            part.drop(reason)
+
+    def step(self, reward: float) -> None:
+        """Count a step and its reward towards this video."""
+        if self._part is not None:
+            self._part.steps += 1
+            self._part.return_ += reward
+
+    def end(self, *, complete: bool = True) -> None:
+        """No more frames come. The file becomes final in the background."""
+        self._stream.forget(self)
+        if self._part is not None:
+            self._finish(self._part, complete=complete)
+            self._part = None
+
+    @staticmethod
+    def _continues(part: _Part, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> bool:
+        return part.wire is wire and part.sizes == sizes and part.epoch in (0, wire.epoch)
+
+    def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> _Part:
+        before = self._part
+        if before is None or before.wire is not wire:  # a first part; or in a forked child, whose parent goes on
+            self._part = self._stream.new_part(wire, 1, sizes)
+        else:
+            self._finish(before, complete=True)
+            self._part = self._stream.new_part(wire, before.part + 1, sizes)
+        return self._part
+
+    def _finish(self, part: _Part, *, complete: bool) -> None:
+        if part.wire is not self._stream.wire():
+            return
+        self._stream.end_part(
+            part,
+            ClipRecord(
+                part.number, self._name, part.part, self._episode, max(self._step, 0), part.steps, part.return_,
+                part.offered, part.dropped, self._fps, part.started, complete,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,98 @@
+"""What the single and the vector RecordEpisodeStatistics share: the queues, and the record for the daemon."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from offcam import joining, link, settings
+from offcam_proto.errors import OffcamError
+from offcam_proto.limits import MAX_INT
+from offcam_proto.records import EpisodeRecord
+
+if TYPE_CHECKING:
+    from offcam.stream import EnvStream
+
+
+class Tally(joining.Joins):
+    """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
+
+    env: Any
+
+    def _set_up_tally(self, buffer_length: int) -> None:
+        self.episode_count = 0
+        self.time_queue: deque[Any] = deque(maxlen=buffer_length)
+        self.return_queue: deque[Any] = deque(maxlen=buffer_length)
+        self.length_queue: deque[Any] = deque(maxlen=buffer_length)
+        self._seed: object = None
+        self._reporting = settings.enabled()
+        if self._reporting:
+            settings.daemon_endpoint()  # a malformed one is said now, not in the loop
+            found = joining.stream_beneath(self.env)
+            self._stream = found.acquire(self) if found is not None else None
+
+    def _adopt(self, stream: EnvStream) -> None:
+        if self._stream is None and self._reporting:
+            self._stream = stream.acquire(self)
+
+    def _join(self) -> None:
+        """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
+        if self._stream is not None or not self._reporting:
+            return
+        self._stream = joining.new_stream(self.env, None).acquire(self)
+        try:
+            self._stream.open()
+        except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
+            link.current().warn_once(f"episode statistics are kept in this process only: {error}")
+
+    def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
+        self.time_queue.append(duration)
+        self.return_queue.append(return_)
+        self.length_queue.append(length)
+        self.episode_count += 1
+
+    def _tell(
+        self,
+        *,
+        env_index: int,
+        episode: int,
+        return_: Any,  # noqa: ANN401 - the env's own numeric type
+        length: int,
+        duration: float,
+        terminated: bool,
+        truncated: bool,
+        seed: object,
+    ) -> None:
+        if self._stream is None:
+            return
+        self._stream.episode(
+            EpisodeRecord(
+                env_index, episode, _as_float(return_), int(length), float(duration), time.time() - float(duration),
+                terminated, truncated, _as_seed(seed),
+            ),
+        )  # fmt: skip
+
+    def _leave(self) -> None:
+        if self._stream is not None:
+            self._stream.release(self)
+
+
+def _as_float(value: Any) -> float:  # noqa: ANN401 - a number of any kind
+    """A return as a float; NaN where it is no single number, as the record's place in the order must be filled."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _as_seed(seed: object) -> int | str | None:
+    if seed is None:
+        return None
+    try:
+        number = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
+    except (TypeError, ValueError):
+        return repr(seed)[:200]
+    return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]

@@ -1,0 +1,199 @@
+"""``RecordEpisodeStatistics`` for a vector env."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import logger
+from gymnasium.core import ActType, ObsType
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+
+from offcam.tally import Tally
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
+    """Sum up each sub-environment's episodes, as Gymnasium's vector wrapper does, and tell the daemon.
+
+    When episodes end, ``infos["episode"]`` is ``{"r": returns, "l": lengths, "t": seconds}``, arrays of shape
+    ``(num_envs,)`` (float64, int64, float64) that are 0 where none ended, and ``infos["_episode"]`` the bool
+    array that says where. The queues and the run's index get the same numbers.
+
+    Where Gymnasium's is wrong: after ``reset(options={"reset_mask": mask})`` under DISABLED autoreset, only
+    the masked sub-environments start anew (Gymnasium restarts all their sums: the env beneath has taken the
+    mask out of ``options`` by the time it looks).
+
+    Thread: that of the env.
+
+    Attributes:
+        time_queue: seconds of the last ``buffer_length`` episodes.
+        return_queue: their returns.
+        length_queue: their lengths, in steps.
+        episode_count: episodes finished.
+        episode_start_times: float64 ``(num_envs,)``, `time.perf_counter` at each episode's start.
+        episode_returns: float64 ``(num_envs,)``, sums of rewards so far.
+        episode_lengths: int64 ``(num_envs,)``, steps so far.
+        prev_dones: bool ``(num_envs,)``, where an episode ended in the last step.
+
+    Args:
+        env: the vector environment.
+        buffer_length: length of the queues.
+        stats_key: key of ``infos`` for the statistics.
+
+    Raises:
+        TypeError: ``env.metadata["autoreset_mode"]`` is no `AutoresetMode`.
+        ConfigError: an environment variable is wrong.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[ObsType, ActType, np.ndarray],
+        buffer_length: int = 100,
+        stats_key: str = "episode",
+    ) -> None:
+        super().__init__(env)
+        self._stats_key = stats_key
+        self._autoreset_mode = self._find_autoreset_mode()
+        self.episode_start_times = np.zeros(self.num_envs)
+        self.episode_returns = np.zeros(self.num_envs)
+        self.episode_lengths = np.zeros(self.num_envs, dtype=int)
+        self.prev_dones = np.zeros(self.num_envs, dtype=bool)
+        self._episodes = np.full(self.num_envs, -1)
+        self._seeds: list[object] = [None] * self.num_envs
+        self._set_up_tally(buffer_length)
+
+    def _find_autoreset_mode(self) -> AutoresetMode:
+        if "autoreset_mode" not in self.env.metadata:
+            logger.warn(
+                f"{self} is missing `autoreset_mode` tag in its metadata, therefore, `RecordEpisodeStatistics` is "
+                "assuming that the environment uses `AutoresetMode.NEXT_STEP`. See "
+                "`https://farama.org/Vector-Autoreset-Mode` for more information on autoreset modes.",
+            )
+            return AutoresetMode.NEXT_STEP
+        mode = self.env.metadata["autoreset_mode"]
+        if not isinstance(mode, AutoresetMode):
+            raise TypeError(f"Expected env.metadata['autoreset_mode'] to be an AutoresetMode, got {type(mode)}")
+        return mode
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Reset the sub-environments, or those of ``options["reset_mask"]``, and start their sums anew."""
+        given = None if options is None else options.get("reset_mask")
+        mask = np.ones(self.num_envs, dtype=bool) if given is None else np.array(given)
+        obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
+        if given is not None:
+            self._check_mask(given)
+        self._join()
+        self.episode_start_times[mask] = time.perf_counter()
+        self.episode_returns[mask] = 0
+        self.episode_lengths[mask] = 0
+        self.prev_dones[mask] = False
+        self._episodes[mask] += 1
+        for index in np.flatnonzero(mask):
+            self._seeds[index] = _seed_of(seed, int(index))
+        return obs, info
+
+    def _check_mask(self, mask: object) -> None:
+        if not isinstance(mask, np.ndarray):
+            raise TypeError(f"`options['reset_mask']` must be a numpy array, got {type(mask)}")
+        if mask.shape != (self.num_envs,):
+            raise ValueError(f"`options['reset_mask']` must have shape `({self.num_envs},)`, got {mask.shape}")
+        if mask.dtype != np.bool_:
+            raise TypeError(f"`options['reset_mask']` must have `dtype=np.bool_`, got {mask.dtype}")
+        if not mask.any():
+            raise ValueError(
+                f"`options['reset_mask']` must contain a boolean array with at least one True value, "
+                f"got reset_mask={mask}",
+            )
+
+    def step(
+        self,
+        actions: ActType,
+    ) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Step the sub-environments; where episodes end, fill ``infos`` and the queues and send the records."""
+        obs, rewards, terminations, truncations, infos = self.env.step(actions)
+        assert isinstance(infos, dict), (  # noqa: S101 - as Gymnasium's
+            f"`vector.RecordEpisodeStatistics` requires `info` type to be `dict`, its actual type is {type(infos)}. "
+            "This may be due to usage of other wrappers in the wrong order."
+        )
+        self._add(rewards)
+        dones = np.logical_or(terminations, truncations)
+        self.prev_dones = dones
+        if dones.any():
+            self._finish(dones, terminations, truncations, infos)
+        return obs, rewards, terminations, truncations, infos
+
+    def _add(self, rewards: NDArray[Any]) -> None:
+        """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
+        if self._autoreset_mode is AutoresetMode.SAME_STEP or not self.prev_dones.any():
+            self.episode_returns += rewards
+            self.episode_lengths += 1
+            return
+        running = ~self.prev_dones
+        self.episode_returns[running] += rewards[running]
+        self.episode_lengths[running] += 1
+        self._restart(self.prev_dones)
+
+    def _restart(self, which: NDArray[np.bool_]) -> None:
+        self.episode_returns[which] = 0
+        self.episode_lengths[which] = 0
+        self.episode_start_times[which] = time.perf_counter()
+        self._episodes[which] += 1
+        for index in np.flatnonzero(which):
+            self._seeds[index] = None
+
+    def _finish(
+        self,
+        dones: NDArray[np.bool_],
+        terminations: NDArray[np.bool_],
+        truncations: NDArray[np.bool_],
+        infos: dict[str, Any],
+    ) -> None:
+        if self._stats_key in infos or f"_{self._stats_key}" in infos:
+            raise ValueError(
+                f"Attempted to add episode stats with key '{self._stats_key}' but this key already exists in info: "
+                f"{list(infos.keys())}",
+            )
+        durations = np.round(time.perf_counter() - self.episode_start_times, 6)
+        infos[self._stats_key] = {
+            "r": np.where(dones, self.episode_returns, 0.0),
+            "l": np.where(dones, self.episode_lengths, 0),
+            "t": np.where(dones, durations, 0.0),
+        }
+        infos[f"_{self._stats_key}"] = dones
+        for index in np.flatnonzero(dones):
+            self._count(self.episode_returns[index], self.episode_lengths[index], durations[index])
+            self._tell(
+                env_index=int(index),
+                episode=max(int(self._episodes[index]), 0),
+                return_=self.episode_returns[index],
+                length=int(self.episode_lengths[index]),
+                duration=float(durations[index]),
+                terminated=bool(terminations[index]),
+                truncated=bool(truncations[index]),
+                seed=self._seeds[index],
+            )
+        if self._autoreset_mode is AutoresetMode.SAME_STEP:
+            self._restart(dones)
+
+    def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
+        """Close the env, and return when the daemon has committed every episode."""
+        super().close(**kwargs)
+        self._leave()
+
+
+def _seed_of(seed: object, index: int) -> object:
+    """The seed that one sub-environment was given: vector envs count up from a single one."""
+    if isinstance(seed, (int, np.integer)):
+        return int(seed) + index
+    if isinstance(seed, (list, tuple)):
+        return seed[index]
+    return None

@@ -1,0 +1,222 @@
+"""``RecordVideo`` for a vector env."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import logger
+from gymnasium.core import ActType, ObsType
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+
+from offcam.recording import VideoRecording, nothing_to_collect
+from offcam.vector.terminal import TerminalFrames
+from offcam_proto.errors import ConfigError
+from offcam_proto.layout import grid_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from offcam.stream import Overflow
+
+
+class RecordVideo(
+    VideoRecording,
+    VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray],
+    RecordConstructorArgs,
+):
+    """Record videos of a vector env, as `gymnasium.wrappers.vector.RecordVideo` does, without slowing the loop.
+
+    All sub-environments are shown in one picture, side by side in a grid; the daemon puts it together, the
+    agent's thread does not. Episodes are counted, and triggers asked, by sub-environment 0.
+
+    Where it differs from Gymnasium's, besides what `offcam.RecordVideo` says:
+
+    - Any number of sub-environments makes a grid close to the aspect asked for, with black tiles at the end
+      where it does not fill (Gymnasium: only exact divisions, so that 7 become a strip).
+    - Under SAME_STEP autoreset the terminal frame is in the video where the sub-environments live in this
+      process (`SyncVectorEnv`). Elsewhere it cannot be reached; the warning of Gymnasium then stands. Of the
+      other sub-environments, one that ends in a step shows its terminal frame there, not its first new one.
+    - A vector env whose render mode is a list shows each sub-environment's last frame (Gymnasium: fails).
+
+    Thread: that of the env.
+
+    Args:
+        env: the vector environment; its ``render_mode`` must yield images.
+        video_folder: folder of the videos; it is also the run folder with the index.
+        video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
+        record_first_only: whether to show sub-environment 0 alone.
+        episode_trigger: as in `offcam.RecordVideo`.
+        step_trigger: as in `offcam.RecordVideo`.
+        video_length: as in `offcam.RecordVideo`.
+        name_prefix: as in `offcam.RecordVideo`.
+        fps: as in `offcam.RecordVideo`.
+        disable_logger: as in `offcam.RecordVideo`.
+        gc_trigger: as in `offcam.RecordVideo`.
+        overflow: as in `offcam.RecordVideo`.
+
+    Raises:
+        ValueError: ``render_mode`` yields no images.
+        ConfigError: a name, ``fps``, the aspect, ``overflow`` or an environment variable is wrong.
+        FolderNotWritable: the folder cannot be made or written.
+        DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
+        VersionMismatch: the daemon that runs is of another version.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[ObsType, ActType, np.ndarray],
+        video_folder: str,
+        video_aspect_ratio: tuple[int, int] = (1, 1),
+        record_first_only: bool = False,
+        episode_trigger: Callable[[int], bool] | None = None,
+        step_trigger: Callable[[int], bool] | None = None,
+        video_length: int = 0,
+        name_prefix: str = "rl-video",
+        fps: float | None = None,
+        disable_logger: bool = True,
+        gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
+        *,
+        overflow: Overflow = "drop",
+    ) -> None:
+        VectorWrapper.__init__(self, env)
+        RecordConstructorArgs.__init__(
+            self,
+            video_folder=video_folder,
+            video_aspect_ratio=video_aspect_ratio,
+            record_first_only=record_first_only,
+            episode_trigger=episode_trigger,
+            step_trigger=step_trigger,
+            video_length=video_length,
+            name_prefix=name_prefix,
+            fps=fps,
+            disable_logger=disable_logger,
+            gc_trigger=gc_trigger,
+            overflow=overflow,
+        )
+        if len(video_aspect_ratio) != 2 or min(video_aspect_ratio) <= 0:
+            raise ConfigError(f"video_aspect_ratio must be (width, height), got {video_aspect_ratio!r}.")
+        self._check_render_mode()
+        self.record_first_only = record_first_only
+        self.video_aspect_ratio = video_aspect_ratio
+        self.frame_rows = -1
+        self.frame_cols = -1
+        self.has_autoreset = False
+        self.autoreset_mode = self._find_autoreset_mode()
+        self._terminal = self._tap_terminal_frames()
+        self._set_up(
+            video_folder,
+            episode_trigger=episode_trigger,
+            step_trigger=step_trigger,
+            video_length=video_length,
+            name_prefix=name_prefix,
+            fps=fps,
+            disable_logger=disable_logger,
+            gc_trigger=gc_trigger,
+            overflow=overflow,
+        )
+
+    def _find_autoreset_mode(self) -> AutoresetMode:
+        mode = self.env.metadata.get("autoreset_mode")
+        if mode is None:
+            logger.warn(
+                f"{self.env} metadata doesn't specify its autoreset mode ({self.env.metadata!r}), "
+                "therefore, defaulting to next step.",
+            )
+            return AutoresetMode.NEXT_STEP
+        return AutoresetMode(mode)
+
+    def _tap_terminal_frames(self) -> TerminalFrames | None:
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            return None
+        base = self.env.unwrapped
+        if isinstance(base, SyncVectorEnv):
+            return TerminalFrames(base)
+        logger.warn(
+            "Vector environment's autoreset mode is same-step (https://farama.org/Vector-Autoreset-Mode). "
+            "Recorded episodes will not contain the last frame of the episode.",
+        )
+        return None
+
+    def reset(
+        self,
+        *,
+        seed: int | list[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Reset the sub-environments, and start a video if this episode is to have one."""
+        if options is None or "reset_mask" not in options or options["reset_mask"][0]:
+            self._next_episode()
+        obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
+        if self.recording:
+            self._capture_frame()
+        self.has_autoreset = False
+        return obs, info
+
+    def step(
+        self,
+        actions: ActType,
+    ) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+        """Step the sub-environments and add a picture of them all if a video is being recorded."""
+        if self._terminal is not None:
+            self._terminal.arm(wanted=self.recording)
+        obs, rewards, terminations, truncations, info = self.env.step(actions)
+        self.step_id += 1
+        over = bool(terminations[0] or truncations[0])
+        reward = float(rewards[0])
+        counted = False
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            if self.has_autoreset:
+                self._next_episode()
+                counted = True  # the step that resets takes no step of the new episode
+            self.has_autoreset = over
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
+            if self.recording and self._terminal is not None:
+                self._capture_frame()
+            self._stepped(reward, over=True)
+            counted = True
+            self._next_episode()
+        if self._terminal is not None and over:
+            self._terminal.forget()
+        if self.step_trigger and self.step_trigger(self.step_id):
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        if self.recording:
+            self._capture_frame()
+            if not counted:
+                self._stepped(reward, over=over)
+        return obs, rewards, terminations, truncations, info
+
+    def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
+        """Close the env, end the video, and return when all files are final."""
+        super().close(**kwargs)
+        self._close_recording()
+
+    def _next_episode(self) -> None:
+        self.episode_id += 1
+        if self.recording and self.video_length == float("inf"):
+            self.stop_recording()
+        if self.episode_trigger and self.episode_trigger(self.episode_id):
+            self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
+
+    def _capture_frame(self) -> None:
+        assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
+        if self._full():
+            return
+        rendered: Any = self.env.render()
+        assert isinstance(rendered, (Sequence, np.ndarray)), type(rendered)  # noqa: S101 - as Gymnasium's
+        assert len(rendered) == self.num_envs  # noqa: S101 - as Gymnasium's
+        frames = tuple(frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered)
+        if self._terminal is not None:
+            frames = self._terminal.show(frames)
+        if self.record_first_only:
+            frames = frames[:1]
+        if self.frame_rows == -1 and isinstance(frames[0], np.ndarray) and frames[0].ndim >= 2:
+            height, width = frames[0].shape[:2]
+            self.frame_rows, self.frame_cols = grid_shape(
+                len(frames), max(height, 1), max(width, 1), self.video_aspect_ratio,
+            )  # fmt: skip
+        self._offer(frames, (self.frame_rows, self.frame_cols))

@@ -1,0 +1,247 @@
+"""The daemon's side of the protocol, without I/O: what a peer may say when, and how to answer.
+
+===========  =====================================  =======================================
+state        message                                next
+===========  =====================================  =======================================
+NEW          Hello                                  OPEN (the shell answers Welcome)
+NEW          anything else                          NEW, SayHello goes out
+OPEN         Hello                                  OPEN anew: streams and clips are cut off
+OPEN         anything its streams allow             OPEN
+any          a breach (`RemoteProtocolError`)       CLOSED, Refused goes out
+any          Goodbye                                CLOSED
+===========  =====================================  =======================================
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from offcam_proto import codec
+from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
+from offcam_proto.limits import MAX_FRAME_BYTES, MAX_STREAMS_PER_SESSION, PROTOCOL_VERSION
+from offcam_proto.messages import (
+    Ack,
+    ClientMessage,
+    ClipDone,
+    CloseStream,
+    Credit,
+    EndClip,
+    Flush,
+    Flushed,
+    Frame,
+    Goodbye,
+    Hello,
+    OpenClip,
+    OpenStream,
+    Records,
+    Refused,
+    SayHello,
+    StatsReply,
+    StatsRequest,
+    StreamOpened,
+    StreamRefused,
+    Welcome,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam_proto.codec import Parts
+    from offcam_proto.messages import Buffer, ServerMessage
+
+
+class State(enum.Enum):
+    """Where a peer's session stands."""
+
+    NEW = "new"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class ServerClip:
+    """An open clip: the last frame index seen and the tile sizes of its first frame."""
+
+    last_index: int = -1
+    sizes: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(slots=True)
+class ServerStream:
+    """An open stream.
+
+    Attributes:
+        info: what the peer opened it with.
+        outstanding: bytes of credit granted and not spent yet.
+        clips: its open clips by number.
+        last_clip: highest clip number opened so far; numbers are never used again.
+    """
+
+    info: OpenStream
+    outstanding: int = 0
+    clips: dict[int, ServerClip] = field(default_factory=dict)
+    last_clip: int = -1
+
+
+class ServerSession:
+    """One peer's session at the daemon. Not thread-safe: it belongs to the service's thread.
+
+    Attributes:
+        state: where it stands.
+        hello: what the peer said of itself, once it did.
+        streams: its open streams by handle.
+    """
+
+    def __init__(self) -> None:
+        self.state = State.NEW
+        self.hello: Hello | None = None
+        self.streams: dict[int, ServerStream] = {}
+        self._outbox: list[Parts] = []
+
+    def take(self) -> list[Parts]:
+        """Hand over what is to be sent, in order."""
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def send(self, message: ServerMessage) -> None:
+        """Queue a message for `take`."""
+        self._outbox.append(codec.encode(message))
+
+    # --- what the peer says -------------------------------------------------------------------------------
+
+    def receive(self, parts: Sequence[Buffer]) -> ClientMessage | None:
+        """Take in one message of the peer and check that it may be said now.
+
+        Returns:
+            The message for the shell to act on, or None where the session answered it by itself.
+
+        Raises:
+            RemoteProtocolError: a breach; the session is closed and `take` holds the `Refused` for the peer.
+        """
+        try:
+            message = codec.decode_client(parts)
+            if self.state is State.NEW and not isinstance(message, Hello):
+                self.send(SayHello())
+                return None
+            self._check(message)
+        except RemoteProtocolError as error:
+            self.state = State.CLOSED
+            self.send(Refused(error.reason, PROTOCOL_VERSION, str(error)[:1000]))
+            raise
+        return message
+
+    def _check(self, message: ClientMessage) -> None:  # noqa: C901 - one case for each message
+        match message:
+            case Hello():
+                self._check_hello(message)
+            case OpenStream():
+                if len(self.streams) >= MAX_STREAMS_PER_SESSION:
+                    raise LimitExceeded(f"a session has at most {MAX_STREAMS_PER_SESSION} open streams")
+                if message.handle in self.streams:
+                    raise MalformedMessage(f"stream {message.handle} is open already")
+                self.streams[message.handle] = ServerStream(message)
+            case OpenClip():
+                stream = self._stream(message.handle)
+                if message.clip <= stream.last_clip:
+                    raise MalformedMessage(f"clip {message.clip} was opened before")
+                stream.last_clip = message.clip
+                stream.clips[message.clip] = ServerClip()
+            case Frame():
+                self._check_frame(message)
+            case EndClip():
+                self._stream(message.handle)
+                self._clip(message.handle, message.clip)
+                del self.streams[message.handle].clips[message.clip]
+            case Records():
+                self._stream(message.handle)
+            case CloseStream():
+                self._stream(message.handle)
+                del self.streams[message.handle]
+            case Goodbye():
+                self.state = State.CLOSED
+            case Flush() | StatsRequest():
+                pass
+
+    def _check_hello(self, message: Hello) -> None:
+        if message.version != PROTOCOL_VERSION:
+            raise VersionMismatch(
+                f"the daemon speaks protocol version {PROTOCOL_VERSION} and the client {message.version} "
+                f"({message.client}): install the same offcam on both sides, then restart the daemon with "
+                f"`offcam stop`.",
+            )
+        self.state = State.OPEN
+        self.hello = message
+        self.streams.clear()
+
+    def _check_frame(self, message: Frame) -> None:
+        stream = self._stream(message.handle)
+        clip = self._clip(message.handle, message.clip)
+        if message.index <= clip.last_index:
+            raise MalformedMessage(f"frame {message.index} after frame {clip.last_index}")
+        sizes = tuple(layout.size for layout in message.layouts)
+        if clip.sizes is None:
+            clip.sizes = sizes
+        elif clip.sizes != sizes:
+            raise MalformedMessage(f"frames of one clip are of one size, got {sizes} after {clip.sizes}")
+        if message.nbytes > stream.outstanding:
+            raise LimitExceeded(f"a frame of {message.nbytes} bytes for {stream.outstanding} bytes of credit")
+        clip.last_index = message.index
+        stream.outstanding -= message.nbytes
+
+    def _stream(self, handle: int) -> ServerStream:
+        stream = self.streams.get(handle)
+        if stream is None:
+            raise MalformedMessage(f"stream {handle} is not open")
+        return stream
+
+    def _clip(self, handle: int, clip: int) -> ServerClip:
+        found = self.streams[handle].clips.get(clip)
+        if found is None:
+            raise MalformedMessage(f"clip {clip} of stream {handle} is not open")
+        return found
+
+    # --- what the daemon says -----------------------------------------------------------------------------
+
+    def welcome(self, instance: bytes, pid: int) -> None:
+        """Answer Hello."""
+        self.send(Welcome(PROTOCOL_VERSION, instance, pid, MAX_FRAME_BYTES))
+
+    def stream_opened(self, handle: int, *, acked_seq: int, suffix: int, credit: int) -> None:
+        """Answer OpenStream with what is committed, the file-name suffix, and credit in bytes."""
+        if stream := self.streams.get(handle):
+            stream.outstanding = credit
+            self.send(StreamOpened(handle, acked_seq, suffix, credit))
+
+    def refuse_stream(self, handle: int, code: str, text: str) -> None:
+        """Answer OpenStream where its folder cannot be used."""
+        if self.streams.pop(handle, None):
+            self.send(StreamRefused(handle, code, text))
+
+    def grant(self, handle: int, nbytes: int, *, saturated: bool) -> None:
+        """Add credit in bytes (none, where only ``saturated`` is news)."""
+        if stream := self.streams.get(handle):
+            stream.outstanding += nbytes
+            self.send(Credit(handle, nbytes, saturated))
+
+    def ack(self, handle: int, seq: int) -> None:
+        """Say that the stream's records up to ``seq`` are committed."""
+        self.send(Ack(handle, seq))
+
+    def clip_done(self, handle: int, clip: int, *, file: str, encoded: int, error: str) -> None:
+        """Say that a clip's file is final, or that it will not be."""
+        self.send(ClipDone(handle, clip, file, encoded, error))
+
+    def flushed(self, token: int, *, clips: int, frames: int) -> None:
+        """Answer Flush with what remains."""
+        self.send(Flushed(token, clips, frames))
+
+    def stats(self, token: int, json: bytes) -> None:
+        """Answer StatsRequest."""
+        self.send(StatsReply(token, json))
+
+    def goodbye(self, reason: str) -> None:
+        """Leave in good order."""
+        self.send(Goodbye(reason))
+        self.state = State.CLOSED

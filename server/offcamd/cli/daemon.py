@@ -1,0 +1,144 @@
+"""``offcam serve``, ``start`` and ``stop``: the daemon's life."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
+from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
+from offcamd.config import Settings  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
+from offcamd.lock import DaemonInfo, read_lock
+
+if TYPE_CHECKING:
+    from offcamd.service import Service
+
+STOP_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.05
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@with_settings
+def serve(settings: Settings) -> None:
+    """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video."""
+    import faulthandler  # noqa: PLC0415 - verbs import when they run
+
+    from offcamd import http, logs  # noqa: PLC0415 - as above
+    from offcamd.service import Service  # noqa: PLC0415 - as above
+
+    try:
+        logs.configure_from(settings)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
+        ) from error
+    faulthandler.enable()
+    if info := read_lock(settings.endpoint):
+        raise DaemonAlreadyRunning(_already(info), info.pid)
+    with ExitStack() as stack:
+        listener = None
+        if settings.http:
+            listener = stack.enter_context(http.bind(settings.http))
+            settings = dataclasses.replace(settings, http=http.bound_address(listener, settings.http.host))
+        service = Service(settings)
+        _stop_on_signals(service)
+        service.start()
+        if listener and settings.http:
+            stack.enter_context(http.serving(listener, settings.http.host, service.stats))
+        _say_ready(settings)
+        service.wait()
+
+
+@with_settings
+def start(
+    settings: Settings,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait until it listens.", min=0.1)
+    ] = DEFAULT_TIMEOUT_SECONDS,
+) -> None:
+    """Start the recorder daemon in the background, unless one is running; return when it listens."""
+    typer.echo(start_detached(settings, timeout).ready_line)
+
+
+def stop(
+    endpoint: EndpointOption = None,
+    config: ConfigOption = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait until every video is final.", min=0.1)
+    ] = STOP_TIMEOUT_SECONDS,
+) -> None:
+    """Stop the daemon: it finalises every video and leaves. Run it again to hurry it."""
+    where = endpoint_of(endpoint, config)
+    info = read_lock(where)
+    if info is None:
+        typer.echo(f"No offcam daemon is running at {where.url}.")
+        return
+    _signal(info)
+    began = time.monotonic()
+    with _progress(f"Waiting until pid {info.pid} has finalised every video"):
+        while (now := read_lock(where)) and now.pid == info.pid:
+            if time.monotonic() - began > timeout:
+                typer.echo(
+                    f"offcam: pid {info.pid} is still finalising its videos after {timeout:g} s. Wait for it with "
+                    "`offcam stop --timeout SECONDS`; each `offcam stop` asks it to hurry."
+                    + (f" Its log is {info.log_file}." if info.log_file else ""),
+                    err=True,
+                )
+                raise typer.Exit(1)
+            time.sleep(_POLL_SECONDS)
+    typer.echo(f"Stopped the offcam daemon (pid {info.pid}).")
+
+
+def _stop_on_signals(service: Service) -> None:
+    def on_signal(number: int, _frame: object) -> None:
+        service.stop(signal.Signals(number).name)
+
+    for number in _SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, on_signal)
+
+
+def _say_ready(settings: Settings) -> None:
+    http = settings.http.url if settings.http else "off"
+    line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={http}\n"
+    with suppress(BrokenPipeError):  # whoever started it has gone; that is no reason to go too
+        os.write(sys.stdout.fileno(), line.encode())
+
+
+def _already(info: DaemonInfo) -> str:
+    return (
+        f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
+        "(`offcam status`), stop it with `offcam stop`, or give this one another --endpoint."
+    )
+
+
+def _signal(info: DaemonInfo) -> None:
+    if not info.here:
+        raise DaemonError(
+            f"the daemon at {info.endpoint} runs in another container, where its pid {info.pid} counts: stop it "
+            "there (for example `docker compose stop`).",
+        )
+    try:
+        os.kill(info.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has just left by itself
+    except PermissionError as error:
+        raise DaemonError(f"pid {info.pid} is another user's daemon: have that user run `offcam stop`.") from error
+
+
+def _progress(text: str) -> ExitStack:
+    """A spinner where a person watches, else nothing."""
+    stack = ExitStack()
+    if sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415 - as above
+
+        stack.enter_context(Console(stderr=True).status(text))
+    return stack

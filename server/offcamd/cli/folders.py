@@ -1,0 +1,130 @@
+"""``offcam ls`` and ``offcam verify``: what a run folder holds, and whether it is all there."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.text import number, plain_console, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.table import Table
+
+    from offcamd.listing import ClipItem, EpisodeItem
+
+FolderArgument = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]
+LAST = 20
+
+
+def list_folder(
+    folder: FolderArgument,
+    as_json: JsonOption = False,
+    everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
+) -> None:
+    """List a run folder's videos and episodes. Needs no daemon."""
+    from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
+    from offcamd.listing import list_run  # noqa: PLC0415 - as above
+
+    run = list_run(folder)
+    if as_json:
+        typer.echo(dumps(run.as_dict(), indent=2))
+        return
+    console = plain_console()
+    for title, rows, table in (
+        ("videos", len(run.clips), _clips(run.clips if everything else run.clips[-LAST:])),
+        ("episodes", len(run.episodes), _episodes(run.episodes if everything else run.episodes[-LAST:])),
+    ):
+        shown = "" if everything or rows <= LAST else f", the last {LAST} (--all shows every one)"
+        console.print(f"{rows:,} {title}{shown}", style="bold")
+        if rows:
+            console.print(table)
+
+
+def verify(
+    folder: FolderArgument,
+    as_json: JsonOption = False,
+) -> None:
+    """Decode every video of a run folder and check it against the index. 1 if anything is wrong."""
+    from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
+    from offcamd.verify import verify as verify_folder  # noqa: PLC0415 - as above
+
+    with _progress() as progress:
+        verdict = verify_folder(folder, progress=progress)
+    if as_json:
+        typer.echo(dumps(verdict.as_dict(), indent=2))
+    else:
+        for note in verdict.notes:
+            typer.echo(f"note: {note.file}: {note.text}")
+        for problem in verdict.problems:
+            typer.echo(f"{problem.kind}: {problem.file}: {problem.text}")
+        found = f"{len(verdict.problems)} problems" if verdict.problems else "all is well"
+        typer.echo(f"{verdict.clips_checked} videos, {verdict.frames_checked:,} frames checked: {found}.")
+    if verdict.problems:
+        raise typer.Exit(1)
+
+
+def _clips(clips: list[ClipItem]) -> Table:
+    table = _table("file", "state", *_right("frames", "fps", "duration", "return", "length", "dropped"))
+    for clip in clips:
+        table.add_row(
+            clip.file or f"({clip.name})",
+            clip.state,
+            f"{clip.frames:,}",
+            number(clip.fps),
+            span(clip.duration_seconds),
+            number(clip.return_),
+            number(clip.length),
+            ", ".join(f"{count:,} {reason}" for reason, count in clip.dropped.items()) or "0",
+        )
+    return table
+
+
+def _episodes(episodes: list[EpisodeItem]) -> Table:
+    table = _table(*_right("episode", "env", "return", "length", "duration"), "end", "seed")
+    for episode in episodes:
+        ends = {"terminated": episode.terminated, "truncated": episode.truncated}
+        table.add_row(
+            str(episode.episode),
+            str(episode.env_index),
+            number(episode.return_),
+            f"{episode.length:,}",
+            span(episode.duration_seconds),
+            "+".join(name for name, yes in ends.items() if yes) or "-",
+            "-" if episode.seed is None else str(episode.seed),
+        )
+    return table
+
+
+def _right(*headings: str) -> list[tuple[str, bool]]:
+    return [(heading, True) for heading in headings]
+
+
+def _table(*columns: str | tuple[str, bool]) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table()
+    for column in columns:
+        heading, right = (column, False) if isinstance(column, str) else column
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar where a person watches: called with the videos checked and how many there are."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Decoding", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

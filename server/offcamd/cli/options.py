@@ -1,0 +1,80 @@
+"""Options that several verbs share. Those of the settings are made from `config.SPECS`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from offcamd.config import SPECS, load, load_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam_proto.endpoints import Endpoint
+
+# Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
+EndpointOption = Annotated[
+    Optional[str],  # noqa: UP045 - see above
+    typer.Option("--endpoint", help="The daemon's endpoint, ipc:///path.", show_default=False),
+]
+ConfigOption = Annotated[
+    Optional[Path],  # noqa: UP045 - see above
+    typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def endpoint_of(flag: str | None, config: Path | None) -> Endpoint:
+    """The endpoint that a verb's options mean.
+
+    Raises:
+        ConfigError: it, or the config file, is wrong.
+    """
+    return load_endpoint(flag, config=config)
+
+
+def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb whose first parameter is ``settings`` an option for every setting, ``--config`` and its own."""
+
+    def command(*, config: Path | None, embedded: bool, **given: Any) -> None:  # noqa: ANN401 - what typer parsed
+        flags = {spec.key: given.pop(spec.key) for spec in SPECS}
+        verb(load(flags, config=config, embedded=embedded), **given)
+
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [
+        inspect.Parameter(
+            spec.key,
+            keyword,
+            default=None,
+            annotation=Annotated[
+                Optional[str],  # noqa: UP045 - see above
+                typer.Option(spec.flag, help=_help(spec.help, spec.default, spec.variable), show_default=False),
+            ],
+        )
+        for spec in SPECS
+    ]
+    shared += [
+        inspect.Parameter("config", keyword, default=None, annotation=ConfigOption),
+        inspect.Parameter(
+            "embedded",
+            keyword,
+            default=False,
+            annotation=Annotated[
+                bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")
+            ],
+        ),
+    ]
+    signature = inspect.Signature([*shared, *(item.replace(kind=keyword) for item in own)])
+    command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {}
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    return command
+
+
+def _help(text: str, default: object, variable: str) -> str:
+    shown = "" if callable(default) or default is None else f"Default {default}. "
+    return f"{text} {shown}(${variable})"

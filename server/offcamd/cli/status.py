@@ -1,0 +1,95 @@
+"""``offcam status``: what the running daemon does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from offcam_proto.errors import DaemonUnavailable
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
+from offcamd.cli.text import number, plain_console, size, span
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def status(
+    endpoint: EndpointOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1)] = 5.0,
+) -> None:
+    """Show what the daemon does: clients, queues, frames, clips, and each run's episodes. 1 if there is none."""
+    from offcamd.control import ask_stats  # noqa: PLC0415 - verbs import when they run
+    from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
+
+    try:
+        stats = ask_stats(endpoint_of(endpoint, config), timeout)
+    except DaemonUnavailable as error:
+        if as_json:
+            typer.echo(dumps({"error": str(error)}))
+        else:
+            typer.echo(f"offcam: {error}", err=True)
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(dumps(stats, indent=2))
+        return
+    console = plain_console()
+    console.print(_summary(stats))
+    if stats.get("runs"):
+        console.print(_runs(stats["runs"]))
+
+
+def _summary(stats: dict[str, Any]) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    frames: dict[str, Any] = stats["frames"]
+    dropped: dict[str, int] = frames["dropped"]
+    lost = f", dropped {sum(dropped.values()):,} ({_counts(dropped)})" if any(dropped.values()) else ""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in (
+        ("daemon", f"pid {stats['pid']}, offcam {stats['version']}, up {span(stats['uptime_seconds'])}"),
+        ("endpoint", stats["endpoint"]),
+        ("http", stats["http"] or "off"),
+        ("clients", f"{stats['clients']} with {stats['streams']} streams"),
+        (
+            "queue",
+            _queue(stats),
+        ),
+        ("frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"),
+        ("clips", _counts(stats["clips"])),
+        ("episodes", f"{stats['episodes']:,}"),
+    ):
+        table.add_row(name, str(value))
+    return table
+
+
+def _queue(stats: dict[str, Any]) -> str:
+    full = f"{size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
+    return f"{full}, {span(stats['encode_lag_seconds'])} behind"
+
+
+def _runs(runs: list[dict[str, Any]]) -> Table:
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(title="Runs", title_justify="left", title_style="bold")
+    table.add_column("folder", overflow="fold")
+    for heading in ("episodes", "steps", "return: mean", "std", "min", "max", "last 100", "length: mean"):
+        table.add_column(heading, justify="right")
+    for run in runs:
+        returns = run["return"]
+        table.add_row(
+            run["folder"],
+            f"{run['episodes']:,}",
+            f"{run['steps']:,}",
+            *(number(returns.get(key)) for key in ("mean", "std", "min", "max", "last100_mean")),
+            number(run["length"].get("mean")),
+        )
+    return table
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items()) or "none"

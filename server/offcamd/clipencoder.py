@@ -1,0 +1,233 @@
+"""Encodes one clip into one file and keeps count of every frame. Knows of no queue and no thread."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from offcam_proto.errors import EncodeError, FrameError
+from offcamd.pixels import I420Converter, view
+from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, publish, salvage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from fractions import Fraction
+    from pathlib import Path
+
+    from offcamd.pixels import Pixels
+    from offcamd.spool import Part
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """One video to be made.
+
+    Attributes:
+        part: where it is written.
+        final: its name once it is complete; in the same folder.
+        fps: frames a second.
+        rows: tiles above each other.
+        cols: tiles beside each other.
+        preset: x264's speed.
+        crf: x264's quality.
+    """
+
+    part: Path
+    final: Path
+    fps: Fraction
+    rows: int = 1
+    cols: int = 1
+    preset: str = DEFAULT_PRESET
+    crf: int = DEFAULT_CRF
+
+
+class Writer(Protocol):
+    """What encodes the pictures of one clip; `offcamd.videofile.VideoWriter` does."""
+
+    def write(self, i420: Pixels, pts: int) -> None:
+        """Encode a picture, or raise EncodeError."""
+
+    def close(self) -> None:
+        """Finish the file, or raise EncodeError."""
+
+
+class WriterFactory(Protocol):
+    """What makes a `Writer`; the class `VideoWriter` is one."""
+
+    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+        """Create the file, or raise EncodeError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult:
+    """What became of a clip. ``encoded + sum(dropped.values())`` is the number of frames that came.
+
+    Attributes:
+        encoded: frames that are in the file.
+        dropped: frames that are not, by reason: ``disk_full``, ``encoder``, ``io`` (what failed), ``frame`` (its
+            pixels are no picture), ``order`` (its index did not grow), ``shutdown`` (there was no time left).
+        width: of the video in pixels, 0 without one.
+        height: of the video in pixels, 0 without one.
+        file_bytes: size of the file, 0 without one.
+        duration_seconds: of the video.
+        error: what went wrong first, or None.
+        published: whether the file has its final name. After an error it gets it only if no file has it yet.
+    """
+
+    encoded: int
+    dropped: dict[str, int]
+    width: int = 0
+    height: int = 0
+    file_bytes: int = 0
+    duration_seconds: float = 0.0
+    error: str | None
+    published: bool = False
+
+
+class ClipEncoder:
+    """Encodes one clip. Use it from one thread at a time.
+
+    The file is created with the first picture, so a clip without one leaves none. Nothing here raises: the first
+    error is kept for the result, what comes after it is counted as dropped.
+
+    Args:
+        spec: the video to make.
+        writer_factory: makes what encodes it.
+    """
+
+    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory) -> None:
+        self.spec = spec
+        self.error: EncodeError | None = None
+        self._make_writer = writer_factory
+        self._converter = I420Converter(spec.rows, spec.cols)
+        self._writer: Writer | None = None
+        self._created = False
+        self._encoded = 0
+        self._dropped: Counter[str] = Counter()
+        self._last_index = -1
+        self._seconds = 0.0
+
+    def encode(self, index: int, parts: Sequence[Part], on_read: Callable[[], None]) -> None:
+        """Encode one picture, or count why not.
+
+        Args:
+            index: when it is shown, in units of ``1 / fps``.
+            parts: ``(buffer, layout)`` of each tile.
+            on_read: called once the buffers are not needed any more.
+        """
+        try:
+            try:
+                planes = self._convert(index, parts)
+            finally:
+                on_read()
+            if planes is not None:
+                self._write(index, planes)
+        except FrameError as error:
+            log.warning("frame %d of %s was dropped: %s", index, self.spec.final, error)
+            self.drop(1, "frame")
+        except EncodeError as error:
+            self.fail(error, lost=1)
+        except Exception as error:  # a bug met by one clip must not take the thread from the others
+            log.exception("unexpected error in frame %d of %s", index, self.spec.final)
+            self.fail(EncodeError(f"a bug in offcam, please report it: {error!r}"), lost=1)
+
+    def _convert(self, index: int, parts: Sequence[Part]) -> Pixels | None:
+        if self.error is not None:
+            self.drop(1)
+            return None
+        if index <= self._last_index:
+            self.drop(1, "order")
+            return None
+        return self._converter.convert([view(buffer, layout) for buffer, layout in parts])
+
+    def _write(self, index: int, planes: Pixels) -> None:
+        spec = self.spec
+        if self._writer is None:
+            self._created = True
+            height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+            self._writer = self._make_writer(
+                spec.part, width=width, height=height, fps=spec.fps, preset=spec.preset, crf=spec.crf
+            )
+        self._writer.write(planes, index)
+        self._encoded += 1
+        self._last_index = index
+        self._seconds = float((index + 1) / spec.fps)
+
+    def drop(self, count: int, reason: str | None = None) -> None:
+        """Count frames that are not encoded, by default for the reason of the error before."""
+        if reason is None:
+            reason = "encoder" if self.error is None else self.error.reason
+        if count:
+            self._dropped[reason] += count
+
+    def fail(self, error: EncodeError, *, lost: int = 0) -> None:
+        """Give up on the clip, keep what can be saved of its file and count the rest as dropped.
+
+        Args:
+            error: why.
+            lost: frames that were neither encoded nor dropped so far.
+        """
+        log.error("%s was not recorded to its end: %s", self.spec.final, error)
+        self.error = self.error or error
+        self.drop(lost, error.reason)
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        with suppress(EncodeError):  # what failed is known already
+            writer.close()
+        saved, self._seconds = 0, 0.0
+        try:
+            info = salvage(self.spec.part)
+            saved, self._seconds = min(info.frames, self._encoded), info.duration_seconds
+        except EncodeError as second:
+            log.warning("%s cannot be salvaged: %s", self.spec.part, second)
+        self.drop(self._encoded - saved, error.reason)
+        self._encoded = saved
+
+    def finish(self) -> ClipResult:
+        """Complete the file and give it its name."""
+        published = False
+        try:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            published = self._publish()
+        except EncodeError as error:
+            self.fail(error)
+        width, height = (self._converter.size if self._encoded else None) or (0, 0)
+        return ClipResult(
+            encoded=self._encoded,
+            dropped=dict(self._dropped),
+            width=width,
+            height=height,
+            file_bytes=_size(self.spec.final if published else self.spec.part) if self._encoded else 0,
+            duration_seconds=self._seconds if self._encoded else 0.0,
+            error=None if self.error is None else str(self.error),
+            published=published,
+        )
+
+    def _publish(self) -> bool:
+        part, final = self.spec.part, self.spec.final
+        if not self._encoded:
+            if self._created:
+                with suppress(OSError):  # a file without a picture is litter, no loss
+                    part.unlink()
+            return False
+        if self.error is not None and final.exists():
+            log.warning("%s is incomplete and stays beside the older %s", part, final)
+            return False
+        publish(part, final)
+        return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        log.warning("a finished video is not where it was put: %s", error)
+        return 0

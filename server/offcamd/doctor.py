@@ -1,0 +1,204 @@
+"""``offcam doctor``: is everything there that recording needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal
+
+from offcam_proto.endpoints import MAX_SOCKET_PATH
+from offcam_proto.errors import OffcamError
+from offcamd import __version__, config, lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from offcam_proto.endpoints import Endpoint
+
+Outcome = Literal["ok", "warn", "fail"]
+INSTALL = 'Run: pip install --upgrade "offcam[server]"'
+_PROBE_SECONDS = 60
+
+# Each runs in a process of its own: a library that crashes as it is loaded takes its probe down, not doctor.
+_PROBES = {
+    "gymnasium": "import gymnasium; print(gymnasium.__version__)",
+    "numpy": "import numpy; print(numpy.__version__)",
+    "zmq": "import zmq; print(f'{zmq.__version__} (libzmq {zmq.zmq_version()})')",
+    "cv2": "import cv2; print(cv2.__version__)",
+    "av": (
+        "import av; libs = ('libavcodec', 'libavformat', 'libavutil');"
+        "print(av.__version__, '(ffmpeg ' + ', '.join("
+        "name + ' ' + '.'.join(map(str, av.library_versions[name])) for name in libs) + ')')"
+    ),
+    "libx264": "import av.codec; print(av.codec.Codec('libx264', 'w').long_name)",
+}
+_FIXES = {
+    "gymnasium": "Run: pip install --upgrade offcam",
+    "libx264": "This build of PyAV has no H.264 encoder. Run: pip install --force-reinstall --only-binary av av",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        outcome: ``ok``, ``warn`` (recording works, something will surprise) or ``fail``.
+        detail: what was found.
+        fix: what to do; empty where nothing needs doing.
+    """
+
+    name: str
+    outcome: Outcome
+    detail: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:
+    """Look at everything, one check after the other."""
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Check("offcam", "ok", __version__)
+    yield from _libraries()
+    try:
+        settings = config.load({"endpoint": endpoint_flag}, config=config_file)
+    except OffcamError as error:
+        yield Check("settings", "fail", str(error), "As it says.")
+        return
+    found = config.config_files(config_file, os.environ, config.working_directory())
+    yield Check("settings", "ok", ", ".join(map(str, found)) or "defaults and environment")
+    yield from _environment()
+    yield _socket_directory(settings.endpoint)
+    yield _daemon(settings.endpoint)
+    yield _spool(settings)
+    yield from _rendering()
+
+
+def _libraries() -> Iterator[Check]:
+    probes = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+        )
+        for name, code in _PROBES.items()
+    }
+    for name, process in probes.items():
+        with process:
+            try:
+                out, err = process.communicate(timeout=_PROBE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = "", f"did not load within {_PROBE_SECONDS} s"
+        if process.returncode == 0:
+            yield Check(name, "ok", out.strip())
+        else:
+            reason = err.strip().splitlines()[-1] if err.strip() else f"exit code {process.returncode}"
+            yield Check(name, "fail", reason, _FIXES.get(name, INSTALL))
+
+
+def _environment() -> Iterator[Check]:
+    for name, near in config.unknown_variables(os.environ).items():
+        hint = f"Did you mean {near}?" if near else f"Unset {name}."
+        yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
+    if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
+        yield Check(
+            "environment",
+            "warn",
+            f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing",
+            "Unset OFFCAM to record.",
+        )
+
+
+def _socket_directory(endpoint: Endpoint) -> Check:
+    name = "socket directory"
+    try:
+        paths = lock.daemon_paths(endpoint)
+        lock.prepare_directory(paths.directory)
+        with tempfile.NamedTemporaryFile(dir=paths.directory):
+            pass
+    except OffcamError as error:
+        return Check(name, "fail", str(error), "As it says.")
+    except OSError as error:
+        return Check(
+            name,
+            "fail",
+            f"cannot write in {paths.directory}: {error.strerror}",
+            "Make it writable, or set OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock.",
+        )
+    length = len(os.fsencode(paths.socket))
+    return Check(name, "ok", f"{paths.directory} (socket path {length} of {MAX_SOCKET_PATH} bytes)")
+
+
+def _daemon(endpoint: Endpoint) -> Check:
+    from offcamd.control import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
+
+    try:
+        info = lock.read_lock(endpoint)
+        if info is None:
+            return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
+        running = str(ask_stats(endpoint)["version"])
+    except OffcamError as error:
+        return Check("daemon", "fail", str(error), "Restart it: offcam stop, then offcam start.")
+    detail = f"pid {info.pid}, offcam {running}, http {info.http or 'off'}"
+    if running != __version__:
+        return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", "Restart it: offcam stop")
+    return Check("daemon", "ok", detail)
+
+
+def _spool(settings: config.Settings) -> Check:
+    folder = settings.spool_dir
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    detail = f"{settings.spool_dir}, {free / 2**30:.1f} GiB free"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check("spool", "warn", f"{folder} is not writable", "Choose another with --spool-dir.")
+    if free < settings.spool_limit_bytes:
+        return Check(
+            "spool",
+            "warn",
+            f"{detail}, less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB",
+            "Lower it with --spool-limit, or choose another disk with --spool-dir.",
+        )
+    return Check("spool", "ok", detail)
+
+
+def _rendering() -> Iterator[Check]:
+    yield Check("render_mode", "ok", 'recording needs gym.make(..., render_mode="rgb_array")')
+    try:
+        mujoco = version("mujoco")
+    except PackageNotFoundError:
+        return
+    backend = os.environ.get("MUJOCO_GL", "")
+    if backend:
+        yield Check("MUJOCO_GL", "ok", f"{backend}, for mujoco {mujoco}")
+    elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        yield Check(
+            "MUJOCO_GL",
+            "warn",
+            f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display",
+            "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)",
+        )
+    else:
+        yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")
+
+
+def as_json(checks: list[Check]) -> str:
+    """The findings as JSON text."""
+    ok = all(check.outcome != "fail" for check in checks)
+    return json.dumps({"ok": ok, "checks": [check.as_dict() for check in checks]}, indent=2)

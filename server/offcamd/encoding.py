@@ -1,0 +1,379 @@
+"""A few threads that encode the frames of many clips.
+
+The service opens a `ClipJob` for each clip and offers it frames. Workers encode a few frames of one clip, then a
+few of the next; one more thread moves to disk what does not fit in memory. What happened comes back as events.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from offcam_proto.errors import EncodeError, LocalProtocolError
+from offcam_proto.limits import MIB
+from offcamd.clipencoder import ClipEncoder, ClipResult, ClipSpec, Writer, WriterFactory
+from offcamd.framequeue import Budget, FrameQueue, Spilled
+from offcamd.videofile import VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from offcamd.spool import Part
+
+__all__ = [
+    "Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event",
+    "Released", "Saturated", "Writer", "WriterFactory",
+]  # fmt: skip  # one name a line would be most of a screen
+
+TURN_FRAMES = 8
+TURN_BYTES = 2 * MIB
+"""A clip's turn ends after so many frames or pixel bytes, whichever comes first."""
+
+STOP_SECONDS = 5.0
+"""How long a hard stop waits for pictures that are being encoded and for files to be finished."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """Bytes of a clip's frames left memory: encoded, moved to disk or dropped. Their credit may be granted again."""
+
+    job: ClipJob
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Saturated:
+    """Whether a clip's frames wait in memory because the disk takes no more: credit will be long in coming."""
+
+    job: ClipJob
+    saturated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFinished(ClipResult):
+    """A clip's last event.
+
+    Attributes:
+        job: the clip.
+        encode_seconds: how long workers were busy with it.
+        aborted: as it was passed to `ClipJob.end`; True if the pool was closed before the clip was ended.
+    """
+
+    job: ClipJob
+    encode_seconds: float
+    aborted: bool
+
+
+Event: TypeAlias = Released | Saturated | ClipFinished
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits to be encoded.
+
+    Attributes:
+        memory_bytes: bytes of frames in memory.
+        spool_bytes: bytes of disk in use.
+        lag_seconds: how long the oldest frame has waited.
+    """
+
+    memory_bytes: int
+    spool_bytes: int
+    lag_seconds: float
+
+
+class ClipJob:
+    """One clip that is being encoded; made by `EncoderPool.open`. `offer` and `end` are for the service's thread.
+
+    Attributes:
+        spec: the video to be made.
+    """
+
+    def __init__(self, spec: ClipSpec, pool: EncoderPool) -> None:
+        self.spec = spec
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._released = 0
+        self._busy_seconds = 0.0
+        self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
+        self._encoder = ClipEncoder(spec, pool.writer_factory)
+        # These belong to the pool and are guarded by its lock.
+        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = False
+
+    def offer(self, index: int, parts: Sequence[Part]) -> None:
+        """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
+
+        Args:
+            index: when it is shown, in units of ``1 / fps``; larger than the last one.
+            parts: ``(buffer, layout)`` of each tile, row by row. The buffers must not change from now on.
+
+        Raises:
+            LocalProtocolError: the clip was ended before.
+        """
+        if self.ended:
+            raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
+        self._queue.put(index, parts)
+        self._pool.wake(self)
+
+    def end(self, *, aborted: bool = False) -> None:
+        """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
+
+        Args:
+            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`.
+        """
+        self._pool.end(self, aborted=aborted)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest queued frame arrived (``time.monotonic()``), or None."""
+        return self._queue.oldest
+
+    @property
+    def waiting(self) -> int:
+        """Frames not yet encoded."""
+        return len(self._queue)
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether frames ought to be moved to disk."""
+        return self._queue.overflowing
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is left to do is to finish the file. Under the pool's lock."""
+        return self.ended and not self.spilling and not len(self._queue)
+
+    @property
+    def runnable(self) -> bool:
+        """Whether a worker has something to do for it. Under the pool's lock."""
+        return self._queue.ready or self.complete
+
+    def turn(self, *, abandon: bool) -> None:
+        """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
+        started = time.perf_counter()
+        if abandon:
+            self._encoder.drop(self._queue.discard(), "shutdown")
+        else:
+            self._encode_some()
+        if self._encoder.error is not None:
+            self._encoder.drop(self._queue.discard())
+        self._busy_seconds += time.perf_counter() - started
+        self._report_released()
+
+    def _encode_some(self) -> None:
+        frames = nbytes = 0
+        while self._encoder.error is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
+            try:
+                frame = self._queue.take()
+            except EncodeError as error:
+                self._encoder.fail(error)
+                return
+            if frame is None:
+                return
+            frames, nbytes = frames + 1, nbytes + frame.nbytes
+            self._encoder.encode(frame.index, frame.parts, functools.partial(self._queue.done, frame))
+
+    def finish(self) -> None:
+        """Complete the file and say so; on a worker, once."""
+        started = time.perf_counter()
+        result = self._encoder.finish()
+        self._queue.close()
+        busy = self._busy_seconds + time.perf_counter() - started
+        self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
+
+    def spill(self) -> Spilled:
+        """Move one frame to disk; on the spool thread."""
+        outcome = self._queue.spill()
+        self._report_released()
+        return outcome
+
+    def _count_released(self, nbytes: int) -> None:
+        with self._lock:
+            self._released += nbytes
+
+    def _report_released(self) -> None:
+        with self._lock:
+            nbytes, self._released = self._released, 0
+        if nbytes:
+            self._pool.on_event(Released(self, nbytes))
+
+
+class EncoderPool:
+    """Encodes many clips at once, each in order and by one thread at a time, turn by turn.
+
+    Args:
+        workers: threads that encode.
+        memory_limit: bytes of credit that clients hold, all together; see `offcamd.framequeue.Budget`.
+        spool_limit: bytes of disk for frames that wait; 0 for none.
+        spool_dir: folder for them.
+        on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.
+        clip_memory: bytes of one clip that may wait in memory before its frames go to disk.
+        writer_factory: makes what encodes a clip.
+
+    Attributes:
+        budget: the bytes in use.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        memory_limit: int,
+        spool_limit: int,
+        spool_dir: Path,
+        on_event: Callable[[Event], None],
+        clip_memory: int | None = None,
+        writer_factory: WriterFactory = VideoWriter,
+    ) -> None:
+        self.budget = Budget(memory_limit, spool_limit, clip_memory)
+        self.spool_dir = spool_dir
+        self.on_event = on_event
+        self.writer_factory = writer_factory
+        self._lock = threading.Lock()
+        self._runnable = threading.Condition(self._lock)
+        self._spillable = threading.Condition(self._lock)
+        self._idle = threading.Condition(self._lock)
+        self._jobs: set[ClipJob] = set()
+        self._turns: deque[ClipJob] = deque()
+        self._spills: deque[ClipJob] = deque()
+        self._blocked: set[ClipJob] = set()
+        self._closing = self._abandon = self._stop = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"offcam-encode-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        self._threads.append(threading.Thread(target=self._spool, name="offcam-spool", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def open(self, spec: ClipSpec) -> ClipJob:
+        """Begin a clip. No file is touched before its first frame.
+
+        Raises:
+            EncodeError: the pool is closed.
+        """
+        with self._lock:
+            if self._closing:
+                raise EncodeError(f"the recorder is shutting down and starts no {spec.final}", "shutdown")
+            job = ClipJob(spec, self)
+            self._jobs.add(job)
+        return job
+
+    def backlog(self) -> Backlog:
+        """What waits to be encoded, in all clips. From any thread."""
+        with self._lock:
+            jobs = list(self._jobs)
+        arrivals = [job.oldest for job in jobs]
+        now = time.monotonic()
+        lag = max((now - arrived for arrived in arrivals if arrived is not None), default=0.0)
+        return Backlog(self.budget.memory_bytes, self.budget.spool_bytes, lag)
+
+    def close(self, timeout: float) -> bool:
+        """End all clips as aborted that are not ended yet, wait until they are final, and stop the threads.
+
+        Args:
+            timeout: seconds to wait. Then frames that still wait are dropped (reason ``shutdown``) and the files
+                finished without them; 0 is a hard stop.
+
+        Returns:
+            Whether everything was encoded. If not, each clip has got its `ClipFinished` all the same, unless a
+            thread hung in the encoder or the disk for longer than `STOP_SECONDS`.
+        """
+        with self._lock:
+            self._closing = True
+            for job in list(self._jobs):
+                job.aborted, job.ended = job.aborted or not job.ended, True
+                self._schedule(job)
+            complete = self._idle.wait_for(lambda: not self._jobs, timeout)
+            if not complete:
+                self._abandon = True
+                for job in self._jobs:
+                    self._schedule(job)
+                self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
+            self._stop = True
+            self._runnable.notify_all()
+            self._spillable.notify_all()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return complete
+
+    def wake(self, job: ClipJob) -> None:
+        """A frame was queued for a clip."""
+        with self._lock:
+            self._schedule(job)
+
+    def end(self, job: ClipJob, *, aborted: bool) -> None:
+        """No more frames will be queued for a clip."""
+        with self._lock:
+            if not job.ended:
+                job.ended, job.aborted = True, aborted
+                self._schedule(job)
+
+    def _schedule(self, job: ClipJob) -> None:
+        """Line a clip up for what there is to do for it. Under the lock."""
+        if not job.scheduled and job.runnable and job in self._jobs:
+            job.scheduled = True
+            self._turns.append(job)
+            self._runnable.notify()
+        if job.overflowing and job not in self._blocked:
+            self._line_up_spill(job)
+
+    def _line_up_spill(self, job: ClipJob) -> None:
+        if not job.spilling:
+            job.spilling = True
+            self._spills.append(job)
+            self._spillable.notify()
+
+    def _work(self) -> None:
+        """Give clips their turns, until the pool stops."""
+        while True:
+            with self._lock:
+                self._runnable.wait_for(lambda: self._turns or self._stop)
+                if not self._turns:
+                    return
+                job = self._turns.popleft()
+                complete, abandon = job.complete, self._abandon
+            if complete:
+                self._finish(job)
+                continue
+            job.turn(abandon=abandon)
+            with self._lock:
+                job.scheduled = False
+                self._schedule(job)
+                while self._blocked:  # the turn may have made room
+                    self._line_up_spill(self._blocked.pop())
+
+    def _finish(self, job: ClipJob) -> None:
+        if job.saturated:
+            self.on_event(Saturated(job, saturated=False))
+        job.finish()
+        with self._lock:
+            self._blocked.discard(job)
+            self._jobs.discard(job)
+            self._idle.notify_all()
+
+    def _spool(self) -> None:
+        """Move frames of overflowing clips to disk, one of each clip at a time, until the pool stops."""
+        while True:
+            with self._lock:
+                self._spillable.wait_for(lambda: self._spills or self._stop)
+                if self._stop:
+                    return
+                job = self._spills.popleft()
+            outcome = job.spill()
+            full = outcome is Spilled.NO_ROOM
+            # Relieved only once nothing waits any more, lest the client be told two things with every frame.
+            if full != job.saturated and (full or not job.overflowing):
+                job.saturated = full
+                self.on_event(Saturated(job, full))
+            with self._lock:
+                job.spilling = False
+                if full:
+                    self._blocked.add(job)
+                self._schedule(job)

@@ -1,0 +1,42 @@
+"""What kind of file system a folder is on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mounts")
+
+LOCAL_TYPES = frozenset(
+    {"apfs", "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "tmpfs"}
+    | {"vfat", "xfs", "zfs"}
+)
+"""Where all processes that can open a file see the same memory-mapped bytes."""
+
+
+def filesystem_type(folder: Path, mounts: Path = MOUNTS) -> str:
+    """Type of the file system of a folder, as the kernel names it; empty where that is not known."""
+    try:
+        table = mounts.read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+    path, best, kind = folder.resolve(), -1, ""
+    for line in table.splitlines():
+        point, this_kind = map(_unescaped, line.split(" ")[1:3])
+        depth = len(Path(point).parts)
+        if depth >= best and path.is_relative_to(point):  # of two at one point the later hides the earlier
+            best, kind = depth, this_kind
+    return kind
+
+
+def wal_works_on(folder: Path, mounts: Path = MOUNTS) -> bool:
+    """Whether SQLite's write-ahead log may be used in a folder.
+
+    It needs memory that all readers and writers share, so not on a network file system
+    (https://www.sqlite.org/wal.html); one that is not known to be local counts as such.
+    """
+    return filesystem_type(folder, mounts) in LOCAL_TYPES
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

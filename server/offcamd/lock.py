@@ -1,0 +1,275 @@
+"""One daemon for each endpoint: a flock held for life beside the socket, with the owner's particulars in it.
+
+A second ``ipc://`` bind would silently steal the endpoint, so whoever binds holds the lock first, and only
+the holder removes a socket file that a dead daemon left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import stat
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOCK_NAME, LOG_NAME, SOCKET_NAME, Endpoint
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONTENTION_TRIES = 200
+_INFO_BYTES = 1024
+_READ_SECONDS = 2.0
+_PAUSE_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonPaths:
+    """The files of the daemon at an endpoint, all in one directory."""
+
+    directory: Path
+    socket: Path
+    lock: Path
+    launch_lock: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonInfo:
+    """What a daemon says of itself in its lock.
+
+    Attributes:
+        pid: its process id.
+        endpoint: its ZeroMQ endpoint.
+        http: its HTTP address as a URL, or None.
+        version: its version of offcam.
+        log_file: its log, or None for stderr.
+        started: seconds since the Unix epoch.
+        pid_namespace: what its ``pid`` counts in, so that nobody signals a stranger from outside a container.
+        stopping: whether it takes no more clients.
+    """
+
+    pid: int
+    endpoint: str
+    http: str | None
+    version: str
+    log_file: str | None
+    started: float
+    pid_namespace: str
+    stopping: bool = False
+
+    @property
+    def ready_line(self) -> str:
+        """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
+        return f"offcam ready pid={self.pid} endpoint={self.endpoint} http={self.http or 'off'}"
+
+    @property
+    def here(self) -> bool:
+        """Whether its pid means that process to us too."""
+        return self.pid_namespace == pid_namespace()
+
+
+def pid_namespace() -> str:
+    """This process's pid namespace, empty where the system has none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
+    """Where the daemon at an endpoint keeps its files.
+
+    Raises:
+        ConfigError: it is no ``ipc://`` endpoint.
+    """
+    if endpoint.path is None:
+        raise ConfigError(
+            f"{endpoint.url} has no socket file, and the daemon listens on ipc:// only. Unset OFFCAM_ADDR, or "
+            "set it to ipc:///absolute/path.",
+        )
+    socket = Path(endpoint.path)
+    prefix = "" if socket.name == SOCKET_NAME else f"{socket.name}."  # several daemons may share a directory
+    directory = socket.parent
+    names = (f"{prefix}{name}" for name in (LOCK_NAME, LAUNCH_LOCK_NAME, LOG_NAME))
+    return DaemonPaths(directory, socket, *(directory / name for name in names))
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the runtime directory, for its owner alone.
+
+    Raises:
+        ConfigError: it cannot be made, or is somebody else's or open to others: they could take the socket's
+            place and receive what the agents see.
+    """
+    remedy = "or name another socket with OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock"
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        status = directory.lstat()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the runtime directory {directory} ({error.strerror}). Make it yourself, {remedy}.",
+        ) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise ConfigError(f"the runtime directory {directory} is no directory. Remove it, {remedy}.")
+    if status.st_uid != os.geteuid():
+        raise ConfigError(
+            f"the runtime directory {directory} belongs to uid {status.st_uid}, and you are uid "
+            f"{os.geteuid()}. Have its owner remove it, {remedy}.",
+        )
+    if status.st_mode & 0o077:
+        raise ConfigError(
+            f"the runtime directory {directory} is open to others (mode {stat.S_IMODE(status.st_mode):04o}). "
+            f"Run chmod 700 {directory}, {remedy}.",
+        )
+
+
+@contextlib.contextmanager
+def private_umask() -> Iterator[None]:
+    """Create files for their owner alone. The umask is the whole process's: keep it short."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+class DaemonLock:
+    """The right to be the daemon of an endpoint. Used by one thread at a time."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.paths = daemon_paths(endpoint)
+        self._fd: int | None = None
+        self._info: DaemonInfo | None = None
+
+    def acquire(self, info: DaemonInfo) -> None:
+        """Take the lock, write ``info`` into it, and remove the socket of a daemon that died.
+
+        Raises:
+            ConfigError: the runtime directory cannot be used.
+            DaemonAlreadyRunning: another process holds it.
+        """
+        prepare_directory(self.paths.directory)
+        fd = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, fd)
+            if not _lock_against_readers(fd):
+                raise self._taken(info.endpoint)
+            self.paths.socket.unlink(missing_ok=True)
+            _write(fd, info)
+            stack.pop_all()
+        self._fd, self._info = fd, info
+
+    def update(self, *, http: str | None = None, stopping: bool = False) -> None:
+        """Tell readers more: the HTTP address, or that this daemon takes no more clients."""
+        if self._fd is None or self._info is None:
+            raise DaemonError("the lock is not held, so there is nothing to update in it")
+        self._info = replace(self._info, http=http or self._info.http, stopping=stopping or self._info.stopping)
+        _write(self._fd, self._info)
+
+    def release(self) -> None:
+        """Remove the socket and let go. Does nothing where it is not held."""
+        fd, self._fd, self._info = self._fd, None, None
+        if fd is not None:
+            self.paths.socket.unlink(missing_ok=True)
+            os.ftruncate(fd, 0)
+            os.close(fd)
+
+    def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
+        owner = _read(self.paths.lock)
+        pid = owner.pid if owner else None
+        return DaemonAlreadyRunning(
+            f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
+            "(`offcam status`), stop it with `offcam stop`, or give this one another --endpoint.",
+            pid,
+        )
+
+
+def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
+    """The daemon that holds the endpoint's lock, or None where nobody does.
+
+    Raises:
+        ConfigError: it is no ``ipc://`` endpoint.
+        DaemonError: somebody holds the lock who did not write into it what a daemon does, or it is not ours
+            to read.
+    """
+    path = daemon_paths(endpoint).lock
+    give_up = time.monotonic() + _READ_SECONDS
+    while _held(path):
+        info = _read(path)
+        if info and _alive(info):
+            return info
+        if time.monotonic() > give_up:
+            raise DaemonError(
+                f"somebody holds the lock {path} and does not say who: find the process with `fuser {path}` "
+                "and end it.",
+            )
+        time.sleep(_PAUSE_SECONDS)  # taken a moment ago: empty, or still what a dead daemon wrote
+    return None
+
+
+def _alive(info: DaemonInfo) -> bool:
+    if not info.here:
+        return True  # its pid says nothing here; that the lock is held says enough
+    try:
+        os.kill(info.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _lock_against_readers(fd: int) -> bool:
+    """Take the lock unless another owner has it; readers, who look at it for a moment, do not count."""
+    for _ in range(_CONTENTION_TRIES):
+        if _flock(fd, fcntl.LOCK_EX):
+            return True
+        if not _flock(fd, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _held(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DaemonError(
+            f"cannot read the daemon's lock {path} ({error.strerror}): it is another user's. Use your own with "
+            "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock, or unset OFFCAM_ADDR.",
+        ) from error
+    try:
+        return not _flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, info: DaemonInfo) -> None:
+    # one write, padded and so never shorter than what it replaces: a reader sees one version or the other
+    os.pwrite(fd, json.dumps(asdict(info)).encode().ljust(max(_INFO_BYTES, os.fstat(fd).st_size)), 0)
+
+
+def _read(path: Path) -> DaemonInfo | None:
+    try:
+        return DaemonInfo(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,121 @@
+"""The daemon's log: readable on a terminal, JSON lines elsewhere, never larger than two bounded files."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, TextIO
+
+import structlog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from offcamd.config import Settings
+
+MAX_LOG_BYTES = 4 * 1024 * 1024
+"""Size at which a log file is set aside as ``<name>.1``, in place of an earlier one."""
+
+
+class BoundedLog:
+    """A text stream onto a file that is set aside when it is full. Safe for threads.
+
+    File descriptor 2 follows the file, so that what C libraries and the interpreter print is in it too.
+    """
+
+    def __init__(self, path: Path, limit: int = MAX_LOG_BYTES) -> None:
+        self._path = path
+        self._limit = limit
+        self._mutex = threading.Lock()
+        self._open()
+
+    def write(self, text: str) -> int:
+        """Append text."""
+        with self._mutex:
+            if os.fstat(2).st_size >= self._limit:
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                self._open()
+            _write_all(text.encode(errors="backslashreplace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is ever buffered."""
+
+    def isatty(self) -> bool:
+        """It is a file."""
+        return False
+
+    def _open(self) -> None:
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.dup2(fd, 2)
+        os.close(fd)
+
+
+def configure(level: str, log_file: Path | None = None) -> None:
+    """Set up structlog, and the standard library's logging behind it, for this process.
+
+    Args:
+        level: one of `config.LOG_LEVELS`.
+        log_file: the file that takes the place of stderr, if any.
+
+    Raises:
+        OSError: the log file cannot be written.
+    """
+    stream: TextIO = sys.stderr
+    if log_file is not None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        # the four methods loggers use; a TextIOWrapper would keep its own position across the files
+        stream = BoundedLog(log_file)  # type: ignore[assignment]
+    number = getattr(logging, level.upper())
+    before: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*before, *_renderers(tty=stream.isatty())],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(tty=stream.isatty()),
+            ],
+        )
+    )
+    # other people's libraries tell what is wrong, or everything when we are asked to
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def configure_from(settings: Settings) -> None:
+    """`configure` as the settings say."""
+    configure(settings.log_level, settings.log_file)
+
+
+def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
+    """The last lines that were written to a log at or behind a byte offset."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(offset, path.stat().st_size - 64 * 1024))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def _renderers(*, tty: bool) -> list[structlog.typing.Processor]:
+    if tty:
+        return [structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _write_all(data: bytes) -> None:
+    while data:
+        data = data[os.write(2, data) :]

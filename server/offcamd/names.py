@@ -1,0 +1,62 @@
+"""Which file names a stream may use, so that recordings at the same time never overwrite each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Names = tuple[str, str]
+"""A run folder and a name prefix: what the file names of a stream are made of."""
+
+
+@dataclass(slots=True)
+class _Group:
+    live: dict[bytes, int] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)
+
+
+class NameClaims:
+    """Suffixes for streams that write the same names into the same folder. Not thread-safe.
+
+    The first stream gets none (0), the next 2, 3, ... A number is not given again while any stream of the
+    group is live: a late one must not replace the files of an early one that has already closed.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[Names, _Group] = {}
+
+    def claim(self, names: Names, stream: bytes, wanted: int) -> int:
+        """Give a stream its suffix; the same stream keeps the one it has, or ``wanted`` from an earlier daemon."""
+        group = self._groups.setdefault(names, _Group())
+        if stream in group.live:
+            return group.live[stream]
+        suffix = wanted
+        if not wanted or wanted in group.taken:
+            suffix = next(number for number in (0, *range(2, len(group.taken) + 3)) if number not in group.taken)
+        group.live[stream] = suffix
+        group.taken.add(suffix)
+        return suffix
+
+    def release(self, names: Names, stream: bytes) -> None:
+        """A stream and all its files are final."""
+        group = self._groups.get(names)
+        if group is not None:
+            group.live.pop(stream, None)
+            if not group.live:
+                del self._groups[names]
+
+
+class FileClaims:
+    """File names being written right now, for names that do not come from a prefix. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._open: set[tuple[str, str]] = set()
+
+    def claim(self, folder: str, files: list[str]) -> str:
+        """The first of some candidates that nobody is writing; the last one must be unique."""
+        file = next((name for name in files[:-1] if (folder, name) not in self._open), files[-1])
+        self._open.add((folder, file))
+        return file
+
+    def release(self, folder: str, file: str) -> None:
+        """The file is final."""
+        self._open.discard((folder, file))

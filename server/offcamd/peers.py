@@ -1,0 +1,121 @@
+"""The daemon's books: who is connected, which streams and clips they have open, and what became of frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from offcam_proto.server_session import ServerSession
+
+if TYPE_CHECKING:
+    from offcam_proto.messages import OpenStream
+    from offcamd.credit import Account
+    from offcamd.encoding import ClipJob
+
+
+@dataclass(slots=True, eq=False)
+class LiveClip:
+    """A clip from its opening until its row is stored.
+
+    Attributes:
+        received: frames that arrived.
+        ended: whether no more can come.
+        waited_by: tokens of the flushes that wait for it.
+    """
+
+    stream: LiveStream
+    number: int
+    file: str
+    job: ClipJob
+    received: int = 0
+    ended: bool = False
+    encoded: int = 0
+    error: str = ""
+    waited_by: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class LiveStream:
+    """A stream from its opening until its last clip is stored.
+
+    Attributes:
+        peer: its client, None once that is gone.
+        ready: whether the index knows it and the client was told.
+        clips: its clips that are not stored yet.
+        in_memory: bytes of its frames in the encoder's queues.
+        saturated: whether the queues are full for it.
+        closed: whether the client closed it, or is gone.
+        lost: whether it ended without the client's word.
+    """
+
+    peer: Peer | None
+    info: OpenStream
+    suffix: int
+    account: Account | None
+    ready: bool = False
+    clips: dict[int, LiveClip] = field(default_factory=dict)
+    in_memory: int = 0
+    saturated: bool = False
+    closed: bool = False
+    lost: bool = False
+
+    @property
+    def handle(self) -> int:
+        """The client's number for it."""
+        return self.info.handle
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A connected client.
+
+    Attributes:
+        identity: ZeroMQ's routing id of its connection.
+        connection: file descriptor of its connection, by which the socket's monitor names it.
+        streams: its streams by handle.
+        flushes: clips that each of its flushes still waits for.
+        gone_at: when its connection broke (``time.monotonic()``), or None.
+    """
+
+    identity: bytes
+    session: ServerSession = field(default_factory=ServerSession)
+    connection: int = -1
+    streams: dict[int, LiveStream] = field(default_factory=dict)
+    flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
+    gone_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlushRequest:
+    """A peer's flush, on its way through the store."""
+
+    peer: Peer
+    token: int
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the daemon started. ``offered = encoded + dropped + waiting`` at any moment.
+
+    Attributes:
+        received: frames that arrived.
+        encoded: frames in files.
+        dropped: frames in no file, by reason, the clients' own drops included.
+        clips: clips that ended, by state.
+        episodes: episode records committed.
+        breaches: messages refused, by reason.
+    """
+
+    received: int = 0
+    encoded: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_unsent: int = 0
+    clips: Counter[str] = field(default_factory=Counter)
+    episodes: int = 0
+    breaches: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def offered(self) -> int:
+        """Frames that wrappers captured, as far as is known: clients tell of their drops when a clip ends."""
+        return self.received + self.dropped_unsent

@@ -1,0 +1,223 @@
+"""From the bytes a client shipped to the planes x264 reads. The one place that uses cv2.
+
+Rendered frames are often views of a buffer in another order (transposed, flipped, channels first). numpy
+copies such views element by element; reordering them with cv2 costs a small part of that, so every view that
+is a permutation and a flip of packed pixels takes that way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from offcam_proto.errors import FrameError
+from offcam_proto.limits import MAX_FRAME_SIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam_proto.layout import FrameLayout
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_ROTATED = (1, 0, 2)
+
+cv2.setNumThreads(1)  # clips are encoded side by side; on top of that its threads only cost CPU
+
+
+def view(buffer: Buffer, layout: FrameLayout) -> Pixels:
+    """The frame that lies in a buffer, without copying a byte.
+
+    Args:
+        buffer: exactly ``layout.nbytes`` contiguous bytes. The array keeps it alive and shares its memory.
+        layout: where each pixel lies.
+
+    Returns:
+        uint8 of ``layout.shape``, with the layout's strides; read-only if the buffer is.
+
+    Raises:
+        FrameError: the buffer has another size than the layout states.
+    """
+    with memoryview(buffer) as bytes_:
+        size = bytes_.nbytes
+    if size != layout.nbytes:
+        raise FrameError(f"the client sent {size} bytes of pixels and a layout for {layout.nbytes}")
+    frame: Pixels = np.ndarray(layout.shape, np.uint8, buffer, layout.offset, layout.strides)
+    return frame
+
+
+def packed(frame: Pixels) -> Pixels:
+    """The same pixels in C order: what ``np.ascontiguousarray`` gives, sooner.
+
+    Args:
+        frame: uint8 ``(height, width)`` or ``(height, width, 1|3|4)``, any strides.
+
+    Returns:
+        The frame itself if its rows are packed already (the rows may have gaps between them), else a copy.
+    """
+    if frame.flags.c_contiguous or min(frame.shape[:2]) == 1:
+        return np.ascontiguousarray(frame)
+    if frame.ndim == 3 and frame.shape[2] == 1:
+        return packed(frame[..., 0])[..., np.newaxis]
+    down, right = frame.strides[0] >= 0, frame.strides[1] >= 0
+    upright = frame[:: 1 if down else -1, :: 1 if right else -1]
+    rows = _reordered(upright)
+    if down and right:
+        return rows
+    # In place where that is our own copy already: fresh memory costs more than the flip.
+    ours = None if np.may_share_memory(rows, frame) else rows
+    flipped: Pixels = cv2.flip(rows, -1 if down == right else int(down), ours)
+    return flipped
+
+
+def _reordered(frame: Pixels) -> Pixels:
+    """Pack a frame that runs downwards and to the right; its axes may lie in any order in memory."""
+    if frame.ndim == 3 and abs(frame.strides[2]) != 1:
+        planes = [packed(frame[..., channel]) for channel in range(frame.shape[2])]
+        merged: Pixels = cv2.merge(planes)
+        return merged
+    if frame.ndim == 3 and frame.strides[2] == -1:
+        return _swapped_channels(_reordered(frame[..., ::-1]))
+    pixel = 1 if frame.ndim == 2 else frame.shape[2]
+    if frame.strides[1] == pixel and frame.strides[0] >= pixel * frame.shape[1]:
+        return frame
+    if frame.strides[0] == pixel and frame.strides[1] >= pixel * frame.shape[0]:
+        turned: Pixels = cv2.transpose(frame.transpose(_ROTATED[: frame.ndim]))
+        return turned
+    return _copied(frame)
+
+
+def _swapped_channels(frame: Pixels) -> Pixels:
+    """Reverse the order of the channels of a packed frame."""
+    if frame.shape[2] == 3:
+        reversed_: Pixels = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        return reversed_
+    return cv2.merge(cv2.split(frame)[::-1])  # type: ignore[no-any-return]  # cv2's stubs are skipped
+
+
+def _copied(frame: Pixels) -> Pixels:
+    """Pack pixels that have gaps between them (every second pixel, RGB of RGBX), a channel at a time."""
+    copy = np.empty(frame.shape, np.uint8)
+    for channel in range(frame.shape[2] if frame.ndim == 3 else 0):
+        copy[..., channel] = frame[..., channel]
+    if frame.ndim == 2:
+        copy[...] = frame
+    return copy
+
+
+class I420Converter:
+    """Turns the frames of one clip into the planes of one picture, all of one size.
+
+    Tiles are as large as the first frame that comes; a later frame of another size is cropped or padded with
+    black at its right and bottom, so that a clip never changes its size. Not thread-safe.
+
+    Args:
+        rows: tiles above each other.
+        cols: tiles beside each other.
+    """
+
+    def __init__(self, rows: int, cols: int) -> None:
+        self._rows = rows
+        self._cols = cols
+        self._tile: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(width, height)`` of the pictures, both even, or None before the first one."""
+        if self._tile is None:
+            return None
+        height, width = self._tile[0] * self._rows, self._tile[1] * self._cols
+        return width + width % 2, height + height % 2
+
+    def convert(self, frames: Sequence[Pixels]) -> Pixels:
+        """One picture of all frames, row by row.
+
+        Tiles without a frame are black, frames without a tile are left out. An odd height or width is made
+        even by repeating its last row or column.
+
+        Args:
+            frames: at least one, uint8 ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA
+                (alpha is ignored), any strides. They are only read.
+
+        Returns:
+            A new uint8 array ``(height * 3 // 2, width)``: planes Y, U, V as I420, BT.601, limited range.
+
+        Raises:
+            FrameError: no frame, or a picture with a side longer than H.264 allows.
+        """
+        if not frames:
+            raise FrameError("the client sent a picture without a frame in it")
+        if self._tile is None:
+            self._tile = self._checked_tile(frames[0])
+        try:
+            return self._convert([_colour_or_grey(frame) for frame in frames[: self._rows * self._cols]], self._tile)
+        except cv2.error as error:
+            shapes = {frame.shape for frame in frames}
+            raise FrameError(f"frames of shapes {shapes} could not be converted to I420: {error}") from error
+
+    def _checked_tile(self, frame: Pixels) -> tuple[int, int]:
+        height, width = frame.shape[:2]
+        if max(height * self._rows, width * self._cols) > MAX_FRAME_SIDE:
+            raise FrameError(
+                f"{self._rows} x {self._cols} tiles of {width}x{height} make a picture of "
+                f"{width * self._cols}x{height * self._rows}, but H.264 ends at {MAX_FRAME_SIDE} pixels "
+                "a side: record fewer sub-environments or smaller frames"
+            )
+        return height, width
+
+    def _convert(self, frames: list[Pixels], tile: tuple[int, int]) -> Pixels:
+        fits = self._rows == self._cols == 1 and frames[0].shape[:2] == tile
+        picture = frames[0] if fits else self._tiled(frames, tile)
+        height, width = picture.shape[:2]
+        if height % 2 or width % 2:
+            picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        if picture.ndim == 2:
+            return _grey_to_i420(picture)
+        planes: Pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
+        return planes
+
+    def _tiled(self, frames: list[Pixels], tile: tuple[int, int]) -> Pixels:
+        height, width = tile
+        depth = max(frame.ndim for frame in frames)
+        picture = np.zeros((height * self._rows, width * self._cols, 3)[:depth], np.uint8)
+        for place, frame in enumerate(frames):
+            top, left = place // self._cols * height, place % self._cols * width
+            part = frame[:height, :width]
+            if part.ndim < depth:
+                part = part[..., np.newaxis]
+            picture[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return picture
+
+
+def _colour_or_grey(frame: Pixels) -> Pixels:
+    """The frame packed, as ``(h, w)`` grey or ``(h, w, 3)`` RGB."""
+    if frame.ndim == 3 and frame.shape[2] == 1:
+        frame = frame[..., 0]
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        # Channels first: the alpha plane need not be moved at all.
+        if abs(frame.strides[2]) != 1:
+            return packed(frame[..., :3])
+        colour: Pixels = cv2.cvtColor(packed(frame), cv2.COLOR_RGBA2RGB)
+        return colour
+    return packed(frame)
+
+
+@functools.cache
+def _luma_of_grey() -> Pixels:
+    """What cv2 makes of each of the 256 greys, so that grey frames look as if they had come in RGB."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis], 2, axis=0)
+    planes: Pixels = cv2.cvtColor(np.repeat(greys, 3, axis=2), cv2.COLOR_RGB2YUV_I420)
+    luma: Pixels = planes[0].copy()
+    return luma
+
+
+def _grey_to_i420(frame: Pixels) -> Pixels:
+    height, width = frame.shape
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    planes[:height] = cv2.LUT(frame, _luma_of_grey())
+    return planes

@@ -1,0 +1,263 @@
+"""The daemon's socket and main loop: performs what the sessions say, between clients, encoders and the store.
+
+One thread owns the sockets, the sessions and the books. The encoder pool and the store run on threads of their
+own and report by events, which wake the loop through a socket pair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from offcam_proto.errors import DaemonError
+from offcam_proto.limits import MAX_FRAME_BYTES
+from offcamd import __version__
+from offcamd.dispatch import Dispatcher
+from offcamd.encoding import EncoderPool
+from offcamd.jsontext import dumps
+from offcamd.lock import DaemonInfo, DaemonLock, pid_namespace, private_umask
+from offcamd.snapshot import snapshot
+from offcamd.store import Store
+from offcamd.videofile import VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcamd.config import Settings
+    from offcamd.encoding import WriterFactory
+    from offcamd.peers import Peer
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 0.25
+"""How often the loop looks at what time alone brings: vanished clients, flush progress, idleness."""
+
+TURN_MESSAGES = 256
+"""Most messages taken in before the encoders' and the store's events have their turn."""
+
+FINISH_SECONDS = 60.0
+"""How long a stop waits for queued frames to be encoded; a second stop waits no longer."""
+
+GOODBYE_MS = 1000
+"""How long the last answers may take to leave."""
+
+
+class Service:
+    """The recorder daemon. `start` it, `wait` for it, `stop` it from any thread or a signal handler.
+
+    Args:
+        settings: what it was told.
+        writer_factory: makes what encodes a clip; for tests with slow or failing encoders.
+    """
+
+    def __init__(self, settings: Settings, writer_factory: WriterFactory = VideoWriter) -> None:
+        self.settings = settings
+        self.endpoint = settings.endpoint
+        self.lock = DaemonLock(settings.endpoint)
+        self.instance = uuid.uuid4().bytes
+        self.started = time.time()
+        self._writer_factory = writer_factory
+        self._events: deque[object] = deque()
+        self._wake_out, self._wake_in = socket.socketpair()
+        for end in (self._wake_out, self._wake_in):
+            end.settimeout(0)
+        self._stops = 0
+        self._stop_reason = ""
+        self._finished = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- from any thread ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the lock, bind the endpoint, start the threads.
+
+        Raises:
+            ConfigError: the endpoint's directory cannot be used.
+            DaemonAlreadyRunning: another daemon owns the endpoint.
+            DaemonError: the socket cannot be bound.
+        """
+        self.lock.acquire(
+            DaemonInfo(
+                pid=os.getpid(),
+                endpoint=self.endpoint.url,
+                http=self.settings.http.url if self.settings.http else None,
+                version=__version__,
+                log_file=str(self.settings.log_file) if self.settings.log_file else None,
+                started=self.started,
+                pid_namespace=pid_namespace(),
+            ),
+        )
+        try:
+            self._bind()
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            self.lock.release()
+            raise DaemonError(f"cannot listen at {self.endpoint.url}: {error}. Set OFFCAM_ADDR to another.") from error
+        self.store = Store(self._post)
+        self.pool = EncoderPool(
+            workers=self.settings.encoders,
+            memory_limit=self.settings.memory_limit_bytes,
+            spool_limit=self.settings.spool_limit_bytes,
+            spool_dir=self.settings.spool_dir,
+            on_event=self._post,
+            writer_factory=self._writer_factory,
+        )
+        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json)
+        self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the service has stopped and everything is final. Interrupted by signals' handlers."""
+        while not self._finished.wait(0.5):  # a wait without a limit would keep signal handlers from running
+            pass
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, reason: str) -> None:
+        """Finish what is queued, finalise every file, and leave. A second call drops what is still queued."""
+        self._stops += 1
+        self._stop_reason = self._stop_reason or reason
+        self._wake()
+
+    def stats(self) -> dict[str, Any]:
+        """A JSON-ready snapshot of the daemon's statistics."""
+        return snapshot(self)
+
+    def stats_json(self) -> bytes:
+        """The same as JSON text."""
+        return dumps(self.stats()).encode()
+
+    def _post(self, event: object) -> None:
+        self._events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: there is none any more
+            self._wake_in.send(b"\0")
+
+    # --- the service's thread -----------------------------------------------------------------------------
+
+    def _bind(self) -> None:
+        self._context = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, 0),  # answers are small and bounded by what the peer asked for
+            (zmq.RCVHWM, 1000),
+            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+            (zmq.ROUTER_MANDATORY, 1),  # a vanished peer is an error, not a silence
+        ):
+            self._router.setsockopt(option, value)
+        self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        with private_umask():
+            self._router.bind(self.endpoint.url)
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            log.exception("the service failed: a bug in offcam, please report it")
+            self._failure = error
+        finally:
+            self._router.disable_monitor()
+            self._monitor.close(linger=0)
+            self._router.close(linger=GOODBYE_MS)
+            self._context.term()
+            self.lock.release()
+            self._wake_in.close()
+            self._wake_out.close()
+            self._finished.set()
+
+    def _loop(self) -> None:
+        poller = zmq.Poller()
+        for readable in (self._router, self._monitor, self._wake_out):
+            poller.register(readable, zmq.POLLIN)
+        next_tick = 0.0
+        while not self._stops:
+            ready = dict(poller.poll(int(TICK_SECONDS * 1000)))
+            self._turn(ready)
+            if time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK_SECONDS
+                self.dispatcher.tick()
+                if self.dispatcher.idle_for(self.settings.idle_seconds):
+                    self.stop("idle")
+            self._answer()
+        self._finish()
+
+    def _turn(self, ready: dict[Any, int]) -> None:
+        """Take in what is there: messages first, then who left, then what the other threads report."""
+        if self._router in ready:
+            self._receive(TURN_MESSAGES)
+        if self._monitor in ready:
+            while self._monitor.poll(0):
+                self.dispatcher.disconnected(int(recv_monitor_message(self._monitor)["value"]))
+        self._handle_events()
+
+    def _receive(self, most: int) -> bool:
+        """Take in messages; returns whether there may be more."""
+        for _ in range(most):
+            try:
+                identity, *parts = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return False
+            connection = int(parts[-1].get(zmq.SRCFD)) if parts else -1
+            buffers = [part.bytes if place == 0 else part.buffer for place, part in enumerate(parts)]
+            self.dispatcher.message(identity.bytes, connection, buffers)
+        return True
+
+    def _handle_events(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake_out.recv(4096):
+                pass
+        while self._events:
+            self.dispatcher.event(self._events.popleft())
+
+    def _answer(self) -> None:
+        """Send what the sessions have to say."""
+        for peer in self.dispatcher.speaking():
+            self._send(peer)
+
+    def _send(self, peer: Peer) -> None:
+        try:
+            for parts in peer.session.take():
+                self._router.send_multipart([peer.identity, *parts], zmq.DONTWAIT)
+        except zmq.ZMQError as error:  # EHOSTUNREACH: it left; it will be back, or the monitor tells
+            log.debug("an answer found nobody", peer=peer.identity.hex(), problem=str(error))
+
+    def _finish(self) -> None:
+        """Encode what was received, finalise, commit, and say goodbye."""
+        log.info("stopping", reason=self._stop_reason)
+        self.lock.update(stopping=True)
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._receive(TURN_MESSAGES) and self._stops < 2 and time.monotonic() < deadline:
+            self._handle_events()
+        self.dispatcher.goodbye(self._stop_reason)
+        self._answer()
+        self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS))
+        self._serve_events_during(self.store.close)
+
+    def _serve_events_during(self, work: Callable[[], object]) -> None:
+        """Go on handling events while something waits for their consequences; a second stop hurries it."""
+        thread = threading.Thread(target=work, name="offcam-finish", daemon=True)
+        thread.start()
+        hurried = False
+        while thread.is_alive() or self._events:
+            select.select([self._wake_out], [], [], 0.05)
+            self._handle_events()
+            self._answer()
+            if self._stops > 1 and not hurried:
+                hurried = True
+                threading.Thread(target=self.pool.close, args=(0.0,), daemon=True).start()
+        thread.join()

@@ -1,0 +1,347 @@
+"""The store: one thread that writes the indexes of all run folders, in batches, and keeps their statistics.
+
+The service hands it tasks and gets events back; a record is acked only when its event has come.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from offcam_proto.errors import EncodeError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.run_format import PART_EXTENSION
+from offcamd.aggregates import RunAggregates
+from offcamd.index import Applied, EncodedResult, Peer, RunIndex
+from offcamd.videofile import publish, salvage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam_proto.messages import OpenClip, OpenStream
+
+log = structlog.get_logger(__name__)
+
+BATCH_TASKS = 4096
+"""Most tasks between two commits."""
+
+RETRY_SECONDS = 1.0
+"""How often a run whose index cannot be written is tried again."""
+
+FLUSH_SECONDS = 10.0
+"""How long a stop goes on trying a run whose index cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStreamTask:
+    """A stream opens; answered by `StreamReady`."""
+
+    folder: str
+    message: OpenStream
+    peer: Peer
+    suffix: int
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsTask:
+    """Records came; answered by `Committed`."""
+
+    folder: str
+    stream: bytes
+    first_seq: int
+    bodies: tuple[bytes, ...]
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOpenedTask:
+    """A clip opened."""
+
+    folder: str
+    stream: bytes
+    message: OpenClip
+    file: str
+    reply: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEncodedTask:
+    """A clip's file is final; answered by `ClipStored`."""
+
+    folder: str
+    stream: bytes
+    clip: int
+    result: EncodedResult
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStreamTask:
+    """A stream and all its clips have ended."""
+
+    folder: str
+    stream: bytes
+    lost: bool
+    reply: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierTask:
+    """Answered by `Passed` when everything before it is committed or stuck."""
+
+    reply: object
+    folder: str = ""
+
+
+Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReady:
+    """A stream is in the index, with its last committed record; or the folder cannot be used."""
+
+    reply: object
+    last_seq: int
+    error: OffcamError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Records are committed; ``error`` says what was wrong with them where they were refused."""
+
+    reply: object
+    stream: bytes
+    applied: Applied | None
+    error: RemoteProtocolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStored:
+    """A clip's last row is committed."""
+
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The answer to a `BarrierTask`."""
+
+    reply: object
+
+
+Event = StreamReady | Committed | ClipStored | Passed
+
+
+@dataclass(slots=True)
+class _Run:
+    index: RunIndex | None = None
+    aggregates: RunAggregates = field(default_factory=RunAggregates)
+    live: set[bytes] = field(default_factory=set)
+    stuck: list[Task] = field(default_factory=list)
+    problem: str | None = None
+
+
+class Store:
+    """Owns the indexes. `put` and `runs` may be called from any thread; everything else happens on its own.
+
+    Args:
+        on_event: called on the store's thread with each event, in the order of the tasks of one run.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
+        self._thread = threading.Thread(target=self._work, name="offcam-store", daemon=True)
+        self._thread.start()
+
+    def put(self, task: Task) -> None:
+        """Hand over a task."""
+        self._tasks.put(task)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Statistics of every run this daemon has written, JSON-ready."""
+        with self._lock:
+            return [
+                {
+                    "folder": folder,
+                    "live_streams": len(run.live),
+                    "problem": run.problem,
+                    **run.aggregates.as_dict(),
+                    "streams": {
+                        stream.hex(): aggregate.as_dict() for stream, aggregate in run.aggregates.streams.items()
+                    },
+                }
+                for folder, run in self._runs.items()
+            ]
+
+    def close(self) -> None:
+        """Commit what was handed over, and stop."""
+        self._tasks.put(None)
+        self._thread.join()
+
+    # --- the store's thread -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            batch, stopping = self._next_batch()
+            self._perform(batch)
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:
+            time.sleep(RETRY_SECONDS / 10)
+            self._perform([])
+        for folder, run in self._runs.items():
+            if run.stuck:
+                log.error("records could not be stored", folder=folder, tasks=len(run.stuck), problem=run.problem)
+            self._close_index(run)
+
+    def _next_batch(self) -> tuple[list[Task], bool]:
+        stuck = any(run.stuck for run in self._runs.values())
+        try:
+            task = self._tasks.get(timeout=RETRY_SECONDS if stuck else None)
+        except queue.Empty:
+            return [], False
+        batch: list[Task] = []
+        while task is not None:
+            batch.append(task)
+            if len(batch) == BATCH_TASKS or self._tasks.empty():
+                return batch, False
+            task = self._tasks.get()
+        return batch, True
+
+    def _perform(self, batch: list[Task]) -> None:
+        by_run: dict[str, list[Task]] = defaultdict(list)
+        barriers = [task for task in batch if isinstance(task, BarrierTask)]
+        for folder, run in self._runs.items():
+            if run.stuck:
+                by_run[folder], run.stuck = run.stuck, []
+        for task in batch:
+            if not isinstance(task, BarrierTask):
+                by_run[task.folder].append(task)
+        for folder, tasks in by_run.items():
+            self._perform_run(folder, tasks)
+        for barrier in barriers:
+            self._on_event(Passed(barrier.reply))
+
+    def _perform_run(self, folder: str, tasks: list[Task]) -> None:
+        """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
+        run = self._runs.get(folder) or self._open(folder, tasks)
+        if run is None:
+            return
+        events: list[Event] = []
+        try:
+            if run.index is None:
+                run.index = RunIndex.open(Path(folder))
+            with run.index.transaction():
+                for task in tasks:
+                    events.append(event) if (event := _apply(run.index, task)) else None
+        except RunFolderError as error:
+            run.stuck, run.problem = tasks, str(error)
+            log.error("the index cannot be written, trying again", folder=folder, problem=str(error))  # noqa: TRY400
+            return
+        run.problem = None
+        self._after_commit(run, tasks, events)
+
+    def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
+        with self._lock:
+            for event in events:
+                if isinstance(event, Committed) and event.applied and event.applied.episodes:
+                    for record in event.applied.episodes:
+                        run.aggregates.add(event.stream, record)
+            for task in tasks:
+                if isinstance(task, OpenStreamTask):
+                    run.live.add(task.message.stream)
+                elif isinstance(task, CloseStreamTask):
+                    run.live.discard(task.stream)
+        if not run.live:
+            self._close_index(run)
+        for event in events:
+            self._on_event(event)
+
+    def _open(self, folder: str, tasks: list[Task]) -> _Run | None:
+        """Open a run for the first time: finish what a dead daemon left in it, and read its statistics back."""
+        run = _Run()
+        try:
+            run.index = RunIndex.open(Path(folder))
+            _finish_leftovers(run.index)
+            run.aggregates = run.index.aggregates()
+        except OffcamError as error:
+            if run.index is not None:
+                self._close_index(run)
+            log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
+            for task in tasks:
+                if isinstance(task, OpenStreamTask):
+                    self._on_event(StreamReady(task.reply, 0, error))
+                elif isinstance(task, ClipEncodedTask):
+                    self._on_event(ClipStored(task.reply))
+            return None
+        with self._lock:
+            self._runs[folder] = run
+        return run
+
+    def _close_index(self, run: _Run) -> None:
+        if run.index is None:
+            return
+        try:
+            run.index.close()
+        except RunFolderError as error:
+            log.warning("an index was not closed cleanly", folder=str(run.index.folder), problem=str(error))
+        run.index = None
+
+
+def _apply(index: RunIndex, task: Task) -> Event | None:
+    match task:
+        case OpenStreamTask():
+            return StreamReady(task.reply, index.open_stream(task.message, task.peer, task.suffix))
+        case RecordsTask():
+            try:
+                return Committed(task.reply, task.stream, index.apply(task.stream, task.first_seq, task.bodies))
+            except RemoteProtocolError as error:
+                return Committed(task.reply, task.stream, None, error)
+        case ClipOpenedTask():
+            index.clip_opened(task.stream, task.message, task.file)
+        case ClipEncodedTask():
+            index.clip_encoded(task.stream, task.clip, task.result)
+            return ClipStored(task.reply)
+        case CloseStreamTask():
+            index.close_stream(task.stream, lost=task.lost)
+        case BarrierTask():
+            pass
+    return None
+
+
+def _finish_leftovers(index: RunIndex) -> None:
+    """Make the files of clips that a dead daemon left recording playable, and say so in the index."""
+    for stream in index.live_streams():
+        index.close_stream(stream, lost=True)
+    for clip in index.open_clips():
+        final = index.folder / clip.file
+        index.clip_encoded(clip.stream, clip.clip, _salvaged(final.with_name(final.name + PART_EXTENSION), final))
+
+
+def _salvaged(part: Path, final: Path) -> EncodedResult:
+    if not part.exists():
+        return EncodedResult("aborted", None, 0, error="the daemon died before the first frame was written")
+    try:
+        info = salvage(part)
+        if info.frames == 0:
+            part.unlink()
+            return EncodedResult("aborted", None, 0, error="the daemon died before a frame could be read back")
+        publish(part, final)
+    except (EncodeError, OSError) as error:
+        log.error("a recording cannot be recovered", file=str(part), problem=str(error))  # noqa: TRY400
+        return EncodedResult("aborted", None, 0, error=f"the daemon died, and its file is no use: {error}")
+    log.info("recovered a recording", file=str(final), frames=info.frames)
+    return EncodedResult(
+        "recovered", final.name, info.frames, width=info.width, height=info.height,
+        file_bytes=final.stat().st_size, duration=info.duration_seconds, error="the daemon died while recording it",
+    )  # fmt: skip

@@ -1,0 +1,161 @@
+"""One value of a setting: from what somebody wrote to what the daemon uses, or to the error that helps them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from offcam_proto.endpoints import Endpoint, parse_endpoint
+from offcam_proto.errors import ConfigError
+from offcam_proto.limits import KIB, MAX_INT, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where the HTTP server listens.
+
+    Attributes:
+        host: name or address, an IPv6 one without brackets.
+        port: 0 for any free one.
+        asked: whether somebody asked for it; a default whose port is taken gives way to any free port.
+    """
+
+    host: str
+    port: int
+    asked: bool = True
+
+    @property
+    def netloc(self) -> str:
+        """``host:port``, as a URL and ``--http`` have it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``."""
+        return f"http://{self.netloc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value, where it was given (for messages), and the folder its relative paths start from."""
+
+    value: object
+    source: str
+    base: Path
+    asked: bool = True
+
+    def wrong(self, must: str) -> ConfigError:
+        """The error that says so."""
+        return ConfigError(f"{self.source} must be {must}, got {self.value!r}. Fix it, or leave it out.")
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_HTTP = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+
+def number(low: float, high: float, what: str) -> Callable[[Given], float]:
+    """A number in a range; ``what`` says which, for the message."""
+
+    def parse(given: Given) -> float:
+        try:
+            found = float(cast("str", given.value)) if type(given.value) is not bool else math.nan
+        except (TypeError, ValueError):
+            found = math.nan
+        if not low <= found <= high:
+            raise given.wrong(what)
+        return found
+
+    return parse
+
+
+def integer(low: int, high: int) -> Callable[[Given], int]:
+    """An integer in a range."""
+    parse_number = number(low, high, what := f"an integer from {low} to {high}")
+
+    def parse(given: Given) -> int:
+        found = parse_number(given)
+        if found != int(found):
+            raise given.wrong(what)
+        return int(found)
+
+    return parse
+
+
+def size(given: Given) -> int:
+    """A number of bytes, with or without a unit."""
+    text = str(given.value).strip()
+    match = _SIZE.fullmatch(text)
+    if not match or type(given.value) is bool or (match[3] and not match[2]):
+        raise given.wrong("a size such as 512MiB, 4GiB or a number of bytes")
+    power = " kmgt".index(match[2].lower() or " ")
+    found = int(float(match[1]) * (KIB if match[3] else 1000) ** power)
+    if found > MAX_INT:
+        raise given.wrong("a size below 8 EiB")
+    return found
+
+
+def memory_size(given: Given) -> int:
+    """A size of memory that holds at least a small frame."""
+    found = size(given)
+    if found < MIB:
+        raise given.wrong("at least 1MiB, or no frame fits in")
+    return found
+
+
+def choice(*choices: str) -> Callable[[Given], str]:
+    """One of some words."""
+
+    def parse(given: Given) -> str:
+        text = str(given.value).strip().lower()
+        if text not in choices:
+            near = difflib.get_close_matches(text, choices, 1)
+            raise given.wrong(f"one of {', '.join(choices)}" + (f" (did you mean {near[0]}?)" if near else ""))
+        return text
+
+    return parse
+
+
+def path(given: Given) -> Path:
+    """A path; a relative one starts where the value was given."""
+    if not isinstance(given.value, (str, os.PathLike)) or not str(given.value) or "\0" in str(given.value):
+        raise given.wrong("a path")
+    try:
+        return given.base / Path(given.value).expanduser()
+    except RuntimeError as error:
+        raise given.wrong("a path (its ~ names no known user)") from error
+
+
+def optional_path(given: Given) -> Path | None:
+    """A path, or None for the empty text."""
+    return None if given.value is None or given.value == "" else path(given)
+
+
+def http_address(given: Given) -> HttpAddress | None:
+    """``HOST:PORT``, or None for ``off``."""
+    text = str(given.value).strip()
+    if text.lower() == "off":
+        return None
+    match = _HTTP.fullmatch(text)
+    if not match or int(match[2]) > 65535:
+        raise given.wrong("HOST:PORT (port 0 for any free one) or off, for example 127.0.0.1:8720")
+    return HttpAddress(match[1].strip("[]"), int(match[2]), asked=given.asked)
+
+
+def local_endpoint(given: Given) -> Endpoint:
+    """An ``ipc://`` endpoint."""
+    endpoint = parse_endpoint(str(given.value).strip(), given.source)
+    if endpoint.path is None:
+        raise ConfigError(
+            f"{given.source} is {endpoint.url}, and this version's daemon listens on ipc:// only (tcp:// needs "
+            "encryption). Run the daemon on the host that trains, or forward its socket: "
+            "ssh -L /local/daemon.sock:/remote/daemon.sock HOST.",
+        )
+    return endpoint

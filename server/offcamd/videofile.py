@@ -1,0 +1,333 @@
+"""Video files: written so that a crash costs at most a frame, published whole, read back. Only here is av.
+
+While it is written a file is a fragmented MP4 with a fragment for each frame; closing it hides the fragments
+behind an ordinary index, so what is published is a plain MP4 that any browser plays and seeks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, BinaryIO
+
+import av
+import av.error
+from av.video.frame import VideoFrame
+
+from offcam_proto.errors import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from av.container import InputContainer, OutputContainer
+
+    from offcamd.pixels import Pixels
+
+DEFAULT_PRESET = "superfast"
+"""The x264 preset that costs little CPU and still makes small files of rendered scenes."""
+
+DEFAULT_CRF = 23
+"""The x264 constant rate factor: 0 is lossless, 51 the worst."""
+
+MIN_FPS, MAX_FPS = 1, 1000
+
+_MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
+_KEYFRAME_SECONDS = 4
+_KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
+_BT709, _SRGB, _SMPTE170M, _LIMITED = 1, 13, 6, 1  # primaries, transfer, matrix (ITU-T H.273), range
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def _as_encode_error(doing: str, path: Path) -> Iterator[None]:
+    """Turn what av or the operating system raises into an EncodeError with its reason."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        code = error.errno
+        if code in _NO_SPACE:
+            message = f"no space left while {doing} {path}: free some, or record elsewhere ({error})"
+            raise EncodeError(message, "disk_full") from error
+        if isinstance(error, OSError):
+            raise EncodeError(f"the operating system failed {doing} {path}: {error}", "io") from error
+        raise EncodeError(f"the encoder failed {doing} {path}: {error}") from error
+    except ValueError as error:
+        raise EncodeError(f"the encoder refused {doing} {path}: {error}") from error
+
+
+def _url(path: Path) -> str:
+    """A path as av takes it; with the prefix no name is mistaken for another protocol."""
+    text = os.fspath(path)
+    if "\0" in text:
+        raise EncodeError(f"a video's path cannot hold a NUL character: {text!r}", "io")
+    return f"file:{text}"
+
+
+class VideoWriter:
+    """One H.264 MP4 that is being written. Use it from one thread at a time.
+
+    Each frame is handed to the operating system when the next one is written, so a process killed at any
+    moment loses at most the frame it wrote last. After an EncodeError the writer is of no more use, but call
+    `close` all the same; what the file holds by then can be played.
+
+    Args:
+        path: the file, created or truncated; its folder exists. By custom it ends in ``.part``.
+        width: of the pictures in pixels, even.
+        height: of the pictures in pixels, even.
+        fps: pictures a second, 1 to 1000; need not be whole.
+        preset: x264's speed, ``ultrafast`` to ``placebo``.
+        crf: x264's quality, 0 (lossless) to 51.
+
+    Raises:
+        EncodeError: the file cannot be created, or no encoder takes these settings.
+    """
+
+    def __init__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> None:
+        if not MIN_FPS <= fps <= MAX_FPS:
+            raise EncodeError(f"a video has {MIN_FPS} to {MAX_FPS} frames a second, not {fps}: check render_fps")
+        self._path = path
+        self._shape = (height * 3 // 2, width)
+        self._last: int | None = None
+        self._tick = 1 / Fraction(fps)
+        self._container: OutputContainer | None = None
+        with _as_encode_error("creating", path):
+            self._container = av.open(
+                _url(path), "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"}
+            )
+            try:
+                self._stream = self._container.add_stream(
+                    "libx264",
+                    rate=Fraction(fps),
+                    # zerolatency: no B-frames and no lookahead, so that nothing lingers in memory.
+                    options={"preset": preset, "crf": str(crf), "tune": "zerolatency"},
+                )
+                self._configure(width, height, Fraction(fps))
+                self._container.start_encoding()  # creates the file
+            except BaseException:
+                self._release()
+                raise
+
+    def _configure(self, width: int, height: int, fps: Fraction) -> None:
+        context = self._stream.codec_context
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base = self._tick
+        context.thread_count = 1  # many clips are encoded side by side
+        shortest, longest = _KEYFRAME_FRAMES
+        context.gop_size = min(max(round(fps * _KEYFRAME_SECONDS), shortest), longest)
+        # What is drawn on a screen is sRGB; only the matrix and range are the ones of BT.601.
+        context.color_primaries, context.color_trc, context.colorspace = _BT709, _SRGB, _SMPTE170M
+        context.color_range = _LIMITED
+
+    def write(self, i420: Pixels, pts: int) -> None:
+        """Encode one picture.
+
+        Args:
+            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Free again on return.
+            pts: when to show it, in frames since the start (units of ``1 / fps``), larger than the last one.
+                Gaps lengthen the picture before them; the first one is shown from the start in any case.
+
+        Raises:
+            EncodeError: the encoder or the disk failed, or the picture has another size than the video.
+        """
+        if i420.shape != self._shape:  # av would rescale it without a word
+            raise EncodeError(f"{self._path} holds pictures of shape {self._shape}, got {i420.shape}")
+        if self._last is not None and pts <= self._last:
+            raise EncodeError(f"pts must grow, but {pts} came after {self._last} in {self._path}")
+        with _as_encode_error("encoding into", self._path):
+            # The first needs no copy, but makes frames that are two rows high in a way the encoder refuses.
+            wrap = VideoFrame.from_numpy_buffer if i420.shape[0] > 3 else VideoFrame.from_ndarray
+            frame = wrap(i420, format="yuv420p")
+            frame.pts = 0 if self._last is None else pts
+            frame.time_base = self._tick
+            self._encode(frame)
+        self._last = pts
+
+    def _encode(self, frame: VideoFrame | None) -> None:
+        if self._container is None:
+            raise EncodeError(f"{self._path} is closed already")
+        for packet in self._stream.encode(frame):
+            packet.duration = 1  # or the last picture would be shown for no time
+            self._container.mux_one(packet)
+
+    def close(self) -> None:
+        """Finish the file, so that it is a plain MP4. Closing twice is harmless.
+
+        Raises:
+            EncodeError: the last bytes could not be written. All is released even so, and the file can be
+                played up to what reached the disk.
+        """
+        if self._container is None:
+            return
+        with _as_encode_error("finishing", self._path):
+            try:
+                if self._last is not None:
+                    self._encode(None)
+            finally:
+                self._release()
+
+    def _release(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a finished file its name, for good: its bytes and its name survive a power cut once this returns.
+
+    Args:
+        part: the file as it was written, in the same file system as ``final``.
+        final: its name from now on. A file of that name is replaced in one step.
+
+    Raises:
+        EncodeError: the operating system refused; ``part`` is where it was, unless only the last sync failed.
+    """
+    with _as_encode_error("publishing", final):
+        _sync(part, data_only=True)
+        part.replace(final)
+        _sync(final.parent, data_only=False)
+
+
+def salvage(part: Path) -> VideoInfo:
+    """Make a file that was never finished playable to its end: cut off what was written of a last frame.
+
+    Needs no space on the disk. The file stays fragmented; `remux` makes a plain MP4 of it. A finished file is
+    left as it is.
+
+    Args:
+        part: what a `VideoWriter` that failed or was killed left.
+
+    Returns:
+        What is in the file now; no frames if nothing of it can be used.
+
+    Raises:
+        EncodeError: the operating system failed.
+    """
+    with _as_encode_error("salvaging", part), part.open("r+b") as file:
+        file.truncate(_whole_boxes(file))
+    return probe(part)
+
+
+def _whole_boxes(file: BinaryIO) -> int:
+    """How many bytes of an MP4 are whole top-level boxes that end no half-written fragment."""
+    end = file.seek(0, os.SEEK_END)
+    start = whole = 0
+    while start + 8 <= end:
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:
+            (size,) = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))
+        start += size
+        if size < 8 or start > end:
+            break
+        whole = whole if kind == b"moof" else start
+    return whole
+
+
+def remux(source: Path, target: Path) -> None:
+    """Copy a video into a plain MP4 without encoding it again.
+
+    Args:
+        source: an MP4, such as one that `salvage` made playable. Untouched.
+        target: the new file, created or truncated.
+
+    Raises:
+        EncodeError: either file failed. ``target`` may be left incomplete.
+    """
+    with (
+        _as_encode_error("copying", source),
+        av.open(_url(source), format="mp4") as old,
+        av.open(_url(target), "w", format="mp4") as new,
+    ):
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:  # the empty packet that ends a stream has none
+                packet.stream = stream
+                new.mux_one(packet)
+
+
+def _sync(path: Path, *, data_only: bool) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync = getattr(os, "fdatasync", os.fsync) if data_only else os.fsync  # macOS has no fdatasync
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What decoding a whole file found.
+
+    Attributes:
+        frames: pictures decoded.
+        width: pixels, 0 if unknown.
+        height: pixels, 0 if unknown.
+        fps: the rate the video was made for, 0 if unknown. Gaps left by dropped frames do not lower it.
+        pix_fmt: such as ``yuv420p``, empty if unknown.
+        codec: such as ``h264``, empty if unknown.
+        duration_seconds: from the start to the end of the last picture.
+        strictly_increasing: whether each picture is shown later than the one before.
+        error: why decoding stopped early, or None.
+    """
+
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    fps: Fraction = Fraction(0)
+    pix_fmt: str = ""
+    codec: str = ""
+    duration_seconds: float = 0.0
+    strictly_increasing: bool = True
+    error: str | None = None
+
+
+def probe(path: Path) -> VideoInfo:
+    """Decode a whole video and say what is in it. Never raises for a bad file; see `VideoInfo.error`."""
+    facts: dict[str, object] = {}
+    frames, increasing, last, error = 0, True, -1, None
+    try:
+        with av.open(_url(path), format="mp4") as container:
+            facts = _facts(container)
+            for frame in container.decode(video=0):
+                frames += 1
+                increasing = increasing and frame.pts is not None and frame.pts > last
+                last = last if frame.pts is None else frame.pts
+    except (av.error.FFmpegError, EncodeError, OSError, IndexError) as failure:
+        error = f"{path} cannot be decoded past frame {frames}: {failure}"
+    return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
+
+
+def _facts(container: InputContainer) -> dict[str, object]:
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    ticks, tick = stream.duration or 0, stream.time_base or Fraction(0)
+    return {
+        "width": context.width,
+        "height": context.height,
+        "fps": context.framerate or stream.average_rate or Fraction(0),
+        "pix_fmt": context.pix_fmt or "",
+        "codec": context.name,
+        "duration_seconds": float(ticks * tick),
+    }
+
+
+def iter_frames(path: Path) -> Iterator[Pixels]:
+    """Decode a video, frame by frame.
+
+    Args:
+        path: an MP4.
+
+    Yields:
+        uint8 ``(height, width, 3)`` RGB arrays, each its own.
+
+    Raises:
+        EncodeError: the file cannot be read or decoded.
+    """
+    with _as_encode_error("reading", path), av.open(_url(path), format="mp4") as container:
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="rgb24")
