@@ -45,7 +45,11 @@ HANDSHAKE_SECONDS = 5.0
 """How long construction waits for a daemon that listens to answer."""
 
 PATIENCE_SECONDS = 0.008
-"""Longest wait for credit in one step under ``overflow="drop"``, while the daemon keeps up."""
+"""Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
+longer: while the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
+
+MOST_PATIENCE_SECONDS = 0.1
+"""Longest wait for credit in a step that itself took longer than this."""
 
 BLOCK_SECONDS = 30.0
 """Longest wait for credit in one step under ``overflow="block"``."""
@@ -90,7 +94,7 @@ class Link:
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
         self._next_launch = time.monotonic() + RELAUNCH_SECONDS
-        self._stalled = False
+        self._stalled_at = -1  # the credit that a wait in vain left behind
         self._warned: set[str] = set()
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -189,9 +193,9 @@ class Link:
         index: int,
         pictures: tuple[Picture, ...],
         *,
-        block: bool,
+        patience: float,
     ) -> str | None:
-        """Send one frame if credit allows, waiting for it as the policy says.
+        """Send one frame, waiting at most ``patience`` seconds for the credit it needs.
 
         Returns:
             None where it was sent, else the reason why it was dropped.
@@ -200,11 +204,11 @@ class Link:
             self.pump()  # what is due goes before the frame: its clip may have to be opened first
             cost = sum(picture.layout.nbytes for picture in pictures)
             if cost > wire.credit and wire.live:
-                self._await_credit(wire, cost, block=block)
+                self._await_credit(wire, cost, patience)
             if not wire.live:
                 return "no_daemon"
             if cost > wire.credit:
-                return "timeout" if block else "credit"
+                return "credit"
             pixels = tuple(picture.snapshot() for picture in pictures)
             parts = wire.frame(clip, index, tuple(picture.layout for picture in pictures), pixels)
             assert parts is not None  # noqa: S101 - the credit was just checked
@@ -215,18 +219,15 @@ class Link:
                 return "no_daemon"
             return None
 
-    def _await_credit(self, wire: ClientStream, cost: int, *, block: bool) -> None:
-        def ready() -> bool:
-            return wire.credit >= cost or not wire.live or (wire.saturated and not block)
+    def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
+        blocking = patience >= BLOCK_SECONDS
 
-        if block:
-            self.wait(ready, BLOCK_SECONDS)
-            return
-        if wire.credit >= cost or wire.saturated or self._stalled:
-            self._stalled = self._stalled and wire.credit < cost
-            return
+        def ready() -> bool:
+            return wire.credit >= cost or not wire.live or (wire.saturated and not blocking)
+
         # one wait that was in vain is enough: no step waits again until credit has come
-        self._stalled = not self.wait(ready, PATIENCE_SECONDS)
+        if blocking or (not wire.saturated and self._stalled_at != wire.credit):
+            self._stalled_at = -1 if self.wait(ready, patience) else wire.credit
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Pump until ``done()`` or the time is over. Returns whether it is done."""

@@ -167,7 +167,7 @@ class VideoRecording(joining.Joins):
         try:
             pictures: tuple[Picture, ...] = tuple(map(picture, frames))
         except FrameError as error:
-            self._frames -= 1
+            self._clip.reject()
             self.stop_recording()
             logger.warn(f"Recording stopped: {error}")
             return

@@ -168,10 +168,10 @@ class EnvStream(link.StreamOwner):
         part.base = part.offered
         part.wire.open_clip(clip)
 
-    def send(self, part: _Part, pictures: tuple[Picture, ...], *, block: bool) -> str | None:
+    def send(self, part: _Part, pictures: tuple[Picture, ...], patience: float) -> str | None:
         """Send a frame of an opened part; returns why it was dropped, or None."""
         assert self._link is not None  # noqa: S101 - wire() was called before
-        return self._link.send_frame(part.wire, part.number, part.offered - part.base, pictures, block=block)
+        return self._link.send_frame(part.wire, part.number, part.offered - part.base, pictures, patience=patience)
 
     def end_part(self, part: _Part, record: ClipRecord) -> None:
         """Close a part's books: its frames are over, and its account goes to the daemon."""
@@ -267,6 +267,7 @@ class ClipWriter:
         self._step = step
         self._block = block
         self._part: _Part | None = None
+        self._last_frame = 0.0
         stream.enrol(self)
 
     def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int] = (1, 1)) -> None:
@@ -288,7 +289,8 @@ class ClipWriter:
                 ),
             )  # fmt: skip
         if part.epoch:
-            reason = self._stream.send(part, pictures, block=self._block)
+            reason = self._stream.send(part, pictures, self._patience())
+            reason = "timeout" if reason == "credit" and self._block else reason
         else:
             self._stream.pump()
             reason = "no_daemon"
@@ -296,6 +298,13 @@ class ClipWriter:
         part.offered += 1
         if reason is not None:
             part.drop(reason)
+
+    def reject(self) -> None:
+        """Count a frame that could not be made into a picture."""
+        if self._part is not None:
+            self.offered += 1
+            self._part.offered += 1
+            self._part.drop("invalid")
 
     def step(self, reward: float) -> None:
         """Count a step and its reward towards this video."""
@@ -309,6 +318,14 @@ class ClipWriter:
         if self._part is not None:
             self._finish(self._part, complete=complete)
             self._part = None
+
+    def _patience(self) -> float:
+        """How long this frame may wait for credit: see `link.PATIENCE_SECONDS`."""
+        now = time.monotonic()
+        step, self._last_frame = now - self._last_frame, now
+        if self._block:
+            return link.BLOCK_SECONDS
+        return max(link.PATIENCE_SECONDS, min(step, link.MOST_PATIENCE_SECONDS))
 
     @staticmethod
     def _continues(part: _Part, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> bool:

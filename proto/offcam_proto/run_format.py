@@ -50,7 +50,7 @@ STREAM_STATES: Final = (LIVE, CLOSED, LOST)
 CLIENT_DROPS: Final = ("no_daemon", "credit", "timeout", "invalid")
 """Why a client never sent a frame: no connection, daemon behind, blocked too long, no picture in it."""
 
-ENCODER_DROPS: Final = ("disk_full", "io", "encoder")
+ENCODER_DROPS: Final = ("disk_full", "io", "encoder", "frame", "order", "shutdown")
 """Why a daemon could not encode a frame it received; the reasons of `errors.EncodeError`."""
 
 LOST_DROP: Final = "lost"

@@ -13,12 +13,12 @@ from offcamd.pixels import I420Converter, view
 from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, publish, salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from fractions import Fraction
     from pathlib import Path
 
     from offcamd.pixels import Pixels
-    from offcamd.spool import Part
+    from offcamd.spool import Frame
 
 log = logging.getLogger(__name__)
 
@@ -112,38 +112,39 @@ class ClipEncoder:
         self._last_index = -1
         self._seconds = 0.0
 
-    def encode(self, index: int, parts: Sequence[Part], on_read: Callable[[], None]) -> None:
+    def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
         """Encode one picture, or count why not.
 
         Args:
-            index: when it is shown, in units of ``1 / fps``.
-            parts: ``(buffer, layout)`` of each tile.
-            on_read: called once the buffers are not needed any more.
+            frame: its pixels, and its index in units of ``1 / fps``.
+            on_read: called once the pixels are not needed any more, before the encoder is at work. Nobody here
+                holds on to ``frame.parts``.
         """
         try:
             try:
-                planes = self._convert(index, parts)
+                planes = self._convert(frame)
             finally:
                 on_read()
             if planes is not None:
-                self._write(index, planes)
+                self._write(frame.index, planes)
         except FrameError as error:
-            log.warning("frame %d of %s was dropped: %s", index, self.spec.final, error)
+            if "frame" not in self._dropped:  # the first says it all
+                log.warning("frame %d of %s was dropped: %s", frame.index, self.spec.final, error)
             self.drop(1, "frame")
         except EncodeError as error:
             self.fail(error, lost=1)
         except Exception as error:  # a bug met by one clip must not take the thread from the others
-            log.exception("unexpected error in frame %d of %s", index, self.spec.final)
+            log.exception("unexpected error in frame %d of %s", frame.index, self.spec.final)
             self.fail(EncodeError(f"a bug in offcam, please report it: {error!r}"), lost=1)
 
-    def _convert(self, index: int, parts: Sequence[Part]) -> Pixels | None:
+    def _convert(self, frame: Frame) -> Pixels | None:
         if self.error is not None:
             self.drop(1)
             return None
-        if index <= self._last_index:
+        if frame.index <= self._last_index:
             self.drop(1, "order")
             return None
-        return self._converter.convert([view(buffer, layout) for buffer, layout in parts])
+        return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
 
     def _write(self, index: int, planes: Pixels) -> None:
         spec = self.spec

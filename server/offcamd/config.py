@@ -269,7 +269,7 @@ def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Environment variables that look like ours and are not, each with the nearest real one or ''."""
     known = {*(spec.variable for spec in SPECS), *OTHER_VARIABLES}
     strange = [name for name in environ if name.startswith("OFFCAM_") and name not in known]
-    return {name: next(iter(difflib.get_close_matches(name, known, 1)), "") for name in sorted(strange)}
+    return {name: next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.85)), "") for name in sorted(strange)}
 
 
 def _read_file(path: Path) -> dict[str, object]:

@@ -13,12 +13,16 @@ LEAST_PER_STREAM = MIB
 """With many streams each still gets this much, unless one frame needs more."""
 
 
+LEAST_FRAMES = 4
+"""A stream with large frames gets room for this many."""
+
+
 @dataclass(slots=True)
 class Account:
     """A stream's share.
 
     Attributes:
-        frame_bytes: size of its largest frame so far; two must fit its target.
+        frame_bytes: size of its largest frame so far; `LEAST_FRAMES` of them must fit its target.
         exposure: bytes granted and not yet released: unspent credit, and frames in memory.
     """
 
@@ -54,16 +58,17 @@ class CreditPool:
         account.exposure -= nbytes
         self.granted -= nbytes
 
-    def grant(self, account: Account, *, idle: bool = False) -> int:
+    def grant(self, account: Account, unspent: int) -> int:
         """Bytes to grant a stream now, 0 where it is not worth a message yet.
 
         Args:
             account: its account.
-            idle: whether nothing of it is waiting, so that a small grant is better than none later.
+            unspent: bytes granted to it for which no frame has come. While that is plenty, grants are saved up;
+                when it runs low, each frame's worth is passed on at once.
         """
-        want = self._target(account) - account.exposure
-        worthwhile = max(self._target(account) // 4, account.frame_bytes)
-        if want <= 0 or (want < worthwhile and not idle):
+        target = self._target(account)
+        want = target - account.exposure
+        if want <= 0 or (unspent > target // 2 and want < target // 4):
             return 0
         nbytes = min(want, self.limit - self.granted)
         if nbytes < min(account.frame_bytes, want) or nbytes <= 0:
@@ -78,4 +83,4 @@ class CreditPool:
         return max(min(self.limit // max(self._count, 4), MOST_PER_STREAM), LEAST_PER_STREAM)
 
     def _target(self, account: Account) -> int:
-        return max(self.share, 2 * account.frame_bytes)
+        return max(self.share, LEAST_FRAMES * account.frame_bytes)

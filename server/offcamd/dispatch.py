@@ -315,9 +315,14 @@ class Dispatcher:
     def _grant(self, stream: LiveStream) -> None:
         if stream.account is None or stream.closed or not stream.ready:
             return
-        nbytes = self._credit.grant(stream.account, idle=not stream.in_memory)
+        nbytes = self._credit.grant(stream.account, self._unspent(stream))
         if nbytes:
             self._tell_credit(stream, nbytes)
+
+    @staticmethod
+    def _unspent(stream: LiveStream) -> int:
+        wire = stream.peer.session.streams.get(stream.handle) if stream.peer is not None else None
+        return wire.outstanding if wire is not None else 0
 
     def _tell_credit(self, stream: LiveStream, nbytes: int) -> None:
         if stream.peer is not None and not stream.closed:
@@ -337,7 +342,7 @@ class Dispatcher:
             self._close_stream(stream, lost=True)
             return
         stream.ready = True
-        credit = self._credit.grant(stream.account, idle=True) if stream.account is not None else 0
+        credit = self._credit.grant(stream.account, 0) if stream.account is not None else 0
         peer.session.stream_opened(stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=credit)
 
     def _committed(self, event: store.Committed) -> None:

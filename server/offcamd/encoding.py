@@ -176,7 +176,7 @@ class ClipJob:
             if frame is None:
                 return
             frames, nbytes = frames + 1, nbytes + frame.nbytes
-            self._encoder.encode(frame.index, frame.parts, functools.partial(self._queue.done, frame))
+            self._encoder.encode(frame, functools.partial(self._queue.done, frame))
 
     def finish(self) -> None:
         """Complete the file and say so; on a worker, once."""

@@ -20,7 +20,7 @@ import structlog
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from offcam_proto.errors import DaemonError
+from offcam_proto.errors import ConfigError, DaemonError
 from offcam_proto.limits import MAX_FRAME_BYTES
 from offcamd import __version__
 from offcamd.dispatch import Dispatcher
@@ -88,6 +88,7 @@ class Service:
             DaemonAlreadyRunning: another daemon owns the endpoint.
             DaemonError: the socket cannot be bound.
         """
+        self._make_spool_dir()
         self.lock.acquire(
             DaemonInfo(
                 pid=os.getpid(),
@@ -117,6 +118,16 @@ class Service:
         self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
+
+    def _make_spool_dir(self) -> None:
+        folder = self.settings.spool_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make the folder {folder} for frames that wait ({error.strerror}): name another with "
+                "--spool-dir.",
+            ) from error
 
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. Interrupted by signals' handlers."""

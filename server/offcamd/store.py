@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from offcam_proto.errors import EncodeError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.errors import EncodeError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
 from offcam_proto.run_format import PART_EXTENSION
 from offcamd.aggregates import RunAggregates
 from offcamd.index import Applied, EncodedResult, Peer, RunIndex
-from offcamd.videofile import publish, salvage
+from offcamd.videofile import probe, publish, salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 BATCH_TASKS = 4096
 """Most tasks between two commits."""
+
+MOST_ENDED_RUNS = 200
+"""Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
 
 RETRY_SECONDS = 1.0
 """How often a run whose index cannot be written is tried again."""
@@ -242,8 +245,7 @@ class Store:
             if run.index is None:
                 run.index = RunIndex.open(Path(folder))
             with run.index.transaction():
-                for task in tasks:
-                    events.append(event) if (event := _apply(run.index, task)) else None
+                events = [event for task in tasks if (event := _apply_safely(run.index, task))]
         except RunFolderError as error:
             run.stuck, run.problem = tasks, str(error)
             log.error("the index cannot be written, trying again", folder=folder, problem=str(error))  # noqa: TRY400
@@ -262,10 +264,17 @@ class Store:
                     run.live.add(task.message.stream)
                 elif isinstance(task, CloseStreamTask):
                     run.live.discard(task.stream)
+            self._forget_old_runs()
         if not run.live:
             self._close_index(run)
         for event in events:
             self._on_event(event)
+
+    def _forget_old_runs(self) -> None:
+        """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
+        ended = [folder for folder, run in self._runs.items() if not run.live and not run.stuck]
+        for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
+            self._close_index(self._runs.pop(folder))
 
     def _open(self, folder: str, tasks: list[Task]) -> _Run | None:
         """Open a run for the first time: finish what a dead daemon left in it, and read its statistics back."""
@@ -298,6 +307,15 @@ class Store:
         run.index = None
 
 
+def _apply_safely(index: RunIndex, task: Task) -> Event | None:
+    """Apply a task; a bug that one meets must not keep the others, and those who wait for it, from going on."""
+    try:
+        return _apply(index, task)
+    except LocalProtocolError:
+        log.exception("a bug in offcam, please report it", task=type(task).__name__)
+        return ClipStored(task.reply) if isinstance(task, ClipEncodedTask) else None
+
+
 def _apply(index: RunIndex, task: Task) -> Event | None:
     match task:
         case OpenStreamTask():
@@ -324,19 +342,21 @@ def _finish_leftovers(index: RunIndex) -> None:
     for stream in index.live_streams():
         index.close_stream(stream, lost=True)
     for clip in index.open_clips():
-        final = index.folder / clip.file
-        index.clip_encoded(clip.stream, clip.clip, _salvaged(final.with_name(final.name + PART_EXTENSION), final))
+        index.clip_encoded(clip.stream, clip.clip, _salvaged(index.folder / clip.file, clip.started))
 
 
-def _salvaged(part: Path, final: Path) -> EncodedResult:
-    if not part.exists():
+def _salvaged(final: Path, started: float) -> EncodedResult:
+    """Recover a clip: from its part, or from its file where the daemon died between naming it and saying so."""
+    part = final.with_name(final.name + PART_EXTENSION)
+    published = not part.exists() and final.exists() and final.stat().st_mtime >= started
+    if not part.exists() and not published:
         return EncodedResult("aborted", None, 0, error="the daemon died before the first frame was written")
     try:
-        info = salvage(part)
+        info = probe(final) if published else salvage(part)
         if info.frames == 0:
-            part.unlink()
             return EncodedResult("aborted", None, 0, error="the daemon died before a frame could be read back")
-        publish(part, final)
+        if not published:
+            publish(part, final)
     except (EncodeError, OSError) as error:
         log.error("a recording cannot be recovered", file=str(part), problem=str(error))  # noqa: TRY400
         return EncodedResult("aborted", None, 0, error=f"the daemon died, and its file is no use: {error}")

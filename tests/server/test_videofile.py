@@ -117,8 +117,9 @@ def test_the_colours_that_were_drawn_are_shown_and_tagged(tmp_path) -> None:
     data = (tmp_path / "a.mp4").read_bytes()
     assert data[data.rindex(b"colr") + 4 :].startswith(b"nclx" + struct.pack(">HHHB", 1, 13, 6, 0))
     with av.open(str(tmp_path / "a.mp4")) as container:
-        frame = next(container.decode(video=0))  # decoded, so these come from the H.264 stream itself
-        tags = frame.color_primaries, frame.color_trc, int(frame.colorspace), int(frame.color_range)
+        next(container.decode(video=0))  # from here on the tags are those of the H.264 stream itself
+        video = container.streams.video[0].codec_context
+        tags = video.color_primaries, video.color_trc, video.colorspace, video.color_range
     assert tags == (1, 13, 6, 1)
 
 

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from offcamd import __version__, doctor
+
+
+def by_name(done):
+    return {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+def test_all_is_well_and_the_daemon_is_found(offcam, serve):
+    process, _line = serve()
+    done = offcam("doctor", "--json", MUJOCO_GL="egl")
+    checks = by_name(done)
+    assert done.returncode == 0, done.stdout
+    assert {"python", "gymnasium", "numpy", "zmq", "cv2", "av", "libx264", "settings", "render_mode"} <= set(checks)
+    assert all(check["outcome"] in ("ok", "warn") for check in checks.values())
+    assert "H.264" in checks["libx264"]["detail"]
+    assert checks["daemon"]["detail"].startswith(f"pid {process.pid}, offcam {__version__}, http http://")
+
+
+def test_every_finding_that_needs_something_says_what(offcam, runtime):
+    directory = runtime / "r" / "offcam"
+    directory.mkdir()
+    directory.chmod(0o755)
+    done = offcam("doctor", OFFCAM="off", OFFCAM_ENCODRES="1", OFFCAM_SPOOL_LIMIT="9000TiB")
+    assert done.returncode == 1
+    for text in (
+        "FAIL  socket directory",
+        f"chmod 700 {directory}",
+        "warn  environment: OFFCAM_ENCODRES is set",
+        "Did you mean OFFCAM_ENCODERS?",
+        "the wrappers record nothing",
+        "warn  spool",
+        "--spool-limit",
+    ):
+        assert text in done.stdout
+
+
+def test_wrong_settings_fail(offcam):
+    Path("offcam.toml").write_text("crf = 99\n")
+    done = offcam("doctor", "--json")
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["ok"]
+    assert "crf in" in by_name(done)["settings"]["detail"]
+
+
+def test_a_library_that_does_not_load_is_named(runtime, monkeypatch):
+    monkeypatch.setattr(doctor, "_PROBES", {"av": "raise ImportError('libavcodec.so.99: cannot open')"})
+    (check,) = doctor._libraries()
+    assert (check.name, check.outcome) == ("av", "fail")
+    assert "libavcodec.so.99" in check.detail
+    assert "offcam[server]" in check.fix
+
+
+def test_a_daemon_that_does_not_answer_fails(endpoint, monkeypatch):
+    from offcam_proto.errors import DaemonUnavailable
+    from offcamd import control, lock
+
+    def silent(_endpoint):
+        raise DaemonUnavailable("no answer")
+
+    held = lock.DaemonLock(endpoint)
+    held.acquire(lock.DaemonInfo(1, endpoint.url, None, "0", None, 0.0, lock.pid_namespace()))
+    monkeypatch.setattr(control, "ask_stats", silent)
+    check = doctor._daemon(endpoint)
+    held.release()
+    assert (check.outcome, check.detail) == ("fail", "no answer")
+
+
+def test_headless_mujoco_gets_its_hint(monkeypatch):
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(doctor, "version", lambda _name: "3.0")
+    hint = list(doctor._rendering())[-1]
+    assert (hint.name, hint.outcome) == ("MUJOCO_GL", "warn")
+    assert "MUJOCO_GL=egl" in hint.fix
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    assert list(doctor._rendering())[-1].outcome == "ok"
