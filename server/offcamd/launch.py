@@ -85,7 +85,7 @@ def _spawn(settings: Settings, log: Path, deadline: float) -> DaemonInfo:
     log.parent.mkdir(parents=True, exist_ok=True)
     flags = [*settings.as_flags(), *([] if settings.log_file else ["--log-file", str(log)])]
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with open(fd, "ab") as stderr:
+    with os.fdopen(fd, "ab") as stderr:
         offset = os.fstat(fd).st_size
         process = subprocess.Popen(
             [sys.executable, "-m", "offcamd", "serve", *flags],

@@ -139,8 +139,8 @@ class VideoWriter:
         if self._last is not None and pts <= self._last:
             raise EncodeError(f"pts must grow, but {pts} came after {self._last} in {self._path}")
         with _as_encode_error("encoding into", self._path):
-            # The first needs no copy, but makes frames that are two rows high in a way the encoder refuses.
-            wrap = VideoFrame.from_numpy_buffer if i420.shape[0] > 3 else VideoFrame.from_ndarray
+            # The first needs no copy, but gets the height wrong unless it is a multiple of four.
+            wrap = VideoFrame.from_ndarray if i420.shape[0] % 6 else VideoFrame.from_numpy_buffer
             frame = wrap(i420, format="yuv420p")
             frame.pts = 0 if self._last is None else pts
             frame.time_base = self._tick

@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "offcamd"]
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short directory (Unix socket paths are short) that is this test's whole environment."""
-    with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp") as name:  # noqa: S108 - short, made 0700 by tempfile
+    with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp") as name:
         base = Path(name)
         for variable in [variable for variable in os.environ if variable.startswith("OFFCAM")]:
             monkeypatch.delenv(variable)

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import COMMAND, WAIT_SECONDS
-from run_samples import A, PEER, clip, episode, open_clip, packed, stream
+from run_samples import PEER, A, clip, episode, open_clip, packed, stream
 
 import offcamd
 from offcamd import __version__

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from offcamd import __version__, doctor
+from offcam_proto.errors import DaemonUnavailable
+from offcamd import __version__, control, doctor, lock
 
 
 def by_name(done):
@@ -56,9 +57,6 @@ def test_a_library_that_does_not_load_is_named(runtime, monkeypatch):
 
 
 def test_a_daemon_that_does_not_answer_fails(endpoint, monkeypatch):
-    from offcam_proto.errors import DaemonUnavailable
-    from offcamd import control, lock
-
     def silent(_endpoint):
         raise DaemonUnavailable("no answer")
 

@@ -89,21 +89,22 @@ def test_the_first_picture_is_shown_from_the_start_even_if_those_before_it_were_
     assert times(path) == [0, Fraction(6, 30), Fraction(9, 30)]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (37, 53), (84, 84), (160, 210), (600, 400), (1280, 720), (3, 501)])
-def test_every_size_plays(tmp_path, size) -> None:
+@pytest.mark.parametrize("size", [(1, 1), (2, 6), (37, 53), (84, 84), (160, 210), (600, 400), (1280, 720), (3, 501)])
+def test_every_size_plays_and_shows_each_pixel_where_it_was_drawn(tmp_path, size) -> None:
     width, height = size
-    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    planes = I420Converter(1, 1).convert([frame])
+    grey = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+    planes = I420Converter(1, 1).convert([grey])
+    even = (planes.shape[1], planes.shape[0] * 2 // 3)
     path = tmp_path / "a.mp4"
-    writer = VideoWriter(
-        path, width=planes.shape[1], height=planes.shape[0] * 2 // 3, fps=Fraction(30), preset="superfast", crf=23
-    )
+    writer = VideoWriter(path, width=even[0], height=even[1], fps=Fraction(30), preset="superfast", crf=1)
     for number in range(3):
         writer.write(planes, number)
     writer.close()
     info = probe(path)
     assert (info.frames, info.pix_fmt, info.error) == (3, "yuv420p", None)
-    assert (info.width, info.height) == (width + width % 2, height + height % 2)
+    assert (info.width, info.height) == even == (width + width % 2, height + height % 2)
+    for frame in iter_frames(path):
+        assert abs(frame[:height, :width, 1].astype(int) - grey).mean() < 3
 
 
 def test_the_colours_that_were_drawn_are_shown_and_tagged(tmp_path) -> None:

@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcamd.cli import daemon, doctor, folders, status
+from offcamd.cli import daemon, demo, doctor, folders, status
 
 app = typer.Typer(
     name="offcam",
@@ -26,6 +26,7 @@ app.command()(status.status)
 app.command("ls")(folders.list_folder)
 app.command()(folders.verify)
 app.command()(doctor.doctor)
+app.command()(demo.demo)
 
 
 @app.callback(invoke_without_command=True)

@@ -32,10 +32,17 @@ def list_folder(
     from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
     from offcamd.listing import list_run  # noqa: PLC0415 - as above
 
-    run = list_run(folder)
     if as_json:
-        typer.echo(dumps(run.as_dict(), indent=2))
-        return
+        typer.echo(dumps(list_run(folder).as_dict(), indent=2))
+    else:
+        show_folder(folder, everything=everything)
+
+
+def show_folder(folder: Path, *, everything: bool = False) -> None:
+    """Print the tables of a run folder."""
+    from offcamd.listing import list_run  # noqa: PLC0415 - as above
+
+    run = list_run(folder)
     console = plain_console()
     for title, rows, table in (
         ("videos", len(run.clips), _clips(run.clips if everything else run.clips[-LAST:])),
