@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.frames import Picture
+    from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
 
 HANDSHAKE_SECONDS = 5.0
@@ -97,7 +98,10 @@ class Link:
         self._stalled_at = -1  # the credit that a wait in vain left behind
         self._warned: set[str] = set()
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
+        self._socket = self._open_socket()
+
+    def _open_socket(self) -> zmq.Socket[bytes]:
+        dealer = self._context.socket(zmq.DEALER)
         # IMMEDIATE: without a connection a send fails at once, so that nothing queues up for nobody.
         # No high-water mark: credit bounds the frames, and a mark would drop records.
         for option, value in (
@@ -109,8 +113,9 @@ class Link:
             (zmq.RECONNECT_IVL_MAX, 1000),
             (zmq.MAXMSGSIZE, 64 * MAX_HEADER_BYTES),
         ):
-            self._socket.setsockopt(option, value)
-        self._socket.connect(endpoint.url)
+            dealer.setsockopt(option, value)
+        dealer.connect(self.endpoint.url)
+        return dealer
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -212,12 +217,7 @@ class Link:
             pixels = tuple(picture.snapshot() for picture in pictures)
             parts = wire.frame(clip, index, tuple(picture.layout for picture in pictures), pixels)
             assert parts is not None  # noqa: S101 - the credit was just checked
-            try:
-                self._socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
-            except zmq.Again:
-                self.session.lost()
-                return "no_daemon"
-            return None
+            return None if self._send(parts) else "no_daemon"
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
         blocking = patience >= BLOCK_SECONDS
@@ -257,11 +257,23 @@ class Link:
             owner.clip_done(message)
 
     def _send_due(self) -> None:
+        for parts in self.session.take():
+            if not self._send(parts):
+                return
+
+    def _send(self, parts: Parts) -> bool:
+        """Send one message; where there is no connection, the session hears of it: records wait for the next one."""
         try:
-            for parts in self.session.take():
-                self._socket.send_multipart(parts, zmq.DONTWAIT)
-        except zmq.Again:  # no connection: records wait for the next one
+            self._socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+        except zmq.Again:
             self.session.lost()
+            return False
+        except BaseException:  # Ctrl-C between two parts: what would be sent next would belong to this message
+            self._socket.close(linger=LINGER_MS)
+            self._socket = self._open_socket()
+            self.session.lost()
+            raise
+        return True
 
     def _relaunch(self) -> None:
         """Start an embedded daemon that died anew, off the agent's thread."""

@@ -7,7 +7,6 @@ is a permutation and a flip of packed pixels takes that way.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
@@ -26,6 +25,10 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _ROTATED = (1, 0, 2)
+
+# From full to limited range, factor and offset: luma 16..235, chroma 16..240 around 128.
+_LUMA = 219 / 255, 16.0
+_CHROMA = 224 / 255, 128 * (1 - 224 / 255)
 
 cv2.setNumThreads(1)  # clips are encoded side by side; on top of that its threads only cost CPU
 
@@ -125,6 +128,7 @@ class I420Converter:
         self._rows = rows
         self._cols = cols
         self._tile: tuple[int, int] | None = None
+        self._planes: _Planes | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -145,7 +149,8 @@ class I420Converter:
                 (alpha is ignored), any strides. They are only read.
 
         Returns:
-            A new uint8 array ``(height * 3 // 2, width)``: planes Y, U, V as I420, BT.601, limited range.
+            uint8 ``(height * 3 // 2, width)``, C-contiguous: planes Y, U, V as I420, BT.601, limited range. The
+            array is the converter's own, and the next call overwrites it.
 
         Raises:
             FrameError: no frame, or a picture with a side longer than H.264 allows.
@@ -176,10 +181,9 @@ class I420Converter:
         height, width = picture.shape[:2]
         if height % 2 or width % 2:
             picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        if picture.ndim == 2:
-            return _grey_to_i420(picture)
-        planes: Pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420)
-        return planes
+        if self._planes is None:
+            self._planes = _Planes(*picture.shape[:2])
+        return self._planes.fill(picture)
 
     def _tiled(self, frames: list[Pixels], tile: tuple[int, int]) -> Pixels:
         height, width = tile
@@ -207,17 +211,34 @@ def _colour_or_grey(frame: Pixels) -> Pixels:
     return packed(frame)
 
 
-@functools.cache
-def _luma_of_grey() -> Pixels:
-    """What cv2 makes of each of the 256 greys, so that grey frames look as if they had come in RGB."""
-    greys = np.repeat(np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis], 2, axis=0)
-    planes: Pixels = cv2.cvtColor(np.repeat(greys, 3, axis=2), cv2.COLOR_RGB2YUV_I420)
-    luma: Pixels = planes[0].copy()
-    return luma
+class _Planes:
+    """The planes of one picture after the other, in memory that is used again: fresh memory costs as much as the work.
 
+    cv2 has this conversion in one call, but gives four pixels the colour of the first, so that a small thing loses
+    its colour at every second place. Here they get their mean.
+    """
 
-def _grey_to_i420(frame: Pixels) -> Pixels:
-    height, width = frame.shape
-    planes = np.full((height * 3 // 2, width), 128, np.uint8)
-    planes[:height] = cv2.LUT(frame, _luma_of_grey())
-    return planes
+    def __init__(self, height: int, width: int) -> None:
+        half = height // 2, width // 2
+        self.i420 = np.empty((height + half[0], width), np.uint8)
+        self._luma = self.i420[:height]
+        self._chroma = self.i420[height:].reshape(2, *half)  # U, V
+        self._grey = np.empty((height, width), np.uint8)
+        self._half = np.empty((*half, 3), np.uint8)
+        self._ycrcb = np.empty((*half, 3), np.uint8)
+        self._plane = np.empty(half, np.uint8)
+
+    def fill(self, picture: Pixels) -> Pixels:
+        """Convert an even-sized grey or RGB picture."""
+        if picture.ndim == 2:
+            cv2.convertScaleAbs(picture, self._luma, *_LUMA)
+            self._chroma.fill(128)
+            return self.i420
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY, self._grey)
+        cv2.convertScaleAbs(self._grey, self._luma, *_LUMA)
+        cv2.resize(picture, self._plane.shape[::-1], self._half, interpolation=cv2.INTER_AREA)
+        cv2.cvtColor(self._half, cv2.COLOR_RGB2YCrCb, self._ycrcb)
+        for channel, plane in zip((2, 1), self._chroma, strict=True):
+            cv2.extractChannel(self._ycrcb, channel, self._plane)
+            cv2.convertScaleAbs(self._plane, plane, *_CHROMA)
+        return self.i420

@@ -49,6 +49,9 @@ TURN_MESSAGES = 256
 FINISH_SECONDS = 60.0
 """How long a stop waits for queued frames to be encoded; a second stop waits no longer."""
 
+SIGNAL_SECONDS = 0.2
+"""Longest time until a signal that another thread received is handled."""
+
 GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
 
@@ -69,9 +72,6 @@ class Service:
         self.started = time.time()
         self._writer_factory = writer_factory
         self._events: deque[object] = deque()
-        self._wake_out, self._wake_in = socket.socketpair()
-        for end in (self._wake_out, self._wake_in):
-            end.settimeout(0)
         self._stops = 0
         self._stop_reason = ""
         self._finished = threading.Event()
@@ -89,11 +89,12 @@ class Service:
             DaemonError: the socket cannot be bound.
         """
         self._make_spool_dir()
+        http = self.settings.http.url if self.settings.http else None
         self.lock.acquire(
             DaemonInfo(
                 pid=os.getpid(),
                 endpoint=self.endpoint.url,
-                http=self.settings.http.url if self.settings.http else None,
+                http=http,
                 version=__version__,
                 log_file=str(self.settings.log_file) if self.settings.log_file else None,
                 started=self.started,
@@ -106,6 +107,9 @@ class Service:
             self._context.destroy(linger=0)
             self.lock.release()
             raise DaemonError(f"cannot listen at {self.endpoint.url}: {error}. Set OFFCAM_ADDR to another.") from error
+        self._wake_out, self._wake_in = socket.socketpair()
+        for end in (self._wake_out, self._wake_in):
+            end.settimeout(0)
         self.store = Store(self._post)
         self.pool = EncoderPool(
             workers=self.settings.encoders,
@@ -118,6 +122,7 @@ class Service:
         self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
+        log.info("listening", endpoint=self.endpoint.url, http=http, version=__version__)
 
     def _make_spool_dir(self) -> None:
         folder = self.settings.spool_dir
@@ -131,7 +136,8 @@ class Service:
 
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. Interrupted by signals' handlers."""
-        while not self._finished.wait(0.5):  # a wait without a limit would keep signal handlers from running
+        # The kernel may give a signal to any thread, and Python runs its handler in this one, when it next wakes.
+        while not self._finished.wait(SIGNAL_SECONDS):
             pass
         if self._failure is not None:
             raise self._failure
@@ -140,7 +146,8 @@ class Service:
         """Finish what is queued, finalise every file, and leave. A second call drops what is still queued."""
         self._stops += 1
         self._stop_reason = self._stop_reason or reason
-        self._wake()
+        if self._thread is not None:
+            self._wake()
 
     def stats(self) -> dict[str, Any]:
         """A JSON-ready snapshot of the daemon's statistics."""

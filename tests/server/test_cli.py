@@ -192,6 +192,16 @@ def test_a_daemon_that_is_leaving_is_waited_for(offcam, endpoint):
     assert int(READY.fullmatch(done.stdout.strip())[1]) == read_lock(endpoint).pid != os.getpid()
 
 
+def test_a_killed_daemon_leaves_nothing_in_the_way(offcam, serve, endpoint):
+    process, _line = serve()
+    process.kill()
+    process.wait(WAIT_SECONDS)
+    assert daemon_paths(endpoint).socket.exists()
+    assert offcam("status", "--timeout", "0.3").returncode == 1
+    assert offcam("start").returncode == 0
+    assert offcam("status").returncode == 0
+
+
 def test_a_daemon_in_another_container_is_not_ours_to_stop(offcam, endpoint):
     lock = held(endpoint, pid_namespace="pid:[1]")  # its pid is this process's here, and a SIGTERM would end it
     done = offcam("stop")

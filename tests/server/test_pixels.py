@@ -124,7 +124,7 @@ def test_colours_are_bt601_limited_range() -> None:
 
 
 def test_grey_looks_as_if_it_had_come_in_rgb() -> None:
-    grey = random_frame(8, 6)
+    grey = np.arange(256, dtype=np.uint8).reshape(8, 32)
     coloured = I420Converter(1, 1).convert([np.repeat(grey[..., np.newaxis], 3, axis=2)])
     assert np.array_equal(I420Converter(1, 1).convert([grey]), coloured)
     assert np.array_equal(I420Converter(1, 1).convert([grey[..., np.newaxis]]), coloured)
@@ -147,6 +147,17 @@ def test_odd_sizes_repeat_their_last_row_and_column(size) -> None:
     assert np.array_equal(planes, I420Converter(1, 1).convert([even]))
     assert converter.size == (even.shape[1], even.shape[0])
     assert planes.shape == (even.shape[0] * 3 // 2, even.shape[1])
+
+
+def test_each_pixel_has_its_own_brightness_and_each_four_their_mean_colour() -> None:
+    frame = random_frame(46, 34, 3)
+    planes = I420Converter(1, 1).convert([frame]).astype(float)
+    weights = np.array([0.299, 0.587, 0.114])
+    assert abs(planes[:46] - (16 + 219 / 255 * (frame @ weights))).max() <= 1.5
+    mean = frame.astype(float).reshape(23, 2, 17, 2, 3).mean(axis=(1, 3))
+    u, v = planes[46:].reshape(2, 23, 17)
+    assert abs(u - (128 + 224 / 255 * 0.5 / (1 - 0.114) * (mean[..., 2] - mean @ weights))).max() <= 2
+    assert abs(v - (128 + 224 / 255 * 0.5 / (1 - 0.299) * (mean[..., 0] - mean @ weights))).max() <= 2
 
 
 def test_tiles_fill_a_grid_row_by_row_and_the_rest_is_black() -> None:

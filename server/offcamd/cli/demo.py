@@ -25,6 +25,7 @@ def demo(folder: FolderArgument = Path("offcam-demo")) -> None:
 
     info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
     typer.echo(f"The recorder daemon runs (pid {info.pid}); its statistics are at {info.http or 'no HTTP address'}.")
+    folder = folder / time.strftime("%Y%m%dT%H%M%S")  # each run its own, so that its table shows it alone
     began = time.monotonic()
     # The agents are a process of their own, as in real life: the daemon's side never imports the client's.
     agents = subprocess.run(

@@ -78,13 +78,12 @@ def verify(
 
 
 def _clips(clips: list[ClipItem]) -> Table:
-    table = _table("file", "state", *_right("frames", "fps", "duration", "return", "length", "dropped"))
+    table = _table("file", "state", *_right("frames", "duration", "return", "length", "dropped"))
     for clip in clips:
         table.add_row(
             clip.file or f"({clip.name})",
             clip.state,
             f"{clip.frames:,}",
-            number(clip.fps),
             span(clip.duration_seconds),
             number(clip.return_),
             number(clip.length),
@@ -116,10 +115,11 @@ def _right(*headings: str) -> list[tuple[str, bool]]:
 def _table(*columns: str | tuple[str, bool]) -> Table:
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     for column in columns:
         heading, right = (column, False) if isinstance(column, str) else column
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+        # names are cut where the terminal is narrow, numbers never
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True, min_width=len(heading) * right)
     return table
 
 

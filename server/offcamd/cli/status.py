@@ -8,10 +8,13 @@ import typer
 
 from offcam_proto.errors import DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
-from offcamd.cli.text import number, plain_console, size, span
+from offcamd.cli.text import number, plain_console, short_path, size, span
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+MOST_RUNS = 10
+"""Rows in the table of runs."""
 
 
 def status(
@@ -75,18 +78,26 @@ def _queue(stats: dict[str, Any]) -> str:
 def _runs(runs: list[dict[str, Any]]) -> Table:
     from rich.table import Table  # noqa: PLC0415 - as above
 
-    table = Table(title="Runs", title_justify="left", title_style="bold")
-    table.add_column("folder", overflow="fold")
-    for heading in ("episodes", "steps", "return: mean", "std", "min", "max", "last 100", "length: mean"):
-        table.add_column(heading, justify="right")
-    for run in runs:
+    shown = runs[-MOST_RUNS:]
+    table = Table(
+        title="Runs" if len(shown) == len(runs) else f"The last {MOST_RUNS} of {len(runs)} runs (--json has all)",
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("folder", no_wrap=True)
+    for heading in ("episodes", "return", "last 100", "length", "steps/s"):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
+    for run in shown:
         returns = run["return"]
         table.add_row(
-            run["folder"],
+            short_path(run["folder"]),
             f"{run['episodes']:,}",
-            f"{run['steps']:,}",
-            *(number(returns.get(key)) for key in ("mean", "std", "min", "max", "last100_mean")),
-            number(run["length"].get("mean")),
+            f"{number(returns['mean'])} ± {number(returns['std'])}" if run["episodes"] else "-",
+            number(returns["last100_mean"]),
+            number(run["length"]["mean"]),
+            number(run["steps_per_second"]),
         )
     return table
 

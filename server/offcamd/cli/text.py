@@ -22,6 +22,11 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
+def short_path(path: str, most: int = 30) -> str:
+    """A path for a table: its end, which tells one run from another."""
+    return path if len(path) <= most else f"…{path[-most + 1 :]}"
+
+
 def size(nbytes: int | None) -> str:
     """Bytes in binary units."""
     if nbytes is None:
