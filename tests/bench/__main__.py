@@ -1,0 +1,117 @@
+"""Measure what recording costs: offcam and what else could be used, side by side. Linux only.
+
+    python tests/bench                     the table, as text
+    python tests/bench --quick             sooner and noisier
+    python tests/bench --json FILE         the table and every single run, as JSON too
+    python tests/bench --against TREE      with another working tree of offcam as a row of its own
+    python tests/bench --micro             what the pieces of offcam cost by themselves
+
+Nothing is asserted. Close what else runs: on a busy machine the ratios are worth little.
+
+To see where the time goes, profile one side while a recording runs, for example with py-spy (not a
+dependency)::
+
+    py-spy record --native --rate 500 --output client.svg -- python tests/bench/worker.py '{...}'
+    py-spy record --native --rate 500 --threads --output daemon.svg -- python -m offcamd serve --http off
+
+or let ``perf record -g -p PID`` look into x264 and libzmq. The worker's argument is a `worker.Order`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import agents
+import harness
+import micro
+import recorders
+import report
+from gymnasium.error import DependencyNotInstalled
+
+if TYPE_CHECKING:
+    from worker import Run
+
+ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
+
+
+def main() -> int:
+    """Parse the command line and do it."""
+    options = _parser().parse_args()
+    steps = options.steps or (200 if options.quick else 1000)
+    repetitions = options.repetitions or (3 if options.quick else 5)
+    machine = report.machine()
+    if options.micro:
+        pieces = micro.measure_all(0.05 if options.quick else 0.5)
+        print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *micro.text(pieces)]))
+        _write(options.json, {"machine": machine, "pieces": pieces})
+        return 0
+    contestants, notes = _contestants(options)
+    env_ids = [env_id for env_id in options.envs if _available(env_id, notes)]
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
+        for run in harness.measure_all(contestants, env_ids, steps, repetitions, Path(scratch)):
+            runs.append(run)
+            _progress(f"repetition {run.repetition + 1} of {repetitions}: {run.env_id}, {run.label}")
+    _progress("")
+    machine["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    print(report.text(runs, machine, notes))
+    _write(options.json, report.as_json(runs, machine, notes))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python tests/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="200 steps, 3 repetitions")
+    parser.add_argument("--steps", type=int, help="steps of each run, 1000 by default")
+    parser.add_argument("--repetitions", type=int, help="runs of each recorder, 5 by default")
+    parser.add_argument("--envs", nargs="+", default=ENV_IDS, metavar="ID", help="on which environments")
+    parser.add_argument("--recorders", nargs="+", choices=recorders.RECORDERS, help="which of them, all by default")
+    parser.add_argument("--against", type=Path, nargs="+", default=(), metavar="TREE", help="other trees of offcam")
+    parser.add_argument("--micro", action="store_true", help="measure the pieces instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
+    return parser
+
+
+def _contestants(options: argparse.Namespace) -> tuple[list[harness.Contestant], list[str]]:
+    notes: list[str] = []
+    chosen: list[harness.Contestant] = []
+    for name in recorders.RECORDERS:
+        if options.recorders and name not in (*options.recorders, recorders.RENDER_ONLY):
+            continue
+        if module := recorders.missing(name):
+            notes.append(f"Not measured: {name}, as {module} is not installed.")
+            continue
+        chosen.append(harness.Contestant(name, name))
+    trees = [tree.resolve() for tree in options.against]
+    return [*chosen, *(harness.Contestant(f"offcam@{tree.name}", recorders.OFFCAM, tree) for tree in trees)], notes
+
+
+def _available(env_id: str, notes: list[str]) -> bool:
+    try:
+        agents.make(env_id).close()
+    except (DependencyNotInstalled, ModuleNotFoundError) as error:
+        notes.append(f"Not measured: {env_id}: {error}")
+        return False
+    return True
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
+
+
+def _write(path: Path | None, content: object) -> None:
+    if path is not None:
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What the pieces of offcam cost by themselves, one at a time and on one thread."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import agents
+import av
+import numpy as np
+import zmq
+
+from offcam.frames import picture
+from offcamd.pixels import I420Converter, view
+from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SIZES = ((84, 84), (210, 160), (400, 600), (720, 1280), (1080, 1920))
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "medium")
+ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
+ENV_FRAMES = 200
+
+_DRAIN = """
+import sys, zmq
+socket = zmq.Context.instance().socket(zmq.ROUTER)
+socket.bind(sys.argv[1])
+print("ready", flush=True)
+while True:
+    socket.recv_multipart(copy=False)
+"""
+
+
+class Piece(TypedDict):
+    """One figure: the median time of a call in microseconds, and a remark."""
+
+    piece: str
+    us: float
+    remark: str
+
+
+def measure_all(seconds: float) -> list[Piece]:
+    """Everything, each piece for about so long."""
+    return [*_client(seconds), *_send(seconds), *_convert(seconds), *_encode()]
+
+
+def text(pieces: list[Piece]) -> list[str]:
+    """A line for each."""
+    width = max(len(piece["piece"]) for piece in pieces)
+    lines = [f"{piece['piece']:<{width}}  {piece['us']:>9.1f} us  {piece['remark']}".rstrip() for piece in pieces]
+    return [*lines, "", "Each is the median of repeated calls in this process; nothing else works beside them."]
+
+
+def layouts(height: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Frames as envs return them: a block of memory seen in various ways, and one with holes."""
+    rng = np.random.default_rng(agents.SEED)
+
+    def block(*shape: int) -> np.ndarray:
+        return rng.integers(0, 256, shape, np.uint8)
+
+    yield "contiguous", block(height, width, 3)
+    yield "transposed (pygame)", block(width, height, 3).transpose(1, 0, 2)
+    yield "flipped (OpenGL)", block(height, width, 3)[::-1]
+    yield "RGBA", block(height, width, 4)
+    yield "RGB of RGBX", block(height, width, 4)[..., :3]
+
+
+def _median_us(call: Callable[[], object], seconds: float) -> float:
+    took: list[int] = []
+    call()
+    end = time.perf_counter() + seconds
+    while len(took) < 5 or time.perf_counter() < end:
+        begin = time.perf_counter_ns()
+        call()
+        took.append(time.perf_counter_ns() - begin)
+    return statistics.median(took) / 1e3
+
+
+def _client(seconds: float) -> Iterator[Piece]:
+    for height, width in SIZES:
+        for name, frame in layouts(height, width):
+            us = _median_us(lambda frame=frame: picture(frame), seconds / 5)  # type: ignore[misc]  # bound early
+            yield Piece(piece=f"client: picture() {width}x{height} {name}", us=us, remark="")
+            us = _median_us(lambda frame=frame: picture(frame).snapshot(), seconds / 5)  # type: ignore[misc]  # as above
+            yield Piece(piece=f"client: picture().snapshot() {width}x{height} {name}", us=us, remark="")
+
+
+def _send(seconds: float) -> Iterator[Piece]:
+    """The call that hands a frame to libzmq; another process takes it, and the next call waits for a while."""
+    with tempfile.TemporaryDirectory(prefix="offcam-") as folder, zmq.Context() as context:
+        endpoint = f"ipc://{folder}/drain"
+        drain = subprocess.Popen([sys.executable, "-c", _DRAIN, endpoint], stdout=subprocess.PIPE)
+        with drain, context.socket(zmq.DEALER) as socket:
+            assert drain.stdout is not None
+            drain.stdout.readline()
+            socket.linger = 0
+            socket.connect(endpoint)
+            for height, width in SIZES:
+                pixels = bytes(height * width * 3)
+                took: list[int] = []
+                end = time.perf_counter() + seconds
+                while time.perf_counter() < end:
+                    begin = time.perf_counter_ns()
+                    socket.send_multipart([b"header", pixels], zmq.DONTWAIT, copy=False)
+                    took.append(time.perf_counter_ns() - begin)
+                    time.sleep(0.004)  # an env's step, in which libzmq goes to sleep again
+                us = statistics.median(took) / 1e3
+                yield Piece(piece=f"client: send {width}x{height}", us=us, remark="4 ms apart")
+            drain.kill()
+
+
+def _convert(seconds: float) -> Iterator[Piece]:
+    for height, width in SIZES:
+        for name, frame in layouts(height, width):
+            shipped = picture(frame)
+            pixels = shipped.snapshot()
+            converter = I420Converter(1, 1)
+            us = _median_us(
+                lambda to=converter, pixels=pixels, layout=shipped.layout: to.convert([view(pixels, layout)]),  # type: ignore[misc]  # as above
+                seconds / 5,
+            )
+            yield Piece(piece=f"daemon: to I420 {width}x{height} {name}", us=us, remark="")
+
+
+def _encode() -> Iterator[Piece]:
+    """What a second of real frames costs: into a file, and into nothing but x264."""
+    with tempfile.TemporaryDirectory(prefix="offcam-") as folder:
+        for env_id in ENV_IDS:
+            planes = _env_planes(env_id)
+            for preset in PRESETS:
+                path = Path(folder) / "video.mp4"
+                us = _written(planes, path, preset)
+                remark = f"{path.stat().st_size / len(planes):.0f} bytes a frame"
+                yield Piece(piece=f"daemon: VideoWriter.write {env_id} {preset}", us=us, remark=remark)
+            us = _bare(planes)
+            remark = "frames are av's already, packets are dropped"
+            yield Piece(piece=f"bare x264 {env_id} {DEFAULT_PRESET}", us=us, remark=remark)
+
+
+def _env_planes(env_id: str) -> list[np.ndarray]:
+    converter = I420Converter(1, 1)
+    frames = (frame for episode in agents.replay(env_id, ENV_FRAMES) for frame in episode)
+    return [converter.convert([frame]) for frame in frames]
+
+
+def _written(planes: list[np.ndarray], path: Path, preset: str) -> float:
+    height, width = planes[0].shape[0] * 2 // 3, planes[0].shape[1]
+    writer = VideoWriter(path, width=width, height=height, fps=Fraction(30), preset=preset, crf=DEFAULT_CRF)
+    took: list[int] = []
+    for place, each in enumerate(planes):
+        begin = time.perf_counter_ns()
+        writer.write(each, place)
+        took.append(time.perf_counter_ns() - begin)
+    writer.close()
+    return statistics.mean(took) / 1e3
+
+
+def _bare(planes: list[np.ndarray]) -> float:
+    """x264 as the daemon sets it, without a container."""
+    context = av.CodecContext.create("libx264", "w")
+    context.height, context.width = planes[0].shape[0] * 2 // 3, planes[0].shape[1]
+    context.pix_fmt, context.time_base, context.thread_count = "yuv420p", Fraction(1, 30), 1
+    context.options = {"preset": DEFAULT_PRESET, "crf": str(DEFAULT_CRF), "tune": "zerolatency"}
+    frames = [av.VideoFrame.from_ndarray(each, format="yuv420p") for each in planes]
+    for place, frame in enumerate(frames):
+        frame.pts = place
+    begin = time.perf_counter_ns()
+    for frame in frames:
+        context.encode(frame)
+    return (time.perf_counter_ns() - begin) / 1e3 / len(frames)

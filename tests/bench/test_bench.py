@@ -1,0 +1,79 @@
+"""The benchmark works and counts right. What it measures is nobody's business here."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parent
+STEPS = 40
+
+
+def run(*arguments: str, folder: Path) -> dict[str, Any]:
+    report = folder / "report.json"
+    done = subprocess.run(
+        [sys.executable, str(BENCH), *arguments, "--json", str(report)],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {"text": done.stdout, **json.loads(report.read_text())}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    settings = ("--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1")
+    some = ("--recorders", "gymnasium", "pyav-inline", "pyav-thread", "imageio-ffmpeg", "offcam")
+    return run(*settings, *some, folder=tmp_path_factory.mktemp("bench"))
+
+
+def test_every_recorder_that_is_installed_has_a_row(report: dict[str, Any]) -> None:
+    needs = {"gymnasium": "moviepy", "imageio-ffmpeg": "imageio_ffmpeg"}
+    installed = [name for name, module in needs.items() if importlib.util.find_spec(module)]
+    assert [row["recorder"] for row in report["rows"]] == [
+        "render-only", *[n for n in installed if n == "gymnasium"], "pyav-inline", "pyav-thread",
+        *[n for n in installed if n == "imageio-ffmpeg"], "offcam",
+    ]  # fmt: skip
+
+
+def test_all_recorders_were_offered_the_same_frames(report: dict[str, Any]) -> None:
+    offered = {row["expected"] for row in report["rows"] if row["recorder"] != "render-only"}
+    assert len(offered) == 1
+    assert offered.pop() > STEPS
+
+
+@pytest.mark.parametrize("recorder", ["pyav-inline", "pyav-thread", "offcam"])
+def test_every_frame_is_found_in_its_place(report: dict[str, Any], recorder: str) -> None:
+    row = next(row for row in report["rows"] if row["recorder"] == recorder)
+    assert row["found"] == row["expected"]
+    assert row["in_place_percent"] == 100
+
+
+def test_the_daemon_is_counted_for_offcam_alone(report: dict[str, Any]) -> None:
+    with_daemon = {row["recorder"] for row in report["rows"] if row["daemon_mib"]}
+    assert with_daemon == {"offcam"}
+
+
+def test_the_text_says_how_each_figure_was_measured(report: dict[str, Any]) -> None:
+    for method in report["methods"].values():
+        assert method in report["text"]
+
+
+def test_another_tree_gets_a_row_of_its_own(tmp_path: Path) -> None:
+    tree = BENCH.parents[1]
+    settings = ("--steps", "5", "--repetitions", "1", "--envs", "CartPole-v1", "--recorders", "offcam")
+    rows = run(*settings, "--against", str(tree), folder=tmp_path)["rows"]
+    assert [row["recorder"] for row in rows] == ["render-only", "offcam", f"offcam@{tree.name}"]
+    assert rows[1]["found"] == rows[2]["found"] == rows[1]["expected"]
+
+
+def test_the_pieces_are_measured(tmp_path: Path) -> None:
+    pieces = run("--micro", "--quick", folder=tmp_path)["pieces"]
+    assert all(piece["us"] > 0 for piece in pieces)
+    assert {piece["piece"].split(":")[0] for piece in pieces} >= {"client", "daemon"}
