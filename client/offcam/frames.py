@@ -25,9 +25,10 @@ class Picture(NamedTuple):
     layout: FrameLayout
     dense: NDArray[np.uint8]
 
-    def snapshot(self) -> bytes:
-        """Copy the pixels, so that the env may reuse its buffer."""
-        return self.dense.tobytes()
+    @property
+    def pixels(self) -> memoryview:
+        """The block's bytes, not copied: whoever takes them copies them before the env renders again."""
+        return self.dense.data
 
 
 class _Plan(NamedTuple):

@@ -15,6 +15,21 @@ class Joins:
     """A wrapper with a stream that others around the same env may join."""
 
     _stream: EnvStream | None = None
+    disable_logger = True
+
+    def flush(self) -> bool:
+        """Wait until every video that ended is final in its folder, and every episode is in the index.
+
+        Returns:
+            Whether they are; False where the daemon is gone.
+        """
+        return self._stream is None or self._stream.flush(quiet=self.disable_logger)
+
+    def __del__(self) -> None:
+        """Leave the stream where `close` was not called; nothing is lost by that, nor waited for."""
+        stream = self.__dict__.get("_stream")
+        if stream is not None:
+            stream.dropped(self, self.__dict__.get("_clip"))
 
     def _adopt(self, stream: EnvStream) -> None:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""

@@ -7,6 +7,7 @@ thread from the agent's own, and the daemon's answers are read at the next call.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import platform
 import socket
@@ -15,20 +16,24 @@ import threading
 import time
 import uuid
 import weakref
+from collections import deque
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import gymnasium
 import zmq
 from gymnasium import logger
+from zmq.utils.monitor import recv_monitor_message
 
-from offcam import launch, settings
+from offcam import keys, launch, settings
 from offcam.progress import Progress
 from offcam_proto.client_session import ClientSession, ClientStream, State
 from offcam_proto.errors import (
+    ConfigError,
     DaemonError,
     DaemonUnavailable,
     FolderNotWritable,
+    KeyRefused,
     RemoteProtocolError,
     VersionMismatch,
 )
@@ -41,9 +46,16 @@ if TYPE_CHECKING:
     from offcam.frames import Picture
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
+    from offcam_proto.keys import KeyFile
 
 HANDSHAKE_SECONDS = 5.0
 """How long construction waits for a daemon that listens to answer."""
+
+CONTACT_SECONDS = 1.5
+"""How long construction waits for a daemon of another host to take or refuse the key."""
+
+CONTACT_TRIES = 3
+"""Failed connections in that time after which it gives up."""
 
 PATIENCE_SECONDS = 0.008
 """Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
@@ -52,14 +64,26 @@ longer: while the daemon makes progress, a crowded machine slows the loop down a
 MOST_PATIENCE_SECONDS = 0.1
 """Longest wait for credit in a step that itself took longer than this."""
 
+VAIN_SECONDS = 0.05
+"""What waits for credit that does not come may cost a process, all together..."""
+
+VAIN_SHARE = 0.001
+"""...and the share of its time by which that is refilled."""
+
 BLOCK_SECONDS = 30.0
 """Longest wait for credit in one step under ``overflow="block"``."""
+
+REOPEN_SECONDS = 2.0
+"""How long the first step after a fork or a `close` waits for a daemon that listens."""
 
 RETRY_SECONDS = 0.25
 """How often a step looks for a daemon that is gone."""
 
+ANSWER_SECONDS = 1.0
+"""How long a greeting or a flush may go unanswered before it is said again: a daemon may have died of it, unnoticed."""
+
 RELAUNCH_SECONDS = 30.0
-"""How often an embedded daemon that died is started again."""
+"""How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
 
 SILENCE_SECONDS = 10.0
 """A flush gives up when the daemon has said nothing for this long."""
@@ -76,12 +100,15 @@ class Link:
 
     Attributes:
         pid: the process it belongs to; a forked child makes its own.
+        key: what it shows to a daemon of another host, None for ``ipc://``.
+        lock: held by whoever changes the session or its streams.
         session: the protocol's state.
     """
 
-    def __init__(self, endpoint: Endpoint, *, named: bool) -> None:
+    def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
         self.pid = os.getpid()
         self.endpoint = endpoint
+        self.key = key
         self.session = ClientSession(
             uuid.uuid4().bytes,
             pid=self.pid,
@@ -89,15 +116,19 @@ class Link:
             client=f"offcam/{version('offcam')} python/{platform.python_version()} gymnasium/{gymnasium.__version__}",
         )
         self._named = named
-        self._lock = threading.RLock()
+        self.lock = _Lock()
         self._streams: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
         self._owners: weakref.WeakSet[StreamOwner] = weakref.WeakSet()
+        self._unsettled: set[StreamOwner] = set()  # kept until their files are final, even where nobody else does
+        self._later: deque[Callable[[], None]] = deque()
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
         self._next_launch = time.monotonic() + RELAUNCH_SECONDS
-        self._stalled_at = -1  # the credit that a wait in vain left behind
+        self._vain_left = VAIN_SECONDS
+        self._last_vain = time.monotonic()
         self._warned: set[str] = set()
         self._context = zmq.Context()
+        self._dialled = False
         self._socket = self._open_socket()
 
     def _open_socket(self) -> zmq.Socket[bytes]:
@@ -114,8 +145,17 @@ class Link:
             (zmq.MAXMSGSIZE, 64 * MAX_HEADER_BYTES),
         ):
             dealer.setsockopt(option, value)
-        dealer.connect(self.endpoint.url)
+        if self.key is not None:
+            dealer.setsockopt(zmq.IPV6, int(":" in str(self.endpoint.host)))
+            dealer.curve_publickey, dealer.curve_secretkey = self.key.public, self.key.secret
+            dealer.curve_serverkey = self.key.server
+        self._dialled = False
         return dealer
+
+    def _dial(self) -> None:
+        if not self._dialled:
+            self._dialled = True
+            self._socket.connect(self.endpoint.url)
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -124,13 +164,22 @@ class Link:
 
         Raises:
             DaemonNotInstalled, DaemonUnavailable: there is none and none could be started.
+            KeyRefused: it does not take this client's key, or is not the one that the key is for.
             VersionMismatch: it speaks another version of the protocol.
         """
-        with self._lock:
-            self.pump()
+        with self.lock:
+            if self._dialled or self.key is None:
+                self.pump()
             if self.session.state is State.OPEN:
                 return
-            if not launch.listening(self.endpoint):
+            if self.key is not None:
+                try:
+                    self._greet_remote(self.key)
+                except KeyRefused:
+                    if not self.session.streams:
+                        _forget(self)
+                    raise
+            elif not launch.listening(self.endpoint):
                 if self._named:
                     raise DaemonUnavailable(
                         f"no recorder daemon answers at {self.endpoint.url} (OFFCAM_ADDR). Start it there with "
@@ -145,6 +194,56 @@ class Link:
                 )
             self.raise_if_refused()
 
+    def _greet_remote(self, key: KeyFile) -> None:
+        """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell."""
+        self.session.lost()
+        self._socket.close(linger=0)
+        self._socket = self._open_socket()
+        monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq.EVENT_CONNECT_RETRIED
+        )
+        try:
+            self._dial()
+            self._await_handshake(key, monitor)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"OFFCAM_ADDR is {self.endpoint.url}, which nothing can connect to: {error}.") from error
+        finally:
+            self._socket.disable_monitor()
+            monitor.close(linger=0)
+
+    def _await_handshake(self, key: KeyFile, monitor: zmq.Socket[bytes]) -> None:
+        deadline = time.monotonic() + CONTACT_SECONDS
+        url, retries, answered = self.endpoint.url, 0, False
+        while retries < CONTACT_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+            match recv_monitor_message(monitor)["event"]:
+                case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    return
+                case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    raise KeyRefused(
+                        f"the recorder daemon at {url} does not let the key {key.name!r} ({key.fingerprint}) in. On "
+                        "its host, see `offcam keys list`: make a key with `offcam keys new NAME` and use that here.",
+                    )
+                case zmq.EVENT_CONNECT_RETRIED:
+                    retries += 1
+                case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                    answered, retries = True, CONTACT_TRIES
+                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                    answered = True
+        if answered:
+            raise KeyRefused(
+                f"what listens at {url} is not the recorder daemon that the key {key.name!r} ({key.fingerprint}) is "
+                "for: its own key is another. Copy the client's key file from that daemon's host anew (`offcam keys "
+                "list` there shows its keys), or set OFFCAM_ADDR to the right one.",
+            )
+        raise DaemonUnavailable(
+            f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with `offcam serve --tcp {url}`, see "
+            "that no firewall is in between, or unset OFFCAM_ADDR to have one started here for you.",
+        )
+
     def raise_if_refused(self) -> None:
         """Raise what the daemon said where it refused this session."""
         refused = self.session.refused
@@ -154,7 +253,7 @@ class Link:
 
     def open_stream(self, info: OpenStream, owner: StreamOwner) -> ClientStream:
         """Open a stream; its owner hears of its clips' ends."""
-        with self._lock:
+        with self.lock:
             wire = self.session.open_stream(info)
             self._streams[wire.info.handle] = owner
             self._owners.add(owner)
@@ -178,22 +277,28 @@ class Link:
 
     def pump(self) -> None:
         """Take in what the daemon said and send what is due. Never blocks, never raises."""
-        with self._lock:
+        with self.lock:
             session = self.session
             if session.state is State.CLOSED:
                 return
+            while self._later:
+                self._later.popleft()()
             while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 self._receive(self._socket.recv_multipart(zmq.DONTWAIT))
-            if session.state is State.IDLE and time.monotonic() >= self._next_try:
-                self._next_try = time.monotonic() + RETRY_SECONDS
+            now = time.monotonic()
+            if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
+                self._next_try = now + ANSWER_SECONDS  # it may have died with the greeting in its hands
+                self._dial()
                 session.connect()
             self._send_due()
             if session.state is State.IDLE:
+                self._next_try = min(self._next_try, now + RETRY_SECONDS)
                 self._relaunch()
 
     def send_frame(
         self,
         wire: ClientStream,
+        epoch: int,
         clip: int,
         index: int,
         pictures: tuple[Picture, ...],
@@ -205,18 +310,19 @@ class Link:
         Returns:
             None where it was sent, else the reason why it was dropped.
         """
-        with self._lock:
+        with self.lock:
             self.pump()  # what is due goes before the frame: its clip may have to be opened first
             cost = sum(picture.layout.nbytes for picture in pictures)
             if cost > wire.credit and wire.live:
                 self._await_credit(wire, cost, patience)
-            if not wire.live:
+            if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return "no_daemon"
             if cost > wire.credit:
                 return "credit"
-            pixels = tuple(picture.snapshot() for picture in pictures)
+            pixels = tuple(picture.pixels for picture in pictures)
             parts = wire.frame(clip, index, tuple(picture.layout for picture in pictures), pixels)
-            assert parts is not None  # noqa: S101 - the credit was just checked
+            if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
+                return "no_daemon"
             return None if self._send(parts) else "no_daemon"
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
@@ -225,15 +331,24 @@ class Link:
         def ready() -> bool:
             return wire.credit >= cost or not wire.live or (wire.saturated and not blocking)
 
-        # one wait that was in vain is enough: no step waits again until credit has come
-        if blocking or (not wire.saturated and self._stalled_at != wire.credit):
-            self._stalled_at = -1 if self.wait(ready, patience) else wire.credit
+        if blocking:
+            self.wait(ready, patience)
+        elif not wire.saturated:
+            self._wait_within_budget(ready, patience)
+
+    def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
+        """Wait as long as waits in vain have left of `VAIN_SECONDS`, so that a dead daemon soon costs nothing."""
+        begun = time.monotonic()
+        earned = (begun - self._last_vain) * VAIN_SHARE
+        self._vain_left, self._last_vain = min(VAIN_SECONDS, self._vain_left + earned), begun
+        if not self.wait(ready, min(patience, self._vain_left)):
+            self._vain_left -= min(time.monotonic() - begun, self._vain_left)
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Pump until ``done()`` or the time is over. Returns whether it is done."""
         deadline = time.monotonic() + seconds
         while True:
-            with self._lock:
+            with self.lock:
                 self.pump()
                 if done():
                     return True
@@ -255,6 +370,8 @@ class Link:
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self._streams.get(message.handle)):
             owner.clip_done(message)
+            if owner.settled:
+                self._unsettled.discard(owner)
 
     def _send_due(self) -> None:
         for parts in self.session.take():
@@ -264,7 +381,8 @@ class Link:
     def _send(self, parts: Parts) -> bool:
         """Send one message; where there is no connection, the session hears of it: records wait for the next one."""
         try:
-            self._socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+            # copied here, as the env may render into the same buffer next; libzmq's own copy is the cheapest
+            self._socket.send_multipart(parts, zmq.DONTWAIT, copy=True)
         except zmq.Again:
             self.session.lost()
             return False
@@ -278,6 +396,10 @@ class Link:
     def _relaunch(self) -> None:
         """Start an embedded daemon that died anew, off the agent's thread."""
         now = time.monotonic()
+        if self.key is not None and now >= self._next_launch:  # libzmq never asks again who refused a key once
+            self._next_launch = now + RELAUNCH_SECONDS
+            self._socket.close(linger=0)
+            self._socket = self._open_socket()
         if self._named or now < self._next_launch or launch.listening(self.endpoint):
             return
         self._next_launch = now + RELAUNCH_SECONDS
@@ -289,10 +411,23 @@ class Link:
         except DaemonError as error:
             self.warn_once(f"the recorder daemon is gone and could not be started again: {error}")
 
-    def warn_once(self, text: str) -> None:
-        """Warn, once for each text."""
-        if text not in self._warned:
-            self._warned.add(text)
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something now if nobody is using the link, else when it is used next.
+
+        For finalisers: the garbage collector runs them in the midst of anything, on any thread.
+        """
+        self._later.append(work)
+        if not self.lock.depth:
+            self.pump()
+
+    def keep(self, owner: StreamOwner) -> None:
+        """Keep a stream whose user may have dropped it until its files are final."""
+        self._unsettled.add(owner)
+
+    def warn_once(self, text: str, about: str = "") -> None:
+        """Warn, once for each text, or for each thing that texts which differ in their numbers are about."""
+        if (about or text) not in self._warned:
+            self._warned.add(about or text)
             logger.warn(text)
 
     # --- finishing ----------------------------------------------------------------------------------------
@@ -309,22 +444,31 @@ class Link:
         start = heard = time.monotonic()
         token: int | None = None
         last: Flushed | None = None
+        unacked = self._unacked()
+        renewed, asked = True, 0.0
         with Progress("offcam: finishing videos", always=not quiet) as progress:
             while True:
-                with self._lock:
+                with self.lock:
                     self.pump()
                     if self.session.state is not State.OPEN:
-                        token = None  # a new daemon has to be asked anew
+                        token, renewed = None, True  # a new daemon has to be asked anew
                     elif token is None:
-                        token, heard = self.session.flush(), time.monotonic()
+                        token, asked = self.session.flush(), time.monotonic()
+                        heard, renewed = asked if renewed else heard, False
                         self.pump()
                     answer = self._flushed.pop(token, None) if token is not None else None
+                if answer is None and time.monotonic() - asked > ANSWER_SECONDS:
+                    token = None
                 if answer is not None:
-                    heard, last = time.monotonic(), answer
-                    if answer.clips == 0 and self._settled():
+                    asked = time.monotonic()
+                    before, unacked, last = unacked, self._unacked(), answer
+                    if answer.clips == unacked == 0:
                         return True
+                    if answer.clips or unacked != before:  # else it talks, but cannot store the records
+                        heard = time.monotonic()
                     if answer.clips == 0:
                         token = None
+                        self.wait(lambda: self._unacked() == 0, 0.1)
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
                 now = time.monotonic()
                 if now - heard > SILENCE_SECONDS or (seconds is not None and now - start > seconds):
@@ -333,8 +477,10 @@ class Link:
                     return False
                 self.wait(lambda token=token: token in self._flushed, 0.1)  # type: ignore[misc]  # bound early
 
-    def _settled(self) -> bool:
-        return all(stream.unacked == 0 for stream in self.session.streams.values())
+    def _unacked(self) -> int:
+        """Records that the daemon has yet to commit; those of a stream that it refused it never will."""
+        with self.lock:
+            return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
 
     def shutdown(self) -> None:
         """Finish what is still open and leave; at interpreter exit, within `EXIT_SECONDS`."""
@@ -342,18 +488,43 @@ class Link:
             for owner in list(self._owners):
                 owner.abandon()
             self.pump()
-            if self.session.state is State.OPEN and not self._settled_for_good():
+            if not self._settled_for_good() and self._reachable():
                 self.flush(seconds=EXIT_SECONDS)
         finally:
-            with self._lock:
+            with self.lock:
                 open_ = self.session.state is State.OPEN
                 self.session.close()
                 self._send_due()
                 self._socket.close(linger=LINGER_MS if open_ else 0)
                 self._context.term()
 
+    def _reachable(self) -> bool:
+        """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
+        waiting = self.session.state in (State.IDLE, State.GREETING)
+        return self.session.state is State.OPEN or (waiting and self._dialled and launch.listening(self.endpoint))
+
     def _settled_for_good(self) -> bool:
-        return self._settled() and all(owner.settled for owner in list(self._owners))
+        return not self._unacked() and all(owner.settled for owner in list(self._owners))
+
+
+class _Lock:
+    """A re-entrant lock.
+
+    Attributes:
+        depth: how often its holder has entered it, 0 where it is free.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        self._lock.release()
 
 
 class StreamOwner:
@@ -379,16 +550,39 @@ def current() -> Link:
     """This process's link, made on first use. It does not connect by itself: see `Link.establish`.
 
     Raises:
-        ConfigError: ``OFFCAM_ADDR`` is malformed.
+        ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
     """
     global _current  # noqa: PLW0603 - one link a process is what it is for
     with _guard:
         endpoint, named = settings.daemon_endpoint()
         if _current is None or _current.endpoint != endpoint:
-            _current = Link(endpoint, named=named)
+            key = _inherited[-1].key if _inherited and _inherited[-1].endpoint == endpoint else None
+            _current = Link(endpoint, named=named, key=key or keys.client_key(endpoint))
             _links.append(_current)
             _finish_in_worker()
         return _current
+
+
+def _forget(link: Link) -> None:
+    """Leave a link that came to nothing: the next try may be with another key."""
+    global _current  # noqa: PLW0603 - see current()
+    with _guard:
+        _links.remove(link)
+        _current = None
+    link.session.close()
+    link.shutdown()
+
+
+def check() -> None:
+    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it.
+
+    Raises:
+        ConfigError, KeyRefused: as `current` and `Link.establish`.
+    """
+    endpoint, _ = settings.daemon_endpoint()
+    if endpoint.path is None:
+        with contextlib.suppress(DaemonUnavailable):
+            current().establish()
 
 
 _links: list[Link] = []

@@ -39,7 +39,7 @@ def record(
         video: further arguments of `RecordVideo` (or `offcam.vector.RecordVideo`).
 
     Returns:
-        The env in a RecordVideo in a RecordEpisodeStatistics: it has the attributes of both.
+        The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
 
     Raises:
         ConfigError: ``every`` is no positive integer, or given beside ``episode_trigger``.

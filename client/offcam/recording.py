@@ -33,7 +33,8 @@ class VideoRecording(joining.Joins):
 
     Attributes:
         recording: whether a video is being recorded.
-        video_folder: absolute path of the folder the videos are in.
+        video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
+            they are on the daemon's host, in a folder of this name and a hash below its ``root``.
         frames_per_sec: frames per second of the videos.
         name_prefix: what their names start with.
         video_length: most frames of a video, infinite for whole episodes.
@@ -68,7 +69,7 @@ class VideoRecording(joining.Joins):
         self.step_trigger = step_trigger
         self.disable_logger = disable_logger
         self.gc_trigger = gc_trigger
-        self.name_prefix = settings.check_name("name_prefix", name_prefix)
+        self.name_prefix = settings.check_name("name_prefix", name_prefix, room=_NUMBER_BYTES)
         self.frames_per_sec = _check_fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
         self.recording = False
@@ -78,12 +79,13 @@ class VideoRecording(joining.Joins):
         self._overflow = overflow
         self._clip: ClipWriter | None = None
         self.video_folder = os.path.abspath(video_folder)
-        if os.path.isdir(self.video_folder):
-            logger.warn(
-                f"Overwriting existing videos at {self.video_folder} folder "
-                f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)",
-            )
-        settings.make_run_folder(self.video_folder)
+        if settings.records_here():
+            if os.path.isdir(self.video_folder):
+                logger.warn(
+                    f"Overwriting existing videos at {self.video_folder} folder "
+                    f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)",
+                )
+            settings.make_run_folder(self.video_folder)
         if settings.enabled():
             self._stream = joining.new_stream(self.env, self.video_folder, self.name_prefix).acquire(self)
             for wrapper in joining.beneath(self.env):
@@ -136,14 +138,6 @@ class VideoRecording(joining.Joins):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
-    def flush(self) -> bool:
-        """Wait until every video that ended is final in its folder, and every episode is in the index.
-
-        Returns:
-            Whether they are; False where the daemon is gone.
-        """
-        return self._stream is None or self._stream.flush(quiet=self.disable_logger)
-
     def _full(self) -> bool:
         """End a video that has its ``video_length``; true where it did."""
         if self._frames < self.video_length:
@@ -173,7 +167,7 @@ class VideoRecording(joining.Joins):
             return
         self._clip.add(pictures, grid)
 
-    def _stepped(self, reward: float, *, over: bool) -> None:
+    def _stepped(self, reward: object, *, over: bool) -> None:
         """Tell the video being recorded of a step."""
         if self._clip is not None:
             self._clip.step(reward)
@@ -186,16 +180,15 @@ class VideoRecording(joining.Joins):
         if self._stream is not None:
             self._stream.release(self, quiet=self.disable_logger)
 
-    def __del__(self) -> None:
-        """End a video whose wrapper was dropped without `close`; nothing is lost by that, nor waited for."""
-        clip = self.__dict__.get("_clip")
-        if clip is not None:
-            clip.end(complete=clip.episode_over)
+
+_NUMBER_BYTES = len("-episode-") + 19
+"""What a prefix must leave room for, lest a name be too long in the midst of a training."""
 
 
 def _check_fps(fps: float) -> float:
-    if isinstance(fps, (int, float, np.integer, np.floating)) and 0 < fps <= 1000:
+    if isinstance(fps, (int, float, np.integer, np.floating)) and 0.001 <= fps <= 1000:
         return fps
     raise ConfigError(
-        f"fps must be a number in (0, 1000], got {fps!r}. Pass `fps=30`, or set `metadata['render_fps']` of the env.",
+        f"fps must be a number from 0.001 to 1000, got {fps!r}. Pass `fps=30`, or set the env's "
+        "`metadata['render_fps']`.",
     )

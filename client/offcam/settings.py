@@ -38,15 +38,18 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
     """The daemon's endpoint, and whether ``OFFCAM_ADDR`` names it (then no daemon is started here).
 
     Raises:
-        ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://``, which needs keys.
+        ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
-    endpoint, named = endpoint_from(os.environ, os.getuid())
-    if endpoint.path is None:
-        raise ConfigError(
-            f"OFFCAM_ADDR is {endpoint.url}, and this version of offcam speaks only ipc:// (tcp:// needs "
-            "encryption). Run the daemon on the host that trains, or unset OFFCAM_ADDR.",
-        )
-    return endpoint, named
+    return endpoint_from(os.environ, os.getuid())
+
+
+def records_here() -> bool:
+    """Whether run folders are this host's; with ``tcp://`` they are the daemon's, which names them itself.
+
+    Raises:
+        ConfigError: an environment variable is wrong.
+    """
+    return not enabled() or daemon_endpoint()[0].path is not None
 
 
 def new_run_folder(env_id: str) -> str:
@@ -82,8 +85,8 @@ def make_run_folder(folder: str) -> str:
     return path
 
 
-def check_name(what: str, name: str) -> str:
-    """Require a name that can be part of a file name.
+def check_name(what: str, name: str, *, room: int = 0) -> str:
+    """Require a name that can be part of a file name, and that leaves ``room`` for so many bytes more.
 
     Raises:
         ConfigError: it has a separator or a NUL, or is too long, empty or no valid Unicode.
@@ -92,9 +95,10 @@ def check_name(what: str, name: str) -> str:
         size = len(name.encode())
     except UnicodeEncodeError as error:
         raise ConfigError(f"{what} must be valid Unicode, got {name!r}.") from error
-    if not name or size > MAX_NAME_BYTES or any(char in name for char in "/\\\0") or name in (".", ".."):
+    most = MAX_NAME_BYTES - room
+    if not name or size > most or any(char in name for char in "/\\\0") or name in (".", ".."):
         raise ConfigError(
-            f"{what} must be a plain file name without '/', '\\' or NUL, of at most {MAX_NAME_BYTES} bytes, "
+            f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
             f"got {name[:80]!r}. Put folders into `video_folder` instead.",
         )
     return name

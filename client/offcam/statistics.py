@@ -40,6 +40,7 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
 
     Raises:
         ConfigError: an environment variable is wrong.
+        KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
     """
 
     def __init__(

@@ -6,15 +6,19 @@ import os
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from offcam import link
+import numpy as np
+
+from offcam import launch, link
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable, OffcamError
 from offcam_proto.messages import ClipDone, OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from offcam.frames import Picture
     from offcam_proto.client_session import ClientStream
 
@@ -68,7 +72,8 @@ class EnvStream(link.StreamOwner):
         A daemon that cannot be reached is only warned about: recording begins when it comes.
 
         Raises:
-            ConfigError: ``OFFCAM_ADDR`` is malformed.
+            ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
+            KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
             DaemonNotInstalled: videos are wanted, and there is nothing that could make them.
             FolderNotWritable: the daemon cannot use the run folder.
             VersionMismatch: the daemon is of another version.
@@ -92,10 +97,13 @@ class EnvStream(link.StreamOwner):
                 )
 
     def wire(self) -> ClientStream:
-        """The stream on the wire, opened without waiting where it is not, as after a fork. Never raises."""
+        """The stream on the wire, opened where it is not, as after a fork or `release`. Never raises."""
         if self._wire is None or self._pid != os.getpid():
             connection = link.current()
-            return self._attach(connection)
+            wire = self._attach(connection)
+            if launch.listening(connection.endpoint):  # or the first frames would be lost on an open daemon
+                connection.wait(lambda: wire.live or wire.refused is not None, link.REOPEN_SECONDS)
+            return wire
         return self._wire
 
     def episode(self, record: EpisodeRecord) -> None:
@@ -135,9 +143,20 @@ class EnvStream(link.StreamOwner):
             return
         for clip in list(self._clips.values()):
             clip.end()
-        self._wire.close()
+        with self._lock:
+            self._wire.close()
         self.flush(quiet=quiet)
         self._wire = None
+
+    def dropped(self, user: object, clip: ClipWriter | None = None) -> None:
+        """A user is being garbage-collected without `release`: keep what was recorded, but wait for nothing."""
+        self._users.discard(id(user))
+        if self._link is None or self._pid != os.getpid():
+            return
+        if not self._users:
+            self._link.later(self.abandon)
+        elif clip is not None:
+            self._link.later(lambda: clip.end(complete=clip.episode_over))
 
     # --- StreamOwner --------------------------------------------------------------------------------------
 
@@ -158,33 +177,46 @@ class EnvStream(link.StreamOwner):
             return
         for clip in list(self._clips.values()):
             clip.end(complete=clip.episode_over)
-        self._wire.close()
+        with self._lock:
+            self._wire.close()
+
+    @property
+    def _lock(self) -> AbstractContextManager[None]:
+        """What to hold while changing the wire: other threads have envs of their own on the same link."""
+        assert self._link is not None  # noqa: S101 - there is no wire without one
+        return self._link.lock
 
     # --- for ClipWriter -----------------------------------------------------------------------------------
 
     def begin_part(self, part: _Part, clip: OpenClip) -> None:
-        """Open a part of a clip on the wire."""
-        part.epoch = part.wire.epoch
-        part.base = part.offered
-        part.wire.open_clip(clip)
+        """Open a part of a clip on the wire, if that is live."""
+        with self._lock:
+            if part.wire.live:
+                part.epoch = part.wire.epoch
+                part.base = part.offered
+                part.wire.open_clip(clip)
 
     def send(self, part: _Part, pictures: tuple[Picture, ...], patience: float) -> str | None:
         """Send a frame of an opened part; returns why it was dropped, or None."""
         assert self._link is not None  # noqa: S101 - wire() was called before
-        return self._link.send_frame(part.wire, part.number, part.offered - part.base, pictures, patience=patience)
+        index = part.offered - part.base
+        return self._link.send_frame(part.wire, part.epoch, part.number, index, pictures, patience=patience)
 
     def end_part(self, part: _Part, record: ClipRecord) -> None:
         """Close a part's books: its frames are over, and its account goes to the daemon."""
-        if part.epoch and part.epoch == part.wire.epoch and part.wire.live:
-            part.wire.end_clip(part.number, complete=record.complete)
-            self._unfinished.add(part.number)
+        assert self._link is not None  # noqa: S101 - as in send
+        with self._lock:
+            if part.epoch and part.epoch == part.wire.epoch and part.wire.live:
+                part.wire.end_clip(part.number, complete=record.complete)
+                self._unfinished.add(part.number)
+                self._link.keep(self)
         self._record(part.wire, record)
         for reason, count in record.dropped.items():
-            if self._link is not None:
-                self._link.warn_once(
-                    f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
-                    "(Said once; `offcam ls` counts all.)",
-                )
+            self._link.warn_once(
+                f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
+                "(Said once; `offcam ls` counts all.)",
+                about=reason,
+            )
 
     def enrol(self, clip: ClipWriter) -> None:
         """Remember an open clip, so that it is ended when the process leaves."""
@@ -202,7 +234,8 @@ class EnvStream(link.StreamOwner):
 
     def _record(self, wire: ClientStream, record: EpisodeRecord | ClipRecord) -> None:
         try:
-            kept = wire.record(record)
+            with self._lock:
+                kept = wire.record(record)
         except OffcamError as error:
             if self._link is not None:
                 self._link.warn_once(f"a record could not be sent and is lost: {error}")
@@ -222,6 +255,16 @@ class EnvStream(link.StreamOwner):
         self._unfinished.clear()
         self._wire = connection.open_stream(info, self)
         return self._wire
+
+
+def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
+    """A reward or return as a float; NaN where it is no single number, as the record must have one."""
+    try:
+        return float(value.item() if isinstance(value, np.ndarray) else value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    except (TypeError, ValueError):
+        return float("nan")
 
 
 @dataclass(slots=True)
@@ -306,11 +349,11 @@ class ClipWriter:
             self._part.offered += 1
             self._part.drop("invalid")
 
-    def step(self, reward: float) -> None:
+    def step(self, reward: object) -> None:
         """Count a step and its reward towards this video."""
         if self._part is not None:
             self._part.steps += 1
-            self._part.return_ += reward
+            self._part.return_ += as_float(reward)
 
     def end(self, *, complete: bool = True) -> None:
         """No more frames come. The file becomes final in the background."""

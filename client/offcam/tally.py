@@ -6,8 +6,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from gymnasium import logger
+
 from offcam import joining, link, settings
-from offcam_proto.errors import OffcamError
+from offcam.stream import as_float
+from offcam_proto.errors import ConfigError, KeyRefused, OffcamError
 from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
 
@@ -28,7 +31,7 @@ class Tally(joining.Joins):
         self._seed: object = None
         self._reporting = settings.enabled()
         if self._reporting:
-            settings.daemon_endpoint()  # a malformed one is said now, not in the loop
+            link.check()  # a malformed address, or a key that will not do, is said now, not in the loop
             found = joining.stream_beneath(self.env)
             self._stream = found.acquire(self) if found is not None else None
 
@@ -44,7 +47,9 @@ class Tally(joining.Joins):
         try:
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
-            link.current().warn_once(f"episode statistics are kept in this process only: {error}")
+            logger.warn(f"episode statistics are kept in this process only: {error}")
+            if isinstance(error, (ConfigError, KeyRefused)):
+                self._stream = None  # there is no daemon that could come back
 
     def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
         self.time_queue.append(duration)
@@ -68,7 +73,7 @@ class Tally(joining.Joins):
             return
         self._stream.episode(
             EpisodeRecord(
-                env_index, episode, _as_float(return_), int(length), float(duration), time.time() - float(duration),
+                env_index, episode, as_float(return_), int(length), float(duration), time.time() - float(duration),
                 terminated, truncated, _as_seed(seed),
             ),
         )  # fmt: skip
@@ -76,16 +81,6 @@ class Tally(joining.Joins):
     def _leave(self) -> None:
         if self._stream is not None:
             self._stream.release(self)
-
-
-def _as_float(value: Any) -> float:  # noqa: ANN401 - a number of any kind
-    """A return as a float; NaN where it is no single number, as the record's place in the order must be filled."""
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-    except (TypeError, ValueError):
-        return float("nan")
 
 
 def _as_seed(seed: object) -> int | str | None:

@@ -40,7 +40,8 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
 
     Args:
         env: the environment; its ``render_mode`` must yield images.
-        video_folder: folder of the videos; it is also the run folder with the index.
+        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
+            here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         episode_trigger: from the episode's number, whether to start a video there. Where neither trigger is
             given, Gymnasium's `capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
         step_trigger: from the number of the step over all episodes, whether to start a video there.
@@ -55,6 +56,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
     Raises:
         ValueError: ``render_mode`` yields no images.
         ConfigError: a name, ``fps``, ``overflow`` or an environment variable is wrong.
+        KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
         VersionMismatch: the daemon that runs is of another version.
@@ -125,7 +127,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
             self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
         if self.recording:
             self._capture_frame()
-            self._stepped(float(reward), over=bool(terminated or truncated))
+            self._stepped(reward, over=bool(terminated or truncated))
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders

@@ -3,15 +3,19 @@
 A shell performs it: it sends what `ClientSession.take` and `ClientStream.frame` return, hands received
 parts to `ClientSession.receive`, and says `ClientSession.lost` when the connection broke.
 
-===========  ==========================  ============================
-state        event                       next state
-===========  ==========================  ============================
-IDLE         `connect` (Hello goes out)  GREETING
-GREETING     Welcome                     OPEN, all streams reopened
-any          Refused                     REFUSED, for good
-any          SayHello, Goodbye, `lost`   IDLE, nothing is lost but frames
-any          `close`                     CLOSED
-===========  ==========================  ============================
+==============  ==========================  =======================================
+state           event                       next state
+==============  ==========================  =======================================
+IDLE, GREETING  `connect` (Hello goes out)  GREETING
+GREETING        Welcome                     OPEN, all streams are asked for anew
+OPEN            SayHello                    IDLE, nothing is lost but frames
+GREETING, OPEN  Goodbye, `lost`             IDLE, nothing is lost but frames
+not CLOSED      Refused                     REFUSED, for good
+any             `close`                     CLOSED, for good
+==============  ==========================  =======================================
+
+Whatever else arrives is late, an answer to something that a lost connection or an older Hello settled, and
+is passed over.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from typing import TYPE_CHECKING
 from offcam_proto import codec
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
+    MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
     MAX_RECORDS_PER_MESSAGE,
+    MAX_STREAMS_PER_SESSION,
     MAX_UNACKED_RECORDS,
     PROTOCOL_VERSION,
 )
@@ -80,7 +86,7 @@ class ClientStream:
         credit: bytes of frames that may be sent.
         saturated: whether the daemon said that waiting for credit is in vain.
         refused: why the daemon will not have it, or None.
-        lost_records: records that were never sent because the daemon did not answer for too long.
+        lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
 
     def __init__(self, session: ClientSession, info: OpenStream) -> None:
@@ -93,6 +99,10 @@ class ClientStream:
         self.closed = False
         self.lost_records = 0
         self._session = session
+        self._asked = False  # an OpenStream is on its way and not answered yet
+        self._clips: set[int] = set()  # open now, in this epoch
+        self._last_clip = -1
+        self._acked = 0
         self._next_seq = 1
         self._unacked: deque[tuple[int, bytes]] = deque()
 
@@ -102,8 +112,14 @@ class ClientStream:
         return len(self._unacked)
 
     def open_clip(self, clip: OpenClip) -> None:
-        """Open a clip. The stream must be `live`."""
+        """Open a clip, with a number higher than any before. The stream must be `live`."""
         self._require_live()
+        if clip.clip <= self._last_clip:
+            raise LocalProtocolError(f"clip {clip.clip} after clip {self._last_clip}: numbers are never used again")
+        if len(self._clips) >= MAX_CLIPS_PER_STREAM:
+            raise LocalProtocolError(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
+        self._last_clip = clip.clip
+        self._clips.add(clip.clip)
         self._session.send(clip)
 
     def frame(
@@ -116,27 +132,32 @@ class ClientStream:
         """Spend credit on a frame of an open clip.
 
         Returns:
-            The parts to send, or None where the stream is not live or its credit does not suffice.
+            The parts to send, behind what `ClientSession.take` holds; or None where the clip is not open, as it was
+            cut off when the connection broke, or where the stream's credit does not suffice.
         """
         frame = Frame(self.info.handle, clip, index, layouts, pixels)
         cost = frame.nbytes
-        if not self.live or cost > self.credit:
+        if clip not in self._clips or cost > self.credit:
             return None
         self.credit -= cost
         return codec.encode(frame)
 
     def end_clip(self, clip: int, *, complete: bool) -> None:
         """End a clip that was opened in this epoch; its `ClipRecord` should follow by `record`."""
-        self._require_live()
+        if clip not in self._clips:
+            raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
+        self._clips.remove(clip)
         self._session.send(EndClip(self.info.handle, clip, complete))
 
     def record(self, record: Record) -> bool:
         """Keep a record until the daemon has committed it, and send it if the stream is live.
 
         Returns:
-            False where too many are waiting and this one was counted as lost.
+            False where it was counted as lost: too many are waiting, or it is one stream too many.
         """
-        if len(self._unacked) >= MAX_UNACKED_RECORDS:
+        if self.closed:
+            raise LocalProtocolError(f"a record for stream {self.info.handle}, which is closed")
+        if len(self._unacked) >= MAX_UNACKED_RECORDS or not self._session.knows(self):
             self.lost_records += 1
             return False
         body = codec.pack_record(record)
@@ -151,36 +172,85 @@ class ClientStream:
         if not self.closed:
             self.closed = True
             if self.live:
-                self._session.send(CloseStream(self.info.handle))
+                self._leave()
             self._session.forget_if_done(self)
+
+    def ask(self) -> None:
+        """Ask the daemon to open it."""
+        self._asked = True
+        self.refused = None
+        self._session.send(self.info)
 
     def opened(self, message: StreamOpened) -> None:
         """The daemon has (re)opened it: settle what is acked, send the rest again."""
+        if not self._asked:
+            return
+        self._asked = False
+        self._agree(message.acked_seq)
         self.info = replace(self.info, suffix=message.suffix)
         self.epoch += 1
         self.live = True
         self.saturated = False
         self.credit = message.credit
-        self.acked(message.acked_seq)
         for batch in _batches(self._unacked):
             self._session.send(
                 Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
             )
         if self.closed:
-            self._session.send(CloseStream(self.info.handle))
+            self._leave()
+
+    def turned_down(self, text: str) -> None:
+        """The daemon will not have it. Its records are kept: another daemon may."""
+        if self._asked:
+            self.lost()
+            self.refused = text
+            self._session.forget_if_done(self)
+
+    def granted(self, message: Credit) -> None:
+        """More credit has come."""
+        if self.live:
+            self.credit += message.nbytes
+            self.saturated = message.saturated
 
     def acked(self, seq: int) -> None:
         """Forget the records up to ``seq``: they are committed."""
         if seq >= self._next_seq:
             raise RemoteProtocolError(f"the daemon acked record {seq}, only {self._next_seq - 1} were sent")
+        self._acked = max(self._acked, seq)
         while self._unacked and self._unacked[0][0] <= seq:
             self._unacked.popleft()
         self._session.forget_if_done(self)
 
     def lost(self) -> None:
         """The connection is gone: frames cannot be sent, records wait for the next opening."""
+        self._asked = False
         self.live = False
         self.credit = 0
+        self._clips.clear()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it is left to be said or heard."""
+        return self.closed and not self._unacked and not self._asked
+
+    def _leave(self) -> None:
+        """Nothing may follow a CloseStream."""
+        self._session.send(CloseStream(self.info.handle))
+        self.lost()
+
+    def _agree(self, acked_seq: int) -> None:
+        """Go on from the daemon's last record.
+
+        Where that is earlier than what was acked, the index was replaced by an older one: what was in it
+        cannot be sent again, and the rest takes the next numbers, so that no gap keeps it out.
+        """
+        gone = max(self._acked - acked_seq, 0)
+        if gone:
+            self.lost_records += gone
+            self._unacked = deque((seq - gone, body) for seq, body in self._unacked)
+            self._next_seq -= gone
+            self._acked = acked_seq
+        self.acked(acked_seq)
 
     def _require_live(self) -> None:
         if not self.live:
@@ -217,8 +287,8 @@ class ClientSession:
         self._outbox.append(codec.encode(message))
 
     def connect(self) -> None:
-        """Greet the daemon. Only from IDLE."""
-        if self.state is not State.IDLE:
+        """Greet the daemon, or greet again where the answer to a first greeting may be lost."""
+        if self.state not in (State.IDLE, State.GREETING):
             raise LocalProtocolError(f"cannot greet a daemon while {self.state.value}")
         self.state = State.GREETING
         self._outbox.clear()
@@ -230,24 +300,35 @@ class ClientSession:
             return
         self.state = State.IDLE
         self._outbox.clear()
-        for stream in self.streams.values():
-            stream.lost()
+        self._streams_lost()
 
     def close(self) -> None:
         """Leave in good order."""
         if self.state is State.OPEN:
             self.send(Goodbye("the client is done"))
         self.state = State.CLOSED
+        self._streams_lost()
 
     def open_stream(self, info: OpenStream) -> ClientStream:
-        """Open a stream; its handle is set here. It becomes `live` when the daemon answers."""
+        """Open a stream; its handle is set here. It becomes `live` when the daemon answers.
+
+        One more than `MAX_STREAMS_PER_SESSION` is `refused` at once, and its records are lost.
+        """
         handle = self._next_handle
         self._next_handle += 1
         stream = ClientStream(self, replace(info, handle=handle))
+        if len(self.streams) >= MAX_STREAMS_PER_SESSION:
+            stream.refused = f"a process can record at most {MAX_STREAMS_PER_SESSION} environments at a time"
+            return stream
         self.streams[handle] = stream
         if self.state is State.OPEN:
-            self.send(stream.info)
+            stream.ask()
         return stream
+
+    @property
+    def settled(self) -> bool:
+        """Whether no record waits for a commit that can still come."""
+        return all(not stream.unacked or stream.refused is not None for stream in self.streams.values())
 
     def flush(self) -> int:
         """Ask to be told when everything ended so far is final. Returns the token of the answer."""
@@ -257,53 +338,55 @@ class ClientSession:
         """Ask for the daemon's statistics. Returns the token of the answer."""
         return self._ask(StatsRequest)
 
-    def receive(self, parts: Sequence[Buffer]) -> ServerMessage:  # noqa: C901 - one case for each message
+    def receive(self, parts: Sequence[Buffer]) -> ServerMessage:
         """Take in one message of the daemon, and return it for whoever else it concerns.
 
         Raises:
             RemoteProtocolError: the daemon sent something the protocol does not allow.
         """
         message = codec.decode_server(parts)
+        if self.state in (State.REFUSED, State.CLOSED):
+            return message
         match message:
-            case Welcome():
-                self._welcomed(message)
             case Refused():
                 self.lost()
                 self.state = State.REFUSED
                 self.refused = message
-            case SayHello() | Goodbye():
+            case Goodbye():
                 self.lost()
-            case StreamOpened():
+            case Welcome() if self.state is State.GREETING:
+                self._welcomed(message)
+            case SayHello() if self.state is State.OPEN:
+                self.lost()
+            case StreamOpened() | StreamRefused() | Credit() | Ack() if self.state is State.OPEN:
                 if stream := self.streams.get(message.handle):
-                    stream.opened(message)
-            case StreamRefused():
-                if stream := self.streams.get(message.handle):
-                    stream.refused = message.text
-                    stream.lost()
-            case Credit():
-                if stream := self.streams.get(message.handle):
-                    stream.credit += message.nbytes
-                    stream.saturated = message.saturated
-            case Ack():
-                if stream := self.streams.get(message.handle):
-                    stream.acked(message.seq)
+                    _tell(stream, message)
             case _:
-                pass  # ClipDone, Flushed and StatsReply change nothing here
+                pass  # late, or news for the shell: ClipDone, Flushed and StatsReply change nothing here
         return message
+
+    def knows(self, stream: ClientStream) -> bool:
+        """Whether a stream is among its streams."""
+        return self.streams.get(stream.info.handle) is stream
 
     def forget_if_done(self, stream: ClientStream) -> None:
         """Drop a closed stream whose records are all committed."""
-        if stream.closed and not stream.unacked:
+        if stream.done:
             self.streams.pop(stream.info.handle, None)
 
+    def _streams_lost(self) -> None:
+        for stream in list(self.streams.values()):
+            stream.lost()
+            self.forget_if_done(stream)
+
     def _welcomed(self, message: Welcome) -> None:
-        if self.state is not State.GREETING:
-            raise RemoteProtocolError(f"a Welcome while {self.state.value}")
+        if message.version != PROTOCOL_VERSION:
+            raise codec.version_mismatch(message.version, PROTOCOL_VERSION)
         self.state = State.OPEN
         self.instance = message.instance
         for stream in self.streams.values():
-            if stream.refused is None:
-                self.send(stream.info)
+            if stream.refused is None or stream.unacked:
+                stream.ask()
 
     def _ask(self, question: type[Flush | StatsRequest]) -> int:
         if self.state is not State.OPEN:
@@ -312,6 +395,18 @@ class ClientSession:
         self._next_token += 1
         self.send(question(token))
         return token
+
+
+def _tell(stream: ClientStream, message: StreamOpened | StreamRefused | Credit | Ack) -> None:
+    match message:
+        case StreamOpened():
+            stream.opened(message)
+        case StreamRefused():
+            stream.turned_down(message.text)
+        case Credit():
+            stream.granted(message)
+        case Ack():
+            stream.acked(message.seq)
 
 
 def _batches(records: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:

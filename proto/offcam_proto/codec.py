@@ -1,4 +1,4 @@
-"""Messages to parts and back: one msgpack header, then a `Frame`'s pixel buffers as they are."""
+"""Messages to parts and back: one msgpack header, then a `Frame`'s pixels or a `StatsReply`'s JSON as they are."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgpack
 
-from offcam_proto.errors import LimitExceeded, MalformedMessage
+from offcam_proto import validation as check
+from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
-from offcam_proto.limits import MAX_HEADER_BYTES, MAX_PIXEL_PARTS, MAX_RECORD_BYTES
-from offcam_proto.messages import Buffer, ClientMessage, Frame, Message, Records, ServerMessage
+from offcam_proto.limits import (
+    MAX_HEADER_BYTES,
+    MAX_NESTED_LENGTH,
+    MAX_PIXEL_PARTS,
+    MAX_RECORD_BYTES,
+    MAX_STATS_BYTES,
+    PROTOCOL_VERSION,
+)
+from offcam_proto.messages import Buffer, ClientMessage, Frame, Hello, Message, Records, ServerMessage, StatsReply
 from offcam_proto.records import RECORD_KINDS, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Parts = list[Buffer]
-"""One message as it travels: the header, then the pixel buffers."""
+"""One message as it travels: the header, then the pixel buffers or the JSON."""
 
 
 def _by_type(union: object) -> dict[int, type[Any]]:
@@ -40,6 +48,8 @@ def encode(message: Message) -> Parts:
         layouts = [(lay.shape, lay.strides, lay.offset) for lay in message.layouts]
         header = (Frame.TYPE, message.handle, message.clip, message.index, layouts)
         return [_bounded(msgpack.packb(header)), *message.pixels]
+    if isinstance(message, StatsReply):
+        return [msgpack.packb((StatsReply.TYPE, message.token)), message.json]
     values = (getattr(message, name) for name in _FIELDS[type(message)])
     return [_bounded(msgpack.packb((message.TYPE, *values)))]
 
@@ -83,16 +93,32 @@ def unpack_record(body: bytes) -> Record:
     return record
 
 
-def _bounded(header: bytes) -> bytes:
-    if len(header) > MAX_HEADER_BYTES:
-        raise LimitExceeded(f"a header is at most {MAX_HEADER_BYTES} bytes, got {len(header)}")
+def version_mismatch(daemon: int, client: int) -> VersionMismatch:
+    """The error of two sides that speak different versions of the protocol."""
+    return VersionMismatch(
+        f"the daemon speaks protocol version {daemon} and the client {client}: install the same offcam on both "
+        "sides, then restart the daemon with `offcam stop`.",
+    )
+
+
+def _bounded(header: Buffer) -> Buffer:
+    size = memoryview(header).nbytes
+    if size > MAX_HEADER_BYTES:
+        raise LimitExceeded(f"a header is at most {MAX_HEADER_BYTES} bytes, got {size}")
     return header
 
 
 def _unpack(data: Buffer) -> tuple[int, list[Any]]:
     try:
-        # strict_map_key and the default ext handling keep every key and value a plain type
-        header = msgpack.unpackb(data, use_list=True, strict_map_key=True)
+        # strict_map_key and the default ext handling keep every key and value a plain type; the lengths are
+        # bounded because an array's memory is set aside before its elements are seen
+        header = msgpack.unpackb(
+            data,
+            use_list=True,
+            strict_map_key=True,
+            max_array_len=MAX_NESTED_LENGTH,
+            max_map_len=MAX_NESTED_LENGTH,
+        )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise MalformedMessage(f"not a msgpack header: {error}") from error
     if not isinstance(header, list) or not header or type(header[0]) is not int:
@@ -117,16 +143,38 @@ def _decode(parts: Sequence[Buffer], known: dict[int, type[Any]]) -> Any:  # noq
     """
     if not parts:
         raise MalformedMessage("a message without parts")
-    header, *pixels = parts
-    _bounded(bytes(header) if not isinstance(header, bytes) else header)
-    code, values = _unpack(header)
-    if code == Frame.TYPE and code in known:
-        return _decode_frame(values, pixels)
-    if pixels:
-        raise MalformedMessage(f"type code {code} carries no pixel buffers, got {len(pixels)}")
-    if code == Records.TYPE and len(values) == 3 and isinstance(values[2], list):
+    header, *others = parts
+    code, values = _unpack(_bounded(header))
+    cls = known.get(code)
+    if cls is Frame:
+        return _decode_frame(values, others)
+    if cls is StatsReply:
+        return _decode_stats(values, others)
+    if others and cls is not None:
+        raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
+    if cls is Records and len(values) == 3 and isinstance(values[2], list):
         values[2] = tuple(values[2])
-    return _build(known.get(code), _FIELDS.__getitem__, code, values)
+    try:
+        return _build(cls, _FIELDS.__getitem__, code, values)
+    except RemoteProtocolError as error:
+        if cls is Hello:
+            _check_version(values, error)
+        raise
+
+
+def _check_version(values: list[Any], error: RemoteProtocolError) -> None:
+    """Say that a Hello is of another version, where that is why it cannot be understood."""
+    if len(values) >= 2 and values[0] == Hello.MAGIC and type(values[1]) is int and values[1] != PROTOCOL_VERSION:
+        raise version_mismatch(PROTOCOL_VERSION, values[1]) from error
+
+
+def _decode_stats(values: list[Any], others: list[Buffer]) -> StatsReply:
+    if len(values) != 1 or len(others) != 1:
+        raise MalformedMessage(f"StatsReply is a token and one part of JSON, got {len(values)} and {len(others)}")
+    size = memoryview(others[0]).nbytes
+    if size > MAX_STATS_BYTES:  # before it is copied
+        raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {size}")
+    return StatsReply(values[0], bytes(others[0]))
 
 
 def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
@@ -135,17 +183,15 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
     try:
         handle, clip, index, rows = values
         layouts = tuple(
-            FrameLayout(tuple(map(_int, shape)), tuple(map(_int, strides)), _int(offset), memoryview(part).nbytes)
+            FrameLayout(_numbers(shape), _numbers(strides), offset, memoryview(part).nbytes)
             for (shape, strides, offset), part in zip(rows, pixels, strict=True)
         )
     except (TypeError, ValueError) as error:
-        if isinstance(error, MalformedMessage):
-            raise
         raise MalformedMessage(f"not a frame header: {error}") from error
     return Frame(handle, clip, index, layouts, tuple(pixels))
 
 
-def _int(value: object) -> int:
-    if type(value) is not int:
-        raise MalformedMessage(f"a layout holds integers, got {value!r}")
-    return value
+def _numbers(values: object) -> tuple[Any, ...]:
+    if not isinstance(values, list):  # bytes would iterate as numbers, too
+        raise MalformedMessage(f"a layout's shape and strides are arrays, got {check.shown(values)}")
+    return tuple(values)

@@ -22,7 +22,7 @@ LOG_NAME = "daemon.log"
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket, in bytes (``sun_path`` is 108 with its NUL)."""
 
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/]+):(?P<port>\d{1,5})")
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/]+):(?P<port>[0-9]{1,5})")
 _EXAMPLE = "for example ipc:///run/offcam/daemon.sock"
 
 
@@ -39,7 +39,9 @@ class Endpoint:
 def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
     """The user's directory for the daemon's socket, lock and log: in ``$XDG_RUNTIME_DIR``, else in ``/tmp``."""
     base = environ.get("XDG_RUNTIME_DIR")
-    return f"{base.rstrip('/')}/offcam" if base else f"/tmp/offcam-{uid}"  # noqa: S108 - made 0700, owner checked
+    if base and base.startswith("/"):  # a relative one is invalid and to be ignored, says the XDG specification
+        return f"{base.rstrip('/')}/offcam"
+    return f"/tmp/offcam-{uid}"  # noqa: S108 - made 0700, owner checked
 
 
 def default_endpoint(environ: Mapping[str, str], uid: int) -> Endpoint:
@@ -75,7 +77,7 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
     """
     if text.startswith("ipc://"):
         path = text.removeprefix("ipc://")
-        if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        if not path.startswith("/") or path.endswith("/") or "\0" in path or _never_a_path(path):
             raise ConfigError(f"{source} must name a socket by its absolute path, got {text!r}; {_EXAMPLE}.")
         if len(path.encode(errors="surrogateescape")) > MAX_SOCKET_PATH:
             raise ConfigError(
@@ -84,9 +86,14 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
             )
         return Endpoint(text, path)
     match = _TCP.fullmatch(text)
-    if match and int(match["port"]) <= 65535:
+    if match and 1 <= int(match["port"]) <= 65535:
         return Endpoint(text, None, match["host"], int(match["port"]))
     raise ConfigError(
         f"{source} must be ipc:///absolute/path or tcp://host:port, got {text!r}. Fix it, {_EXAMPLE}, "
         f"or unset it to use this user's own daemon.",
     )
+
+
+def _never_a_path(text: str) -> bool:
+    """Whether it holds surrogates that stand for no byte: nothing the operating system gave us."""
+    return any("\ud800" <= char < "\udc80" or "\udcff" < char <= "\udfff" for char in text)

@@ -13,6 +13,7 @@
     │       └── VersionMismatch     a peer that speaks another version
     ├── DaemonError
     │   ├── DaemonUnavailable   nobody answers at the endpoint
+    │   ├── KeyRefused          whoever answers does not take the client's key, or is not whom it expects
     │   ├── DaemonNotInstalled  the daemon's libraries are missing
     │   └── DaemonAlreadyRunning    another daemon owns the endpoint or the folder
     ├── RunFolderError
@@ -81,6 +82,10 @@ class DaemonError(OffcamError):
 
 class DaemonUnavailable(DaemonError, ConnectionError):
     """Nobody answers at the daemon's endpoint."""
+
+
+class KeyRefused(DaemonError, PermissionError):
+    """Over ``tcp://``: the daemon does not take this client's key, or has not the key that the client expects."""
 
 
 class DaemonNotInstalled(DaemonError, ImportError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage
-from offcam_proto.limits import MAX_FRAME_SIDE
+from offcam_proto.limits import MAX_FRAME_SIDE, MAX_INT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,8 @@ class FrameLayout:
 
     The fields mean what they mean in numpy: element ``[y, x, c]`` is the byte at
     ``offset + y * strides[0] + x * strides[1] + c * strides[2]``. Strides may be negative (a flipped view)
-    or in any order (a transposed one). Every element must lie inside ``nbytes``.
+    or in any order (a transposed one). Every element must lie inside ``nbytes``, which must be enough for all
+    elements to have a byte of their own: what a frame costs in memory is then bounded by what was paid for it.
 
     Attributes:
         shape: ``(height, width)`` or ``(height, width, channels)``, channels 1, 3 or 4.
@@ -30,8 +33,8 @@ class FrameLayout:
         nbytes: size of the buffer that is shipped.
 
     Raises:
-        MalformedMessage: the layout is not one, or reaches outside its buffer.
-        LimitExceeded: a side is longer than `MAX_FRAME_SIDE`.
+        MalformedMessage: the layout is not one, or reaches outside its buffer, or repeats bytes of it.
+        LimitExceeded: a side is longer than `MAX_FRAME_SIDE`, or a stride than 63 bits.
     """
 
     shape: tuple[int, ...]
@@ -40,18 +43,26 @@ class FrameLayout:
     nbytes: int
 
     def __post_init__(self) -> None:
+        if any(type(number) is not int for number in (*self.shape, *self.strides, self.offset, self.nbytes)):
+            raise MalformedMessage(
+                f"a layout holds integers, got {check.shown((self.shape, self.strides, self.offset))}"
+            )
         if len(self.shape) not in (2, 3) or len(self.strides) != len(self.shape):
             raise MalformedMessage(f"a frame has 2 or 3 axes and a stride for each, got {self}")
         if min(self.shape) < 1 or (len(self.shape) == 3 and self.shape[2] not in CHANNELS):
             raise MalformedMessage(f"a frame is (height, width[, 1|3|4]) and not empty, got {self.shape}")
         if max(self.shape[:2]) > MAX_FRAME_SIDE:
             raise LimitExceeded(f"a frame's side is at most {MAX_FRAME_SIDE} pixels, got {self.shape}")
+        if any(abs(stride) > MAX_INT for stride in self.strides):  # an axis of one element may claim any
+            raise LimitExceeded(f"a stride is at most {MAX_INT}, got {self.strides}")
         low = high = self.offset
         for length, stride in zip(self.shape, self.strides, strict=True):
             reach = (length - 1) * stride
             low, high = (low + reach, high) if reach < 0 else (low, high + reach)
         if low < 0 or high >= self.nbytes:
             raise MalformedMessage(f"the layout reaches bytes {low}..{high} of a buffer of {self.nbytes}")
+        if math.prod(self.shape) > self.nbytes:
+            raise MalformedMessage(f"a frame of shape {self.shape} cannot lie in {self.nbytes} bytes without repeats")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -29,17 +29,35 @@ MAX_PATH_BYTES = 4096
 MAX_TEXT_BYTES = 4096
 """Longest other text field (env id, host, error text), in UTF-8 bytes."""
 
+MAX_SEED_BYTES = 1024
+"""Longest seed that travels as text, in UTF-8 bytes."""
+
+MAX_COUNTS = 32
+"""Most entries of a map of counts."""
+
+MAX_COUNT_NAME_BYTES = 64
+"""Longest name of a count, in UTF-8 bytes."""
+
 MAX_RECORDS_PER_MESSAGE = 1024
 """Most records in one RECORDS message."""
 
 MAX_RECORD_BYTES = 16 * KIB
-"""Largest single record body once packed, in bytes; a larger one is quarantined by the client."""
+"""Largest single record body once packed, in bytes; no valid record comes near it."""
 
 MAX_UNACKED_RECORDS = 200_000
 """Most records a client keeps for a daemon that does not answer, per stream; later ones are counted lost."""
 
 MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""
+
+MAX_CLIPS_PER_STREAM = 256
+"""Most clips of one stream that are open at the same time; a wrapper has one."""
+
+MAX_STATS_BYTES = 8 * MIB
+"""Largest JSON text of the statistics, in bytes."""
+
+MAX_NESTED_LENGTH = 4096
+"""Longest array or map within a header: as many as a frame has pixel buffers."""
 
 MAX_INT = 2**63 - 1
 """Largest integer on the wire: what SQLite stores. Larger ones travel as text."""

@@ -1,11 +1,12 @@
 """Every message of the wire, as a frozen dataclass that is valid by construction.
 
 A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
-followed by its pixel buffers as further message parts. `proto/SPEC.md` has the tables.
+followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.
 """
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,7 @@ from offcam_proto.limits import (
     MAX_PATH_BYTES,
     MAX_PIXEL_PARTS,
     MAX_RECORDS_PER_MESSAGE,
+    MAX_STATS_BYTES,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Hello:
 
     def __post_init__(self) -> None:
         if self.magic != self.MAGIC:
-            raise MalformedMessage(f"a session opens with {self.MAGIC!r}, got {self.magic!r}")
+            raise MalformedMessage(f"a session opens with {self.MAGIC!r}, got {check.shown(self.magic)}")
         check.uint("version", self.version)
         check.identifier("session", self.session)
         check.uint("pid", self.pid)
@@ -69,7 +71,7 @@ class OpenStream:
     Attributes:
         handle: small number by which later messages of this session name the stream.
         stream: id of the stream, the same at every reopening.
-        folder: absolute path of the run folder.
+        folder: absolute path of the run folder, normalised as by `posixpath.normpath`.
         prefix: name prefix of its videos, empty for a stream without video.
         suffix: the number an earlier `StreamOpened` gave it, 0 at first.
         video: whether it will send frames (and so needs credit).
@@ -96,14 +98,15 @@ class OpenStream:
         check.uint("handle", self.handle)
         check.identifier("stream", self.stream)
         check.text("folder", self.folder, MAX_PATH_BYTES)
-        if not self.folder.startswith("/"):
-            raise MalformedMessage(f"folder must be an absolute path, got {self.folder!r}")
-        if self.prefix:
+        # one folder, one spelling: it is the run's identity
+        if not self.folder.startswith("/") or posixpath.normpath(self.folder) != self.folder:
+            raise MalformedMessage(f"folder must be an absolute, normalised path, got {check.shown(self.folder)}")
+        if self.prefix != "":  # not its truth: None and 0 are no prefixes
             check.file_name("prefix", self.prefix, MAX_NAME_BYTES)
         check.uint("suffix", self.suffix)
         check.flag("video", self.video)
         check.text("env_id", self.env_id)
-        check.uint("num_envs", self.num_envs)
+        check.uint("num_envs", self.num_envs, low=1)
         check.flag("vector", self.vector)
         check.real("started", self.started)
 
@@ -118,8 +121,8 @@ class OpenClip:
         name: video name without suffix, part or extension: ``rl-video-episode-0``.
         part: 1, or higher where the frame size changed or the daemon was replaced within the video.
         fps: frames per second.
-        rows: rows of the grid its frames are tiled into.
-        cols: columns of that grid.
+        rows: rows of the grid its frames are tiled into, row by row.
+        cols: columns of that grid. A frame has so many tiles that no row and no column is empty.
         episode: RecordVideo's episode id.
         step: RecordVideo's step id.
         started: seconds since the Unix epoch.
@@ -144,12 +147,12 @@ class OpenClip:
         check.uint("handle", self.handle)
         check.uint("clip", self.clip)
         check.file_name("name", self.name, MAX_NAME_BYTES)
-        check.uint("part", self.part)
+        check.uint("part", self.part, low=1)
         check.real("fps", self.fps)
         if not 0 < self.fps <= 1000:
             raise MalformedMessage(f"fps must be in (0, 1000], got {self.fps}")
-        check.uint("rows", self.rows, MAX_PIXEL_PARTS)
-        check.uint("cols", self.cols, MAX_PIXEL_PARTS)
+        check.uint("rows", self.rows, MAX_PIXEL_PARTS, low=1)
+        check.uint("cols", self.cols, MAX_PIXEL_PARTS, low=1)
         check.uint("episode", self.episode)
         check.uint("step", self.step)
         check.real("started", self.started)
@@ -183,6 +186,9 @@ class Frame:
         check.uint("index", self.index)
         if not 1 <= len(self.layouts) <= MAX_PIXEL_PARTS or len(self.layouts) != len(self.pixels):
             raise MalformedMessage(f"{len(self.layouts)} layouts for {len(self.pixels)} pixel buffers")
+        for layout, buffer in zip(self.layouts, self.pixels, strict=True):
+            if memoryview(buffer).nbytes != layout.nbytes:
+                raise MalformedMessage(f"a layout for {layout.nbytes} bytes, got {memoryview(buffer).nbytes} bytes")
         if self.nbytes > MAX_FRAME_BYTES:
             raise LimitExceeded(f"a frame is at most {MAX_FRAME_BYTES} bytes, got {self.nbytes}")
 
@@ -211,13 +217,14 @@ class Records:
 
     def __post_init__(self) -> None:
         check.uint("handle", self.handle)
-        check.uint("first_seq", self.first_seq)
-        if self.first_seq < 1:
-            raise MalformedMessage("sequence numbers start at 1")
+        check.uint("first_seq", self.first_seq, low=1)
+        if type(self.bodies) is not tuple:
+            raise MalformedMessage(f"records must be an array of bodies, got {check.shown(self.bodies)}")
         if not 1 <= len(self.bodies) <= MAX_RECORDS_PER_MESSAGE:
             raise LimitExceeded(f"1 to {MAX_RECORDS_PER_MESSAGE} records in a message, got {len(self.bodies)}")
         if any(type(body) is not bytes for body in self.bodies):
             raise MalformedMessage("a record's body must be bytes")
+        check.uint("the last sequence number", self.first_seq + len(self.bodies) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +330,7 @@ class Refused:
     """The session ends: the daemon does not talk to this peer.
 
     Attributes:
-        code: ``version``, ``malformed``, ``limit`` or ``state``.
+        code: ``version``, ``malformed``, ``limit`` or ``protocol``: an error's `reason`.
         version: the daemon's protocol version.
         text: what is wrong and how to fix it, for people.
     """
@@ -482,7 +489,12 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class StatsReply:
-    """Answers `StatsRequest` with the JSON that ``GET /api/stats`` serves, as UTF-8 bytes."""
+    """Answers `StatsRequest`. The JSON is a message part of its own, behind the header.
+
+    Attributes:
+        token: the `StatsRequest`'s.
+        json: the JSON that ``GET /api/stats`` serves, as UTF-8 bytes.
+    """
 
     TYPE: ClassVar[int] = 73
 
@@ -493,6 +505,8 @@ class StatsReply:
         check.uint("token", self.token)
         if type(self.json) is not bytes:
             raise MalformedMessage("json must be bytes")
+        if len(self.json) > MAX_STATS_BYTES:
+            raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {len(self.json)}")
 
 
 ClientMessage = Hello | OpenStream | OpenClip | Frame | Records | EndClip | CloseStream | Flush | StatsRequest | Goodbye

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
-from offcam_proto.limits import MAX_INT, MAX_NAME_BYTES
+from offcam_proto.limits import MAX_INT, MAX_NAME_BYTES, MAX_SEED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class EpisodeRecord:
         check.flag("terminated", self.terminated)
         check.flag("truncated", self.truncated)
         if isinstance(self.seed, str):
-            check.text("seed", self.seed, 1024)
+            check.text("seed", self.seed, MAX_SEED_BYTES)
         elif self.seed is not None and (type(self.seed) is not int or not -MAX_INT <= self.seed <= MAX_INT):
-            raise MalformedMessage(f"seed must be an integer, text or None, got {self.seed!r}")
+            raise MalformedMessage(f"seed must be an integer, text or None, got {check.shown(self.seed)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class ClipRecord:
     def __post_init__(self) -> None:
         check.uint("clip", self.clip)
         check.file_name("name", self.name, MAX_NAME_BYTES)
-        check.uint("part", self.part)
+        check.uint("part", self.part, low=1)
         check.uint("episode", self.episode)
         check.uint("step", self.step)
         check.uint("steps", self.steps)
@@ -98,7 +98,9 @@ class ClipRecord:
         check.uint("offered", self.offered)
         check.counts("dropped", self.dropped)
         if sum(self.dropped.values()) > self.offered:
-            raise MalformedMessage(f"dropped {self.dropped} is more than the {self.offered} frames offered")
+            raise MalformedMessage(
+                f"dropped {check.shown(self.dropped)} is more than the {self.offered} frames offered"
+            )
         check.real("fps", self.fps)
         check.real("started", self.started)
         check.flag("complete", self.complete)

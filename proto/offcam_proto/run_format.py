@@ -27,9 +27,15 @@ INDEX_NAME: Final = "offcam.sqlite3"
 INDEX_COMPANIONS: Final = ("-wal", "-shm", "-journal")
 """What SQLite may append to the index's name: files that belong to it while it is written."""
 
+LOCK_NAME: Final = "offcam.lock"
+"""File that whoever writes the folder holds a ``flock`` on. Left by one that died it means nothing."""
+
 VIDEO_EXTENSION: Final = ".mp4"
 PART_EXTENSION: Final = ".part"
 """Appended to a video's file name while it is being written."""
+
+PLAIN_EXTENSION: Final = ".plain"
+"""Appended to that for the copy that takes its place; one that lies about was left by a crash and is of no use."""
 
 # --- closed sets ------------------------------------------------------------------------------------------
 

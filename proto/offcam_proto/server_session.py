@@ -4,11 +4,12 @@
 state        message                                next
 ===========  =====================================  =======================================
 NEW          Hello                                  OPEN (the shell answers Welcome)
-NEW          anything else                          NEW, SayHello goes out
+NEW          any other message                      NEW, SayHello goes out
 OPEN         Hello                                  OPEN anew: streams and clips are cut off
 OPEN         anything its streams allow             OPEN
-any          a breach (`RemoteProtocolError`)       CLOSED, Refused goes out
-any          Goodbye                                CLOSED
+OPEN         Goodbye, or `goodbye`, or `refuse`     CLOSED
+NEW, OPEN    a breach (`RemoteProtocolError`)       CLOSED, Refused goes out
+CLOSED       anything                               CLOSED, it is not even read
 ===========  =====================================  =======================================
 """
 
@@ -19,8 +20,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto import codec
-from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
-from offcam_proto.limits import MAX_FRAME_BYTES, MAX_STREAMS_PER_SESSION, PROTOCOL_VERSION
+from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
+from offcam_proto.limits import (
+    MAX_CLIPS_PER_STREAM,
+    MAX_FRAME_BYTES,
+    MAX_STATS_BYTES,
+    MAX_STREAMS_PER_SESSION,
+    PROTOCOL_VERSION,
+)
 from offcam_proto.messages import (
     Ack,
     ClientMessage,
@@ -62,8 +69,10 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class ServerClip:
-    """An open clip: the last frame index seen and the tile sizes of its first frame."""
+    """An open clip: its grid, the last frame index seen and the tile sizes of its first frame."""
 
+    rows: int
+    cols: int
     last_index: int = -1
     sizes: tuple[tuple[int, int], ...] | None = None
 
@@ -120,6 +129,8 @@ class ServerSession:
         Raises:
             RemoteProtocolError: a breach; the session is closed and `take` holds the `Refused` for the peer.
         """
+        if self.state is State.CLOSED:
+            return None
         try:
             message = codec.decode_client(parts)
             if self.state is State.NEW and not isinstance(message, Hello):
@@ -128,11 +139,11 @@ class ServerSession:
             self._check(message)
         except RemoteProtocolError as error:
             self.state = State.CLOSED
-            self.send(Refused(error.reason, PROTOCOL_VERSION, str(error)[:1000]))
+            self.send(Refused(error.reason, PROTOCOL_VERSION, _words(str(error))))
             raise
         return message
 
-    def _check(self, message: ClientMessage) -> None:  # noqa: C901 - one case for each message
+    def _check(self, message: ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
         match message:
             case Hello():
                 self._check_hello(message)
@@ -146,8 +157,10 @@ class ServerSession:
                 stream = self._stream(message.handle)
                 if message.clip <= stream.last_clip:
                     raise MalformedMessage(f"clip {message.clip} was opened before")
+                if len(stream.clips) >= MAX_CLIPS_PER_STREAM:
+                    raise LimitExceeded(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
                 stream.last_clip = message.clip
-                stream.clips[message.clip] = ServerClip()
+                stream.clips[message.clip] = ServerClip(message.rows, message.cols)
             case Frame():
                 self._check_frame(message)
             case EndClip():
@@ -166,11 +179,7 @@ class ServerSession:
 
     def _check_hello(self, message: Hello) -> None:
         if message.version != PROTOCOL_VERSION:
-            raise VersionMismatch(
-                f"the daemon speaks protocol version {PROTOCOL_VERSION} and the client {message.version} "
-                f"({message.client}): install the same offcam on both sides, then restart the daemon with "
-                f"`offcam stop`.",
-            )
+            raise codec.version_mismatch(PROTOCOL_VERSION, message.version)
         self.state = State.OPEN
         self.hello = message
         self.streams.clear()
@@ -181,12 +190,14 @@ class ServerSession:
         if message.index <= clip.last_index:
             raise MalformedMessage(f"frame {message.index} after frame {clip.last_index}")
         sizes = tuple(layout.size for layout in message.layouts)
-        if clip.sizes is None:
-            clip.sizes = sizes
-        elif clip.sizes != sizes:
+        tiles = len(sizes)
+        if not max((clip.rows - 1) * clip.cols, clip.rows * (clip.cols - 1)) < tiles <= clip.rows * clip.cols:
+            raise MalformedMessage(f"{tiles} tiles for a grid of {clip.rows} x {clip.cols}: too many or too few")
+        if clip.sizes not in (None, sizes):
             raise MalformedMessage(f"frames of one clip are of one size, got {sizes} after {clip.sizes}")
         if message.nbytes > stream.outstanding:
             raise LimitExceeded(f"a frame of {message.nbytes} bytes for {stream.outstanding} bytes of credit")
+        clip.sizes = sizes
         clip.last_index = message.index
         stream.outstanding -= message.nbytes
 
@@ -217,7 +228,7 @@ class ServerSession:
     def refuse_stream(self, handle: int, code: str, text: str) -> None:
         """Answer OpenStream where its folder cannot be used."""
         if self.streams.pop(handle, None):
-            self.send(StreamRefused(handle, code, text))
+            self.send(StreamRefused(handle, code, _words(text)))
 
     def grant(self, handle: int, nbytes: int, *, saturated: bool) -> None:
         """Add credit in bytes (none, where only ``saturated`` is news)."""
@@ -231,17 +242,29 @@ class ServerSession:
 
     def clip_done(self, handle: int, clip: int, *, file: str, encoded: int, error: str) -> None:
         """Say that a clip's file is final, or that it will not be."""
-        self.send(ClipDone(handle, clip, file, encoded, error))
+        self.send(ClipDone(handle, clip, file, encoded, _words(error)))
 
     def flushed(self, token: int, *, clips: int, frames: int) -> None:
         """Answer Flush with what remains."""
         self.send(Flushed(token, clips, frames))
 
     def stats(self, token: int, json: bytes) -> None:
-        """Answer StatsRequest."""
+        """Answer StatsRequest; with ``{"error": ...}`` where the JSON is larger than the wire takes."""
+        if len(json) > MAX_STATS_BYTES:
+            json = b'{"error": "the statistics are %d bytes, too large for one message"}' % len(json)
         self.send(StatsReply(token, json))
+
+    def refuse(self, code: str, text: str) -> None:
+        """Turn the peer away for a reason that is not in the protocol's bytes: what it is, or whose it is."""
+        self.send(Refused(code, PROTOCOL_VERSION, _words(text)))
+        self.state = State.CLOSED
 
     def goodbye(self, reason: str) -> None:
         """Leave in good order."""
-        self.send(Goodbye(reason))
+        self.send(Goodbye(_words(reason)))
         self.state = State.CLOSED
+
+
+def _words(text: str) -> str:
+    """Any text, an exception's for example, made fit for the wire: cut short, valid Unicode, no NUL."""
+    return text[:1000].encode(errors="backslashreplace").decode().replace("\0", "\\0")[:1000]

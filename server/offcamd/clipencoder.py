@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from offcam_proto.errors import EncodeError, FrameError
+from offcam_proto.run_format import PLAIN_EXTENSION
 from offcamd.pixels import I420Converter, view
-from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, publish, salvage
+from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, publish, remux, salvage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,8 +223,22 @@ class ClipEncoder:
         if self.error is not None and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
             return False
-        publish(part, final)
+        publish(self._plain(part), final)
+        part.unlink(missing_ok=True)
         return True
+
+    def _plain(self, part: Path) -> Path:
+        """A copy without the marks of each frame that keep a crash from costing more than one: half the size."""
+        plain = part.with_name(part.name + PLAIN_EXTENSION)
+        if self.error is not None:
+            return part
+        try:
+            remux(part, plain)
+        except EncodeError as error:  # no room for both, say: what there is is whole
+            log.warning("%s keeps its fragments: %s", part, error)
+            plain.unlink(missing_ok=True)
+            return part
+        return plain
 
 
 def _size(path: Path) -> int:

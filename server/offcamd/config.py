@@ -10,12 +10,13 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.endpoints import ADDR_VARIABLE, default_endpoint
 from offcam_proto.errors import ConfigError
+from offcam_proto.keys import KEYS_VARIABLE, keys_directory
 from offcamd import values
 from offcamd.values import Given, HttpAddress
 
@@ -29,9 +30,12 @@ EMBEDDED_IDLE_SECONDS = 60
 """The default of ``idle_seconds`` for a daemon that a wrapper started."""
 
 PRESETS = (
+    "flat",
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
 )  # fmt: skip
 LOG_LEVELS = ("debug", "info", "warning", "error")
+TOKEN_VARIABLE = "OFFCAM_HTTP_TOKEN"  # noqa: S105 - where the token is, not the token
+SECRETS = (TOKEN_VARIABLE,)
 OTHER_VARIABLES = ("OFFCAM", "OFFCAM_DIR")
 """Variables that are the client's, and so no settings of the daemon."""
 
@@ -41,12 +45,17 @@ class Settings:
     """Everything the daemon is told. Made by `load`; valid by then.
 
     Attributes:
-        endpoint: where it listens; always ``ipc://``.
+        endpoint: its socket, where this host's clients find it; always ``ipc://``.
+        tcp: where it listens for other hosts as well, or None for nowhere.
+        keys: directory of the keys for that.
+        root: below which other hosts' runs are.
         http: where it serves HTTP, or None for nowhere.
+        http_token: what HTTP requests must carry, or None.
         idle_seconds: seconds without any client after which it leaves; 0 for never.
         encoders: threads that encode, one clip each at a time.
         memory_limit_bytes: bytes of frames kept in memory, over all clips.
         spool_limit_bytes: bytes of frames kept on disk, over all clips.
+        disk_reserve_bytes: bytes that videos leave free on their disk, less on a small one.
         spool_dir: where that is.
         crf: x264's constant rate factor, 0 (lossless) to 51.
         preset: x264's preset.
@@ -55,11 +64,16 @@ class Settings:
     """
 
     endpoint: Endpoint
+    tcp: Endpoint | None
+    keys: Path
+    root: Path
     http: HttpAddress | None
+    http_token: str | None = field(repr=False)
     idle_seconds: float
     encoders: int
     memory_limit_bytes: int
     spool_limit_bytes: int
+    disk_reserve_bytes: int
     spool_dir: Path
     crf: int
     preset: str
@@ -67,17 +81,25 @@ class Settings:
     log_file: Path | None
 
     def as_flags(self) -> list[str]:
-        """The command line that says all of it again, for another process in another folder."""
+        """The command line that says all of it again but `secrets`, for another process in another folder."""
         flags: list[str] = []
         for spec in SPECS:
             value = getattr(self, spec.field)
+            if spec.variable in SECRETS:
+                continue
             if spec.field == "endpoint":
                 value = self.endpoint.url
+            elif spec.field == "tcp":
+                value = "off" if self.tcp is None else self.tcp.url
             elif spec.field == "http":
                 value = "off" if self.http is None else self.http.netloc if self.http.asked else None
             if value is not None:
                 flags += [spec.flag, str(value)]
         return flags
+
+    def secrets(self) -> dict[str, str]:
+        """What a command line must not show, as environment variables: ``ps`` shows everybody's command line."""
+        return {TOKEN_VARIABLE: self.http_token or ""}
 
 
 # --- the table --------------------------------------------------------------------------------------------
@@ -91,6 +113,10 @@ def _cache_dir(_environ: Mapping[str, str]) -> str:
     from platformdirs import user_cache_path  # noqa: PLC0415 - only where the default is needed
 
     return str(user_cache_path("offcam") / "spool")
+
+
+def _remote_runs(environ: Mapping[str, str]) -> str:
+    return os.path.join(environ.get("HOME") or "/", "offcam-runs")  # noqa: PTH118 - "~" fails where nobody has a home
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +153,16 @@ class Spec:
 SPECS: tuple[Spec, ...] = (
     Spec(
         "endpoint",
-        values.local_endpoint,
+        values.endpoint,
         lambda environ: default_endpoint(environ, os.getuid()).url,
-        "Where it listens: ipc:///absolute/path.",
+        "Its socket: ipc:///absolute/path. tcp://HOST:PORT means the default socket and --tcp.",
         variable=ADDR_VARIABLE,
     ),
+    Spec("tcp", values.tcp_endpoint, "off", "Where other hosts reach it, with keys: tcp://HOST:PORT or off."),
+    Spec("keys", values.keys_directory, keys_directory, "Directory of the keys for that.", variable=KEYS_VARIABLE),
+    Spec("root", values.path, _remote_runs, "Folder of the runs of other hosts, ~/offcam-runs by default."),
     Spec("http", values.http_address, "127.0.0.1:8720", "Where it serves statistics over HTTP: HOST:PORT or off."),
+    Spec("http_token", values.token, None, "Secret that HTTP requests must carry; a must off loopback."),
     Spec(
         "idle_seconds",
         values.number(0, 1e9, "a number of seconds, 0 for never"),
@@ -154,9 +184,16 @@ SPECS: tuple[Spec, ...] = (
         "Frames kept on disk at most once memory is full, for example 4GiB.",
         key="spool_limit",
     ),
+    Spec(
+        "disk_reserve_bytes",
+        values.size,
+        "64MiB",
+        "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
+        key="disk_reserve",
+    ),
     Spec("spool_dir", values.path, _cache_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
-    Spec("preset", values.choice(*PRESETS), "superfast", "x264's preset: effort against file size."),
+    Spec("preset", values.choice(*PRESETS), "flat", "x264's preset: effort against file size; flat is offcam's own, for rendered pictures."),
     Spec(
         "log_level",
         values.choice(*LOG_LEVELS),
@@ -196,11 +233,29 @@ def load(
     given = _gather(
         flags or {}, config, os.environ if environ is None else environ, cwd or working_directory(), embedded
     )
-    return Settings(**{spec.field: spec.parse(given[spec.key]) for spec in SPECS})
+    _settle_tcp(given, os.environ if environ is None else environ, embedded=embedded)
+    settings = Settings(**{spec.field: spec.parse(given[spec.key]) for spec in SPECS})
+    if settings.http and not settings.http.loopback and not settings.http_token:
+        raise ConfigError(
+            f"{given['http'].source} is {settings.http.netloc}, which other hosts can reach: that needs a token. Set "
+            f"{TOKEN_VARIABLE}, for example to what `openssl rand -hex 16` prints, or keep HTTP on 127.0.0.1.",
+        )
+    return settings
+
+
+def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded: bool) -> None:
+    """A daemon has its socket in any case: an endpoint of ``tcp://`` is meant beside that, and for other hosts."""
+    endpoint = given["endpoint"]
+    if str(endpoint.value).strip().startswith("tcp://"):
+        given["endpoint"] = replace(endpoint, value=default_endpoint(environ, os.getuid()).url)
+        if not given["tcp"].asked:
+            given["tcp"] = endpoint
+    if embedded:  # it is this host's wrappers' own
+        given["tcp"] = replace(given["tcp"], value=None)
 
 
 def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
-    """The endpoint alone, as `load` finds it, so that a wrong ``crf`` is no reason not to stop a daemon.
+    """The endpoint alone, as a client would use it, so that a wrong ``crf`` is no reason not to ask a daemon.
 
     Raises:
         ConfigError: it is wrong, or a file cannot be read.
@@ -209,6 +264,16 @@ def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
         _gather({"endpoint": flag}, config, os.environ, working_directory(), embedded=False)["endpoint"]
     )
     return endpoint
+
+
+def load_keys(flag: Path | None) -> Path:
+    """The directory of the keys alone, as `load` finds it.
+
+    Raises:
+        ConfigError: it is wrong, or a file cannot be read.
+    """
+    given = _gather({"keys": flag}, None, os.environ, working_directory(), embedded=False)["keys"]
+    return values.keys_directory(given)
 
 
 def _gather(

@@ -11,13 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import DaemonUnavailable, VersionMismatch
 from offcam_proto.messages import StatsReply
 from offcam_proto.validation import ID_BYTES
-from offcamd import __version__
+from offcamd import __version__, curve
+from offcamd.keystore import client_key
 
 if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
@@ -34,23 +33,24 @@ def ask_stats(endpoint: Endpoint, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> d
         timeout: seconds to wait for the answer.
 
     Raises:
+        ConfigError: a ``tcp://`` endpoint, and this user's key cannot be used.
         DaemonUnavailable: nobody answered in time.
         VersionMismatch: a daemon of another protocol version did.
         RemoteProtocolError: what answered is no offcam daemon, or a broken one.
     """
     if endpoint.path is not None and not Path(endpoint.path).exists():
         raise DaemonUnavailable(f"no offcam daemon at {endpoint.url}: there is no such socket. {FIX}")
-    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
-        dealer.linger = 0
-        dealer.connect(endpoint.url)
+    key = client_key(endpoint.url, os.environ) if endpoint.path is None else None
+    with curve.dealer(endpoint, key) as dealer:
         answer = _converse(dealer, time.monotonic() + timeout)
     if answer is None:
-        raise DaemonUnavailable(f"no offcam daemon answered at {endpoint.url} within {timeout:g} s. {FIX}")
+        fix = f"Is it running there, and is key {key.fingerprint} authorised? (`offcam keys list`)" if key else FIX
+        raise DaemonUnavailable(f"no offcam daemon answered at {endpoint.url} within {timeout:g} s. {fix}")
     stats: dict[str, Any] = json.loads(answer)
     return stats
 
 
-def _converse(dealer: zmq.Socket[bytes], deadline: float) -> bytes | None:
+def _converse(dealer: curve.Dealer, deadline: float) -> bytes | None:
     """Greet, ask, wait for the answer, leave. None where the time is over."""
     session = ClientSession(
         secrets.token_bytes(ID_BYTES),

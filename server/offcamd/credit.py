@@ -13,6 +13,10 @@ LEAST_PER_STREAM = MIB
 """With many streams each still gets this much, unless one frame needs more."""
 
 
+BEFORE_FIRST_CLIP = 4
+"""A stream that has not recorded anything yet keeps no more than this part of its share from the others: enough for
+its first frames until its first clip is known."""
+
 LEAST_FRAMES = 4
 """A stream with large frames gets room for this many."""
 
@@ -70,7 +74,9 @@ class CreditPool:
         want = target - account.exposure
         if want <= 0 or (unspent > target // 2 and want < target // 4):
             return 0
-        nbytes = min(want, self.limit - self.granted)
+        free = self.limit - self.granted
+        room = min(LEAST_FRAMES * account.frame_bytes - account.exposure, free)
+        nbytes = min(want, max(room, free // 8))  # an eighth, so that something is left for whoever comes next
         if nbytes < min(account.frame_bytes, want) or nbytes <= 0:
             return 0
         account.exposure += nbytes
@@ -83,4 +89,6 @@ class CreditPool:
         return max(min(self.limit // max(self._count, 4), MOST_PER_STREAM), LEAST_PER_STREAM)
 
     def _target(self, account: Account) -> int:
+        if not account.frame_bytes:
+            return self.share // BEFORE_FIRST_CLIP
         return max(self.share, LEAST_FRAMES * account.frame_bytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from offcam_proto import messages as msg
-from offcam_proto.errors import EncodeError, RemoteProtocolError
+from offcam_proto.errors import EncodeError, FolderNotWritable, RemoteProtocolError
 from offcam_proto.run_format import ABORTED, FINAL, PART_EXTENSION, video_file
-from offcamd import encoding, store
+from offcamd import encoding, remote, store
 from offcamd.credit import CreditPool
 from offcamd.index import EncodedResult
 from offcamd.index import Peer as Origin
@@ -82,11 +83,14 @@ class Dispatcher:
 
     # --- messages -----------------------------------------------------------------------------------------
 
-    def message(self, identity: bytes, connection: int, parts: Sequence[Buffer]) -> None:
-        """A message came over a connection."""
+    def message(self, identity: bytes, connection: int, parts: Sequence[Buffer], user: str = "") -> None:
+        """A message came over a connection of a user: '' on this host, else a remote client's name and key."""
         peer = self.peers.get(identity)
+        if peer is not None and peer.user != user:
+            self._drop(peer)  # a peer may choose its routing id, even one that was another's
+            peer = None
         if peer is None:
-            peer = self.peers[identity] = Peer(identity)
+            peer = self.peers[identity] = Peer(identity, user)
         peer.connection = connection
         self._speaking.add(peer)
         try:
@@ -132,6 +136,9 @@ class Dispatcher:
     def _hello(self, peer: Peer, message: msg.Hello) -> None:
         for other in list(self.peers.values()):
             if other is not peer and other.session.hello and other.session.hello.session == message.session:
+                if other.user != peer.user:
+                    self._refuse_stranger(peer)
+                    return
                 self._drop(other)  # the same client, over an older connection
         self._close_streams(peer)
         if self._stopping:
@@ -140,7 +147,20 @@ class Dispatcher:
         peer.session.welcome(self._instance, self._pid)
         log.info("a client came", pid=message.pid, client=message.client)
 
+    def _refuse_stranger(self, peer: Peer) -> None:
+        self.counters.breaches["stranger"] += 1
+        log.warning("a client was refused", reason="stranger", user=peer.user or "local")
+        peer.session.refuse("protocol", "this session is another key's: each client makes its own")
+        self._drop(peer)
+
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
+        if peer.user:
+            try:
+                folder = remote.make_run_folder(self._settings.root, peer.user, message.folder)
+            except FolderNotWritable as error:
+                peer.session.refuse_stream(message.handle, "folder", str(error))
+                return
+            message = replace(message, folder=folder)
         names = (message.folder, message.prefix)
         suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
         stream = LiveStream(peer, message, suffix, self._credit.open() if message.video else None)
@@ -173,13 +193,13 @@ class Dispatcher:
             crf=self._settings.crf,
         )
         try:
-            job = self._pool.open(spec)
+            job = self._pool.open(spec, held=True)  # until its row is in the index
         except EncodeError as error:
             log.warning("a clip came too late", file=str(final), problem=str(error))
             return
         clip = LiveClip(stream, message.clip, file, job)
         stream.clips[message.clip] = self._clips[job] = clip
-        self._store.put(store.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file))
+        self._store.put(store.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
         if stream.account is not None and message.frame_bytes > stream.account.frame_bytes:
             stream.account.frame_bytes = message.frame_bytes
             self._grant(stream)
@@ -221,8 +241,14 @@ class Dispatcher:
         """The socket's monitor says that a connection broke."""
         for peer in self.peers.values():
             if peer.connection == connection:
-                peer.gone_at = time.monotonic()
                 peer.connection = -1
+                self.unreachable(peer)
+
+    def unreachable(self, peer: Peer) -> None:
+        """A peer's connection is broken; what it sent before may still come."""
+        if peer.gone_at is None:
+            peer.gone_at = time.monotonic()
+            log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
 
     def _drop(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
@@ -247,6 +273,10 @@ class Dispatcher:
     def _forget_if_done(self, stream: LiveStream) -> None:
         if stream.closed and not stream.clips and stream in self.streams:
             self.streams.discard(stream)
+            twin = next((other for other in self.streams if other.same_as(stream)), None)
+            if twin is not None:  # its client opened it again over another connection: the last to finish ends it
+                twin.lost = twin.lost and stream.lost
+                return
             self._names.release((stream.info.folder, stream.info.prefix), stream.info.stream)
             self._store.put(store.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
             self._last_active = time.monotonic()
@@ -297,8 +327,12 @@ class Dispatcher:
                 self._clip_finished(event)
             case store.Committed():
                 self._committed(event)
+            case store.ClipNoted(reply=LiveClip(job=job)):
+                self._pool.start(job)
             case store.ClipStored():
                 self._clip_stored(event)
+            case store.Recovered():
+                self.counters.clips.update(clip.state for clip in event.clips)
             case store.StreamReady():
                 self._stream_ready(event)
             case store.Passed(reply=FlushRequest(peer=peer, token=token)):
@@ -372,6 +406,8 @@ class Dispatcher:
         self.counters.clips[FINAL if whole else ABORTED] += 1
         file = (clip.file if event.published else f"{clip.file}{PART_EXTENSION}") if event.encoded else None
         clip.encoded, clip.error = event.encoded, event.error or ""
+        if not whole:
+            log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
         if event.error:
             self.recent_errors = [*self.recent_errors[-19:], f"{clip.file}: {event.error}"]
         result = EncodedResult(
@@ -386,8 +422,9 @@ class Dispatcher:
         clip = event.reply
         assert isinstance(clip, LiveClip)  # noqa: S101 - what was put into the task
         stream = clip.stream
+        if self._clips.pop(clip.job, None) is None:
+            return
         stream.clips.pop(clip.number, None)
-        self._clips.pop(clip.job, None)
         self._files.release(stream.info.folder, clip.file)
         peer = stream.peer
         if peer is not None:

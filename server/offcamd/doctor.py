@@ -82,6 +82,9 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
     yield from _environment()
     yield _socket_directory(settings.endpoint)
     yield _daemon(settings.endpoint)
+    asked = config.load_endpoint(endpoint_flag, config=config_file)
+    if asked.path is None:
+        yield _remote_daemon(asked)
     yield _spool(settings)
     yield from _rendering()
 
@@ -158,6 +161,16 @@ def _daemon(endpoint: Endpoint) -> Check:
     if running != __version__:
         return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", "Restart it: offcam stop")
     return Check("daemon", "ok", detail)
+
+
+def _remote_daemon(endpoint: Endpoint) -> Check:
+    from offcamd.control import ask_stats  # noqa: PLC0415 - as above
+
+    try:
+        running = str(ask_stats(endpoint)["version"])
+    except OffcamError as error:
+        return Check("remote daemon", "fail", str(error), "As it says.")
+    return Check("remote daemon", "ok", f"offcam {running} at {endpoint.url}")
 
 
 def _spool(settings: config.Settings) -> Check:

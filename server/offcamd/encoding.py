@@ -103,7 +103,7 @@ class ClipJob:
         self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
         self._encoder = ClipEncoder(spec, pool.writer_factory)
         # These belong to the pool and are guarded by its lock.
-        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = False
+        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = False
 
     def offer(self, index: int, parts: Sequence[Part]) -> None:
         """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
@@ -151,7 +151,7 @@ class ClipJob:
     @property
     def runnable(self) -> bool:
         """Whether a worker has something to do for it. Under the pool's lock."""
-        return self._queue.ready or self.complete
+        return not self.held and (self._queue.ready or self.complete)
 
     def turn(self, *, abandon: bool) -> None:
         """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
@@ -251,8 +251,12 @@ class EncoderPool:
         for thread in self._threads:
             thread.start()
 
-    def open(self, spec: ClipSpec) -> ClipJob:
+    def open(self, spec: ClipSpec, *, held: bool = False) -> ClipJob:
         """Begin a clip. No file is touched before its first frame.
+
+        Args:
+            spec: the video to be made.
+            held: only queue its frames until `start` is called.
 
         Raises:
             EncodeError: the pool is closed.
@@ -261,8 +265,15 @@ class EncoderPool:
             if self._closing:
                 raise EncodeError(f"the recorder is shutting down and starts no {spec.final}", "shutdown")
             job = ClipJob(spec, self)
+            job.held = held
             self._jobs.add(job)
         return job
+
+    def start(self, job: ClipJob) -> None:
+        """Let a clip that was opened ``held`` be encoded."""
+        with self._lock:
+            job.held = False
+            self._schedule(job)
 
     def backlog(self) -> Backlog:
         """What waits to be encoded, in all clips. From any thread."""
@@ -288,6 +299,7 @@ class EncoderPool:
             self._closing = True
             for job in list(self._jobs):
                 job.aborted, job.ended = job.aborted or not job.ended, True
+                job.held = False
                 self._schedule(job)
             complete = self._idle.wait_for(lambda: not self._jobs, timeout)
             if not complete:

@@ -44,6 +44,9 @@ class Budget:
         spool_limit: the bytes that may be on disk; 0 for no spool.
         clip_memory: the most bytes of one clip that may wait in memory before its frames go to disk. It has to be
             smaller than the credit of one client, or that runs out first.
+
+    Attributes:
+        spool_open: whether the spool's disk may take more.
     """
 
     def __init__(self, memory_limit: int, spool_limit: int, clip_memory: int | None = None) -> None:
@@ -51,6 +54,7 @@ class Budget:
         self.spool_limit = spool_limit
         self.clip_memory = memory_limit if clip_memory is None else clip_memory
         self._lock = threading.Lock()
+        self.spool_open: Callable[[], bool] = lambda: True
         self._memory = self._spool = self._clips = 0
         self._resume_at = 0.0
 
@@ -81,6 +85,8 @@ class Budget:
 
     def reserve_spool(self, nbytes: int) -> bool:
         """Claim room on disk; False if there is none or the disk failed a moment ago."""
+        if not self.spool_open():
+            return False
         with self._lock:
             if self._spool + nbytes > self.spool_limit or time.monotonic() < self._resume_at:
                 return False

@@ -1,9 +1,10 @@
-"""Statistics over HTTP, for this host: read-only, and deaf to pages that rebind their name to loopback."""
+"""Statistics over HTTP: read-only without a token, and deaf to other sites' pages in this host's browsers."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hmac
 import ipaddress
 import socket
 import threading
@@ -54,12 +55,13 @@ def bound_address(listener: socket.socket, host: str) -> HttpAddress:
     return HttpAddress(host, listener.getsockname()[1])
 
 
-def make_app(stats: Callable[[], dict[str, Any]], host: str) -> Starlette:
+def make_app(stats: Callable[[], dict[str, Any]], host: str, token: str | None = None) -> Starlette:
     """The ASGI application.
 
     Args:
         stats: the snapshot to serve; called on the server's thread.
         host: the host it is bound to, which requests may name beside this machine's loopback names.
+        token: what requests must carry; None to let everybody who can connect read, and nobody do more.
     """
     from starlette.applications import Starlette  # noqa: PLC0415 - loaded behind the ready line, see serving
     from starlette.middleware import Middleware  # noqa: PLC0415 - as above
@@ -74,7 +76,7 @@ def make_app(stats: Callable[[], dict[str, Any]], host: str) -> Starlette:
 
     return Starlette(
         routes=[Route("/healthz", healthz, methods=["GET"]), Route("/api/stats", api_stats, methods=["GET"])],
-        middleware=[Middleware(HostCheck, host=host)],
+        middleware=[Middleware(HostCheck, host=host), Middleware(AccessCheck, token=token)],
     )
 
 
@@ -98,7 +100,7 @@ class HostCheck:
         """Pass the request on, or refuse it."""
         from starlette.responses import PlainTextResponse  # noqa: PLC0415 - see make_app
 
-        if scope["type"] == "http" and not self.allows(_host_header(scope)):
+        if scope["type"] == "http" and not self.allows(_header(scope, b"host")):
             refusal = PlainTextResponse(
                 "This address is not the recorder's. Use http://127.0.0.1 and its port, or bind the name "
                 "you want with --http.\n",
@@ -122,18 +124,63 @@ class HostCheck:
         return self._any_literal or literal.is_loopback
 
 
-def _host_header(scope: Scope) -> str:
-    values = [value for name, value in scope["headers"] if name == b"host"]
+class AccessCheck:
+    """ASGI middleware: who may read, and who may do more than that.
+
+    With a token every request must carry it (``Authorization: Bearer TOKEN``), but for ``/healthz``, which tells
+    nothing. Without one nothing can be changed. A request to change something that names an ``Origin`` must name
+    this server's: a browser sends along what another site's page asks it to, but says whose page it was.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        from starlette.responses import PlainTextResponse  # noqa: PLC0415 - see make_app
+
+        if scope["type"] == "http" and (refusal := self.refusal(scope)):
+            status, text = refusal
+            headers = {**_HEADERS, "www-authenticate": "Bearer"} if status == 401 else _HEADERS
+            await PlainTextResponse(f"{text}\n", status_code=status, headers=headers)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the words with which a request is refused, or None where it is not."""
+        reading = scope["method"] in ("GET", "HEAD")
+        if not reading and not self._from_here(scope):
+            return 403, "A page of another site may not change anything here."
+        if self._expected is None:
+            return None if reading else (405, "It is read-only: the daemon has no http_token.")
+        if reading and scope["path"] == "/healthz":
+            return None
+        if hmac.compare_digest(_header(scope, b"authorization").encode("latin-1"), self._expected):
+            return None
+        return 401, "Send the daemon's http_token: `Authorization: Bearer TOKEN`."
+
+    @staticmethod
+    def _from_here(scope: Scope) -> bool:
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        return not given or given == [f"{scope['scheme']}://{_header(scope, b'host')}"]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """A header's value; empty where it is not there, or more than once."""
+    values = [value for key, value in scope["headers"] if key == name]
     return values[0].decode("latin-1") if len(values) == 1 else ""
 
 
 @contextlib.contextmanager
-def serving(listener: socket.socket, host: str, stats: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Serve on a thread of its own within the ``with`` block; closes the listener at its end.
+def serving(
+    listener: socket.socket, host: str, stats: Callable[[], dict[str, Any]], *, token: str | None = None
+) -> Iterator[None]:
+    """Serve on a thread of its own within the ``with`` block; closes the listener at its end. See `make_app`.
 
     The libraries are loaded on that thread, so that a daemon is ready before they are.
     """
-    server = _Server(listener, host, stats)
+    server = _Server(listener, lambda: make_app(stats, host, token))
     server.start()
     try:
         yield
@@ -143,11 +190,10 @@ def serving(listener: socket.socket, host: str, stats: Callable[[], dict[str, An
 
 
 class _Server(threading.Thread):
-    def __init__(self, listener: socket.socket, host: str, stats: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, listener: socket.socket, app: Callable[[], Starlette]) -> None:
         super().__init__(name="offcam-http", daemon=True)
         self._listener = listener
-        self._host = host
-        self._stats = stats
+        self._app = app
         self._mutex = threading.Lock()
         self._uvicorn: uvicorn.Server | None = None
         self._stopping = False
@@ -156,7 +202,7 @@ class _Server(threading.Thread):
         import uvicorn  # noqa: PLC0415 - see serving
 
         config = uvicorn.Config(
-            make_app(self._stats, self._host),
+            self._app(),
             loop="asyncio",
             http="h11",
             ws="none",

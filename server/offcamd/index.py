@@ -281,6 +281,12 @@ class RunIndex:
             self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (key, seq, body, str(error)))
             new.quarantined.append(seq)
 
+    def count_episodes(self) -> int:
+        """Episodes in the index; at once, as none is ever removed."""
+        with explained(self.folder):
+            (last,) = self._db.execute("SELECT max(id) FROM episodes").fetchone()
+        return last or 0
+
     def aggregates(self) -> RunAggregates:
         """The statistics of all episodes in the index, in order of arrival."""
         run = RunAggregates()
@@ -303,13 +309,17 @@ class RunIndex:
         more = (message.episode, message.step, message.started, file, fmt.RECORDING)
         with self.transaction():
             key, _ = self._stream(stream)
+            self._db.execute(sql.OVERWRITE_PART, (fmt.REPLACED, file + fmt.PART_EXTENSION))
             self._db.execute(sql.OPEN_CLIP, (key, *values, *more))
             self._settle(key, message.clip)
 
-    def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> None:
+    def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.
 
         A file that takes the place of another clip's makes that clip ``replaced``.
+
+        Returns:
+            The clip's account, as far as both halves are known.
 
         Raises:
             LocalProtocolError: the clip was never opened, or a drop reason is none of the encoder's.
@@ -324,7 +334,7 @@ class RunIndex:
                 raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
             if result.file is not None:
                 self._db.execute(sql.REPLACE_CLIPS, (fmt.REPLACED, result.file, fmt.RECORDING, key, clip))
-            self._settle(key, clip, encoder=share)
+            return self._settle(key, clip, encoder=share)
 
     def open_clips(self) -> list[OpenedClip]:
         """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""
@@ -335,6 +345,12 @@ class RunIndex:
                 for stream, clip, file, started in rows
             ]
 
+    def knows_file(self, name: str) -> bool:
+        """Whether a file, finished or not, is some clip's."""
+        final = name.removesuffix(fmt.PART_EXTENSION)
+        with explained(self.folder):
+            return self._db.execute(sql.CLIP_OF_FILE, (name, final, fmt.RECORDING)).fetchone() is not None
+
     def _add_clip_record(self, key: int, record: ClipRecord) -> None:
         share = fmt.ClientShare(record.offered, record.dropped)
         values = (record.clip, record.name, record.part, record.fps, record.episode, record.step)
@@ -344,7 +360,7 @@ class RunIndex:
 
     def _settle(
         self, key: int, clip: int, client: ClientShare | None = None, encoder: EncoderShare | None = None
-    ) -> None:
+    ) -> fmt.FrameCount:
         """Put a clip's account together from the half given and the half its row may hold."""
         offered, received, encoded, dropped, complete, state = self._db.execute(sql.CLIP_COUNTS, (key, clip)).fetchone()
         known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
@@ -357,3 +373,4 @@ class RunIndex:
             sql.SET_COUNTS,
             (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip),
         )
+        return count

@@ -58,6 +58,15 @@ UPDATE clips SET state = ?, file = NULL
 WHERE file = ? AND state != ? AND NOT (stream_id = ? AND clip = ?)
 """
 
+# What an older recording left unfinished under a name that is now written anew.
+OVERWRITE_PART = """
+UPDATE clips SET state = ?, file = NULL WHERE file = ?
+"""
+
+CLIP_OF_FILE = """
+SELECT 1 FROM clips WHERE file = ? OR (file = ? AND state = ?) LIMIT 1
+"""
+
 OPEN_CLIPS = """
 SELECT stream, clip, file, clips.started FROM clips JOIN streams ON streams.id = stream_id
 WHERE clips.state = ? ORDER BY clips.rowid

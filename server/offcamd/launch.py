@@ -93,7 +93,7 @@ def _spawn(settings: Settings, log: Path, deadline: float) -> DaemonInfo:
             stdout=subprocess.PIPE,
             stderr=stderr,
             cwd="/",  # keep no file system busy, and import nothing from a training's folder
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**os.environ, **settings.secrets(), "PYTHONSAFEPATH": "1"},
             start_new_session=True,
         )
     assert process.stdout is not None  # noqa: S101 - asked for above

@@ -63,6 +63,8 @@ class ClipItem:
         return_: the episode's return where the clip shows exactly one whole episode that the index knows,
             else the sum of the rewards of the clip's steps. NaN while the client has not told.
         length: that episode's steps, or the clip's. None while the client has not told.
+        partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index
+            has no end of the episode that it began with.
     """
 
     stream: str
@@ -89,6 +91,7 @@ class ClipItem:
     started: float
     ended: float | None
     error: str | None
+    partial: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def list_run(folder: Path) -> RunListing:
             folder,
             version,
             [_item(StreamItem, row) for row in database.execute(_STREAMS)],
-            [_item(ClipItem, row) for row in database.execute(_CLIPS, (fmt.REPLACED,))],
+            [_item(ClipItem, row) for row in database.execute(_CLIPS, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED))],
             _episodes(database, "arrival"),
             quarantined,
         )
@@ -203,7 +206,10 @@ FROM episodes AS e
 _CLIPS = """
 SELECT s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height, c.duration,
     c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END, c.steps, c.offered,
-    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error
+    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error,
+    c.state IN (?, ?) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
+        SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
+    )
 FROM clips AS c JOIN streams AS s ON s.id = c.stream_id
 LEFT JOIN episodes AS e ON e.id = (
     SELECT min(id) FROM episodes

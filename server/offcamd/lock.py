@@ -52,6 +52,7 @@ class DaemonInfo:
         started: seconds since the Unix epoch.
         pid_namespace: what its ``pid`` counts in, so that nobody signals a stranger from outside a container.
         stopping: whether it takes no more clients.
+        tcp: where it listens for other hosts, or None.
     """
 
     pid: int
@@ -62,11 +63,13 @@ class DaemonInfo:
     started: float
     pid_namespace: str
     stopping: bool = False
+    tcp: str | None = None
 
     @property
     def ready_line(self) -> str:
         """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
-        return f"offcam ready pid={self.pid} endpoint={self.endpoint} http={self.http or 'off'}"
+        tcp = f" tcp={self.tcp}" if self.tcp else ""
+        return f"offcam ready pid={self.pid} endpoint={self.endpoint} http={self.http or 'off'}{tcp}"
 
     @property
     def here(self) -> bool:
@@ -90,8 +93,8 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
     """
     if endpoint.path is None:
         raise ConfigError(
-            f"{endpoint.url} has no socket file, and the daemon listens on ipc:// only. Unset OFFCAM_ADDR, or "
-            "set it to ipc:///absolute/path.",
+            f"{endpoint.url} is for other hosts and has no socket file; on its own host a daemon is found by that. "
+            "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path.",
         )
     socket = Path(endpoint.path)
     prefix = "" if socket.name == SOCKET_NAME else f"{socket.name}."  # several daemons may share a directory
@@ -160,7 +163,7 @@ class DaemonLock:
         fd = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, fd)
-            if not _lock_against_readers(fd):
+            if not lock_against_readers(fd):
                 raise self._taken(info.endpoint)
             self.paths.socket.unlink(missing_ok=True)
             _write(fd, info)
@@ -227,19 +230,20 @@ def _alive(info: DaemonInfo) -> bool:
     return True
 
 
-def _lock_against_readers(fd: int) -> bool:
+def lock_against_readers(fd: int) -> bool:
     """Take the lock unless another owner has it; readers, who look at it for a moment, do not count."""
     for _ in range(_CONTENTION_TRIES):
-        if _flock(fd, fcntl.LOCK_EX):
+        if try_flock(fd, fcntl.LOCK_EX):
             return True
-        if not _flock(fd, fcntl.LOCK_SH):
+        if not try_flock(fd, fcntl.LOCK_SH):
             return False
         fcntl.flock(fd, fcntl.LOCK_UN)
         time.sleep(_PAUSE_SECONDS)
     return False
 
 
-def _flock(fd: int, kind: int) -> bool:
+def try_flock(fd: int, kind: int) -> bool:
+    """Take a lock of a kind (``fcntl.LOCK_EX`` or ``LOCK_SH``) without waiting; whether it was to be had."""
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -258,7 +262,7 @@ def _held(path: Path) -> bool:
             "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock, or unset OFFCAM_ADDR.",
         ) from error
     try:
-        return not _flock(fd, fcntl.LOCK_SH)
+        return not try_flock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
 

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
@@ -32,8 +33,8 @@ class BoundedLog:
         self._open()
 
     def write(self, text: str) -> int:
-        """Append text."""
-        with self._mutex:
+        """Append text. Where the disk is full it is lost: the daemon has more to lose than its log."""
+        with self._mutex, suppress(OSError):
             if os.fstat(2).st_size >= self._limit:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
                 self._open()
@@ -53,6 +54,25 @@ class BoundedLog:
         os.close(fd)
 
 
+class Forgiving:
+    """Standard error, but what cannot be written is lost: whoever read it may be gone."""
+
+    def write(self, text: str) -> int:
+        """Write text, or lose it."""
+        with suppress(OSError):
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if it can be."""
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return sys.stderr.isatty()
+
+
 def configure(level: str, log_file: Path | None = None) -> None:
     """Set up structlog, and the standard library's logging behind it, for this process.
 
@@ -63,11 +83,10 @@ def configure(level: str, log_file: Path | None = None) -> None:
     Raises:
         OSError: the log file cannot be written.
     """
-    stream: TextIO = sys.stderr
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        # the four methods loggers use; a TextIOWrapper would keep its own position across the files
-        stream = BoundedLog(log_file)  # type: ignore[assignment]
+    # the methods loggers use; a TextIOWrapper would keep its own position across the files
+    stream = cast("TextIO", BoundedLog(log_file) if log_file is not None else Forgiving())
     number = getattr(logging, level.upper())
     before: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -65,6 +65,10 @@ class LiveStream:
         """The client's number for it."""
         return self.info.handle
 
+    def same_as(self, other: LiveStream) -> bool:
+        """Whether it is the same stream of the same run, opened at another time."""
+        return (self.info.stream, self.info.folder) == (other.info.stream, other.info.folder)
+
 
 @dataclass(slots=True, eq=False)
 class Peer:
@@ -72,6 +76,7 @@ class Peer:
 
     Attributes:
         identity: ZeroMQ's routing id of its connection.
+        user: whose connection that is: `offcamd.curve.LOCAL`, or a remote client's name and key.
         connection: file descriptor of its connection, by which the socket's monitor names it.
         streams: its streams by handle.
         flushes: clips that each of its flushes still waits for.
@@ -79,6 +84,7 @@ class Peer:
     """
 
     identity: bytes
+    user: str = ""
     session: ServerSession = field(default_factory=ServerSession)
     connection: int = -1
     streams: dict[int, LiveStream] = field(default_factory=dict)

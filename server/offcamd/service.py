@@ -20,12 +20,15 @@ import structlog
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from offcam_proto.errors import ConfigError, DaemonError
+from offcam_proto.errors import ConfigError, DaemonError, OffcamError
 from offcam_proto.limits import MAX_FRAME_BYTES
 from offcamd import __version__
+from offcamd.curve import LOCAL, Guard
+from offcamd.diskreserve import DiskReserve
 from offcamd.dispatch import Dispatcher
 from offcamd.encoding import EncoderPool
 from offcamd.jsontext import dumps
+from offcamd.keystore import KeyStore
 from offcamd.lock import DaemonInfo, DaemonLock, pid_namespace, private_umask
 from offcamd.snapshot import snapshot
 from offcamd.store import Store
@@ -34,6 +37,7 @@ from offcamd.videofile import VideoWriter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from offcam_proto.endpoints import Endpoint
     from offcamd.config import Settings
     from offcamd.encoding import WriterFactory
     from offcamd.peers import Peer
@@ -51,6 +55,16 @@ FINISH_SECONDS = 60.0
 
 SIGNAL_SECONDS = 0.2
 """Longest time until a signal that another thread received is handled."""
+
+HEARTBEAT_MS = 1000
+"""How often a client that is silent is asked for a sign of life. Its libzmq gives it, however busy Python is."""
+
+HEARTBEAT_TIMEOUT_MS = 4000
+"""How long that may take: then the process is frozen, or its host is gone, and its connection is closed."""
+
+QUIET_MS = 50
+DRAIN_SECONDS = 0.5
+"""A stop goes on receiving until no message has come for a moment, or for so long from clients that never pause."""
 
 GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
@@ -84,7 +98,7 @@ class Service:
         """Take the lock, bind the endpoint, start the threads.
 
         Raises:
-            ConfigError: the endpoint's directory cannot be used.
+            ConfigError: the endpoint's directory cannot be used, or ``tcp://`` is wanted and the keys cannot.
             DaemonAlreadyRunning: another daemon owns the endpoint.
             DaemonError: the socket cannot be bound.
         """
@@ -99,30 +113,35 @@ class Service:
                 log_file=str(self.settings.log_file) if self.settings.log_file else None,
                 started=self.started,
                 pid_namespace=pid_namespace(),
+                tcp=self.settings.tcp.url if self.settings.tcp else None,
             ),
         )
         try:
             self._bind()
-        except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
+        except OffcamError:
+            self._close_sockets(linger=0)
             self.lock.release()
-            raise DaemonError(f"cannot listen at {self.endpoint.url}: {error}. Set OFFCAM_ADDR to another.") from error
+            raise
         self._wake_out, self._wake_in = socket.socketpair()
         for end in (self._wake_out, self._wake_in):
             end.settimeout(0)
-        self.store = Store(self._post)
+        reserve = DiskReserve(self.settings.disk_reserve_bytes)
+        self.store = Store(self._post, self.endpoint.url)
         self.pool = EncoderPool(
             workers=self.settings.encoders,
             memory_limit=self.settings.memory_limit_bytes,
             spool_limit=self.settings.spool_limit_bytes,
             spool_dir=self.settings.spool_dir,
             on_event=self._post,
-            writer_factory=self._writer_factory,
+            writer_factory=reserve.guard(self._writer_factory),
         )
+        # frames that wait must not take the room of the videos that they are to become
+        self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
         self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
-        log.info("listening", endpoint=self.endpoint.url, http=http, version=__version__)
+        tcp = self.settings.tcp.url if self.settings.tcp else None
+        log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
 
     def _make_spool_dir(self) -> None:
         folder = self.settings.spool_dir
@@ -176,11 +195,36 @@ class Service:
             (zmq.RCVHWM, 1000),
             (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
             (zmq.ROUTER_MANDATORY, 1),  # a vanished peer is an error, not a silence
+            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
+            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
         ):
             self._router.setsockopt(option, value)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        tcp = self.settings.tcp
+        self._guard = Guard(self._context, KeyStore(self.settings.keys)) if tcp else None
+        if self._guard is not None:
+            self._guard.before_local(self._router)
         with private_umask():
-            self._router.bind(self.endpoint.url)
+            self._listen(self.endpoint)
+        if self._guard is not None and tcp is not None:
+            self._guard.before_remote(self._router)  # options hold for what is bound next, so the socket keeps its own
+            self._router.setsockopt(zmq.IPV6, int(":" in str(tcp.host)))
+            self._listen(tcp)
+
+    def _listen(self, endpoint: Endpoint) -> None:
+        try:
+            self._router.bind(endpoint.url)
+        except zmq.ZMQError as error:
+            fix = "Set OFFCAM_ADDR to another."
+            if endpoint.path is None:
+                fix = "Give --tcp a free port and an address of this host, or 0.0.0.0 for all it has."
+            raise DaemonError(f"cannot listen at {endpoint.url}: {error}. {fix}") from error
+
+    def _close_sockets(self, linger: int) -> None:
+        self._router.disable_monitor()
+        self._monitor.close(linger=0)
+        self._router.close(linger=linger)
+        self._context.term()
 
     def _run(self) -> None:
         try:
@@ -189,10 +233,7 @@ class Service:
             log.exception("the service failed: a bug in offcam, please report it")
             self._failure = error
         finally:
-            self._router.disable_monitor()
-            self._monitor.close(linger=0)
-            self._router.close(linger=GOODBYE_MS)
-            self._context.term()
+            self._close_sockets(linger=GOODBYE_MS)
             self.lock.release()
             self._wake_in.close()
             self._wake_out.close()
@@ -219,9 +260,12 @@ class Service:
         if self._router in ready:
             self._receive(TURN_MESSAGES)
         if self._monitor in ready:
-            while self._monitor.poll(0):
-                self.dispatcher.disconnected(int(recv_monitor_message(self._monitor)["value"]))
+            self._see_who_left()
         self._handle_events()
+
+    def _see_who_left(self) -> None:
+        while self._monitor.poll(0):
+            self.dispatcher.disconnected(int(recv_monitor_message(self._monitor)["value"]))
 
     def _receive(self, most: int) -> bool:
         """Take in messages; returns whether there may be more."""
@@ -230,9 +274,14 @@ class Service:
                 identity, *parts = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
                 return False
+            user = LOCAL if self._guard is None else self._guard.user(identity)
+            if user is None:
+                continue
+            if identity.bytes not in self.dispatcher.peers:
+                self._see_who_left()  # whose connection's number the newcomer may have
             connection = int(parts[-1].get(zmq.SRCFD)) if parts else -1
             buffers = [part.bytes if place == 0 else part.buffer for place, part in enumerate(parts)]
-            self.dispatcher.message(identity.bytes, connection, buffers)
+            self.dispatcher.message(identity.bytes, connection, buffers, user)
         return True
 
     def _handle_events(self) -> None:
@@ -251,16 +300,20 @@ class Service:
         try:
             for parts in peer.session.take():
                 self._router.send_multipart([peer.identity, *parts], zmq.DONTWAIT)
-        except zmq.ZMQError as error:  # EHOSTUNREACH: it left; it will be back, or the monitor tells
+        except zmq.ZMQError as error:  # EHOSTUNREACH: it left, perhaps before its first message was read
             log.debug("an answer found nobody", peer=peer.identity.hex(), problem=str(error))
+            self.dispatcher.unreachable(peer)
 
     def _finish(self) -> None:
         """Encode what was received, finalise, commit, and say goodbye."""
         log.info("stopping", reason=self._stop_reason)
         self.lock.update(stopping=True)
-        deadline = time.monotonic() + FINISH_SECONDS
-        while self._receive(TURN_MESSAGES) and self._stops < 2 and time.monotonic() < deadline:
+        deadline = time.monotonic() + DRAIN_SECONDS
+        # what clients have sent may still be under way: take it in until nothing has come for a moment
+        while self._router.poll(QUIET_MS) and self._stops < 2 and time.monotonic() < deadline:
+            self._receive(TURN_MESSAGES)
             self._handle_events()
+            self._answer()
         self.dispatcher.goodbye(self._stop_reason)
         self._answer()
         self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS))

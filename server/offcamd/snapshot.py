@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto.run_format import ABORTED, FINAL, RECORDING
+from offcam_proto.run_format import ABORTED, FINAL, RECORDING, RECOVERED
 from offcamd import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def snapshot(service: Service) -> dict[str, Any]:
         "pid": os.getpid(),
         "version": __version__,
         "endpoint": service.endpoint.url,
+        "tcp": service.settings.tcp.url if service.settings.tcp else None,
         "http": service.settings.http.url if service.settings.http else None,
         "uptime_seconds": time.time() - service.started,
         "clients": sum(1 for peer in list(dispatcher.peers.values()) if peer.streams),
@@ -42,6 +43,7 @@ def snapshot(service: Service) -> dict[str, Any]:
             RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),
             FINAL: counters.clips[FINAL],
             ABORTED: counters.clips[ABORTED],
+            RECOVERED: counters.clips[RECOVERED],
         },
         "breaches": dict(counters.breaches),
         "recent_errors": list(dispatcher.recent_errors),

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from offcam_proto.errors import EncodeError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
-from offcam_proto.run_format import PART_EXTENSION
+from offcam_proto.errors import LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
 from offcamd.aggregates import RunAggregates
+from offcamd.folderlock import FolderLock
 from offcamd.index import Applied, EncodedResult, Peer, RunIndex
-from offcamd.videofile import probe, publish, salvage
+from offcamd.recovery import RecoveredClip, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,13 +65,13 @@ class RecordsTask:
 
 @dataclass(frozen=True, slots=True)
 class ClipOpenedTask:
-    """A clip opened."""
+    """A clip opened; answered by `ClipNoted`."""
 
     folder: str
     stream: bytes
     message: OpenClip
     file: str
-    reply: object = None
+    reply: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,23 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipNoted:
+    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written."""
+
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a dead daemon left in a folder is finished."""
+
+    folder: str
+    clips: list[RecoveredClip]
+
+
+@dataclass(frozen=True, slots=True)
 class ClipStored:
-    """A clip's last row is committed."""
+    """A clip's last row is committed, or will be once the index can be written; may come twice then."""
 
     reply: object
 
@@ -139,11 +154,12 @@ class Passed:
     reply: object
 
 
-Event = StreamReady | Committed | ClipStored | Passed
+Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed
 
 
 @dataclass(slots=True)
 class _Run:
+    lock: FolderLock | None = None
     index: RunIndex | None = None
     aggregates: RunAggregates = field(default_factory=RunAggregates)
     live: set[bytes] = field(default_factory=set)
@@ -156,10 +172,12 @@ class Store:
 
     Args:
         on_event: called on the store's thread with each event, in the order of the tasks of one run.
+        owner: the daemon's endpoint, for whoever finds a folder locked.
     """
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, on_event: Callable[[Event], None], owner: str) -> None:
         self._on_event = on_event
+        self._owner = owner
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
@@ -237,21 +255,30 @@ class Store:
 
     def _perform_run(self, folder: str, tasks: list[Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
-        run = self._runs.get(folder) or self._open(folder, tasks)
-        if run is None:
+        run = self._runs.get(folder) or _Run()
+        index = run.index or self._open(folder, run, tasks)
+        if index is None:
             return
-        events: list[Event] = []
         try:
-            if run.index is None:
-                run.index = RunIndex.open(Path(folder))
-            with run.index.transaction():
-                events = [event for task in tasks if (event := _apply_safely(run.index, task))]
+            with index.transaction():
+                events = [event for task in tasks if (event := _apply_safely(index, task))]
         except RunFolderError as error:
-            run.stuck, run.problem = tasks, str(error)
-            log.error("the index cannot be written, trying again", folder=folder, problem=str(error))  # noqa: TRY400
+            self._stuck(folder, run, tasks, str(error))
             return
-        run.problem = None
+        if run.problem is not None:
+            log.info("the index can be written again", folder=folder)
+            run.problem = None
         self._after_commit(run, tasks, events)
+
+    def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
+        if run.problem != problem:
+            log.error("the index cannot be written, trying again", folder=folder, problem=problem)
+        run.stuck, run.problem = tasks, problem
+        for task in tasks:  # videos, and who waits for them, need not wait for it
+            if isinstance(task, ClipOpenedTask):
+                self._on_event(ClipNoted(task.reply))
+            elif isinstance(task, ClipEncodedTask):
+                self._on_event(ClipStored(task.reply))
 
     def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
         with self._lock:
@@ -276,35 +303,45 @@ class Store:
         for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
             self._close_index(self._runs.pop(folder))
 
-    def _open(self, folder: str, tasks: list[Task]) -> _Run | None:
-        """Open a run for the first time: finish what a dead daemon left in it, and read its statistics back."""
-        run = _Run()
+    def _open(self, folder: str, run: _Run, tasks: list[Task]) -> RunIndex | None:
+        """Become a run's writer: finish what a dead daemon left in it, and read its statistics back."""
         try:
-            run.index = RunIndex.open(Path(folder))
-            _finish_leftovers(run.index)
-            run.aggregates = run.index.aggregates()
+            run.lock = FolderLock.acquire(Path(folder), self._owner)
+            index = run.index = RunIndex.open(Path(folder))
+            clips = recover(index)
+            if index.count_episodes() != sum(each.episodes for each in run.aggregates.streams.values()):
+                aggregates = index.aggregates()
+                with self._lock:
+                    run.aggregates = aggregates
         except OffcamError as error:
-            if run.index is not None:
-                self._close_index(run)
+            self._close_index(run)
             log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
             for task in tasks:
                 if isinstance(task, OpenStreamTask):
                     self._on_event(StreamReady(task.reply, 0, error))
                 elif isinstance(task, ClipEncodedTask):
                     self._on_event(ClipStored(task.reply))
+                elif isinstance(task, ClipOpenedTask):
+                    self._on_event(ClipNoted(task.reply))
             return None
         with self._lock:
             self._runs[folder] = run
-        return run
+        if clips:
+            self._on_event(Recovered(folder, clips))
+        return index
 
     def _close_index(self, run: _Run) -> None:
-        if run.index is None:
-            return
+        """Close a run's index, and let others write the folder."""
+        index, run.index = run.index, None
+        lock, run.lock = run.lock, None
         try:
-            run.index.close()
+            if index is not None:
+                index.close()
         except RunFolderError as error:
-            log.warning("an index was not closed cleanly", folder=str(run.index.folder), problem=str(error))
-        run.index = None
+            log.warning("an index was not closed cleanly", problem=str(error))
+        finally:
+            if lock is not None:
+                lock.release()
 
 
 def _apply_safely(index: RunIndex, task: Task) -> Event | None:
@@ -313,7 +350,12 @@ def _apply_safely(index: RunIndex, task: Task) -> Event | None:
         return _apply(index, task)
     except LocalProtocolError:
         log.exception("a bug in offcam, please report it", task=type(task).__name__)
-        return ClipStored(task.reply) if isinstance(task, ClipEncodedTask) else None
+        match task:
+            case ClipEncodedTask():
+                return ClipStored(task.reply)
+            case ClipOpenedTask():
+                return ClipNoted(task.reply)
+        return None
 
 
 def _apply(index: RunIndex, task: Task) -> Event | None:
@@ -327,6 +369,7 @@ def _apply(index: RunIndex, task: Task) -> Event | None:
                 return Committed(task.reply, task.stream, None, error)
         case ClipOpenedTask():
             index.clip_opened(task.stream, task.message, task.file)
+            return ClipNoted(task.reply)
         case ClipEncodedTask():
             index.clip_encoded(task.stream, task.clip, task.result)
             return ClipStored(task.reply)
@@ -335,33 +378,3 @@ def _apply(index: RunIndex, task: Task) -> Event | None:
         case BarrierTask():
             pass
     return None
-
-
-def _finish_leftovers(index: RunIndex) -> None:
-    """Make the files of clips that a dead daemon left recording playable, and say so in the index."""
-    for stream in index.live_streams():
-        index.close_stream(stream, lost=True)
-    for clip in index.open_clips():
-        index.clip_encoded(clip.stream, clip.clip, _salvaged(index.folder / clip.file, clip.started))
-
-
-def _salvaged(final: Path, started: float) -> EncodedResult:
-    """Recover a clip: from its part, or from its file where the daemon died between naming it and saying so."""
-    part = final.with_name(final.name + PART_EXTENSION)
-    published = not part.exists() and final.exists() and final.stat().st_mtime >= started
-    if not part.exists() and not published:
-        return EncodedResult("aborted", None, 0, error="the daemon died before the first frame was written")
-    try:
-        info = probe(final) if published else salvage(part)
-        if info.frames == 0:
-            return EncodedResult("aborted", None, 0, error="the daemon died before a frame could be read back")
-        if not published:
-            publish(part, final)
-    except (EncodeError, OSError) as error:
-        log.error("a recording cannot be recovered", file=str(part), problem=str(error))  # noqa: TRY400
-        return EncodedResult("aborted", None, 0, error=f"the daemon died, and its file is no use: {error}")
-    log.info("recovered a recording", file=str(final), frames=info.frames)
-    return EncodedResult(
-        "recovered", final.name, info.frames, width=info.width, height=info.height,
-        file_bytes=final.stat().st_size, duration=info.duration_seconds, error="the daemon died while recording it",
-    )  # fmt: skip

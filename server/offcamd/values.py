@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from offcam_proto.endpoints import Endpoint, parse_endpoint
 from offcam_proto.errors import ConfigError
+from offcam_proto.keys import SECRET_ENDING
 from offcam_proto.limits import KIB, MAX_INT, MIB
 
 if TYPE_CHECKING:
@@ -42,6 +44,14 @@ class HttpAddress:
         """``http://host:port``."""
         return f"http://{self.netloc}"
 
+    @property
+    def loopback(self) -> bool:
+        """Whether only this host can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -58,6 +68,7 @@ class Given:
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")
 _HTTP = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 
@@ -138,6 +149,12 @@ def optional_path(given: Given) -> Path | None:
     return None if given.value is None or given.value == "" else path(given)
 
 
+def keys_directory(given: Given) -> Path:
+    """A directory of keys: of a path to a key, as a client may have it, the directory that the key is in."""
+    found = path(given)
+    return found.parent if found.suffix == SECRET_ENDING else found
+
+
 def http_address(given: Given) -> HttpAddress | None:
     """``HOST:PORT``, or None for ``off``."""
     text = str(given.value).strip()
@@ -149,13 +166,28 @@ def http_address(given: Given) -> HttpAddress | None:
     return HttpAddress(match[1].strip("[]"), int(match[2]), asked=given.asked)
 
 
-def local_endpoint(given: Given) -> Endpoint:
-    """An ``ipc://`` endpoint."""
-    endpoint = parse_endpoint(str(given.value).strip(), given.source)
-    if endpoint.path is None:
+def endpoint(given: Given) -> Endpoint:
+    """An endpoint, ``ipc://`` or ``tcp://``."""
+    return parse_endpoint(str(given.value).strip(), given.source)
+
+
+def tcp_endpoint(given: Given) -> Endpoint | None:
+    """``tcp://HOST:PORT``, or None for ``off``."""
+    if given.value is None or str(given.value).strip().lower() == "off":
+        return None
+    found = endpoint(given)
+    if found.path is not None:
+        raise given.wrong("tcp://HOST:PORT or off, for example tcp://0.0.0.0:8721")
+    return found
+
+
+def token(given: Given) -> str | None:
+    """A word that is hard to guess, or None for none. It is a secret: no message shows it."""
+    if given.value is None or given.value == "":
+        return None
+    text = str(given.value).strip()
+    if not _TOKEN.fullmatch(text):
         raise ConfigError(
-            f"{given.source} is {endpoint.url}, and this version's daemon listens on ipc:// only (tcp:// needs "
-            "encryption). Run the daemon on the host that trains, or forward its socket: "
-            "ssh -L /local/daemon.sock:/remote/daemon.sock HOST.",
+            f"{given.source} must be 16 to 512 letters, digits or any of -._~+/=, as `openssl rand -hex 16` prints.",
         )
-    return endpoint
+    return text

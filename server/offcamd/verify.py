@@ -9,6 +9,7 @@ from offcam_proto import run_format as fmt
 from offcam_proto.errors import ProtocolError
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
+from offcamd.folderlock import writer_of
 from offcamd.listing import list_run
 from offcamd.videofile import probe as probe_file
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from offcamd.folderlock import Writer
     from offcamd.listing import ClipItem, RunListing
     from offcamd.videofile import VideoInfo
 
@@ -28,7 +30,7 @@ class Problem:
         file: its name within the folder, or the clip's name where there is no file.
         kind: a word from a closed set. Problems: ``missing_file``, ``bad_name``, ``unreadable``,
             ``frame_count``, ``accounting``, ``timestamps``, ``format``, ``size``, ``leftover_part``,
-            ``quarantine``. Notes: ``recording``, ``unknown_file``.
+            ``unfinished``, ``quarantine``. Notes: ``recording``, ``unknown_file``.
         text: what it is, with the numbers, and what to do where something can be done.
     """
 
@@ -81,8 +83,11 @@ def verify(
         RunFolderError: its index is damaged or cannot be read.
     """
     present = _video_names(folder)  # before the index is read, which then knows them all
+    writer = writer_of(folder)
     run = list_run(folder)
-    problems, notes = list(_accounts(run)), list(_unfinished(run))
+    writer = writer or writer_of(folder)  # one that just left was there before, one that just came is there now
+    problems, notes = list(_accounts(run)), list[Problem]()
+    (notes if writer else problems).extend(_unfinished(run, writer))
     videos = [clip for clip in run.clips if clip.file is not None and clip.state != fmt.RECORDING]
     clips = frames = 0
     for done, clip in enumerate(videos):
@@ -118,11 +123,15 @@ def _accounts(run: RunListing) -> Iterator[Problem]:
         yield Problem(fmt.INDEX_NAME, "quarantine", text)
 
 
-def _unfinished(run: RunListing) -> Iterator[Problem]:
+def _unfinished(run: RunListing, writer: Writer | None) -> Iterator[Problem]:
     for clip in run.clips:
         if clip.state == fmt.RECORDING:
-            text = "is being recorded, or was when its daemon died; then the next daemon recovers it"
-            yield Problem(clip.file or clip.name, "recording", text)
+            name = clip.file or clip.name
+            if writer:
+                yield Problem(name, "recording", f"is being recorded (by {writer})")
+            else:
+                text = f"was being recorded when its daemon died: run `offcam recover {run.folder}`"
+                yield Problem(name, "unfinished", text)
 
 
 def _missing(folder: Path, name: str) -> Problem | None:
@@ -152,11 +161,13 @@ def _video_problems(clip: ClipItem, info: VideoInfo) -> Iterator[tuple[str, str]
 
 
 def _leftovers(run: RunListing, present: list[str]) -> Iterator[Problem]:
-    recording = {f"{clip.file}{fmt.PART_EXTENSION}" for clip in run.clips if clip.state == fmt.RECORDING}
+    unfinished = {f"{clip.file}{fmt.PART_EXTENSION}" for clip in run.clips if clip.state == fmt.RECORDING}
+    known = unfinished | {clip.file for clip in run.clips}
     for name in present:
-        unfinished = name.endswith(fmt.PART_EXTENSION) and name not in recording
-        if unfinished and (run.folder / name).exists():  # a daemon may have finished it just now
-            yield Problem(name, "leftover_part", "is an unfinished video that no clip in the index is recording")
+        leftover = name.endswith(fmt.PART_EXTENSION) and name not in known
+        if leftover and (run.folder / name).exists():  # a daemon may have finished it just now
+            text = f"is an unfinished video that the index does not know: run `offcam recover {run.folder}`"
+            yield Problem(name, "leftover_part", text)
 
 
 def _unknown(run: RunListing, present: list[str]) -> Iterator[Problem]:

@@ -26,6 +26,9 @@ def test_defaults(runtime, monkeypatch):
     settings = load()
     assert settings.endpoint == endpoint_from(os.environ, os.getuid())[0]
     assert settings.http == HttpAddress("127.0.0.1", 8720, asked=False)
+    assert (settings.tcp, settings.http_token) == (None, None)
+    assert settings.keys == runtime / "config" / "offcam" / "keys"
+    assert settings.root == runtime / "home" / "offcam-runs"
     assert settings.idle_seconds == 0
     assert settings.encoders == len(os.sched_getaffinity(0))
     assert settings.memory_limit_bytes == 512 * 2**20
@@ -73,7 +76,8 @@ def test_sizes(text, nbytes):
         ("encoders", "0"), ("idle_seconds", "-1"), ("idle_seconds", "nan"), ("idle_seconds", "soon"),
         ("preset", "fastest"), ("log_level", "loud"), ("spool_dir", 5), ("spool_dir", "~nobody-of-this-name/x"),
         ("http", "8720"), ("http", "localhost"), ("http", "localhost:70000"), ("http", "http://localhost:1"),
-        ("endpoint", "tcp://127.0.0.1:5555"), ("endpoint", "nonsense"), ("endpoint", "ipc://relative"),
+        ("tcp", "ipc:///a/b"), ("tcp", "127.0.0.1:5555"), ("http_token", "short"),
+        ("endpoint", "nonsense"), ("endpoint", "ipc://relative"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_with_its_source(key: str, value: Any):
@@ -81,7 +85,7 @@ def test_a_wrong_value_is_refused_with_its_source(key: str, value: Any):
     with pytest.raises(ConfigError) as caught:
         load({key: value})
     assert flag in str(caught.value)
-    assert (value if isinstance(value, str) else repr(value)) in str(caught.value)
+    assert key == "http_token" or (value if isinstance(value, str) else repr(value)) in str(caught.value)
 
 
 def test_a_wrong_value_in_a_file_names_the_file_and_in_a_variable_the_variable(monkeypatch):
@@ -93,17 +97,40 @@ def test_a_wrong_value_in_a_file_names_the_file_and_in_a_variable_the_variable(m
         load()
 
 
-def test_tcp_is_refused_with_what_to_do(monkeypatch):
+def test_tcp_is_beside_the_socket_however_it_is_said(endpoint, monkeypatch):
+    assert load().tcp is None
+    told = load({"tcp": "tcp://0.0.0.0:8721"})
+    assert (told.endpoint, told.tcp.url) == (endpoint, "tcp://0.0.0.0:8721")
     monkeypatch.setenv("OFFCAM_ADDR", "tcp://gpu7:5555")
-    with pytest.raises(ConfigError, match=r"OFFCAM_ADDR is tcp://gpu7:5555.*on the host that trains"):
+    assert (load().endpoint, load().tcp.url) == (endpoint, "tcp://gpu7:5555")
+    assert load({"tcp": "tcp://[::1]:9"}).tcp.url == "tcp://[::1]:9"
+    assert load_endpoint(None).url == "tcp://gpu7:5555"
+    assert (load(embedded=True).endpoint, load(embedded=True).tcp) == (endpoint, None)
+
+
+def test_http_that_others_reach_needs_a_token(monkeypatch):
+    with pytest.raises(ConfigError, match=r"--http is 0\.0\.0\.0:8720.*OFFCAM_HTTP_TOKEN"):
+        load({"http": "0.0.0.0:8720"})
+    monkeypatch.setenv("OFFCAM_HTTP_TOKEN", "a-token-that-is-long")
+    settings = load({"http": "0.0.0.0:8720"})
+    assert settings.http_token == "a-token-that-is-long"  # noqa: S105 - a test's
+    assert "a-token-that-is-long" not in repr(settings)
+    assert "a-token-that-is-long" not in settings.as_flags()
+    assert settings.secrets() == {"OFFCAM_HTTP_TOKEN": "a-token-that-is-long"}
+
+
+def test_a_wrong_token_is_not_shown(monkeypatch):
+    monkeypatch.setenv("OFFCAM_HTTP_TOKEN", "sesame")
+    with pytest.raises(ConfigError, match="OFFCAM_HTTP_TOKEN must be 16 to 512") as caught:
         load()
+    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("encodres = 3", "unknown setting 'encodres'. Did you mean encoders?"),
-        ("zzz = 3", "unknown setting 'zzz'. There are: endpoint, http"),
+        ("zzz = 3", "unknown setting 'zzz'. There are: endpoint, tcp"),
         ("crf = ", "is no TOML"),
         ("crf = 1\n\x80", "is no TOML"),
     ],

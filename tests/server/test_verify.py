@@ -8,6 +8,7 @@ from run_samples import PEER, A, clip, open_clip, packed, stream
 
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import NotARunFolder
+from offcamd.folderlock import FolderLock
 from offcamd.index import EncodedResult, RunIndex
 from offcamd.verify import verify
 from offcamd.videofile import VideoInfo, VideoWriter, probe
@@ -137,9 +138,27 @@ def test_frames_that_are_not_accounted_for(index):
 def test_a_clip_still_recording_is_a_note(index):
     index.clip_opened(A, open_clip(), "x.mp4")
     (index.folder / "x.mp4.part").write_bytes(b"half a video")
+    lock = FolderLock.acquire(index.folder, "ipc:///x")
     verdict = verify(index.folder)
+    lock.release()
     assert verdict.ok
     assert kinds(verdict.notes) == [("x.mp4", "recording")]
+    assert "ipc:///x" in verdict.notes[0].text
+
+
+def test_a_clip_whose_daemon_died_is_a_problem(index):
+    index.clip_opened(A, open_clip(), "x.mp4")
+    (index.folder / "x.mp4.part").write_bytes(b"half a video")
+    (problem,) = verify(index.folder).problems
+    assert (problem.file, problem.kind) == ("x.mp4", "unfinished")
+    assert f"`offcam recover {index.folder}`" in problem.text
+
+
+def test_a_cut_off_video_beside_an_older_whole_one_is_fine(index):
+    file = record(index, state="aborted")
+    (index.folder / file).rename(index.folder / f"{file}.part")
+    index.clip_encoded(A, 0, EncodedResult("aborted", f"{file}.part", FRAMES, width=64, height=48))
+    assert verify(index.folder).ok
 
 
 def test_a_part_that_nobody_is_writing(index):

@@ -47,6 +47,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
     Raises:
         TypeError: ``env.metadata["autoreset_mode"]`` is no `AutoresetMode`.
         ConfigError: an environment variable is wrong.
+        KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
     """
 
     def __init__(
@@ -81,7 +82,6 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
 
     def reset(
         self,
-        *,
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[ObsType, dict[str, Any]]:
@@ -168,7 +168,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
             "l": np.where(dones, self.episode_lengths, 0),
             "t": np.where(dones, durations, 0.0),
         }
-        infos[f"_{self._stats_key}"] = dones
+        infos[f"_{self._stats_key}"] = dones.copy()  # a later reset clears `prev_dones` in place
         for index in np.flatnonzero(dones):
             self._count(self.episode_returns[index], self.episode_lengths[index], durations[index])
             self._tell(

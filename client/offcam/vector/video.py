@@ -47,7 +47,8 @@ class RecordVideo(
 
     Args:
         env: the vector environment; its ``render_mode`` must yield images.
-        video_folder: folder of the videos; it is also the run folder with the index.
+        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
+            here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger: as in `offcam.RecordVideo`.
@@ -62,6 +63,7 @@ class RecordVideo(
     Raises:
         ValueError: ``render_mode`` yields no images.
         ConfigError: a name, ``fps``, the aspect, ``overflow`` or an environment variable is wrong.
+        KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
         VersionMismatch: the daemon that runs is of another version.
@@ -149,10 +151,11 @@ class RecordVideo(
         options: dict[str, Any] | None = None,
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
-        if options is None or "reset_mask" not in options or options["reset_mask"][0]:
+        first = options is None or "reset_mask" not in options or bool(options["reset_mask"][0])
+        if first:
             self._next_episode()
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
-        if self.recording:
+        if self.recording and (first or not self.record_first_only):
             self._capture_frame()
         self.has_autoreset = False
         return obs, info
@@ -167,7 +170,7 @@ class RecordVideo(
         obs, rewards, terminations, truncations, info = self.env.step(actions)
         self.step_id += 1
         over = bool(terminations[0] or truncations[0])
-        reward = float(rewards[0])
+        reward = rewards[0]
         counted = False
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             if self.has_autoreset:

@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcamd.cli import daemon, demo, doctor, folders, status
+from offcamd.cli import daemon, demo, doctor, folders, keys, recover, status
 
 app = typer.Typer(
     name="offcam",
@@ -25,8 +25,10 @@ app.command()(daemon.stop)
 app.command()(status.status)
 app.command("ls")(folders.list_folder)
 app.command()(folders.verify)
+app.command()(recover.recover)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
+app.add_typer(keys.app)
 
 
 @app.callback(invoke_without_command=True)

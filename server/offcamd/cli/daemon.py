@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offcam_proto.endpoints import default_endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
 from offcamd.config import Settings  # noqa: TC001 - typer evaluates the verbs' annotations
@@ -52,7 +53,9 @@ def serve(settings: Settings) -> None:
         _stop_on_signals(service)
         service.start()
         if listener and settings.http:
-            stack.enter_context(http.serving(listener, settings.http.host, service.stats))
+            stack.enter_context(
+                http.serving(listener, settings.http.host, service.stats, token=settings.http_token),
+            )
         _say_ready(settings)
         service.wait()
 
@@ -76,8 +79,11 @@ def stop(
     ] = STOP_TIMEOUT_SECONDS,
 ) -> None:
     """Stop the daemon: it finalises every video and leaves. Run it again to hurry it."""
-    where = endpoint_of(endpoint, config)
+    asked = endpoint_of(endpoint, config)
+    where = asked if asked.path is not None else default_endpoint(os.environ, os.getuid())
     info = read_lock(where)
+    if asked.path is None and (info is None or info.tcp != asked.url):
+        raise DaemonError(f"the daemon of {asked.url} is none that runs here: run `offcam stop` on its own host.")
     if info is None:
         typer.echo(f"No offcam daemon is running at {where.url}.")
         return
@@ -108,7 +114,8 @@ def _stop_on_signals(service: Service) -> None:
 
 def _say_ready(settings: Settings) -> None:
     http = settings.http.url if settings.http else "off"
-    line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={http}\n"
+    tcp = f" tcp={settings.tcp.url}" if settings.tcp else ""
+    line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={http}{tcp}\n"
     with suppress(BrokenPipeError):  # whoever started it has gone; that is no reason to go too
         os.write(sys.stdout.fileno(), line.encode())
 

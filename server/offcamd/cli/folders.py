@@ -62,7 +62,7 @@ def verify(
     from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
     from offcamd.verify import verify as verify_folder  # noqa: PLC0415 - as above
 
-    with _progress() as progress:
+    with progress_bar("Decoding") as progress:
         verdict = verify_folder(folder, progress=progress)
     if as_json:
         typer.echo(dumps(verdict.as_dict(), indent=2))
@@ -82,7 +82,7 @@ def _clips(clips: list[ClipItem]) -> Table:
     for clip in clips:
         table.add_row(
             clip.file or f"({clip.name})",
-            clip.state,
+            f"{clip.state}, partial" if clip.partial else clip.state,
             f"{clip.frames:,}",
             span(clip.duration_seconds),
             number(clip.return_),
@@ -124,8 +124,8 @@ def _table(*columns: str | tuple[str, bool]) -> Table:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar where a person watches: called with the videos checked and how many there are."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar where a person watches: called with the videos done and how many there are."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -133,5 +133,5 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import Progress  # noqa: PLC0415 - as above
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Decoding", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

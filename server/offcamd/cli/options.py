@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
 EndpointOption = Annotated[
     Optional[str],  # noqa: UP045 - see above
-    typer.Option("--endpoint", help="The daemon's endpoint, ipc:///path.", show_default=False),
+    typer.Option("--endpoint", help="The daemon's endpoint, ipc:///path or tcp://HOST:PORT.", show_default=False),
 ]
 ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045 - see above

@@ -55,7 +55,7 @@ def _summary(stats: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for name, value in (
         ("daemon", f"pid {stats['pid']}, offcam {stats['version']}, up {span(stats['uptime_seconds'])}"),
-        ("endpoint", stats["endpoint"]),
+        ("endpoint", " and ".join(filter(None, (stats["endpoint"], stats.get("tcp"))))),
         ("http", stats["http"] or "off"),
         ("clients", f"{stats['clients']} with {stats['streams']} streams"),
         (

@@ -1,0 +1,161 @@
+"""``offcam keys``: who may reach this host's daemon over ``tcp://``, and with which key this host reaches others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from offcam_proto import keys as form
+from offcam_proto.errors import ConfigError
+from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+
+if TYPE_CHECKING:
+    from offcam_proto.keys import KeyFile
+    from offcamd.keystore import KeyStore
+
+app = typer.Typer(name="keys", help="Make, list and authorise the keys of tcp://.", no_args_is_help=True)
+
+KeysOption = Annotated[
+    Optional[Path],  # noqa: UP045 - as in cli.options
+    typer.Option("--keys", help="Directory of the keys. ($OFFCAM_KEYS)", show_default=False),
+]
+NameArgument = Annotated[str, typer.Argument(help="Name of a client: letters, digits, '.', '_' or '-'.")]
+
+
+@app.command()
+def new(
+    name: NameArgument = "client",
+    server: Annotated[
+        Optional[Path],  # noqa: UP045 - as above
+        typer.Option(help="Public key of a daemon elsewhere, which is to authorise NAME.pub.", show_default=False),
+    ] = None,
+    keys: KeysOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a client's key and authorise it; the daemon's own is made the first time."""
+    from offcamd.curve import new_pair  # noqa: PLC0415 - verbs import when they run
+    from offcamd.keystore import write  # noqa: PLC0415 - as above
+
+    store = _store(keys)
+    store.make_directories()
+    made = False
+    if server is not None:
+        daemon = store.public(server)
+        path, key = store.make_client(name, new_pair, daemon)
+        public = path.with_suffix(form.PUBLIC_ENDING)
+        write(public, key.public_half, replace=True)
+        steps = [f"Take {public} to the daemon's host and run there: offcam keys authorize {public.name}"]
+    else:
+        daemon, made = store.make_server(new_pair)
+        path, key = store.make_client(name, new_pair, daemon)
+        public = store.authorise(name, key.public)
+        steps = [
+            "Listen:  offcam serve --tcp tcp://0.0.0.0:8721",
+            f"Record:  copy {path} to where agents train, keep it at mode 0600, and set there",
+            f"         OFFCAM_KEYS=/path/to/{path.name} OFFCAM_ADDR=tcp://THIS-HOST:8721",
+        ]
+    if as_json:
+        _print_json({"file": str(path), "public_file": str(public), "new_server_key": made, **_shown(key)})
+        return
+    if made:
+        typer.echo(f"The daemon's key is {store.server_file} ({daemon.fingerprint}).")
+    typer.echo(f"The key of client {name!r} is {path} ({key.fingerprint}). It is secret.")
+    for step in steps:
+        typer.echo(step)
+
+
+@app.command()
+def authorize(
+    file: Annotated[Path, typer.Argument(help="A public key file, NAME.pub, that was made elsewhere.")],
+    keys: KeysOption = None,
+) -> None:
+    """Let a client in whose key was made on its own host."""
+    store = _store(keys)
+    key = store.public(file)
+    store.make_directories()
+    typer.echo(f"Authorised {key.name!r} ({key.fingerprint}): {store.authorise(key.name, key.public)}")
+
+
+@app.command()
+def revoke(name: NameArgument, keys: KeysOption = None) -> None:
+    """Let a client in no more, from its next connection on."""
+    typer.echo(f"Removed {_store(keys).revoke(name)}. Restart the daemon to end the client's present connections.")
+
+
+@app.command("list")
+def list_keys(keys: KeysOption = None, as_json: JsonOption = False) -> None:
+    """List the keys with their fingerprints. 1 if one cannot be used, with what to do."""
+    store = _store(keys)
+    found: list[dict[str, Any]] = []
+    problems: list[str] = []
+    try:
+        names = {key.public: key.name for _, key in store.clients()}
+    except ConfigError as error:
+        names, problems = {}, [str(error)]
+    for path in sorted(store.directory.glob(f"*{form.SECRET_ENDING}")):
+        role = "server" if path == store.server_file else "client"
+        try:
+            key = store.secret(path)
+        except ConfigError as error:
+            problems += [str(error)] if str(error) not in problems else []
+            continue
+        found.append({"role": role, "file": str(path), "authorised": names.pop(key.public, None), **_shown(key)})
+    for path, key in store.clients() if names else ():
+        if key.public in names:
+            found.append({"role": "client", "file": str(path), "authorised": key.name, **_shown(key)})
+    if as_json:
+        _print_json({"directory": str(store.directory), "keys": found, "problems": problems})
+    else:
+        _print_table(store, found)
+        for problem in problems:
+            typer.echo(f"offcam: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def path(keys: KeysOption = None, as_json: JsonOption = False) -> None:
+    """Show where the keys are looked for."""
+    store = _store(keys)
+    paths = {
+        "directory": store.directory,
+        "server": store.server_file,
+        "server_public": store.server_public_file,
+        "clients": store.clients_directory,
+        "client": Path(form.client_file(os.environ)) if keys is None else store.directory / form.CLIENT_FILE,
+    }
+    if as_json:
+        _print_json({name: str(where) for name, where in paths.items()})
+        return
+    for name, where in paths.items():
+        typer.echo(f"{name:14} {where}{'' if where.exists() else '  (not there)'}")
+
+
+def _store(given: Path | None) -> KeyStore:
+    from offcamd.config import load_keys  # noqa: PLC0415 - as above
+    from offcamd.keystore import KeyStore  # noqa: PLC0415 - as above
+
+    return KeyStore(load_keys(given))
+
+
+def _shown(key: KeyFile) -> dict[str, str]:
+    return {"name": key.name, "fingerprint": key.fingerprint, "public": key.public.hex()}
+
+
+def _print_table(store: KeyStore, found: list[dict[str, Any]]) -> None:
+    if not found:
+        typer.echo(f"No keys in {store.directory}. Make some with `offcam keys new`.")
+        return
+    width = max(len(key["name"]) for key in found)
+    for key in found:
+        state = "" if key["role"] == "server" else "  may come in" if key["authorised"] else "  not authorised here"
+        typer.echo(f"{key['role']:6}  {key['name']:{width}}  {key['fingerprint']}  {key['file']}{state}")
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
+
+    typer.echo(dumps(value, indent=2))

@@ -1,0 +1,213 @@
+"""Daemons for the tests: one for all that need none of their own, and the means to have one's own; none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import offcam.link
+from offcam_proto.endpoints import endpoint_from
+from offcamd.lock import read_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from offcam_proto.endpoints import Endpoint
+
+WAIT_SECONDS = 30
+COMMAND = [sys.executable, "-m", "offcamd"]
+
+
+# --- places -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def session_root() -> Iterator[Path]:
+    """A short directory (Unix socket paths are short) for all of this session's daemons; checked at its end."""
+    with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+        left = [f"process {line}" for line in _processes_in(name)]
+        left += [f"socket {path}" for path in Path(name).rglob("*") if path.is_socket() and _answers(path)]
+        left += [f"thread {thread.name}" for thread in threading.enumerate() if not _stays(thread)]
+        assert not left, "the tests left behind: " + "; ".join(left)
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens; a daemon that was killed leaves its socket's file to the next one."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def _stays(thread: threading.Thread) -> bool:
+    """The main thread, and the one that pyzmq keeps for messages that it sent without a copy."""
+    return thread is threading.main_thread() or type(thread).__name__ == "GarbageCollectorThread"
+
+
+def _processes_in(root: str) -> list[str]:
+    """Processes whose environment says that they belong to this session's daemons, but for Python's own helpers."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(process.name) != os.getpid() and f"{root}/".encode() in (process / "environ").read_bytes():
+                found.append(f"{process.name}: {(process / 'cmdline').read_bytes().decode().replace(chr(0), ' ')}")
+    return [line for line in found if "from multiprocessing." not in line]
+
+
+def _furnish(base: Path) -> dict[str, str]:
+    """Make the directories of a user of one's own below ``base`` and return the variables that name them."""
+    variables = {"XDG_RUNTIME_DIR": "r", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "HOME": "home"}
+    for folder in (*variables.values(), "cwd"):
+        (base / folder).mkdir(mode=0o700)
+    return {variable: str(base / folder) for variable, folder in variables.items()} | {"OFFCAM_HTTP": "127.0.0.1:0"}
+
+
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [variable for variable in os.environ if variable.startswith("OFFCAM")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture
+def runtime(session_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory that is this test's whole environment, with no daemon in it yet."""
+    base = Path(tempfile.mkdtemp(dir=session_root, prefix=""))
+    _clean(monkeypatch)
+    for variable, value in _furnish(base).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(base / "cwd")
+    with _links_of_its_own():
+        yield base
+
+
+@pytest.fixture
+def endpoint(runtime: Path) -> Endpoint:
+    """Where this test's own daemon listens."""
+    return endpoint_from(os.environ, os.getuid())[0]
+
+
+# --- daemons of one's own -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offcam_command(runtime: Path, endpoint: Endpoint) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run the command line to its end. A daemon left in the background is stopped after the test."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+            env={**os.environ, **environment},
+        )
+
+    yield run
+    _leave()
+    if read_lock(endpoint):
+        run("stop")
+
+
+@pytest.fixture
+def embedded(offcam_command: object, runtime: Path) -> Path:
+    """A test's own place, in which wrappers start their daemon themselves; it is stopped after the test."""
+    return runtime
+
+
+@pytest.fixture
+def serve(runtime: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start `offcam serve` (or a script that does alike) and return it with its ready line; ended after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*arguments: str, script: Path | None = None) -> tuple[subprocess.Popen[str], str]:
+            command = [sys.executable, str(script)] if script else [*COMMAND, "serve"]
+            process = stack.enter_context(
+                subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            )
+            stack.callback(_end, process)
+            assert process.stdout is not None
+            return process, process.stdout.readline().strip()
+
+        yield run
+        _leave()  # first, so that the daemon need not wait for clients that vanish
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.communicate(timeout=WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+# --- the daemon for all -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SharedDaemon:
+    """The daemon of the session.
+
+    Attributes:
+        address: for ``OFFCAM_ADDR``.
+        environment: what a subprocess needs to find it.
+    """
+
+    address: str
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def shared_daemon(session_root: Path) -> Iterator[SharedDaemon]:
+    """One running daemon for all tests that do nothing to it."""
+    base = Path(tempfile.mkdtemp(dir=session_root, prefix=""))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OFFCAM")}
+    environment = {**inherited, **_furnish(base), "OFFCAM_HTTP": "off", "OFFCAM_LOG": "warning"}
+    address = endpoint_from(environment, os.getuid())[0].url
+    log = base / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [*COMMAND, "serve"], stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, cwd=base / "cwd"
+        ) as process,
+    ):
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        assert address in ready, f"the daemon did not start: {ready!r} {log.read_text()}"
+        yield SharedDaemon(address, {**environment, "OFFCAM_ADDR": address})
+        process.terminate()
+        assert process.wait(WAIT_SECONDS) == 0, log.read_text()
+        assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.fixture
+def daemon(shared_daemon: SharedDaemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SharedDaemon]:
+    """Record with the session's daemon: nothing to start, nothing to stop. The working directory is `tmp_path`."""
+    _clean(monkeypatch)
+    monkeypatch.setenv("OFFCAM_ADDR", shared_daemon.address)
+    monkeypatch.chdir(tmp_path)
+    with _links_of_its_own():
+        yield shared_daemon
+
+
+@contextlib.contextmanager
+def _links_of_its_own() -> Iterator[None]:
+    """Each test is to the client like a process of its own: its warnings are said anew, its links end with it."""
+    _leave()
+    yield
+    _leave()
+
+
+def _leave() -> None:
+    """What the client does at the interpreter's exit."""
+    offcam.link._shutdown_all()
+    offcam.link._current = None

@@ -1,0 +1,91 @@
+"""Every frame that was drawn is in the file once and in order, whatever its size, memory, dtype and rate."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+import envs
+import films
+import offcam
+from envs import Barcode, Look
+
+CASES = [
+    # height, width, fps, length, style, memory: each value of each column at least once
+    pytest.param(400, 600, 50, 1000, "rgb", "transposed", id="as-cartpole"),
+    pytest.param(400, 600, 25, 29, "rgb", "flipped", id="as-box2d-upside-down"),
+    pytest.param(210, 160, 60, 1000, "rgb", "reused", id="as-atari-with-one-buffer"),
+    pytest.param(210, 160, 29.97, 30, "grey1", "contiguous", id="ntsc-grey1"),
+    pytest.param(84, 84, 30, 1000, "grey", "contiguous", id="as-atari-grey"),
+    pytest.param(84, 84, 100, 30, "bool", "strided", id="bool-strided"),
+    pytest.param(84, 84, 4, 0, "rgb", "contiguous", id="one-frame"),
+    pytest.param(84, 84, 4, 1, "rgba", "mirrored", id="two-frames-rgba"),
+    pytest.param(37, 53, 12.5, 29, "float32", "contiguous", id="odd-float32"),
+    pytest.param(53, 37, 10, 30, "rgb", "strided", id="odd-strided"),
+    pytest.param(37, 53, 25, 30, "rgba", "transposed", id="odd-rgba-transposed"),
+    pytest.param(1, 1, 4, 29, "rgb", "contiguous", id="one-pixel"),
+    pytest.param(1, 1, 60, 1, "grey", "reused", id="one-grey-pixel"),
+    pytest.param(720, 1280, 50, 29, "rgb", "flipped", id="hd-flipped"),
+    pytest.param(720, 1280, 30, 1, "int64", "transposed", id="hd-int64"),
+    pytest.param(84, 84, 30, 30, "float64", "reused", id="float64-reused"),
+]
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(("height", "width", "fps", "length", "style", "memory"), CASES)
+def test_frames_are_0_to_n(tmp_path, height, width, fps, length, style, memory):
+    env = offcam.RecordVideo(
+        Barcode(length, Look(height, width, style, memory), fps), str(tmp_path / "run"), overflow="block"
+    )
+    env.reset()
+    for _ in range(length):
+        env.step(0)
+    env.close()
+
+    shots = list(films.shots(tmp_path / "run" / "rl-video-episode-0.mp4"))
+    expected = [envs.shown(number, height, width) for number in range(length + 1)]
+    assert [envs.decode(shot.rgb, height, width) for shot in shots] == expected
+    tick = 1 / Fraction(fps).limit_denominator(1001)
+    for number, shot in enumerate(shots):
+        assert abs(shot.time - number * tick) < Fraction(1, 10_000)
+    films.check(tmp_path / "run")
+    (clip,) = films.clips(tmp_path / "run").values()
+    assert (clip.frames, clip.offered, clip.dropped, clip.state) == (length + 1, length + 1, {}, "final")
+    assert clip.fps == pytest.approx(fps)
+    assert clip.duration_seconds == pytest.approx((length + 1) / fps, rel=1e-3)
+    assert (clip.width, clip.height) == (width + width % 2, height + height % 2)
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_last_frame_is_the_terminal_one_however_many_there_are(tmp_path):
+    env = offcam.RecordVideo(Barcode(1), str(tmp_path / "run"), episode_trigger=lambda _: True, overflow="block")
+    for length in range(1, 40):
+        env.unwrapped.length = length
+        envs.play(env)
+    env.close()
+    for episode in range(39):
+        found = films.numbers(tmp_path / "run" / f"rl-video-episode-{episode}.mp4")
+        assert found == list(range(episode + 2))
+
+
+def test_a_frame_that_is_missing_is_counted_under_the_default_policy(tmp_path, serve):
+    """This env draws faster than this daemon can encode. What is missing is said, and the rest keeps its time."""
+    serve("--encoders", "1", "--memory-limit", "16MiB", "--spool-limit", "0", "--preset", "veryslow")
+    with pytest.warns(UserWarning, match="overflow='block'") as warned:  # noqa: PT031 - in any of its steps
+        env = offcam.RecordVideo(Barcode(150, Look(720, 1280), 30), str(tmp_path / "run"))
+        envs.play(env)
+        env.close()
+    films.check(tmp_path / "run")
+    (clip,) = films.clips(tmp_path / "run").values()
+    missing = sum(clip.dropped.values())
+    assert missing > 0
+    assert clip.offered == 151
+    assert clip.frames + missing == 151
+    assert set(clip.dropped) == {"credit"}
+    assert any(f"{missing} of 151 frames" in str(warning.message) for warning in warned)
+    found = [(envs.decode(shot.rgb, 720, 1280), shot.time) for shot in films.shots(tmp_path / "run" / str(clip.file))]
+    assert len(found) == clip.frames
+    assert [number for number, _ in found] == sorted({number for number, _ in found})
+    for number, time in found[1:]:
+        assert abs(time - Fraction(number, 30)) < Fraction(1, 1000)

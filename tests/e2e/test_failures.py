@@ -1,0 +1,381 @@
+"""What goes wrong never raises into the loop after construction, and every offered frame is accounted for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+import films
+import offcam
+import offcam.link
+from envs import Barcode, Look, play
+from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
+
+PEERS = Path(__file__).parent.parent / "peers"
+
+
+def warned_of(caught, text: str) -> list[str]:
+    return [str(warning.message) for warning in caught if text in str(warning.message)]
+
+
+def await_clip(folder: Path, name: str) -> None:
+    """Wait until a video is being written, and the index knows of it."""
+    deadline = time.monotonic() + 20
+    while name not in films.clips(folder) or not (folder / f"{name}.part").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def until_recording(env, go_on) -> None:
+    """Go on, slowly, until a daemon that was started meanwhile has been found."""
+    deadline = time.monotonic() + 20
+    while not env.flush():
+        assert time.monotonic() < deadline
+        go_on()
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+# --- no daemon ------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_socket_is_one_warning_and_the_loop_runs(folder, runtime, monkeypatch, recwarn):
+    monkeypatch.setenv("OFFCAM_ADDR", f"ipc://{runtime}/r/nobody.sock")
+    started = time.monotonic()
+    env = offcam.record(Barcode(5), str(folder), every=1)
+    infos = play(env, 20)
+    env.close()
+    assert time.monotonic() - started < 5, "no step waits for a daemon that is not there"
+    assert [info["episode"]["l"] for info in infos] == [5] * 20
+    assert len(warned_of(recwarn, "no recorder daemon answers at")) == 1
+    assert len(warned_of(recwarn, "offcam serve")) == 1
+    assert len(recwarn) <= 2, [str(warning.message) for warning in recwarn]  # the other: frames are missing
+    assert films.videos(folder) == []
+
+
+def test_a_daemon_that_comes_late_gets_all_statistics_and_the_drops(folder, serve, recwarn, monkeypatch, endpoint):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    env = offcam.record(Barcode(5), str(folder), every=1, overflow="block")
+    play(env, 3)
+    serve()
+    until_recording(env, env.reset)
+    played = env.env.episode_id + 1
+    play(env, 2)
+    env.close()
+    films.check(folder)
+    rows = films.episodes(folder)
+    assert [row.episode for row in rows] == [0, 1, 2, played, played + 1]
+    clips = films.clips(folder)
+    for episode in range(3):
+        clip = clips[f"rl-video-episode-{episode}"]
+        assert (clip.offered, clip.frames, clip.dropped) == (6, 0, {"no_daemon": 6})
+    for episode in (played, played + 1):
+        assert films.numbers(folder / f"rl-video-episode-{episode}.mp4") == list(range(6))
+
+
+def test_a_video_that_begins_before_its_daemon(folder, serve, recwarn, monkeypatch, endpoint):
+    """What came before is counted; the rest is recorded, each frame at its time."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    env = offcam.record(Barcode(4000), str(folder), overflow="block")
+    env.reset()
+    for _ in range(10):
+        env.step(0)
+    serve()
+    until_recording(env, lambda: env.step(0))
+    for _ in range(20):
+        env.step(0)
+    last = env.unwrapped.number
+    env.close()
+    films.check(folder)
+    (clip,) = films.clips(folder).values()
+    assert clip.offered == last + 1
+    assert clip.dropped.keys() == {"no_daemon"}
+    missing = clip.dropped["no_daemon"]
+    assert films.numbers(folder / str(clip.file)) == list(range(missing, last + 1))
+
+
+# --- a daemon that dies ---------------------------------------------------------------------------------------
+
+
+def test_a_daemon_killed_in_the_middle_and_restarted(folder, serve, recwarn):
+    process, _ = serve()
+    env = offcam.record(Barcode(200), str(folder), every=1, overflow="block")
+    play(env, 1)
+    env.reset()
+    assert env.flush()
+    for _ in range(100):
+        env.step(0)
+    await_clip(folder, "rl-video-episode-1.mp4")
+    process.kill()
+    process.wait()
+    for _ in range(50):
+        env.step(0)
+    serve()
+    until_recording(env, lambda: None)
+    for _ in range(50):
+        env.step(0)
+    play(env, 1)
+    env.close()
+
+    clips = films.clips(folder)
+    assert sum(clip.offered for clip in clips.values() if clip.episode == 1) == 201
+    for clip in clips.values():
+        assert clip.offered == clip.frames + sum(clip.dropped.values()), clip
+        assert clip.state in ("final", "recovered"), clip
+        if clip.file:
+            assert len(films.numbers(folder / clip.file)) == clip.frames
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(201))
+    first = films.numbers(folder / "rl-video-episode-1.mp4")
+    assert first == list(range(len(first)))
+    second = films.numbers(folder / "rl-video-episode-1-part2.mp4")
+    assert second == list(range(201 - len(second), 201))
+    assert films.numbers(folder / "rl-video-episode-2.mp4") == list(range(201))
+    assert [row.episode for row in films.episodes(folder)] == [0, 1, 2]
+    films.check(folder)
+
+
+def test_a_daemon_killed_for_good(folder, serve, recwarn, monkeypatch):
+    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    process, _ = serve()
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 2)
+    process.kill()
+    process.wait()
+    play(env, 5)
+    started = time.monotonic()
+    env.close()
+    assert time.monotonic() - started < 10
+    assert list(env.length_queue) == [20] * 7
+    assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
+
+
+def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
+    monkeypatch.setattr(offcam.link, "RELAUNCH_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 1)
+    os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        play(env, 1)
+        if env.flush():
+            break
+        time.sleep(0.05)  # the new daemon is being started meanwhile
+    play(env, 1)
+    env.close()
+    last = env.env.episode_id
+    assert films.numbers(folder / f"rl-video-episode-{last}.mp4") == list(range(21))
+    assert [row.episode for row in films.episodes(folder)] == list(range(last + 1))
+    films.check(folder)
+
+
+def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
+    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    process, _ = serve()
+    env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
+    play(env, 1)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        play(env, 3)
+        played = time.monotonic() - started
+        env.close()
+        closed = time.monotonic() - started - played
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert closed < 5
+    assert played < 20
+    assert len(warned_of(recwarn, "gave up waiting")) == 1
+
+
+def test_stop_while_recording_keeps_what_came(folder, serve, recwarn):
+    process, _ = serve()
+    env = offcam.record(Barcode(500), str(folder), every=1, overflow="block")
+    env.reset()
+    for _ in range(99):
+        env.step(0)
+    process.terminate()
+    assert process.wait(30) == 0
+    for _ in range(100):
+        env.step(0)
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(100))
+    serve()
+    until_recording(env, lambda: env.step(0))
+    env.close()
+    films.check(folder)
+    first, *later = films.clips(folder).values()
+    assert (first.frames, first.state) == (100, "aborted") or first.state == "final"
+    assert sum(clip.offered for clip in (first, *later)) == env.unwrapped.number + 1
+
+
+# --- a daemon that is slow or fails ---------------------------------------------------------------------------
+
+
+def test_a_slow_encoder_under_drop(folder, serve, recwarn):
+    """The loop goes on, each missing frame is counted, and those that are there are spread and in their place."""
+    serve("0.02", "--memory-limit", "16MiB", "--spool-limit", "0", script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(400, Look(300, 400)), str(folder), every=1)
+    play(env, 1)
+    env.close()
+    films.check(folder)
+    (clip,) = films.clips(folder).values()
+    assert clip.offered == 401
+    assert set(clip.dropped) == {"credit"}
+    shown = films.numbers(folder / str(clip.file), 300, 400)
+    assert shown == sorted(set(shown))
+    assert len(shown) == clip.frames
+    assert len(films.episodes(folder)) == 1
+    assert warned_of(recwarn, "overflow='block'")
+
+
+def test_a_slow_encoder_under_block_loses_nothing(folder, serve, recwarn):
+    serve("0.005", "--memory-limit", "16MiB", "--spool-limit", "0", script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(300, Look(300, 400)), str(folder), every=1, overflow="block")
+    play(env, 1)
+    env.close()
+    assert films.numbers(folder / "rl-video-episode-0.mp4", 300, 400) == list(range(301))
+    films.check(folder)
+    assert not recwarn.list
+
+
+def test_a_slow_encoder_with_a_spool_loses_nothing(folder, serve, recwarn):
+    serve("0.005", "--memory-limit", "16MiB", "--spool-limit", "1GiB", script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(300, Look(300, 400)), str(folder), every=1)
+    play(env, 1)
+    env.close()
+    films.check(folder)
+    (clip,) = films.clips(folder).values()
+    assert clip.offered == 301
+    assert clip.frames + sum(clip.dropped.values()) == 301
+    assert clip.frames > 250
+
+
+def test_an_encoder_that_fails_is_said_and_counted(folder, serve):
+    serve("0", "--fail-after", "20", script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(50), str(folder), every=1, overflow="block")
+    with pytest.warns(UserWarning, match="is not whole: no space left"):  # noqa: PT031 - whichever hears of it first
+        play(env, 2)
+        env.close()
+    for clip in films.clips(folder).values():
+        assert clip.offered == 51 == clip.frames + sum(clip.dropped.values())
+        assert set(clip.dropped) == {"disk_full"}
+        assert films.numbers(folder / str(clip.file))[:10] == list(range(10))
+    assert len(films.episodes(folder)) == 2
+
+
+# --- bad input ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["nonsense", "ipc://", "ipc://relative/path", "tcp://host", "tcp://host:99999", "/a/path", "http://x:1",
+     "ipc:///" + "x" * 120],
+)  # fmt: skip
+def test_a_malformed_address(folder, runtime, monkeypatch, address):
+    monkeypatch.setenv("OFFCAM_ADDR", address)
+    with pytest.raises(offcam.OffcamError, match="OFFCAM_ADDR") as raised:
+        offcam.RecordVideo(Barcode(), str(folder))
+    assert "ipc:///" in str(raised.value) or "unset" in str(raised.value)
+    with pytest.raises(offcam.OffcamError, match="OFFCAM_ADDR"):
+        offcam.RecordEpisodeStatistics(Barcode())
+
+
+def test_a_file_in_the_folders_way(tmp_path, daemon):
+    (tmp_path / "file").write_text("mine")
+    for place in ("file", "file/below"):
+        with pytest.raises(FolderNotWritable, match=r"cannot create the folder .* Give a `video_folder`"):
+            offcam.RecordVideo(Barcode(), str(tmp_path / place))
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_records_that_cannot_be_stored_are_waited_for_in_bounded_time(folder, serve, monkeypatch):
+    """The index is taken away under the daemon's hands: it answers, but commits nothing."""
+    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    serve()
+    env = offcam.record(Barcode(3), str(folder), episode_trigger=lambda _: False)
+    play(env, 1)
+    assert env.flush()
+    with contextlib.closing(sqlite3.connect(folder / "offcam.sqlite3", isolation_level=None)) as thief:
+        thief.execute("BEGIN IMMEDIATE")  # locks it for longer than the daemon waits
+        started = time.monotonic()
+        play(env, 1)
+        with pytest.warns(UserWarning, match="gave up waiting"):
+            assert not env.flush()
+        assert time.monotonic() - started < 20
+    env.close()
+    assert len(films.episodes(folder)) == 2
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission(tmp_path, daemon):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(FolderNotWritable, match="is not writable for you"):
+        offcam.RecordVideo(Barcode(), str(tmp_path / "locked"))
+
+
+def test_a_folder_that_only_the_daemon_cannot_use(tmp_path, daemon):
+    """An index that is no index: the daemon says so, at construction."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "offcam.sqlite3").write_text("this is no database" * 100)
+    with pytest.raises(offcam.OffcamError, match="run"):
+        offcam.RecordVideo(Barcode(), str(tmp_path / "run"))
+
+
+def test_statistics_whose_folder_cannot_be_used_are_kept_here(tmp_path, daemon, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "file"))
+    env = offcam.RecordEpisodeStatistics(Barcode(3))
+    with pytest.warns(UserWarning, match="kept in this process only"):  # noqa: PT031 - whichever hears of it first
+        play(env, 2)
+        env.close()
+    assert list(env.length_queue) == [3, 3]
+
+
+def test_a_daemon_of_another_version(folder, serve):
+    serve(script=PEERS / "newer_daemon.py")
+    with pytest.raises(VersionMismatch, match="pip install -U offcam"):
+        offcam.RecordVideo(Barcode(), str(folder))
+    env = offcam.RecordEpisodeStatistics(Barcode(3))
+    with pytest.warns(UserWarning, match="refused"):
+        play(env, 2)
+    env.close()
+    assert list(env.length_queue) == [3, 3]
+
+
+def test_somebody_elses_socket(folder, endpoint, monkeypatch):
+    """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
+    monkeypatch.setattr(offcam.link, "HANDSHAKE_SECONDS", 0.5)
+    assert endpoint.path is not None
+    Path(endpoint.path).parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.bind(endpoint.path)
+        stranger.listen()
+        with pytest.warns(UserWarning, match="did not answer within"):
+            env = offcam.RecordVideo(Barcode(3), str(folder))
+        play(env, 1)
+        env.close()
+    Path(endpoint.path).unlink()
+
+
+def test_a_daemon_that_cannot_start(folder, runtime, monkeypatch):
+    """Nothing raises but what construction says: here, that there is none and why."""
+    monkeypatch.setenv("OFFCAM_CRF", "99")
+    with pytest.warns(UserWarning, match="nothing is recorded yet: .*OFFCAM_CRF"):
+        env = offcam.RecordVideo(Barcode(3), str(folder))
+    play(env, 1)
+    env.close()
+    assert issubclass(DaemonUnavailable, offcam.OffcamError)

@@ -1,0 +1,63 @@
+"""A daemon like `offcam serve` that notes, in a place that outlives it, how many frames its muxer has taken.
+
+Its first argument is a folder: for each video there is a file in it, whose first eight bytes are that number. They
+are shared memory: what was written there before a SIGKILL is there after it. A second argument is the seconds that
+each frame takes to be encoded.
+"""
+
+from __future__ import annotations
+
+import mmap
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+
+from offcamd import logs
+from offcamd.config import load
+from offcamd.service import Service
+from offcamd.videofile import VideoWriter
+
+COUNT = struct.Struct("<Q")
+
+
+class CountingWriter(VideoWriter):
+    """Counts a picture once the muxer has taken it, which is when `write` returns."""
+
+    folder = Path()
+    seconds = 0.0
+
+    def __init__(self, path, **settings):
+        super().__init__(path, **settings)
+        with (self.folder / path.name).open("wb+") as file:
+            file.truncate(COUNT.size)
+            self._shared = mmap.mmap(file.fileno(), COUNT.size)
+        self._count = 0
+
+    def write(self, i420, pts):
+        time.sleep(self.seconds)
+        super().write(i420, pts)
+        self._count += 1
+        COUNT.pack_into(self._shared, 0, self._count)
+
+    def close(self):
+        super().close()
+        if not self._shared.closed:
+            self._shared.close()
+
+
+def main() -> None:
+    CountingWriter.folder = Path(sys.argv[1])
+    CountingWriter.seconds = float(sys.argv[2]) if sys.argv[2:] else 0.0
+    settings = load({})
+    logs.configure_from(settings)
+    service = Service(settings, CountingWriter)
+    signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
+    service.start()
+    print("offcam ready", flush=True)
+    service.wait()
+
+
+if __name__ == "__main__":
+    main()

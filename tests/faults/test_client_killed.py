@@ -1,0 +1,193 @@
+"""A client that is killed or frozen: its videos are ended in time, its streams are marked, and one that wakes goes on.
+
+Times are taken from what the daemon notes: its log, and the ends in the run's index.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import datetime
+
+import pytest
+import zmq
+from actors import COUNTING_DAEMON, wait_until
+from proxy import Proxy
+
+import films
+import offcam
+from envs import Barcode
+from offcam_proto.codec import encode
+from offcam_proto.limits import PROTOCOL_VERSION
+from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.run_format import INDEX_NAME
+from offcamd.folderlock import writer_of
+from offcamd.listing import list_run
+
+NOTICED_SECONDS = 5.0
+FROZEN_SECONDS = 8.0
+"""Two heartbeats that do not come (1 s and 4 s), the grace (2 s), and a second to finish the video."""
+
+
+def seconds(event: dict[str, str]) -> float:
+    """When an event was logged, since the Unix epoch."""
+    return datetime.fromisoformat(event["timestamp"].replace("Z", "+00:00")).timestamp()
+
+
+def ended(folder):
+    """The listing once no clip and no stream is open in it, or None."""
+    if not (folder / INDEX_NAME).exists():
+        return None
+    run = list_run(folder)
+    over = all(clip.state != "recording" for clip in run.clips) and all(each.state != "live" for each in run.streams)
+    return run if run.clips and over else None
+
+
+def test_a_killed_client_leaves_a_whole_file_and_a_flag(daemons, agents, tmp_path, offcam_command, capsys):
+    daemons.start()
+    folder = tmp_path / "run"
+    agent = agents.start(folder, "--length", "60", "--pause", "0.002")
+    wait_until(lambda: daemons.stats()["episodes"] >= 3, "episodes are stored")
+    encoded = daemons.stats()["frames"]["encoded"]
+    wait_until(lambda: daemons.stats()["frames"]["encoded"] >= encoded + 10, "a video is in the making")
+    killed = time.time()
+    agent.kill()
+    agent.wait()
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", NOTICED_SECONDS + 1)
+    (stream,) = run.streams
+    *whole, last = run.clips
+    assert stream.state == "lost"
+    assert (last.state, last.partial, last.complete) == ("aborted", True, None)
+    assert [(clip.state, clip.partial) for clip in whole] == [("final", False)] * len(whole)
+    took = max(last.ended, stream.ended) - killed
+    assert took <= NOTICED_SECONDS
+    numbers = films.numbers(folder / last.file)
+    assert numbers == list(range(len(numbers)))
+    assert last.frames == len(numbers) > 0
+    assert {episode.episode for episode in run.episodes} == set(range(len(whole)))
+    films.check(folder)
+
+    listed = json.loads(offcam_command("ls", str(folder), "--json").stdout)
+    assert [clip["partial"] for clip in listed["clips"]] == [False] * len(whole) + [True]
+    assert listed["clips"][-1]["episode"] not in [episode["episode"] for episode in listed["episodes"]]
+    assert "aborted, partial" in offcam_command("ls", str(folder)).stdout
+    assert daemons.stats()["clips"]["aborted"] == 1
+    daemons.stop()
+    with capsys.disabled():
+        print(f"\na killed client's video was final {took:.2f} s later")
+
+
+@pytest.mark.timeout(180)
+def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, tmp_path, capsys):
+    daemons.start()
+    folder = tmp_path / "run"
+    agent = agents.start(folder, "--length", "1000", "--pause", "0.002")
+    other = agents.start(tmp_path / "other", "--length", "20", "--pause", "0.002")
+    wait_until(lambda: daemons.stats()["episodes"] >= 3 and (folder / INDEX_NAME).exists(), "both record")
+    wait_until(lambda: list_run(folder).episodes and list(folder.glob("*.part")), "a video is in the making")
+    froze = time.time()
+    agent.send_signal(signal.SIGSTOP)
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", FROZEN_SECONDS + 2)
+    noticed = max(run.clips[-1].ended, run.streams[0].ended) - froze
+    assert noticed <= FROZEN_SECONDS
+    (broke,) = daemons.events("a connection broke")
+    assert broke["pid"] == agent.pid
+    assert run.streams[0].state == "lost"
+    cut = run.clips[-1]
+    assert (cut.state, cut.part, cut.partial) == ("aborted", 1, True)
+
+    woke = time.time()
+    agent.send_signal(signal.SIGCONT)
+    run = wait_until(lambda: (now := list_run(folder)).streams[0].state == "live" and now, "its stream is live again")
+    back = time.time() - woke
+    episodes = len(run.episodes)
+    wait_until(lambda: len(list_run(folder).episodes) > episodes + 1, "it goes on")
+    finished = agents.finish()
+    run = list_run(folder)
+    assert [episode.episode for episode in run.episodes] == list(range(finished[0]))
+    assert len(run.streams) == 1
+    assert run.streams[0].state == "closed"
+    (first, second) = (clip for clip in run.clips if clip.episode == cut.episode)
+    assert (first.state, first.part, second.state, second.part) == ("aborted", 1, "final", 2)
+    assert not first.partial  # its episode's end is known by now
+    start, rest = (films.numbers(folder / clip.file) for clip in (first, second))
+    assert start == list(range(len(start)))
+    assert rest == list(range(rest[0], 1001))
+    films.check(folder)
+    films.check(tmp_path / "other")
+    assert len(list_run(tmp_path / "other").episodes) == finished[1]
+    assert other.returncode == 0
+    daemons.stop()
+    with capsys.disabled():
+        print(f"\na frozen client was noticed after {noticed:.2f} s, and was back {back:.2f} s after it woke")
+
+
+def test_a_client_that_is_busy_is_not_taken_for_a_frozen_one(daemons, agents, tmp_path):
+    """One step takes longer than every timeout: the heartbeats are answered without Python."""
+    daemons.start()
+    folder = tmp_path / "run"
+    agents.start(folder, "--length", "2", "--pause", str(FROZEN_SECONDS), "--least", "1")
+    assert agents.finish() == [1]
+    (clip,) = list_run(folder).clips
+    assert (clip.state, clip.frames) == ("final", 3)
+    assert not daemons.events("a connection broke")
+    daemons.stop()
+
+
+def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path):
+    """They say who they are, open a stream and leave without a word, all at once."""
+    daemons.start()
+    with zmq.Context() as context:
+        for number in range(100):
+            peer = context.socket(zmq.DEALER)
+            peer.connect(daemons.endpoint.url)
+            identity = number.to_bytes(16, "big")
+            hello = Hello(Hello.MAGIC, PROTOCOL_VERSION, identity, 1, "host", "test")
+            folder = str(tmp_path / f"run{number % 5}")
+            opening = OpenStream(
+                handle=1, stream=identity, folder=folder, prefix=f"v{number}", suffix=0, video=True, env_id="Env",
+                num_envs=1, vector=False, started=1.0,
+            )  # fmt: skip
+            for message in (hello, opening):
+                peer.send_multipart(encode(message))
+            peer.close(linger=5000)
+    began = time.monotonic()
+    wait_until(
+        lambda: (
+            sum(len(list_run(path).streams) for path in tmp_path.glob("run*") if (path / INDEX_NAME).exists()) == 100
+        ),
+        "all were heard",
+    )
+    wait_until(lambda: daemons.stats()["streams"] == 0, "their streams are ended")
+    assert time.monotonic() - began < 2 * NOTICED_SECONDS
+    for number in range(5):
+        wait_until(lambda number=number: writer_of(tmp_path / f"run{number}") is None, "the folder is let go")
+        assert {stream.state for stream in list_run(tmp_path / f"run{number}").streams} == {"lost"}
+    daemons.stop()
+
+
+def test_a_connection_that_is_renewed_while_frames_wait(daemons, runtime, tmp_path, monkeypatch, stack):
+    """What an earlier connection left to be encoded ends later than the stream is opened again: that goes on."""
+    daemons.start(COUNTING_DAEMON, str(tmp_path), "0.1")
+    assert daemons.endpoint.path is not None
+    proxy = Proxy(runtime / "p.sock", daemons.endpoint.path)
+    stack.callback(proxy.close)
+    monkeypatch.setenv("OFFCAM_ADDR", proxy.address)
+    folder = tmp_path / "run"
+    env = offcam.RecordEpisodeStatistics(offcam.RecordVideo(Barcode(1000), str(folder)))
+    env.reset()
+    for _ in range(20):
+        env.step(0)
+    wait_until(lambda: daemons.stats()["frames"]["offered"] >= 20, "frames wait")
+    proxy.cut()
+    wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "a second part is begun")
+    wait_until(lambda: list_run(folder).clips[0].state != "recording", "the first part is ended")
+    assert writer_of(folder) is not None
+    env.close()
+    run = list_run(folder)
+    assert [(clip.part, clip.state) for clip in run.clips] == [(1, "aborted"), (2, "final")]
+    assert [stream.state for stream in run.streams] == ["closed"]
+    assert writer_of(folder) is None
+    films.check(folder)
+    daemons.stop()

@@ -1,0 +1,147 @@
+"""A folder and an address have one daemon at a time; the second is told the pid of the first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from actors import wait_until
+
+import films
+import offcam
+from envs import Barcode, Look, play
+from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
+from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
+from offcamd.folderlock import FolderLock, writer_of
+from offcamd.listing import list_run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(Overwriting existing videos|frames of .* are missing)")
+
+
+def test_a_second_daemon_on_the_same_endpoint_is_refused(daemons, offcam_command):
+    first = daemons.start()
+    done = offcam_command("serve")
+    assert done.returncode == 2
+    assert f"pid {first.pid}" in done.stderr
+    assert daemons.stats()["pid"] == first.pid  # and nobody took its socket
+    daemons.stop()
+
+
+def test_a_second_daemon_on_the_same_folder_is_refused(daemons, agents, tmp_path, serve, monkeypatch, offcam_command):
+    first = daemons.start()
+    folder = tmp_path / "run"
+    agents.start(folder, "--pause", "0.002")
+    wait_until(lambda: writer_of(folder), "the folder is in use")
+    assert writer_of(folder).pid == first.pid
+
+    monkeypatch.setenv("OFFCAM_ADDR", f"{daemons.endpoint.url}2")
+    second, _ = serve()
+    with pytest.raises(FolderNotWritable, match=f"pid {first.pid} ") as refused:
+        offcam.RecordVideo(Barcode(), str(folder), name_prefix="second")
+    assert daemons.endpoint.url in str(refused.value)
+    assert second.poll() is None
+    done = offcam_command("recover", str(folder))
+    assert done.returncode == 2
+    assert f"pid {first.pid} " in done.stderr
+    assert (folder / LOCK_NAME).exists()
+
+    (count,) = agents.finish()
+    assert not (folder / LOCK_NAME).exists()
+    env = offcam.RecordVideo(Barcode(), str(folder), name_prefix="second")  # now it may
+    play(env)
+    env.close()
+    run = list_run(folder)
+    assert len(run.episodes) == count
+    assert {clip.state for clip in run.clips} == {"final"}
+    films.check(folder)
+    daemons.stop()
+
+
+def test_two_daemons_take_turns_in_a_folder(daemons, tmp_path, serve, monkeypatch):
+    """A daemon's statistics of a run are right though another one has written it in between."""
+    daemons.start()
+    folder = tmp_path / "run"
+    for turn in range(4):
+        monkeypatch.setenv("OFFCAM_ADDR", daemons.endpoint.url + "2" * (turn % 2))
+        if turn == 1:
+            serve()
+        env = offcam.RecordEpisodeStatistics(offcam.RecordVideo(Barcode(3), str(folder), name_prefix=f"turn{turn}"))
+        play(env, 2)
+        env.close()
+    (run,) = [run for run in daemons.stats()["runs"] if run["folder"] == str(folder)]
+    assert run["episodes"] == 6  # as of its last turn
+    assert len(list_run(folder).episodes) == 8
+    films.check(folder)
+    daemons.stop()
+
+
+def test_a_lock_of_the_dead_means_nothing(daemons, tmp_path, monkeypatch):
+    """After SIGKILL what is left of the lock, the socket and the spool is in nobody's way."""
+    folder, spool = tmp_path / "run", tmp_path / "spool"
+    daemons.start("--spool-dir", str(spool), "--memory-limit", "64MiB", "--encoders", "1", "--preset", "veryslow")
+    env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder))
+    env.reset()
+    wait_until(
+        lambda: [env.step(0) for _ in range(20)] and daemons.stats()["spool_bytes"] > 0, "frames are in the spool"
+    )
+    daemons.kill()
+    assert list(spool.iterdir()) == []
+    assert (folder / LOCK_NAME).exists()
+    assert writer_of(folder) is None
+    assert daemons.endpoint.path is not None
+    assert os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string
+
+    daemons.start("--spool-dir", str(spool))
+    wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "the agent is back with a second part")
+    env.close()
+    assert {clip.state for clip in list_run(folder).clips} == {"recovered", "final"}
+    assert sorted(path.name for path in folder.iterdir() if not path.name.endswith(".mp4")) == [INDEX_NAME]
+    daemons.stop()
+    assert not os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string
+
+
+LOCKER = """
+import sys
+from pathlib import Path
+from offcam_proto.errors import DaemonAlreadyRunning
+from offcamd.folderlock import FolderLock
+folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+held = 0
+while held < rounds:
+    try:
+        lock = FolderLock.acquire(folder, "a test")
+    except DaemonAlreadyRunning as error:
+        assert error.pid is None or error.pid > 0, error
+        continue
+    (folder / "inside").mkdir()  # fails where somebody else is inside
+    (folder / "inside").rmdir()
+    held += 1
+    lock.release()
+"""
+
+
+def test_the_lock_admits_one_at_a_time_though_its_file_comes_and_goes(tmp_path):
+    command = [sys.executable, "-c", LOCKER, str(tmp_path), "300"]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as two,
+    ):
+        said = one.communicate(timeout=60)[1] + two.communicate(timeout=60)[1]
+    assert (one.returncode, two.returncode, said) == (0, 0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_says_who_has_it(tmp_path):
+    lock = FolderLock.acquire(tmp_path / "new", "ipc:///here")
+    said = json.loads((tmp_path / "new" / LOCK_NAME).read_text())
+    assert (said["pid"], said["what"]) == (os.getpid(), "ipc:///here")
+    with pytest.raises(DaemonAlreadyRunning, match="ipc:///here") as refused:
+        FolderLock.acquire(tmp_path / "new", "ipc:///there")
+    assert refused.value.pid == os.getpid()
+    lock.release()
+    lock.release()
+    assert writer_of(tmp_path / "new") is None
+    assert list((tmp_path / "new").iterdir()) == []

@@ -1,0 +1,74 @@
+"""Looking at what was recorded: pictures and times in a file, and what the index says of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import av
+import numpy as np
+
+from envs import decode
+from offcamd.listing import list_run
+from offcamd.verify import verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from offcamd.listing import ClipItem, EpisodeItem
+
+
+class Shot(NamedTuple):
+    """One picture of a film: when it is shown, and its RGB pixels ``(height, width, 3)``."""
+
+    time: Fraction
+    rgb: NDArray[np.uint8]
+
+
+def shots(path: Path) -> Iterator[Shot]:
+    """The pictures of a video."""
+    with av.open(f"file:{path}") as container:
+        for frame in container.decode(video=0):
+            assert frame.pts is not None
+            assert frame.time_base is not None
+            yield Shot(frame.pts * frame.time_base, frame.to_ndarray(format="rgb24"))
+
+
+def numbers(path: Path, height: int = 84, width: int = 84) -> list[int]:
+    """The numbers that the frames of a `Barcode` env show."""
+    return [decode(shot.rgb, height, width) for shot in shots(path)]
+
+
+def videos(folder: Path) -> list[str]:
+    """Names of the videos in a folder."""
+    return sorted(path.name for path in folder.glob("*.mp4*"))
+
+
+def clips(folder: Path) -> dict[str, ClipItem]:
+    """The clips of a run by file name, or by name where there is no file."""
+    return {clip.file or clip.name: clip for clip in list_run(folder).clips}
+
+
+def episodes(folder: Path) -> list[EpisodeItem]:
+    """The episodes of a run in order of arrival."""
+    return list_run(folder).episodes
+
+
+def check(folder: Path) -> None:
+    """Require what `offcam verify` requires, and that every offered frame of every clip is accounted for."""
+    verdict = verify(folder)
+    assert verdict.ok, verdict.problems
+    assert not verdict.notes, verdict.notes
+    for clip in list_run(folder).clips:
+        assert clip.state != "recording"
+        assert clip.offered == clip.frames + sum(clip.dropped.values()), clip
+
+
+def close(one: NDArray[np.uint8], other: NDArray[np.uint8], levels: float = 4.0) -> bool:
+    """Whether two pictures differ by only a few levels on average, as they may after compression."""
+    height, width = min(one.shape[0], other.shape[0]), min(one.shape[1], other.shape[1])
+    difference = np.abs(one[:height, :width].astype(float) - other[:height, :width].astype(float))
+    return float(difference.mean()) < levels

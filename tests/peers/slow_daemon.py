@@ -1,0 +1,44 @@
+"""A daemon like `offcam serve` whose encoder takes the seconds a frame that its first argument says.
+
+With ``--fail-after N`` its encoder fails as if the disk were full after N frames of each clip.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+from offcam_proto.errors import EncodeError
+from offcamd.config import load
+from offcamd.service import Service
+from offcamd.videofile import VideoWriter
+
+
+class SlowWriter(VideoWriter):
+    """Encodes like the real one, only later."""
+
+    seconds = 0.0
+    fail_after = sys.maxsize
+
+    def write(self, i420, pts):
+        time.sleep(self.seconds)
+        if pts >= self.fail_after:
+            raise EncodeError("no space left: this is a test", "disk_full")
+        super().write(i420, pts)
+
+
+def main() -> None:
+    SlowWriter.seconds = float(sys.argv[1])
+    flags = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
+    SlowWriter.fail_after = int(flags.pop("--fail-after", sys.maxsize))
+    settings = load({name[2:].replace("-", "_"): value for name, value in flags.items()})
+    service = Service(settings, SlowWriter)
+    signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
+    service.start()
+    print("offcam ready", flush=True)
+    service.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The messages and records that the golden vectors show. `test_vectors.py` writes and checks them."""
+
+# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
+from __future__ import annotations
+
+import math
+
+from offcam_proto import messages as msg
+from offcam_proto.codec import pack_record
+from offcam_proto.layout import FrameLayout
+from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
+from offcam_proto.records import ClipRecord, EpisodeRecord, Record
+
+SESSION = bytes(range(16))
+STREAM = bytes(range(16, 32))
+INSTANCE = bytes(range(32, 48))
+STARTED = 1767225600.5
+
+EPISODE = EpisodeRecord(0, 41, 187.5, 200, 3.25, STARTED, False, True, 7)
+CLIP = ClipRecord(
+    3, "rl-video-episode-27", 1, 27, 5400, 200, 187.5, 201, {"credit": 2, "timeout": 1}, 30.0, STARTED, True
+)
+
+RECORDS: dict[str, Record] = {
+    "episode": EPISODE,
+    "episode-of-a-sub-environment": EpisodeRecord(12, 3, -1.0, 1, 0.001, STARTED, True, False, None),
+    "episode-nan-return": EpisodeRecord(0, 0, math.nan, 1, 0.5, STARTED, True, False, 0),
+    "episode-infinite-return": EpisodeRecord(0, 1, -math.inf, 10, 0.5, STARTED, True, True, -1),
+    "episode-seed-beyond-63-bits": EpisodeRecord(0, 2, 0.0, 5, 0.5, STARTED, True, False, str(2**127 - 1)),
+    "episode-largest-integers": EpisodeRecord(MAX_INT, MAX_INT, 1e308, MAX_INT, 0.0, 0.0, True, False, MAX_INT),
+    "episode-smallest-seed": EpisodeRecord(0, 0, -0.0, 0, 0.0, 0.0, False, False, -MAX_INT),
+    "clip": CLIP,
+    "clip-nothing-dropped": ClipRecord(0, "rl-video-step-0", 1, 0, 0, 0, 0.0, 1, {}, 12.5, STARTED, False),
+    "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),
+    "clip-all-dropped": ClipRecord(1, "v", 1, 0, 0, 5, 5.0, 5, {"no_daemon": 5}, 50.0, STARTED, True),
+}
+
+_HELLO = msg.Hello(msg.Hello.MAGIC, PROTOCOL_VERSION, SESSION, 4242, "node7", "offcam/0.1.0 python/3.12")
+_OPEN_STREAM = msg.OpenStream(
+    1, STREAM, "/home/ada/runs/lander", "rl-video", 0, True, "LunarLander-v3", 1, False, STARTED
+)
+_BARE_STREAM = msg.OpenStream(2, STREAM, "/srv/läufe", "", 0, False, "CartPole-v1", 16, True, STARTED)
+
+# A 2 x 3 RGB frame, as classic control returns it: a transposed view of a (3, 2, 3) block.
+_TRANSPOSED = FrameLayout((2, 3, 3), (3, 6, 1), 0, 18)
+_FLIPPED = FrameLayout((2, 3, 3), (-9, 3, 1), 9, 18)
+_GREY = FrameLayout((2, 3), (3, 1), 0, 6)
+_PIXELS = bytes(range(0, 180, 10))
+
+CLIENT: dict[str, msg.ClientMessage] = {
+    "hello": _HELLO,
+    "open-stream": _OPEN_STREAM,
+    "open-stream-without-video": _BARE_STREAM,
+    "open-stream-again-with-its-suffix": msg.OpenStream(
+        3, STREAM, "/r", "rl-video", 2, True, "ALE/Breakout-v5", 1, False, STARTED
+    ),
+    "open-clip": msg.OpenClip(1, 0, "rl-video-episode-0", 1, 50.0, 1, 1, 0, 0, STARTED, 720_000),
+    "open-clip-grid": msg.OpenClip(1, 4, "rl-video-step-1000", 2, 29.97, 2, 4, 12, 1000, STARTED, 168),
+    "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
+    "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),
+    "frame-grey-tiles": msg.Frame(1, 4, 1, (_GREY,) * 3, (_PIXELS[:6], _PIXELS[6:12], _PIXELS[12:])),
+    "frame-one-pixel": msg.Frame(1, 0, 1, (FrameLayout((1, 1, 4), (4, 4, 1), 0, 4),), (b"\xff\x00\x00\xff",)),
+    "records-one": msg.Records(1, 1, (pack_record(EPISODE),)),
+    "records-replay": msg.Records(1, 300, (pack_record(EPISODE), pack_record(CLIP))),
+    "records-poison": msg.Records(1, 2, (b"\xc1",)),
+    "end-clip": msg.EndClip(1, 0, True),
+    "end-clip-cut-off": msg.EndClip(1, 300, False),
+    "close-stream": msg.CloseStream(1),
+    "flush": msg.Flush(1),
+    "stats-request": msg.StatsRequest(2),
+    "goodbye-of-a-client": msg.Goodbye("the client is done"),
+}
+
+SERVER: dict[str, msg.ServerMessage] = {
+    "welcome": msg.Welcome(PROTOCOL_VERSION, INSTANCE, 999, MAX_FRAME_BYTES),
+    "refused": msg.Refused("version", PROTOCOL_VERSION, "install the same offcam on both sides"),
+    "say-hello": msg.SayHello(),
+    "stream-opened": msg.StreamOpened(1, 0, 0, 64 * 2**20),
+    "stream-opened-again": msg.StreamOpened(1, 299, 2, 0),
+    "stream-refused": msg.StreamRefused(2, "folder", "cannot write /srv/läufe: Read-only file system"),
+    "credit": msg.Credit(1, 720_000, False),
+    "credit-saturated": msg.Credit(1, 0, True),
+    "ack": msg.Ack(1, 300),
+    "clip-done": msg.ClipDone(1, 0, "rl-video-episode-0.mp4", 201, ""),
+    "clip-done-failed": msg.ClipDone(1, 1, "", 0, "No space left on device"),
+    "flushed-some-left": msg.Flushed(1, 2, 150),
+    "flushed": msg.Flushed(1, 0, 0),
+    "stats-reply": msg.StatsReply(2, b'{"pid": 999, "clients": 1}'),
+    "goodbye-of-a-daemon": msg.Goodbye("stopping"),
+}
