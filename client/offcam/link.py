@@ -471,11 +471,13 @@ class Link:
                         self.wait(lambda: self._unacked() == 0, 0.1)
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
                 now = time.monotonic()
-                if now - heard > SILENCE_SECONDS or (seconds is not None and now - start > seconds):
+                late = now - heard > SILENCE_SECONDS or (seconds is not None and now - start > seconds)
+                if late or self.session.state in (State.REFUSED, State.CLOSED):
                     return False
-                if self.session.state in (State.REFUSED, State.CLOSED):
-                    return False
-                self.wait(lambda token=token: token in self._flushed, 0.1)  # type: ignore[misc]  # bound early
+                self._await_answer(token)
+
+    def _await_answer(self, token: int | None) -> None:
+        self.wait(lambda: token in self._flushed, 0.1)
 
     def _unacked(self) -> int:
         """Records that the daemon has yet to commit; those of a stream that it refused it never will."""

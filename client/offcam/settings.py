@@ -71,6 +71,10 @@ def make_run_folder(folder: str) -> str:
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigError(f"video_folder is longer than {MAX_PATH_BYTES} bytes: {path[:80]!r}...")
     try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"video_folder must be valid UTF-8, got {path!r}. Rename the folder.") from error
+    try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise FolderNotWritable(

@@ -87,7 +87,7 @@ def _as_seed(seed: object) -> int | str | None:
     if seed is None:
         return None
     try:
-        number = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
-    except (TypeError, ValueError):
-        return repr(seed)[:200]
-    return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
+        number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
+        return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
+    except (TypeError, ValueError):  # also what Python says to more than 4300 digits
+        return hex(seed)[:200] if isinstance(seed, int) else repr(seed)[:200]

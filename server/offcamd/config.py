@@ -193,7 +193,7 @@ SPECS: tuple[Spec, ...] = (
     ),
     Spec("spool_dir", values.path, _cache_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
-    Spec("preset", values.choice(*PRESETS), "flat", "x264's preset: effort against file size; flat is offcam's own, for rendered pictures."),
+    Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
     Spec(
         "log_level",
         values.choice(*LOG_LEVELS),

@@ -193,6 +193,7 @@ class Service:
             (zmq.LINGER, 0),
             (zmq.SNDHWM, 0),  # answers are small and bounded by what the peer asked for
             (zmq.RCVHWM, 1000),
+            (zmq.BACKLOG, 1024),  # with libzmq's 100 a crowd that comes at once waits whole seconds, in TCP's retries
             (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
             (zmq.ROUTER_MANDATORY, 1),  # a vanished peer is an error, not a silence
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
@@ -280,8 +281,7 @@ class Service:
             if identity.bytes not in self.dispatcher.peers:
                 self._see_who_left()  # whose connection's number the newcomer may have
             connection = int(parts[-1].get(zmq.SRCFD)) if parts else -1
-            buffers = [part.bytes if place == 0 else part.buffer for place, part in enumerate(parts)]
-            self.dispatcher.message(identity.bytes, connection, buffers, user)
+            self.dispatcher.message(identity.bytes, connection, [part.buffer for part in parts], user)
         return True
 
     def _handle_events(self) -> None:

@@ -13,11 +13,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+import zmq
 from actors import wait_until
 from agent import STRIDE
 from proxy import Proxy
 
 import films
+from offcam_proto.codec import decode_client
 from offcam_proto.run_format import INDEX_NAME
 from offcamd.listing import list_run
 from offcamd.lock import read_lock
@@ -78,3 +80,24 @@ def test_stored_is_sent(kills, least, daemons, agents, endpoint, runtime, tmp_pa
     assert read_lock(endpoint) is None
     with capsys.disabled():
         print(f"\n{kills} kills and {cuts} cuts: {sum(sent)} episodes sent, {len(run.episodes)} stored, each once")
+
+
+def test_a_daemon_that_dies_of_the_greeting(daemons, agents, endpoint, tmp_path):
+    """It takes the client's Hello and is gone before it answers: the client greets the next one."""
+    folder = tmp_path / "run"
+    daemons.start()
+    agents.start(folder, "--length", "5", "--pause", "0.002")
+    wait_until(lambda: stored(folder), "episodes are stored")
+    daemons.kill()
+    Path(endpoint.path).unlink()
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.bind(endpoint.url)
+        assert router.poll(10_000), "the client came"
+        assert decode_client(router.recv_multipart()[1:]).MAGIC == "offcam"
+        router.close(linger=0)
+    before = stored(folder)
+    daemons.start()
+    wait_until(lambda: stored(folder) > before, "the client is back", 10)
+    assert agents.finish() == [len(list_run(folder).episodes)]
+    films.check(folder)
+    daemons.stop()

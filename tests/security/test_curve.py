@@ -121,7 +121,7 @@ def dealer(url, key=None, identity=None):
         yield bare
 
 
-def say(bare, message, wait=5000):
+def say(bare, message, wait=20_000):
     """Send a message, or parts, and return the answer; None where there is none in time."""
     bare.send_multipart(message if isinstance(message, list) else codec.encode(message))
     return codec.decode_server(bare.recv_multipart()) if bare.poll(wait) else None
@@ -299,7 +299,7 @@ def test_peers_without_curve_and_junk_get_nothing_in(service, url):
     junk = [os.urandom(200), greeting, greeting + ready + bytes([0, len(message)]) + message, b"GET / HTTP/1.1\r\n\r\n"]
     with contextlib.ExitStack() as stack:
         for number in range(200):
-            peer = stack.enter_context(socket.create_connection(address, timeout=5))
+            peer = stack.enter_context(socket.create_connection(address, timeout=20))
             with contextlib.suppress(OSError):  # it may have been cut off already
                 peer.sendall(junk[number % len(junk)])
         with dealer(url) as bare:
