@@ -117,6 +117,14 @@ def offcam_command(runtime: Path, endpoint: Endpoint) -> Iterator[Callable[..., 
         run("stop")
 
 
+@pytest.fixture(name="offcam")
+def offcam_alias(
+    offcam_command: Callable[..., subprocess.CompletedProcess[str]],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`offcam_command` for tests that do not import the package of that name."""
+    return offcam_command
+
+
 @pytest.fixture
 def embedded(offcam_command: object, runtime: Path) -> Path:
     """A test's own place, in which wrappers start their daemon themselves; it is stopped after the test."""

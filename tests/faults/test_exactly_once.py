@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import zmq
@@ -23,9 +23,6 @@ from offcam_proto.codec import decode_client
 from offcam_proto.run_format import INDEX_NAME
 from offcamd.listing import list_run
 from offcamd.lock import read_lock
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 AGENTS = 4
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import logger
 from gymnasium.core import ActType, ObsType
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from offcam.tally import Tally
+from offcam.vector.wrapper import VectorWrapper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,11 @@ import numpy as np
 from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from offcam.recording import VideoRecording, nothing_to_collect
 from offcam.vector.terminal import TerminalFrames
+from offcam.vector.wrapper import VectorWrapper
 from offcam_proto.errors import ConfigError
 from offcam_proto.layout import grid_shape
 
