@@ -89,10 +89,10 @@ SILENCE_SECONDS = 10.0
 """A flush gives up when the daemon has said nothing for this long."""
 
 EXIT_SECONDS = 30.0
-"""Longest wait at interpreter exit for recordings that were never closed."""
+"""Longest wait at interpreter exit for recordings that were never closed, all in all."""
 
 LINGER_MS = 2000
-"""Longest wait at exit for the last bytes to leave."""
+"""Longest wait at exit for the last bytes to leave; the end of `EXIT_SECONDS` is kept for it."""
 
 
 class Link:
@@ -484,14 +484,14 @@ class Link:
         with self.lock:
             return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
 
-    def shutdown(self) -> None:
-        """Finish what is still open and leave; at interpreter exit, within `EXIT_SECONDS`."""
+    def shutdown(self, seconds: float = EXIT_SECONDS) -> None:
+        """Finish what is still open and leave, within so many seconds."""
         try:
             for owner in list(self._owners):
                 owner.abandon()
             self.pump()
             if not self._settled_for_good() and self._reachable():
-                self.flush(seconds=EXIT_SECONDS)
+                self.flush(seconds=seconds - LINGER_MS / 1000)
         finally:
             with self.lock:
                 open_ = self.session.state is State.OPEN
@@ -591,10 +591,11 @@ _links: list[Link] = []
 
 
 def _shutdown_all() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
     while _links:
         link = _links.pop()
         if link.pid == os.getpid():
-            link.shutdown()
+            link.shutdown(deadline - time.monotonic())
 
 
 def _finish_in_worker() -> None:

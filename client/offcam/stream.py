@@ -50,7 +50,7 @@ class EnvStream(link.StreamOwner):
     def __init__(self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "") -> None:
         self.folder = folder
         self.prefix = prefix
-        self._env_id = env_id[:200]
+        self._env_id = env_id[:200].encode(errors="backslashreplace").decode().replace("\0", "\\0")
         self._num_envs = num_envs
         self._vector = vector
         self._users: set[int] = set()
@@ -60,6 +60,16 @@ class EnvStream(link.StreamOwner):
         self._next_clip = 0
         self._clips: dict[int, ClipWriter] = {}
         self._unfinished: set[int] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
+        fresh = {"_users": set(), "_pid": 0, "_link": None, "_wire": None, "_clips": {}, "_unfinished": set()}
+        return {**self.__dict__, **fresh}
+
+    @property
+    def attached(self) -> bool:
+        """Whether it was ever opened, be it for a daemon that is still to come."""
+        return self._wire is not None
 
     def acquire(self, user: object) -> EnvStream:
         """Join it: it stays open until each user has called `release`."""
@@ -86,7 +96,7 @@ class EnvStream(link.StreamOwner):
                 raise
             connection.warn_once(f"episode statistics are kept in this process only: {error}")
         except DaemonUnavailable as error:
-            connection.warn_once(f"nothing is recorded yet: {error}")
+            connection.warn_once(f"nothing is recorded yet: {error}", about="no_daemon")
         wire = self._attach(connection)
         if connection.session.state is State.OPEN:
             connection.wait_opened(wire)
@@ -263,7 +273,7 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
         return float(value.item() if isinstance(value, np.ndarray) else value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last is what torch says to more than one number
         return float("nan")
 
 
@@ -311,7 +321,10 @@ class ClipWriter:
         self._block = block
         self._part: _Part | None = None
         self._last_frame = 0.0
-        stream.enrol(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy goes on in a file of its own."""
+        return {**self.__dict__, "_part": None}
 
     def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int] = (1, 1)) -> None:
         """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
@@ -376,6 +389,7 @@ class ClipWriter:
 
     def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> _Part:
         before = self._part
+        self._stream.enrol(self)
         if before is None or before.wire is not wire:  # a first part; or in a forked child, whose parent goes on
             self._part = self._stream.new_part(wire, 1, sizes)
         else:

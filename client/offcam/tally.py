@@ -10,7 +10,7 @@ from gymnasium import logger
 
 from offcam import joining, link, settings
 from offcam.stream import as_float
-from offcam_proto.errors import ConfigError, KeyRefused, OffcamError
+from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
 
@@ -48,7 +48,7 @@ class Tally(joining.Joins):
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
             logger.warn(f"episode statistics are kept in this process only: {error}")
-            if isinstance(error, (ConfigError, KeyRefused)):
+            if not self._stream.attached:
                 self._stream = None  # there is no daemon that could come back
 
     def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
@@ -90,4 +90,4 @@ def _as_seed(seed: object) -> int | str | None:
         number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
         return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
     except (TypeError, ValueError):  # also what Python says to more than 4300 digits
-        return hex(seed)[:200] if isinstance(seed, int) else repr(seed)[:200]
+        return hex(seed)[:200] if isinstance(seed, int) else ascii(seed)[:200]

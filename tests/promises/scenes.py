@@ -1,0 +1,83 @@
+"""What the tests of promises share: processes that are stopped and that always go on, scripts, and accounts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import films
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TESTS = Path(__file__).parents[1]
+SLOW_DAEMON = TESTS / "peers" / "slow_daemon.py"
+WAIT_SECONDS = 60.0
+
+
+def wait_until(done: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
+    """Wait for an event that shows only in a file or an answer, and return what shows it."""
+    deadline = time.monotonic() + seconds
+    while not (found := done()):
+        assert time.monotonic() < deadline, f"in {seconds:g} s there was no sign that {what}"
+        time.sleep(0.005)
+    return found
+
+
+@contextlib.contextmanager
+def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that is stopped meanwhile, and goes on in any case."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def python(script: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    """Start a script that can import what the tests can. Its environment is this process's."""
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def resident_mib(pid: int, field: str = "VmRSS") -> float:
+    """What a process has in memory now, or with ``VmHWM`` the most it ever had."""
+    match = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024
+
+
+def over(folder: Path) -> bool:
+    """Whether there are clips and none of them is being written."""
+    found = films.clips(folder).values()
+    return bool(found) and all(clip.state != "recording" for clip in found)
+
+
+def offered(folder: Path) -> int:
+    """Frames that were captured for all clips of a folder, each of which is required to be accounted for."""
+    films.check(folder)
+    return sum(clip.offered for clip in films.clips(folder).values())
+
+
+def encoded_and_dropped(folder: Path) -> dict[str, int]:
+    """What became of them."""
+    total = {"encoded": 0}
+    for clip in films.clips(folder).values():
+        total["encoded"] += clip.frames
+        for reason, count in clip.dropped.items():
+            total[reason] = total.get(reason, 0) + count
+    return total

@@ -1,0 +1,93 @@
+"""Training goes on whatever becomes of the daemon: nothing raises, one warning, and every frame is accounted for.
+
+What a step costs meanwhile is measured by ``python tests/bench --faults``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from scenes import SLOW_DAEMON, encoded_and_dropped, offered, stopped
+
+import films
+import offcam
+from envs import Barcode, Look, play
+
+STEPS = 30
+EPISODES = 12
+FRAMES = EPISODES * (STEPS + 1)
+LOOK = Look(300, 400)
+MEMORY = ("--memory-limit", "16MiB", "--spool-limit", "0")
+"""So little that frames for it run out within the loop."""
+
+
+@pytest.fixture
+def agent(tmp_path, runtime, endpoint, monkeypatch, recwarn, capsys):
+    """Train for a third, let something happen, train for the rest; then have everything settled by a daemon."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    monkeypatch.setenv("OFFCAM_HTTP", "off")
+    folder = tmp_path / "run"
+
+    def train(meanwhile=contextlib.nullcontext, afterwards=lambda: None) -> dict[str, int]:
+        env = offcam.record(Barcode(STEPS, LOOK), str(folder), every=1)
+        infos = play(env, EPISODES // 3)
+        with meanwhile():
+            infos += play(env, EPISODES - EPISODES // 3)
+            warned = [str(warning.message) for warning in recwarn]
+        afterwards()
+        deadline = time.monotonic() + 20
+        while not env.flush():
+            assert time.monotonic() < deadline
+        env.close()
+        assert [info["episode"]["l"] for info in infos] == [STEPS] * EPISODES
+        assert [row.episode for row in films.episodes(folder)] == list(range(EPISODES))
+        assert len(warned) == 1, warned
+        assert offered(folder) == FRAMES
+        account = encoded_and_dropped(folder)
+        assert sum(account.values()) == FRAMES
+        with capsys.disabled():
+            print(f"\n{FRAMES} frames offered: {account}; warned once: {warned[0][:110]}")
+        return account
+
+    return train
+
+
+def test_without_a_daemon(agent, serve):
+    account = agent(afterwards=serve)
+    assert account == {"encoded": 0, "no_daemon": FRAMES}
+
+
+def test_with_a_daemon_that_dies(agent, serve):
+    process, _ = serve(*MEMORY)
+
+    @contextlib.contextmanager
+    def death():
+        process.kill()
+        process.wait()
+        yield
+
+    account = agent(death, serve)
+    assert account["no_daemon"] > FRAMES // 2
+
+
+def test_with_a_daemon_that_is_stopped(agent, serve):
+    process, _ = serve(*MEMORY)
+    account = agent(lambda: stopped(process))
+    assert account.keys() == {"encoded", "credit"}
+    assert account["credit"] > FRAMES // 4
+
+
+def test_with_an_encoder_ten_times_too_slow(agent, serve):
+    render = Barcode(STEPS, LOOK)
+    render.reset()
+    began = time.perf_counter()
+    for _ in range(20):
+        render.step(0)
+        render.render()
+    step = (time.perf_counter() - began) / 20
+    serve(str(10 * step), *MEMORY, script=SLOW_DAEMON)
+    account = agent()
+    assert account.keys() == {"encoded", "credit"}
+    assert account["credit"] > FRAMES // 4
