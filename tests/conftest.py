@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import offcam.link
+import offcam.process
 from offcam_proto.endpoints import endpoint_from
 from offcamd.lock import read_lock
 
@@ -217,5 +217,5 @@ def _links_of_its_own() -> Iterator[None]:
 
 def _leave() -> None:
     """What the client does at the interpreter's exit."""
-    offcam.link._shutdown_all()
-    offcam.link._current = None
+    offcam.process._shutdown_all()
+    offcam.process._current = None

@@ -1,17 +1,10 @@
-"""The one connection of a process to the daemon: performs what the sans-I/O session decides.
-
-Everything that touches ZeroMQ in the client is here. There is no thread: frames are handed to libzmq's I/O
-thread from the agent's own, and the daemon's answers are read at the next call.
-"""
+"""A process's session with the daemon: performs what the sans-I/O session decides."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
 import platform
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -21,23 +14,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import gymnasium
-import zmq
 from gymnasium import logger
-from zmq.utils.monitor import recv_monitor_message
 
-from offcam import keys, launch, settings
+from offcam import launch, timing
+from offcam.dealer import Dealer
 from offcam.progress import Progress
 from offcam_proto.client_session import ClientSession, ClientStream, State
 from offcam_proto.errors import (
-    ConfigError,
     DaemonError,
     DaemonUnavailable,
     FolderNotWritable,
-    KeyRefused,
     RemoteProtocolError,
     VersionMismatch,
 )
-from offcam_proto.limits import MAX_HEADER_BYTES
 from offcam_proto.messages import ClipDone, Flushed, OpenStream, Refused
 
 if TYPE_CHECKING:
@@ -47,52 +36,6 @@ if TYPE_CHECKING:
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
-
-HANDSHAKE_SECONDS = 5.0
-"""How long construction waits for a daemon that listens to answer."""
-
-CONTACT_SECONDS = 1.5
-"""How long construction waits for a daemon of another host to take or refuse the key."""
-
-CONTACT_TRIES = 3
-"""Failed connections in that time after which it gives up."""
-
-PATIENCE_SECONDS = 0.008
-"""Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
-longer: while the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
-
-MOST_PATIENCE_SECONDS = 0.1
-"""Longest wait for credit in a step that itself took longer than this."""
-
-VAIN_SECONDS = 0.05
-"""What waits for credit that does not come may cost a process, all together..."""
-
-VAIN_SHARE = 0.001
-"""...and the share of its time by which that is refilled."""
-
-BLOCK_SECONDS = 30.0
-"""Longest wait for credit in one step under ``overflow="block"``."""
-
-REOPEN_SECONDS = 2.0
-"""How long the first step after a fork or a `close` waits for a daemon that listens."""
-
-RETRY_SECONDS = 0.25
-"""How often a step looks for a daemon that is gone."""
-
-ANSWER_SECONDS = 1.0
-"""How long a greeting or a flush may go unanswered before it is said again: a daemon may have died of it, unnoticed."""
-
-RELAUNCH_SECONDS = 30.0
-"""How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
-
-SILENCE_SECONDS = 10.0
-"""A flush gives up when the daemon has said nothing for this long."""
-
-EXIT_SECONDS = 30.0
-"""Longest wait at interpreter exit for recordings that were never closed, all in all."""
-
-LINGER_MS = 2000
-"""Longest wait at exit for the last bytes to leave; the end of `EXIT_SECONDS` is kept for it."""
 
 
 class Link:
@@ -123,39 +66,11 @@ class Link:
         self._later: deque[Callable[[], None]] = deque()
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
-        self._next_launch = time.monotonic() + RELAUNCH_SECONDS
-        self._vain_left = VAIN_SECONDS
+        self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
+        self._vain_left = timing.VAIN_SECONDS
         self._last_vain = time.monotonic()
         self._warned: set[str] = set()
-        self._context = zmq.Context()
-        self._dialled = False
-        self._socket = self._open_socket()
-
-    def _open_socket(self) -> zmq.Socket[bytes]:
-        dealer = self._context.socket(zmq.DEALER)
-        # IMMEDIATE: without a connection a send fails at once, so that nothing queues up for nobody.
-        # No high-water mark: credit bounds the frames, and a mark would drop records.
-        for option, value in (
-            (zmq.IMMEDIATE, 1),
-            (zmq.SNDHWM, 0),
-            (zmq.RCVHWM, 0),
-            (zmq.LINGER, 0),
-            (zmq.RECONNECT_IVL, 50),
-            (zmq.RECONNECT_IVL_MAX, 1000),
-            (zmq.MAXMSGSIZE, 64 * MAX_HEADER_BYTES),
-        ):
-            dealer.setsockopt(option, value)
-        if self.key is not None:
-            dealer.setsockopt(zmq.IPV6, int(":" in str(self.endpoint.host)))
-            dealer.curve_publickey, dealer.curve_secretkey = self.key.public, self.key.secret
-            dealer.curve_serverkey = self.key.server
-        self._dialled = False
-        return dealer
-
-    def _dial(self) -> None:
-        if not self._dialled:
-            self._dialled = True
-            self._socket.connect(self.endpoint.url)
+        self._dealer = Dealer(endpoint, key)
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -168,17 +83,13 @@ class Link:
             VersionMismatch: it speaks another version of the protocol.
         """
         with self.lock:
-            if self._dialled or self.key is None:
+            if self._dealer.dialled or self.key is None:
                 self.pump()
             if self.session.state is State.OPEN:
                 return
             if self.key is not None:
-                try:
-                    self._greet_remote(self.key)
-                except KeyRefused:
-                    if not self.session.streams:
-                        _forget(self)
-                    raise
+                self.session.lost()
+                self._dealer.greet()
             elif not launch.listening(self.endpoint):
                 if self._named:
                     raise DaemonUnavailable(
@@ -187,62 +98,12 @@ class Link:
                     )
                 launch.start_embedded()
             self._next_try = 0.0
-            if not self.wait(lambda: self.session.state in (State.OPEN, State.REFUSED), HANDSHAKE_SECONDS):
+            if not self.wait(lambda: self.session.state in (State.OPEN, State.REFUSED), timing.HANDSHAKE_SECONDS):
                 raise DaemonUnavailable(
-                    f"the recorder daemon at {self.endpoint.url} did not answer within {HANDSHAKE_SECONDS:g} s. "
+                    f"the recorder daemon at {self.endpoint.url} did not answer within {timing.HANDSHAKE_SECONDS:g} s. "
                     "Restart it with `offcam stop` and `offcam start`.",
                 )
             self.raise_if_refused()
-
-    def _greet_remote(self, key: KeyFile) -> None:
-        """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell."""
-        self.session.lost()
-        self._socket.close(linger=0)
-        self._socket = self._open_socket()
-        monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED
-            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_CONNECT_RETRIED
-        )
-        try:
-            self._dial()
-            self._await_handshake(key, monitor)
-        except zmq.ZMQError as error:
-            raise ConfigError(f"OFFCAM_ADDR is {self.endpoint.url}, which nothing can connect to: {error}.") from error
-        finally:
-            self._socket.disable_monitor()
-            monitor.close(linger=0)
-
-    def _await_handshake(self, key: KeyFile, monitor: zmq.Socket[bytes]) -> None:
-        deadline = time.monotonic() + CONTACT_SECONDS
-        url, retries, answered = self.endpoint.url, 0, False
-        while retries < CONTACT_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            match recv_monitor_message(monitor)["event"]:
-                case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                    return
-                case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                    raise KeyRefused(
-                        f"the recorder daemon at {url} does not let the key {key.name!r} ({key.fingerprint}) in. On "
-                        "its host, see `offcam keys list`: make a key with `offcam keys new NAME` and use that here.",
-                    )
-                case zmq.EVENT_CONNECT_RETRIED:
-                    retries += 1
-                case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                    answered, retries = True, CONTACT_TRIES
-                case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                    answered = True
-        if answered:
-            raise KeyRefused(
-                f"what listens at {url} is not the recorder daemon that the key {key.name!r} ({key.fingerprint}) is "
-                "for: its own key is another. Copy the client's key file from that daemon's host anew (`offcam keys "
-                "list` there shows its keys), or set OFFCAM_ADDR to the right one.",
-            )
-        raise DaemonUnavailable(
-            f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with `offcam serve --tcp {url}`, see "
-            "that no firewall is in between, or unset OFFCAM_ADDR to have one started here for you.",
-        )
 
     def raise_if_refused(self) -> None:
         """Raise what the daemon said where it refused this session."""
@@ -267,7 +128,7 @@ class Link:
             FolderNotWritable: it cannot use the run folder.
             DaemonUnavailable: it did not answer.
         """
-        done = self.wait(lambda: wire.live or wire.refused is not None, HANDSHAKE_SECONDS)
+        done = self.wait(lambda: wire.live or wire.refused is not None, timing.HANDSHAKE_SECONDS)
         if wire.refused is not None:
             raise FolderNotWritable(wire.refused)
         if not done:
@@ -283,16 +144,16 @@ class Link:
                 return
             while self._later:
                 self._later.popleft()()
-            while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                self._receive(self._socket.recv_multipart(zmq.DONTWAIT))
+            for parts in self._dealer.received():
+                self._receive(parts)
             now = time.monotonic()
             if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
-                self._next_try = now + ANSWER_SECONDS  # it may have died with the greeting in its hands
-                self._dial()
+                self._next_try = now + timing.ANSWER_SECONDS  # it may have died with the greeting in its hands
+                self._dealer.dial()
                 session.connect()
             self._send_due()
             if session.state is State.IDLE:
-                self._next_try = min(self._next_try, now + RETRY_SECONDS)
+                self._next_try = min(self._next_try, now + timing.RETRY_SECONDS)
                 self._relaunch()
 
     def send_frame(
@@ -326,7 +187,7 @@ class Link:
             return None if self._send(parts) else "no_daemon"
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
-        blocking = patience >= BLOCK_SECONDS
+        blocking = patience >= timing.BLOCK_SECONDS
 
         def ready() -> bool:
             return wire.credit >= cost or not wire.live or (wire.saturated and not blocking)
@@ -337,10 +198,10 @@ class Link:
             self._wait_within_budget(ready, patience)
 
     def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
-        """Wait as long as waits in vain have left of `VAIN_SECONDS`, so that a dead daemon soon costs nothing."""
+        """Wait while waits in vain have something left of `timing.VAIN_SECONDS`: a dead daemon soon costs nothing."""
         begun = time.monotonic()
-        earned = (begun - self._last_vain) * VAIN_SHARE
-        self._vain_left, self._last_vain = min(VAIN_SECONDS, self._vain_left + earned), begun
+        earned = (begun - self._last_vain) * timing.VAIN_SHARE
+        self._vain_left, self._last_vain = min(timing.VAIN_SECONDS, self._vain_left + earned), begun
         if not self.wait(ready, min(patience, self._vain_left)):
             self._vain_left -= min(time.monotonic() - begun, self._vain_left)
 
@@ -355,7 +216,7 @@ class Link:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                self._socket.poll(max(1, int(1000 * min(left, 0.05))))
+                self._dealer.await_message(min(left, 0.05))
 
     def _receive(self, parts: list[bytes]) -> None:
         try:
@@ -380,29 +241,23 @@ class Link:
 
     def _send(self, parts: Parts) -> bool:
         """Send one message; where there is no connection, the session hears of it: records wait for the next one."""
+        sent = False
         try:
-            # copied here, as the env may render into the same buffer next; libzmq's own copy is the cheapest
-            self._socket.send_multipart(parts, zmq.DONTWAIT, copy=True)
-        except zmq.Again:
-            self.session.lost()
-            return False
-        except BaseException:  # Ctrl-C between two parts: what would be sent next would belong to this message
-            self._socket.close(linger=LINGER_MS)
-            self._socket = self._open_socket()
-            self.session.lost()
-            raise
-        return True
+            sent = self._dealer.send(parts)
+        finally:
+            if not sent:
+                self.session.lost()
+        return sent
 
     def _relaunch(self) -> None:
         """Start an embedded daemon that died anew, off the agent's thread."""
         now = time.monotonic()
         if self.key is not None and now >= self._next_launch:  # libzmq never asks again who refused a key once
-            self._next_launch = now + RELAUNCH_SECONDS
-            self._socket.close(linger=0)
-            self._socket = self._open_socket()
+            self._next_launch = now + timing.RELAUNCH_SECONDS
+            self._dealer.renew()
         if self._named or now < self._next_launch or launch.listening(self.endpoint):
             return
-        self._next_launch = now + RELAUNCH_SECONDS
+        self._next_launch = now + timing.RELAUNCH_SECONDS
         threading.Thread(target=self._relaunch_now, name="offcam-relaunch", daemon=True).start()
 
     def _relaunch_now(self) -> None:
@@ -435,7 +290,7 @@ class Link:
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: files renamed into place, records committed.
 
-        Gives up when the daemon has been silent for `SILENCE_SECONDS`, or after ``seconds``. Shows progress on
+        Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, or after ``seconds``. Shows progress on
         stderr when it takes longer than a blink (at once, and also off a terminal, unless ``quiet``).
 
         Returns:
@@ -457,7 +312,7 @@ class Link:
                         heard, renewed = asked if renewed else heard, False
                         self.pump()
                     answer = self._flushed.pop(token, None) if token is not None else None
-                if answer is None and time.monotonic() - asked > ANSWER_SECONDS:
+                if answer is None and time.monotonic() - asked > timing.ANSWER_SECONDS:
                     token = None
                 if answer is not None:
                     asked = time.monotonic()
@@ -471,7 +326,7 @@ class Link:
                         self.wait(lambda: self._unacked() == 0, 0.1)
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
                 now = time.monotonic()
-                late = now - heard > SILENCE_SECONDS or (seconds is not None and now - start > seconds)
+                late = now - heard > timing.SILENCE_SECONDS or (seconds is not None and now - start > seconds)
                 if late or self.session.state in (State.REFUSED, State.CLOSED):
                     return False
                 self._await_answer(token)
@@ -484,26 +339,27 @@ class Link:
         with self.lock:
             return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
 
-    def shutdown(self, seconds: float = EXIT_SECONDS) -> None:
+    def shutdown(self, seconds: float = timing.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         try:
             for owner in list(self._owners):
                 owner.abandon()
             self.pump()
             if not self._settled_for_good() and self._reachable():
-                self.flush(seconds=seconds - LINGER_MS / 1000)
+                self.flush(seconds=seconds - timing.LINGER_MS / 1000)
         finally:
             with self.lock:
                 open_ = self.session.state is State.OPEN
                 self.session.close()
                 self._send_due()
-                self._socket.close(linger=LINGER_MS if open_ else 0)
-                self._context.term()
+                self._dealer.close(timing.LINGER_MS if open_ else 0)
 
     def _reachable(self) -> bool:
         """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
         waiting = self.session.state in (State.IDLE, State.GREETING)
-        return self.session.state is State.OPEN or (waiting and self._dialled and launch.listening(self.endpoint))
+        return self.session.state is State.OPEN or (
+            waiting and self._dealer.dialled and launch.listening(self.endpoint)
+        )
 
     def _settled_for_good(self) -> bool:
         return not self._unacked() and all(owner.settled for owner in list(self._owners))
@@ -541,78 +397,3 @@ class StreamOwner:
     def abandon(self) -> None:
         """The process leaves: end what is open."""
         raise NotImplementedError
-
-
-_guard = threading.Lock()
-_current: Link | None = None
-_inherited: list[Link] = []  # a parent's links, kept so that no finaliser touches its sockets
-
-
-def current() -> Link:
-    """This process's link, made on first use. It does not connect by itself: see `Link.establish`.
-
-    Raises:
-        ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
-    """
-    global _current  # noqa: PLW0603 - one link a process is what it is for
-    with _guard:
-        endpoint, named = settings.daemon_endpoint()
-        if _current is None or _current.endpoint != endpoint:
-            key = _inherited[-1].key if _inherited and _inherited[-1].endpoint == endpoint else None
-            _current = Link(endpoint, named=named, key=key or keys.client_key(endpoint))
-            _links.append(_current)
-            _finish_in_worker()
-        return _current
-
-
-def _forget(link: Link) -> None:
-    """Leave a link that came to nothing: the next try may be with another key."""
-    global _current  # noqa: PLW0603 - see current()
-    with _guard:
-        _links.remove(link)
-        _current = None
-    link.session.close()
-    link.shutdown()
-
-
-def check() -> None:
-    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it.
-
-    Raises:
-        ConfigError, KeyRefused: as `current` and `Link.establish`.
-    """
-    endpoint, _ = settings.daemon_endpoint()
-    if endpoint.path is None:
-        with contextlib.suppress(DaemonUnavailable):
-            current().establish()
-
-
-_links: list[Link] = []
-
-
-def _shutdown_all() -> None:
-    deadline = time.monotonic() + EXIT_SECONDS
-    while _links:
-        link = _links.pop()
-        if link.pid == os.getpid():
-            link.shutdown(deadline - time.monotonic())
-
-
-def _finish_in_worker() -> None:
-    """A multiprocessing worker leaves by ``os._exit``, past atexit: hook into its own finalisers."""
-    util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, _shutdown_all, exitpriority=100)
-
-
-def _after_fork() -> None:
-    global _current, _guard  # noqa: PLW0603 - see current()
-    _guard = threading.Lock()
-    _inherited.extend(_links)
-    _links.clear()
-    _current = None
-
-
-atexit.register(_shutdown_all)
-os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from offcam import launch, link
+from offcam import launch, link, process, timing
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable, OffcamError
 from offcam_proto.messages import ClipDone, OpenClip, OpenStream
@@ -28,7 +28,7 @@ Overflow = Literal["drop", "block"]
 _WHY = {
     "no_daemon": "no recorder daemon answered; start one with `offcam start`",
     "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
-    "timeout": f"the recorder daemon took no frame for {link.BLOCK_SECONDS:g} s; see `offcam status`",
+    "timeout": f"the recorder daemon took no frame for {timing.BLOCK_SECONDS:g} s; see `offcam status`",
     "invalid": "they could not be made into video",
 }
 
@@ -88,9 +88,9 @@ class EnvStream(link.StreamOwner):
             FolderNotWritable: the daemon cannot use the run folder.
             VersionMismatch: the daemon is of another version.
         """
-        connection = link.current()
+        connection = process.current()
         try:
-            connection.establish()
+            process.establish(connection)
         except DaemonNotInstalled as error:
             if self.prefix:
                 raise
@@ -109,10 +109,10 @@ class EnvStream(link.StreamOwner):
     def wire(self) -> ClientStream:
         """The stream on the wire, opened where it is not, as after a fork or `release`. Never raises."""
         if self._wire is None or self._pid != os.getpid():
-            connection = link.current()
+            connection = process.current()
             wire = self._attach(connection)
             if launch.listening(connection.endpoint):  # or the first frames would be lost on an open daemon
-                connection.wait(lambda: wire.live or wire.refused is not None, link.REOPEN_SECONDS)
+                connection.wait(lambda: wire.live or wire.refused is not None, timing.REOPEN_SECONDS)
             return wire
         return self._wire
 
@@ -376,12 +376,12 @@ class ClipWriter:
             self._part = None
 
     def _patience(self) -> float:
-        """How long this frame may wait for credit: see `link.PATIENCE_SECONDS`."""
+        """How long this frame may wait for credit: see `timing.PATIENCE_SECONDS`."""
         now = time.monotonic()
         step, self._last_frame = now - self._last_frame, now
         if self._block:
-            return link.BLOCK_SECONDS
-        return max(link.PATIENCE_SECONDS, min(step, link.MOST_PATIENCE_SECONDS))
+            return timing.BLOCK_SECONDS
+        return max(timing.PATIENCE_SECONDS, min(step, timing.MOST_PATIENCE_SECONDS))
 
     @staticmethod
     def _continues(part: _Part, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> bool:

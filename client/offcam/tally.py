@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
 
-from offcam import joining, link, settings
+from offcam import joining, process, settings
 from offcam.stream import as_float
 from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
@@ -31,7 +31,7 @@ class Tally(joining.Joins):
         self._seed: object = None
         self._reporting = settings.enabled()
         if self._reporting:
-            link.check()  # a malformed address, or a key that will not do, is said now, not in the loop
+            process.check()  # a malformed address, or a key that will not do, is said now, not in the loop
             found = joining.stream_beneath(self.env)
             self._stream = found.acquire(self) if found is not None else None
 

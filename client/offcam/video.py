@@ -51,7 +51,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
         gc_trigger: from the episode's number, whether to collect garbage after a video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
-            keeps its place in time, or ``"block"`` until there is room (at most `link.BLOCK_SECONDS`).
+            keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
 
     Raises:
         ValueError: ``render_mode`` yields no images.

@@ -99,7 +99,9 @@ class OpenStream:
         check.identifier("stream", self.stream)
         check.text("folder", self.folder, MAX_PATH_BYTES)
         # one folder, one spelling: it is the run's identity
-        if not self.folder.startswith("/") or posixpath.normpath(self.folder) != self.folder:
+        # (normpath keeps two slashes at the beginning, as POSIX leaves their meaning open)
+        normal = posixpath.normpath(self.folder) == self.folder and not self.folder.startswith("//")
+        if not self.folder.startswith("/") or not normal:
             raise MalformedMessage(f"folder must be an absolute, normalised path, got {check.shown(self.folder)}")
         if self.prefix != "":  # not its truth: None and 0 are no prefixes
             check.file_name("prefix", self.prefix, MAX_NAME_BYTES)

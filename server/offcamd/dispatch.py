@@ -38,6 +38,9 @@ LAGGING_SECONDS = 2.0
 
 FASTEST_PRESET = "ultrafast"
 
+MOST_FLUSHES = 256
+"""Flushes of one client that are kept; of more the oldest is forgotten, and asked again by whoever waits for it."""
+
 
 class Dispatcher:
     """The daemon's mind. Belongs to the service's thread.
@@ -224,10 +227,17 @@ class Dispatcher:
         if not waiting:
             self._store.put(store.BarrierTask(FlushRequest(peer, token)))
             return
+        while len(peer.flushes) >= MOST_FLUSHES:
+            self._forget_flush(peer, next(iter(peer.flushes)))
         peer.flushes[token] = waiting
         for clip in waiting:
             clip.waited_by.add(token)
         self._tell_flush(peer, token)
+
+    @staticmethod
+    def _forget_flush(peer: Peer, token: int) -> None:
+        for clip in peer.flushes.pop(token):
+            clip.waited_by.discard(token)
 
     def _tell_flush(self, peer: Peer, token: int) -> None:
         waiting = peer.flushes[token]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
-from offcamd import __version__, config, lock
+from offcamd import __version__, config, fdlimit, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +86,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
     if asked.path is None:
         yield _remote_daemon(asked)
     yield _spool(settings)
+    yield _file_descriptors()
     yield from _rendering()
 
 
@@ -189,6 +190,13 @@ def _spool(settings: config.Settings) -> Check:
             "Lower it with --spool-limit, or choose another disk with --spool-dir.",
         )
     return Check("spool", "ok", detail)
+
+
+def _file_descriptors() -> Check:
+    limit = fdlimit.attainable()
+    if short := fdlimit.shortage(limit):
+        return Check("file descriptors", "warn", short, fdlimit.FIX)
+    return Check("file descriptors", "ok", f"the daemon may have {limit}")
 
 
 def _rendering() -> Iterator[Check]:

@@ -118,7 +118,7 @@ def _lock(path: Path) -> int | None:
     """Open and lock the file; None where another process has it."""
     while True:
         with ExitStack() as stack:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)  # a link may lead out of the folder
             stack.callback(os.close, fd)
             try:
                 if not lock_against_readers(fd):

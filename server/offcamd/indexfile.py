@@ -37,6 +37,10 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _not_writable(folder, error.strerror or str(error)) from error
+    if (folder / fmt.INDEX_NAME).is_symlink():  # SQLite would write to wherever it leads; to its journals' it does not
+        raise RunFolderError(
+            f"{folder / fmt.INDEX_NAME} is a link, maybe out of the folder: replace it by the file itself"
+        )
     with explained(folder):
         database = sqlite3.connect(os.fspath(folder / fmt.INDEX_NAME), timeout=BUSY_SECONDS, isolation_level=None)
         try:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
+MAX_PICTURE_PIXELS = 139_264 * 16 * 16
+"""Largest picture: level 6.2 of H.264, its highest (ITU-T H.264, table A-1). x264 takes 13 bytes a pixel and more."""
+
 _ROTATED = (1, 0, 2)
 
 # From full to limited range, factor and offset: luma 16..235, chroma 16..240 around 128.
@@ -167,11 +170,12 @@ class I420Converter:
 
     def _checked_tile(self, frame: Pixels) -> tuple[int, int]:
         height, width = frame.shape[:2]
-        if max(height * self._rows, width * self._cols) > MAX_FRAME_SIDE:
+        sides = height * self._rows, width * self._cols
+        if max(sides) > MAX_FRAME_SIDE or sides[0] * sides[1] > MAX_PICTURE_PIXELS:
             raise FrameError(
-                f"{self._rows} x {self._cols} tiles of {width}x{height} make a picture of "
-                f"{width * self._cols}x{height * self._rows}, but H.264 ends at {MAX_FRAME_SIDE} pixels "
-                "a side: record fewer sub-environments or smaller frames"
+                f"{self._rows} x {self._cols} tiles of {width}x{height} make a picture of {sides[1]}x{sides[0]}, but "
+                f"H.264 ends at {MAX_FRAME_SIDE} pixels a side and {MAX_PICTURE_PIXELS:,} altogether: record fewer "
+                "sub-environments or smaller frames"
             )
         return height, width
 

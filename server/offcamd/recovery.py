@@ -204,7 +204,8 @@ def _strays(folder: Path) -> Iterator[Path]:
     """Unfinished videos of ours in a folder. A browser's downloads end in ``.part`` too, and are left alone."""
     for path in sorted(folder.iterdir()):
         with suppress(EncodeError):
-            if path.name.endswith(_UNFINISHED) and path.is_file() and is_fragmented(path):
+            ours = path.name.endswith(_UNFINISHED) and not path.is_symlink() and path.is_file()
+            if ours and is_fragmented(path):
                 yield path
 
 

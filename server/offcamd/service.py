@@ -21,8 +21,8 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from offcam_proto.errors import ConfigError, DaemonError, OffcamError
-from offcam_proto.limits import MAX_FRAME_BYTES
-from offcamd import __version__
+from offcam_proto.limits import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS_PER_SESSION
+from offcamd import __version__, fdlimit
 from offcamd.curve import LOCAL, Guard
 from offcamd.diskreserve import DiskReserve
 from offcamd.dispatch import Dispatcher
@@ -49,6 +49,15 @@ TICK_SECONDS = 0.25
 
 TURN_MESSAGES = 256
 """Most messages taken in before the encoders' and the store's events have their turn."""
+
+BEHIND_SECONDS = 0.01
+"""How soon a loop that does not read, as the store is behind, looks again."""
+
+MOST_QUEUED_IN = 32
+"""Messages of one client that libzmq takes in ahead of us. Behind them the client's own system has to wait."""
+
+MOST_QUEUED_OUT = 4 * MAX_STREAMS_PER_SESSION
+"""Answers that one client may leave unread, a few for each stream that it can have; then it counts as gone."""
 
 FINISH_SECONDS = 60.0
 """How long a stop waits for queued frames to be encoded; a second stop waits no longer."""
@@ -102,6 +111,8 @@ class Service:
             DaemonAlreadyRunning: another daemon owns the endpoint.
             DaemonError: the socket cannot be bound.
         """
+        if short := fdlimit.shortage(fdlimit.raise_limit()):
+            log.warning("few file descriptors", problem=short, fix=fdlimit.FIX)
         self._make_spool_dir()
         http = self.settings.http.url if self.settings.http else None
         self.lock.acquire(
@@ -191,10 +202,11 @@ class Service:
         self._router = self._context.socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, 0),
-            (zmq.SNDHWM, 0),  # answers are small and bounded by what the peer asked for
-            (zmq.RCVHWM, 1000),
+            (zmq.SNDHWM, MOST_QUEUED_OUT),
+            (zmq.RCVHWM, MOST_QUEUED_IN),
             (zmq.BACKLOG, 1024),  # with libzmq's 100 a crowd that comes at once waits whole seconds, in TCP's retries
-            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
+            # no credit can be had for more than the memory limit
+            (zmq.MAXMSGSIZE, min(MAX_FRAME_BYTES, max(self.settings.memory_limit_bytes, MAX_HEADER_BYTES))),
             (zmq.ROUTER_MANDATORY, 1),  # a vanished peer is an error, not a silence
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
@@ -242,11 +254,13 @@ class Service:
 
     def _loop(self) -> None:
         poller = zmq.Poller()
-        for readable in (self._router, self._monitor, self._wake_out):
+        for readable in (self._monitor, self._wake_out):
             poller.register(readable, zmq.POLLIN)
         next_tick = 0.0
         while not self._stops:
-            ready = dict(poller.poll(int(TICK_SECONDS * 1000)))
+            behind = self.store.behind
+            poller.register(self._router, 0 if behind else zmq.POLLIN)
+            ready = dict(poller.poll(int((BEHIND_SECONDS if behind else TICK_SECONDS) * 1000)))
             self._turn(ready)
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
@@ -269,8 +283,13 @@ class Service:
             self.dispatcher.disconnected(int(recv_monitor_message(self._monitor)["value"]))
 
     def _receive(self, most: int) -> bool:
-        """Take in messages; returns whether there may be more."""
+        """Take in messages, of all clients in turn; returns whether there may be more.
+
+        While the store is behind they stay where they are: what floods it is held up, and takes no memory here.
+        """
         for _ in range(most):
+            if self.store.behind:
+                return True
             try:
                 identity, *parts = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
             except zmq.Again:
@@ -300,7 +319,7 @@ class Service:
         try:
             for parts in peer.session.take():
                 self._router.send_multipart([peer.identity, *parts], zmq.DONTWAIT)
-        except zmq.ZMQError as error:  # EHOSTUNREACH: it left, perhaps before its first message was read
+        except zmq.ZMQError as error:  # EHOSTUNREACH: it left, perhaps unread; EAGAIN: it reads nothing any more
             log.debug("an answer found nobody", peer=peer.identity.hex(), problem=str(error))
             self.dispatcher.unreachable(peer)
 

@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 BATCH_TASKS = 4096
 """Most tasks between two commits."""
 
+MOST_WAITING_BYTES = 1 << 20
+"""From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
+
 MOST_ENDED_RUNS = 200
 """Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
 
@@ -104,6 +107,14 @@ class BarrierTask:
 
 
 Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
+
+_TASK_BYTES, _BODY_BYTES = 1024, 64  # what objects cost beyond the bytes within
+
+
+def _cost(task: Task) -> int:
+    """About how much memory a task takes, and so how long its work."""
+    bodies = task.bodies if isinstance(task, RecordsTask) else ()
+    return _TASK_BYTES + sum(len(body) + _BODY_BYTES for body in bodies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +192,24 @@ class Store:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
+        self._waiting = 0
+        self._waiting_lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="offcam-store", daemon=True)
         self._thread.start()
 
     def put(self, task: Task) -> None:
         """Hand over a task."""
+        self._count(_cost(task))
         self._tasks.put(task)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits that whoever hands over clients' messages should read no more of them for now."""
+        return self._waiting > MOST_WAITING_BYTES
+
+    def _count(self, nbytes: int) -> None:
+        with self._waiting_lock:
+            self._waiting += nbytes
 
     def runs(self) -> list[dict[str, Any]]:
         """Statistics of every run this daemon has written, JSON-ready."""
@@ -215,6 +238,7 @@ class Store:
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
+            self._count(-sum(map(_cost, batch)))
             self._perform(batch)
         deadline = time.monotonic() + FLUSH_SECONDS
         while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:

@@ -10,7 +10,7 @@ import errno
 import itertools
 import os
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
@@ -68,6 +68,12 @@ def _as_encode_error(doing: str, path: Path) -> Iterator[None]:
         raise EncodeError(f"the encoder refused {doing} {path}: {error}") from error
 
 
+def _clear_way(path: Path) -> None:
+    """Remove what has the name of a file to be made: av would write through a link, to wherever that leads."""
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
 def _url(path: Path) -> str:
     """A path as av takes it; with the prefix no name is mistaken for another protocol."""
     text = os.fspath(path)
@@ -84,7 +90,7 @@ class VideoWriter:
     `close` all the same; what the file holds by then can be played.
 
     Args:
-        path: the file, created or truncated; its folder exists. By custom it ends in ``.part``.
+        path: the file, made anew; its folder exists. By custom it ends in ``.part``.
         width: of the pictures in pixels, even.
         height: of the pictures in pixels, even.
         fps: pictures a second, `MIN_FPS` to `MAX_FPS`; need not be whole.
@@ -103,10 +109,10 @@ class VideoWriter:
         self._last: int | None = None
         self._tick = 1 / Fraction(fps)
         self._container: OutputContainer | None = None
+        url = _url(path)
         with _as_encode_error("creating", path):
-            self._container = av.open(
-                _url(path), "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"}
-            )
+            _clear_way(path)
+            self._container = av.open(url, "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"})
             try:
                 self._stream = self._container.add_stream(
                     "libx264",
@@ -229,7 +235,7 @@ def salvage(part: Path) -> VideoInfo:
 
 def cut_tail(part: Path) -> int:
     """The first half of `salvage`: cut off what was written of a last frame. Returns how many bytes that were."""
-    with _as_encode_error("salvaging", part), part.open("r+b") as file:
+    with _as_encode_error("salvaging", part), open(part, "r+b", opener=_no_link) as file:
         size = file.seek(0, os.SEEK_END)
         whole = 0
         for kind, end in _boxes(file):
@@ -237,6 +243,11 @@ def cut_tail(part: Path) -> int:
         if whole < size:
             file.truncate(whole)
         return size - whole
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file that is to be changed; a link's target, which may be anywhere, is not."""
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def is_fragmented(path: Path) -> bool:
@@ -266,7 +277,7 @@ def remux(source: Path, target: Path) -> None:
 
     Args:
         source: an MP4, such as one that `salvage` made playable. Untouched.
-        target: the new file, created or truncated.
+        target: the new file, made anew.
 
     Raises:
         EncodeError: either file failed. ``target`` may be left incomplete.
@@ -274,13 +285,18 @@ def remux(source: Path, target: Path) -> None:
     with (
         _as_encode_error("copying", source),
         av.open(_url(source), format="mp4") as old,
-        av.open(_url(target), "w", format="mp4") as new,
+        _created(target) as new,
     ):
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
             if packet.dts is not None:  # the empty packet that ends a stream has none
                 packet.stream = stream
                 new.mux_one(packet)
+
+
+def _created(path: Path) -> OutputContainer:
+    _clear_way(path)
+    return av.open(_url(path), "w", format="mp4")
 
 
 def _sync(path: Path, *, data_only: bool) -> None:

@@ -5,6 +5,7 @@
     python tests/bench --json FILE         the table and every single run, as JSON too
     python tests/bench --against TREE      with another working tree of offcam as a row of its own
     python tests/bench --micro             what the pieces of offcam cost by themselves
+    python tests/bench --faults            what a step costs while something is wrong with the daemon
 
 Nothing is asserted. Close what else runs: on a busy machine the ratios are worth little.
 
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agents
+import faults
 import harness
 import micro
 import recorders
@@ -51,6 +53,8 @@ def main() -> int:
         print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *micro.text(pieces)]))
         _write(options.json, {"machine": machine, "pieces": pieces})
         return 0
+    if options.faults:
+        return _faults(options, machine, steps, repetitions)
     contestants, notes = _contestants(options)
     env_ids = [env_id for env_id in options.envs if _available(env_id, notes)]
     runs: list[Run] = []
@@ -65,6 +69,18 @@ def main() -> int:
     return 0
 
 
+def _faults(options: argparse.Namespace, machine: dict[str, object], steps: int, repetitions: int) -> int:
+    env_id, runs = options.envs[0], []
+    with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
+        for run in faults.measure_all(env_id, steps, repetitions, Path(scratch)):
+            runs.append(run)
+            _progress(f"repetition {run['repetition'] + 1} of {repetitions}: {run['case']}")
+    _progress("")
+    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *faults.text(runs, env_id, steps)]))
+    _write(options.json, {"machine": machine, "rows": faults.medians(runs), "runs": runs})
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python tests/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recorders", nargs="+", choices=recorders.RECORDERS, help="which of them, all by default")
     parser.add_argument("--against", type=Path, nargs="+", default=(), metavar="TREE", help="other trees of offcam")
     parser.add_argument("--micro", action="store_true", help="measure the pieces instead")
+    parser.add_argument("--faults", action="store_true", help="measure, on the first env, a daemon in trouble instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
     return parser
 

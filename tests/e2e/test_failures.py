@@ -16,7 +16,7 @@ import pytest
 
 import films
 import offcam
-import offcam.link
+import offcam.timing
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
 
@@ -148,7 +148,7 @@ def test_a_daemon_killed_in_the_middle_and_restarted(folder, serve, recwarn):
 
 
 def test_a_daemon_killed_for_good(folder, serve, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
     process, _ = serve()
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
@@ -163,8 +163,8 @@ def test_a_daemon_killed_for_good(folder, serve, recwarn, monkeypatch):
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.link, "RELAUNCH_SECONDS", 1.0)
-    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
@@ -183,7 +183,7 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
 
 
 def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
     play(env, 1)
@@ -303,7 +303,7 @@ def test_a_file_in_the_folders_way(tmp_path, daemon):
 
 def test_records_that_cannot_be_stored_are_waited_for_in_bounded_time(folder, serve, monkeypatch):
     """The index is taken away under the daemon's hands: it answers, but commits nothing."""
-    monkeypatch.setattr(offcam.link, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
     serve()
     env = offcam.record(Barcode(3), str(folder), episode_trigger=lambda _: False)
     play(env, 1)
@@ -358,7 +358,7 @@ def test_a_daemon_of_another_version(folder, serve):
 
 def test_somebody_elses_socket(folder, endpoint, monkeypatch):
     """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
-    monkeypatch.setattr(offcam.link, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.timing, "HANDSHAKE_SECONDS", 0.5)
     assert endpoint.path is not None
     Path(endpoint.path).parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as stranger:

@@ -192,7 +192,7 @@ def test_statistics_wait_for_room_where_there_is_none_at_all(daemons, small_disk
     problem = wait_until(lambda: daemons.stats()["runs"][0]["problem"], "the index is full")
     assert "full" in problem
     assert len(list_run(folder).episodes) < 2003
-    monkeypatch.setattr("offcam.link.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("offcam.timing.SILENCE_SECONDS", 1.0)
     with pytest.warns(UserWarning, match="gave up waiting"):
         env.close()  # in bounded time, though the daemon answers
     ballast.unlink()

@@ -10,6 +10,7 @@ import sys
 import time
 
 from offcam_proto.errors import EncodeError
+from offcamd import logs
 from offcamd.config import load
 from offcamd.service import Service
 from offcamd.videofile import VideoWriter
@@ -33,6 +34,7 @@ def main() -> None:
     flags = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     SlowWriter.fail_after = int(flags.pop("--fail-after", sys.maxsize))
     settings = load({name[2:].replace("-", "_"): value for name, value in flags.items()})
+    logs.configure_from(settings)
     service = Service(settings, SlowWriter)
     signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
     service.start()

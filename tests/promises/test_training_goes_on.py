@@ -60,7 +60,7 @@ def test_without_a_daemon(agent, serve):
 
 
 def test_with_a_daemon_that_dies(agent, serve):
-    process, _ = serve(*MEMORY)
+    process, _ = serve()
 
     @contextlib.contextmanager
     def death():

@@ -20,7 +20,7 @@ import zmq
 import films
 import offcam
 from envs import Barcode, play
-from offcam import link
+from offcam import timing
 from offcam_proto import codec, keys
 from offcam_proto.errors import ConfigError, KeyRefused
 from offcam_proto.keys import KeyFile
@@ -311,7 +311,7 @@ def test_peers_without_curve_and_junk_get_nothing_in(service, url):
 
 
 def test_a_daemon_that_refuses_later_raises_nothing_into_the_loop(alice, store, url, endpoint, monkeypatch):
-    monkeypatch.setattr(link, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(timing, "SILENCE_SECONDS", 0.5)
     add_client(store, "bob")
     with running(url):
         env = offcam.RecordVideo(Barcode(30), "run", episode_trigger=lambda _: True)

@@ -1,0 +1,49 @@
+"""How long the client waits for what: every wait of a wrapper, in one place."""
+
+from __future__ import annotations
+
+HANDSHAKE_SECONDS = 5.0
+"""How long construction waits for a daemon that listens to answer."""
+
+CONTACT_SECONDS = 1.5
+"""How long construction waits for a daemon of another host to take or refuse the key."""
+
+CONTACT_TRIES = 3
+"""Failed connections in that time after which it gives up."""
+
+PATIENCE_SECONDS = 0.008
+"""Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
+longer: while the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
+
+MOST_PATIENCE_SECONDS = 0.1
+"""Longest wait for credit in a step that itself took longer than this."""
+
+VAIN_SECONDS = 0.05
+"""What waits for credit that does not come may cost a process, all together..."""
+
+VAIN_SHARE = 0.001
+"""...and the share of its time by which that is refilled."""
+
+BLOCK_SECONDS = 30.0
+"""Longest wait for credit in one step under ``overflow="block"``."""
+
+REOPEN_SECONDS = 2.0
+"""How long the first step after a fork or a `close` waits for a daemon that listens."""
+
+RETRY_SECONDS = 0.25
+"""How often a step looks for a daemon that is gone."""
+
+ANSWER_SECONDS = 1.0
+"""How long a greeting or a flush may go unanswered before it is said again: a daemon may have died of it, unnoticed."""
+
+RELAUNCH_SECONDS = 30.0
+"""How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
+
+SILENCE_SECONDS = 10.0
+"""A flush gives up when the daemon has said nothing for this long."""
+
+EXIT_SECONDS = 30.0
+"""Longest wait at interpreter exit for recordings that were never closed, all in all."""
+
+LINGER_MS = 2000
+"""Longest wait at exit for the last bytes to leave; the end of `EXIT_SECONDS` is kept for it."""

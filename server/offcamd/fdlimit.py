@@ -1,0 +1,41 @@
+"""File descriptors: how many the daemon may have open. Each client takes one, each run and each open video more."""
+
+from __future__ import annotations
+
+import resource
+
+ENOUGH = 4096
+"""File descriptors for some hundred clients that record at a time, each into a folder of its own."""
+
+FIX = (
+    "Raise it: `ulimit -Hn 65536` as root before the daemon is started, LimitNOFILE=65536 in its systemd unit, or "
+    "`docker run --ulimit nofile=65536`."
+)
+
+
+def raise_limit() -> int:
+    """Raise this process's limit as far as it may by itself (soft to hard), and return what it is now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, ENOUGH):  # macOS says that there is no limit, and then refuses that
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            continue
+        return _number(wanted)
+    return _number(soft)
+
+
+def attainable() -> int:
+    """What `raise_limit` would make of it."""
+    return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+
+
+def shortage(limit: int) -> str:
+    """What is wrong with a limit, for people; empty where it is enough."""
+    if limit >= ENOUGH:
+        return ""
+    return f"at most {limit} files and connections can be open, which many clients at a time exceed"
+
+
+def _number(limit: int) -> int:
+    return 2**63 - 1 if limit == resource.RLIM_INFINITY else limit

@@ -1,0 +1,186 @@
+"""A process that forks while it records: the child has a session of its own, the parent loses and duplicates nothing."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+
+import numpy as np
+import pytest
+from gymnasium.vector import AsyncVectorEnv
+from scenes import wait_until
+
+import films
+import offcam
+from envs import Barcode, play
+from offcamd.listing import list_run
+
+LENGTH = 30
+HALF = LENGTH // 2
+WHOLE = list(range(LENGTH + 1))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "run"
+
+
+def recorded(folder, prefix: str = "rl-video", offset: int = 0):
+    return offcam.record(
+        Barcode(LENGTH, offset=offset), str(folder), every=1, overflow="block", name_prefix=prefix
+    )
+
+
+def finish(env, until: int = LENGTH) -> None:
+    while env.unwrapped.number < until:
+        env.step(0)
+    env.close()
+
+
+@pytest.fixture
+def parent(folder, daemon):
+    """An env that is recording, in the midst of an episode."""
+    env = recorded(folder, "parent")
+    env.reset()
+    for _ in range(HALF):
+        env.step(0)
+    yield env
+    finish(env)
+    assert films.numbers(folder / "parent-episode-0.mp4") == WHOLE
+    films.check(folder)
+    own = [stream for stream in list_run(folder).streams if stream.prefix == "parent" and stream.pid == os.getpid()]
+    assert len(own) == 1
+    rows = films.episodes(folder)
+    assert [row.length for row in rows if row.stream == own[0].stream] == [LENGTH]
+    assert len({(row.stream, row.env_index, row.episode) for row in rows}) == len(rows)
+
+
+class Ready:
+    """An env that was wrapped in the parent; it is handed to a worker as whatever the start method makes of it."""
+
+    def __init__(self, env) -> None:
+        self.env = env
+
+    def __call__(self):
+        return self.env
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver", "spawn"])
+def test_an_async_vector_env_of_envs_that_were_wrapped_before(parent, folder, context):
+    ready = [Ready(recorded(folder, f"worker{index}", 100 * (index + 1))) for index in range(2)]
+    envs = AsyncVectorEnv(ready, context=context)
+    envs.reset()
+    for _ in range(LENGTH):
+        envs.step(np.zeros(2, int))
+    envs.close()
+    for each in ready:
+        each.env.close()
+    for index in range(2):
+        shown = films.numbers(folder / f"worker{index}-episode-0{'-s2'}.mp4")
+        assert shown == [100 * (index + 1) + number for number in WHOLE]
+    streams = {stream.stream: stream for stream in list_run(folder).streams}
+    workers = [streams[row.stream] for row in films.episodes(folder)]
+    assert len(workers) == len({stream.pid for stream in workers}) == 2
+    assert os.getpid() not in {stream.pid for stream in workers}
+
+
+def test_os_fork_and_the_child_records_on(parent, folder):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            finish(parent)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert films.numbers(folder / "parent-episode-0-s2.mp4") == WHOLE[HALF + 1 :]
+    child = [stream for stream in list_run(folder).streams if stream.pid == pid]
+    assert [stream.suffix for stream in child] == [2]
+    rows = [row for row in films.episodes(folder) if row.stream == child[0].stream]
+    assert [row.length for row in rows] == [LENGTH], "the episode as the child saw it, once"
+
+
+def load_data(tasks, results) -> None:
+    """What a data loader's worker does; it inherits the env and never looks at it."""
+    for task in iter(tasks.get, None):
+        results.put(task * task)
+
+
+def test_workers_of_a_data_loader(parent, folder):
+    """Daemonic workers are forked again and again; some leave in good order, some are killed."""
+    context = multiprocessing.get_context("fork")
+    for epoch in range(3):
+        tasks, results = context.SimpleQueue(), context.SimpleQueue()
+        workers = [context.Process(target=load_data, args=(tasks, results), daemon=True) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+        for task in range(4):
+            tasks.put(task)
+            parent.step(0)
+        assert sorted(results.get() for _ in range(4)) == [0, 1, 4, 9]
+        if epoch == 1:
+            for worker in workers:
+                os.kill(worker.pid, signal.SIGKILL)
+        else:
+            for _ in workers:
+                tasks.put(None)
+        for worker in workers:
+            worker.join(30)
+            assert worker.exitcode == (-signal.SIGKILL if epoch == 1 else 0)
+        parent.step(0)
+    finish(parent)
+    assert len(list_run(folder).streams) == 1, "the workers are no clients"
+
+
+def test_forks_while_another_thread_records(parent, folder):
+    """A fork may catch the other thread anywhere, holding any lock: a child must not wait for it."""
+    stop, failed = threading.Event(), []
+
+    def record_on() -> None:
+        env = recorded(folder, "thread")
+        try:
+            while not stop.is_set():
+                play(env)
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            env.close()
+
+    thread = threading.Thread(target=record_on)
+    thread.start()
+    wait_until((folder / "thread-episode-2.mp4").exists, "the thread records")
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=record_one, args=(str(folder), index)) for index in range(6)]
+    for child in children:
+        child.start()
+        child.join(30)
+    stop.set()
+    thread.join()
+    assert not failed
+    assert [child.exitcode for child in children] == [0] * len(children)
+    for index in range(len(children)):
+        assert films.numbers(folder / f"child{index}-episode-0.mp4") == WHOLE
+    episodes = [name for name in films.videos(folder) if name.startswith("thread")]
+    for name in episodes:
+        assert films.numbers(folder / name) == WHOLE
+    assert len(films.episodes(folder)) == len(episodes) + len(children)
+
+
+def record_one(folder: str, index: int) -> None:
+    env = recorded(folder, f"child{index}")
+    play(env)
+    env.close()
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_of_an_env_records_into_files_of_its_own(parent, folder, duplicate):
+    """As a search that tries out what would be does, or a process that is spawned."""
+    twin = duplicate(parent)
+    finish(twin)
+    assert films.numbers(folder / "parent-episode-0-s2.mp4") == WHOLE[HALF + 1 :]

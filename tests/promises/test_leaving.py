@@ -1,0 +1,176 @@
+"""However a process leaves, it does so in bounded time; what was recorded is finalised, what could not be is counted.
+
+The deadline is `offcam.timing.EXIT_SECONDS`; a daemon that says nothing is given up on before, after
+`offcam.timing.SILENCE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stopped, wait_until
+
+import films
+from offcam import timing
+
+LENGTH = 20
+MIDWAY = 7
+OVERHEAD_SECONDS = 3.0
+"""For the interpreter itself, on a busy machine."""
+
+SCRIPT = """
+import signal, sys, time, offcam, offcam.timing
+from envs import Barcode, Look, play
+{setup}
+env = offcam.record(Barcode({length}, Look(84, 84)), sys.argv[1], every=1, overflow="block")
+play(env)
+env.reset()
+for _ in range({midway}):
+    env.step(0)
+{before}
+print("ready", flush=True)
+sys.stdin.readline()
+{ending}
+"""
+WAITS = "time.sleep(60)"
+ENDINGS = {
+    "end": ("", 0, []),
+    "sys.exit": ("sys.exit(3)", 3, []),
+    "error": ("1 / 0", 1, []),
+    "ctrl-c": (WAITS, -signal.SIGINT, [signal.SIGINT]),
+    "ctrl-c twice": (WAITS, -signal.SIGINT, [signal.SIGINT, signal.SIGINT]),
+    "sigterm": (WAITS, -signal.SIGTERM, [signal.SIGTERM]),
+    "sigterm caught": (f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(4)); print(flush=True); {WAITS}", 4, [signal.SIGTERM]),
+}  # fmt: skip  # one line each
+
+
+class Leaver:
+    """A process that recorded one episode and a part of the next, and leaves when it is told to."""
+
+    def __init__(self, name: str, folder, *, setup: str = "", before: str = "env.flush()") -> None:
+        self.ending, self.code, self.signals = ENDINGS[name]
+        self.name = name
+        self.folder = folder
+        script = SCRIPT.format(length=LENGTH, midway=MIDWAY, setup=setup, before=before, ending=self.ending)
+        self.process = python(script, folder)
+
+    def ready(self) -> None:
+        """Wait until it has recorded, and sits at its last line but one."""
+        assert self.process.stdout.readline() == "ready\n", self.process.communicate()
+
+    def leave(self) -> None:
+        """Tell it to leave. The second signal comes while it is about to, or has left already."""
+        self.began = time.monotonic()
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        if "flush" in self.ending:
+            self.process.stdout.readline()
+        for number in self.signals:
+            time.sleep(0.2)  # it may have to get to where it waits: nothing outside shows that
+            self.process.send_signal(number)
+
+    def gone(self, seconds: float) -> float:
+        """Require that it leaves in time and as it should; returns the seconds it took."""
+        with self.process:
+            _, error = self.process.communicate(timeout=timing.EXIT_SECONDS + 20)
+        took = time.monotonic() - self.began
+        assert self.process.returncode == self.code, error
+        assert took < seconds + OVERHEAD_SECONDS, f"{self.name} took {took:.1f} s: {error}"
+        assert "exception" not in error.lower().replace("unhandled exception", "") or self.signals[1:], error
+        return took
+
+
+@pytest.fixture
+def leavers(tmp_path, runtime, endpoint, monkeypatch):
+    """A process for each way to leave, all of them ready."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    monkeypatch.setenv("OFFCAM_HTTP", "off")
+    made = []
+
+    def make(names=ENDINGS, **how):
+        made.extend(Leaver(name, tmp_path / name.replace(" ", "-"), **how) for name in names)
+        for leaver in made:
+            leaver.ready()
+        return made
+
+    yield make
+    for leaver in made:
+        leaver.process.kill()
+        leaver.process.communicate()
+
+
+def show(capsys, where: str, times: dict[str, float]) -> None:
+    with capsys.disabled():
+        print(f"\nleft {where} in " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items()))
+
+
+def test_with_a_daemon(leavers, serve, capsys):
+    serve()
+    times = {}
+    for leaver in leavers():
+        leaver.leave()
+        times[leaver.name] = leaver.gone(1.0)
+        wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
+        assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
+        assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
+        first, second = films.clips(leaver.folder).values()
+        assert films.numbers(leaver.folder / first.file) == list(range(LENGTH + 1))
+        assert films.numbers(leaver.folder / second.file) == list(range(MIDWAY + 1))
+        assert first.state == "final"
+        assert not second.complete
+        assert [row.length for row in films.episodes(leaver.folder)] == [LENGTH]
+    show(capsys, "with a daemon", times)
+
+
+def test_with_a_dead_daemon(leavers, serve, capsys):
+    process, _ = serve()
+    made = leavers()
+    process.kill()
+    process.wait()
+    times = {}
+    for leaver in made:
+        leaver.leave()
+        times[leaver.name] = leaver.gone(1.0)
+    serve()
+    for leaver in made:
+        wait_until(lambda folder=leaver.folder: over(folder), f"the next daemon has finished {leaver.name}")
+        films.check(leaver.folder)
+        first, second = films.clips(leaver.folder).values()
+        assert films.numbers(leaver.folder / first.file) == list(range(LENGTH + 1))
+        assert second.offered == MIDWAY + 1
+        assert len(films.numbers(leaver.folder / second.file)) == second.frames >= MIDWAY
+    show(capsys, "with a dead daemon", times)
+
+
+def test_with_a_stopped_daemon(leavers, serve, capsys):
+    process, _ = serve()
+    made = leavers()
+    with stopped(process):
+        for leaver in made:
+            leaver.leave()
+        times = {leaver.name: leaver.gone(timing.SILENCE_SECONDS + timing.LINGER_MS / 1000) for leaver in made}
+    for leaver in made:
+        wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
+        assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
+        assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
+        assert [row.length for row in films.episodes(leaver.folder)] == [LENGTH]
+    assert times["ctrl-c twice"] < timing.SILENCE_SECONDS
+    show(capsys, "with a stopped daemon", times)
+
+
+def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, capsys):
+    """It answers all the time, so its silence ends nothing. What it has it still finishes."""
+    serve("0.25", script=SLOW_DAEMON)
+    names = ("end", "error", "ctrl-c", "ctrl-c twice")
+    seconds = 3.0
+    made = leavers(names, setup=f"offcam.timing.EXIT_SECONDS = {seconds}", before="")
+    for leaver in made:
+        leaver.leave()
+    times = {leaver.name: leaver.gone(seconds) for leaver in made}
+    for leaver in made:
+        wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
+        assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
+        assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
+    show(capsys, f"with a slow daemon and a deadline of {seconds:g} s", times)
