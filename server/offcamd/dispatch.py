@@ -166,13 +166,14 @@ class Dispatcher:
             message = replace(message, folder=folder)
         names = (message.folder, message.prefix)
         suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
-        stream = LiveStream(peer, message, suffix, self._credit.open() if message.video else None)
+        hello = peer.session.hello
+        assert hello is not None  # noqa: S101 - the session admits no stream before its hello
+        account = self._credit.open() if message.video else None
+        stream = LiveStream(peer, message, suffix, hello.session, account)
         self._pool.budget.clip_memory = self._credit.share // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
-        hello = peer.session.hello
-        assert hello is not None  # noqa: S101 - the session admits no stream before its hello
         origin = Origin(hello.host, hello.pid, hello.client)
         self._store.put(store.OpenStreamTask(message.folder, message, origin, suffix, stream))
 
@@ -223,7 +224,9 @@ class Dispatcher:
             clip.job.end(aborted=aborted)
 
     def _flush(self, peer: Peer, token: int) -> None:
-        waiting = {clip for clip in self._clips.values() if clip.ended and clip.stream.peer is peer}
+        # also those of an earlier connection, that a client which came back is still waiting for
+        session = peer.session.hello.session if peer.session.hello else b""
+        waiting = {clip for clip in self._clips.values() if clip.ended and clip.stream.session == session}
         if not waiting:
             self._store.put(store.BarrierTask(FlushRequest(peer, token)))
             return
@@ -231,13 +234,13 @@ class Dispatcher:
             self._forget_flush(peer, next(iter(peer.flushes)))
         peer.flushes[token] = waiting
         for clip in waiting:
-            clip.waited_by.add(token)
+            clip.waited_by.add((peer, token))
         self._tell_flush(peer, token)
 
     @staticmethod
     def _forget_flush(peer: Peer, token: int) -> None:
         for clip in peer.flushes.pop(token):
-            clip.waited_by.discard(token)
+            clip.waited_by.discard((peer, token))
 
     def _tell_flush(self, peer: Peer, token: int) -> None:
         waiting = peer.flushes[token]
@@ -443,11 +446,11 @@ class Dispatcher:
                 stream.handle, clip.number, file=clip.file if clip.encoded else "", encoded=clip.encoded,
                 error=clip.error[:1000],
             )  # fmt: skip
-            for token in clip.waited_by:
-                waiting = peer.flushes.get(token)
-                if waiting is not None:
-                    waiting.discard(clip)
-                    if not waiting:
-                        del peer.flushes[token]
-                        self._store.put(store.BarrierTask(FlushRequest(peer, token)))
+        for waiter, token in clip.waited_by:
+            waiting = waiter.flushes.get(token)
+            if waiting is not None:
+                waiting.discard(clip)
+                if not waiting:
+                    del waiter.flushes[token]
+                    self._store.put(store.BarrierTask(FlushRequest(waiter, token)))
         self._forget_if_done(stream)

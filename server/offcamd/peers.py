@@ -21,7 +21,7 @@ class LiveClip:
     Attributes:
         received: frames that arrived.
         ended: whether no more can come.
-        waited_by: tokens of the flushes that wait for it.
+        waited_by: the flushes that wait for it, by peer and token.
     """
 
     stream: LiveStream
@@ -32,7 +32,7 @@ class LiveClip:
     ended: bool = False
     encoded: int = 0
     error: str = ""
-    waited_by: set[int] = field(default_factory=set)
+    waited_by: set[tuple[Peer, int]] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +41,7 @@ class LiveStream:
 
     Attributes:
         peer: its client, None once that is gone.
+        session: its client's session, which may come back over another connection.
         ready: whether the index knows it and the client was told.
         clips: its clips that are not stored yet.
         in_memory: bytes of its frames in the encoder's queues.
@@ -52,6 +53,7 @@ class LiveStream:
     peer: Peer | None
     info: OpenStream
     suffix: int
+    session: bytes
     account: Account | None
     ready: bool = False
     clips: dict[int, LiveClip] = field(default_factory=dict)

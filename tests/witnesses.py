@@ -1,0 +1,122 @@
+"""A daemon with somebody who records with it, for whatever else is done to it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rawpeer import resident_mib
+
+from offcam_proto.endpoints import endpoint_from
+from offcamd.control import ask_stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TESTS = Path(__file__).parent
+WITNESS = TESTS / "hostile" / "witness.py"
+LONGEST_ACK_SECONDS = 1.0
+
+
+@dataclass
+class Observed:
+    """What was seen of a daemon and its witness.
+
+    Attributes:
+        address: the daemon's.
+        pid: the daemon's.
+        stats: its statistics in the end.
+        mib: its memory before, in the end, and at its highest, in MiB.
+        witness: what the witness said, see `hostile/witness.py`.
+    """
+
+    address: str
+    pid: int
+    log: Path
+    stats: dict[str, Any] = field(default_factory=dict)
+    mib: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    witness: dict[str, float] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise AssertionError where the witness was disturbed."""
+        witness = self.witness
+        assert witness["episodes"] > 0, witness
+        assert witness["whole_clips"] == witness["episodes"], witness
+        assert witness["worst_ack"] < LONGEST_ACK_SECONDS, witness
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()[-5000:]
+
+    def __str__(self) -> str:
+        witness, (before, after, highest) = self.witness, self.mib
+        return (
+            f"daemon: {before:.0f} MiB before, {after:.0f} after, {highest:.0f} at most; "
+            f"breaches {self.stats['breaches']}\n"
+            f"witness: {witness['whole_clips']} of {witness['episodes']} clips whole, {witness['acks']} acks, "
+            f"the slowest after {1000 * witness['worst_ack']:.0f} ms"
+        )
+
+
+@contextlib.contextmanager
+def witnessed(base: Path, **options: str) -> Iterator[Observed]:
+    """Start a daemon and a witness below ``base``, a short path; in the end see how both fared.
+
+    Args:
+        base: a directory, not used otherwise.
+        **options: of the witness, such as ``pause="0.02"``.
+    """
+    base.mkdir(exist_ok=True)
+    environment = _environment(base)
+    log, until = base / "log", base / "until"
+    address = endpoint_from(environment, os.getuid())[0]
+    with (
+        log.open("w") as stderr,
+        _running([sys.executable, "-m", "offcamd", "serve"], stderr, environment) as daemon,
+    ):
+        assert "offcam ready" in _line(daemon), log.read_text()
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        command = [sys.executable, str(WITNESS), str(base / "witness"), "--until", str(until), *arguments]
+        with _running(command, None, {**environment, "OFFCAM_ADDR": address.url, "PYTHONPATH": str(TESTS)}) as witness:
+            assert "recording" in _line(witness)
+            observed = Observed(address.url, daemon.pid, log)
+            before = resident_mib(daemon.pid)
+            yield observed
+            assert daemon.poll() is None, log.read_text()[-5000:]
+            until.touch()
+            observed.witness = json.loads(_line(witness))
+        observed.stats = ask_stats(address, 30.0)
+        observed.mib = (before, resident_mib(daemon.pid), resident_mib(daemon.pid, "VmHWM"))
+        daemon.terminate()
+        assert daemon.wait(60) == 0, log.read_text()[-5000:]
+
+
+def _environment(base: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OFFCAM")}
+    places = {"XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "HOME": "home"}
+    for name in places.values():
+        (base / name).mkdir(mode=0o700)
+    return {
+        **inherited,
+        **{variable: str(base / name) for variable, name in places.items()},
+        "OFFCAM_HTTP": "off",
+        "OFFCAM_LOG": "warning",
+    }
+
+
+@contextlib.contextmanager
+def _running(command: list[str], stderr: Any, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
