@@ -75,13 +75,13 @@ class Dispatcher:
         self._names = NameClaims()
         self._files = FileClaims()
         self._clips: dict[encoding.ClipJob, LiveClip] = {}
-        self._speaking: set[Peer] = set()
+        self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._stopping = False
 
     def speaking(self) -> Iterable[Peer]:
         """Peers that may have something to send; forgets them."""
-        speaking, self._speaking = self._speaking, set()
+        speaking, self._speaking = self._speaking, {}
         return speaking
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Dispatcher:
         if peer is None:
             peer = self.peers[identity] = Peer(identity, user)
         peer.connection = connection
-        self._speaking.add(peer)
+        self._speaking[peer] = None
         try:
             message = peer.session.receive(parts)
         except RemoteProtocolError as error:
@@ -246,7 +246,7 @@ class Dispatcher:
         waiting = peer.flushes[token]
         frames = sum(clip.job.waiting for clip in waiting)
         peer.session.flushed(token, clips=len(waiting), frames=frames)
-        self._speaking.add(peer)
+        self._speaking[peer] = None
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -300,7 +300,7 @@ class Dispatcher:
         for peer in list(self.peers.values()):
             if peer.session.hello is not None:
                 peer.session.goodbye(reason)
-                self._speaking.add(peer)
+                self._speaking[peer] = None
             for stream in peer.streams.values():
                 self._close_stream(stream, lost=False)
             peer.streams.clear()
@@ -350,7 +350,7 @@ class Dispatcher:
                 self._stream_ready(event)
             case store.Passed(reply=FlushRequest(peer=peer, token=token)):
                 peer.session.flushed(token, clips=0, frames=0)
-                self._speaking.add(peer)
+                self._speaking[peer] = None
 
     def _released(self, event: encoding.Released) -> None:
         stream = self._clips[event.job].stream
@@ -374,7 +374,7 @@ class Dispatcher:
     def _tell_credit(self, stream: LiveStream, nbytes: int) -> None:
         if stream.peer is not None and not stream.closed:
             stream.peer.session.grant(stream.handle, nbytes, saturated=stream.saturated)
-            self._speaking.add(stream.peer)
+            self._speaking[stream.peer] = None
 
     def _stream_ready(self, event: store.StreamReady) -> None:
         stream = event.reply
@@ -382,7 +382,7 @@ class Dispatcher:
         peer = stream.peer
         if peer is None or stream.closed:
             return
-        self._speaking.add(peer)
+        self._speaking[peer] = None
         if event.error is not None:
             peer.session.refuse_stream(stream.handle, "folder", str(event.error)[:1000])
             peer.streams.pop(stream.handle, None)
@@ -404,7 +404,7 @@ class Dispatcher:
             self._clip_record(record)
         if stream.peer is not None:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
-            self._speaking.add(stream.peer)
+            self._speaking[stream.peer] = None
 
     def _clip_record(self, record: ClipRecord) -> None:
         self.counters.dropped.update(record.dropped)
@@ -441,7 +441,7 @@ class Dispatcher:
         self._files.release(stream.info.folder, clip.file)
         peer = stream.peer
         if peer is not None:
-            self._speaking.add(peer)
+            self._speaking[peer] = None
             peer.session.clip_done(
                 stream.handle, clip.number, file=clip.file if clip.encoded else "", encoded=clip.encoded,
                 error=clip.error[:1000],

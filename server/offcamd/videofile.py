@@ -117,7 +117,7 @@ class VideoWriter:
                 self._stream = self._container.add_stream(
                     "libx264",
                     rate=Fraction(fps),
-                    options=_x264_options(preset, crf),
+                    options=x264_options(preset, crf),
                 )
                 self._configure(width, height, Fraction(fps))
                 self._container.start_encoding()  # creates the file
@@ -189,7 +189,8 @@ class VideoWriter:
             container.close()
 
 
-def _x264_options(preset: str, crf: int) -> dict[str, str]:
+def x264_options(preset: str, crf: int) -> dict[str, str]:
+    """The encoder's options for a preset (x264's, or `FLAT_PRESET`) and a quality."""
     # zerolatency: no B-frames and no lookahead, so that nothing lingers in memory.
     options = {"preset": preset, "crf": str(crf), "tune": "zerolatency"}
     if preset == FLAT_PRESET:

@@ -18,13 +18,13 @@ import zmq
 
 from offcam.frames import picture
 from offcamd.pixels import I420Converter, view
-from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, VideoWriter
+from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, VideoWriter, x264_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SIZES = ((84, 84), (210, 160), (400, 600), (720, 1280), (1080, 1920))
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "medium")
+PRESETS = ("flat", "ultrafast", "superfast", "veryfast", "faster", "medium")
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
 ENV_FRAMES = 200
 
@@ -167,7 +167,7 @@ def _bare(planes: list[np.ndarray]) -> float:
     context = av.CodecContext.create("libx264", "w")
     context.height, context.width = planes[0].shape[0] * 2 // 3, planes[0].shape[1]
     context.pix_fmt, context.time_base, context.thread_count = "yuv420p", Fraction(1, 30), 1
-    context.options = {"preset": DEFAULT_PRESET, "crf": str(DEFAULT_CRF), "tune": "zerolatency"}
+    context.options = x264_options(DEFAULT_PRESET, DEFAULT_CRF)
     frames = [av.VideoFrame.from_ndarray(each, format="yuv420p") for each in planes]
     for place, frame in enumerate(frames):
         frame.pts = place

@@ -74,7 +74,7 @@ class AvFile:
         videofile = importlib.import_module("offcamd.videofile")
         self._from_ndarray = av.VideoFrame.from_ndarray
         self._container = av.open(f"file:{path}", "w", format="mp4")
-        options = {"preset": videofile.DEFAULT_PRESET, "crf": str(videofile.DEFAULT_CRF), "tune": "zerolatency"}
+        options = videofile.x264_options(videofile.DEFAULT_PRESET, videofile.DEFAULT_CRF)
         self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 1

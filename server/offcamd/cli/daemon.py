@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from offcamd.service import Service
 
 STOP_TIMEOUT_SECONDS = 120.0
+SWITCH_SECONDS = 0.001
+"""How soon a thread gives way to another: the one that answers clients must not wait for the encoders' Python."""
+
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -42,6 +45,7 @@ def serve(settings: Settings) -> None:
             f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
         ) from error
     faulthandler.enable()
+    sys.setswitchinterval(SWITCH_SECONDS)
     if info := read_lock(settings.endpoint):
         raise DaemonAlreadyRunning(_already(info), info.pid)
     with ExitStack() as stack:
