@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import offcam.process
+from commandline import COMMAND, WAIT_SECONDS
 from offcam_proto.endpoints import endpoint_from
 from offcamd.lock import read_lock
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from offcam_proto.endpoints import Endpoint
-
-WAIT_SECONDS = 30
-COMMAND = [sys.executable, "-m", "offcamd"]
 
 
 # --- places -------------------------------------------------------------------------------------------------

@@ -95,9 +95,7 @@ class RawPeer:
     ) -> msg.StreamOpened | msg.StreamRefused:
         """Open a stream, with video where it has a prefix."""
         stream = stream or secrets.token_bytes(16)
-        self.say(
-            msg.OpenStream(handle, stream, str(folder), prefix, 0, bool(prefix), "Raw-v0", 1, False, time.time())
-        )
+        self.say(msg.OpenStream(handle, stream, str(folder), prefix, 0, bool(prefix), "Raw-v0", 1, False, time.time()))
         return self.await_(msg.StreamOpened, msg.StreamRefused)
 
     def open_clip(self, handle: int, clip: int, name: str, *, rows: int = 1, cols: int = 1) -> None:

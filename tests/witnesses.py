@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rawpeer import resident_mib
-
 from offcam_proto.endpoints import endpoint_from
 from offcamd.control import ask_stats
+from rawpeer import resident_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,19 +74,22 @@ def witnessed(base: Path, **options: str) -> Iterator[Observed]:
     address = endpoint_from(environment, os.getuid())[0]
     with (
         log.open("w") as stderr,
+        (base / "witness.log").open("w") as words,
         _running([sys.executable, "-m", "offcamd", "serve"], stderr, environment) as daemon,
     ):
         assert "offcam ready" in _line(daemon), log.read_text()
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         command = [sys.executable, str(WITNESS), str(base / "witness"), "--until", str(until), *arguments]
-        with _running(command, None, {**environment, "OFFCAM_ADDR": address.url, "PYTHONPATH": str(TESTS)}) as witness:
+        with _running(command, words, {**environment, "OFFCAM_ADDR": address.url, "PYTHONPATH": str(TESTS)}) as witness:
             assert "recording" in _line(witness)
             observed = Observed(address.url, daemon.pid, log)
             before = resident_mib(daemon.pid)
             yield observed
             assert daemon.poll() is None, log.read_text()[-5000:]
             until.touch()
-            observed.witness = json.loads(_line(witness))
+            said = _line(witness)
+            assert said, (base / "witness.log").read_text()[-5000:] + log.read_text()[-20000:]
+            observed.witness = json.loads(said)
         observed.stats = ask_stats(address, 30.0)
         observed.mib = (before, resident_mib(daemon.pid), resident_mib(daemon.pid, "VmHWM"))
         daemon.terminate()
@@ -103,7 +105,7 @@ def _environment(base: Path) -> dict[str, str]:
         **inherited,
         **{variable: str(base / name) for variable, name in places.items()},
         "OFFCAM_HTTP": "off",
-        "OFFCAM_LOG": "warning",
+        "OFFCAM_LOG": os.environ.get("FUZZLOG", "warning"),
     }
 
 

@@ -349,10 +349,19 @@ class Link:
                 self.flush(seconds=seconds - timing.LINGER_MS / 1000)
         finally:
             with self.lock:
+                self._warn_of_records(self._unacked())
                 open_ = self.session.state is State.OPEN
                 self.session.close()
                 self._send_due()
                 self._dealer.close(timing.LINGER_MS if open_ else 0)
+
+    def _warn_of_records(self, count: int) -> None:
+        if count:
+            records = "1 record was" if count == 1 else f"{count} records were"
+            logger.warn(
+                f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "
+                "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`.",
+            )
 
     def _reachable(self) -> bool:
         """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""

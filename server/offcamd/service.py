@@ -93,6 +93,7 @@ class Service:
         self.lock = DaemonLock(settings.endpoint)
         self.instance = uuid.uuid4().bytes
         self.started = time.time()
+        self.began = time.monotonic()  # for its uptime: the clock of `started` may be set
         self._writer_factory = writer_factory
         self._events: deque[object] = deque()
         self._stops = 0

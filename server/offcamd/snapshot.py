@@ -25,7 +25,7 @@ def snapshot(service: Service) -> dict[str, Any]:
         "endpoint": service.endpoint.url,
         "tcp": service.settings.tcp.url if service.settings.tcp else None,
         "http": service.settings.http.url if service.settings.http else None,
-        "uptime_seconds": time.time() - service.started,
+        "uptime_seconds": time.monotonic() - service.began,
         "clients": sum(1 for peer in list(dispatcher.peers.values()) if peer.streams),
         "streams": sum(1 for stream in streams if not stream.closed),
         "queue_bytes": backlog.memory_bytes,

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 BATCH_TASKS = 4096
 """Most tasks between two commits."""
 
-MOST_WAITING_BYTES = 1 << 20
+MOST_WAITING_BYTES = 1 << 19
 """From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
 
 MOST_ENDED_RUNS = 200

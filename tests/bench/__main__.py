@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import agents
-import faults
 import harness
 import micro
 import recorders
 import report
 from gymnasium.error import DependencyNotInstalled
+
+import faults
 
 if TYPE_CHECKING:
     from worker import Run

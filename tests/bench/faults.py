@@ -141,9 +141,7 @@ class Daemons:
     def start(self) -> None:
         """Start it and wait until it listens."""
         command = self._order.daemon or [sys.executable, "-m", "offcamd", "serve"]
-        process = self._stack.enter_context(
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        )
+        process = self._stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         self._stack.callback(process.terminate)
         assert process.stdout is not None
         if not process.stdout.readline().startswith("offcam ready"):

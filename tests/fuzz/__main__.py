@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import sessions
 import sockets
+
 from rawpeer import resident_mib
 
 if TYPE_CHECKING:

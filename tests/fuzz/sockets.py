@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import zmq
 from mutations import Mutator, corpus
-from rawpeer import RawPeer, hello
 from sessions import CLIPS, STREAMS
-from witnesses import witnessed
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
 from offcam_proto.errors import RemoteProtocolError
+from rawpeer import RawPeer, hello
+from witnesses import witnessed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,9 @@ class _Fuzzer:
         except RemoteProtocolError:
             return parts
         if isinstance(message, msg.OpenStream):
-            return [bytes(part) for part in codec.encode(replace(message, folder=f"{self._folder}/{message.handle % 4}"))]
+            return [
+                bytes(part) for part in codec.encode(replace(message, folder=f"{self._folder}/{message.handle % 4}"))
+            ]
         return parts
 
     def hear(self) -> None:

@@ -12,13 +12,13 @@ import os
 import time
 from pathlib import Path
 
-import offcam
 import zmq
-from envs import Barcode, Look
-from rawpeer import RawPeer, episode
 
+import offcam
+from envs import Barcode, Look
 from offcam_proto import messages as msg
 from offcamd.videofile import probe
+from rawpeer import RawPeer, episode
 
 
 class Acks:

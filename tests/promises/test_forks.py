@@ -9,6 +9,7 @@ import pickle
 import signal
 import threading
 
+import cloudpickle
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv
@@ -30,9 +31,7 @@ def folder(tmp_path):
 
 
 def recorded(folder, prefix: str = "rl-video", offset: int = 0):
-    return offcam.record(
-        Barcode(LENGTH, offset=offset), str(folder), every=1, overflow="block", name_prefix=prefix
-    )
+    return offcam.record(Barcode(LENGTH, offset=offset), str(folder), every=1, overflow="block", name_prefix=prefix)
 
 
 def finish(env, until: int = LENGTH) -> None:
@@ -52,8 +51,8 @@ def parent(folder, daemon):
     finish(env)
     assert films.numbers(folder / "parent-episode-0.mp4") == WHOLE
     films.check(folder)
-    own = [stream for stream in list_run(folder).streams if stream.prefix == "parent" and stream.pid == os.getpid()]
-    assert len(own) == 1
+    own = [stream for stream in list_run(folder).streams if stream.pid == os.getpid() and stream.prefix == "parent"]
+    assert own[1:] == [] or own[1].suffix, "the copy that the parent made"
     rows = films.episodes(folder)
     assert [row.length for row in rows if row.stream == own[0].stream] == [LENGTH]
     assert len({(row.stream, row.env_index, row.episode) for row in rows}) == len(rows)
@@ -80,8 +79,8 @@ def test_an_async_vector_env_of_envs_that_were_wrapped_before(parent, folder, co
     for each in ready:
         each.env.close()
     for index in range(2):
-        shown = films.numbers(folder / f"worker{index}-episode-0{'-s2'}.mp4")
-        assert shown == [100 * (index + 1) + number for number in WHOLE]
+        (video,) = folder.glob(f"worker{index}-episode-0*.mp4")
+        assert films.numbers(video) == [100 * (index + 1) + number for number in WHOLE]
     streams = {stream.stream: stream for stream in list_run(folder).streams}
     workers = [streams[row.stream] for row in films.episodes(folder)]
     assert len(workers) == len({stream.pid for stream in workers}) == 2
@@ -178,7 +177,7 @@ def record_one(folder: str, index: int) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(cloudpickle.dumps(env))])
 def test_a_copy_of_an_env_records_into_files_of_its_own(parent, folder, duplicate):
     """As a search that tries out what would be does, or a process that is spawned."""
     twin = duplicate(parent)

@@ -18,10 +18,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import COMMAND, WAIT_SECONDS
 from run_samples import PEER, A, clip, episode, open_clip, packed, stream
 
 import offcamd
+from commandline import COMMAND, WAIT_SECONDS
 from offcamd import __version__
 from offcamd.cli.text import number, size, span
 from offcamd.index import EncodedResult, RunIndex

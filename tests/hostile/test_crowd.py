@@ -1,0 +1,88 @@
+"""Five hundred clients, and one that floods: everybody's statistics arrive, and nobody waits long for an ack."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from offcamd.index import RunIndex
+from witnesses import witnessed
+
+HERE = Path(__file__).parent
+PROCESSES = 4
+MOST_ACK_SECONDS = 1.0
+MOST_MIB = 600.0
+
+
+def start(stack, script, *arguments):
+    command = [sys.executable, str(HERE / script), *map(str, arguments)]
+    environment = {"PYTHONPATH": str(HERE.parent), "PATH": ""}
+    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    stack.callback(process.kill)
+    return process
+
+
+def said(process):
+    words, _ = process.communicate(timeout=100)
+    assert process.returncode == 0
+    return json.loads(words.splitlines()[-1])
+
+
+def crowd(base, clients, episodes, kinds):
+    """Let a crowd record, with somebody who floods where ``kinds`` says how; returns what was seen of it."""
+    began = time.monotonic()
+    each = clients // PROCESSES
+    with ExitStack() as stack, witnessed(base, pause="0.03") as observed:
+        flooder = None
+        if kinds:
+            options = ("--until", base / "enough", "--kinds", *kinds)
+            flooder = start(stack, "flooder.py", observed.address, base / "flood", *options)
+            assert flooder.stdout.readline() == "flooding\n"
+        numbers = ("--peers", each, "--episodes", episodes)
+        parts = [
+            start(stack, "crowd.py", observed.address, base / "crowd", "--first", number * each, *numbers)
+            for number in range(PROCESSES)
+        ]
+        told = [said(part) for part in parts]
+        descriptors = len(list(Path(f"/proc/{observed.pid}/fd").iterdir()))
+        (base / "enough").touch()
+        flood = said(flooder) if flooder else {}
+    stored = 0
+    for folder in (base / "crowd").iterdir():
+        with closing(RunIndex.open(folder)) as index:
+            stored += index.count_episodes()
+    worst = max(part["worst_ack"] for part in told)
+    print(
+        f"{clients} clients, {stored} episodes, the slowest ack after {1000 * worst:.0f} ms; flood {flood}; "
+        f"{descriptors} descriptors; {time.monotonic() - began:.0f} s\n{observed}"
+    )
+    assert stored == sum(part["episodes"] for part in told) == clients * episodes
+    assert worst < MOST_ACK_SECONDS
+    observed.check()
+    return observed, flood
+
+
+def test_five_hundred_clients_and_a_flood_of_records(runtime):
+    observed, flood = crowd(runtime / "crowd", 500, 5, ["records"])
+    assert flood["records"] > 10
+    assert observed.mib[2] < MOST_MIB
+
+
+def test_frames_without_credit_and_questions_without_end(runtime):
+    observed, flood = crowd(runtime / "crowd", 20, 5, ["frames", "questions"])
+    assert observed.stats["breaches"]["limit"] > 10
+    assert flood["questions"] > 1000
+    assert observed.mib[2] < MOST_MIB
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_five_hundred_clients_and_every_flood(runtime):
+    observed, _ = crowd(runtime / "crowd", 500, 40, ["records", "frames", "questions"])
+    assert observed.mib[2] < MOST_MIB
