@@ -50,13 +50,17 @@ class RawPeer:
         self.socket.setsockopt(zmq.RCVHWM, 0)
         self.socket.connect(address)
 
-    def __enter__(self) -> RawPeer:
+    def __enter__(self) -> RawPeer:  # noqa: PYI034 - Self is newer than Python 3.10
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if not self.socket.closed:
+            self.say(msg.Goodbye("done"))
+            self.socket.linger = 1000
+            self.close()
 
     def close(self) -> None:
+        """Leave without a word."""
         self.socket.close()
 
     def say(self, *messages: msg.ClientMessage) -> None:

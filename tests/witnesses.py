@@ -18,6 +18,8 @@ from rawpeer import resident_mib
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from offcam_proto.endpoints import Endpoint
+
 TESTS = Path(__file__).parent
 WITNESS = TESTS / "hostile" / "witness.py"
 LONGEST_ACK_SECONDS = 1.0
@@ -61,6 +63,22 @@ class Observed:
 
 
 @contextlib.contextmanager
+def a_daemon(base: Path) -> Iterator[tuple[Endpoint, subprocess.Popen[str], Path]]:
+    """A daemon with everything below ``base``, a short path; ended in good order. Yields its log, too."""
+    base.mkdir(exist_ok=True)
+    environment, log = environment_in(base), base / "log"
+    address = endpoint_from(environment, os.getuid())[0]
+    with (
+        log.open("w") as stderr,
+        _running([sys.executable, "-m", "offcamd", "serve"], stderr, environment) as daemon,
+    ):
+        assert "offcam ready" in _line(daemon), log.read_text()
+        yield address, daemon, log
+        daemon.terminate()
+        assert daemon.wait(60) == 0, log.read_text()[-5000:]
+
+
+@contextlib.contextmanager
 def witnessed(base: Path, **options: str) -> Iterator[Observed]:
     """Start a daemon and a witness below ``base``, a short path; in the end see how both fared.
 
@@ -68,19 +86,12 @@ def witnessed(base: Path, **options: str) -> Iterator[Observed]:
         base: a directory, not used otherwise.
         **options: of the witness, such as ``pause="0.02"``.
     """
-    base.mkdir(exist_ok=True)
-    environment = _environment(base)
-    log, until = base / "log", base / "until"
-    address = endpoint_from(environment, os.getuid())[0]
-    with (
-        log.open("w") as stderr,
-        (base / "witness.log").open("w") as words,
-        _running([sys.executable, "-m", "offcamd", "serve"], stderr, environment) as daemon,
-    ):
-        assert "offcam ready" in _line(daemon), log.read_text()
+    until = base / "until"
+    with a_daemon(base) as (address, daemon, log), (base / "witness.log").open("w") as words:
+        environment = {**os.environ, "OFFCAM_ADDR": address.url, "PYTHONPATH": str(TESTS)}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         command = [sys.executable, str(WITNESS), str(base / "witness"), "--until", str(until), *arguments]
-        with _running(command, words, {**environment, "OFFCAM_ADDR": address.url, "PYTHONPATH": str(TESTS)}) as witness:
+        with _running(command, words, environment) as witness:
             assert "recording" in _line(witness)
             observed = Observed(address.url, daemon.pid, log)
             before = resident_mib(daemon.pid)
@@ -88,15 +99,14 @@ def witnessed(base: Path, **options: str) -> Iterator[Observed]:
             assert daemon.poll() is None, log.read_text()[-5000:]
             until.touch()
             said = _line(witness)
-            assert said, (base / "witness.log").read_text()[-5000:] + log.read_text()[-20000:]
+            assert said, (base / "witness.log").read_text()[-5000:] + log.read_text()[-5000:]
             observed.witness = json.loads(said)
         observed.stats = ask_stats(address, 30.0)
         observed.mib = (before, resident_mib(daemon.pid), resident_mib(daemon.pid, "VmHWM"))
-        daemon.terminate()
-        assert daemon.wait(60) == 0, log.read_text()[-5000:]
 
 
-def _environment(base: Path) -> dict[str, str]:
+def environment_in(base: Path) -> dict[str, str]:
+    """What a daemon needs to have all that is its own below a directory; that is made."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OFFCAM")}
     places = {"XDG_RUNTIME_DIR": "run", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "HOME": "home"}
     for name in places.values():
@@ -105,7 +115,7 @@ def _environment(base: Path) -> dict[str, str]:
         **inherited,
         **{variable: str(base / name) for variable, name in places.items()},
         "OFFCAM_HTTP": "off",
-        "OFFCAM_LOG": os.environ.get("FUZZLOG", "warning"),
+        "OFFCAM_LOG": "warning",
     }
 
 

@@ -16,6 +16,7 @@ from offcam_proto.errors import EncodeError, FolderNotWritable, RemoteProtocolEr
 from offcam_proto.run_format import ABORTED, FINAL, PART_EXTENSION, video_file
 from offcamd import encoding, remote, store
 from offcamd.credit import CreditPool
+from offcamd.frozen import FrozenWatch
 from offcamd.index import EncodedResult
 from offcamd.index import Peer as Origin
 from offcamd.names import FileClaims, NameClaims
@@ -72,6 +73,7 @@ class Dispatcher:
         self._store = storage
         self._stats_json = stats_json
         self._credit = CreditPool(settings.memory_limit_bytes)
+        self._frozen = FrozenWatch()
         self._names = NameClaims()
         self._files = FileClaims()
         self._clips: dict[encoding.ClipJob, LiveClip] = {}
@@ -310,6 +312,8 @@ class Dispatcher:
     def tick(self) -> None:
         """Now and then: end who vanished, tell flushes where they stand, grant what could not be before."""
         now = time.monotonic()
+        for peer in self._frozen.look(self.peers.values()):
+            self.unreachable(peer)
         for peer in list(self.peers.values()):
             if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
                 log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)

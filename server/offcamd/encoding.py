@@ -17,6 +17,7 @@ from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
 from offcamd.clipencoder import ClipEncoder, ClipResult, ClipSpec, Writer, WriterFactory
 from offcamd.framequeue import Budget, FrameQueue, Spilled
+from offcamd.heap import Heap
 from offcamd.videofile import VideoWriter
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class EncoderPool:
         self._turns: deque[ClipJob] = deque()
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
+        self._heap = Heap()
         self._closing = self._abandon = self._stop = False
         self._threads = [
             threading.Thread(target=self._work, name=f"offcam-encode-{number}", daemon=True)
@@ -365,6 +367,7 @@ class EncoderPool:
         if job.saturated:
             self.on_event(Saturated(job, saturated=False))
         job.finish()
+        self._heap.trim()
         with self._lock:
             self._blocked.discard(job)
             self._jobs.discard(job)

@@ -54,7 +54,7 @@ BEHIND_SECONDS = 0.01
 """How soon a loop that does not read, as the store is behind, looks again."""
 
 MOST_QUEUED_IN = 32
-"""Messages of one client that libzmq takes in ahead of us. Behind them the client's own system has to wait."""
+"""Messages of one local client that libzmq takes in ahead of us. What is behind them waits in the client."""
 
 MOST_QUEUED_OUT = 4 * MAX_STREAMS_PER_SESSION
 """Answers that one client may leave unread, a few for each stream that it can have; then it counts as gone."""
@@ -66,7 +66,8 @@ SIGNAL_SECONDS = 0.2
 """Longest time until a signal that another thread received is handled."""
 
 HEARTBEAT_MS = 1000
-"""How often a client that is silent is asked for a sign of life. Its libzmq gives it, however busy Python is."""
+"""How often a remote client that is silent is asked for a sign of life. Its libzmq gives it, however busy Python is.
+A local one is watched by `offcamd.frozen`, as libzmq does not bear heartbeats together with `MOST_QUEUED_IN`."""
 
 HEARTBEAT_TIMEOUT_MS = 4000
 """How long that may take: then the process is frozen, or its host is gone, and its connection is closed."""
@@ -209,8 +210,6 @@ class Service:
             # no credit can be had for more than the memory limit
             (zmq.MAXMSGSIZE, min(MAX_FRAME_BYTES, max(self.settings.memory_limit_bytes, MAX_HEADER_BYTES))),
             (zmq.ROUTER_MANDATORY, 1),  # a vanished peer is an error, not a silence
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
         ):
             self._router.setsockopt(option, value)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -223,6 +222,9 @@ class Service:
         if self._guard is not None and tcp is not None:
             self._guard.before_remote(self._router)  # options hold for what is bound next, so the socket keeps its own
             self._router.setsockopt(zmq.IPV6, int(":" in str(tcp.host)))
+            self._router.setsockopt(zmq.RCVHWM, 0)  # see `offcamd.frozen`: either this or heartbeats
+            self._router.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
             self._listen(tcp)
 
     def _listen(self, endpoint: Endpoint) -> None:

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 BATCH_TASKS = 4096
 """Most tasks between two commits."""
 
-MOST_WAITING_BYTES = 1 << 19
+MOST_WAITING_BYTES = 1 << 18
 """From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
 
 MOST_ENDED_RUNS = 200
@@ -280,6 +280,8 @@ class Store:
     def _perform_run(self, folder: str, tasks: list[Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
         run = self._runs.get(folder) or _Run()
+        if run.index is None and all(isinstance(task, CloseStreamTask) for task in tasks):
+            return  # of streams that could not be opened
         index = run.index or self._open(folder, run, tasks)
         if index is None:
             return

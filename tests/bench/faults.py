@@ -107,7 +107,7 @@ def text(runs: list[dict[str, Any]], env_id: str, steps: int) -> list[str]:
     return [
         f"{env_id}, {steps} steps", *lines, "",
         "Milliseconds of a step with the reset that may follow it; medians over the repetitions. Added: against the",
-        f"loop of {ALONE!r} in the same repetition. The last three are frames; offered = encoded + dropped is required.",
+        f"loop of {ALONE!r} in the same repetition. The last three are frames, all accounted for.",
         *(f"  {case:<12}{what}" for case, what in CASES.items()),
     ]  # fmt: skip
 
@@ -142,7 +142,7 @@ class Daemons:
         """Start it and wait until it listens."""
         command = self._order.daemon or [sys.executable, "-m", "offcamd", "serve"]
         process = self._stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        self._stack.callback(process.terminate)
+        self._stack.callback(process.kill)  # all is final by then
         assert process.stdout is not None
         if not process.stdout.readline().startswith("offcam ready"):
             raise RuntimeError("the daemon did not start")

@@ -77,3 +77,16 @@ def test_the_pieces_are_measured(tmp_path: Path) -> None:
     pieces = run("--micro", "--quick", folder=tmp_path)["pieces"]
     assert all(piece["us"] > 0 for piece in pieces)
     assert {piece["piece"].split(":")[0] for piece in pieces} >= {"client", "daemon"}
+
+
+def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
+    report = run("--faults", "--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1", folder=tmp_path)
+    alone, *rows = report["rows"]
+    assert alone["case"] == "no recorder"
+    assert alone["offered"] == 0
+    assert [row["case"] for row in rows] == [
+        "healthy", "none", "killed", "replaced", "stopped", "slow", "slow, spool"
+    ]  # fmt: skip
+    for row in rows:
+        assert row["offered"] == row["encoded"] + row["dropped"] > STEPS
+    assert rows[0]["dropped"] == rows[1]["encoded"] == 0

@@ -1,6 +1,6 @@
 """Throw altered messages at the protocol, and say what became of them. Linux only.
 
-    python tests/fuzz                          1,000,000 messages at the sessions, 50,000 at a daemon
+    python tests/fuzz                          1,000,000 messages at each session, 50,000 at a daemon
     python tests/fuzz --messages N --sent M    other numbers; 0 leaves out what it is for
     python tests/fuzz --seed S                 others; the same seed alters the same way
 
@@ -38,16 +38,15 @@ MOST_GROWTH_MIB = 64.0
 def main() -> None:
     """Parse the command line and do it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=1_000_000, help="at the two sessions, in this process")
+    parser.add_argument("--messages", type=int, default=1_000_000, help="at each of the two sessions")
     parser.add_argument("--sent", type=int, default=50_000, help="over sockets, at a daemon")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args()
     print(f"seed {options.seed}")
     if options.messages:
-        each = options.messages // PROCESSES
         with ProcessPoolExecutor(PROCESSES) as pool:
-            servers = pool.submit(partial(measured, sessions.fuzz_server, each, options.seed))
-            clients = pool.submit(partial(measured, sessions.fuzz_client, each, options.seed))
+            servers = pool.submit(partial(measured, sessions.fuzz_server, options.messages, options.seed))
+            clients = pool.submit(partial(measured, sessions.fuzz_client, options.messages, options.seed))
             print(f"the daemon's session: {servers.result()}")
             print(f"the client's session: {clients.result()}")
     if options.sent:

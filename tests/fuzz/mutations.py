@@ -87,7 +87,7 @@ class Mutator:
             case _:
                 return [*value[:place], self._value(value[place]), *value[place + 1 :]]
 
-    def _bytes(self, data: bytes) -> bytes:
+    def _bytes(self, data: bytes) -> bytes:  # noqa: PLR0911 - one for each way
         rng = self.rng
         start = rng.randrange(len(data) + 1)
         end = min(len(data), start + rng.randrange(9))

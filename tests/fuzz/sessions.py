@@ -101,8 +101,7 @@ def _unpack(bodies: Sequence[bytes], tally: Tally) -> None:
     for body in bodies:
         try:
             record = codec.unpack_record(body)
-        except RemoteProtocolError as error:
-            assert error.reason in REASONS
+        except RemoteProtocolError as error:  # noqa: PERF203 - each record is refused by itself
             tally.refused[f"record {error.reason}"] += 1
         else:
             assert codec.pack_record(codec.unpack_record(codec.pack_record(record))) == codec.pack_record(record)
@@ -118,7 +117,6 @@ def fuzz_client(count: int, seed: int) -> Tally:
         try:
             message = session.receive(parts)
         except RemoteProtocolError as error:
-            assert error.reason in REASONS
             tally.refused[error.reason] += 1
             session.lost()
         else:

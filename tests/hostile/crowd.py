@@ -1,4 +1,4 @@
-"""Many clients in one process, as raw peers: each has episodes stored, one after the other. Says in JSON how they fared."""
+"""Many raw peers in one process: each has episodes stored, one after the other. Says in JSON how they fared."""
 
 from __future__ import annotations
 

@@ -10,14 +10,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+import zmq
 
+from offcam_proto import messages as msg
 from offcamd.index import RunIndex
+from rawpeer import RawPeer, episode
 from witnesses import witnessed
 
 HERE = Path(__file__).parent
 PROCESSES = 4
 MOST_ACK_SECONDS = 1.0
 MOST_MIB = 600.0
+HEARTBEATS_SECONDS = 2.5
+BODIES = tuple(episode(number) for number in range(1024))
 
 
 def start(stack, script, *arguments):
@@ -79,6 +84,25 @@ def test_frames_without_credit_and_questions_without_end(runtime):
     assert observed.stats["breaches"]["limit"] > 10
     assert flood["questions"] > 1000
     assert observed.mib[2] < MOST_MIB
+
+
+def test_a_client_that_is_held_up_and_leaves(runtime):
+    """libzmq aborts the daemon if it uses its own heartbeats beside a limit to what it takes in ahead."""
+    with witnessed(runtime / "left") as observed:
+        with zmq.Context() as context:
+            for _ in range(3):
+                with RawPeer(observed.address, context) as peer:
+                    peer.greet()
+                    peer.open_stream(1, runtime / "flood")
+                    peer.say(*(msg.Records(1, 1 + 1024 * number, BODIES) for number in range(64)))
+                    peer.socket.poll(1000)
+                    peer.close()
+        with zmq.Context() as context, RawPeer(observed.address, context) as peer:
+            began = time.monotonic()
+            while time.monotonic() < began + HEARTBEATS_SECONDS:
+                peer.greet()
+                time.sleep(0.05)
+    observed.check()
 
 
 @pytest.mark.slow

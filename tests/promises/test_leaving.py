@@ -36,6 +36,7 @@ sys.stdin.readline()
 {ending}
 """
 WAITS = "time.sleep(60)"
+CATCHES = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))"
 ENDINGS = {
     "end": ("", 0, []),
     "sys.exit": ("sys.exit(3)", 3, []),
@@ -43,8 +44,8 @@ ENDINGS = {
     "ctrl-c": (WAITS, -signal.SIGINT, [signal.SIGINT]),
     "ctrl-c twice": (WAITS, -signal.SIGINT, [signal.SIGINT, signal.SIGINT]),
     "sigterm": (WAITS, -signal.SIGTERM, [signal.SIGTERM]),
-    "sigterm caught": (f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(4)); print(flush=True); {WAITS}", 4, [signal.SIGTERM]),
-}  # fmt: skip  # one line each
+    "sigterm caught": (f"{CATCHES}; print(flush=True); {WAITS}", 4, [signal.SIGTERM]),
+}
 
 
 class Leaver:

@@ -108,7 +108,7 @@ REWARDS = {
     "float32": (np.float32(0.5), 2.5),
     "int8": (np.int8(-3), -15),
     "uint64": (np.uint64(2**63), LENGTH * 2.0**63),
-    "bool": (np.bool_(True), LENGTH),  # noqa: FBT003 - it is a reward
+    "bool": (np.bool_(True), LENGTH),
     "fraction": (Fraction(1, 2), 2.5),
     "0-d array": (np.array(2.0), 10),
     "array of one": (np.array([2.0]), 10),
@@ -326,7 +326,7 @@ class Peer:
         self._open(folder, acked=after.stream._acked if after else 0)
 
     def _open(self, folder, acked: int) -> None:
-        info = OpenStream(0, self.identity, str(folder), "raw", 0, True, "Raw-v0", 1, False, 1.0)  # noqa: FBT003
+        info = OpenStream(0, self.identity, str(folder), "raw", 0, True, "Raw-v0", 1, False, 1.0)
         self.stream = self.session.open_stream(info)
         self.stream._next_seq = acked + 1  # it was another session's before: its records go on from there
         self.until(lambda: self.stream.live or self.stream.refused)
@@ -366,7 +366,7 @@ class Peer:
             assert parts is not None
             self.socket.send_multipart(parts)
         self.stream.end_clip(number, complete=True)
-        record = ClipRecord(number, name, 1, number, 0, len(indices), 0.0, len(indices), {}, 30.0, 1.0, True)  # noqa: FBT003
+        record = ClipRecord(number, name, 1, number, 0, len(indices), 0.0, len(indices), {}, 30.0, 1.0, True)
         self.stream.record(record)
 
     def settle(self) -> None:
@@ -384,7 +384,7 @@ def peer(folder, daemon):
 @pytest.mark.parametrize(("indices", "kept"), [([0, 1, 1, 2], 2), ([0, 2, 1, 3], 2), ([5, 5, 5], 1), ([0, 0], 1)])
 def test_frame_indices_that_do_not_grow(folder, peer, daemon, indices, kept):
     """The peer is refused with the reason, what came before is kept, and its stream goes on in a new session."""
-    peer.stream.record(EpisodeRecord(0, 0, 1.0, 3, 0.1, 1.0, True, False, None))  # noqa: FBT003
+    peer.stream.record(EpisodeRecord(0, 0, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.settle()
     peer.clip(0, indices)
     peer.until(lambda: peer.session.refused)
@@ -393,7 +393,7 @@ def test_frame_indices_that_do_not_grow(folder, peer, daemon, indices, kept):
     wait_until(lambda: over(folder), "the clip was ended")
     with Peer(daemon.address, folder, after=peer) as again:
         again.clip(1, [0, 1, 2])
-        again.stream.record(EpisodeRecord(0, 1, 1.0, 3, 0.1, 1.0, True, False, None))  # noqa: FBT003
+        again.stream.record(EpisodeRecord(0, 1, 1.0, 3, 0.1, 1.0, True, False, None))
         again.settle()
     first, second = films.clips(folder).values()
     assert (first.state, first.frames, first.received) == ("aborted", kept, kept)
@@ -431,7 +431,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
         peer.stream._unacked.append((seq, body))
         peer.stream._next_seq += 1
         peer.session.send(Records(peer.stream.info.handle, seq, (body,)))
-        peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))  # noqa: FBT003
+        peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.clip(0, [0, 1, 2])
     peer.settle()
     listing = list_run(folder)

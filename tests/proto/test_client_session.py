@@ -1,6 +1,5 @@
 """The client's session: every transition, and what it sends at each."""
 
-# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
 from __future__ import annotations
 
 import math

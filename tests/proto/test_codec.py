@@ -1,6 +1,5 @@
 """The codec under any input: what is valid survives, what is not is refused, and nothing else happens."""
 
-# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
 from __future__ import annotations
 
 import math

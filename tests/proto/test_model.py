@@ -5,7 +5,6 @@ once and in order; credit is never overspent; frames come in order and only for 
 and a connection, everything that was recorded is committed.
 """
 
-# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
 from __future__ import annotations
 
 from collections import deque

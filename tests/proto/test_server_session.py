@@ -1,6 +1,5 @@
 """The daemon's session: every transition, every breach, and what it sends at each."""
 
-# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,6 +1,5 @@
 """The messages and records that the golden vectors show. `test_vectors.py` writes and checks them."""
 
-# ruff: noqa: FBT003 - a message is written with its fields in the order of the wire
 from __future__ import annotations
 
 import math
