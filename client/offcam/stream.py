@@ -59,11 +59,11 @@ class EnvStream(link.StreamOwner):
         self._wire: ClientStream | None = None
         self._next_clip = 0
         self._clips: dict[int, ClipWriter] = {}
-        self._unfinished: set[int] = set()
+        self._unfinished: dict[int, _Part] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
-        fresh = {"_users": set(), "_pid": 0, "_link": None, "_wire": None, "_clips": {}, "_unfinished": set()}
+        fresh = {"_users": set(), "_pid": 0, "_link": None, "_wire": None, "_clips": {}, "_unfinished": {}}
         return {**self.__dict__, **fresh}
 
     @property
@@ -172,12 +172,12 @@ class EnvStream(link.StreamOwner):
 
     @property
     def settled(self) -> bool:  # type: ignore[override]  # read-only here
-        """Whether no clip of it is open or on its way to its final name."""
-        return not self._clips and not self._unfinished
+        """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
+        return not self._clips and all(part.epoch != part.wire.epoch for part in self._unfinished.values())
 
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
-        self._unfinished.discard(message.clip)
+        self._unfinished.pop(message.clip, None)
         if message.error and self._link is not None:
             self._link.warn_once(f"a video in {self.folder} is not whole: {message.error}")
 
@@ -218,7 +218,7 @@ class EnvStream(link.StreamOwner):
         with self._lock:
             if part.epoch and part.epoch == part.wire.epoch and part.wire.live:
                 part.wire.end_clip(part.number, complete=record.complete)
-                self._unfinished.add(part.number)
+                self._unfinished[part.number] = part
                 self._link.keep(self)
         self._record(part.wire, record)
         for reason, count in record.dropped.items():

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -400,7 +401,8 @@ def _apply(index: RunIndex, task: Task) -> Event | None:
             index.clip_encoded(task.stream, task.clip, task.result)
             return ClipStored(task.reply)
         case CloseStreamTask():
-            index.close_stream(task.stream, lost=task.lost)
+            with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
+                index.close_stream(task.stream, lost=task.lost)
         case BarrierTask():
             pass
     return None

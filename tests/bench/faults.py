@@ -152,6 +152,8 @@ class Daemons:
         """Send it a signal."""
         assert self._process is not None
         self._process.send_signal(number)
+        if number == signal.SIGKILL:
+            self._process.wait()
 
     def happen(self, third: int) -> None:
         """What happens after the first or second third of the loop; after the last, all is well again."""

@@ -184,3 +184,41 @@ def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, c
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
         assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
     show(capsys, f"with a slow daemon and a deadline of {seconds:g} s", times)
+
+
+def test_who_has_nothing_left_waits_for_nobody(tmp_path, runtime, endpoint, serve, monkeypatch):
+    """A video that was cut off by a daemon's death is settled by the next one; after that, nothing is awaited."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    monkeypatch.setenv("OFFCAM_HTTP", "off")
+    process, _ = serve()
+    script = """
+import sys, offcam
+from envs import Barcode, play
+env = offcam.record(Barcode(20), sys.argv[1], every=1)
+play(env, 3)
+print("played", flush=True)
+sys.stdin.readline()
+play(env, 3)
+while not env.flush():
+    pass
+env.close()
+print("closed", flush=True)
+sys.stdin.readline()
+"""
+    with python(script, tmp_path / "run") as agent:
+        assert agent.stdout.readline() == "played\n"
+        process.kill()
+        process.wait()
+        process, _ = serve()
+        agent.stdin.write("go\n")
+        agent.stdin.flush()
+        assert agent.stdout.readline() == "closed\n"
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        _, error = agent.communicate("go\n", timeout=60)
+        assert agent.returncode == 0, error
+        assert time.monotonic() - began < OVERHEAD_SECONDS
+        assert "not confirmed" not in error
+    films.check(tmp_path / "run")
+    assert len(films.episodes(tmp_path / "run")) == 6
