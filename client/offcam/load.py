@@ -1,0 +1,41 @@
+"""``offcam.load``: recorded runs as numpy arrays, pandas or polars frames, and videos in a notebook."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam.runs import Run, Runs
+
+
+@overload
+def load(folder: str | os.PathLike[str]) -> Run: ...  # type: ignore[overload-overlap]  # a str is also a Sequence[str]
+
+
+@overload
+def load(folder: Sequence[str | os.PathLike[str]]) -> Runs: ...
+
+
+def load(folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> Run | Runs:
+    """Read a recorded run, or several. Needs no daemon and changes nothing in the folders.
+
+    Args:
+        folder: a run folder, the ``video_folder`` of a ``RecordVideo``: then the run is returned. Or a list of run
+            folders and patterns, such as ``["runs/ppo-*"]``: then all of them in that order, a pattern's by name.
+
+    Returns:
+        What there is at this moment, also while a daemon writes it; call again for more.
+
+    Raises:
+        NotARunFolder: there is no index in it, or no run folder matches a pattern.
+        RunFormatTooNew: a newer offcam wrote it.
+        RunFolderError: its index is damaged or cannot be read.
+    """
+    from offcam.runs import Runs, matching, read_run  # noqa: PLC0415 - a training that only records need not load it
+
+    if isinstance(folder, (str, os.PathLike)):
+        return read_run(os.fspath(folder))
+    return Runs(tuple(map(read_run, matching([os.fspath(path) for path in folder]))))

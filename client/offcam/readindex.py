@@ -1,0 +1,136 @@
+"""The index of a run folder, read: the one place of the client that knows SQLite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from offcam_proto import run_format as fmt
+from offcam_proto.errors import NotARunFolder, RunFolderError
+
+BUSY_SECONDS = 10.0
+"""How long to wait for whoever holds the index."""
+
+Rows = list[tuple[Any, ...]]
+
+
+class IndexRows(NamedTuple):
+    """What an index holds: rows with the columns of the queries below."""
+
+    streams: Rows
+    episodes: Rows
+    clips: Rows
+
+
+def read_index(folder: str) -> IndexRows:
+    """Read the index of a folder as it is at one moment, whether or not a daemon is writing it.
+
+    Nothing in the folder is changed, and it need not be writable. An index of an older version is read through an
+    upgraded copy in memory; one that a crash left where nobody may write, through a repaired copy elsewhere.
+
+    Raises:
+        NotARunFolder: there is no index.
+        RunFormatTooNew: a newer offcam wrote it.
+        RunFolderError: it is damaged, cannot be read, or is no index of offcam.
+    """
+    path = os.path.join(folder, fmt.INDEX_NAME)
+    if not os.path.isfile(path):
+        raise NotARunFolder(
+            f"{folder!r} is no run folder, as it has no {fmt.INDEX_NAME}: give the one you passed as video_folder"
+            if os.path.isdir(folder)
+            else f"{folder!r} is no folder: check the path"
+        )
+    try:
+        with ExitStack() as stack:
+            database = stack.enter_context(closing(_opened(path, folder, stack)))
+            return IndexRows(
+                database.execute(_STREAMS).fetchall(),
+                database.execute(_EPISODES).fetchall(),
+                database.execute(_CLIPS, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED)).fetchall(),
+            )
+    except sqlite3.OperationalError as error:
+        raise RunFolderError(
+            f"the index of {folder!r} could not be read ({error}): check its permissions, and that no other program "
+            "keeps it locked"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise RunFolderError(
+            f"the index of {folder!r} is damaged ({error}); the videos are not affected, copy them away"
+        ) from error
+
+
+def _opened(path: str, folder: str, stack: ExitStack) -> sqlite3.Connection:
+    try:
+        return _connected(path, folder, "ro")
+    except sqlite3.OperationalError as error:
+        if not any(text in str(error) for text in ("readonly", "read-only", "unable to open")):
+            raise
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="offcam-"))
+    try:
+        for companion in ("", "-wal", "-journal"):
+            if os.path.exists(path + companion):
+                shutil.copyfile(path + companion, os.path.join(scratch, fmt.INDEX_NAME + companion))
+    except OSError as error:
+        raise RunFolderError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    return _connected(os.path.join(scratch, fmt.INDEX_NAME), folder, "rw")
+
+
+def _connected(path: str, folder: str, mode: str) -> sqlite3.Connection:
+    """Open an index and begin a read transaction; one of an older version becomes an upgraded copy in memory."""
+    uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
+    database = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        database.execute("BEGIN")
+        statements = fmt.upgrade_sql(_version(database, path), folder)
+        if statements:
+            old, database = database, sqlite3.connect(":memory:", isolation_level=None)
+            with closing(old):
+                old.backup(database)
+            for statement in statements:
+                database.execute(statement)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _version(database: sqlite3.Connection, path: str) -> int:
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != fmt.APPLICATION_ID and (application or version or tables):
+        raise RunFolderError(f"{path} is a database of another program (application_id {application:#x})")
+    return int(version)
+
+
+_STREAMS = """
+SELECT id, stream, env_id, num_envs, vector, prefix, suffix, host, pid, client, started, ended, state
+FROM streams ORDER BY id
+"""
+
+_EPISODES = """
+SELECT stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed
+FROM episodes ORDER BY id
+"""
+
+# A clip shows exactly one whole episode where its name says that it began with it and it has all its steps.
+_CLIPS = """
+SELECT s.id, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height, c.duration,
+    c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END, c.steps, c.offered,
+    c.received, c.dropped, c.complete, c.file_bytes, c.started, c.ended, c.error,
+    c.state IN (?, ?) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
+        SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
+    )
+FROM clips AS c JOIN streams AS s ON s.id = c.stream_id
+LEFT JOIN episodes AS e ON e.id = (
+    SELECT min(id) FROM episodes
+    WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
+        AND c.name LIKE '%-episode-' || c.episode
+)
+WHERE c.state != ? ORDER BY c.rowid
+"""

@@ -1,0 +1,173 @@
+"""``offcam show``, ``plot`` and ``export``: what a recorded run says, from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+import runs
+from commandline import COMMAND, WAIT_SECONDS
+from terminal import Terminal
+
+
+@pytest.fixture
+def offcam(tmp_path):
+    def run(*arguments, without=""):
+        blocked = f"import sys; sys.modules[{without!r}] = None; from offcamd.__main__ import main; sys.exit(main())"
+        command = [sys.executable, "-c", blocked] if without else COMMAND
+        return subprocess.run(
+            [*command, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, check=False,
+            timeout=WAIT_SECONDS,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return runs.write(tmp_path / "cartpole[b]", [23.0, 15.0, 200.0, 67.0, math.nan])
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    for name in ("ppo/seed-0", "ppo/seed-1", "ppo/seed-2", "dqn/seed-0"):
+        runs.write(tmp_path / name, [float(number) for number in range(len(name), 150)])
+    return tmp_path
+
+
+def fine(done):
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+# --- show -------------------------------------------------------------------------------------------------
+
+
+def test_show(offcam, folder):
+    shown = fine(offcam("show", folder))
+    assert f"{folder}: 5 episodes of CartPole-v1, 60 steps; left out as not finite: 1 of the returns" in shown
+    assert "19 to 155.8" in shown  # of the four that are finite: see tests/analysis
+    assert "success 80.0% (37.6% to 96.4%)" in shown
+    assert "4 of 5 episodes with return > 0" in shown
+    assert "95 %: bootstrap interval" in shown
+
+
+def test_show_as_json(offcam, folder):
+    found = json.loads(
+        fine(offcam("show", folder, "--json", "--success", "terminated and return >= 20", "--last", "4"))
+    )
+    (run,) = found["runs"]
+    assert found["groups"] == []
+    assert (run["episodes"], run["return"]["non_finite"], run["return"]["count"]) == (4, 1, 3)
+    assert run["return"]["mean"] == pytest.approx(94)
+    assert run["length"]["median"] == 12.5
+    assert (run["success"]["rule"], run["success"]["rate"]) == ("terminated and return >= 20", 0.25)
+
+
+def test_show_several_seeds_together(offcam, seeds):
+    found = json.loads(fine(offcam("show", "ppo", "dqn", "--json")))
+    assert [run["folder"] for run in found["runs"]] == ["ppo/seed-0", "ppo/seed-1", "ppo/seed-2", "dqn/seed-0"]
+    (group,) = found["groups"]
+    assert (group["env_id"], group["count"], group["mean"]) == ("CartPole-v1", 4, 99.5)  # each ends with 50 to 149
+    assert group["score"] == "mean return of the last 100 episodes"
+    assert "CartPole-v1: 4 runs together" in fine(offcam("show", "ppo", "dqn"))
+
+
+def test_show_what_is_not_there(offcam, tmp_path):
+    runs.write(tmp_path / "empty", [])
+    assert "0 episodes" in fine(offcam("show", "empty"))
+    assert json.loads(fine(offcam("show", "empty", "--json")))["runs"][0]["return"]["mean"] is None
+    for arguments, message in [
+        (("absent",), "does not exist"),
+        ((tmp_path,), ""),
+        (("empty", "--success", "reward"), "no condition of success"),
+    ]:
+        done = offcam("show", *arguments)
+        assert done.returncode == (2 if message else 0)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# --- plot -------------------------------------------------------------------------------------------------
+
+
+def test_the_guides_plot_in_one_command(offcam, tmp_path):
+    runs.write(tmp_path / "cartpole", [float(number % 100) for number in range(1000)])
+    assert fine(offcam("plot", "cartpole", "-o", "learning.svg")) == "learning.svg: 1,000 episodes of 1 run\n"
+    assert "moving average of 100 episodes" in (tmp_path / "learning.svg").read_text()
+
+
+def test_plot_several(offcam, seeds):
+    fine(offcam("plot", "ppo", "dqn", "--group", "--x", "step", "--window", "20", "-o", "seeds.svg"))
+    grouped = (seeds / "seeds.svg").read_text()
+    assert "ppo (3 seeds)" in grouped
+    assert ">dqn<" in grouped
+    fine(offcam("plot", "ppo/seed-0", "ppo/seed-1", "--group", "-o", "together.svg"))
+    assert "ppo (2 seeds)" in (seeds / "together.svg").read_text()
+    fine(offcam("plot", "ppo", "dqn", "-o", "all.svg"))
+    overlaid = (seeds / "all.svg").read_text()
+    assert all(f">{name}<" in overlaid for name in ("ppo/seed-0", "ppo/seed-1", "ppo/seed-2", "dqn/seed-0"))
+
+
+def test_plot_what_cannot_be_plotted(offcam, folder, tmp_path):
+    runs.write(tmp_path / "empty", [])
+    for arguments, message in [
+        ((folder, "-o", "figure.bmp"), ".png, .svg, .pdf"),
+        (("absent",), "does not exist"),
+        ((folder, folder), "twice"),
+        ((folder, "-o", "/proc/nothing/figure.png"), "cannot be written"),
+    ]:
+        done = offcam("plot", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    done = offcam("plot", "empty", "-o", "figure.png")
+    assert (done.returncode, done.stderr) == (0, "offcam: empty has no finished episodes yet\n")
+    assert (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (("plot", "cartpole[b]"), "matplotlib", "plot"),
+        (("export", "cartpole[b]", "--to", "parquet"), "pyarrow", "parquet"),
+    ],
+)
+def test_a_library_that_is_missing(offcam, folder, arguments, module, extra):
+    done = offcam(*arguments, without=module)
+    assert done.returncode == 2
+    assert f"needs {module}, which is not installed" in done.stderr
+    assert f'-m pip install "offcam[{extra}]"' in done.stderr
+
+
+# --- export -----------------------------------------------------------------------------------------------
+
+
+def test_export(offcam, folder, tmp_path):
+    assert fine(offcam("export", folder, "--to", "csv")) == "cartpole[b]-episodes.csv: 5 episodes\n"
+    with (tmp_path / "cartpole[b]-episodes.csv").open(newline="") as file:
+        assert [row["return"] for row in csv.DictReader(file)] == ["23.0", "15.0", "200.0", "67.0", "NaN"]
+    again = offcam("export", folder, "--to", "csv")
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    fine(offcam("export", folder, "--to", "csv", "--force"))
+    assert fine(offcam("export", folder, "--to", "monitor", "-o", "sb3")) == "sb3: 5 episodes in 1 file\n"
+    assert (tmp_path / "sb3" / "monitor.csv").read_text().splitlines()[1:3] == ["r,l,t", "23.0,10,0.1"]
+
+
+def test_what_is_done_soon_leaves_the_terminal_as_it_is(folder, tmp_path):
+    with Terminal([*COMMAND, "export", str(folder), "--to", "csv", "-o", str(tmp_path / "x.csv")]) as terminal:
+        assert terminal.left() == 0
+        assert "5 episodes" in terminal.raw
+        assert "\x1b" not in terminal.raw
+
+
+def test_export_of_an_unknown_format(offcam, folder):
+    done = offcam("export", folder, "--to", "xlsx")
+    assert done.returncode == 2
+    assert "parquet" in done.stderr
