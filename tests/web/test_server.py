@@ -11,8 +11,10 @@ import httpx
 import pytest
 
 from offcam_proto.errors import ConfigError
-from offcamd.http import HostCheck, bind, bound_address, serving
 from offcamd.values import HttpAddress
+from offcamd.web.guard import HostCheck
+from offcamd.web.server import bind, bound_address, serving
+from sources import FixedSource
 
 STATS = {"pid": 1, "lag": math.nan, "runs": [{"return": {"max": math.inf, "mean": 0.5}}], "name": "naïve"}
 
@@ -27,7 +29,7 @@ def server():
 def serving_on(host):
     listener = bind(HttpAddress(host, 0))
     address = bound_address(listener, host)
-    with serving(listener, host, lambda: STATS):
+    with serving(listener, host, FixedSource(STATS)):
         yield address.url
 
 
@@ -88,6 +90,13 @@ def test_a_rebound_name_gets_nothing(server):
 )
 def test_hosts(bound, host, allowed):
     assert HostCheck(None, bound).allows(host) is allowed
+
+
+def test_answers_do_not_wait_for_an_acknowledgement():
+    with bind(HttpAddress("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_ipv6():

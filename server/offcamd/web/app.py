@@ -1,0 +1,252 @@
+"""The routes: what is asked for, who answers it, and on which thread. What is read from disk is read off the loop."""
+
+from __future__ import annotations
+
+import functools
+import json
+import mimetypes
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from offcam_proto.errors import RunFolderError
+from offcamd.jsontext import dumps
+from offcamd.web import curves, queries
+from offcamd.web.columns import ColumnCache
+from offcamd.web.events import Broadcaster, EventResponse
+from offcamd.web.guard import AccessCheck, Headers, HostCheck
+from offcamd.web.media import Posters, VideoResponse, open_clip
+from offcamd.web.metrics import Exporter
+from offcamd.web.openapi import description
+from offcamd.web.params import BadQuery, Query
+from offcamd.web.readers import NotHere, folder_of
+from offcamd.web.runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from offcamd.web.source import RunSource
+
+STATIC_FOLDER = Path(__file__).with_name("static")
+
+mimetypes.add_type("text/javascript", ".js")  # whatever this host says: nothing else is run as a module
+
+_PAGE_HEADERS = {"cache-control": "no-cache"}  # the browser asks whether there is a newer one
+
+
+def make_app(
+    source: RunSource, host: str, token: str | None = None, *, stopping: Callable[[], bool] = lambda: False
+) -> Starlette:
+    """The ASGI application.
+
+    Args:
+        source: the runs and the statistics to serve; called on worker threads.
+        host: the host it is bound to, which requests may name beside this machine's loopback names.
+        token: what requests must carry; None to let everybody who can connect read, and nobody do more.
+        stopping: whether the server is about to stop, so that who listens to events is let go.
+    """
+    api = Api(source, stopping)
+    return Starlette(
+        routes=[*api.routes(), Mount("/static", StaticFiles(directory=STATIC_FOLDER, check_dir=False), name="static")],
+        middleware=[Middleware(Headers), Middleware(HostCheck, host=host), Middleware(AccessCheck, token=token)],
+        exception_handlers={
+            BadQuery: functools.partial(_failed, 400),
+            NotHere: functools.partial(_failed, 404),
+            RunFolderError: functools.partial(_failed, 409),
+            HTTPException: _http_failed,
+            Exception: _broke,
+        },
+    )
+
+
+class Api:
+    """The endpoints, and what they keep between requests."""
+
+    def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
+        self._source = source
+        self._runs = Runs(source)
+        self._columns = ColumnCache()
+        self._posters = Posters()
+        self._exporter = Exporter(source.stats)
+        self._events = Broadcaster(source, self._runs, stopping)
+
+    def routes(self) -> list[Route]:
+        """All of them, but for the page's own files."""
+        run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
+        endpoints: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/": self.page,
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": self.metrics,
+            "/openapi.json": self.openapi,
+            "/api/stats": self.stats,
+            "/api/events": self.events,
+            "/api/group": self.group,
+            "/api/runs": self.runs,
+            run: self.run,
+            f"{run}/episodes": self.episodes,
+            f"{run}/episodes.csv": self.episodes_csv,
+            f"{run}/curve": self.curve,
+            f"{run}/nearest": self.nearest,
+            f"{run}/clips": self.clips,
+            clip: self.clip,
+            f"{clip}/video": self.video,
+            f"{clip}/poster": self.poster,
+        }
+        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+
+    # --- the daemon -------------------------------------------------------------------------------------------
+
+    async def page(self, _request: Request) -> Response:
+        """The page itself."""
+        return FileResponse(STATIC_FOLDER / "index.html", headers=_PAGE_HEADERS)
+
+    async def healthz(self, _request: Request) -> Response:
+        """Whether the server answers."""
+        return PlainTextResponse("ok")
+
+    async def readyz(self, _request: Request) -> Response:
+        """Whether the daemon takes in what clients send."""
+        reason = await run_in_threadpool(self._source.unready)
+        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        text, media_type = await run_in_threadpool(self._exporter.text, request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": media_type})
+
+    async def openapi(self, _request: Request) -> Response:
+        """What this API is."""
+        return _json(description())
+
+    async def stats(self, _request: Request) -> Response:
+        """The daemon's statistics."""
+        stats = await run_in_threadpool(self._source.stats)
+        if stats is None:
+            raise NotHere("there is no daemon: these are folders that `offcam view` shows")
+        return _json(stats)
+
+    async def events(self, _request: Request) -> Response:
+        """What changes, as it does."""
+        if self._events.full:
+            raise HTTPException(503, "too many pages listen already: close some of them")
+        return EventResponse(self._events.listen())
+
+    # --- runs -------------------------------------------------------------------------------------------------
+
+    async def runs(self, _request: Request) -> Response:
+        """All runs."""
+        return _json({"daemon": self._source.daemon, "runs": await run_in_threadpool(self._runs.all)})
+
+    async def run(self, request: Request) -> Response:
+        """One run, and its streams."""
+        return _json(await self._of(request, lambda folder, run: self._runs.detail(run, folder)))
+
+    async def episodes(self, request: Request) -> Response:
+        """A page of a run's episodes."""
+        query = Query(request.query_params)
+        return _json(await self._of(request, lambda folder, _: queries.episodes_page(folder, query, self._columns)))
+
+    async def episodes_csv(self, request: Request) -> Response:
+        """All of a run's episodes."""
+        pieces = await self._of(request, lambda folder, _: _begun(queries.episodes_csv(folder)))
+        return StreamingResponse(
+            pieces, media_type="text/csv", headers={"content-disposition": 'attachment; filename="episodes.csv"'}
+        )
+
+    async def curve(self, request: Request) -> Response:
+        """A run's learning curve."""
+        query = Query(request.query_params)
+        text = await self._of(request, lambda folder, _: curves.curve(folder, query, self._columns))
+        return Response(text, media_type="application/json")
+
+    async def group(self, request: Request) -> Response:
+        """The learning curve of several runs."""
+        query = Query(request.query_params)
+
+        def answer() -> str:
+            folders = [folder_of(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
+            return curves.group(folders, query, self._columns)
+
+        return Response(await run_in_threadpool(answer), media_type="application/json")
+
+    async def nearest(self, request: Request) -> Response:
+        """An episode, and what there is to watch of it or near it."""
+        query = Query(request.query_params)
+        return _json(await self._of(request, lambda folder, run: queries.nearest(folder, run, query, self._columns)))
+
+    # --- clips ------------------------------------------------------------------------------------------------
+
+    async def clips(self, request: Request) -> Response:
+        """A page of a run's clips."""
+        query = Query(request.query_params)
+        return _json(await self._of(request, lambda folder, run: queries.clips_page(folder, run, query)))
+
+    async def clip(self, request: Request) -> Response:
+        """One clip, and the episodes it shows."""
+        key = request.path_params["key"]
+        return _json(await self._of(request, lambda folder, run: queries.clip_detail(folder, run, key, self._columns)))
+
+    async def video(self, request: Request) -> Response:
+        """A clip's file, or a range of it."""
+        download = Query(request.query_params).boolean("download") or False
+        file = await self._of(request, lambda folder, _: open_clip(folder, request.path_params["key"]))
+        return VideoResponse(file, request.headers, download=download)
+
+    async def poster(self, request: Request) -> Response:
+        """A picture out of a clip."""
+        key = request.path_params["key"]
+        picture, file = await self._of(request, lambda folder, _: self._posters.get(folder, key))
+        headers = {"etag": file.etag, "cache-control": file.cache_control}
+        if request.headers.get("if-none-match") == file.etag:
+            return Response(None, 304, headers)
+        return Response(picture, media_type="image/jpeg", headers=headers)
+
+    async def _of(self, request: Request, answer: Callable[[Path, str], Any]) -> Any:  # noqa: ANN401 - what answer returns
+        """What a function says of the run that is asked for, on a worker thread."""
+        run = request.path_params["id"]
+        return await run_in_threadpool(lambda: answer(folder_of(self._source, run), run))
+
+
+def _begun(pieces: Any) -> Any:  # noqa: ANN401 - an iterator of text, with the first piece made
+    first = next(pieces)
+
+    def all_of_them() -> Any:  # noqa: ANN401 - as above
+        yield first
+        yield from pieces
+
+    return all_of_them()
+
+
+def _json(value: dict[str, Any]) -> Response:
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except ValueError:  # a NaN somewhere, which takes longer to write
+        text = dumps(value)
+    return Response(text.encode("utf-8", "replace"), media_type="application/json")
+
+
+async def _failed(status: int, _request: Request, error: Exception) -> Response:
+    return Response(dumps({"error": str(error)}).encode("utf-8", "replace"), status, media_type="application/json")
+
+
+async def _broke(request: Request, _error: Exception) -> Response:
+    """The error itself goes to the log."""
+    return await _failed(500, request, Exception("a bug in offcam, please report it with what the log says"))
+
+
+async def _http_failed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - what the handler is registered for
+    text = f"there is nothing at {request.url.path[:100]}: GET /openapi.json says what there is"
+    response = await _failed(error.status_code, request, Exception(text if error.status_code == 404 else error.detail))
+    response.headers.update(error.headers or {})
+    return response

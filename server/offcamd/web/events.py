@@ -1,0 +1,163 @@
+"""Server-sent events: what changes, to all who listen, from one task that works while somebody does.
+
+Written out by hand, as the format is three lines of text: sse-starlette replaces uvicorn's signal handlers when it is
+imported and looks for a shutdown there, and a server on a thread has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from offcamd.jsontext import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from offcamd.web.runs import Runs
+    from offcamd.web.source import RunSource
+
+INTERVAL_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 15.0
+
+MOST_LISTENERS = 64
+
+MOST_WAITING = 64
+"""Events that wait for one listener; who is further behind is let go, and its browser connects anew."""
+
+_STOP_SECONDS = 0.2
+"""How soon listeners are let go when the server stops."""
+
+
+class Broadcaster:
+    """Sends the daemon's statistics, and each run that changed, to everybody who listens. Of the event loop.
+
+    Args:
+        source: what there is.
+        runs: describes it.
+        stopping: whether the server is about to stop.
+    """
+
+    def __init__(self, source: RunSource, runs: Runs, stopping: Callable[[], bool]) -> None:
+        self._source = source
+        self._runs = runs
+        self._stopping = stopping
+        self._listeners: set[asyncio.Queue[bytes | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._sent: dict[str, bytes] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may listen."""
+        return len(self._listeners) >= MOST_LISTENERS
+
+    async def listen(self) -> AsyncIterator[bytes]:
+        """Events as bytes, until the server stops or the listener falls behind. First of everything there is."""
+        events: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
+        yield b"retry: 2000\n\n"
+        for event in await run_in_threadpool(self._everything):
+            yield event
+        self._listeners.add(events)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        try:
+            while True:
+                try:
+                    news = await asyncio.wait_for(events.get(), KEEP_ALIVE_SECONDS)
+                except (TimeoutError, asyncio.TimeoutError):  # two classes until Python 3.11
+                    yield b": still here\n\n"
+                    continue
+                if news is None:
+                    return
+                yield news
+        finally:
+            self._listeners.discard(events)
+
+    async def _work(self) -> None:
+        """Look what changed, once a second, until nobody listens any more."""
+        waited = 0.0
+        while self._listeners and not self._stopping():
+            await asyncio.sleep(_STOP_SECONDS)
+            waited += _STOP_SECONDS
+            if waited >= INTERVAL_SECONDS:
+                waited = 0.0
+                for event in await run_in_threadpool(self._news):
+                    self._tell(event)
+        for events in list(self._listeners):
+            _put(events, None)
+
+    def _tell(self, event: bytes) -> None:
+        for events in list(self._listeners):
+            if events.qsize() >= MOST_WAITING - 1:
+                self._listeners.discard(events)
+                _put(events, None)
+            else:
+                _put(events, event)
+
+    def _everything(self) -> list[bytes]:
+        described = {run["id"]: _event("run", run) for run in self._runs.all()}
+        return [*self._stats(), *described.values()]
+
+    def _news(self) -> list[bytes]:
+        """The statistics, and the runs that are not as they were sent last. On a worker thread, one at a time."""
+        described = {run["id"]: _event("run", run) for run in self._runs.all()}
+        changed = [event for run, event in described.items() if self._sent.get(run) != event]
+        self._sent = described
+        return [*self._stats(), *changed]
+
+    def _stats(self) -> list[bytes]:
+        stats = self._source.stats()
+        return [] if stats is None else [_event("stats", {key: stats[key] for key in stats if key != "runs"})]
+
+
+def _put(events: asyncio.Queue[bytes | None], event: bytes | None) -> None:
+    with contextlib.suppress(asyncio.QueueFull):  # it is being let go already
+        events.put_nowait(event)
+
+
+def _event(name: str, value: dict[str, Any]) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(json.loads(dumps(value)))}\n\n".encode()
+
+
+class EventResponse(Response):
+    """A stream of events, ended by either side."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        super().__init__(None, headers={"x-accel-buffering": "no"})
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it until the client leaves or the events end."""
+        headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        sending = asyncio.create_task(self._send(send))
+        leaving = asyncio.create_task(_left(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+
+    async def _send(self, send: Send) -> None:
+        async with contextlib.aclosing(self._events) as events:  # type: ignore[type-var]  # a generator, which has aclose
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

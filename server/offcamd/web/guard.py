@@ -1,0 +1,135 @@
+"""Who may read over HTTP, and what browsers may do with it: deaf to other sites' pages in this host's browsers."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+}
+"""The page loads from its own server only, and runs no script that stands in a page; nobody else frames it."""
+
+STATIC = "/static/"
+OPEN_PATHS = ("/", "/healthz", "/readyz")
+
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+
+class HostCheck:
+    """ASGI middleware: answers only requests whose Host names this machine.
+
+    A page that points its own name at 127.0.0.1 (DNS rebinding) sends that name, and gets nothing. Where
+    the server listens on every interface, any literal address will do: a literal cannot be rebound.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._names = {host.lower(), "localhost"}
+        self._any_literal = False
+        with contextlib.suppress(ValueError):
+            self._any_literal = ipaddress.ip_address(host).is_unspecified
+        if self._any_literal:
+            self._names.add(socket.gethostname().lower())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http" and not self.allows(_header(scope, b"host")):
+            text = (
+                "This address is not the recorder's. Use http://127.0.0.1 and its port, or bind the name with --http."
+            )
+            await JSONResponse({"error": text}, 421, HEADERS)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def allows(self, host: str) -> bool:
+        """Whether a Host header's value names this server."""
+        name, bracket, _port = host.partition("]")
+        name = name.removeprefix("[") if bracket else host.partition(":")[0]
+        if name.lower() in self._names:
+            return True
+        try:
+            literal = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._any_literal or literal.is_loopback
+
+
+class AccessCheck:
+    """ASGI middleware: who may read, and who may do more than that.
+
+    With a token every request must carry it (``Authorization: Bearer TOKEN``), but for those that tell nothing of
+    what is recorded: `OPEN_PATHS`, and the page's own files, which ask for it. Without one nothing can be changed. A
+    request to change something that names an ``Origin`` must name this server's: a browser sends along what another
+    site's page asks it to, but says whose page it was.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http" and (refusal := self.refusal(scope)):
+            status, text = refusal
+            headers = {**HEADERS, "www-authenticate": "Bearer"} if status == 401 else HEADERS
+            await JSONResponse({"error": text}, status, headers)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """The status and the words with which a request is refused, or None where it is not."""
+        reading = scope["method"] in ("GET", "HEAD")
+        if not reading and not self._from_here(scope):
+            return 403, "A page of another site may not change anything here."
+        if self._expected is None:
+            return None if reading else (405, "It is read-only: the daemon has no http_token.")
+        if reading and (scope["path"] in OPEN_PATHS or scope["path"].startswith(STATIC)):
+            return None
+        if hmac.compare_digest(_header(scope, b"authorization").encode("latin-1"), self._expected):
+            return None
+        return 401, "Send the daemon's http_token: `Authorization: Bearer TOKEN`."
+
+    @staticmethod
+    def _from_here(scope: Scope) -> bool:
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        return not given or given == [f"{scope['scheme']}://{_header(scope, b'host')}"]
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """A header's value; empty where it is not there, or more than once."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return values[0].decode("latin-1") if len(values) == 1 else ""
+
+
+class Headers:
+    """ASGI middleware: what every answer says to browsers, unless it says otherwise itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to the answer."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in _RAW_HEADERS if pair[0] not in given)]
+            await send(message)
+
+        await self._app(scope, receive, sending if scope["type"] == "http" else send)

@@ -1,0 +1,228 @@
+"""Video files and their posters: only files that a run's index names, never a path that somebody asks for."""
+
+from __future__ import annotations
+
+import email.utils
+import os
+import re
+import stat
+import threading
+from collections import OrderedDict
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from offcam_proto import run_format as fmt
+from offcam_proto.errors import EncodeError
+from offcamd.pixels import jpeg
+from offcamd.videofile import picture_within
+from offcamd.web.queries import find_clip
+from offcamd.web.readers import NotHere, is_plain, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+CHUNK_BYTES = 1 << 18
+"""Read and sent at a time."""
+
+MOST_POSTER_BYTES = 16 << 20
+"""Posters that are kept in memory."""
+
+POSTER_SIDE = 480
+"""Longest side of a poster in pixels."""
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A video that is open.
+
+    Attributes:
+        fd: its descriptor, the owner's to close.
+        name: its name in the folder.
+        size: in bytes.
+        changed: when it was last written, in nanoseconds since the epoch.
+        lasting: whether it stays as it is: a clip that is recorded anew has another key.
+    """
+
+    fd: int
+    name: str
+    size: int
+    changed: int
+    lasting: bool
+
+    @property
+    def cache_control(self) -> str:
+        """How long a browser may show it without asking."""
+        return "private, max-age=3600" if self.lasting else "private, no-cache"
+
+    @property
+    def etag(self) -> str:
+        """Strong: another one for other bytes."""
+        return f'"{self.changed:x}-{self.size:x}"'
+
+    @property
+    def modified(self) -> str:
+        """As HTTP writes a date."""
+        return email.utils.formatdate(self.changed // 10**9, usegmt=True)
+
+
+def open_clip(folder: Path, key: str) -> OpenFile:
+    """Open the file of a clip, for reading. The caller closes it.
+
+    Raises:
+        NotHere: there is no such clip, it has no file yet, or the file is gone.
+        RunFolderError: see `reading`.
+    """
+    with reading(folder) as database:
+        clip = find_clip(database, key)
+    if clip.file is None or clip.state == fmt.RECORDING:
+        raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
+    if "/" in clip.file or "\0" in clip.file or clip.file in (".", ".."):
+        raise NotHere(f"{clip.file!r} is no plain file name: it is not looked for")
+    try:
+        fd = _open_within(folder, clip.file)
+    except OSError as error:
+        raise NotHere(f"{clip.file} cannot be read ({error.strerror}): was it moved, or replaced by a link?") from error
+    facts = os.fstat(fd)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(fd)
+        raise NotHere(f"{clip.file} is no file")
+    return OpenFile(fd, clip.file, facts.st_size, facts.st_mtime_ns, not is_plain(folder))
+
+
+def _open_within(folder: Path, name: str) -> int:
+    """Open a file of a folder, which is no link and cannot block."""
+    directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+# --- videos -------------------------------------------------------------------------------------------------
+
+
+def requested_range(header: str, size: int) -> tuple[int, int] | None:
+    """The first byte and the one behind the last that a Range header asks for.
+
+    Returns:
+        None where the whole file is to be sent: for no range, several, or what is not understood (RFC 9110, 14.2).
+        An empty range where none of the bytes is there.
+    """
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or match[1] == match[2] == "":
+        return None
+    if match[1] == "":
+        return max(0, size - int(match[2])), size
+    first = int(match[1])
+    behind = min(size, int(match[2]) + 1) if match[2] else size
+    if match[2] and int(match[2]) < first:
+        return None
+    return first, max(first, behind)
+
+
+class VideoResponse(Response):
+    """A file, or a range of it, read a chunk at a time off the event loop. Closes the file in any case."""
+
+    def __init__(self, file: OpenFile, request: Mapping[str, str], *, download: bool) -> None:
+        self._file = file
+        self._begin, self._end = 0, file.size
+        status = 200
+        kind = "attachment" if download else "inline"
+        headers = {
+            "accept-ranges": "bytes",
+            "etag": file.etag,
+            "last-modified": file.modified,
+            "cache-control": file.cache_control,
+            "content-disposition": f"{kind}; filename*=utf-8''{quote(file.name, safe='')}",
+        }
+        if request.get("if-none-match") in (file.etag, "*"):
+            status, self._end = 304, 0
+        elif request.get("if-range", file.etag) in (file.etag, file.modified):
+            wanted = requested_range(request.get("range", ""), file.size)
+            if wanted is not None and wanted[0] >= wanted[1]:
+                status, self._end = 416, 0
+                headers["content-range"] = f"bytes */{file.size}"
+            elif wanted is not None:
+                status, (self._begin, self._end) = 206, wanted
+                headers["content-range"] = f"bytes {self._begin}-{self._end - 1}/{file.size}"
+        if status != 304:
+            headers["content-length"] = str(self._end - self._begin)
+        super().__init__(None, status, headers, media_type="video/mp4")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it; without a body to a HEAD request."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            at = self._begin if scope["method"] != "HEAD" else self._end
+            while at < self._end:
+                size = min(CHUNK_BYTES, self._end - at)
+                chunk = await run_in_threadpool(os.pread, self._file.fd, size, at)
+                if not chunk:
+                    return  # it was cut short meanwhile; uvicorn closes the connection
+                at += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            os.close(self._file.fd)
+
+
+# --- posters ------------------------------------------------------------------------------------------------
+
+
+class Posters:
+    """Pictures out of videos' middles, the latest kept. Of any thread, one of them decoding at a time."""
+
+    def __init__(self, most_bytes: int = MOST_POSTER_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._decoding = threading.Lock()
+        self._kept: OrderedDict[tuple[Path, str, str], bytes] = OrderedDict()
+
+    def get(self, folder: Path, key: str) -> tuple[bytes, OpenFile]:
+        """The JPEG of a clip, and of which file it is (closed by now).
+
+        Raises:
+            NotHere: there is no such clip, or no picture in it.
+            RunFolderError: see `reading`.
+        """
+        with _closing(open_clip(folder, key)) as file:
+            name = (folder, file.name, file.etag)
+            with self._lock:
+                known = self._kept.get(name)
+                if known is not None:
+                    self._kept.move_to_end(name)
+            if known is None:
+                known = self._make(file)
+                self._keep(name, known)
+            return known, file
+
+    def _make(self, file: OpenFile) -> bytes:
+        with self._decoding:  # encoders need the processor more
+            try:
+                return jpeg(picture_within(file.fd, file.name), POSTER_SIDE)
+            except EncodeError as error:
+                raise NotHere(f"{file.name} has no picture to show: {error}") from error
+
+    def _keep(self, name: tuple[Path, str, str], picture: bytes) -> None:
+        with self._lock:
+            self._kept[name] = picture
+            while sum(map(len, self._kept.values())) > self._most_bytes:
+                self._kept.popitem(last=False)
+
+
+@contextmanager
+def _closing(file: OpenFile) -> Iterator[OpenFile]:
+    try:
+        yield file
+    finally:
+        os.close(file.fd)

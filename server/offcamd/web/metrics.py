@@ -1,0 +1,127 @@
+"""The daemon's statistics as Prometheus reads them: counters from 0, closed sets of labels, no label for a run."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from offcam_proto.run_format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+ENDED_STATES = (FINAL, ABORTED, RECOVERED)
+"""What clips end as, in this daemon's account; one that another takes the place of has been counted before."""
+
+BREACHES = ("protocol", "malformed", "limit", "version", "stranger", "gap")
+"""Why messages are refused; a reason that is none of these counts as ``protocol``."""
+
+_GAUGES = (
+    ("offcam_uptime_seconds", "Seconds since the daemon started.", "uptime_seconds"),
+    ("offcam_start_time_seconds", "When the daemon started, in seconds since the epoch.", "started"),
+    ("offcam_clients", "Connected clients that have a stream open.", "clients"),
+    ("offcam_streams", "Streams that are open.", "streams"),
+    ("offcam_queue_bytes", "Frames that wait in memory, in bytes.", "queue_bytes"),
+    ("offcam_queue_limit_bytes", "The most that may.", "queue_limit_bytes"),
+    ("offcam_spool_bytes", "Frames that wait on disk, in bytes.", "spool_bytes"),
+    ("offcam_spool_limit_bytes", "The most that may.", "spool_limit_bytes"),
+    ("offcam_encode_lag_seconds", "How long the oldest waiting frame has waited.", "encode_lag_seconds"),
+)
+_HISTOGRAMS = (
+    ("offcam_encode_seconds", "Seconds that a frame took to convert and encode.", "encode_seconds"),
+    ("offcam_queue_wait_seconds", "Seconds that a frame waited for its encoder.", "queue_wait_seconds"),
+)
+
+
+class Exporter(Collector):
+    """Makes the text from a snapshot, see `offcamd.snapshot`.
+
+    Args:
+        stats: the snapshot, or None where there is no daemon.
+    """
+
+    def __init__(self, stats: Callable[[], dict[str, Any] | None]) -> None:
+        self._stats = stats
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """The text, and its media type: OpenMetrics for who accepts it, else Prometheus's own."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        stats = self._stats()
+        if stats is None:
+            return
+        yield InfoMetricFamily("offcam_build", "Versions of offcam and of what it uses.", value=stats["versions"])
+        for name, text, key in _GAUGES:
+            yield GaugeMetricFamily(name, text, value=stats[key])
+        yield _sums("offcam_frames_offered", "Frames that wrappers captured.", stats["frames"]["offered"])
+        yield _sums("offcam_frames_encoded", "Frames in finished videos.", stats["frames"]["encoded"])
+        yield _labelled(
+            "offcam_frames_dropped",
+            "Frames in no video, by reason. What a daemon that died lost is in the run's index alone.",
+            "reason",
+            {reason: stats["frames"]["dropped"].get(reason, 0) for reason in DROP_REASONS},
+        )
+        yield _sums("offcam_episodes", "Episodes committed.", stats["episodes"])
+        yield _labelled(
+            "offcam_clips",
+            "Clips that ended, by state.",
+            "state",
+            {state: stats["clips"][state] for state in ENDED_STATES},
+        )
+        yield GaugeMetricFamily("offcam_clips_recording", "Clips being recorded.", value=stats["clips"][RECORDING])
+        yield _labelled(
+            "offcam_refused_messages", "Messages refused, by reason.", "reason", _refused(stats["breaches"])
+        )
+        for name, text, key in _HISTOGRAMS:
+            yield _histogram(name, text, stats[key])
+        yield from _memory(stats["memory"])
+
+
+def _refused(breaches: dict[str, int]) -> dict[str, int]:
+    counts = dict.fromkeys(BREACHES, 0)
+    for reason, count in breaches.items():
+        counts[reason if reason in counts else "protocol"] += count
+    return counts
+
+
+def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
+    own = memory["daemon_rss_bytes"]
+    yield GaugeMetricFamily(
+        "offcam_resident_memory_bytes", "The daemon's memory in RAM.", value=math.nan if own is None else own
+    )
+    known = {client["pid"]: client["rss_bytes"] for client in memory["clients"] if client["rss_bytes"] is not None}
+    yield GaugeMetricFamily(
+        "offcam_clients_resident_memory_bytes",
+        "Memory in RAM of the client processes on this host, all together.",
+        value=sum(known.values()),
+    )
+    yield GaugeMetricFamily(
+        "offcam_clients_resident_memory_max_bytes", "That of the largest of them.", value=max(known.values(), default=0)
+    )
+
+
+def _sums(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, text: str, found: dict[str, Any]) -> Metric:
+    buckets = [(str(float(bound)), count) for bound, count in found["buckets"]]
+    return HistogramMetricFamily(name, text, buckets=[*buckets, ("+Inf", found["count"])], sum_value=found["sum"])

@@ -1,0 +1,271 @@
+"""What this API is, as OpenAPI 3.1. The tests hold it against the routes and against real answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from offcam_proto.run_format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
+from offcamd import __version__
+from offcamd.web import curves, queries
+from offcamd.web.params import MOST_TEXT
+
+Schema = dict[str, Any]
+
+INTEGER: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _open(schema: Schema) -> Schema:
+    """The same, and more properties may be there."""
+    return {**schema, "additionalProperties": True}
+
+
+def _object(**properties: Schema) -> Schema:
+    """All properties are always there."""
+    names = {name.rstrip("_"): schema for name, schema in properties.items()}
+    return {"type": "object", "properties": names, "required": list(names), "additionalProperties": False}
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+def _counts(*names: str) -> Schema:
+    return {"type": "object", "propertyNames": {"enum": list(names)}, "additionalProperties": INTEGER}
+
+
+_MAYBE = _or_null(NUMBER)
+_ID = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
+_NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean=_MAYBE)
+_SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
+
+_RUN = _object(
+    id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
+    num_envs=INTEGER, streams=INTEGER, episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
+    updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate={"type": "null"},
+    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_counts(*DROP_REASONS),
+)  # fmt: skip
+_STREAM = _object(
+    stream=TEXT, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT, started=_MAYBE,
+    ended=_MAYBE, state=_one_of(*STREAM_STATES), episodes=INTEGER, steps=INTEGER,
+)  # fmt: skip
+_EPISODE = _object(
+    number=INTEGER, stream=TEXT, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
+    duration_seconds=_MAYBE, started=_MAYBE, terminated=FLAG, truncated=FLAG,
+    seed=_or_null({"type": ["integer", "string"]}), clip=_or_null(TEXT),
+)  # fmt: skip
+_CLIP = _object(
+    key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
+    fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
+    step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_counts(*DROP_REASONS), partial=FLAG,
+    started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT), poster=_or_null(TEXT),
+)  # fmt: skip
+_CURVE = _object(
+    x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
+    **dict.fromkeys(("xs", "mean", "min", "max", "average"), _list(_MAYBE)),
+    recorded=_object(keys=_list(TEXT), numbers=_list(INTEGER), xs=_list(_MAYBE), ys=_list(_MAYBE)),
+)  # fmt: skip
+_GROUP = _object(
+    x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER,
+    **dict.fromkeys(("xs", "mean", "iqm", "low", "high"), _list(_MAYBE)),
+)  # fmt: skip
+_HISTOGRAM = _object(count=INTEGER, sum=NUMBER, buckets=_list(_list(NUMBER)))
+_STATS = _open(_object(
+    pid=INTEGER, version=TEXT, versions={"type": "object", "additionalProperties": TEXT}, started=NUMBER, endpoint=TEXT,
+    tcp=_or_null(TEXT), http=_or_null(TEXT), uptime_seconds=NUMBER, clients=INTEGER, streams=INTEGER,
+    queue_bytes=INTEGER, queue_limit_bytes=INTEGER, shared_memory_bytes=INTEGER, spool_bytes=INTEGER,
+    spool_limit_bytes=INTEGER,
+    encode_lag_seconds=NUMBER, encode_seconds=_ref("Histogram"), queue_wait_seconds=_ref("Histogram"),
+    frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_counts(*DROP_REASONS)), episodes=INTEGER,
+    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
+    recent_errors=_list(TEXT), runs=_list({"type": "object"}),
+    memory=_object(
+        daemon_rss_bytes=_or_null(INTEGER),
+        clients=_list(_object(pid=INTEGER, host=TEXT, streams=INTEGER, rss_bytes=_or_null(INTEGER))),
+    ),
+))  # fmt: skip
+
+
+def _query(name: str, schema: Schema, text: str, **more: object) -> Schema:
+    return {"name": name, "in": "query", "schema": schema, "description": text, **more}
+
+
+def _between(low: int, high: int, default: int | None = None) -> Schema:
+    found: Schema = {"type": "integer", "minimum": low, "maximum": high}
+    return found if default is None else {**found, "default": default}
+
+
+_PAGE = [
+    _query("offset", _between(0, queries.MOST_OFFSET, 0), "Rows to pass over."),
+    _query("limit", _between(1, queries.MOST_ROWS, 100), "Most rows."),
+]
+_CURVE_PARAMS = [
+    _query(
+        "x", _one_of("episode", "step", "time"), "The axis: number of arrival, steps, or seconds since the run began."
+    ),
+    _query("y", _one_of("return", "length", "duration"), "What is drawn."),
+    _query("window", _between(1, curves.MOST_WINDOW, 100), "Episodes of the moving average."),
+]
+_RUN_PATH = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "A run's id, see /api/runs."}
+_CLIP_PATH = {"name": "key", "in": "path", "required": True, "schema": TEXT, "description": "A clip's key in its run."}
+_SEARCH = {"type": "string", "maxLength": MOST_TEXT}
+
+
+def _path(text: str, content: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str) -> Schema:
+    found = [dict(parameter) for parameter in parameters or []]
+    failures = {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
+    answer = {"description": text, "content": {content: {"schema": schema}}}
+    return {"get": {"summary": text, "parameters": found, "responses": {"200": answer, **failures}}}
+
+
+def _json(text: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str) -> Schema:
+    return _path(text, "application/json", schema, parameters, *codes)
+
+
+def _paths() -> dict[str, Schema]:
+    run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
+    one, of_run, of_clip = ("404", "409"), [_RUN_PATH], [_RUN_PATH, _CLIP_PATH]
+    asked = ("400", *one)
+    paths = {
+        "/": _path("The page.", "text/html", TEXT),
+        "/healthz": _path("The server answers.", "text/plain", TEXT),
+        "/readyz": _path("The daemon takes in what clients send.", "text/plain", TEXT, None, "503"),
+        "/metrics": _path("Prometheus text, or OpenMetrics for who accepts it.", "text/plain", TEXT),
+        "/openapi.json": _json("This description.", {"type": "object"}),
+        "/api/stats": _json("The daemon's statistics.", _ref("Stats"), None, "404"),
+        "/api/events": _path(
+            "Server-sent events: `stats` each second (as /api/stats without runs), `run` (a Run) whenever one changed.",
+            "text/event-stream", TEXT, None, "503",
+        ),
+        "/api/group": _json(
+            "Several runs as one: interquartile mean with its bootstrap interval over runs.", _ref("Group"),
+            [
+                _query("ids", TEXT, f"Up to {curves.MOST_RUNS} ids, with commas between.", required=True),
+                *_CURVE_PARAMS,
+                _query("points", _between(1, curves.MOST_GROUP_POINTS, 500), "Most points."),
+            ],
+            *asked,
+        ),
+        "/api/runs": _json("All runs.", _object(daemon=FLAG, runs=_list(_ref("Run")))),
+        run: _json("One run, and its streams.", _ref("RunDetail"), of_run, *one),
+        f"{run}/episodes": _json(
+            "A page of a run's episodes.", _object(total=INTEGER, offset=INTEGER, episodes=_list(_ref("Episode"))),
+            [
+                *of_run, *_PAGE,
+                _query("sort", _one_of("arrival", "episode", "return", "length", "duration"), "The order."),
+                _query("order", _one_of("asc", "desc"), "Its direction."),
+                _query("stream", TEXT, "Only those of a stream, by its id."),
+                _query("env_index", _between(0, 2**31), "Only those of a sub-environment."),
+                _query("min_return", NUMBER, "Only those with at least this return."),
+                _query("max_return", NUMBER, "Only those with at most this return."),
+                _query("terminated", FLAG, "Only those that did, or did not."),
+                _query("truncated", FLAG, "Likewise."),
+            ],
+            *asked,
+        ),
+        f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *one),
+        f"{run}/curve": _json(
+            "A run's learning curve: points of `count` episodes from `first` on, and those with a clip.", _ref("Curve"),
+            [
+                *of_run, *_CURVE_PARAMS,
+                _query("points", _between(1, curves.MOST_POINTS, 2000), "Most points."),
+                _query("from", NUMBER, "Only from here on, in units of x."),
+                _query("to", NUMBER, "Only up to here."),
+            ],
+            *asked,
+        ),
+        f"{run}/nearest": _json(
+            "An episode, and the clip that shows it or is the nearest to it.", _ref("Nearest"),
+            [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)],
+            *asked,
+        ),
+        f"{run}/clips": _json(
+            "A page of a run's clips.", _object(total=INTEGER, offset=INTEGER, clips=_list(_ref("Clip"))),
+            [
+                *of_run, *_PAGE,
+                _query("sort", _one_of("newest", "oldest", "return", "length", "episode"), "The order."),
+                _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
+                _query("state", _one_of(*_SHOWN), "Only those in a state."),
+                _query("q", _SEARCH, "Only those whose name has this text in it."),
+            ],
+            *asked,
+        ),
+        clip: _json("A clip, and the episodes it shows.", _ref("ClipDetail"), of_clip, *one),
+        f"{clip}/video": _path(
+            "A clip's file.", "video/mp4", TEXT, [*of_clip, _query("download", FLAG, "To be saved, not shown.")], *asked
+        ),
+        f"{clip}/poster": _path("A picture out of the middle of a clip.", "image/jpeg", TEXT, of_clip, *one),
+    }  # fmt: skip
+    part = {"description": "The range that was asked for.", "content": {"video/mp4": {"schema": TEXT}}}
+    none = {"description": "The file is shorter than that."}
+    paths[f"{clip}/video"]["get"]["responses"] |= {"206": part, "416": none}
+    return paths
+
+
+def description() -> Schema:
+    """The whole document. The caller's own."""
+    error = {"application/json": {"schema": _ref("Error")}}
+    failures = {
+        "400": "A value makes no sense; the text says which would.",
+        "404": "There is no such thing; the text says what there is.",
+        "409": "The run's folder cannot be read; the text says why, and the fix.",
+    }
+    responses: Schema = {code: {"description": text, "content": error} for code, text in failures.items()}
+    responses["503"] = {"description": "Not now."}
+    streams: Schema = {
+        "type": "object",
+        "properties": {"stream_list": _list(_ref("Stream"))},
+        "required": ["stream_list"],
+    }
+    shows: Schema = {"type": "object", "properties": {"episodes": _list(_ref("Episode"))}, "required": ["episodes"]}
+    schemas = {
+        "Error": _object(error=TEXT),
+        "Numbers": _NUMBERS,
+        "Run": _RUN,
+        "RunDetail": _extended(_RUN, streams),
+        "Stream": _STREAM,
+        "Episode": _EPISODE,
+        "Clip": _CLIP,
+        "ClipDetail": _extended(_CLIP, shows),
+        "Curve": _CURVE,
+        "Group": _GROUP,
+        "Nearest": _object(
+            episode=_ref("Episode"), clip=_or_null(_ref("Clip")), exact=FLAG, distance=_or_null(INTEGER)
+        ),
+        "Histogram": _HISTOGRAM,
+        "Stats": _STATS,
+    }
+    token = {"type": "http", "scheme": "bearer", "description": "Where the daemon has an http_token."}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "offcam",
+            "version": __version__,
+            "description": "What a recorder daemon records. Read-only.",
+        },
+        "paths": _paths(),
+        "components": {"schemas": schemas, "responses": responses, "securitySchemes": {"token": token}},
+        "security": [{}, {"token": []}],
+    }
+
+
+def _extended(base: Schema, more: Schema) -> Schema:
+    return {
+        **base,
+        "properties": {**base["properties"], **more["properties"]},
+        "required": [*base["required"], *more["required"]],
+    }

@@ -1,0 +1,105 @@
+"""Query values: what a request may ask for, within bounds, and what to say where it asks for something else."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.datastructures import QueryParams
+
+Text = TypeVar("Text", bound=str)
+
+MOST_TEXT = 200
+"""Longest text that can be searched for."""
+
+MOST_DIGITS = 25
+_HEX = re.compile(r"[0-9a-f]{1,64}")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class BadQuery(Exception):
+    """A query value that makes no sense; the message says which would."""
+
+
+class Query:
+    """The values of one request."""
+
+    def __init__(self, values: QueryParams) -> None:
+        self._values = values
+
+    def text(self, name: str, default: str = "") -> str:
+        """A value as it is."""
+        given = self._values.getlist(name)
+        if len(given) > 1:
+            raise BadQuery(f"{name} is given {len(given)} times: give it once")
+        value = given[0] if given and given[0] != "" else default
+        if len(value) > MOST_TEXT or "\0" in value:
+            raise BadQuery(f"{name} is a text of at most {MOST_TEXT} characters without NUL, got {len(value)}")
+        return value
+
+    def choice(self, name: str, choices: Sequence[Text], default: Text | None = None) -> Text:
+        """One of a few words, by default the first."""
+        value = self.text(name, default or choices[0])
+        for choice in choices:
+            if value == choice:
+                return choice
+        raise BadQuery(f"{name} is one of {', '.join(choices)}, got {value!r}")
+
+    def integer(self, name: str, default: int | None, low: int, high: int) -> int | None:
+        """A whole number within bounds."""
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            number = int(value) if value.isascii() and len(value) <= MOST_DIGITS else None
+        except ValueError:
+            number = None
+        if number is None or not low <= number <= high:
+            raise BadQuery(f"{name} is a whole number from {low} to {high}, got {value!r}")
+        return number
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number within bounds, which is always there."""
+        value = self.integer(name, default, low, high)
+        return default if value is None else value
+
+    def number(self, name: str) -> float | None:
+        """A finite number."""
+        value = self.text(name)
+        if not value:
+            return None
+        try:
+            number = float(value) if value.isascii() else math.nan
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise BadQuery(f"{name} is a finite number such as 1.5, got {value!r}")
+        return number
+
+    def boolean(self, name: str) -> bool | None:
+        """True or false."""
+        value = self.text(name)
+        if not value:
+            return None
+        if value.lower() not in _BOOLEANS:
+            raise BadQuery(f"{name} is true or false, got {value!r}")
+        return _BOOLEANS[value.lower()]
+
+    def hexadecimal(self, name: str) -> str:
+        """The beginning or all of an id; empty where it is not given."""
+        value = self.text(name)
+        if value and not _HEX.fullmatch(value):
+            raise BadQuery(f"{name} is an id in hexadecimal, got {value!r}")
+        return value
+
+    def list(self, name: str, most: int) -> list[str]:
+        """Words between commas, at least one."""
+        given = self._values.getlist(name)
+        words = [word for value in given for word in value.split(",") if word]
+        if not words or len(words) > most:
+            raise BadQuery(f"{name} is a list of 1 to {most} values with commas between, got {len(words)}")
+        return words

@@ -1,0 +1,217 @@
+"""What there is to say of a run as a whole."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto import run_format as fmt
+from offcam_proto.errors import RunFolderError
+from offcamd.aggregates import RECENT, RunningStats
+from offcamd.web.readers import is_plain, reading, signature
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+    from offcamd.web.source import RunSource
+
+MOST_KEPT = 4_000
+"""Runs whose statistics are kept, so that a list of many reads only those that changed."""
+
+SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
+"""States of the clips that are counted; `fmt.REPLACED` ones have no file any more."""
+
+_FINITE = "BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
+
+# In two steps, so that the squares are of distances from the mean.
+_COUNT = """
+SELECT count(*), ifnull(max(id), 0), total(length), total(duration),
+    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length)
+FROM episodes WHERE id > ?
+"""
+_RETURNS = f"""
+SELECT count(*), avg(return), min(return), max(return) FROM episodes WHERE id > ? AND return {_FINITE}
+"""  # noqa: S608 - a constant
+_SQUARES = f"""
+SELECT total((length - ?) * (length - ?)),
+    total(CASE WHEN return {_FINITE} THEN (return - ?) * (return - ?) END) FROM episodes WHERE id > ?
+"""  # noqa: S608 - as above
+_LAST = "SELECT return, length FROM episodes ORDER BY id DESC LIMIT ?"
+_DROPPED = """
+SELECT key, sum(value) FROM clips, json_each(clips.dropped)
+WHERE state != ? AND dropped != '{}' GROUP BY key
+"""
+_UPDATED = """
+SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY id DESC LIMIT 1), 0),
+    ifnull((SELECT max(ended) FROM clips), 0), ifnull((SELECT max(ended) FROM streams), 0),
+    ifnull((SELECT max(started) FROM streams), 0))
+"""
+_STREAMS = (
+    "SELECT id, stream, env_id, num_envs, prefix, pid, host, client, started, ended, state FROM streams ORDER BY id"
+)
+_BY_STREAM = "SELECT stream_id, count(*), sum(length) FROM episodes GROUP BY stream_id"
+
+
+@dataclass
+class _Totals:
+    """Sums over the episodes up to one of them, to which later ones are added."""
+
+    identity: str = ""
+    last: int = 0
+    returns: RunningStats = field(default_factory=RunningStats)
+    lengths: RunningStats = field(default_factory=RunningStats)
+    steps: float = 0.0
+    seconds: float = 0.0
+    timed_steps: float = 0.0
+
+
+@dataclass
+class _Kept:
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    signature: tuple[object, ...] = ()
+    streams: list[dict[str, Any]] = field(default_factory=list)
+    run: dict[str, Any] = field(default_factory=dict)
+    totals: _Totals = field(default_factory=_Totals)
+
+
+class Runs:
+    """Describes runs, and reads of each only what has changed. Of any thread."""
+
+    def __init__(self, source: RunSource) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every run, in the order in which they came."""
+        return [self.describe(run, folder) for run, folder in self._source.folders().items()]
+
+    def describe(self, run: str, folder: Path) -> dict[str, Any]:
+        """One run; with a ``problem`` where it cannot be read."""
+        return self._up_to_date(run, folder).run | {"live": self._source.live(run)}
+
+    def detail(self, run: str, folder: Path) -> dict[str, Any]:
+        """One run, and its streams.
+
+        Raises:
+            RunFolderError: it cannot be read.
+        """
+        kept = self._up_to_date(run, folder)
+        with kept.lock:
+            if kept.run["problem"]:
+                raise RunFolderError(kept.run["problem"])
+            if not kept.streams:
+                with reading(folder) as database:
+                    kept.streams = _stream_list(database)
+            return {**kept.run, "live": self._source.live(run), "stream_list": kept.streams}
+
+    def _up_to_date(self, run: str, folder: Path) -> _Kept:
+        with self._lock:
+            kept = self._kept.pop(run, None) or _Kept()
+            self._kept[run] = kept
+            while len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        with kept.lock:
+            now = signature(folder)
+            if kept.signature != now or kept.run.get("problem"):
+                kept.run, kept.signature, kept.streams = self._read(run, folder, kept), now, []
+        return kept
+
+    def _read(self, run: str, folder: Path, kept: _Kept) -> dict[str, Any]:
+        base = {"id": run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
+        try:
+            with reading(folder) as database:
+                kept.totals = _grown(database, kept.totals)
+                facts = _facts(database, kept.totals)
+                return {**base, "plain": is_plain(folder), "problem": None, **facts}
+        except RunFolderError as error:
+            return {**base, "plain": False, "problem": str(error), **_NOTHING}
+
+
+def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The streams of a run."""
+    counts = {key: (episodes, steps) for key, episodes, steps in database.execute(_BY_STREAM)}
+    names = ("stream", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
+    listed = []
+    for key, *values in database.execute(_STREAMS):
+        episodes, steps = counts.get(key, (0, 0))
+        listed.append({**dict(zip(names, values, strict=True)), "episodes": episodes, "steps": steps})
+    return listed
+
+
+def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
+    """The totals with the episodes that have come since."""
+    row = database.execute("SELECT stream FROM streams ORDER BY id LIMIT 1").fetchone()
+    identity = row[0] if row else ""
+    (last,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
+    if identity != before.identity or last < before.last:
+        before = _Totals(identity)
+    if last == before.last:
+        return before
+    count, last, steps, seconds, timed, shortest, longest, mean_length = database.execute(
+        _COUNT, (before.last,)
+    ).fetchone()
+    finite, mean, low, high = database.execute(_RETURNS, (before.last,)).fetchone()
+    values = (mean_length, mean_length, mean or 0.0, mean or 0.0, before.last)
+    length_squares, return_squares = database.execute(_SQUARES, values).fetchone()
+    lengths = RunningStats(count, mean_length, length_squares, shortest, longest)
+    returns = RunningStats(finite, mean, return_squares, low, high) if finite else RunningStats()
+    lengths_before, returns_before = _copy(before.lengths), _copy(before.returns)
+    lengths_before.merge(lengths)
+    returns_before.merge(returns)
+    return _Totals(
+        *(identity, last, returns_before, lengths_before),
+        *(before.steps + steps, before.seconds + seconds, before.timed_steps + timed),
+    )
+
+
+def _copy(stats: RunningStats) -> RunningStats:
+    return RunningStats(stats.count, stats.mean, stats.squares, stats.low, stats.high)
+
+
+def _facts(database: sqlite3.Connection, totals: _Totals) -> dict[str, Any]:
+    streams = list(database.execute("SELECT env_id, num_envs, started FROM streams ORDER BY id"))
+    recent = list(database.execute(_LAST, (RECENT,)))
+    finite = [value for value, _ in recent if value is not None and math.isfinite(value)]
+    clips = dict(database.execute("SELECT state, count(*) FROM clips GROUP BY state"))
+    (updated,) = database.execute(_UPDATED).fetchone()
+    return {
+        "env_id": ", ".join(dict.fromkeys(env_id for env_id, _, _ in streams if env_id)) or None,
+        "num_envs": sum(num_envs for _, num_envs, _ in streams),
+        "streams": len(streams),
+        "episodes": totals.lengths.count,
+        "steps": int(totals.steps),
+        "steps_per_second": fmt.json_number(totals.timed_steps / totals.seconds) if totals.seconds > 0 else None,
+        "started": min((started for *_, started in streams if started is not None), default=None),
+        "updated": fmt.json_number(updated) or None,
+        "return": {**totals.returns.as_dict(), "last100_mean": _mean(finite)},
+        "length": {**totals.lengths.as_dict(), "last100_mean": _mean([length for _, length in recent])},
+        "success_rate": None,  # it takes a rule, and nobody has stated one here
+        "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
+        "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmt.json_number(sum(values) / len(values)) if values else None
+
+
+_NO_NUMBERS = dict.fromkeys(("mean", "std", "min", "max", "last100_mean"))
+_NOTHING: dict[str, Any] = {
+    "env_id": None,
+    "num_envs": 0,
+    "streams": 0,
+    "episodes": 0,
+    "steps": 0,
+    "steps_per_second": None,
+    "started": None,
+    "updated": None,
+    "return": _NO_NUMBERS,
+    "length": _NO_NUMBERS,
+    "success_rate": None,
+    "clips": dict.fromkeys(SHOWN_STATES, 0),
+    "dropped": {},
+}

@@ -1,0 +1,149 @@
+"""Which runs there are to show: those of a daemon, or those in folders that somebody wants to see."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from offcam_proto.run_format import INDEX_NAME, VIDEO_EXTENSION
+from offcamd.folderlock import writer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from offcamd.service import Service
+
+RESCAN_SECONDS = 2.0
+"""How often `FolderSource` looks for new runs."""
+
+MOST_LEVELS = 3
+"""How deep below a folder it looks for them."""
+
+MOST_FOLDERS = 20_000
+"""How many folders it looks into at a time."""
+
+MOST_RUNS = 2_000
+
+
+def run_id(folder: Path | str) -> str:
+    """The id by which a run is asked for: of its folder's absolute path, and nothing that a path could hide in."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # noqa: PTH100 - links stay as they are
+
+
+class RunSource(Protocol):
+    """What the HTTP server shows. Called from its threads; nothing of it raises.
+
+    Attributes:
+        daemon: whether there is a daemon behind it.
+    """
+
+    daemon: bool
+
+    def folders(self) -> dict[str, Path]:
+        """The run folders by id, in the order in which they came."""
+
+    def live(self, run: str) -> bool:
+        """Whether somebody records into a run at this moment."""
+
+    def stats(self) -> dict[str, Any] | None:
+        """The daemon's snapshot, or None where there is no daemon."""
+
+    def unready(self) -> str | None:
+        """Why nothing should be sent here, or None."""
+
+
+class DaemonSource:
+    """The runs that a daemon has written, and its statistics."""
+
+    daemon = True
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def folders(self) -> dict[str, Path]:
+        """See `RunSource`."""
+        return {run_id(folder): Path(folder) for folder in self._service.store.live_streams()}
+
+    def live(self, run: str) -> bool:
+        """See `RunSource`."""
+        return any(count and run_id(folder) == run for folder, count in self._service.store.live_streams().items())
+
+    def stats(self) -> dict[str, Any] | None:
+        """See `RunSource`."""
+        return self._service.stats()
+
+    def unready(self) -> str | None:
+        """See `RunSource`."""
+        return None if self._service.ready else "The daemon is stopping."
+
+
+class FolderSource:
+    """The run folders at or below some folders, without a daemon.
+
+    A run is a folder with an index, or one with videos and none, such as Gymnasium's own wrapper leaves. Links are not
+    followed, hidden folders not entered.
+
+    Args:
+        folders: where to look.
+    """
+
+    daemon = False
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._roots = [Path(os.path.abspath(folder)) for folder in folders]  # noqa: PTH100 - links stay as they are
+        self._lock = threading.Lock()
+        self._scanned = -RESCAN_SECONDS
+        self._found: dict[str, Path] = {}
+
+    def folders(self) -> dict[str, Path]:
+        """See `RunSource`. Looks into the folders anew, at most every `RESCAN_SECONDS`."""
+        with self._lock:
+            if time.monotonic() - self._scanned >= RESCAN_SECONDS:
+                self._found = dict(self._scan())
+                self._scanned = time.monotonic()
+            return dict(self._found)
+
+    def live(self, run: str) -> bool:
+        """See `RunSource`."""
+        folder = self.folders().get(run)
+        return folder is not None and writer_of(folder) is not None
+
+    def stats(self) -> dict[str, Any] | None:
+        """See `RunSource`."""
+        return None
+
+    def unready(self) -> str | None:
+        """See `RunSource`."""
+        return None
+
+    def _scan(self) -> Iterator[tuple[str, Path]]:
+        waiting = [(root, 0) for root in reversed(self._roots)]
+        seen = runs = 0
+        while waiting and seen < MOST_FOLDERS and runs < MOST_RUNS:
+            folder, level = waiting.pop()
+            seen += 1
+            names, below = _look_into(folder)
+            if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names):
+                runs += 1
+                yield run_id(folder), folder
+            if level < MOST_LEVELS:
+                waiting += [(folder / name, level + 1) for name in sorted(below, reverse=True)]
+
+
+def _look_into(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the files in a folder, and of the folders to look into next. What cannot be read is empty."""
+    files, folders = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    files.append(entry.name)
+                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    folders.append(entry.name)
+    except OSError:
+        return [], []
+    return files, folders

@@ -1,0 +1,173 @@
+// The page: what the recorder says goes into one place, and from there to the parts that show it.
+import * as api from "./api.js";
+import { Curves } from "./curves.js";
+import { fill, icon, throttle, toast } from "./dom.js";
+import { Gallery } from "./gallery.js";
+import { Health } from "./health.js";
+import { askForToken } from "./login.js";
+import { Overview } from "./overview.js";
+import { Player } from "./player.js";
+import { Runs } from "./runs.js";
+import { change, state, watch } from "./state.js";
+import { Tray } from "./tray.js";
+
+const element = (id) => document.getElementById(id);
+
+const runs = new Map(); // by id, as the recorder last said
+let names = new Map();
+let loaded = false;
+let daemon = true;
+
+const nameOf = (id) => names.get(id) ?? id;
+const known = new Map();
+const health = new Health(element("health"), element("banner"));
+const list = new Runs(element("runs"));
+const overview = new Overview(element("overview"));
+const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
+const player = new Player(element("player"), { runName: nameOf, neighbours: (id) => gallery.neighbours(id) });
+const tray = new Tray(element("tray"), known, nameOf);
+const curves = new Curves(element("curves"), pick);
+
+/** Runs in the order shown: the live ones first, then the newest. It stays as it is while they train. */
+function inOrder() {
+  return [...runs.values()].sort((one, other) => Number(other.live) - Number(one.live) || (other.started ?? 0) - (one.started ?? 0) || one.folder.localeCompare(other.folder));
+}
+
+/** The last part of the path, and as much before it as tells the runs apart. */
+function nameAll() {
+  const all = [...runs.values()];
+  const paths = new Map(all.map((run) => [run.id, run.folder.split("/").filter(Boolean)]));
+  const tail = (id, depth) => paths.get(id).slice(-depth).join("/");
+  names = new Map();
+  const depths = new Map(all.map((run) => [run.id, 1]));
+  for (let depth = 1; depth < 5; depth += 1) {
+    const seen = new Map();
+    for (const run of all) {
+      const name = tail(run.id, depths.get(run.id));
+      seen.set(name, [...(seen.get(name) ?? []), run.id]);
+    }
+    for (const ids of seen.values()) if (ids.length > 1) ids.forEach((id) => depths.set(id, depths.get(id) + 1));
+  }
+  for (const run of all) names.set(run.id, tail(run.id, depths.get(run.id)));
+}
+
+function chosen() {
+  return state().runs.map((id) => runs.get(id)).filter(Boolean);
+}
+
+function render() {
+  if (!loaded) return;
+  const ordered = inOrder();
+  if (!state().runs.length && ordered.length) {
+    change({ runs: [ordered[0].id] }, { replace: true }); // which renders
+    return;
+  }
+  const { runs: ids } = state();
+  const here = chosen();
+  list.show(ordered, ids, names);
+  document.body.classList.toggle("no-runs", !ordered.length);
+  if (!ordered.length && !ids.length) overview.empty(daemon);
+  else if (!here.length) overview.missing(ids, ordered.length > 0);
+  else overview.run(here[0], nameOf(here[0].id), here.length - 1);
+  const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
+  curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
+  gallery.show(readable);
+  tray.show();
+  document.title = here.length ? `${nameOf(here[0].id)} · offcam` : "offcam";
+}
+
+const renderSoon = throttle(numbers, 250);
+
+/** Only numbers have changed: the list and the head, not the curves and the clips. */
+function numbers() {
+  const here = chosen();
+  list.show(inOrder(), state().runs, names);
+  if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
+}
+
+/** The episode under a click on the curve: its video, or the nearest. */
+async function pick(runId, number, count, key) {
+  const asked = number + Math.floor((count - 1) / 2);
+  try {
+    const play = key ?? (await api.nearest(runId, asked)).clip?.key;
+    if (!play) toast("This run has no video yet that could be played.");
+    else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
+  } catch (error) {
+    toast(error.message);
+  }
+}
+
+function heard(name, data) {
+  if (name === "stats") {
+    daemon = true;
+    health.show(data);
+  } else if (name === "run") {
+    const old = runs.get(data.id);
+    runs.set(data.id, data);
+    if (!old || Boolean(old.problem) !== Boolean(data.problem)) {
+      nameAll();
+      render();
+      return;
+    }
+    if (old.episodes !== data.episodes) curves.grown(data);
+    gallery.grown(data);
+    renderSoon();
+  }
+}
+
+/** Ask for everything once; the events keep it up to date. */
+async function load() {
+  try {
+    const answer = await api.runs();
+    ({ daemon } = answer);
+    if (daemon) health.waiting();
+    else health.none();
+    runs.clear();
+    for (const run of answer.runs) runs.set(run.id, run);
+    nameAll();
+    loaded = true;
+    render();
+    if (state().play.length) player.show();
+  } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
+    if (error.status !== 0 && error.status !== 401) overview.problem("The recorder could not say which runs there are", error.message);
+  }
+}
+
+function themeButton() {
+  const button = element("theme");
+  const draw = () => fill(button, icon(window.offcamTheme.shown() === "dark" ? "sun" : "moon"));
+  button.addEventListener("click", () => window.offcamTheme.toggle());
+  document.addEventListener("offcam-theme", draw);
+  draw();
+}
+
+watch((changed) => {
+  const only = (...keys) => [...changed].every((key) => keys.includes(key));
+  if (["play", "asked", "speed", "pick"].some((key) => changed.has(key))) player.show();
+  if (only("at", "speed", "play", "asked")) return;
+  if (only("filter")) numbers();
+  else if (only("pick")) {
+    gallery.marks();
+    tray.show();
+  } else render();
+});
+
+themeButton();
+let connected = false;
+const again = api.follow({
+  event: heard,
+  up() {
+    health.up();
+    if (connected) load(); // it was away: catch up
+    connected = true;
+  },
+  down: (retryAt, why) => health.down(retryAt, why, () => again()),
+});
+document.addEventListener("offcam-login", () =>
+  askForToken(element("login"), () => {
+    load();
+    again();
+  }),
+);
+load();

@@ -1,0 +1,170 @@
+// The learning curves of the chosen runs: the controls above the plot, and the data in it, kept up to date.
+import * as api from "./api.js";
+import { Chart, prepared } from "./chart.js";
+import { fill, h, icon, say, segmented, select, throttle, toast } from "./dom.js";
+import { count, whole } from "./format.js";
+import { change, SMOOTHING, state } from "./state.js";
+
+const REFRESH_MS = 1000;
+const [FEWEST_POINTS, MOST_POINTS] = [400, 1500];
+
+export class Curves {
+  /** @param {(run: string, number: number, count: number, key: string|null) => void} pick */
+  constructor(section, pick) {
+    this.section = section;
+    this.head = h("div.panel-head");
+    this.note = h("p.note", { role: "status" });
+    this.canvas = h("div.chart");
+    section.append(this.head, this.canvas, this.note);
+    this.chart = new Chart(this.canvas, {
+      pick,
+      zoom: (from, to) => change({ from, to }),
+    });
+    this.runs = [];
+    this.data = new Map(); // curves by run id
+    this.axes = "";
+    this.band = null;
+    this.fetching = null;
+    this.refresh = throttle(() => this.load(), REFRESH_MS);
+  }
+
+  /** Show these runs (API objects), in this order. */
+  show(runs) {
+    this.runs = runs;
+    this.section.hidden = !runs.length;
+    if (!runs.length) return;
+    const { x, y } = state();
+    if (this.axes !== `${x} ${y}`) this.data.clear(); // what is there is of other axes
+    this.axes = `${x} ${y}`;
+    this.controls();
+    this.load();
+  }
+
+  /** A run has new episodes. */
+  grown(run) {
+    if (!this.runs.some((other) => other.id === run.id)) return;
+    const before = this.window();
+    this.runs = this.runs.map((other) => (other.id === run.id ? { ...run, name: other.name } : other));
+    if (this.window() !== before) this.controls();
+    this.refresh();
+  }
+
+  parameters() {
+    const { x, y, from, to } = state();
+    return { x, y, window: this.window(), from, to, points: this.points() };
+  }
+
+  /** About one a pixel: more could not be seen, and they would come over the wire again with each new episode. */
+  points() {
+    return Math.max(FEWEST_POINTS, Math.min(MOST_POINTS, Math.round(this.section.clientWidth / 100) * 100));
+  }
+
+  /** Episodes in the average: as chosen, or what leaves most of the shortest run with one, 100 at most. */
+  window() {
+    if (state().smooth) return state().smooth;
+    const least = Math.min(...this.runs.map((run) => run.episodes));
+    return Math.max(1, ...SMOOTHING.filter((window) => window <= Math.min(100, least / 5)));
+  }
+
+  async load() {
+    this.fetching?.abort();
+    const controller = (this.fetching = new AbortController());
+    const ids = this.runs.map((run) => run.id);
+    const { from, to, ...view } = this.parameters();
+    const { signal } = controller;
+    const failures = [];
+    const careful = (promise) =>
+      promise.catch((error) => {
+        if (error.name === "AbortError") throw error;
+        failures.push(error.message);
+        return null;
+      });
+    try {
+      const [curves, band] = await Promise.all([
+        Promise.all(ids.map((id) => careful(api.curve(id, { ...view, from, to }, { signal })))),
+        this.banded() ? careful(api.group(ids, view, { signal })) : null,
+      ]);
+      ids.forEach((id, place) => curves[place] && this.data.set(id, prepared(curves[place])));
+      this.band = band;
+      this.failures = failures;
+      this.draw();
+    } catch (error) {
+      if (error.name !== "AbortError") throw error;
+    }
+  }
+
+  banded() {
+    return state().band && this.runs.length > 1;
+  }
+
+  draw() {
+    const { x, y, raw, from, to } = state();
+    const curves = this.runs
+      .map((run, place) => ({ id: run.id, name: run.name, place, curve: this.data.get(run.id) }))
+      .filter(({ curve }) => curve?.xs.length);
+    const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
+    this.canvas.hidden = !curves.length;
+    if (curves.length) this.chart.draw(curves, this.banded() ? this.band : null, { x, y, raw, from, to });
+    const videos = curves.some(({ curve }) => curve.recorded?.keys.length);
+    const lines = this.failures.length
+      ? [...new Set(this.failures)].join(" ")
+      : curves.length
+        ? `${count(episodes, "episode")}. ${videos ? "Marks are episodes with a video; click anywhere to play the nearest one. " : ""}Drag to zoom.`
+        : from !== null || to !== null
+          ? "No episode ended in this part of the axis."
+          : "No episode has ended yet. The curve begins with the first one, by itself.";
+    say(this.note, lines);
+    this.note.classList.toggle("bad", this.failures.length > 0);
+    this.canvas.dataset.episodes = String(episodes);
+  }
+
+  controls() {
+    const { x, y, smooth, raw, band, from, to } = state();
+    const windows = [...new Set([...SMOOTHING, smooth])].filter(Boolean).sort((one, other) => one - other);
+    const focused = document.activeElement?.closest?.(".panel-head") === this.head ? document.activeElement.textContent : null;
+    fill(
+      this.head,
+      h("h2", { id: "curves-title" }, "Learning curve"),
+      this.legend(),
+      h(
+        "div.controls",
+        {},
+        segmented("Vertical axis", [["return", "Return", "Sum of the rewards of an episode"], ["length", "Length", "Steps of an episode"]], y, (value) => change({ y: value })),
+        segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
+        select("Average over", [[0, `auto (${whole(this.window())})`], ...windows.map((window) => [window, window === 1 ? "no average" : `${whole(window)} episodes`])], smooth, (value) => change({ smooth: Number(value) })),
+        h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
+        this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
+        (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),
+        h("button.quiet", { type: "button", onclick: () => this.csv(), title: "Every episode, as a table" }, icon("download"), "CSV"),
+      ),
+    );
+    if (focused) [...this.head.querySelectorAll("button, select")].find((item) => item.textContent === focused)?.focus();
+  }
+
+  legend() {
+    if (this.runs.length < 2) return null;
+    return h(
+      "ul.legend",
+      { "aria-label": "Runs in the plot" },
+      this.runs.map((run, place) =>
+        h(
+          "li",
+          {},
+          h(`i.swatch.c${(place % 8) + 1}`),
+          h("span", {}, run.name),
+          h("button.icon.small", { type: "button", "aria-label": `Remove ${run.name} from the plot`, onclick: () => change({ runs: state().runs.filter((id) => id !== run.id) }) }, icon("close")),
+        ),
+      ),
+    );
+  }
+
+  async csv() {
+    for (const run of this.runs) {
+      try {
+        await api.save(`/api/runs/${encodeURIComponent(run.id)}/episodes.csv`, `${run.name}-episodes.csv`);
+      } catch (error) {
+        toast(error.message);
+      }
+    }
+  }
+}

@@ -1,0 +1,243 @@
+// The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
+import * as api from "./api.js";
+import { fill, h, icon, say, select, throttle, toast } from "./dom.js";
+import { amount, clock, count, reasons, total, whole } from "./format.js";
+import { change, MOST_CLIPS, state } from "./state.js";
+
+const PAGE = 36;
+const QUIET_PAGES = 3; // up to here, new clips just appear; further down the page they wait to be asked for
+
+export class Gallery {
+  constructor(section, { open, known }) {
+    this.section = section;
+    this.open = open;
+    this.known = known; // remembers each clip seen, for the tray
+    this.head = h("div.gallery-head");
+    this.fresh = h("button.fresh", { type: "button", hidden: true, onclick: () => this.load() });
+    this.grid = h("ul.grid", { "aria-label": "Clips" });
+    this.note = h("p.note", { role: "status" });
+    this.more = h("button.more", { type: "button", hidden: true, onclick: () => this.extend() }, "Show more");
+    section.append(this.head, this.fresh, this.grid, this.note, this.more);
+    this.near = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.extend(), { rootMargin: "800px" });
+    this.cards = new Map();
+    this.clips = [];
+    this.given = "";
+    this.refresh = throttle(() => this.update(), 1500);
+    this.search = throttle((value) => change({ clip: value }, { replace: true }), 200);
+    this.buildHead();
+  }
+
+  buildHead() {
+    this.title = h("h2", { id: "gallery-title" }, "Clips");
+    this.tabs = h("div.tabs", { role: "group", "aria-label": "Run whose clips are shown" });
+    this.sorting = h("div");
+    this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => this.search(event.target.value.trim()) });
+    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.sorting));
+  }
+
+  /** Show the clips of one of these runs (API objects). */
+  show(runs) {
+    const { tab, sort, order, clip } = state();
+    this.run = runs.find((run) => run.id === tab) ?? runs[0];
+    this.section.hidden = !this.run;
+    if (!this.run) return;
+    fill(
+      this.tabs,
+      runs.length > 1 && runs.map((run) => h("button", { type: "button", "aria-pressed": String(run === this.run), onclick: () => change({ tab: run.id }) }, run.name)),
+    );
+    const choices = [["newest desc", "Newest first"], ["oldest desc", "Oldest first"], ["return desc", "Highest return"], ["return asc", "Lowest return"], ["length desc", "Longest"], ["length asc", "Shortest"]];
+    const choose = (value) => {
+      const [by, way] = value.split(" ");
+      change({ sort: by, order: way });
+    };
+    if (!this.sorting.contains(document.activeElement)) fill(this.sorting, select("Sort", choices, `${sort} ${order}`, choose));
+    if (document.activeElement !== this.text) this.text.value = clip;
+    const given = JSON.stringify([this.run.id, sort, order, clip]);
+    if (given !== this.given) {
+      this.given = given;
+      this.signature = JSON.stringify(this.run.clips);
+      this.load();
+    }
+    this.marks();
+  }
+
+  /** A run has changed: more clips, or one has become final. */
+  grown(run) {
+    if (run.id !== this.run?.id) return;
+    const signature = JSON.stringify(run.clips);
+    if (signature !== this.signature) this.refresh();
+    this.signature = signature;
+  }
+
+  parameters(offset, limit) {
+    const { sort, order, clip } = state();
+    return { offset, limit, sort, order: ["newest", "oldest"].includes(sort) ? null : order, q: clip };
+  }
+
+  async ask(offset, limit) {
+    const { given } = this;
+    this.asking = true;
+    try {
+      const answer = await api.clips(this.run.id, this.parameters(offset, limit));
+      if (given !== this.given) return null; // another view was chosen meanwhile
+      this.total = answer.total;
+      return answer.clips;
+    } catch (error) {
+      if (given === this.given) this.failed(error);
+      return null;
+    } finally {
+      this.asking = false;
+      this.lookAgain();
+    }
+  }
+
+  /** Whether the end of the list is near: anew, for it may be so still, which is no change that would be told. */
+  lookAgain() {
+    this.near.disconnect();
+    this.near.observe(this.more);
+  }
+
+  async load() {
+    this.fresh.hidden = true;
+    const clips = await this.ask(0, PAGE);
+    if (clips) this.set(clips);
+  }
+
+  async extend() {
+    if (this.asking || this.clips.length >= this.total) return;
+    const clips = await this.ask(this.clips.length, PAGE);
+    if (!clips) return;
+    const there = new Set(this.clips.map((clip) => clip.key));
+    this.set([...this.clips, ...clips.filter((clip) => !there.has(clip.key))]);
+    if (!clips.length) this.total = this.clips.length;
+  }
+
+  async update() {
+    if (!this.run) return;
+    if (this.clips.length <= PAGE * QUIET_PAGES) {
+      const clips = await this.ask(0, Math.max(PAGE, this.clips.length));
+      if (clips) this.set(clips);
+      return;
+    }
+    const before = this.total;
+    const clips = await this.ask(0, 1);
+    if (!clips || this.total === before) return;
+    this.fresh.hidden = false;
+    say(this.fresh, `${count(this.total - before, "new clip")}: show`);
+  }
+
+  failed(error) {
+    this.clips = [];
+    this.total = 0;
+    fill(this.grid);
+    this.cards.clear();
+    this.more.hidden = true;
+    say(this.note, error.message);
+    this.note.classList.add("bad");
+  }
+
+  /** Cards stay the elements they are where their clip has not changed, so that nothing flickers or loses focus. */
+  set(clips) {
+    this.clips = clips;
+    const cards = new Map();
+    for (const clip of clips) {
+      this.known.set(`${this.run.id}:${clip.key}`, { ...clip, run: this.run });
+      const id = `${this.run.id}:${clip.key}`;
+      const print = JSON.stringify(clip);
+      const old = this.cards.get(id);
+      cards.set(id, old?.print === print ? old : { print, node: this.card(clip) });
+    }
+    this.cards = cards;
+    const wanted = [...cards.values()].map(({ node }) => node);
+    wanted.forEach((node, place) => {
+      if (this.grid.children[place] !== node) this.grid.insertBefore(node, this.grid.children[place] ?? null);
+    });
+    while (this.grid.children.length > wanted.length) this.grid.lastChild.remove();
+    this.more.hidden = clips.length >= this.total;
+    this.lookAgain();
+    fill(this.title, "Clips ", h("span.count", {}, whole(this.total)));
+    this.note.classList.remove("bad");
+    fill(this.note, clips.length ? null : this.nothing());
+    this.marks();
+  }
+
+  nothing() {
+    if (state().clip) return `No clip of this run has “${state().clip}” in its name.`;
+    return [
+      "No video in this run yet. ",
+      h("code", {}, "offcam.record(env, folder, every=100)"),
+      " films each 100th episode; the env must be made with ",
+      h("code", {}, 'render_mode="rgb_array"'),
+      ".",
+    ];
+  }
+
+  card(clip) {
+    const id = `${this.run.id}:${clip.key}`;
+    const title = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+    const lost = total(clip.dropped);
+    const flags = [
+      clip.state === "recording" ? "recording" : null,
+      clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
+      clip.partial && clip.state !== "recording" ? "cut short" : null,
+      lost ? `${whole(lost)} dropped` : null,
+    ].filter(Boolean);
+    const frame = h("span.poster", {}, clip.poster ? this.poster(clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    if (clip.duration_seconds) frame.append(h("span.length", {}, clip.duration_seconds < 60 ? `${clip.duration_seconds.toFixed(1)} s` : clock(clip.duration_seconds).replace(/\.\d+$/, "")));
+    if (flags.length) frame.append(h("span.flags", { title: lost ? reasons(clip.dropped) : null }, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))));
+    return h(
+      "li.card",
+      { dataset: { id } },
+      h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame),
+      h(
+        "div.facts",
+        {},
+        h("span.title", { title: clip.file ?? clip.name }, title),
+        h("span.return", { title: "Return" }, amount(clip.return)),
+        h("span.muted", {}, `${whole(clip.length)} steps`),
+        clip.video &&
+          h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.target) }), "Compare"),
+      ),
+    );
+  }
+
+  poster(clip) {
+    const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
+    image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
+    if (api.hasToken()) {
+      image.removeAttribute("loading");
+      api.media(clip.poster).then((url) => {
+        image.addEventListener("load", () => api.release(url), { once: true });
+        image.src = url;
+      }, () => image.dispatchEvent(new Event("error")));
+    } else image.src = clip.poster;
+    return image;
+  }
+
+  pick(id, box) {
+    const { pick } = state();
+    if (box.checked && pick.length >= MOST_CLIPS) {
+      box.checked = false;
+      toast(`At most ${MOST_CLIPS} clips side by side. Take one out first.`);
+      return;
+    }
+    change({ pick: box.checked ? [...pick, id] : pick.filter((other) => other !== id) }, { replace: true });
+  }
+
+  /** Tick the boxes of what is picked. */
+  marks() {
+    const picked = new Set(state().pick);
+    for (const [id, { node }] of this.cards) {
+      const box = node.querySelector("input");
+      if (box) box.checked = picked.has(id);
+      node.classList.toggle("picked", picked.has(id));
+    }
+  }
+
+  /** The playable clips before and after one, in the order shown. */
+  neighbours(id) {
+    const ids = this.clips.filter((clip) => clip.video).map((clip) => `${this.run.id}:${clip.key}`);
+    const place = ids.indexOf(id);
+    return place < 0 ? [null, null] : [ids[place - 1] ?? null, ids[place + 1] ?? null];
+  }
+}

@@ -1,0 +1,111 @@
+// The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
+import { copy, fill, h, icon, say } from "./dom.js";
+import { amount, reasons, sentence, short, since, total, whole } from "./format.js";
+import { change } from "./state.js";
+
+const LINES = [
+  "import gymnasium as gym, offcam",
+  'env = gym.make("CartPole-v1", render_mode="rgb_array")',
+  'env = offcam.record(env, "runs/cartpole", every=100)',
+].join("\n");
+
+export class Overview {
+  constructor(section) {
+    this.section = section;
+    this.kind = "";
+    this.tiles = new Map();
+  }
+
+  /** The run's name, state and numbers. */
+  run(run, name, others) {
+    if (run.problem) {
+      this.problem(`${name} cannot be read`, sentence(run.problem), run.folder);
+      return;
+    }
+    if (this.kind !== "run") this.buildRun();
+    say(this.name, name);
+    this.badge.hidden = !run.live;
+    this.films.hidden = !run.plain;
+    say(this.folder, run.folder);
+    say(this.more, others ? `and ${others} more in the plot` : "");
+    const episodes = run.return ?? {};
+    const lengths = run.length ?? {};
+    const lost = total(run.dropped);
+    this.tile("Return, last 100", amount(episodes.last100_mean), `best ${amount(episodes.max ?? null)}, mean ${amount(episodes.mean ?? null)}`);
+    this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max ?? null)}`);
+    this.tile("Episodes", whole(run.episodes), run.success_rate === null || run.success_rate === undefined ? `since ${since(run.started)}` : `${(run.success_rate * 100).toFixed(1)} % successful`);
+    this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
+    this.tile("Clips", whole(total(run.clips)), run.clips?.recording ? `${whole(run.clips.recording)} being recorded` : "videos");
+    this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);
+  }
+
+  buildRun() {
+    this.kind = "run";
+    this.tiles.clear();
+    this.name = h("h1");
+    this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
+    this.films = h("p.note", { hidden: true }, "Videos without offcam's index, such as Gymnasium's own RecordVideo leaves: what can be read from the files is shown. Returns and curves come with ", h("code", {}, "from offcam import RecordVideo"), ".");
+    this.folder = h("code.folder");
+    this.more = h("span.muted");
+    this.numbers = h("dl.tiles");
+    const taker = h("button.icon.small", { type: "button", "aria-label": "Copy the folder's path", onclick: () => copy(this.folder.textContent, "Path") }, icon("link"));
+    fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
+  }
+
+  tile(label, value, under, bad = false) {
+    let tile = this.tiles.get(label);
+    if (!tile) {
+      const [number, words] = [h("dd.number"), h("dd.under")];
+      const node = h("div.tile", {}, h("dt", {}, label), number, words);
+      this.numbers.append(node);
+      tile = { number, words, node };
+      this.tiles.set(label, tile);
+    }
+    say(tile.number, value);
+    say(tile.words, under);
+    tile.node.classList.toggle("bad", bad);
+  }
+
+  /** No runs at all: what a newcomer needs. */
+  empty(daemon) {
+    if (this.kind === "empty") return;
+    this.kind = "empty";
+    fill(
+      this.section,
+      h(
+        "div.welcome",
+        {},
+        h("h1", {}, "Nothing recorded yet"),
+        h("p", {}, daemon ? "The recorder is running and waits for an agent. Wrap your environment, and train as always:" : "None of these folders holds a recording yet. Wrap your environment, and train as always:"),
+        h("div.code", {}, h("pre", {}, h("code", {}, LINES)), h("button.quiet", { type: "button", onclick: () => copy(LINES, "Code") }, "Copy")),
+        h("p.muted", {}, "The run appears here by itself with its first episode: the learning curve as it grows, and a video of each 100th episode."),
+        h("p.muted", {}, "No agent at hand? ", h("code", {}, "offcam demo"), " records two."),
+      ),
+    );
+  }
+
+  problem(title, text, folder) {
+    this.kind = "problem";
+    fill(
+      this.section,
+      h("div.welcome.bad", {}, h("h1", {}, title), h("p", {}, text), folder && h("p.muted", {}, h("code", {}, folder)), h("p.muted", {}, "The other runs are not affected.")),
+    );
+  }
+
+  /** The address names a run that is not here. */
+  missing(ids, any) {
+    const key = `missing ${ids.join()}`;
+    if (this.kind === key) return;
+    this.kind = key;
+    fill(
+      this.section,
+      h(
+        "div.welcome",
+        {},
+        h("h1", {}, "That run is not here"),
+        h("p", {}, `The address names the run ${ids.join(", ")}, which this recorder does not know. It may have been moved or deleted, or it belongs to another machine. A folder can be opened with `, h("code", {}, "offcam view FOLDER"), "."),
+        any && h("button.primary", { type: "button", onclick: () => change({ runs: [], tab: "" }) }, "Show the newest run"),
+      ),
+    );
+  }
+}

@@ -1,0 +1,283 @@
+// The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
+import * as api from "./api.js";
+import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
+import { amount, bytes, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
+import { address, change, MOST_CLIPS, SPEEDS, state } from "./state.js";
+import { Sync } from "./sync.js";
+
+const LEAP_FRAMES = 10;
+const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are shown so
+
+export class Player {
+  /** @param {{runName: (id: string) => string, neighbours: (id: string) => [string|null, string|null]}} page */
+  constructor(dialog, page) {
+    this.dialog = dialog;
+    this.page = page;
+    this.sync = new Sync(() => this.tick());
+    this.shown = ""; // the clips in it
+    this.urls = [];
+    this.note = throttle(() => this.remember(), 300);
+    this.build();
+    dialog.addEventListener("cancel", (event) => {
+      event.preventDefault(); // the address decides what is open
+      this.leave();
+    });
+    dialog.addEventListener("click", (event) => event.target === dialog && this.leave());
+    dialog.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  build() {
+    const button = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));
+    this.title = h("h2");
+    this.word = h("p.asked", { role: "status", hidden: true });
+    this.stage = h("div.stage");
+    this.toggle = button("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
+    this.previous = button("previous", "Clip before (p)", () => this.go(0));
+    this.next = button("next", "Clip after (n)", () => this.go(1));
+    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.sync.seek((Number(this.seek.value) + 0.5) / this.sync.fps) });
+    this.time = h("span.time");
+    this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
+    this.looping = h("button.icon", { type: "button", "aria-label": "Repeat (l)", title: "Repeat (l)", "aria-pressed": "false", onclick: () => this.repeat() }, icon("loop"));
+    this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
+    fill(
+      this.dialog,
+      h(
+        "div.player-box",
+        {},
+        h("header", {}, h("div", {}, this.title, this.word), this.compare, button("link", "Copy a link to this", () => this.share()), button("close", "Close (Escape)", () => this.leave())),
+        this.stage,
+        h(
+          "div.transport",
+          {},
+          this.seek,
+          h("div.buttons", {}, this.previous, button("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, button("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
+          this.time,
+          h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
+        ),
+        h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close"),
+      ),
+    );
+  }
+
+  /** Show what the address says. */
+  async show() {
+    const { play, asked, speed } = state();
+    this.setSpeed(speed);
+    this.buttons();
+    const wanted = play.join();
+    if (wanted === this.shown) {
+      this.explain(asked);
+      return;
+    }
+    this.shown = wanted;
+    this.clear();
+    if (!play.length) {
+      if (this.dialog.open) this.dialog.close();
+      return;
+    }
+    if (!this.dialog.open) this.dialog.showModal();
+    this.toggle.focus();
+    say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
+    this.explain(asked);
+    this.stage.dataset.count = String(play.length);
+    const tracks = (await Promise.all(play.map((id) => this.figure(id)))).filter(Boolean);
+    if (this.shown !== wanted) return;
+    this.sync.load(tracks);
+    const { at } = state();
+    if (at === null) this.sync.play();
+    else this.sync.seek(at);
+    this.tick();
+  }
+
+  /** One clip with its numbers; null where it cannot be had, which its figure then says. */
+  async figure(id) {
+    const [runId, clipKey] = split(id);
+    const video = h("video", { playsinline: true, preload: "auto", muted: true, "disablepictureinpicture": true });
+    const frame = h("span.frame");
+    const words = h("figcaption", {}, "Loading…");
+    const figure = h("figure", {}, h("div.screen", {}, video), words);
+    this.stage.append(figure);
+    try {
+      const clip = await api.clip(runId, clipKey);
+      if (!clip.video) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
+      const url = await api.media(clip.video);
+      this.urls.push(url);
+      video.addEventListener("error", () => figure.append(h("p.failed", {}, icon("warning"), "This video could not be played. ", h("a", { href: `${clip.video}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER"))), { once: true });
+      video.addEventListener("click", () => this.sync.toggle());
+      video.src = url;
+      if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
+      video.classList.toggle("pixels", clip.width <= SMALL_PICTURE);
+      const name = this.page.runName(runId);
+      const title = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+      if (state().play.length === 1) say(this.title, `${title} · ${name}`);
+      fill(words, this.facts(clip, state().play.length > 1 ? [title, name] : null, frame));
+      const fps = clip.fps || 30;
+      const duration = clip.duration_seconds || clip.frames / fps;
+      return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
+    } catch (error) {
+      if (!(error instanceof api.ApiError)) throw error;
+      fill(words);
+      fill(figure.firstChild, h("p.failed", {}, icon("warning"), error.message));
+      return null;
+    }
+  }
+
+  facts(clip, heading, frame) {
+    const [episode] = clip.episodes ?? [];
+    const rows = [
+      ["Return", amount(clip.return), "strong"],
+      ["Length", count(clip.length, "step")],
+      episode && ["End", ending(episode)],
+      !episode && clip.partial && ["End", "cut short"],
+      ["Frame", frame],
+      episode?.seed !== null && episode?.seed !== undefined && ["Seed", String(episode.seed)],
+      episode && ["Wall time", span(episode.duration_seconds)],
+      ["Recorded", moment(clip.started)],
+      ["Picture", `${whole(clip.width)} × ${whole(clip.height)}, ${amount(clip.fps)} fps`],
+      ["Frames", total(clip.dropped) ? `${whole(clip.frames)} (dropped: ${reasons(clip.dropped)})` : `${whole(clip.frames)}, none dropped`],
+    ].filter(Boolean);
+    if (clip.episodes?.length > 1) rows.push(["Episodes", `${clip.episodes.length} in this clip, returns ${clip.episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${clip.episodes.length > 6 ? ", …" : ""}`]);
+    const kept = heading ? rows.filter(([term]) => ["Return", "Length", "End", "Frame", "Seed"].includes(term)) : rows;
+    return [
+      heading && h("p.who", {}, h("b", {}, heading[0]), " ", h("span.muted", {}, heading[1])),
+      h("dl", {}, kept.map(([term, value, kind]) => h("div", {}, h("dt", {}, term), h(`dd${kind ? `.${kind}` : ""}`, {}, value)))),
+      h("a.file", { href: `${clip.video}?download=1`, download: clip.file, onclick: (event) => this.download(event, clip) }, icon("download"), clip.file, h("span.muted", {}, bytes(clip.file_bytes))),
+    ];
+  }
+
+  async download(event, clip) {
+    if (!api.hasToken()) return; // the link does it
+    event.preventDefault();
+    try {
+      await api.save(clip.video, clip.file);
+    } catch (error) {
+      toast(error.message);
+    }
+  }
+
+  /** Say so where the video is not that of the episode that was asked for. */
+  async explain(asked) {
+    this.word.hidden = true;
+    if (!asked || !state().play.length) return;
+    const [runId, number] = split(asked);
+    try {
+      const { episode, clip, exact, distance } = await api.nearest(runId, number);
+      if (state().asked !== asked || exact || !clip || `${runId}:${clip.key}` !== state().play[0]) return;
+      say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
+      this.word.hidden = false;
+    } catch (error) {
+      if (!(error instanceof api.ApiError)) throw error; // the figure says what is wrong
+    }
+  }
+
+  clear() {
+    this.sync.load([]);
+    for (const video of this.stage.querySelectorAll("video")) {
+      video.removeAttribute("src");
+      video.load(); // lets go of its connection
+    }
+    fill(this.stage);
+    this.urls.forEach(api.release);
+    this.urls = [];
+  }
+
+  tick() {
+    const { sync } = this;
+    if (!sync.tracks.length) return;
+    if (Number(this.seek.max) !== sync.frames - 1) this.seek.max = String(sync.frames - 1);
+    this.seek.value = String(sync.frame);
+    this.seek.setAttribute("aria-valuetext", `frame ${sync.frame + 1} of ${sync.frames}`);
+    say(this.time, `${clock(sync.position)} / ${clock(sync.duration)}`);
+    for (const track of sync.tracks) say(track.label, `${whole(sync.shown(track) + 1)} of ${whole(track.frames)}`);
+    if (this.toggle.dataset.playing !== String(sync.playing)) {
+      this.toggle.dataset.playing = String(sync.playing);
+      this.toggle.setAttribute("aria-label", sync.playing ? "Pause (space)" : "Play (space)");
+      fill(this.toggle, icon(sync.playing ? "pause" : "play"));
+    }
+    this.note();
+  }
+
+  /** Where it stands still belongs to the address; where it plays does not. */
+  remember() {
+    if (!this.sync.tracks.length || state().play.join() !== this.shown) return;
+    change({ at: this.sync.playing ? null : Number(this.sync.position.toFixed(3)) }, { replace: true });
+  }
+
+  setSpeed(speed) {
+    this.sync.setSpeed(speed);
+    const speeds = SPEEDS.includes(speed) ? SPEEDS : [...SPEEDS, speed].sort((one, other) => one - other);
+    if (this.speed.value !== String(speed)) fill(this.speed, speeds.map((value) => h("option", { value: String(value), selected: value === speed }, `${value}×`)));
+  }
+
+  repeat() {
+    this.sync.loop = !this.sync.loop;
+    this.looping.setAttribute("aria-pressed", String(this.sync.loop));
+  }
+
+  buttons() {
+    const { play, pick } = state();
+    const [before, after] = play.length === 1 ? this.page.neighbours(play[0]) : [null, null];
+    this.previous.disabled = !before;
+    this.next.disabled = !after;
+    this.compare.hidden = play.length !== 1;
+    const picked = pick.includes(play[0]);
+    this.compare.setAttribute("aria-pressed", String(picked));
+    this.compare.disabled = !picked && pick.length >= MOST_CLIPS;
+    say(this.compare, picked ? "Chosen to compare" : "Compare");
+  }
+
+  go(way) {
+    const target = this.page.neighbours(state().play[0])[way];
+    if (target) change({ play: [target], asked: "", at: null }, { replace: true });
+  }
+
+  pick() {
+    const { pick, play } = state();
+    change({ pick: pick.includes(play[0]) ? pick.filter((id) => id !== play[0]) : [...pick, play[0]] }, { replace: true });
+  }
+
+  share() {
+    this.sync.pause();
+    copy(address({ at: Number(this.sync.position.toFixed(3)) }), "Link to this frame");
+  }
+
+  leave() {
+    change({ play: [], asked: "", at: null });
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const on = event.target.tagName;
+    if (on === "SELECT" && event.key.startsWith("Arrow")) return;
+    if (event.key === " " && (on === "BUTTON" || on === "A" || on === "SELECT")) return; // presses that one
+    const leap = event.shiftKey ? LEAP_FRAMES : 1;
+    const faster = (by) => {
+      const place = SPEEDS.findIndex((value) => value >= state().speed);
+      change({ speed: SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, place + by))] }, { replace: true });
+    };
+    const act = {
+      " ": () => this.sync.toggle(),
+      k: () => this.sync.toggle(),
+      ArrowLeft: () => this.sync.step(-leap),
+      ArrowRight: () => this.sync.step(leap),
+      Home: () => this.sync.seek(0),
+      End: () => this.sync.step(this.sync.frames),
+      ",": () => faster(-1),
+      ".": () => faster(1),
+      l: () => this.repeat(),
+      n: () => this.go(1),
+      p: () => this.go(0),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+}
+
+const key = (text) => h("kbd", {}, text);
+
+/** RUN:REST */
+export function split(text) {
+  const place = text.indexOf(":");
+  return [text.slice(0, place), text.slice(place + 1)];
+}

@@ -1,0 +1,53 @@
+// The clips that were chosen to be compared, at the foot of the window.
+import * as api from "./api.js";
+import { fill, h, icon } from "./dom.js";
+import { amount, whole } from "./format.js";
+import { split } from "./player.js";
+import { change, state } from "./state.js";
+
+export class Tray {
+  /** @param {Map<string, object>} known clips seen so far, by RUN:KEY */
+  constructor(host, known, runName) {
+    this.host = host;
+    this.known = known;
+    this.runName = runName;
+  }
+
+  show() {
+    const { pick } = state();
+    this.host.hidden = !pick.length;
+    document.body.classList.toggle("has-tray", pick.length > 0);
+    if (!pick.length) return;
+    fill(
+      this.host,
+      h("ul", {}, pick.map((id) => h("li", {}, h("span", {}, this.label(id)), h("button.icon.small", { type: "button", "aria-label": `Take out ${this.label(id)}`, onclick: () => change({ pick: pick.filter((other) => other !== id) }, { replace: true }) }, icon("close"))))),
+      pick.length < 2 && h("span.muted", {}, "Choose one to three more to see them side by side."),
+      h("span.push"),
+      h("button.quiet", { type: "button", onclick: () => change({ pick: [] }, { replace: true }) }, "Clear"),
+      h("button.primary", { type: "button", disabled: pick.length < 2, onclick: () => change({ play: pick, asked: "", at: null }) }, icon("play"), pick.length < 2 ? "Side by side" : `Play ${pick.length} side by side`),
+    );
+  }
+
+  label(id) {
+    const clip = this.known.get(id);
+    if (!clip) {
+      this.learn(id);
+      return "…";
+    }
+    const name = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+    return `${name} · ${amount(clip.return)} · ${this.runName(split(id)[0])}`;
+  }
+
+  /** Of a clip that the address names and nobody has listed yet. */
+  async learn(id) {
+    this.known.set(id, { episode: null, name: "clip", return: null });
+    try {
+      this.known.set(id, await api.clip(...split(id)));
+      this.show();
+    } catch (error) {
+      if (!(error instanceof api.ApiError)) throw error;
+      this.known.set(id, { episode: null, name: "a clip that is gone", return: null });
+      this.show();
+    }
+  }
+}

@@ -1,0 +1,114 @@
+"""Measure how soon the HTTP server answers for a run of many episodes and clips.
+
+    python tests/bench/api.py                              100,000 episodes and 1,000 clips
+    python tests/bench/api.py --episodes 10000 --json FILE
+
+Nothing is asserted. The first answer reads the run; the others what is new, which is nothing. Close what else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+
+import made
+
+from offcamd.memory import resident_bytes
+from offcamd.values import HttpAddress
+from offcamd.web.server import bind, bound_address, serving
+from offcamd.web.source import FolderSource, run_id
+
+
+def pages(run: str, key: str, episodes: int) -> list[str]:
+    base, last = f"/api/runs/{run}", max(0, episodes - 100)
+    return [
+        "/api/runs",
+        base,
+        f"{base}/curve",
+        f"{base}/curve?x=step&points=10000",
+        f"{base}/curve?x=time&y=length&window=1000",
+        f"{base}/curve?from={episodes // 2}&to={episodes // 2 + 1000}",
+        f"{base}/episodes",
+        f"{base}/episodes?limit=1000",
+        f"{base}/episodes?offset={last}",
+        f"{base}/episodes?sort=return&order=desc&offset={last}",
+        f"{base}/episodes?sort=length&offset={episodes // 2}",
+        f"{base}/episodes?sort=duration",
+        f"{base}/episodes?sort=episode&order=desc&offset={last}",
+        f"{base}/episodes?min_return=50&terminated=true&sort=return",
+        f"{base}/nearest?number={episodes // 2 + 1}",
+        f"{base}/clips",
+        f"{base}/clips?limit=1000&sort=return",
+        f"{base}/clips?q=episode-9&sort=length",
+        f"{base}/clips/{key}",
+        f"{base}/clips/{key}/poster",
+        f"{base}/clips/{key}/video",
+        f"/api/group?ids={run}",
+        "/openapi.json",
+        "/",
+    ]
+
+
+def measure(client: httpx.Client, page: str, repeat: int) -> dict[str, object]:
+    """Milliseconds of the first answer, and of the others."""
+    times = []
+    for _ in range(1 + repeat):
+        began = time.perf_counter()
+        reply = client.get(page)
+        times.append((time.perf_counter() - began) * 1000)
+        reply.raise_for_status()
+    first, *others = times
+    return {
+        "page": page,
+        "bytes": len(reply.content),
+        "first": first,
+        "median": statistics.median(others),
+        "worst": max(others),
+    }
+
+
+def bench(episodes: int, clips: int, repeat: int, folder: Path) -> list[dict[str, object]]:
+    """Make a run and measure every page of it."""
+    video = made.make_video(folder / "video.bin")
+    run = made.make_run(folder / "run", episodes, max(1, episodes // clips), video=video)
+    listener = bind(HttpAddress("127.0.0.1", 0))
+    url = bound_address(listener, "127.0.0.1").url
+    with (
+        serving(listener, "127.0.0.1", FolderSource([run])),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        client.get("/healthz")  # until then it loads its libraries
+        key = f"{made.STREAM.hex()}-{clips // 2}"
+        return [measure(client, page, repeat) for page in pages(run_id(run), key, episodes)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, default=100_000)
+    parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="offcam-bench-") as folder:
+        rows = bench(options.episodes, options.clips, options.repeat, Path(folder))
+    print(f"{options.episodes:,} episodes, {options.clips:,} clips; milliseconds")
+    print(f"{'first':>8} {'median':>8} {'worst':>8} {'KiB':>7}  page")
+    for row in rows:
+        page = str(row["page"]).partition("/api/runs/")[2].partition("/")[2] or row["page"]
+        print(f"{row['first']:8.1f} {row['median']:8.1f} {row['worst']:8.1f} {row['bytes'] / 1024:7.0f}  {page}")
+    print(f"memory of the server and its client: {(resident_bytes() or 0) / 2**20:.0f} MiB")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What an HTTP server shows in tests that have no daemon."""
+
+from __future__ import annotations
+
+
+class FixedSource:
+    """The same runs and statistics at all times."""
+
+    daemon = True
+
+    def __init__(self, stats=None, folders=None, unready=None):
+        self._stats = stats
+        self._folders = folders or {}
+        self._unready = unready
+
+    def folders(self):
+        return dict(self._folders)
+
+    def live(self, run):
+        return False
+
+    def stats(self):
+        return self._stats
+
+    def unready(self):
+        return self._unready
