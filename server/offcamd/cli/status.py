@@ -58,16 +58,22 @@ def _summary(stats: dict[str, Any]) -> Table:
         ("endpoint", " and ".join(filter(None, (stats["endpoint"], stats.get("tcp"))))),
         ("http", stats["http"] or "off"),
         ("clients", f"{stats['clients']} with {stats['streams']} streams"),
-        (
-            "queue",
-            _queue(stats),
-        ),
+        ("memory", memory_of(stats)),
+        ("queue", _queue(stats)),
         ("frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"),
         ("clips", _counts(stats["clips"])),
         ("episodes", f"{stats['episodes']:,}"),
     ):
         table.add_row(name, str(value))
     return table
+
+
+def memory_of(stats: dict[str, Any]) -> str:
+    """What the daemon and its clients' processes have in RAM, as far as it can be seen."""
+    memory = stats.get("memory") or {}
+    known = [client["rss_bytes"] for client in memory.get("clients", ()) if client["rss_bytes"] is not None]
+    clients = f", clients {size(sum(known))}" if known else ""
+    return f"{size(memory.get('daemon_rss_bytes'))}{clients}"
 
 
 def _queue(stats: dict[str, Any]) -> str:

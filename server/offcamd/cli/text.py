@@ -15,6 +15,11 @@ def plain_console() -> Console:
     return Console(markup=False, highlight=False, emoji=False)
 
 
+def printable(text: str) -> str:
+    """A name that a client chose, without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def number(value: float | None) -> str:
     """Four significant digits at least, without a needless exponent; a dash for None."""
     if value is None:
@@ -24,6 +29,7 @@ def number(value: float | None) -> str:
 
 def short_path(path: str, most: int = 30) -> str:
     """A path for a table: its end, which tells one run from another."""
+    path = printable(path)
     return path if len(path) <= most else f"…{path[-most + 1 :]}"
 
 

@@ -1,0 +1,130 @@
+"""``offcam top``: what the daemon does, as it does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from offcam_proto.errors import DaemonUnavailable
+from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of
+from offcamd.cli.text import plain_console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from offcamd.control import Asker
+
+ANSWER_SECONDS = 1.0
+"""How long a daemon may take to answer before it is shown as silent."""
+
+ONCE_SECONDS = 5.0
+"""The same for ``--once``, which shows nothing else."""
+
+_QUIT = b"qQ\x03\x04\x1b"  # also what Ctrl-C, Ctrl-D and Escape type
+
+
+def top(
+    endpoint: EndpointOption = None,
+    config: ConfigOption = None,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once and print that, as when piped.")] = False,
+) -> None:
+    """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
+    from offcamd.control import Asker  # noqa: PLC0415 - verbs import when they run
+
+    console = plain_console()
+    with Asker(endpoint_of(endpoint, config)) as asker:
+        if once or not console.is_terminal:
+            _print_once(asker, console)
+        else:
+            _watch(asker, console, interval)
+
+
+def _print_once(asker: Asker, console: Console) -> None:
+    from offcamd.cli.topview import View  # noqa: PLC0415 - as above
+
+    view = View()
+    try:
+        view.take(asker.ask(ONCE_SECONDS), time.monotonic())
+    except DaemonUnavailable as error:
+        typer.echo(f"offcam: {error}", err=True)
+        raise typer.Exit(1) from error
+    console.print(view.show(console.width, None))
+
+
+def _watch(asker: Asker, console: Console, interval: float) -> None:
+    """Look again and again until the user leaves; a daemon that is gone may come back."""
+    from rich.live import Live  # noqa: PLC0415 - as above
+
+    from offcamd.cli.topview import View  # noqa: PLC0415 - as above
+
+    view = View()
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        _leaves_in_good_order(),
+        _keys() as keys,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            begun = time.monotonic()
+            try:
+                view.take(asker.ask(ANSWER_SECONDS), time.monotonic())
+            except DaemonUnavailable as error:
+                view.miss(str(error))
+            live.update(view.show(console.width, console.height), refresh=True)
+            if _left(keys, begun + interval - time.monotonic()):
+                return
+
+
+def _left(keys: int | None, seconds: float) -> bool:
+    """Wait so long, at least for a moment; whether the user typed that he leaves meanwhile."""
+    deadline = time.monotonic() + max(seconds, 0.05)
+    while (left := deadline - time.monotonic()) > 0:
+        if keys is None:
+            time.sleep(left)
+        elif select.select([keys], [], [], left)[0]:
+            typed = os.read(keys, 64)
+            if not typed or any(key in _QUIT for key in typed):
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[int | None]:
+    """The terminal's keys as they are typed, unseen; None where stdin is no terminal."""
+    import termios  # noqa: PLC0415 - as above
+    import tty  # noqa: PLC0415 - as above
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        yield None
+        return
+    keys = sys.stdin.fileno()
+    before = termios.tcgetattr(keys)
+    try:
+        tty.setcbreak(keys)
+        yield keys
+    finally:
+        termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _leaves_in_good_order() -> Iterator[None]:
+    """On SIGTERM, too, the terminal is given back as it was."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,185 @@
+"""What ``offcam top`` shows: the daemon's statistics in as many lines and columns as there are."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from offcamd.cli.status import memory_of
+from offcamd.cli.text import number, printable, size, span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import RenderableType
+
+RATE_SECONDS = 10.0
+"""Steps per second are over this time, as far back as we have looked."""
+
+FIXED_LINES = 6
+"""Lines that are no rows: three of the daemon, a blank one, the table's heading, and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A stream, and the statistics of its episodes."""
+
+    stream: dict[str, Any]
+    episodes: dict[str, Any]
+    rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column, and how much it matters: those with the highest rank are left out first."""
+
+    heading: str
+    rank: int
+    width: int
+    cell: Callable[[_Row], str]
+
+
+_COLUMNS = (
+    _Column("env", 0, 12, lambda row: _env(row.stream)),
+    _Column("run", 3, 10, lambda row: printable(PurePosixPath(row.stream["folder"]).name)),
+    _Column("pid", 7, 7, lambda row: str(row.stream["pid"] or "-")),
+    _Column("episodes", 5, 8, lambda row: f"{row.episodes.get('episodes', 0):,}"),
+    _Column("steps/s", 1, 7, lambda row: number(row.rate)),
+    _Column("return", 1, 8, lambda row: number(row.episodes.get("return", {}).get("last"))),
+    _Column("last 100", 4, 8, lambda row: number(row.episodes.get("return", {}).get("last100_mean"))),
+    _Column("lag", 2, 8, lambda row: span(row.stream["encode_lag_seconds"])),
+    _Column("queue", 6, 9, lambda row: size(row.stream["queue_bytes"])),
+    _Column("dropped", 2, 7, lambda row: f"{sum(row.stream['frames']['dropped'].values()):,}"),
+    _Column("state", 4, 9, lambda row: _state(row.stream)),
+)
+_TEXTS = ("env", "run", "state")
+
+
+class View:
+    """The daemon as it was seen last, and how fast it went since we look."""
+
+    def __init__(self) -> None:
+        self._stats: dict[str, Any] | None = None
+        self._problem: str | None = None
+        self._steps: dict[str, deque[tuple[float, int]]] = {}
+
+    def take(self, stats: dict[str, Any], now: float) -> None:
+        """The daemon's answer, and when it came (``time.monotonic()``)."""
+        if self._stats is None or self._stats["pid"] != stats["pid"]:
+            self._steps.clear()
+        self._stats, self._problem = stats, None
+        seen = {}
+        for stream, episodes in _streams(stats):
+            steps = self._steps.get(stream["stream"], deque())
+            steps.append((now, episodes.get("steps", 0)))
+            while len(steps) > 2 and now - steps[1][0] > RATE_SECONDS:
+                steps.popleft()
+            seen[stream["stream"]] = steps
+        self._steps = seen
+
+    def miss(self, problem: str) -> None:
+        """There was no answer."""
+        self._stats, self._problem = None, problem
+
+    def show(self, width: int, height: int | None) -> RenderableType:
+        """As much as fits a terminal of such a size; all of it where ``height`` is None."""
+        last = Text("q leaves", style="dim", no_wrap=True) if height else None
+        if self._stats is None:
+            lines = [Text("No daemon answers. It is shown here as soon as one does.", style="bold"), Text("")]
+            return _group([*lines, Text(self._problem or ""), Text("")], last)
+        stats = self._stats
+        rows = [
+            _Row(stream, episodes, self._rate(stream, episodes)) for stream, episodes in reversed(_streams(stats))
+        ]  # the latest first
+        room = len(rows) if height is None else max(height - FIXED_LINES, 1)
+        parts: list[RenderableType] = [*_daemon(stats), Text("")]
+        if rows:
+            parts.append(_table(rows[:room], width))
+        else:
+            parts.append(Text("Nobody records. Wrap an env: env = offcam.record(env, FOLDER)", style="dim"))
+        if last is not None and len(rows) > room:
+            last.append(f"; not shown: {len(rows) - room}")
+        return _group(parts, last)
+
+    def _rate(self, stream: dict[str, Any], episodes: dict[str, Any]) -> float | None:
+        """Steps of the episodes that ended since, a second; before any did, what its episodes so far took."""
+        steps = self._steps[stream["stream"]]
+        (began, first), (now, last) = steps[0], steps[-1]
+        if last > first:
+            return (last - first) / (now - began)
+        rate: float | None = episodes.get("steps_per_second")
+        return rate
+
+
+def _group(parts: list[RenderableType], last: Text | None) -> Group:
+    return Group(*parts, *([last] if last is not None else []))
+
+
+def _streams(stats: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each open stream, with what its run says of its episodes."""
+    runs = {run["folder"]: run["streams"] for run in stats["runs"]}
+    return [(stream, runs.get(stream["folder"], {}).get(stream["stream"], {})) for stream in stats["stream_list"]]
+
+
+def _daemon(stats: dict[str, Any]) -> list[Text]:
+    """Three lines about the daemon itself; what does not fit is cut."""
+    frames = stats["frames"]
+    dropped = {reason: count for reason, count in frames["dropped"].items() if count}
+    lost = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    who = f"offcam {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_seconds'])}: {_many(stats)}"
+    queue = f"queue {size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
+    behind = f"{span(stats['encode_lag_seconds'])} behind; on disk {size(stats['spool_bytes'])}"
+    done = f"frames {frames['encoded']:,} encoded, {sum(dropped.values()):,} dropped"
+    lines = (
+        (f"{who}; memory {memory_of(stats)}", "bold"),
+        (f"{queue}, {behind}", ""),
+        (f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes", "yellow" if dropped else ""),
+    )
+    return [Text(line, style=style, no_wrap=True, overflow="ellipsis") for line, style in lines]
+
+
+def _many(stats: dict[str, Any]) -> str:
+    counts = ((stats["clients"], "client"), (stats["streams"], "stream"))
+    return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+
+
+def _table(rows: list[_Row], width: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    columns = _fitting(rows, width)
+    for column in columns:
+        text = column.heading in _TEXTS
+        table.add_column(column.heading, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        dropped = any(row.stream["frames"]["dropped"].values())
+        table.add_row(*(Text(column.cell(row)) for column in columns), style="yellow" if dropped else None)
+    return table
+
+
+def _fitting(rows: list[_Row], width: int) -> list[_Column]:
+    """The columns that there is room for, the least of them left out first; names are cut, numbers are not."""
+    columns = list(_COLUMNS)
+    widths = {
+        column: column.width
+        if column.heading in _TEXTS
+        else max(len(column.heading), *(len(column.cell(row)) for row in rows))
+        for column in columns
+    }
+    while len(columns) > 1 and sum(widths[column] + 1 for column in columns) > width + 1:
+        columns.remove(max(columns, key=lambda column: column.rank))
+    return columns
+
+
+def _env(stream: dict[str, Any]) -> str:
+    return printable(stream["env_id"]) + (f" x{stream['num_envs']}" if stream["num_envs"] > 1 else "")
+
+
+def _state(stream: dict[str, Any]) -> str:
+    if stream["saturated"]:
+        return "too slow"
+    return "recording" if stream["recording"] else "idle"
