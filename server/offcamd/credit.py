@@ -12,13 +12,18 @@ MOST_PER_STREAM = 64 * MIB
 LEAST_PER_STREAM = MIB
 """With many streams each still gets this much, unless one frame needs more."""
 
-
 BEFORE_FIRST_CLIP = 4
 """A stream that has not recorded anything yet keeps no more than this part of its share from the others: enough for
 its first frames until its first clip is known."""
 
 LEAST_FRAMES = 4
 """A stream with large frames gets room for this many."""
+
+KEPT_FOR_STREAMS = 64
+"""Half of the limit is divided among so many streams: what is kept for each, whatever the others were granted."""
+
+COMMON_PART = 4
+"""One grant takes at most this part of what is kept for nobody, so that something is left for whoever comes next."""
 
 
 @dataclass(slots=True)
@@ -28,39 +33,50 @@ class Account:
     Attributes:
         frame_bytes: size of its largest frame so far; `LEAST_FRAMES` of them must fit its target.
         exposure: bytes granted and not yet released: unspent credit, and frames in memory.
+        closed: whether nothing more will be granted.
     """
 
     frame_bytes: int = 0
     exposure: int = 0
+    closed: bool = False
 
 
 class CreditPool:
     """Shares ``limit`` bytes among the streams with video. Not thread-safe: it belongs to the service's thread.
 
     Each stream's target shrinks as more come; what was granted before is not taken back, so the sum of all
-    exposures never exceeds the limit.
+    exposures never exceeds the limit. That the first to come cannot keep out those that come later, even if they
+    rest for ever on what they got, is due to what is `kept`: nobody else is granted that.
+
+    Attributes:
+        limit: the bytes to share.
+        granted: the sum of all exposures.
+        kept: bytes kept for each of the first `KEPT_FOR_STREAMS` streams.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.granted = 0
+        self.kept = limit // 2 // KEPT_FOR_STREAMS
+        self._owed = 0  # what is kept for the open streams and not yet granted
         self._count = 0
 
     def open(self) -> Account:
         """An account for a new stream, with nothing granted."""
         self._count += 1
+        self._owed += self.kept
         return Account()
 
     def close(self, account: Account, in_memory: int) -> None:
         """The stream ends: its unspent credit is void; frames still in memory are released later."""
         self._count -= 1
-        self.granted -= account.exposure - in_memory
-        account.exposure = in_memory
+        self._owed -= self._owed_to(account)
+        account.closed = True
+        self._change(account, in_memory - account.exposure)
 
     def released(self, account: Account, nbytes: int) -> None:
         """Frames of a stream have left memory."""
-        account.exposure -= nbytes
-        self.granted -= nbytes
+        self._change(account, -nbytes)
 
     def grant(self, account: Account, unspent: int) -> int:
         """Bytes to grant a stream now, 0 where it is not worth a message yet.
@@ -74,19 +90,45 @@ class CreditPool:
         want = target - account.exposure
         if want <= 0 or (unspent > target // 2 and want < target // 4):
             return 0
-        free = self.limit - self.granted
-        room = min(LEAST_FRAMES * account.frame_bytes - account.exposure, free)
-        nbytes = min(want, max(room, free // 8))  # an eighth, so that something is left for whoever comes next
-        if nbytes < min(account.frame_bytes, want) or nbytes <= 0:
-            return 0
-        account.exposure += nbytes
-        self.granted += nbytes
+        own = min(self._owed_to(account), self.limit - self.granted)
+        need = LEAST_FRAMES * account.frame_bytes - account.exposure - own
+        nbytes = min(want, own + max(self._common // COMMON_PART, min(need, self._common)))
+        if nbytes < min(account.frame_bytes, want):
+            nbytes = self._one_frame(account)
+        self._change(account, nbytes)
         return nbytes
+
+    def _one_frame(self, account: Account) -> int:
+        """What lets a stream that has not even a frame's worth send one, of what is kept for others if need be."""
+        missing = account.frame_bytes - account.exposure
+        return missing if 0 < missing <= self.limit - self.granted else 0
 
     @property
     def share(self) -> int:
         """Bytes that a stream with small frames is granted."""
-        return max(min(self.limit // max(self._count, 4), MOST_PER_STREAM), LEAST_PER_STREAM)
+        streams = max(self._count, 1)
+        fair = self.kept + (self.limit - KEPT_FOR_STREAMS * self.kept) // streams
+        return max(min(fair, self.limit // max(streams, 4), MOST_PER_STREAM), LEAST_PER_STREAM)
+
+    @property
+    def assured(self) -> int:
+        """Bytes that each stream may count on just now: a share where there is enough of it left."""
+        return min(self.share, self.kept + self._common // max(self._count, 1))
+
+    @property
+    def _common(self) -> int:
+        """Bytes that are free, and kept for nobody who is here or may come."""
+        to_come = self.kept * max(0, KEPT_FOR_STREAMS - self._count)
+        return max(0, self.limit - self.granted - self._owed - to_come)
+
+    def _owed_to(self, account: Account) -> int:
+        return 0 if account.closed else max(0, self.kept - account.exposure)
+
+    def _change(self, account: Account, nbytes: int) -> None:
+        before = self._owed_to(account)
+        account.exposure += nbytes
+        self.granted += nbytes
+        self._owed += self._owed_to(account) - before
 
     def _target(self, account: Account) -> int:
         if not account.frame_bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 Names = tuple[str, str]
@@ -25,13 +26,20 @@ class NameClaims:
         self._groups: dict[Names, _Group] = {}
 
     def claim(self, names: Names, stream: bytes, wanted: int) -> int:
-        """Give a stream its suffix; the same stream keeps the one it has, or ``wanted`` from an earlier daemon."""
+        """Give a stream its suffix.
+
+        Args:
+            names: what its file names are made of.
+            stream: its id; the same stream keeps the suffix that it has.
+            wanted: the one it had from an earlier daemon, or 2 for the copy of an env, which must not write under
+                the names of the original even if that has ended. It gets this one or the next that is free; 0 is
+                any, 0 first.
+        """
         group = self._groups.setdefault(names, _Group())
         if stream in group.live:
             return group.live[stream]
-        suffix = wanted
-        if not wanted or wanted in group.taken:
-            suffix = next(number for number in (0, *range(2, len(group.taken) + 3)) if number not in group.taken)
+        numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
+        suffix = next(number for number in numbers if number not in group.taken)
         group.live[stream] = suffix
         group.taken.add(suffix)
         return suffix

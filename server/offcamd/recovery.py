@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
-from offcam_proto.run_format import ABORTED, INDEX_NAME, LOST_DROP, PART_EXTENSION, RECOVERED, VIDEO_EXTENSION
+from offcam_proto.run_format import (
+    ABORTED,
+    INDEX_NAME,
+    LOST_DROP,
+    PART_EXTENSION,
+    PLAIN_EXTENSION,
+    RECOVERED,
+    VIDEO_EXTENSION,
+)
 from offcamd.folderlock import FolderLock
 from offcamd.index import EncodedResult, Peer, RunIndex
 from offcamd.videofile import cut_tail, is_fragmented, probe, publish, remux, survey
@@ -113,6 +121,8 @@ def recover(
     for stream in index.live_streams():
         index.close_stream(stream, lost=True)
     clips = index.open_clips()
+    with suppress(OSError):
+        (index.folder / _COPY_NAME).unlink()  # of a recovery that died
     strays = [part for part in _strays(index.folder) if not index.knows_file(part.name)]
     done: list[RecoveredClip] = []
     for clip in clips:
@@ -142,6 +152,7 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
     """
     part = final.with_name(final.name + PART_EXTENSION)
     try:
+        part.with_name(part.name + PLAIN_EXTENSION).unlink(missing_ok=True)  # a copy of the part, perhaps half made
         if part.exists():
             return _rescue_part(part, final, thorough=thorough)
         if final.exists() and final.stat().st_mtime >= started:

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from offcam_proto.errors import LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.limits import MIB
 from offcamd.aggregates import RunAggregates
 from offcamd.folderlock import FolderLock
 from offcamd.index import Applied, EncodedResult, Peer, RunIndex
 from offcamd.recovery import RecoveredClip, recover
+from offcamd.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,9 @@ MOST_WAITING_BYTES = 1 << 18
 
 MOST_ENDED_RUNS = 200
 """Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
+
+MOST_STUCK_BYTES = 32 * MIB
+"""What is kept in memory for indexes that cannot be written, all together; from then on clients keep it."""
 
 RETRY_SECONDS = 1.0
 """How often a run whose index cannot be written is tried again."""
@@ -176,11 +181,13 @@ class _Run:
     aggregates: RunAggregates = field(default_factory=RunAggregates)
     live: set[bytes] = field(default_factory=set)
     stuck: list[Task] = field(default_factory=list)
+    stuck_bytes: int = 0
+    retry_at: float = 0.0
     problem: str | None = None
 
 
 class Store:
-    """Owns the indexes. `put` and `runs` may be called from any thread; everything else happens on its own.
+    """Owns the indexes. `put`, `runs` and `live_streams` are for any thread; everything else happens on its own.
 
     Args:
         on_event: called on the store's thread with each event, in the order of the tasks of one run.
@@ -193,6 +200,8 @@ class Store:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
+        self._full: frozenset[str] = frozenset()
+        self._unusable = Throttle()
         self._waiting = 0
         self._waiting_lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="offcam-store", daemon=True)
@@ -207,6 +216,10 @@ class Store:
     def behind(self) -> bool:
         """Whether so much waits that whoever hands over clients' messages should read no more of them for now."""
         return self._waiting > MOST_WAITING_BYTES
+
+    def takes(self, folder: str) -> bool:
+        """Whether tasks for a run's index may be handed over; else it cannot be written, and too much waits for it."""
+        return folder not in self._full
 
     def _count(self, nbytes: int) -> None:
         with self._waiting_lock:
@@ -228,6 +241,11 @@ class Store:
                 for folder, run in self._runs.items()
             ]
 
+    def live_streams(self) -> dict[str, int]:
+        """How many streams are live in each run folder that this daemon has written; cheap. From any thread."""
+        with self._lock:
+            return {folder: len(run.live) for folder, run in self._runs.items()}
+
     def close(self) -> None:
         """Commit what was handed over, and stop."""
         self._tasks.put(None)
@@ -244,7 +262,7 @@ class Store:
         deadline = time.monotonic() + FLUSH_SECONDS
         while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:
             time.sleep(RETRY_SECONDS / 10)
-            self._perform([])
+            self._perform([], retry=True)
         for folder, run in self._runs.items():
             if run.stuck:
                 log.error("records could not be stored", folder=folder, tasks=len(run.stuck), problem=run.problem)
@@ -264,23 +282,29 @@ class Store:
             task = self._tasks.get()
         return batch, True
 
-    def _perform(self, batch: list[Task]) -> None:
+    def _perform(self, batch: list[Task], *, retry: bool = False) -> None:
+        """Perform tasks, and with ``retry``, or from time to time, those that are stuck."""
         by_run: dict[str, list[Task]] = defaultdict(list)
         barriers = [task for task in batch if isinstance(task, BarrierTask)]
-        for folder, run in self._runs.items():
-            if run.stuck:
-                by_run[folder], run.stuck = run.stuck, []
         for task in batch:
             if not isinstance(task, BarrierTask):
                 by_run[task.folder].append(task)
+        for folder, run in list(self._runs.items()):
+            if run.stuck and (retry or time.monotonic() >= run.retry_at):
+                self._perform_run(folder, by_run.pop(folder, []))
         for folder, tasks in by_run.items():
-            self._perform_run(folder, tasks)
+            known = self._runs.get(folder)
+            if known is not None and known.stuck:
+                self._hold(known, tasks)
+            else:
+                self._perform_run(folder, tasks)
         for barrier in barriers:
             self._on_event(Passed(barrier.reply))
 
-    def _perform_run(self, folder: str, tasks: list[Task]) -> None:
+    def _perform_run(self, folder: str, new: list[Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
         run = self._runs.get(folder) or _Run()
+        tasks = run.stuck + new
         if run.index is None and all(isinstance(task, CloseStreamTask) for task in tasks):
             return  # of streams that could not be opened
         index = run.index or self._open(folder, run, tasks)
@@ -290,22 +314,35 @@ class Store:
             with index.transaction():
                 events = [event for task in tasks if (event := _apply_safely(index, task))]
         except RunFolderError as error:
-            self._stuck(folder, run, tasks, str(error))
+            self._stuck(folder, run, new, str(error))
             return
         if run.problem is not None:
             log.info("the index can be written again", folder=folder)
-            run.problem = None
+            run.problem, run.stuck, run.stuck_bytes = None, [], 0
+            self._see_what_is_full()
         self._after_commit(run, tasks, events)
 
     def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
         if run.problem != problem:
             log.error("the index cannot be written, trying again", folder=folder, problem=problem)
-        run.stuck, run.problem = tasks, problem
+        run.problem = problem
+        run.retry_at = time.monotonic() + RETRY_SECONDS
+        self._hold(run, tasks)
+
+    def _hold(self, run: _Run, tasks: list[Task]) -> None:
+        """Keep tasks until the run's index can be written."""
+        run.stuck += tasks
+        run.stuck_bytes += sum(map(_cost, tasks))
+        self._see_what_is_full()
         for task in tasks:  # videos, and who waits for them, need not wait for it
             if isinstance(task, ClipOpenedTask):
                 self._on_event(ClipNoted(task.reply))
             elif isinstance(task, ClipEncodedTask):
                 self._on_event(ClipStored(task.reply))
+
+    def _see_what_is_full(self) -> None:
+        held = {folder: run.stuck_bytes for folder, run in self._runs.items() if run.stuck}
+        self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
 
     def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
         with self._lock:
@@ -342,7 +379,8 @@ class Store:
                     run.aggregates = aggregates
         except OffcamError as error:
             self._close_index(run)
-            log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
+            if self._unusable.admit(folder):  # a client asks again and again
+                log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
             for task in tasks:
                 if isinstance(task, OpenStreamTask):
                     self._on_event(StreamReady(task.reply, 0, error))

@@ -17,7 +17,7 @@ from proxy import Proxy
 
 import films
 import offcam
-from envs import Barcode
+from envs import Barcode, play
 from offcam_proto.codec import encode
 from offcam_proto.limits import PROTOCOL_VERSION
 from offcam_proto.messages import Hello, OpenStream
@@ -76,6 +76,34 @@ def test_a_killed_client_leaves_a_whole_file_and_a_flag(daemons, agents, tmp_pat
     daemons.stop()
     with capsys.disabled():
         print(f"\na killed client's video was final {took:.2f} s later")
+
+
+def test_a_killed_client_spares_the_whole_video_of_an_earlier_run(daemons, agents, tmp_path):
+    daemons.start()
+    folder, name = tmp_path / "run", "agent-0-episode-0.mp4"
+    env = offcam.RecordVideo(Barcode(20), str(folder), name_prefix="agent-0")
+    play(env)
+    env.close()
+    whole = (folder / name).read_bytes()
+    agent = agents.start(folder, "--length", "100000", "--pause", "0.002")
+    wait_until(lambda: daemons.stats()["frames"]["offered"] >= 60, "its video is in the making")
+    agent.kill()
+    agent.wait()
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", NOTICED_SECONDS + 1)
+    assert [(clip.state, clip.file) for clip in run.clips] == [("final", name), ("aborted", f"{name}.part")]
+    assert (folder / name).read_bytes() == whole
+    numbers = films.numbers(folder / f"{name}.part")
+    assert numbers == list(range(len(numbers)))
+    films.check(folder)
+
+    env = offcam.RecordVideo(Barcode(30), str(folder), name_prefix="agent-0")  # a whole one takes the place of both
+    play(env)
+    env.close()
+    assert films.videos(folder) == [name]
+    assert films.numbers(folder / name) == list(range(31))
+    assert [clip.state for clip in list_run(folder).clips] == ["final"]
+    films.check(folder)
+    daemons.stop()
 
 
 @pytest.mark.timeout(180)

@@ -30,6 +30,31 @@ def test_a_second_daemon_on_the_same_endpoint_is_refused(daemons, offcam_command
     daemons.stop()
 
 
+def test_a_stream_that_was_refused_goes_on_once_it_can(daemons, tmp_path):
+    """The daemon is replaced while somebody else has the folder; the client hears of it when that is over."""
+    daemons.start()
+    folder = tmp_path / "run"
+    env = offcam.record(Barcode(), str(folder), every=1)
+    play(env)
+    wait_until(lambda: daemons.stats()["episodes"] == 1, "it records")
+    daemons.kill()
+    lock = FolderLock.acquire(folder, "somebody else")
+    try:
+        daemons.start()
+        wait_until(lambda: play(env) and daemons.events("a run folder cannot be used"), "its stream is refused")
+    finally:
+        lock.release()
+    stored = wait_until(lambda: play(env) and daemons.stats()["episodes"], "its stream is open again")
+    assert stored
+    env.close()
+    run = list_run(folder)
+    assert [episode.episode for episode in run.episodes] == list(range(len(run.episodes)))
+    assert run.clips[-1].state == "final"
+    assert len(daemons.events("a run folder cannot be used")) == 1, "said once, not at each try"
+    films.check(folder)
+    daemons.stop()
+
+
 def test_a_second_daemon_on_the_same_folder_is_refused(daemons, agents, tmp_path, serve, monkeypatch, offcam_command):
     first = daemons.start()
     folder = tmp_path / "run"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offcam_proto.limits import MIB
-from offcamd.credit import BEFORE_FIRST_CLIP, LEAST_FRAMES, MOST_PER_STREAM, CreditPool
+from offcamd.credit import BEFORE_FIRST_CLIP, KEPT_FOR_STREAMS, LEAST_FRAMES, MOST_PER_STREAM, CreditPool
 
 
 def test_streams_that_record_nothing_keep_little_from_the_others():
@@ -45,6 +46,51 @@ def test_what_is_plenty_is_not_topped_up():
     account = pool.open()
     granted = pool.grant(account, 0)
     assert pool.grant(account, granted) == 0
+
+
+def rest(pool: CreditPool, frame_bytes: int) -> tuple[int, int]:
+    """A stream begins to record, takes all it can get, and keeps it; returns its first credit, and with a clip."""
+    account = pool.open()
+    first = granted = pool.grant(account, 0)
+    account.frame_bytes = frame_bytes
+    while more := pool.grant(account, granted):
+        granted += more
+    return first, granted
+
+
+@pytest.mark.parametrize("frame_bytes", [100_800, 720_000])
+def test_the_last_of_many_that_rest_starts_as_well_as_the_first(frame_bytes):
+    pool = CreditPool(512 * MIB)
+    starts = [rest(pool, frame_bytes) for _ in range(KEPT_FOR_STREAMS)]
+    assert pool.granted <= pool.limit
+    for first, granted in starts:
+        assert first >= 2 * frame_bytes, "the first frames leave before the daemon has heard of the clip"
+        assert granted >= LEAST_FRAMES * frame_bytes
+        assert granted > pool.kept - frame_bytes
+
+
+def test_large_frames_of_many_that_rest_leave_room_for_one_frame_more():
+    pool = CreditPool(512 * MIB)
+    frame_bytes = 1920 * 1080 * 3
+    starts = [rest(pool, frame_bytes)[1] for _ in range(32)]
+    assert all(granted >= frame_bytes for granted in starts)
+    assert pool.granted <= pool.limit
+
+
+def test_who_has_much_gives_way_as_it_records():
+    pool = CreditPool(512 * MIB)
+    early = pool.open()
+    early.frame_bytes = 100_800
+    unspent = pool.grant(early, 0)
+    assert unspent == MOST_PER_STREAM
+    for _ in range(KEPT_FOR_STREAMS - 1):
+        rest(pool, 100_800)
+    for _ in range(2 * MOST_PER_STREAM // 100_800):
+        if unspent >= 100_800:  # a frame is sent and encoded
+            unspent -= 100_800
+            pool.released(early, 100_800)
+        unspent += pool.grant(early, unspent)
+    assert LEAST_FRAMES * 100_800 <= early.exposure <= pool.share
 
 
 @settings(deadline=None, max_examples=60)
