@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from offcam_proto.errors import EncodeError, FrameError
 from offcam_proto.run_format import PLAIN_EXTENSION
-from offcamd.pixels import I420Converter, view
-from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, publish, remux, salvage
+from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.i420 import I420Converter
+from offcamd.pixels import view
+from offcamd.videofile import publish, remux, salvage, supersede
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +79,7 @@ class ClipResult:
         file_bytes: size of the file, 0 without one.
         duration_seconds: of the video.
         error: what went wrong first, or None.
-        published: whether the file has its final name. After an error it gets it only if no file has it yet.
+        published: whether the file has its final name. One that is cut off gets it only if no file has it yet.
     """
 
     encoded: int
@@ -191,14 +193,18 @@ class ClipEncoder:
         self.drop(self._encoded - saved, error.reason)
         self._encoded = saved
 
-    def finish(self) -> ClipResult:
-        """Complete the file and give it its name."""
+    def finish(self, *, aborted: bool = False) -> ClipResult:
+        """Complete the file and give it its name.
+
+        Args:
+            aborted: whether the clip was cut off, so that it must not replace an older file of its name.
+        """
         published = False
         try:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-            published = self._publish()
+            published = self._publish(aborted=aborted)
         except EncodeError as error:
             self.fail(error)
         width, height = (self._converter.size if self._encoded else None) or (0, 0)
@@ -213,32 +219,35 @@ class ClipEncoder:
             published=published,
         )
 
-    def _publish(self) -> bool:
+    def _publish(self, *, aborted: bool) -> bool:
         part, final = self.spec.part, self.spec.final
         if not self._encoded:
             if self._created:
                 with suppress(OSError):  # a file without a picture is litter, no loss
                     part.unlink()
             return False
-        if self.error is not None and final.exists():
+        if self.error is None:
+            self._make_plain(part)
+        if (aborted or self.error is not None) and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
             return False
-        publish(self._plain(part), final)
-        part.unlink(missing_ok=True)
+        publish(part, final)
         return True
 
-    def _plain(self, part: Path) -> Path:
-        """A copy without the marks of each frame that keep a crash from costing more than one: half the size."""
+    @staticmethod
+    def _make_plain(part: Path) -> None:
+        """Take out the marks of each frame that keep a crash from costing more than one: half the size.
+
+        The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
+        """
         plain = part.with_name(part.name + PLAIN_EXTENSION)
-        if self.error is not None:
-            return part
         try:
             remux(part, plain)
+            supersede(plain, part)
         except EncodeError as error:  # no room for both, say: what there is is whole
             log.warning("%s keeps its fragments: %s", part, error)
-            plain.unlink(missing_ok=True)
-            return part
-        return plain
+            with suppress(OSError):
+                plain.unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

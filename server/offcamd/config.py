@@ -18,6 +18,7 @@ from offcam_proto.endpoints import ADDR_VARIABLE, default_endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KEYS_VARIABLE, keys_directory
 from offcamd import values
+from offcamd.h264 import ENCODERS
 from offcamd.values import Given, HttpAddress
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Settings:
         spool_dir: where that is.
         crf: x264's constant rate factor, 0 (lossless) to 51.
         preset: x264's preset.
+        encoder: ``x264``, another that it is to try, or ``auto`` for any.
         log_level: one of `LOG_LEVELS`.
         log_file: the log, or None for stderr.
     """
@@ -77,6 +79,7 @@ class Settings:
     spool_dir: Path
     crf: int
     preset: str
+    encoder: str
     log_level: str
     log_file: Path | None
 
@@ -194,6 +197,12 @@ SPECS: tuple[Spec, ...] = (
     Spec("spool_dir", values.path, _cache_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
     Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
+    Spec(
+        "encoder",
+        values.choice(*ENCODERS),
+        "x264",
+        "x264, or one in hardware: h264_nvenc, h264_vaapi, h264_videotoolbox, or auto. x264 where that does not work.",
+    ),
     Spec(
         "log_level",
         values.choice(*LOG_LEVELS),

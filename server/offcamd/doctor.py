@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
-from offcamd import __version__, config, fdlimit, lock
+from offcamd import __version__, config, fdlimit, h264, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
     asked = config.load_endpoint(endpoint_flag, config=config_file)
     if asked.path is None:
         yield _remote_daemon(asked)
+    yield _encoders(settings.encoder)
     yield _spool(settings)
     yield _file_descriptors()
     yield from _rendering()
@@ -190,6 +192,16 @@ def _spool(settings: config.Settings) -> Check:
             "Lower it with --spool-limit, or choose another disk with --spool-dir.",
         )
     return Check("spool", "ok", detail)
+
+
+def _encoders(asked: str) -> Check:
+    """Each encoder in hardware is tried, though x264 serves where none works."""
+    with ThreadPoolExecutor() as pool:
+        failures = dict(zip(h264.HARDWARE, pool.map(h264.failure_of, h264.HARDWARE), strict=True))
+    detail = "; ".join(f"{name} works" if not why else f"{name} does not: {why}" for name, why in failures.items())
+    if failures.get(asked):
+        return Check("encoders", "warn", f"{detail}. {asked} was asked for, x264 is used", "Leave --encoder out.")
+    return Check("encoders", "ok", f"--encoder is {asked}; {detail}")
 
 
 def _file_descriptors() -> Check:

@@ -13,34 +13,25 @@ import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import av
 import av.error
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from offcam_proto.errors import EncodeError
+from offcam_proto.limits import MAX_FRAME_SIDE
+from offcamd import h264
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from av.container import InputContainer, OutputContainer
+    from av.video.stream import VideoStream
 
     from offcamd.pixels import Pixels
-
-FLAT_PRESET = "flat"
-"""offcam's own: x264's ultrafast, with what pays on rendered pictures (flat areas, little motion) put back."""
-
-_FLAT_OPTIONS = "cabac=1:8x8dct=1:partitions=i4x4,i8x8:ipratio=2.0:qcomp=0.9"
-_FLAT_CRF_OFFSET = 5
-"""At x264's ultrafast decisions a crf this much higher gives the PSNR that superfast has at the one asked for."""
-
-DEFAULT_PRESET = FLAT_PRESET
-"""The x264 preset that costs little CPU and still makes small files of rendered scenes."""
-
-DEFAULT_CRF = 23
-"""The x264 constant rate factor: 0 is lossless, 51 the worst."""
 
 MIN_FPS, MAX_FPS = Fraction(1, 1001), 1000
 
@@ -48,6 +39,8 @@ _MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
 _KEYFRAME_SECONDS = 4
 _KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
 _BT709, _SRGB, _SMPTE170M, _LIMITED = 1, 13, 6, 1  # primaries, transfer, matrix (ITU-T H.273), range
+_NO_DECODING = [{"skip_frame": "all"}]  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
+_START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, annex B and table 7-1)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -94,19 +87,23 @@ class VideoWriter:
         width: of the pictures in pixels, even.
         height: of the pictures in pixels, even.
         fps: pictures a second, `MIN_FPS` to `MAX_FPS`; need not be whole.
-        preset: x264's speed, ``ultrafast`` to ``placebo``, or `FLAT_PRESET`.
+        preset: x264's speed, ``ultrafast`` to ``placebo``, or ``flat``; see `offcamd.h264`.
         crf: x264's quality, 0 (lossless) to 51.
+        encoder: ``x264``, or another of `offcamd.h264.HARDWARE`.
 
     Raises:
         EncodeError: the file cannot be created, or no encoder takes these settings.
     """
 
-    def __init__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> None:
+    def __init__(
+        self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int, encoder: str = h264.X264
+    ) -> None:
         if not MIN_FPS <= fps <= MAX_FPS:
             raise EncodeError(f"a video has {MIN_FPS} to {MAX_FPS} frames a second, not {fps}: check render_fps")
         self._path = path
         self._shape = (height * 3 // 2, width)
         self._last: int | None = None
+        self._muxed = False
         self._tick = 1 / Fraction(fps)
         self._container: OutputContainer | None = None
         url = _url(path)
@@ -114,11 +111,9 @@ class VideoWriter:
             _clear_way(path)
             self._container = av.open(url, "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"})
             try:
-                self._stream = self._container.add_stream(
-                    "libx264",
-                    rate=Fraction(fps),
-                    options=x264_options(preset, crf),
-                )
+                name = "libx264" if encoder == h264.X264 else encoder
+                told = h264.options(encoder, preset, crf)
+                self._stream = cast("VideoStream", self._container.add_stream(name, rate=Fraction(fps), options=told))
                 self._configure(width, height, Fraction(fps))
                 self._container.start_encoding()  # creates the file
             except BaseException:
@@ -164,8 +159,11 @@ class VideoWriter:
         if self._container is None:
             raise EncodeError(f"{self._path} is closed already")
         for packet in self._stream.encode(frame):
-            packet.duration = 1  # or the last picture would be shown for no time
-            self._container.mux_one(packet)
+            whole = packet if self._muxed else _without_remarks(packet)
+            whole.stream = self._stream
+            whole.duration = 1  # or the last picture would be shown for no time
+            self._container.mux_one(whole)
+            self._muxed = True
 
     def close(self) -> None:
         """Finish the file, so that it is a plain MP4. Closing twice is harmless.
@@ -189,14 +187,18 @@ class VideoWriter:
             container.close()
 
 
-def x264_options(preset: str, crf: int) -> dict[str, str]:
-    """The encoder's options for a preset (x264's, or `FLAT_PRESET`) and a quality."""
-    # zerolatency: no B-frames and no lookahead, so that nothing lingers in memory.
-    options = {"preset": preset, "crf": str(crf), "tune": "zerolatency"}
-    if preset == FLAT_PRESET:
-        crf = crf and min(crf + _FLAT_CRF_OFFSET, 51)  # 0 is lossless and stays so
-        options |= {"preset": "ultrafast", "crf": str(crf), "x264-params": _FLAT_OPTIONS}
-    return options
+def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    """A file's first packet without the half kilobyte in which x264 says by which options it encodes.
+
+    That is an SEI message by itself in front of the picture; a start code ends it, and cannot be within.
+    """
+    data = bytes(packet)
+    end = data.find(_START_CODE, 4)
+    if not data.startswith((_START_CODE + _SEI, b"\0" + _START_CODE + _SEI)) or end < 0:
+        return packet
+    rest = cast("Packet[VideoStream]", Packet(data[end:]))
+    rest.pts, rest.dts, rest.time_base, rest.is_keyframe = packet.pts, packet.dts, packet.time_base, packet.is_keyframe
+    return rest
 
 
 def publish(part: Path, final: Path) -> None:
@@ -209,10 +211,16 @@ def publish(part: Path, final: Path) -> None:
     Raises:
         EncodeError: the operating system refused; ``part`` is where it was, unless only the last sync failed.
     """
+    supersede(part, final)
     with _as_encode_error("publishing", final):
-        _sync(part, data_only=True)
-        part.replace(final)
         _sync(final.parent, data_only=False)
+
+
+def supersede(source: Path, target: Path) -> None:
+    """The first half of `publish`: after a crash the name may still be the older file's, but never a torn one's."""
+    with _as_encode_error("publishing", target):
+        _sync(source, data_only=True)
+        source.replace(target)
 
 
 def salvage(part: Path) -> VideoInfo:
@@ -285,7 +293,7 @@ def remux(source: Path, target: Path) -> None:
     """
     with (
         _as_encode_error("copying", source),
-        av.open(_url(source), format="mp4") as old,
+        av.open(_url(source), format="mp4", stream_options=_NO_DECODING) as old,  # type: ignore[arg-type]  # its stub says list[str]
         _created(target) as new,
     ):
         stream = new.add_stream_from_template(old.streams.video[0])
@@ -404,3 +412,31 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
     with _as_encode_error("reading", path), av.open(_url(path), format="mp4") as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
+
+
+def picture_within(fd: int, name: str) -> Pixels:
+    """One picture out of the middle of a video, at a keyframe, so that little is decoded.
+
+    Args:
+        fd: the file, open to read; it stays open, its position does not stay.
+        name: for the error.
+
+    Returns:
+        uint8 ``(height, width, 3)`` RGB.
+
+    Raises:
+        EncodeError: there is no picture that can be decoded.
+    """
+    with (
+        _as_encode_error("reading", Path(name)),
+        open(fd, "rb", closefd=False) as file,
+        av.open(file, format="mp4") as video,
+    ):
+        for stream in video.streams.video[:1]:
+            if stream.duration:
+                video.seek(stream.duration // 2, stream=stream)
+            if max(stream.width, stream.height) <= MAX_FRAME_SIDE:
+                for frame in video.decode(stream):
+                    picture: Pixels = frame.to_ndarray(format="rgb24")
+                    return picture
+    raise EncodeError(f"{name} holds no picture of a size that H.264 has")

@@ -17,16 +17,21 @@ import numpy as np
 import zmq
 
 from offcam.frames import picture
-from offcamd.pixels import I420Converter, view
-from offcamd.videofile import DEFAULT_CRF, DEFAULT_PRESET, VideoWriter, x264_options
+from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
+from offcamd.i420 import I420Converter
+from offcamd.pixels import view
+from offcamd.videofile import VideoWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from offcam_proto.layout import FrameLayout
 
 SIZES = ((84, 84), (210, 160), (400, 600), (720, 1280), (1080, 1920))
 PRESETS = ("flat", "ultrafast", "superfast", "veryfast", "faster", "medium")
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
 ENV_FRAMES = 200
+REPETITIONS = 10
 
 _DRAIN = """
 import sys, zmq
@@ -142,12 +147,16 @@ def _encode() -> Iterator[Piece]:
             us = _bare(planes)
             remark = "frames are av's already, packets are dropped"
             yield Piece(piece=f"bare x264 {env_id} {DEFAULT_PRESET}", us=us, remark=remark)
+        for env_id in ENV_IDS:
+            whole, bare = throughput(env_id, Path(folder) / "video.mp4")
+            remark = f"{1e6 / whole:.0f} frames a second and core, {bare / whole:.2f} of bare x264's (thread time)"
+            yield Piece(piece=f"daemon: convert, encode, mux {env_id} {DEFAULT_PRESET}", us=whole, remark=remark)
 
 
 def _env_planes(env_id: str) -> list[np.ndarray]:
     converter = I420Converter(1, 1)
     frames = (frame for episode in agents.replay(env_id, ENV_FRAMES) for frame in episode)
-    return [converter.convert([frame]) for frame in frames]
+    return [converter.convert([frame]).copy() for frame in frames]
 
 
 def _written(planes: list[np.ndarray], path: Path, preset: str) -> float:
@@ -162,16 +171,64 @@ def _written(planes: list[np.ndarray], path: Path, preset: str) -> float:
     return statistics.mean(took) / 1e3
 
 
+def throughput(env_id: str, path: Path) -> tuple[float, float]:
+    """Microseconds of thread time for a frame: all that the daemon's encoder does, and bare x264 on ready frames.
+
+    Each frame's least over the repetitions, as everything else on the machine only ever adds.
+    """
+    episode = max(agents.replay(env_id, ENV_FRAMES), key=len)
+    shipped = [(each.dense.tobytes(), each.layout) for each in map(picture, episode)]
+    films = [_daemons_part(shipped, path) for _ in range(REPETITIONS)]
+    converter = I420Converter(1, 1)
+    planes = [converter.convert([frame]).copy() for frame in episode]
+    bare = [_x264_part(planes) for _ in range(REPETITIONS)]
+    return _least(films), _least(bare)
+
+
+def _least(runs: list[list[int]]) -> float:
+    """The mean over the frames, bar the keyframe, of their least times; in us."""
+    return float(np.min(runs, axis=0)[1:].mean() / 1e3)
+
+
+def _daemons_part(shipped: list[tuple[bytes, FrameLayout]], path: Path) -> list[int]:
+    converter = I420Converter(1, 1)
+    converter.convert([view(*shipped[0])])
+    width, height = converter.size or (0, 0)
+    writer = VideoWriter(path, width=width, height=height, fps=Fraction(30), preset=DEFAULT_PRESET, crf=DEFAULT_CRF)
+    took: list[int] = []
+    for place, (pixels, layout) in enumerate(shipped):
+        begin = time.thread_time_ns()
+        writer.write(converter.convert([view(pixels, layout)]), place)
+        took.append(time.thread_time_ns() - begin)
+    writer.close()
+    return took
+
+
+def _x264_part(planes: list[np.ndarray]) -> list[int]:
+    context, frames = _x264(planes)
+    took: list[int] = []
+    for frame in frames:
+        begin = time.thread_time_ns()
+        context.encode(frame)
+        took.append(time.thread_time_ns() - begin)
+    return took
+
+
 def _bare(planes: list[np.ndarray]) -> float:
     """x264 as the daemon sets it, without a container."""
-    context = av.CodecContext.create("libx264", "w")
-    context.height, context.width = planes[0].shape[0] * 2 // 3, planes[0].shape[1]
-    context.pix_fmt, context.time_base, context.thread_count = "yuv420p", Fraction(1, 30), 1
-    context.options = x264_options(DEFAULT_PRESET, DEFAULT_CRF)
-    frames = [av.VideoFrame.from_ndarray(each, format="yuv420p") for each in planes]
-    for place, frame in enumerate(frames):
-        frame.pts = place
+    context, frames = _x264(planes)
     begin = time.perf_counter_ns()
     for frame in frames:
         context.encode(frame)
     return (time.perf_counter_ns() - begin) / 1e3 / len(frames)
+
+
+def _x264(planes: list[np.ndarray]) -> tuple[av.VideoCodecContext, list[av.VideoFrame]]:
+    context = av.CodecContext.create("libx264", "w")
+    context.height, context.width = planes[0].shape[0] * 2 // 3, planes[0].shape[1]
+    context.pix_fmt, context.time_base, context.thread_count = "yuv420p", Fraction(1, 30), 1
+    context.options = options(X264, DEFAULT_PRESET, DEFAULT_CRF)
+    frames = [av.VideoFrame.from_ndarray(each, format="yuv420p") for each in planes]
+    for place, frame in enumerate(frames):
+        frame.pts = place
+    return context, frames

@@ -71,10 +71,10 @@ class AvFile:
 
     def __init__(self, path: Path, fps: Fraction, height: int, width: int) -> None:
         av = importlib.import_module("av")
-        videofile = importlib.import_module("offcamd.videofile")
+        h264 = importlib.import_module("offcamd.h264")
         self._from_ndarray = av.VideoFrame.from_ndarray
         self._container = av.open(f"file:{path}", "w", format="mp4")
-        options = videofile.x264_options(videofile.DEFAULT_PRESET, videofile.DEFAULT_CRF)
+        options = h264.options(h264.X264, h264.DEFAULT_PRESET, h264.DEFAULT_CRF)
         self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 1

@@ -9,7 +9,7 @@ import pytest
 
 from offcam_proto.endpoints import endpoint_from
 from offcam_proto.errors import ConfigError
-from offcamd import videofile
+from offcamd import h264
 from offcamd.config import SPECS, Settings, load, load_endpoint, unknown_variables
 from offcamd.values import HttpAddress
 
@@ -34,7 +34,7 @@ def test_defaults(runtime, monkeypatch):
     assert settings.memory_limit_bytes == 512 * 2**20
     assert settings.spool_limit_bytes == 4 * 2**30
     assert settings.spool_dir == runtime / "cache" / "offcam" / "spool"
-    assert (settings.crf, settings.preset) == (videofile.DEFAULT_CRF, videofile.DEFAULT_PRESET)
+    assert (settings.crf, settings.preset) == (h264.DEFAULT_CRF, h264.DEFAULT_PRESET)
     assert (settings.log_level, settings.log_file) == ("info", None)
 
 

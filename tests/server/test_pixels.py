@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from offcam_proto.errors import FrameError
 from offcam_proto.layout import FrameLayout
 from offcamd import pixels
-from offcamd.pixels import I420Converter
+from offcamd.i420 import I420Converter
 
 BLACK, WHITE, NEUTRAL = 16, 235, 128  # limited range
 

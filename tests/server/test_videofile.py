@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.pixels import I420Converter
+from offcamd.i420 import I420Converter
 from offcamd.videofile import VideoWriter, iter_frames, probe, publish, remux, salvage
 
 
@@ -301,3 +301,49 @@ def test_a_full_disk_is_an_error_of_its_own_and_what_was_written_plays(tmp_path)
     info = salvage(path)
     assert written - 1 <= info.frames <= written
     assert info.error is None
+
+
+def test_the_options_of_x264_are_not_in_the_file_and_neither_copy_nor_crash_needs_them(tmp_path) -> None:
+    path = tmp_path / "a.mp4"
+    writer = VideoWriter(path, width=64, height=48, fps=Fraction(30), preset="flat", crf=23)
+    for number in range(10):
+        writer.write(picture(number), number)
+    torn = path.read_bytes()
+    writer.close()
+    remux(path, tmp_path / "b.mp4")
+    (tmp_path / "torn.mp4").write_bytes(torn)
+    assert salvage(tmp_path / "torn.mp4").frames >= 9
+    for name in ("a.mp4", "b.mp4", "torn.mp4"):
+        assert b"x264 - core" not in (tmp_path / name).read_bytes()
+        info = probe(tmp_path / name)
+        assert info.error is None
+        levels = [int(frame[24, 32, 0]) for frame in iter_frames(tmp_path / name)]
+        assert np.allclose(levels, [(int(picture(n)[0, 0]) - 16) * 255 / 219 for n in range(info.frames)], atol=3)
+
+
+@pytest.mark.parametrize("preset", ["flat", "ultrafast", "medium"])
+def test_a_crf_of_0_loses_nothing_and_a_higher_one_makes_smaller_files(tmp_path, preset) -> None:
+    planes = np.random.default_rng(0).integers(16, 236, (72, 64), dtype=np.uint8)
+    sizes = []
+    for crf in (0, 15, 23, 35, 51):
+        path = tmp_path / f"{crf}.mp4"
+        writer = VideoWriter(path, width=64, height=48, fps=Fraction(30), preset=preset, crf=crf)
+        for number in range(3):
+            writer.write(np.roll(planes, number, axis=1), number)
+        writer.close()
+        sizes.append(path.stat().st_size)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+    with av.open(str(tmp_path / "0.mp4")) as container:
+        first = next(container.decode(video=0)).to_ndarray()
+    assert np.array_equal(first, planes)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (160, 210), (320, 240)])
+def test_a_copy_keeps_every_property(tmp_path, size) -> None:
+    write(tmp_path / "a.mp4", [0, 1, 2, 7, 8], width=size[0], height=size[1]).close()
+    remux(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert probe(tmp_path / "a.mp4") == probe(tmp_path / "b.mp4")
+    assert times(tmp_path / "a.mp4") == times(tmp_path / "b.mp4")
+    data = (tmp_path / "b.mp4").read_bytes()
+    assert data[data.rindex(b"colr") + 4 :].startswith(b"nclx" + struct.pack(">HHHB", 1, 13, 6, 0))
