@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from offcam_proto.run_format import CLIP_STATES
 from offcamd.cli import app
 from offcamd.config import SPECS, load
+from offcamd.histogram import Histogram
+from offcamd.web.metrics import Exporter
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -119,3 +123,106 @@ def test_the_runbook_names_only_verbs_that_exist():
     named = set(re.findall(r"`(?:\w+=\w+ )*offcam ([a-z]+)", text))
     assert named
     assert named <= verbs
+
+
+# --- monitoring ---------------------------------------------------------------------------------------------
+
+METRIC = re.compile(r"\boffcam_\w+")
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """The names of all series, each with the values of its labels, as the exporter has them."""
+    histogram = Histogram((0.1, 1.0)).as_dict()
+    numbers = ("uptime_seconds", "started", "clients", "streams", "queue_bytes", "queue_limit_bytes", "spool_bytes")
+    stats = {
+        **dict.fromkeys((*numbers, "spool_limit_bytes", "encode_lag_seconds", "episodes"), 0),
+        "versions": {"offcam": "1"},
+        "frames": {"offered": 0, "encoded": 0, "dropped": {}},
+        "clips": dict.fromkeys(CLIP_STATES, 0),
+        "breaches": {},
+        "encode_seconds": histogram,
+        "queue_wait_seconds": histogram,
+        "memory": {"daemon_rss_bytes": 1, "clients": []},
+    }
+    names: dict[str, set[str]] = {}
+    for family in Exporter(lambda: stats).collect():
+        for sample in family.samples:
+            names.setdefault(sample.name, set()).update(f'{key}="{value}"' for key, value in sample.labels.items())
+    return names
+
+
+def check(expression, exported):
+    assert METRIC.findall(expression) or 'up{job="offcam"' in expression, expression
+    for name in METRIC.findall(expression):
+        assert name in exported, f"{name} in {expression}"
+        selected = re.search(rf"{name}{{([^}}]*)}}", expression)
+        for label in re.findall(r'(?:reason|state)="[^"]*"', selected[1] if selected else ""):
+            assert label in exported[name], f"{label} in {expression}"
+    assert expression.count("(") == expression.count(")")
+
+
+def test_the_exporter_has_the_names_that_these_tests_compare_with(exported):
+    assert "offcam_frames_dropped_total" in exported
+    assert 'reason="disk_full"' in exported["offcam_frames_dropped_total"]
+    with pytest.raises(AssertionError):
+        check("rate(offcam_frames_lost_total[5m])", exported)
+    with pytest.raises(AssertionError):
+        check('rate(offcam_clips_total{state="gone"}[5m])', exported)
+
+
+def test_alerts(exported):
+    document = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
+    rules = [rule for group in document["groups"] for rule in group["rules"]]
+    names = [rule["alert"] for rule in rules]
+    assert len(names) == len(set(names)) > 5
+    runbook = (DEPLOY / "RUNBOOK.md").read_text()
+    for rule in rules:
+        assert set(rule) <= {"alert", "expr", "for", "labels", "annotations"}
+        check(rule["expr"], exported)
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        assert set(rule["annotations"]) == {"summary", "description"}
+    for named in re.findall(r"`(Offcam\w+)`", runbook):
+        assert named in names
+
+
+@pytest.mark.usefixtures("alone")
+def test_the_scrape_config():
+    document = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    (job,) = document["scrape_configs"]
+    assert (job["job_name"], job["metrics_path"]) == ("offcam", "/metrics")
+    assert job["static_configs"] == [{"targets": [load().http.netloc]}]
+    assert all((DEPLOY / file).is_file() for file in document["rule_files"])
+
+
+def test_prometheus_accepts_them():
+    if not (promtool := shutil.which("promtool")):
+        pytest.skip("promtool (of Prometheus) is not here")
+    done = subprocess.run(
+        [promtool, "check", "config", str(DEPLOY / "prometheus.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dashboard(exported):
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels) > 10
+    taken = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        assert panel["targets"]
+        for target in panel["targets"]:
+            check(target["expr"], exported)
+            assert "$instance" in target["expr"]
+            assert target["datasource"]["uid"] == "${datasource}"
+    variables = {each["name"] for each in dashboard["templating"]["list"]}
+    assert variables == {"datasource", "instance"}

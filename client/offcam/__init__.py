@@ -8,15 +8,15 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
     env = RecordEpisodeStatistics(env)
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
+``offcam.load("videos")`` reads what was recorded.
 """
 
-from importlib.metadata import version
-
 from offcam import vector
+from offcam.load import load
 from offcam.record import record
 from offcam.statistics import RecordEpisodeStatistics
 from offcam.video import RecordVideo
+from offcam_proto import __version__
 from offcam_proto.errors import OffcamError
 
-__version__ = version("offcam")
-__all__ = ["OffcamError", "RecordEpisodeStatistics", "RecordVideo", "record", "vector"]
+__all__ = ["OffcamError", "RecordEpisodeStatistics", "RecordVideo", "__version__", "load", "record", "vector"]

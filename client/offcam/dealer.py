@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from offcam import timing
 from offcam_proto.errors import ConfigError, DaemonUnavailable, KeyRefused
@@ -130,6 +129,8 @@ class Dealer:
             monitor.close(linger=0)
 
     def _await_handshake(self, monitor: zmq.Socket[bytes]) -> None:
+        from zmq.utils.monitor import recv_monitor_message  # noqa: PLC0415 - it imports all of asyncio
+
         deadline = time.monotonic() + timing.CONTACT_SECONDS
         url, retries, answered = self.endpoint.url, 0, False
         name = f"{self.key.name!r} ({self.key.fingerprint})" if self.key is not None else "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -29,9 +30,18 @@ def listening(endpoint: Endpoint) -> bool:
             socket.create_connection((str(endpoint.host).strip("[]"), endpoint.port or 0), PROBE_SECONDS).close()
             return True
         return False
+    return _knock(endpoint.path) in (0, errno.EAGAIN)  # the latter: so many wait already that it takes no more
+
+
+def gone(endpoint: Endpoint) -> bool:
+    """Whether provably no process listens on an ``ipc://`` endpoint; one that is frozen still does."""
+    return endpoint.path is not None and _knock(endpoint.path) in (errno.ENOENT, errno.ECONNREFUSED)
+
+
+def _knock(path: str) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex(endpoint.path) == 0
+        return probe.connect_ex(path)
 
 
 def start_embedded() -> None:

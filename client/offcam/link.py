@@ -10,15 +10,16 @@ import time
 import uuid
 import weakref
 from collections import deque
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import gymnasium
 from gymnasium import logger
 
 from offcam import launch, timing
+from offcam.arena import StreamArenas
 from offcam.dealer import Dealer
 from offcam.progress import Progress
+from offcam_proto import __version__
 from offcam_proto.client_session import ClientSession, ClientStream, State
 from offcam_proto.errors import (
     DaemonError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
+    from offcam_proto.layout import FrameLayout
 
 
 class Link:
@@ -43,6 +45,7 @@ class Link:
 
     Attributes:
         pid: the process it belongs to; a forked child makes its own.
+        named: whether its daemon is the user's own; else one is started where none runs.
         key: what it shows to a daemon of another host, None for ``ipc://``.
         lock: held by whoever changes the session or its streams.
         session: the protocol's state.
@@ -56,9 +59,9 @@ class Link:
             uuid.uuid4().bytes,
             pid=self.pid,
             host=socket.gethostname(),
-            client=f"offcam/{version('offcam')} python/{platform.python_version()} gymnasium/{gymnasium.__version__}",
+            client=f"offcam/{__version__} python/{platform.python_version()} gymnasium/{gymnasium.__version__}",
         )
-        self._named = named
+        self.named = named
         self.lock = _Lock()
         self._streams: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
         self._owners: weakref.WeakSet[StreamOwner] = weakref.WeakSet()
@@ -67,10 +70,14 @@ class Link:
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
         self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
+        self._launching: threading.Thread | None = None
+        self._absence = _Absence(self)
         self._vain_left = timing.VAIN_SECONDS
         self._last_vain = time.monotonic()
         self._warned: set[str] = set()
         self._dealer = Dealer(endpoint, key)
+        self._arenas = StreamArenas(local=endpoint.path is not None)
+        self._held_since = self._next_look = 0.0
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -91,7 +98,7 @@ class Link:
                 self.session.lost()
                 self._dealer.greet()
             elif not launch.listening(self.endpoint):
-                if self._named:
+                if self.named:
                     raise DaemonUnavailable(
                         f"no recorder daemon answers at {self.endpoint.url} (OFFCAM_ADDR). Start it there with "
                         "`offcam serve`, or unset OFFCAM_ADDR to have one started for you.",
@@ -147,14 +154,17 @@ class Link:
             for parts in self._dealer.received():
                 self._receive(parts)
             now = time.monotonic()
+            self._next_look = now + timing.LOOK_SECONDS
             if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
                 self._next_try = now + timing.ANSWER_SECONDS  # it may have died with the greeting in its hands
                 self._dealer.dial()
                 session.connect()
+            if session.held and now - self._held_since >= timing.HELD_SECONDS:
+                session.flush_slots()
             self._send_due()
             if session.state is State.IDLE:
                 self._next_try = min(self._next_try, now + timing.RETRY_SECONDS)
-                self._relaunch()
+                self.relaunch()
 
     def send_frame(
         self,
@@ -172,19 +182,45 @@ class Link:
             None where it was sent, else the reason why it was dropped.
         """
         with self.lock:
-            self.pump()  # what is due goes before the frame: its clip may have to be opened first
             cost = sum(picture.layout.nbytes for picture in pictures)
+            if cost > wire.credit or not wire.live or time.monotonic() >= self._next_look:
+                self.pump()
+            else:
+                self._send_due()  # what is due goes before the frame: its clip may have to be opened first
             if cost > wire.credit and wire.live:
                 self._await_credit(wire, cost, patience)
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return "no_daemon"
             if cost > wire.credit:
                 return "credit"
-            pixels = tuple(picture.pixels for picture in pictures)
-            parts = wire.frame(clip, index, tuple(picture.layout for picture in pictures), pixels)
+            layouts = tuple(picture.layout for picture in pictures)
+            slot = self._arenas.put(wire, clip, index, pictures, cost)
+            if slot is not None:
+                return None if self._hold(wire, clip, index, layouts, slot) else "no_daemon"
+            parts = wire.frame(clip, index, layouts, tuple(picture.pixels for picture in pictures))
             if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
                 return "no_daemon"
-            return None if self._send(parts) else "no_daemon"
+            self._send_due()  # frames in slots that go before it
+            return None if wire.live and self._send(parts) else "no_daemon"
+
+    def close_stream(self, wire: ClientStream) -> None:
+        """Close a stream: nothing more comes, and its shared memory is the daemon's alone."""
+        with self.lock:
+            wire.close()
+            self._arenas.close(wire)
+
+    def _hold(self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int) -> bool:
+        """Have a frame in a slot sent, soon; returns whether it is under way.
+
+        So it is if the connection breaks just now: the daemon finds it in the memory, or it is lost like what was sent.
+        """
+        if not self.session.held:
+            self._held_since = time.monotonic()
+        sent = wire.slot_frame(clip, index, layouts, slot)
+        if self.session.held >= timing.HELD_FRAMES:
+            self.session.flush_slots()
+        self._send_due()
+        return sent
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
         blocking = patience >= timing.BLOCK_SECONDS
@@ -202,12 +238,16 @@ class Link:
         begun = time.monotonic()
         earned = (begun - self._last_vain) * timing.VAIN_SHARE
         self._vain_left, self._last_vain = min(timing.VAIN_SECONDS, self._vain_left + earned), begun
+        if self._vain_left < timing.LEAST_WAIT_SECONDS:
+            return
         if not self.wait(ready, min(patience, self._vain_left)):
-            self._vain_left -= min(time.monotonic() - begun, self._vain_left)
+            self._vain_left -= time.monotonic() - begun
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Pump until ``done()`` or the time is over. Returns whether it is done."""
         deadline = time.monotonic() + seconds
+        with self.lock:
+            self.session.flush_slots()
         while True:
             with self.lock:
                 self.pump()
@@ -249,16 +289,25 @@ class Link:
                 self.session.lost()
         return sent
 
-    def _relaunch(self) -> None:
-        """Start an embedded daemon that died anew, off the agent's thread."""
-        now = time.monotonic()
-        if self.key is not None and now >= self._next_launch:  # libzmq never asks again who refused a key once
+    @property
+    def launching(self) -> bool:
+        """Whether a daemon is being started anew."""
+        return self._launching is not None and self._launching.is_alive()
+
+    def relaunch(self, *, hurry: bool = False) -> None:
+        """Start an embedded daemon that died anew, off the agent's thread; now and then, or at once in a hurry."""
+        with self.lock:
+            now = time.monotonic()
+            if now < self._next_launch and not hurry:
+                return
+            if self.key is not None:  # libzmq never asks again who refused a key once
+                self._next_launch = now + timing.RELAUNCH_SECONDS
+                self._dealer.renew()
+            if self.named or self.launching or launch.listening(self.endpoint):
+                return
             self._next_launch = now + timing.RELAUNCH_SECONDS
-            self._dealer.renew()
-        if self._named or now < self._next_launch or launch.listening(self.endpoint):
-            return
-        self._next_launch = now + timing.RELAUNCH_SECONDS
-        threading.Thread(target=self._relaunch_now, name="offcam-relaunch", daemon=True).start()
+            self._launching = threading.Thread(target=self._relaunch_now, name="offcam-relaunch", daemon=True)
+            self._launching.start()
 
     def _relaunch_now(self) -> None:
         try:
@@ -290,8 +339,9 @@ class Link:
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: files renamed into place, records committed.
 
-        Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, or after ``seconds``. Shows progress on
-        stderr when it takes longer than a blink (at once, and also off a terminal, unless ``quiet``).
+        Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, when there has been none for
+        `timing.GONE_SECONDS` and none could be started, or after ``seconds``. Shows progress on stderr when it takes
+        longer than a blink (at once, and also off a terminal, unless ``quiet``).
 
         Returns:
             Whether everything is final.
@@ -327,7 +377,7 @@ class Link:
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
                 now = time.monotonic()
                 late = now - heard > timing.SILENCE_SECONDS or (seconds is not None and now - start > seconds)
-                if late or self.session.state in (State.REFUSED, State.CLOSED):
+                if late or self.session.state in (State.REFUSED, State.CLOSED) or self._absence.for_good():
                     return False
                 self._await_answer(token)
 
@@ -365,6 +415,8 @@ class Link:
 
     def _reachable(self) -> bool:
         """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
+        if launch.gone(self.endpoint):
+            return False
         waiting = self.session.state in (State.IDLE, State.GREETING)
         return self.session.state is State.OPEN or (
             waiting and self._dealer.dialled and launch.listening(self.endpoint)
@@ -372,6 +424,35 @@ class Link:
 
     def _settled_for_good(self) -> bool:
         return not self._unacked() and all(owner.settled for owner in list(self._owners))
+
+
+class _Absence:
+    """Watches, while flushes wait, whether there is a daemon that could answer at all.
+
+    What it found out of a daemon that died it still knows at the next flush: many envs are closed in a row.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = weakref.proxy(link)
+        self._instance: bytes | None = None
+        self._since: float | None = None
+        self._tried = False
+
+    def for_good(self) -> bool:
+        """Whether there is none and none will come: it could not be started, or nobody else did so in time."""
+        link, now = self._link, time.monotonic()
+        if self._instance != link.session.instance:  # there was another one in between
+            self._instance, self._since, self._tried = link.session.instance, None, False
+        if link.session.state is State.OPEN or link.launching or not launch.gone(link.endpoint):
+            self._since = None
+            return False
+        if not link.named:
+            before, self._tried = self._tried, True
+            link.relaunch(hurry=not before)
+            return before
+        if self._since is None:
+            self._since = now
+        return now - self._since > timing.GONE_SECONDS
 
 
 class _Lock:

@@ -29,7 +29,6 @@ _WHY = {
     "no_daemon": "no recorder daemon answered; start one with `offcam start`",
     "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
     "timeout": f"the recorder daemon took no frame for {timing.BLOCK_SECONDS:g} s; see `offcam status`",
-    "invalid": "they could not be made into video",
 }
 
 
@@ -55,6 +54,7 @@ class EnvStream(link.StreamOwner):
         self._vector = vector
         self._users: set[int] = set()
         self._pid = 0
+        self._copied = False
         self._link: link.Link | None = None
         self._wire: ClientStream | None = None
         self._next_clip = 0
@@ -64,7 +64,7 @@ class EnvStream(link.StreamOwner):
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
         fresh = {"_users": set(), "_pid": 0, "_link": None, "_wire": None, "_clips": {}, "_unfinished": {}}
-        return {**self.__dict__, **fresh}
+        return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
     def attached(self) -> bool:
@@ -110,6 +110,7 @@ class EnvStream(link.StreamOwner):
         """The stream on the wire, opened where it is not, as after a fork or `release`. Never raises."""
         if self._wire is None or self._pid != os.getpid():
             connection = process.current()
+            self._copied = self._copied or (self.attached and self._pid != os.getpid())  # by a fork
             wire = self._attach(connection)
             if launch.listening(connection.endpoint):  # or the first frames would be lost on an open daemon
                 connection.wait(lambda: wire.live or wire.refused is not None, timing.REOPEN_SECONDS)
@@ -143,6 +144,7 @@ class EnvStream(link.StreamOwner):
             self._link.warn_once(
                 "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
                 f"`offcam status` and `offcam ls {self.folder}`.",
+                about="gave up",
             )
         return final
 
@@ -153,8 +155,7 @@ class EnvStream(link.StreamOwner):
             return
         for clip in list(self._clips.values()):
             clip.end()
-        with self._lock:
-            self._wire.close()
+        self._close_wire()
         self.flush(quiet=quiet)
         self._wire = None
 
@@ -187,14 +188,18 @@ class EnvStream(link.StreamOwner):
             return
         for clip in list(self._clips.values()):
             clip.end(complete=clip.episode_over)
-        with self._lock:
-            self._wire.close()
+        self._close_wire()
 
     @property
     def _lock(self) -> AbstractContextManager[None]:
         """What to hold while changing the wire: other threads have envs of their own on the same link."""
         assert self._link is not None  # noqa: S101 - there is no wire without one
         return self._link.lock
+
+    def _close_wire(self) -> None:
+        assert self._link is not None  # noqa: S101 - as in _lock
+        assert self._wire is not None  # noqa: S101 - as its callers looked
+        self._link.close_stream(self._wire)
 
     # --- for ClipWriter -----------------------------------------------------------------------------------
 
@@ -222,11 +227,12 @@ class EnvStream(link.StreamOwner):
                 self._link.keep(self)
         self._record(part.wire, record)
         for reason, count in record.dropped.items():
-            self._link.warn_once(
-                f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
-                "(Said once; `offcam ls` counts all.)",
-                about=reason,
-            )
+            if reason in _WHY:  # of what is no picture, the wrapper has said why
+                self._link.warn_once(
+                    f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
+                    "(Said once; `offcam ls` counts all.)",
+                    about=reason,
+                )
 
     def enrol(self, clip: ClipWriter) -> None:
         """Remember an open clip, so that it is ended when the process leaves."""
@@ -255,8 +261,9 @@ class EnvStream(link.StreamOwner):
         self.pump()
 
     def _attach(self, connection: link.Link) -> ClientStream:
+        suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
         info = OpenStream(
-            0, uuid.uuid4().bytes, self.folder, self.prefix, 0, bool(self.prefix),
+            0, uuid.uuid4().bytes, self.folder, self.prefix, suffix, bool(self.prefix),
             self._env_id, self._num_envs, self._vector, time.time(),
         )  # fmt: skip
         self._link = connection
@@ -320,7 +327,7 @@ class ClipWriter:
         self._step = step
         self._block = block
         self._part: _Part | None = None
-        self._last_frame = 0.0
+        self._last_frame = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy goes on in a file of its own."""
@@ -354,6 +361,7 @@ class ClipWriter:
         part.offered += 1
         if reason is not None:
             part.drop(reason)
+        self._last_frame = time.monotonic()  # now, so that a wait does not make the next one longer
 
     def reject(self) -> None:
         """Count a frame that could not be made into a picture."""
@@ -377,10 +385,9 @@ class ClipWriter:
 
     def _patience(self) -> float:
         """How long this frame may wait for credit: see `timing.PATIENCE_SECONDS`."""
-        now = time.monotonic()
-        step, self._last_frame = now - self._last_frame, now
         if self._block:
             return timing.BLOCK_SECONDS
+        step = time.monotonic() - self._last_frame
         return max(timing.PATIENCE_SECONDS, min(step, timing.MOST_PATIENCE_SECONDS))
 
     @staticmethod

@@ -18,11 +18,22 @@ longer: while the daemon makes progress, a crowded machine slows the loop down a
 MOST_PATIENCE_SECONDS = 0.1
 """Longest wait for credit in a step that itself took longer than this."""
 
-VAIN_SECONDS = 0.05
+VAIN_SECONDS = 0.03
 """What waits for credit that does not come may cost a process, all together..."""
 
 VAIN_SHARE = 0.001
 """...and the share of its time by which that is refilled."""
+
+LEAST_WAIT_SECONDS = 0.001
+"""Shorter waits are not begun: a poll takes that long."""
+
+LOOK_SECONDS = 0.005
+"""How often a frame that has its credit looks for what the daemon said: each look costs as much as all the rest."""
+
+HELD_FRAMES = 8
+HELD_SECONDS = 0.02
+"""So many frames in shared memory are named in one message, or those of so long: to wake libzmq's thread for each
+would cost the agent's more than all the rest. What a killed client held back, the daemon finds in the memory."""
 
 BLOCK_SECONDS = 30.0
 """Longest wait for credit in one step under ``overflow="block"``."""
@@ -40,7 +51,11 @@ RELAUNCH_SECONDS = 30.0
 """How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
 
 SILENCE_SECONDS = 10.0
-"""A flush gives up when the daemon has said nothing for this long."""
+"""A flush gives up when the daemon has said nothing for this long..."""
+
+GONE_SECONDS = 3.0
+"""...or when, on this host, no process has listened for this long, and none could be started: time enough for a
+service manager to start it again."""
 
 EXIT_SECONDS = 30.0
 """Longest wait at interpreter exit for recordings that were never closed, all in all."""

@@ -23,20 +23,23 @@ from __future__ import annotations
 import enum
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from offcam_proto import codec
+from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
     MAX_RECORDS_PER_MESSAGE,
+    MAX_SLOT_FRAMES,
     MAX_STREAMS_PER_SESSION,
     MAX_UNACKED_RECORDS,
     PROTOCOL_VERSION,
 )
 from offcam_proto.messages import (
     Ack,
+    Again,
     Buffer,
     CloseStream,
     Credit,
@@ -66,6 +69,10 @@ if TYPE_CHECKING:
     from offcam_proto.records import Record
 
 
+FrameKind: TypeAlias = "tuple[int, int, tuple[FrameLayout, ...]]"
+"""What frames in slots share that one message can name: their stream's handle, their clip and their layouts."""
+
+
 class State(enum.Enum):
     """Where a client's session stands."""
 
@@ -85,6 +92,7 @@ class ClientStream:
         live: whether the daemon has it open now, so that frames can be sent.
         credit: bytes of frames that may be sent.
         saturated: whether the daemon said that waiting for credit is in vain.
+        arena: whether the daemon takes frames in its arena's slots; None while it has none, or no answer came.
         refused: why the daemon will not have it, or None.
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
@@ -95,11 +103,14 @@ class ClientStream:
         self.live = False
         self.credit = 0
         self.saturated = False
+        self.arena: bool | None = None
         self.refused: str | None = None
         self.closed = False
         self.lost_records = 0
         self._session = session
         self._asked = False  # an OpenStream is on its way and not answered yet
+        self._offer: OpenArena | None = None  # the last arena
+        self._unanswered = 0  # offers of arenas
         self._clips: set[int] = set()  # open now, in this epoch
         self._last_clip = -1
         self._acked = 0
@@ -140,7 +151,35 @@ class ClientStream:
         if clip not in self._clips or cost > self.credit:
             return None
         self.credit -= cost
+        self._session.flush_slots()
         return codec.encode(frame)
+
+    def offer_arena(self, descriptor: int, token: bytes, slot_bytes: int, slots: int) -> None:
+        """Offer an arena in place of the one it has. The stream must be `live`; `arena` says when it may be used."""
+        self._require_live()
+        self._offer = OpenArena(self.info.handle, descriptor, token, slot_bytes, slots)
+        self._session.send(self._offer)
+        self._unanswered += 1
+        self.arena = None
+
+    def slot_frame(self, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int) -> bool:
+        """Spend credit on a frame of an open clip that lies in a slot of its arena, which must be usable.
+
+        It goes out with the frames behind it, before anything else, or when `ClientSession.flush_slots` is called.
+
+        Returns:
+            False where it cannot be sent, for the reasons of `frame`.
+        """
+        offer, cost = self._offer, sum(layout.nbytes for layout in layouts)
+        if not self.arena or offer is None:
+            raise LocalProtocolError(f"stream {self.info.handle} has no arena that the daemon can use")
+        if slot >= offer.slots or cost > offer.slot_bytes:
+            raise LocalProtocolError(f"{cost} bytes in slot {slot} of {offer.slots} slots of {offer.slot_bytes} bytes")
+        if clip not in self._clips or cost > self.credit:
+            return False
+        self.credit -= cost
+        self._session.hold((self.info.handle, clip, layouts), index, slot)
+        return True
 
     def end_clip(self, clip: int, *, complete: bool) -> None:
         """End a clip that was opened in this epoch; its `ClipRecord` should follow by `record`."""
@@ -192,12 +231,16 @@ class ClientStream:
         self.live = True
         self.saturated = False
         self.credit = message.credit
-        for batch in _batches(self._unacked):
-            self._session.send(
-                Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
-            )
+        self._send_unacked()
         if self.closed:
             self._leave()
+
+    def again(self) -> None:
+        """The daemon has room for what it did not take: send that once more, or ask it once more."""
+        if self.live:
+            self._send_unacked()
+        elif not self._asked and (self.refused is not None or self._unacked):
+            self.ask()
 
     def turned_down(self, text: str) -> None:
         """The daemon will not have it. Its records are kept: another daemon may."""
@@ -205,6 +248,12 @@ class ClientStream:
             self.lost()
             self.refused = text
             self._session.forget_if_done(self)
+
+    def arena_answered(self, message: ArenaReply) -> None:
+        """The daemon can use the arena that was offered, or cannot. An answer about an earlier one is passed over."""
+        if self._unanswered:
+            self._unanswered -= 1
+            self.arena = None if self._unanswered else message.usable
 
     def granted(self, message: Credit) -> None:
         """More credit has come."""
@@ -226,12 +275,20 @@ class ClientStream:
         self._asked = False
         self.live = False
         self.credit = 0
+        self.arena = None
+        self._unanswered = 0
         self._clips.clear()
 
     @property
     def done(self) -> bool:
         """Whether nothing of it is left to be said or heard."""
         return self.closed and not self._unacked and not self._asked
+
+    def _send_unacked(self) -> None:
+        for batch in _batches(self._unacked):
+            self._session.send(
+                Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
+            )
 
     def _leave(self) -> None:
         """Nothing may follow a CloseStream."""
@@ -265,6 +322,7 @@ class ClientSession:
         refused: the daemon's words where it refused the session.
         instance: id of the daemon's current start, known from its Welcome on.
         streams: the streams that are open, or closed with records not acked yet, by handle.
+        held: frames in slots that are held back, of all streams.
     """
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
@@ -272,26 +330,53 @@ class ClientSession:
         self.refused: Refused | None = None
         self.instance: bytes | None = None
         self.streams: dict[int, ClientStream] = {}
+        self.held = 0
         self._hello = Hello(Hello.MAGIC, PROTOCOL_VERSION, session, pid, host, client)
         self._outbox: list[Parts] = []
+        self._kinds: dict[int, tuple[FrameKind, list[tuple[int, int]]]] = {}  # of each stream, and what is held back
         self._next_handle = 1
         self._next_token = 1
 
     def take(self) -> list[Parts]:
-        """Hand over what is to be sent, in order."""
+        """Hand over what is to be sent, in order. Frames in slots may be held back: see `flush_slots`."""
         outbox, self._outbox = self._outbox, []
         return outbox
 
     def send(self, message: ClientMessage) -> None:
         """Queue a message for `take`."""
+        self.flush_slots()
         self._outbox.append(codec.encode(message))
+
+    def flush_slots(self) -> None:
+        """Queue the frames in slots that are held back, so that one message names several of a stream's."""
+        for kind, frames in self._kinds.values() if self.held else ():
+            if frames:
+                self._outbox.append(codec.encode(SlotFrames(*kind, tuple(frames))))
+                frames.clear()
+        self.held = 0
+
+    def hold(self, kind: FrameKind, index: int, slot: int) -> None:
+        """Hold back a frame in a slot; what it cannot share a message with is queued first.
+
+        The first of its kind is not held back: it tells the daemon how the pixels lie in those that follow, should
+        this process be killed before it names them.
+        """
+        known, frames = self._kinds.get(kind[0], (None, []))
+        if known != kind or len(frames) == MAX_SLOT_FRAMES:
+            self.flush_slots()
+        if known == kind:
+            frames.append((index, slot))
+            self.held += 1
+        else:
+            self._kinds[kind[0]] = (kind, [])
+            self._outbox.append(codec.encode(SlotFrames(*kind, ((index, slot),))))
 
     def connect(self) -> None:
         """Greet the daemon, or greet again where the answer to a first greeting may be lost."""
         if self.state not in (State.IDLE, State.GREETING):
             raise LocalProtocolError(f"cannot greet a daemon while {self.state.value}")
         self.state = State.GREETING
-        self._outbox.clear()
+        self._discard()
         self.send(self._hello)
 
     def lost(self) -> None:
@@ -299,8 +384,13 @@ class ClientSession:
         if self.state in (State.REFUSED, State.CLOSED):
             return
         self.state = State.IDLE
-        self._outbox.clear()
+        self._discard()
         self._streams_lost()
+
+    def _discard(self) -> None:
+        self._outbox.clear()
+        self._kinds.clear()
+        self.held = 0
 
     def close(self) -> None:
         """Leave in good order."""
@@ -358,7 +448,9 @@ class ClientSession:
                 self._welcomed(message)
             case SayHello() if self.state is State.OPEN:
                 self.lost()
-            case StreamOpened() | StreamRefused() | Credit() | Ack() if self.state is State.OPEN:
+            case StreamOpened() | StreamRefused() | ArenaReply() | Credit() | Ack() | Again() if (
+                self.state is State.OPEN
+            ):
                 if stream := self.streams.get(message.handle):
                     _tell(stream, message)
             case _:
@@ -373,6 +465,7 @@ class ClientSession:
         """Drop a closed stream whose records are all committed."""
         if stream.done:
             self.streams.pop(stream.info.handle, None)
+            self._kinds.pop(stream.info.handle, None)
 
     def _streams_lost(self) -> None:
         for stream in list(self.streams.values()):
@@ -397,16 +490,20 @@ class ClientSession:
         return token
 
 
-def _tell(stream: ClientStream, message: StreamOpened | StreamRefused | Credit | Ack) -> None:
+def _tell(stream: ClientStream, message: StreamOpened | StreamRefused | ArenaReply | Credit | Ack | Again) -> None:
     match message:
         case StreamOpened():
             stream.opened(message)
+        case ArenaReply():
+            stream.arena_answered(message)
         case StreamRefused():
             stream.turned_down(message.text)
         case Credit():
             stream.granted(message)
         case Ack():
             stream.acked(message.seq)
+        case Again():
+            stream.again()
 
 
 def _batches(records: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:

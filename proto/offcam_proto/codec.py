@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgpack
 
 from offcam_proto import validation as check
+from offcam_proto.arena import SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import (
@@ -48,6 +49,9 @@ def encode(message: Message) -> Parts:
         layouts = [(lay.shape, lay.strides, lay.offset) for lay in message.layouts]
         header = (Frame.TYPE, message.handle, message.clip, message.index, layouts)
         return [_bounded(msgpack.packb(header)), *message.pixels]
+    if isinstance(message, SlotFrames):
+        sized = [(lay.shape, lay.strides, lay.offset, lay.nbytes) for lay in message.layouts]
+        return [_bounded(msgpack.packb((SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
     if isinstance(message, StatsReply):
         return [msgpack.packb((StatsReply.TYPE, message.token)), message.json]
     values = (getattr(message, name) for name in _FIELDS[type(message)])
@@ -152,6 +156,8 @@ def _decode(parts: Sequence[Buffer], known: dict[int, type[Any]]) -> Any:  # noq
         return _decode_stats(values, others)
     if others and cls is not None:
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
+    if cls is SlotFrames:
+        return _decode_slot_frames(values)
     if cls is Records and len(values) == 3 and isinstance(values[2], list):
         values[2] = tuple(values[2])
     try:
@@ -189,6 +195,17 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a frame header: {error}") from error
     return Frame(handle, clip, index, layouts, tuple(pixels))
+
+
+def _decode_slot_frames(values: list[Any]) -> SlotFrames:
+    try:
+        handle, clip, rows, frames = values
+        layouts = tuple(
+            FrameLayout(_numbers(shape), _numbers(strides), offset, nbytes) for shape, strides, offset, nbytes in rows
+        )
+        return SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
+    except (TypeError, ValueError) as error:
+        raise MalformedMessage(f"not a header of frames in slots: {error}") from error
 
 
 def _numbers(values: object) -> tuple[Any, ...]:

@@ -17,6 +17,15 @@ MAX_PIXEL_PARTS = 4096
 MAX_FRAME_BYTES = 1024 * MIB
 """Largest frame message, all its pixel buffers together, in bytes."""
 
+MAX_ARENA_BYTES = 32 * MIB
+"""Largest arena of shared memory, in bytes."""
+
+MAX_ARENA_SLOTS = 64
+"""Most slots of an arena."""
+
+MAX_SLOT_FRAMES = 64
+"""Most frames in one SLOT_FRAMES message."""
+
 MAX_FRAME_SIDE = 16_384
 """Largest height or width of one frame, in pixels (H.264 stops there)."""
 

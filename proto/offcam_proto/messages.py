@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from offcam_proto import validation as check
+from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.limits import (
     MAX_FRAME_BYTES,
@@ -511,7 +512,36 @@ class StatsReply:
             raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {len(self.json)}")
 
 
-ClientMessage = Hello | OpenStream | OpenClip | Frame | Records | EndClip | CloseStream | Flush | StatsRequest | Goodbye
+@dataclass(frozen=True, slots=True)
+class Again:
+    """There is room again for what was not taken of a stream: its records, or the stream itself.
+
+    Attributes:
+        handle: the stream; it may be closed or refused meanwhile.
+    """
+
+    TYPE: ClassVar[int] = 74
+
+    handle: int
+
+    def __post_init__(self) -> None:
+        check.uint("handle", self.handle)
+
+
+ClientMessage = (
+    Hello
+    | OpenStream
+    | OpenArena
+    | OpenClip
+    | Frame
+    | SlotFrames
+    | Records
+    | EndClip
+    | CloseStream
+    | Flush
+    | StatsRequest
+    | Goodbye
+)
 ServerMessage = (
     Welcome
     | Refused
@@ -523,6 +553,8 @@ ServerMessage = (
     | ClipDone
     | Flushed
     | StatsReply
+    | Again
+    | ArenaReply
     | Goodbye
 )
 Message = ClientMessage | ServerMessage

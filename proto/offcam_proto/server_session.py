@@ -15,11 +15,14 @@ CLOSED       anything                               CLOSED, it is not even read
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto import codec
+from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
@@ -30,6 +33,7 @@ from offcam_proto.limits import (
 )
 from offcam_proto.messages import (
     Ack,
+    Again,
     ClientMessage,
     ClipDone,
     CloseStream,
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from offcam_proto.codec import Parts
+    from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import Buffer, ServerMessage
 
 
@@ -69,12 +74,21 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class ServerClip:
-    """An open clip: its grid, the last frame index seen and the tile sizes of its first frame."""
+    """An open clip.
+
+    Attributes:
+        rows: of the grid.
+        cols: of the grid.
+        last_index: the last frame index seen.
+        sizes: the tiles' sizes, as in its first frame.
+        slot_layouts: the layouts of its last frame in a slot, None before the first.
+    """
 
     rows: int
     cols: int
     last_index: int = -1
     sizes: tuple[tuple[int, int], ...] | None = None
+    slot_layouts: tuple[FrameLayout, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -84,12 +98,14 @@ class ServerStream:
     Attributes:
         info: what the peer opened it with.
         outstanding: bytes of credit granted and not spent yet.
+        arena: what it said of its arena, None while it has none.
         clips: its open clips by number.
         last_clip: highest clip number opened so far; numbers are never used again.
     """
 
     info: OpenStream
     outstanding: int = 0
+    arena: OpenArena | None = None
     clips: dict[int, ServerClip] = field(default_factory=dict)
     last_clip: int = -1
 
@@ -161,8 +177,14 @@ class ServerSession:
                     raise LimitExceeded(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
                 stream.last_clip = message.clip
                 stream.clips[message.clip] = ServerClip(message.rows, message.cols)
+            case OpenArena():
+                self._stream(message.handle).arena = message
             case Frame():
-                self._check_frame(message)
+                self._check_frame(message.handle, message.clip, message.layouts, [message.index])
+            case SlotFrames():
+                self._check_slots(message)
+                self._check_frame(message.handle, message.clip, message.layouts, [index for index, _ in message.frames])
+                self.streams[message.handle].clips[message.clip].slot_layouts = message.layouts
             case EndClip():
                 self._stream(message.handle)
                 self._clip(message.handle, message.clip)
@@ -184,22 +206,57 @@ class ServerSession:
         self.hello = message
         self.streams.clear()
 
-    def _check_frame(self, message: Frame) -> None:
-        stream = self._stream(message.handle)
-        clip = self._clip(message.handle, message.clip)
-        if message.index <= clip.last_index:
-            raise MalformedMessage(f"frame {message.index} after frame {clip.last_index}")
-        sizes = tuple(layout.size for layout in message.layouts)
+    def unnamed(self, handle: int, frames: Sequence[tuple[int, int, int]]) -> list[SlotFrames]:
+        """Take in frames that a stream's client wrote into its arena, and could not name before it was gone.
+
+        Args:
+            handle: the stream.
+            frames: clip, index and slot of each, in order.
+
+        Returns:
+            What the client would have said, as far as it may be said.
+        """
+        stream = self.streams.get(handle)
+        found = []
+        for number, index, slot in frames if stream is not None else ():
+            clip = stream.clips.get(number) if stream is not None else None
+            if clip is None or clip.slot_layouts is None:
+                continue
+            with contextlib.suppress(RemoteProtocolError):
+                message = SlotFrames(handle, number, clip.slot_layouts, ((index, slot),))
+                self._check_slots(message)  # the layouts may be those of an arena with larger slots
+                self._check_frame(handle, number, clip.slot_layouts, [index])
+                found.append(message)
+        return found
+
+    def _check_slots(self, message: SlotFrames) -> None:
+        arena = self._stream(message.handle).arena
+        if arena is None:
+            raise MalformedMessage(f"frames in slots of stream {message.handle}, which has no arena")
+        if message.nbytes > arena.slot_bytes:
+            raise LimitExceeded(f"a frame of {message.nbytes} bytes in slots of {arena.slot_bytes}")
+        if any(slot >= arena.slots for _, slot in message.frames):
+            raise MalformedMessage(f"slots {[slot for _, slot in message.frames]} of an arena of {arena.slots}")
+
+    def _check_frame(self, handle: int, number: int, layouts: tuple[FrameLayout, ...], indices: list[int]) -> None:
+        """Check one frame, or several of the same layouts."""
+        stream = self._stream(handle)
+        clip = self._clip(handle, number)
+        for before, index in itertools.pairwise((clip.last_index, *indices)):
+            if index <= before:
+                raise MalformedMessage(f"frame {index} after frame {before}")
+        sizes = tuple(layout.size for layout in layouts)
         tiles = len(sizes)
         if not max((clip.rows - 1) * clip.cols, clip.rows * (clip.cols - 1)) < tiles <= clip.rows * clip.cols:
             raise MalformedMessage(f"{tiles} tiles for a grid of {clip.rows} x {clip.cols}: too many or too few")
         if clip.sizes not in (None, sizes):
             raise MalformedMessage(f"frames of one clip are of one size, got {sizes} after {clip.sizes}")
-        if message.nbytes > stream.outstanding:
-            raise LimitExceeded(f"a frame of {message.nbytes} bytes for {stream.outstanding} bytes of credit")
+        cost = len(indices) * sum(layout.nbytes for layout in layouts)
+        if cost > stream.outstanding:
+            raise LimitExceeded(f"frames of {cost} bytes for {stream.outstanding} bytes of credit")
         clip.sizes = sizes
-        clip.last_index = message.index
-        stream.outstanding -= message.nbytes
+        clip.last_index = indices[-1]
+        stream.outstanding -= cost
 
     def _stream(self, handle: int) -> ServerStream:
         stream = self.streams.get(handle)
@@ -225,6 +282,13 @@ class ServerSession:
             stream.outstanding = credit
             self.send(StreamOpened(handle, acked_seq, suffix, credit))
 
+    def arena_answer(self, handle: int, *, usable: bool) -> None:
+        """Answer OpenArena."""
+        stream = self.streams.get(handle)
+        if stream is not None:
+            stream.arena = stream.arena if usable else None
+            self.send(ArenaReply(handle, usable))
+
     def refuse_stream(self, handle: int, code: str, text: str) -> None:
         """Answer OpenStream where its folder cannot be used."""
         if self.streams.pop(handle, None):
@@ -239,6 +303,10 @@ class ServerSession:
     def ack(self, handle: int, seq: int) -> None:
         """Say that the stream's records up to ``seq`` are committed."""
         self.send(Ack(handle, seq))
+
+    def again(self, handle: int) -> None:
+        """Ask for what was not taken of a stream, which may have been refused or closed meanwhile."""
+        self.send(Again(handle))
 
     def clip_done(self, handle: int, clip: int, *, file: str, encoded: int, error: str) -> None:
         """Say that a clip's file is final, or that it will not be."""

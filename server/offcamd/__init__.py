@@ -1,5 +1,3 @@
 """The recorder daemon: receives frames and records, encodes video, keeps the index, answers questions."""
 
-from importlib.metadata import version
-
-__version__ = version("offcam")
+from offcam_proto import __version__ as __version__

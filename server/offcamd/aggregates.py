@@ -129,7 +129,7 @@ class Aggregate:
 
         Lengths are in steps, durations in seconds. ``steps_per_second`` is steps by the time that episodes
         took: the rate of one environment, not of all that ran side by side. The mean return of the last
-        `RECENT` episodes leaves out those that are not finite.
+        `RECENT` episodes leaves out those that are not finite; the last return is None where it is not finite.
         """
         finite = [value for value, _ in self.recent if math.isfinite(value)]
         total = self.durations.mean * self.durations.count
@@ -137,10 +137,11 @@ class Aggregate:
             "episodes": self.episodes,
             "steps": self.steps,
             "non_finite": self.non_finite,
-            "return": {**self.returns.as_dict(), "last100_mean": _mean(finite)},
+            "return": {**self.returns.as_dict(), "last100_mean": _mean(finite), "last": _last(self.recent, 0)},
             "length": {
                 **self.lengths.as_dict(),
                 "last100_mean": _mean([length for _, length in self.recent]),
+                "last": _last(self.recent, 1),
             },
             "duration": {
                 "total": json_number(total),
@@ -177,6 +178,10 @@ class RunAggregates:
     def as_dict(self) -> dict[str, Any]:
         """The run's statistics, as `Aggregate.as_dict` has them."""
         return self.total().as_dict()
+
+
+def _last(recent: Sequence[tuple[float, int]], which: int) -> float | None:
+    return json_number(recent[-1][which]) if recent else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -6,21 +6,26 @@ import os
 import time
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from offcam_proto import messages as msg
+from offcam_proto.arena import OpenArena, SlotFrames
 from offcam_proto.errors import EncodeError, FolderNotWritable, RemoteProtocolError
 from offcam_proto.run_format import ABORTED, FINAL, PART_EXTENSION, video_file
 from offcamd import encoding, remote, store
+from offcamd.arena import Arena, ArenaUnusable
 from offcamd.credit import CreditPool
+from offcamd.flushes import Flushes, FlushRequest
 from offcamd.frozen import FrozenWatch
 from offcamd.index import EncodedResult
 from offcamd.index import Peer as Origin
 from offcamd.names import FileClaims, NameClaims
-from offcamd.peers import Counters, FlushRequest, LiveClip, LiveStream, Peer
+from offcamd.peers import Counters, LiveClip, LiveStream, Peer
+from offcamd.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcam_proto.records import ClipRecord
     from offcamd.config import Settings
+    from offcamd.spool import Part
 
 log = structlog.get_logger(__name__)
 
@@ -39,8 +45,11 @@ LAGGING_SECONDS = 2.0
 
 FASTEST_PRESET = "ultrafast"
 
-MOST_FLUSHES = 256
-"""Flushes of one client that are kept; of more the oldest is forgotten, and asked again by whoever waits for it."""
+REFUSED_SECONDS = 5.0
+"""How soon a client whose stream was refused is told to ask once more: the disk may have room then."""
+
+_NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
+_NOT_OPENED = "nothing of it was recorded: what waits for an index that cannot be written has no room for more"
 
 
 class Dispatcher:
@@ -74,6 +83,8 @@ class Dispatcher:
         self._stats_json = stats_json
         self._credit = CreditPool(settings.memory_limit_bytes)
         self._frozen = FrozenWatch()
+        self._throttle = Throttle()
+        self._flushes = Flushes(lambda request: storage.put(store.BarrierTask(request)), self._speak)
         self._names = NameClaims()
         self._files = FileClaims()
         self._clips: dict[encoding.ClipJob, LiveClip] = {}
@@ -86,6 +97,9 @@ class Dispatcher:
         speaking, self._speaking = self._speaking, {}
         return speaking
 
+    def _speak(self, peer: Peer) -> None:
+        self._speaking[peer] = None
+
     # --- messages -----------------------------------------------------------------------------------------
 
     def message(self, identity: bytes, connection: int, parts: Sequence[Buffer], user: str = "") -> None:
@@ -97,12 +111,11 @@ class Dispatcher:
         if peer is None:
             peer = self.peers[identity] = Peer(identity, user)
         peer.connection = connection
-        self._speaking[peer] = None
+        self._speak(peer)
         try:
             message = peer.session.receive(parts)
         except RemoteProtocolError as error:
-            self.counters.breaches[error.reason] += 1
-            log.warning("a client was refused", reason=error.reason, problem=str(error))
+            self._breach(error.reason, peer.user, str(error))
             self._drop(peer)
             return
         if message is None:
@@ -110,27 +123,31 @@ class Dispatcher:
             return
         self._act(peer, message)
 
-    def _act(self, peer: Peer, message: msg.ClientMessage) -> None:  # noqa: C901 - one case for each message
+    def _act(self, peer: Peer, message: msg.ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
         match message:
             case msg.Frame():
-                self._frame(peer, message)
+                parts = list(zip(message.pixels, message.layouts, strict=True))
+                self._frame(peer.streams[message.handle], message.clip, message.index, message.nbytes, parts)
+            case SlotFrames():
+                self._slot_frames(peer.streams[message.handle], message)
+            case OpenArena():
+                self._open_arena(peer, peer.streams[message.handle], message)
             case msg.Records():
-                stream = peer.streams[message.handle]
-                self._store.put(
-                    store.RecordsTask(stream.info.folder, stream.info.stream, message.first_seq, message.bodies, stream)
-                )
+                self._records(peer, message)
             case msg.OpenClip():
                 self._open_clip(peer.streams[message.handle], message)
             case msg.EndClip():
                 clip = peer.streams[message.handle].clips.get(message.clip)
                 if clip is not None:
                     self._end_clip(clip, aborted=not message.complete)
+                else:
+                    peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=_NOT_OPENED)
             case msg.OpenStream():
                 self._open_stream(peer, message)
             case msg.CloseStream():
                 self._close_stream(peer.streams.pop(message.handle), lost=False)
             case msg.Flush():
-                self._flush(peer, message.token)
+                self._flushes.ask(peer, message.token, self._clips.values())
             case msg.StatsRequest():
                 peer.session.stats(message.token, self._stats_json())
             case msg.Hello():
@@ -153,26 +170,51 @@ class Dispatcher:
         log.info("a client came", pid=message.pid, client=message.client)
 
     def _refuse_stranger(self, peer: Peer) -> None:
-        self.counters.breaches["stranger"] += 1
-        log.warning("a client was refused", reason="stranger", user=peer.user or "local")
+        self._breach("stranger", peer.user, "it says hello as another's session")
         peer.session.refuse("protocol", "this session is another key's: each client makes its own")
         self._drop(peer)
 
+    def _breach(self, reason: str, user: str, problem: str) -> None:
+        """Count a message that was refused, and tell of it, but not of each in a flood."""
+        self.counters.breaches[reason] += 1
+        if self._throttle.admit(reason, user):
+            log.warning("a client was refused", reason=reason, user=user or "local", problem=problem)
+
+    def _records(self, peer: Peer, message: msg.Records) -> None:
+        stream = peer.streams[message.handle]
+        folder = stream.info.folder
+        if stream.missing is not None and message.first_seq > stream.missing:
+            return  # it comes once more, behind what is missing
+        if not self._store.takes(folder):
+            stream.missing = message.first_seq if stream.missing is None else stream.missing
+            peer.recall(message.handle, folder)
+            return
+        stream.missing = None
+        self._store.put(store.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
+
+    def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str) -> None:
+        peer.session.refuse_stream(handle, "folder", problem)
+        peer.recall(handle, folder, REFUSED_SECONDS)
+
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
+        peer.recalls.pop(message.handle, None)  # it is being asked for
         if peer.user:
             try:
                 folder = remote.make_run_folder(self._settings.root, peer.user, message.folder)
             except FolderNotWritable as error:
-                peer.session.refuse_stream(message.handle, "folder", str(error))
+                self._refuse_stream(peer, message.handle, message.folder, str(error))
                 return
             message = replace(message, folder=folder)
+        if not self._store.takes(message.folder):
+            self._refuse_stream(peer, message.handle, message.folder, _NO_ROOM.format(message.folder))
+            return
         names = (message.folder, message.prefix)
         suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
         hello = peer.session.hello
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
         account = self._credit.open() if message.video else None
         stream = LiveStream(peer, message, suffix, hello.session, account)
-        self._pool.budget.clip_memory = self._credit.share // 2
+        self._pool.budget.clip_memory = self._credit.assured // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
@@ -180,6 +222,11 @@ class Dispatcher:
         self._store.put(store.OpenStreamTask(message.folder, message, origin, suffix, stream))
 
     def _open_clip(self, stream: LiveStream, message: msg.OpenClip) -> None:
+        if stream.account is not None and message.frame_bytes > stream.account.frame_bytes:
+            stream.account.frame_bytes = message.frame_bytes
+            self._grant(stream)
+        if not self._store.takes(stream.info.folder):
+            return  # nobody could find its video again; its frames are counted
         file = self._files.claim(
             stream.info.folder,
             [
@@ -206,49 +253,59 @@ class Dispatcher:
         clip = LiveClip(stream, message.clip, file, job)
         stream.clips[message.clip] = self._clips[job] = clip
         self._store.put(store.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
-        if stream.account is not None and message.frame_bytes > stream.account.frame_bytes:
-            stream.account.frame_bytes = message.frame_bytes
-            self._grant(stream)
 
-    def _frame(self, peer: Peer, message: msg.Frame) -> None:
-        stream = peer.streams[message.handle]
-        clip = stream.clips.get(message.clip)
-        if clip is None or clip.ended:
-            return  # it came too late, during a stop
-        clip.received += 1
+    def _open_arena(self, peer: Peer, stream: LiveStream, offer: OpenArena) -> None:
+        stream.arena = None
+        taken = sum(other.arena.nbytes for other in self.streams if other.arena is not None)
+        room = self._settings.memory_limit_bytes // 2 - taken
+        hello = peer.session.hello
+        if hello is not None and not peer.user and offer.nbytes <= room:
+            try:
+                stream.arena = Arena(hello.pid, offer)
+            except ArenaUnusable as problem:
+                log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
+        peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
+
+    def _slot_frames(self, stream: LiveStream, message: SlotFrames) -> None:
+        arena = stream.arena
+        assert arena is not None  # noqa: S101 - the session admits no slot without one
+        for index, slot in message.frames:
+            parts = arena.take(slot, message.layouts)
+            self._frame(stream, message.clip, index, message.nbytes, parts, partial(arena.free, slot))
+
+    def _take_unnamed(self, stream: LiveStream) -> None:
+        """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
+        if stream.arena is not None and stream.peer is not None:
+            for message in stream.peer.session.unnamed(stream.handle, stream.arena.unnamed()):
+                self._slot_frames(stream, message)
+
+    def _frame(
+        self,
+        stream: LiveStream,
+        number: int,
+        index: int,
+        nbytes: int,
+        parts: list[Part],
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        clip = stream.clips.get(number)
         self.counters.received += 1
-        stream.in_memory += message.nbytes
-        clip.job.offer(message.index, list(zip(message.pixels, message.layouts, strict=True)))
+        if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
+            self.counters.dropped["shutdown" if self._stopping else "disk_full"] += 1
+            if release is not None:
+                release()
+            if stream.account is not None:
+                self._credit.released(stream.account, nbytes)
+                self._grant(stream)
+            return
+        clip.received += 1
+        stream.in_memory += nbytes
+        clip.job.offer(index, parts, release)
 
     def _end_clip(self, clip: LiveClip, *, aborted: bool) -> None:
         if not clip.ended:
             clip.ended = True
             clip.job.end(aborted=aborted)
-
-    def _flush(self, peer: Peer, token: int) -> None:
-        # also those of an earlier connection, that a client which came back is still waiting for
-        session = peer.session.hello.session if peer.session.hello else b""
-        waiting = {clip for clip in self._clips.values() if clip.ended and clip.stream.session == session}
-        if not waiting:
-            self._store.put(store.BarrierTask(FlushRequest(peer, token)))
-            return
-        while len(peer.flushes) >= MOST_FLUSHES:
-            self._forget_flush(peer, next(iter(peer.flushes)))
-        peer.flushes[token] = waiting
-        for clip in waiting:
-            clip.waited_by.add((peer, token))
-        self._tell_flush(peer, token)
-
-    @staticmethod
-    def _forget_flush(peer: Peer, token: int) -> None:
-        for clip in peer.flushes.pop(token):
-            clip.waited_by.discard((peer, token))
-
-    def _tell_flush(self, peer: Peer, token: int) -> None:
-        waiting = peer.flushes[token]
-        frames = sum(clip.job.waiting for clip in waiting)
-        peer.session.flushed(token, clips=len(waiting), frames=frames)
-        self._speaking[peer] = None
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -276,7 +333,8 @@ class Dispatcher:
         peer.flushes.clear()
 
     def _close_stream(self, stream: LiveStream, *, lost: bool) -> None:
-        stream.closed, stream.lost = True, lost
+        self._take_unnamed(stream)
+        stream.closed, stream.lost, stream.arena = True, lost, None
         for clip in list(stream.clips.values()):
             self._end_clip(clip, aborted=True) if not clip.ended else None
         if stream.account is not None:
@@ -302,7 +360,7 @@ class Dispatcher:
         for peer in list(self.peers.values()):
             if peer.session.hello is not None:
                 peer.session.goodbye(reason)
-                self._speaking[peer] = None
+                self._speak(peer)
             for stream in peer.streams.values():
                 self._close_stream(stream, lost=False)
             peer.streams.clear()
@@ -318,10 +376,14 @@ class Dispatcher:
             if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
                 log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
-            for token in peer.flushes:
-                self._tell_flush(peer, token)
+            self._flushes.tell(peer)
+            if peer.ask_again(self._store.takes):
+                self._speak(peer)
+        for (reason, user), count in self._throttle.unsaid().items():
+            log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
         for stream in self.streams:
             self._grant(stream)
+        self._pool.budget.clip_memory = self._credit.assured // 2
         if self.streams or self._clips:
             self._last_active = now
 
@@ -352,9 +414,8 @@ class Dispatcher:
                 self.counters.clips.update(clip.state for clip in event.clips)
             case store.StreamReady():
                 self._stream_ready(event)
-            case store.Passed(reply=FlushRequest(peer=peer, token=token)):
-                peer.session.flushed(token, clips=0, frames=0)
-                self._speaking[peer] = None
+            case store.Passed(reply=FlushRequest() as request):
+                self._flushes.passed(request)
 
     def _released(self, event: encoding.Released) -> None:
         stream = self._clips[event.job].stream
@@ -378,7 +439,7 @@ class Dispatcher:
     def _tell_credit(self, stream: LiveStream, nbytes: int) -> None:
         if stream.peer is not None and not stream.closed:
             stream.peer.session.grant(stream.handle, nbytes, saturated=stream.saturated)
-            self._speaking[stream.peer] = None
+            self._speak(stream.peer)
 
     def _stream_ready(self, event: store.StreamReady) -> None:
         stream = event.reply
@@ -386,9 +447,9 @@ class Dispatcher:
         peer = stream.peer
         if peer is None or stream.closed:
             return
-        self._speaking[peer] = None
+        self._speak(peer)
         if event.error is not None:
-            peer.session.refuse_stream(stream.handle, "folder", str(event.error)[:1000])
+            self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000])
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)
             return
@@ -400,15 +461,17 @@ class Dispatcher:
         stream = event.reply
         assert isinstance(stream, LiveStream)  # noqa: S101 - what was put into the task
         if event.applied is None:
-            self.counters.breaches["gap"] += 1
-            log.warning("records were refused", problem=str(event.error))
+            self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
             return
+        if stream.missing is not None:
+            stream.missing = max(stream.missing, event.applied.last_seq + 1)
         self.counters.episodes += len(event.applied.episodes)
         for record in event.applied.clips:
             self._clip_record(record)
+            stream.dropped.update(record.dropped)
         if stream.peer is not None:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
-            self._speaking[stream.peer] = None
+            self._speak(stream.peer)
 
     def _clip_record(self, record: ClipRecord) -> None:
         self.counters.dropped.update(record.dropped)
@@ -420,16 +483,19 @@ class Dispatcher:
         whole = not event.aborted and event.error is None
         self.counters.encoded += event.encoded
         self.counters.dropped.update(event.dropped)
+        stream.dropped.update(event.dropped)
         self.counters.clips[FINAL if whole else ABORTED] += 1
-        file = (clip.file if event.published else f"{clip.file}{PART_EXTENSION}") if event.encoded else None
+        if event.encoded:
+            clip.written = clip.file if event.published else f"{clip.file}{PART_EXTENSION}"
         clip.encoded, clip.error = event.encoded, event.error or ""
         if not whole:
             log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
         if event.error:
             self.recent_errors = [*self.recent_errors[-19:], f"{clip.file}: {event.error}"]
         result = EncodedResult(
-            FINAL if whole else ABORTED, file, event.encoded, event.dropped, event.width or None, event.height or None,
-            event.file_bytes or None, event.duration_seconds, event.encode_seconds, event.error or "",
+            FINAL if whole else ABORTED, clip.written or None, event.encoded, event.dropped, event.width or None,
+            event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,
+            event.error or "",
         )  # fmt: skip
         self._store.put(
             store.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
@@ -442,19 +508,13 @@ class Dispatcher:
         if self._clips.pop(clip.job, None) is None:
             return
         stream.clips.pop(clip.number, None)
+        stream.encoded += clip.encoded
         self._files.release(stream.info.folder, clip.file)
         peer = stream.peer
         if peer is not None:
-            self._speaking[peer] = None
+            self._speak(peer)
             peer.session.clip_done(
-                stream.handle, clip.number, file=clip.file if clip.encoded else "", encoded=clip.encoded,
-                error=clip.error[:1000],
-            )  # fmt: skip
-        for waiter, token in clip.waited_by:
-            waiting = waiter.flushes.get(token)
-            if waiting is not None:
-                waiting.discard(clip)
-                if not waiting:
-                    del waiter.flushes[token]
-                    self._store.put(store.BarrierTask(FlushRequest(waiter, token)))
+                stream.handle, clip.number, file=clip.written, encoded=clip.encoded, error=clip.error[:1000]
+            )
+        self._flushes.clip_final(clip)
         self._forget_if_done(stream)

@@ -18,6 +18,7 @@ from offcam_proto.limits import MIB
 from offcamd.clipencoder import ClipEncoder, ClipResult, ClipSpec, Writer, WriterFactory
 from offcamd.framequeue import Budget, FrameQueue, Spilled
 from offcamd.heap import Heap
+from offcamd.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.videofile import VideoWriter
 
 if TYPE_CHECKING:
@@ -106,26 +107,28 @@ class ClipJob:
         # These belong to the pool and are guarded by its lock.
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = False
 
-    def offer(self, index: int, parts: Sequence[Part]) -> None:
+    def offer(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
         """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
 
         Args:
             index: when it is shown, in units of ``1 / fps``; larger than the last one.
             parts: ``(buffer, layout)`` of each tile, row by row. The buffers must not change from now on.
+            release: called, on any thread, when they may.
 
         Raises:
             LocalProtocolError: the clip was ended before.
         """
         if self.ended:
             raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
-        self._queue.put(index, parts)
+        self._queue.put(index, parts, release)
         self._pool.wake(self)
 
     def end(self, *, aborted: bool = False) -> None:
         """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
 
         Args:
-            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`.
+            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`, and the
+                file replaces no older one.
         """
         self._pool.end(self, aborted=aborted)
 
@@ -177,12 +180,15 @@ class ClipJob:
             if frame is None:
                 return
             frames, nbytes = frames + 1, nbytes + frame.nbytes
+            self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
+            began = time.perf_counter()
             self._encoder.encode(frame, functools.partial(self._queue.done, frame))
+            self._pool.encode_seconds.observe(time.perf_counter() - began)
 
     def finish(self) -> None:
         """Complete the file and say so; on a worker, once."""
         started = time.perf_counter()
-        result = self._encoder.finish()
+        result = self._encoder.finish(aborted=self.aborted)
         self._queue.close()
         busy = self._busy_seconds + time.perf_counter() - started
         self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
@@ -218,6 +224,8 @@ class EncoderPool:
 
     Attributes:
         budget: the bytes in use.
+        encode_seconds: how long frames took to encode.
+        wait_seconds: how long they had waited for that.
     """
 
     def __init__(
@@ -235,6 +243,8 @@ class EncoderPool:
         self.spool_dir = spool_dir
         self.on_event = on_event
         self.writer_factory = writer_factory
+        self.encode_seconds = Histogram(ENCODE_BOUNDS)
+        self.wait_seconds = Histogram(WAIT_BOUNDS)
         self._lock = threading.Lock()
         self._runnable = threading.Condition(self._lock)
         self._spillable = threading.Condition(self._lock)

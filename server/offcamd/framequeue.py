@@ -161,14 +161,16 @@ class FrameQueue:
             waiting = self._head or ([self._moving] if self._moving else self._tail)
             return waiting[0].arrived if waiting else None
 
-    def put(self, index: int, parts: Sequence[Part]) -> None:
+    def put(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
         """Add a frame. Never blocks on anything but a lock, and never refuses.
 
         Args:
             index: its place in the clip.
             parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
+            release: called, on any thread, when it is.
         """
-        frame = Frame(index, parts, sum(size_of(buffer) for buffer, _ in parts), time.monotonic())
+        nbytes = sum(size_of(buffer) for buffer, _ in parts)
+        frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
         self._budget.count_memory(frame.nbytes)
         with self._lock:
             behind = self._tail or self._moving or self._spool.records
@@ -205,6 +207,9 @@ class FrameQueue:
     def done(self, frame: Frame) -> None:
         """Let go of a frame that was taken; its buffers are not needed any more."""
         frame.parts = ()
+        if frame.release is not None:
+            frame.release()
+            frame.release = None
         if frame.charged:
             frame.charged = False
             self._budget.count_memory(-frame.nbytes)

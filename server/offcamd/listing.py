@@ -11,7 +11,7 @@ from offcamd.indexfile import open_to_read
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 Item = TypeVar("Item", "StreamItem", "EpisodeItem", "ClipItem")
@@ -153,7 +153,7 @@ def list_run(folder: Path) -> RunListing:
             folder,
             version,
             [_item(StreamItem, row) for row in database.execute(_STREAMS)],
-            [_item(ClipItem, row) for row in database.execute(_CLIPS, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED))],
+            select_clips(database),
             _episodes(database, "arrival"),
             quarantined,
         )
@@ -173,6 +173,31 @@ def list_episodes(
     """
     with open_to_read(folder) as database:
         return _episodes(database, sort, descending=descending, limit=limit, offset=offset)
+
+
+def select_clips(
+    database: sqlite3.Connection,
+    condition: str = "TRUE",
+    values: Sequence[object] = (),
+    *,
+    order: str = "place",
+    limit: int = -1,
+    offset: int = 0,
+) -> list[ClipItem]:
+    """Clips of an index that is open; those whose file was replaced by a later clip's are left out.
+
+    Args:
+        database: from `offcamd.indexfile.open_to_read`.
+        condition: SQL over the columns of ``clips``, ``stream`` (in hex) and ``place`` (order of opening). Never from
+            outside; what is goes into ``values``.
+        values: for its question marks.
+        order: SQL of the order, likewise.
+        limit: most clips to return, -1 for all.
+        offset: clips to pass over.
+    """
+    query = f"{_CLIPS} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
+    rows = database.execute(query, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED, *values, limit, offset))
+    return [_item(ClipItem, row) for *row, _place in rows]
 
 
 def _episodes(
@@ -204,19 +229,19 @@ FROM episodes AS e
 
 # A clip shows exactly one whole episode where its name says that it began with it and it has all its steps.
 _CLIPS = """
-SELECT s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height, c.duration,
-    c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END, c.steps, c.offered,
+SELECT * FROM (SELECT s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
+    c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error,
     c.state IN (?, ?) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    )
+    ), c.rowid AS place
 FROM clips AS c JOIN streams AS s ON s.id = c.stream_id
 LEFT JOIN episodes AS e ON e.id = (
     SELECT min(id) FROM episodes
     WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
         AND c.name LIKE '%-episode-' || c.episode
 )
-WHERE c.state != ? ORDER BY c.rowid
+WHERE c.state != ?)
 """
 
 # How a column becomes a field, by the field's type; other types are as SQLite gives them.
@@ -231,7 +256,7 @@ _CONVERTERS = {
 }
 
 
-def _item(kind: type[Item], row: tuple[Any, ...]) -> Item:
+def _item(kind: type[Item], row: Sequence[Any]) -> Item:
     """Make a row, its columns in the order of the fields, a stream, episode or clip."""
     pairs = zip(_CONVERTERS[kind], row, strict=True)
     return kind(*(value if convert is None else convert(value) for convert, value in pairs))

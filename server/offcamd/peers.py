@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcam_proto.server_session import ServerSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offcam_proto.messages import OpenStream
+    from offcamd.arena import Arena
     from offcamd.credit import Account
     from offcamd.encoding import ClipJob
 
@@ -21,6 +26,7 @@ class LiveClip:
     Attributes:
         received: frames that arrived.
         ended: whether no more can come.
+        written: name of its file once that is final; empty where there is none.
         waited_by: the flushes that wait for it, by peer and token.
     """
 
@@ -30,6 +36,7 @@ class LiveClip:
     job: ClipJob
     received: int = 0
     ended: bool = False
+    written: str = ""
     encoded: int = 0
     error: str = ""
     waited_by: set[tuple[Peer, int]] = field(default_factory=set)
@@ -44,10 +51,14 @@ class LiveStream:
         session: its client's session, which may come back over another connection.
         ready: whether the index knows it and the client was told.
         clips: its clips that are not stored yet.
+        arena: the memory that its client shares with us, None where frames come through the socket.
         in_memory: bytes of its frames in the encoder's queues.
+        encoded: frames in files, of its clips that are stored.
+        dropped: frames of it in no file, by reason, as far as is known.
         saturated: whether the queues are full for it.
         closed: whether the client closed it, or is gone.
         lost: whether it ended without the client's word.
+        missing: number of the first record that was not taken, as there was no room for it; None where there is none.
     """
 
     peer: Peer | None
@@ -57,10 +68,14 @@ class LiveStream:
     account: Account | None
     ready: bool = False
     clips: dict[int, LiveClip] = field(default_factory=dict)
+    arena: Arena | None = None
     in_memory: int = 0
+    encoded: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
     saturated: bool = False
     closed: bool = False
     lost: bool = False
+    missing: int | None = None
 
     @property
     def handle(self) -> int:
@@ -83,6 +98,8 @@ class Peer:
         streams: its streams by handle.
         flushes: clips that each of its flushes still waits for.
         gone_at: when its connection broke (``time.monotonic()``), or None.
+        recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
+            (``time.monotonic()``) to ask for it again.
     """
 
     identity: bytes
@@ -92,14 +109,21 @@ class Peer:
     streams: dict[int, LiveStream] = field(default_factory=dict)
     flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
     gone_at: float | None = None
+    recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
 
+    def recall(self, handle: int, folder: str, seconds: float = 0.0) -> None:
+        """Note that not everything was taken of a stream, and is to be asked for no sooner than in some seconds."""
+        if len(self.recalls) < MAX_STREAMS_PER_SESSION:
+            self.recalls[handle] = (folder, time.monotonic() + seconds)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FlushRequest:
-    """A peer's flush, on its way through the store."""
-
-    peer: Peer
-    token: int
+    def ask_again(self, takes: Callable[[str], bool]) -> bool:
+        """Ask for what is due, of folders that take it now; returns whether there was anything."""
+        now = time.monotonic()
+        due = [handle for handle, (folder, start) in self.recalls.items() if now >= start and takes(folder)]
+        for handle in due:
+            del self.recalls[handle]
+            self.session.again(handle)
+        return bool(due)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from offcamd import __version__, fdlimit
 from offcamd.curve import LOCAL, Guard
 from offcamd.diskreserve import DiskReserve
 from offcamd.dispatch import Dispatcher
+from offcamd.encodermemory import EncoderMemory, half_of_memory
 from offcamd.encoding import EncoderPool
 from offcamd.jsontext import dumps
 from offcamd.keystore import KeyStore
@@ -146,7 +147,7 @@ class Service:
             spool_limit=self.settings.spool_limit_bytes,
             spool_dir=self.settings.spool_dir,
             on_event=self._post,
-            writer_factory=reserve.guard(self._writer_factory),
+            writer_factory=EncoderMemory(half_of_memory()).guard(reserve.guard(self._writer_factory)),
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
@@ -180,6 +181,11 @@ class Service:
         self._stop_reason = self._stop_reason or reason
         if self._thread is not None:
             self._wake()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes in what clients send: it has started, and is not about to stop."""
+        return self._thread is not None and not self._stops and not self._finished.is_set()
 
     def stats(self) -> dict[str, Any]:
         """A JSON-ready snapshot of the daemon's statistics."""

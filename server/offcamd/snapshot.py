@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.run_format import ABORTED, FINAL, RECORDING, RECOVERED
 from offcamd import __version__
+from offcamd.memory import memory
 
 if TYPE_CHECKING:
+    from offcamd.peers import LiveStream
     from offcamd.service import Service
+
+_LIBRARIES = {
+    "av": "av",
+    "opencv": "cv2",
+    "numpy": "numpy",
+    "pyzmq": "zmq",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+}
 
 
 def snapshot(service: Service) -> dict[str, Any]:
@@ -22,6 +35,8 @@ def snapshot(service: Service) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "version": __version__,
+        "versions": versions(),
+        "started": service.started,
         "endpoint": service.endpoint.url,
         "tcp": service.settings.tcp.url if service.settings.tcp else None,
         "http": service.settings.http.url if service.settings.http else None,
@@ -30,9 +45,13 @@ def snapshot(service: Service) -> dict[str, Any]:
         "streams": sum(1 for stream in streams if not stream.closed),
         "queue_bytes": backlog.memory_bytes,
         "queue_limit_bytes": service.settings.memory_limit_bytes,
+        "shared_memory_bytes": sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None),
         "spool_bytes": backlog.spool_bytes,
         "spool_limit_bytes": service.settings.spool_limit_bytes,
         "encode_lag_seconds": backlog.lag_seconds,
+        "encode_seconds": service.pool.encode_seconds.as_dict(),
+        "queue_wait_seconds": service.pool.wait_seconds.as_dict(),
+        "memory": memory(list(dispatcher.peers.values())),
         "frames": {
             "offered": counters.offered,
             "encoded": counters.encoded,
@@ -47,5 +66,42 @@ def snapshot(service: Service) -> dict[str, Any]:
         },
         "breaches": dict(counters.breaches),
         "recent_errors": list(dispatcher.recent_errors),
+        "stream_list": [_stream(stream) for stream in _in_order(streams)],
         "runs": service.store.runs(),
     }
+
+
+def _in_order(streams: list[LiveStream]) -> list[LiveStream]:
+    """Those that are open, by their start."""
+    return sorted((stream for stream in streams if not stream.closed), key=lambda each: each.info.started)
+
+
+def _stream(stream: LiveStream) -> dict[str, Any]:
+    """An open stream; the statistics of its episodes are in its run, under its id."""
+    info, peer, clips = stream.info, stream.peer, list(stream.clips.values())
+    hello = peer.session.hello if peer else None
+    arrivals = [arrived for clip in clips if (arrived := clip.job.oldest) is not None]
+    waiting = {clip: clip.job.waiting for clip in clips}
+    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in clips)  # of open ones about
+    return {
+        "stream": info.stream.hex(),
+        "folder": info.folder,
+        "env_id": info.env_id,
+        "num_envs": info.num_envs,
+        "prefix": info.prefix,
+        "pid": hello.pid if hello else None,
+        "host": hello.host if hello else None,
+        "recording": sum(1 for clip in clips if not clip.ended),
+        "queue_bytes": stream.in_memory,
+        "queue_frames": sum(waiting.values()),
+        "encode_lag_seconds": time.monotonic() - min(arrivals) if arrivals else 0.0,
+        "saturated": stream.saturated,
+        "frames": {"encoded": stream.encoded + encoded, "dropped": dict(stream.dropped)},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of offcam, Python, and the libraries that this process has loaded."""
+    loaded = {name: getattr(sys.modules.get(module), "__version__", None) for name, module in _LIBRARIES.items()}
+    known = {name: version for name, version in loaded.items() if version is not None}
+    return {"offcam": __version__, "python": platform.python_version(), **known}

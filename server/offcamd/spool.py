@@ -16,7 +16,7 @@ from offcam_proto.limits import MIB
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from offcamd.framequeue import Budget
@@ -39,6 +39,7 @@ class Frame:
         nbytes: size of all buffers together.
         arrived: ``time.monotonic()`` when it was put.
         charged: whether its bytes count as queued memory (not once they were on disk).
+        release: called once its buffers are not needed any more, where they are somebody else's memory.
     """
 
     index: int
@@ -46,6 +47,7 @@ class Frame:
     nbytes: int
     arrived: float
     charged: bool = True
+    release: Callable[[], None] | None = None
 
 
 class _Segment:

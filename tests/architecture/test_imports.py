@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROOTS = ("client", "proto", "server")
 PROTO_MAY_USE = {
-    "__future__", "collections", "dataclasses", "enum", "hashlib", "math", "msgpack", "offcam_proto", "posixpath", "re",
-    "reprlib", "stat", "typing",
+    "__future__", "collections", "contextlib", "dataclasses", "enum", "hashlib", "itertools", "math", "msgpack",
+    "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
 }  # fmt: skip
 SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "structlog", "starlette", "uvicorn")
 
@@ -63,7 +63,11 @@ def copied(tmp_path: Path) -> Path:
         ("client/offcam/stream.py", "import zmq.asyncio", "zmq in one file of the client"),
         ("server/offcamd/dispatch.py", "import zmq", "of the server"),
         ("server/offcamd/doctor.py", "import av.codec", "av only where"),
+        ("server/offcamd/service.py", "def late():\n    import starlette.requests", "the HTTP server's libraries"),
         ("server/offcamd/verify.py", "import cv2", "cv2 only where"),
+        ("server/offcamd/export.py", "import matplotlib", "matplotlib only where"),
+        ("server/offcamd/plot.py", "import pyarrow", "pyarrow only where"),
+        ("server/offcamd/analysis/statistics.py", "import scipy", "numpy is enough"),
     ],
 )
 def test_a_contract_bites(copied, file, line, broken):
@@ -188,6 +192,11 @@ def test_importing_offcam_needs_nothing_of_the_server(elsewhere):
     (loaded,) = elsewhere(code)
     assert "offcam_proto" in loaded.split()
     assert not set(loaded.split()) & {*SERVER_EXTRA, "offcamd"}
+
+
+def test_importing_offcam_loads_nothing_that_only_reading_runs_needs(elsewhere):
+    (loaded,) = elsewhere("import offcam, sys\nprint(*sorted(name for name in sys.modules))")
+    assert not set(loaded.split()) & {"offcam.runs", "offcam.notebook", "sqlite3", "pandas", "polars"}
 
 
 @pytest.mark.parametrize(

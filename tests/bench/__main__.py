@@ -6,6 +6,9 @@
     python tests/bench --against TREE      with another working tree of offcam as a row of its own
     python tests/bench --micro             what the pieces of offcam cost by themselves
     python tests/bench --faults            what a step costs while something is wrong with the daemon
+    python tests/bench --reach             the limits: records, streams, 1080p, memory, import
+    python tests/bench --quality           decoded videos against what was rendered, per preset and per layout
+    python tests/bench --growth            how the cost of a frame grows with its size and the length of its clip
 
 Nothing is asserted. Close what else runs: on a busy machine the ratios are worth little.
 
@@ -26,11 +29,14 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import agents
+import growth
 import harness
 import micro
+import quality
+import reach
 import recorders
 import report
 from gymnasium.error import DependencyNotInstalled
@@ -38,6 +44,8 @@ from gymnasium.error import DependencyNotInstalled
 import faults
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from worker import Run
 
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
@@ -54,6 +62,13 @@ def main() -> int:
         print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *micro.text(pieces)]))
         _write(options.json, {"machine": machine, "pieces": pieces})
         return 0
+    if options.reach:
+        return _reach(options, machine)
+    if options.quality:
+        compared = quality.measure_all(options.steps or (60 if options.quick else 300))
+        return _rows(options, machine, compared, quality.text)
+    if options.growth:
+        return _rows(options, machine, growth.measure_all(quick=options.quick), growth.text)
     if options.faults:
         return _faults(options, machine, steps, repetitions)
     contestants, notes = _contestants(options)
@@ -67,6 +82,30 @@ def main() -> int:
     machine["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
     print(report.text(runs, machine, notes))
     _write(options.json, report.as_json(runs, machine, notes))
+    return 0
+
+
+def _reach(options: argparse.Namespace, machine: dict[str, object]) -> int:
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
+        for row in reach.measure_all(Path(scratch), quick=options.quick):
+            rows.append(row)
+            _progress(row["measure"])
+    _progress("")
+    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *reach.text(rows)]))
+    _write(options.json, {"machine": machine, "reach": rows})
+    return 0
+
+
+def _rows(
+    options: argparse.Namespace,
+    machine: dict[str, object],
+    measured: Iterable[Any],
+    text: Callable[[list[Any]], list[str]],
+) -> int:
+    rows = list(measured)
+    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *text(rows)]))
+    _write(options.json, {"machine": machine, "rows": rows})
     return 0
 
 
@@ -94,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--against", type=Path, nargs="+", default=(), metavar="TREE", help="other trees of offcam")
     parser.add_argument("--micro", action="store_true", help="measure the pieces instead")
     parser.add_argument("--faults", action="store_true", help="measure, on the first env, a daemon in trouble instead")
+    parser.add_argument("--reach", action="store_true", help="measure the limits instead")
+    parser.add_argument("--quality", action="store_true", help="compare what is shown with what was rendered instead")
+    parser.add_argument("--growth", action="store_true", help="measure how the cost of a frame grows instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write it there too")
     return parser
 

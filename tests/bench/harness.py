@@ -74,10 +74,10 @@ def measure(contestant: Contestant, env_id: str, steps: int, repetition: int, sc
     check = repetition == 0 and contestant.recorder not in (RENDER_ONLY, SB3)
     with contextlib.ExitStack() as stack:
         stack.callback(_clear, scratch)
-        daemon = None
+        pid = None
         if contestant.recorder == OFFCAM:
-            daemon = stack.enter_context(_daemon(environment, scratch))
-        order = Order(contestant.recorder, env_id, steps, repetition, str(folder), daemon, check)
+            pid = stack.enter_context(daemon(environment, scratch))
+        order = Order(contestant.recorder, env_id, steps, repetition, str(folder), pid, check)
         done = subprocess.run(
             [sys.executable, str(WORKER), json.dumps(asdict(order))],
             capture_output=True,
@@ -93,7 +93,7 @@ def measure(contestant: Contestant, env_id: str, steps: int, repetition: int, sc
 
 
 @contextlib.contextmanager
-def _daemon(environment: dict[str, str], scratch: Path) -> Iterator[int]:
+def daemon(environment: dict[str, str], scratch: Path) -> Iterator[int]:
     """A daemon with default settings, listening; yields its process id."""
     command = [sys.executable, "-m", "offcamd", "serve", "--http", "off", "--spool-dir", str(scratch / "spool")]
     log = scratch / "daemon.log"

@@ -90,3 +90,9 @@ def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     for row in rows:
         assert row["offered"] == row["encoded"] + row["dropped"] > STEPS
     assert rows[0]["dropped"] == rows[1]["encoded"] == 0
+
+
+def test_growth_is_measured(tmp_path: Path) -> None:
+    rows = run("--growth", "--quick", folder=tmp_path)["rows"]
+    assert {row["frames"] for row in rows} >= {10, 100, 1000}
+    assert all(row["convert_us"] > 0 and row["write_us"] > 0 and row["remux_ms"] > 0 for row in rows)

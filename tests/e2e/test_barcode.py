@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
 import envs
 import films
 import offcam
+import offcam.arena
+import offcam.vector
 from envs import Barcode, Look
+
+SLOW_DAEMON = Path(__file__).parents[1] / "peers" / "slow_daemon.py"
 
 CASES = [
     # height, width, fps, length, style, memory: each value of each column at least once
@@ -87,5 +94,105 @@ def test_a_frame_that_is_missing_is_counted_under_the_default_policy(tmp_path, s
     found = [(envs.decode(shot.rgb, 720, 1280), shot.time) for shot in films.shots(tmp_path / "run" / str(clip.file))]
     assert len(found) == clip.frames
     assert [number for number, _ in found] == sorted({number for number, _ in found})
-    for number, time in found[1:]:
-        assert abs(time - Fraction(number, 30)) < Fraction(1, 1000)
+    for number, shown in found[1:]:
+        assert abs(shown - Fraction(number, 30)) < Fraction(1, 1000)
+
+
+# --- shared memory and socket -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slots(monkeypatch):
+    """The slots of shared memory that frames went into, None for each that went through the socket."""
+    seen: list[int | None] = []
+    put = offcam.arena.StreamArenas.put
+
+    def note(self, *arguments):
+        seen.append(put(self, *arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(offcam.arena.StreamArenas, "put", note)
+    return seen
+
+
+def alternates(slots) -> bool:
+    """Whether frames went through the socket after some that lay in slots, and the other way round."""
+    ways = "".join("-" if slot is None else "s" for slot in slots)
+    return "s-" in ways and "-s" in ways
+
+
+PICTURES = [
+    pytest.param(84, 84, 300, "contiguous", id="contiguous"),
+    pytest.param(84, 84, 300, "transposed", id="transposed"),
+    pytest.param(84, 84, 300, "flipped", id="flipped"),
+    pytest.param(84, 84, 300, "reused", id="reused"),
+    pytest.param(1080, 1920, 40, "reused", id="full-hd"),
+]
+
+
+@pytest.mark.parametrize(("height", "width", "length", "memory"), PICTURES)
+def test_frames_go_through_slots_and_socket_in_turns(
+    tmp_path, serve, endpoint, slots, monkeypatch, height, width, length, memory
+):
+    """The encoder is slower than the env, so that the slots run out. The same without shared memory."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    serve("0.003", script=SLOW_DAEMON)
+    for possible in (True, False):
+        monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
+        offcam.process._shutdown_all()
+        offcam.process._current = None  # like another process
+        folder = tmp_path / str(possible)
+        slots.clear()
+        env = offcam.RecordVideo(Barcode(length, Look(height, width, "rgb", memory)), str(folder), overflow="block")
+        envs.play(env)
+        env.close()
+        assert films.numbers(folder / "rl-video-episode-0.mp4", height, width) == list(range(length + 1))
+        films.check(folder)
+        assert alternates(slots) if possible else slots == [None] * (length + 1)
+
+
+@pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])
+def test_what_is_dropped_from_slots_and_socket_is_counted(tmp_path, serve, endpoint, slots, monkeypatch, possible):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
+    serve("0.02", "--encoders", "1", "--memory-limit", "4MiB", "--spool-limit", "0", script=SLOW_DAEMON)
+    env = offcam.RecordVideo(Barcode(4000), str(tmp_path / "run"), overflow="drop")
+    env.reset()
+    deadline = time.monotonic() + 60
+    while possible and not any(slot is not None for slot in slots):  # until the daemon has opened the memory
+        assert time.monotonic() < deadline
+        env.step(0)
+        time.sleep(0.001)
+    for _ in range(1000):
+        env.step(0)
+    env.close()
+    films.check(tmp_path / "run")
+    (clip,) = films.clips(tmp_path / "run").values()
+    assert any(slot is not None for slot in slots) == possible
+    assert set(clip.dropped) == {"credit"}
+    found = [(envs.decode(shot.rgb, 84, 84), shot.time) for shot in films.shots(tmp_path / "run" / str(clip.file))]
+    assert [number for number, _ in found] == sorted({number for number, _ in found})
+    assert clip.offered == env.unwrapped.number + 1
+    assert len(found) == clip.frames == clip.offered - clip.dropped["credit"]
+    for number, shown in found[1:]:
+        assert abs(shown - Fraction(number, 30)) < Fraction(1, 1000)
+
+
+@pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])
+def test_all_tiles_of_a_grid_are_of_one_step(tmp_path, serve, endpoint, slots, monkeypatch, possible):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
+    serve("0.003", script=SLOW_DAEMON)
+    looks = [Look(84, 84, "rgb", memory) for memory in ("contiguous", "transposed", "reused")]
+    makers = [lambda look=look, n=n: Barcode(300, look, offset=1000 * n) for n, look in enumerate(looks)]
+    grid = offcam.vector.RecordVideo(SyncVectorEnv(makers), str(tmp_path / "run"), overflow="block")
+    grid.reset()
+    for _ in range(300):
+        grid.step([0, 0, 0])
+    grid.close()
+    shots = list(films.shots(tmp_path / "run" / "rl-video-episode-0.mp4"))
+    places = [(0, 0), (0, 84), (84, 0)]
+    found = [[envs.decode(shot.rgb[y : y + 84, x : x + 84], 84, 84) for y, x in places] for shot in shots]
+    assert found == [[number, 1000 + number, 2000 + number] for number in range(301)]
+    films.check(tmp_path / "run")
+    assert alternates(slots) if possible else set(slots) == {None}

@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 import films
 import offcam
+import offcam.launch
 import offcam.timing
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
@@ -147,19 +149,100 @@ def test_a_daemon_killed_in_the_middle_and_restarted(folder, serve, recwarn):
     films.check(folder)
 
 
-def test_a_daemon_killed_for_good(folder, serve, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch):
+    """Nobody has listened for a while: that is no silence to wait through."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     process, _ = serve()
     env = offcam.record(Barcode(20), str(folder), every=1)
+    other = offcam.record(Barcode(20), str(folder / "other"), every=1)
     play(env, 2)
+    play(other, 1)
     process.kill()
     process.wait()
     play(env, 5)
     started = time.monotonic()
     env.close()
-    assert time.monotonic() - started < 10
+    closed = time.monotonic()
+    assert offcam.timing.GONE_SECONDS < closed - started < offcam.timing.GONE_SECONDS + 3
+    other.close()
+    assert time.monotonic() - closed < 2, "it is known by now"
     assert list(env.length_queue) == [20] * 7
     assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
+    assert env.env._stream._link._unacked() >= 5, "they are kept, to be counted when the process leaves"
+
+
+def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, recwarn, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    process, _ = serve()
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 2)
+    process.kill()
+    process.wait()
+    play(env, 2)
+    service_manager = threading.Timer(1.0, serve)
+    service_manager.start()
+    env.close()
+    service_manager.join()
+    assert not warned_of(recwarn, "gave up waiting")
+    assert [row.episode for row in films.episodes(folder)] == [0, 1, 2, 3]
+    films.check(folder)
+
+
+def kill_embedded(offcam_command) -> None:
+    os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
+
+
+def test_close_starts_an_embedded_daemon_that_died(folder, embedded, offcam_command, recwarn):
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 2)
+    kill_embedded(offcam_command)
+    play(env, 1)
+    env.close()
+    assert not warned_of(recwarn, "gave up waiting")
+    assert [row.episode for row in films.episodes(folder)] == [0, 1, 2]
+    films.check(folder)
+
+
+def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
+    folder, embedded, offcam_command, recwarn, monkeypatch
+):
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 2)
+    kill_embedded(offcam_command)
+    monkeypatch.setenv("OFFCAM_CRF", "99")
+    started = time.monotonic()
+    play(env, 1)
+    env.close()
+    assert time.monotonic() - started < offcam.timing.SILENCE_SECONDS / 2
+    assert len(warned_of(recwarn, "could not be started again")) == 1
+    assert len(warned_of(recwarn, "gave up waiting")) == 1
+
+
+def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_command, monkeypatch, recwarn):
+    env = offcam.record(Barcode(20), str(folder), every=1)
+    play(env, 1)
+    kill_embedded(offcam_command)
+    starts, go_on = [], threading.Event()
+
+    def start() -> None:
+        starts.append(threading.current_thread())
+        assert go_on.wait(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(offcam.launch, "start_embedded", start)
+        patch.setattr(offcam.timing, "RELAUNCH_SECONDS", 0.0)
+        env.env._stream._link._next_launch = 0.0  # it is 30 s after the start
+        deadline = time.monotonic() + 20
+        while not starts:
+            assert time.monotonic() < deadline
+            play(env, 1)
+        until = time.monotonic() + 2 * offcam.timing.RETRY_SECONDS
+        while time.monotonic() < until:
+            play(env, 1)
+        assert len(starts) == 1
+        go_on.set()
+        starts[0].join()
+    env.close()
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
@@ -183,7 +266,9 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
 
 
 def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    """But later than one that is gone."""
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 0.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
     play(env, 1)
@@ -196,7 +281,7 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
         closed = time.monotonic() - started - played
     finally:
         process.send_signal(signal.SIGCONT)
-    assert closed < 5
+    assert 2 < closed < 6
     assert played < 20
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 

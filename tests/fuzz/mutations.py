@@ -22,7 +22,7 @@ ODD: list[Any] = [
 ]
 HEADS = [bytes([code]) for code in range(0x80, 0xE0)]
 LENGTHS = [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\x7f\xff\xff\xff", b"\xc1"]
-CODES = [*range(12), *range(62, 76), 127, 128, 255, -1]
+CODES = [*range(13), *range(62, 76), 127, 128, 255, -1]
 
 
 def corpus(side: str) -> list[list[bytes]]:

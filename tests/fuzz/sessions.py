@@ -12,6 +12,7 @@ from mutations import Mutator, corpus
 from offcam_proto import codec
 from offcam_proto import messages as msg
 from offcam_proto import server_session as server
+from offcam_proto.arena import OpenArena
 from offcam_proto.client_session import ClientSession
 from offcam_proto.client_session import State as ClientState
 from offcam_proto.errors import RemoteProtocolError
@@ -26,6 +27,7 @@ ID = bytes(range(16))
 HELLO = msg.Hello(msg.Hello.MAGIC, PROTOCOL_VERSION, ID, 1, "h", "c")
 STREAMS = [msg.OpenStream(handle, ID, "/r", "v", 0, True, "E-v0", 1, False, 0.0) for handle in (0, 1)]
 CLIPS = [msg.OpenClip(1, clip, "v", 1, 30.0, 1, 1, 0, 0, 0.0, 18) for clip in (0, 1)]
+ARENA = OpenArena(1, 17, ID, 65_536, 32)
 RECORD = EpisodeRecord(0, 0, 1.0, 1, 0.1, 0.0, True, False, None)
 
 
@@ -73,8 +75,9 @@ def _server_session() -> server.ServerSession:
     for message in (HELLO, *STREAMS):
         session.receive(codec.encode(message))
     session.stream_opened(1, acked_seq=0, suffix=0, credit=1 << 30)
-    for clip in CLIPS:
-        session.receive(codec.encode(clip))
+    for message in (*CLIPS, ARENA):
+        session.receive(codec.encode(message))
+    session.arena_answer(1, usable=True)
     session.take()
     return session
 
@@ -144,6 +147,8 @@ def _ready(session: ClientSession) -> ClientSession:
         session.receive(codec.encode(msg.Welcome(PROTOCOL_VERSION, ID, 1, 1)))
         for handle in list(session.streams):
             session.receive(codec.encode(msg.StreamOpened(handle, 0, 0, 1 << 20)))
+            if session.streams[handle].live:
+                session.streams[handle].offer_arena(ARENA.descriptor, ID, ARENA.slot_bytes, ARENA.slots)
     for stream in session.streams.values():
         if stream.unacked < 4:
             stream.record(RECORD)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,7 +54,7 @@ FOLDERS = [
 @pytest.fixture(scope="module")
 def area(session_root):
     """A daemon for this module, a place to record into, and what lies around it."""
-    base = session_root / "names"
+    base = Path(tempfile.mkdtemp(dir=session_root, prefix="names"))
     with a_daemon(base) as (endpoint, _, log), zmq.Context() as context:
         yield base / "area", endpoint.url, context
     words = log.read_text()

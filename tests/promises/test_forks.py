@@ -104,6 +104,27 @@ def test_os_fork_and_the_child_records_on(parent, folder):
     assert [row.length for row in rows] == [LENGTH], "the episode as the child saw it, once"
 
 
+def test_a_forked_child_spares_what_its_parent_closed_meanwhile(parent, folder):
+    """The parent's video is final, and nobody else writes such names any more, when the child begins with its own."""
+    over, begin = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(begin)
+            assert os.read(over, 1) == b""
+            finish(parent)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(over)
+    finish(parent)
+    os.close(begin)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert films.numbers(folder / "parent-episode-0.mp4") == WHOLE
+    assert films.numbers(folder / "parent-episode-0-s2.mp4") == WHOLE[HALF + 1 :]
+
+
 def load_data(tasks, results) -> None:
     """What a data loader's worker does; it inherits the env and never looks at it."""
     for task in iter(tasks.get, None):

@@ -170,9 +170,9 @@ def test_a_daemon_with_64_streams_keeps_to_its_budget(tmp_path, serve, start, en
     films.check(tmp_path / "0")
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_a_soak_of_two_thousand_episodes(tmp_path, serve, say):
+@pytest.mark.parametrize("total", [200, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_soak_of_so_many_episodes(tmp_path, serve, say, total):
     """Each with its video: nothing grows once everything has been there once."""
     process, _ = serve("--memory-limit", "16MiB")  # what happens to be under way is little then
     script = """
@@ -188,15 +188,15 @@ env.close()
     figures = []
     with python(script, folder) as agent:
         for _ in range(4):
-            agent.stdin.write("500\n")
+            agent.stdin.write(f"{total // 4}\n")
             agent.stdin.flush()
             assert agent.stdout.readline() == "True\n"
             figures.append((resident_mib(agent.pid), resident_mib(process.pid)))
         _, error = agent.communicate(timeout=60)
     assert agent.returncode == 0, error
     assert over(folder)
-    assert len(films.episodes(folder)) == len(films.videos(folder)) == 2000
-    say("after 500, 1000, 1500, 2000 episodes: client "
+    assert len(films.episodes(folder)) == len(films.videos(folder)) == total
+    say(f"after each quarter of {total} episodes: client "
         + ", ".join(f"{client:.1f}" for client, _ in figures)
         + " MiB, daemon " + ", ".join(f"{daemon:.1f}" for _, daemon in figures) + " MiB")  # fmt: skip
     clients, daemons = zip(*figures, strict=True)

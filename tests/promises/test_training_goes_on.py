@@ -14,6 +14,8 @@ from scenes import SLOW_DAEMON, encoded_and_dropped, offered, stopped
 import films
 import offcam
 from envs import Barcode, Look, play
+from offcam import timing
+from offcam.link import Link
 
 STEPS = 30
 EPISODES = 12
@@ -72,9 +74,23 @@ def test_with_a_daemon_that_dies(agent, serve):
     assert account["no_daemon"] > FRAMES // 2
 
 
-def test_with_a_daemon_that_is_stopped(agent, serve):
+def test_with_a_daemon_that_is_stopped(agent, serve, monkeypatch):
+    """It is waited for a few times, then no more: what is left of the budget is not waited away in little pieces."""
+    waits = []
+    real = Link.wait
+
+    def wait(link, done, seconds):
+        waits.append(seconds)
+        return real(link, done, seconds)
+
     process, _ = serve(*MEMORY)
+    monkeypatch.setattr(Link, "wait", wait)
+    began = time.monotonic()
     account = agent(lambda: stopped(process))
+    short = [seconds for seconds in waits if seconds <= timing.PATIENCE_SECONDS]
+    most = 5 * timing.VAIN_SECONDS / timing.PATIENCE_SECONDS + (time.monotonic() - began)
+    assert len(short) <= most  # some of them not in vain
+    assert min(short, default=1.0) >= timing.LEAST_WAIT_SECONDS
     assert account.keys() == {"encoded", "credit"}
     assert account["credit"] > FRAMES // 4
 

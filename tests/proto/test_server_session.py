@@ -8,6 +8,7 @@ import pytest
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
+from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.server_session import ServerSession, State
@@ -18,6 +19,8 @@ CLIP = msg.OpenClip(1, 0, "v", 1, 30.0, 1, 1, 0, 0, 0.0, 4)
 LAYOUT = FrameLayout((2, 2), (2, 1), 0, 4)
 FRAME = msg.Frame(1, 0, 0, (LAYOUT,), (b"abcd",))
 RECORDS = msg.Records(1, 1, (b"x",))
+ARENA = OpenArena(1, 9, bytes(16), 8, 3)
+SLOTS = SlotFrames(1, 0, (LAYOUT,), ((0, 0), (1, 2)))
 
 
 def say(session: ServerSession, *messages: msg.ClientMessage) -> None:
@@ -62,8 +65,8 @@ def test_a_session_opens_with_a_hello():
 
 @pytest.mark.parametrize(
     "message",
-    [STREAM, CLIP, FRAME, RECORDS, msg.EndClip(1, 0, True), msg.CloseStream(1), msg.Flush(1), msg.StatsRequest(1),
-     msg.Goodbye("")],
+    [STREAM, CLIP, FRAME, ARENA, SLOTS, RECORDS, msg.EndClip(1, 0, True), msg.CloseStream(1), msg.Flush(1),
+     msg.StatsRequest(1), msg.Goodbye("")],
 )  # fmt: skip
 def test_who_has_not_said_hello_is_asked_to(message):
     session = ServerSession()
@@ -120,6 +123,8 @@ def test_noise_is_refused():
         ([], CLIP, "stream 1 is not open"),
         ([], FRAME, "stream 1 is not open"),
         ([], RECORDS, "stream 1 is not open"),
+        ([], ARENA, "stream 1 is not open"),
+        ([], SLOTS, "stream 1 is not open"),
         ([], msg.EndClip(1, 0, True), "stream 1 is not open"),
         ([], msg.CloseStream(1), "stream 1 is not open"),
         ([STREAM, msg.CloseStream(1)], RECORDS, "stream 1 is not open"),
@@ -188,6 +193,105 @@ def test_credit_belongs_to_one_stream_and_ends_with_it():
     session = greeted(STREAM, other, replace(CLIP, handle=2), credit=4)
     say(session, msg.CloseStream(1), STREAM, CLIP)
     breach(session, FRAME, LimitExceeded, "4 bytes for 0 bytes of credit")
+
+
+# --- frames in slots --------------------------------------------------------------------------------------
+
+
+def with_arena(credit: int = 100) -> ServerSession:
+    session = greeted(STREAM, CLIP, ARENA, credit=credit)
+    session.arena_answer(1, usable=True)
+    assert sent(session) == [ArenaReply(1, True)]
+    return session
+
+
+def test_frames_in_slots_are_frames():
+    session = with_arena(credit=20)
+    say(session, SLOTS, replace(FRAME, index=2), replace(SLOTS, frames=((3, 2), (9, 2))))
+    assert (session.streams[1].outstanding, session.streams[1].clips[0].last_index) == (0, 9)
+
+
+def test_an_arena_that_is_not_usable_is_none():
+    session = greeted(STREAM, CLIP, ARENA)
+    session.arena_answer(1, usable=False)
+    assert sent(session) == [ArenaReply(1, False)]
+    breach(session, SLOTS, MalformedMessage, "frames in slots of stream 1, which has no arena")
+
+
+def test_the_last_arena_is_the_one():
+    session = with_arena()
+    say(session, replace(ARENA, slot_bytes=4, slots=1))
+    session.arena_answer(1, usable=True)
+    session.take()
+    breach(session, SLOTS, MalformedMessage, r"slots \[0, 2\] of an arena of 1")
+
+
+def test_an_arena_ends_with_its_session():
+    session = with_arena()
+    say(session, HELLO, STREAM)
+    session.stream_opened(1, acked_seq=0, suffix=0, credit=100)
+    say(session, CLIP)
+    session.take()
+    breach(session, SLOTS, MalformedMessage, "has no arena")
+
+
+def test_nothing_is_said_of_the_arena_of_a_stream_that_is_closed():
+    session = greeted(STREAM, ARENA, msg.CloseStream(1))
+    session.arena_answer(1, usable=True)
+    assert session.take() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "words"),
+    [
+        (replace(SLOTS, frames=((0, 3),)), MalformedMessage, r"slots \[3\] of an arena of 3"),
+        (replace(SLOTS, frames=((0, 0), (1, 63))), MalformedMessage, r"slots \[0, 63\] of an arena of 3"),
+        (replace(SLOTS, layouts=(LAYOUT,) * 3), LimitExceeded, "a frame of 12 bytes in slots of 8"),
+        (replace(SLOTS, layouts=(LAYOUT,) * 2), MalformedMessage, "2 tiles for a grid of 1 x 1"),
+        (replace(SLOTS, frames=((1, 0), (1, 1))), MalformedMessage, "frame 1 after frame 1"),
+        (replace(SLOTS, frames=((2, 0), (1, 1))), MalformedMessage, "frame 1 after frame 2"),
+        (replace(SLOTS, clip=1), MalformedMessage, "clip 1 of stream 1 is not open"),
+        (replace(SLOTS, frames=tuple((n, 0) for n in range(6))), LimitExceeded, "24 bytes for 20 bytes of credit"),
+    ],
+)
+def test_a_breach_with_slots(message, error, words):
+    breach(with_arena(credit=20), message, error, words)
+
+
+def unnamed(session: ServerSession, *frames: tuple[int, int, int]) -> list[tuple[int, int]]:
+    """Index and slot of the frames that are taken of those that were written: clip, index and slot of each."""
+    return [message.frames[0] for message in session.unnamed(1, frames)]
+
+
+def test_what_a_client_could_not_name_is_checked_like_what_it_named():
+    session = with_arena(credit=20)
+    say(session, SLOTS)
+    assert unnamed(session, (0, 1, 0), (0, 5, 1), (0, 4, 0), (0, 6, 3), (0, 2**64 - 1, 0), (1, 7, 0)) == [(5, 1)]
+    assert unnamed(session, (0, 7, 0), (0, 8, 1), (0, 9, 2)) == [(7, 0), (8, 1)], "the credit is spent then"
+    assert session.streams[1].outstanding == 0
+    assert (session.state, session.take(), session.unnamed(2, [(0, 9, 0)])) == (State.OPEN, [], [])
+
+
+def test_how_unnamed_frames_lie_only_a_named_one_tells():
+    session = with_arena()
+    say(session, FRAME)
+    assert unnamed(session, (0, 1, 0)) == []
+    say(session, replace(SLOTS, frames=((1, 1),)), msg.EndClip(1, 0, True))
+    assert unnamed(session, (0, 2, 0)) == []
+
+
+def test_unnamed_frames_fit_the_slots_of_the_last_arena():
+    session = with_arena()
+    say(session, SLOTS, replace(ARENA, slot_bytes=3))
+    session.arena_answer(1, usable=True)
+    assert unnamed(session, (0, 2, 0)) == []
+    assert session.streams[1].clips[0].last_index == 1
+
+
+def test_frames_in_slots_and_in_messages_are_one_sequence():
+    session = with_arena()
+    say(session, replace(FRAME, index=1))
+    breach(session, SLOTS, MalformedMessage, "frame 0 after frame 1")
 
 
 # --- limits -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import wire_samples as samples
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
+from offcam_proto.arena import SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import PROTOCOL_VERSION
@@ -24,6 +25,7 @@ from offcam_proto.records import RECORD_KINDS
 
 FOLDER = Path(__file__).parents[2] / "proto" / "vectors"
 DECODE = {"client": codec.decode_client, "daemon": codec.decode_server}
+KINDS = {cls.__name__: cls for cls in (*ClientMessage.__args__, *ServerMessage.__args__)}
 ERRORS = {cls.reason: cls for cls in (MalformedMessage, LimitExceeded, VersionMismatch)}
 
 
@@ -53,7 +55,10 @@ def from_json(value: Any) -> Any:
 
 
 def described(thing: Any) -> dict[str, Any]:
-    return {field.name.rstrip("_"): to_json(getattr(thing, field.name)) for field in fields(thing)}
+    told = {field.name.rstrip("_"): to_json(getattr(thing, field.name)) for field in fields(thing)}
+    if isinstance(thing, SlotFrames):  # whose pixels are not beside it
+        told["layouts"] = [to_json(layout) | {"nbytes": layout.nbytes} for layout in thing.layouts]
+    return told
 
 
 def message_from(vector: dict[str, Any]) -> msg.Message:
@@ -63,7 +68,12 @@ def message_from(vector: dict[str, Any]) -> msg.Message:
             FrameLayout(tuple(row["shape"]), tuple(row["strides"]), row["offset"], len(pixels))
             for row, pixels in zip(vector["fields"]["layouts"], values["pixels"], strict=True)
         )
-    message: msg.Message = getattr(msg, vector["message"])(**values)
+    if vector["message"] == "SlotFrames":
+        values["layouts"] = tuple(
+            FrameLayout(tuple(row["shape"]), tuple(row["strides"]), row["offset"], row["nbytes"])
+            for row in vector["fields"]["layouts"]
+        )
+    message: msg.Message = KINDS[vector["message"]](**values)
     return message
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
+from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeRecord
@@ -82,6 +83,13 @@ def frames(draw: st.DrawFn) -> msg.Frame:
     return msg.Frame(draw(uints), draw(uints), draw(uints), tiles, pixels)
 
 
+slot_frames = st.builds(
+    SlotFrames, uints, uints, st.lists(layouts(), min_size=1, max_size=4).map(tuple),
+    st.lists(st.tuples(uints, st.integers(0, limits.MAX_ARENA_SLOTS - 1)), min_size=1, max_size=4).map(tuple),
+)  # fmt: skip
+arenas = st.builds(OpenArena, uints, uints, ids, st.integers(1, 2**16), st.integers(1, limits.MAX_ARENA_SLOTS))
+
+
 hellos = st.builds(msg.Hello, st.just(msg.Hello.MAGIC), st.just(PROTOCOL_VERSION) | uints, ids, uints, texts(), texts())
 sides = st.integers(1, limits.MAX_PIXEL_PARTS)
 fps = st.floats(0, 1000, exclude_min=True)
@@ -97,6 +105,8 @@ client_messages = st.one_of(
         st.integers(0, limits.MAX_FRAME_BYTES),
     ),
     frames(),
+    arenas,
+    slot_frames,
     st.builds(msg.Records, uints, small | st.just(MAX_INT - 3), bodies),
     st.builds(msg.EndClip, uints, uints, flags),
     st.builds(msg.CloseStream, uints),
@@ -116,6 +126,8 @@ server_messages = st.one_of(
     st.builds(msg.ClipDone, uints, uints, texts(), uints, texts()),
     st.builds(msg.Flushed, uints, uints, uints),
     st.builds(msg.StatsReply, uints, st.binary(max_size=200)),
+    st.builds(msg.Again, uints),
+    st.builds(ArenaReply, uints, flags),
     goodbyes,
 )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from offcamd.http import AccessCheck, bind, bound_address, serving
 from offcamd.values import HttpAddress
+from offcamd.web.guard import AccessCheck
+from offcamd.web.server import bind, bound_address, serving
+from sources import FixedSource
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - a test's
 
@@ -19,7 +21,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - a test's
 def serving_with(token):
     listener = bind(HttpAddress("127.0.0.1", 0))
     address = bound_address(listener, "127.0.0.1")
-    with serving(listener, "127.0.0.1", lambda: {"pid": 1}, token=token):
+    with serving(listener, "127.0.0.1", FixedSource({"pid": 1}), token=token):
         yield address.url
 
 

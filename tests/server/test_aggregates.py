@@ -71,6 +71,7 @@ def test_what_a_dashboard_shows():
             "min": 1.0,
             "max": 6.0,
             "last100_mean": 3.0,
+            "last": 6.0,
         },
         "length": {
             "mean": 21.0,
@@ -78,6 +79,7 @@ def test_what_a_dashboard_shows():
             "min": 20,
             "max": 22,
             "last100_mean": 21.0,
+            "last": 22,
         },
         "duration": {"total": 1.5, "mean": 0.5},
         "steps_per_second": 42.0,
@@ -96,7 +98,7 @@ def test_returns_that_are_not_finite_are_counted_apart():
     found = aggregate([1.0, math.nan, math.inf, 3.0, -math.inf]).as_dict()
     assert found["episodes"] == 5
     assert found["non_finite"] == 3
-    assert found["return"] == {"mean": 2.0, "std": 1.0, "min": 1.0, "max": 3.0, "last100_mean": 2.0}
+    assert found["return"] == {"mean": 2.0, "std": 1.0, "min": 1.0, "max": 3.0, "last100_mean": 2.0, "last": None}
     assert found["length"]["max"] == 24
 
 

@@ -295,6 +295,25 @@ def test_an_incomplete_file_never_replaces_an_older_one(make, tmp_path) -> None:
     assert probe(tmp_path / "a.mp4.part").frames == 5
 
 
+def test_a_clip_that_was_cut_off_never_replaces_an_older_one(make, tmp_path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"of an earlier run")
+    h = make()
+    for name in "ab":
+        job = h.open(name)
+        for number in range(5):
+            job.offer(number, parts(number))
+        job.end(aborted=True)
+        done = h.wait(ClipFinished)
+        assert (done.encoded, done.error, done.aborted, done.published) == (5, None, True, name == "b")
+    assert (tmp_path / "a.mp4").read_bytes() == b"of an earlier run"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.mp4.part", "b.mp4"]
+    assert probe(tmp_path / "a.mp4.part").frames == probe(tmp_path / "b.mp4").frames == 5
+    h.record(3)  # whole, so it replaces the older one, and what lies beside that
+    assert h.wait(ClipFinished).published
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+    assert probe(tmp_path / "a.mp4").frames == 3
+
+
 def test_a_failure_at_the_first_frame_leaves_no_litter(make, tmp_path) -> None:
     h = make(writer_factory=failing(at=0, error=EncodeError("it broke")))
     h.record(9)

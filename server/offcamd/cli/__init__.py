@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcamd.cli import daemon, demo, doctor, folders, keys, recover, status
+from offcamd.cli import daemon, demo, doctor, export, folders, keys, plot, recover, show, status, top, view
 
 app = typer.Typer(
     name="offcam",
@@ -23,8 +23,13 @@ app.command()(daemon.serve)
 app.command()(daemon.start)
 app.command()(daemon.stop)
 app.command()(status.status)
+app.command()(top.top)
 app.command("ls")(folders.list_folder)
 app.command()(folders.verify)
+app.command()(show.show)
+app.command()(view.view)
+app.command()(plot.plot)
+app.command()(export.export)
 app.command()(recover.recover)
 app.command()(doctor.doctor)
 app.command()(demo.demo)

@@ -35,8 +35,11 @@ def serve(settings: Settings) -> None:
     """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video."""
     import faulthandler  # noqa: PLC0415 - verbs import when they run
 
-    from offcamd import http, logs  # noqa: PLC0415 - as above
+    from offcamd import logs  # noqa: PLC0415 - as above
+    from offcamd.hardware import writer_factory  # noqa: PLC0415 - as above
     from offcamd.service import Service  # noqa: PLC0415 - as above
+    from offcamd.web import server  # noqa: PLC0415 - as above
+    from offcamd.web.source import DaemonSource  # noqa: PLC0415 - as above
 
     try:
         logs.configure_from(settings)
@@ -51,14 +54,14 @@ def serve(settings: Settings) -> None:
     with ExitStack() as stack:
         listener = None
         if settings.http:
-            listener = stack.enter_context(http.bind(settings.http))
-            settings = dataclasses.replace(settings, http=http.bound_address(listener, settings.http.host))
-        service = Service(settings)
+            listener = stack.enter_context(server.bind(settings.http))
+            settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
+        service = Service(settings, writer_factory(settings.encoder))
         _stop_on_signals(service)
         service.start()
         if listener and settings.http:
             stack.enter_context(
-                http.serving(listener, settings.http.host, service.stats, token=settings.http_token),
+                server.serving(listener, settings.http.host, DaemonSource(service), token=settings.http_token),
             )
         _say_ready(settings)
         service.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from offcamd.listing import ClipItem, EpisodeItem
 
 FolderArgument = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]
+FoldersArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FOLDER...", help="Run folders, or folders that hold run folders.", show_default=False),
+]
 LAST = 20
+
+PATIENCE_SECONDS = 1.0
+"""What takes longer gets a progress bar."""
 
 
 def list_folder(
@@ -125,13 +133,24 @@ def _table(*columns: str | tuple[str, bool]) -> Table:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar where a person watches: called with the videos done and how many there are."""
+    """A bar where a person watches, once a second has passed: called with what is done and how much there is."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.progress import Progress  # noqa: PLC0415 - as above
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    began = time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if not bar.live.is_started and time.monotonic() - began > PATIENCE_SECONDS:
+            bar.start()
+
+    try:
+        yield update
+    finally:
+        if bar.live.is_started:  # to stop one that was not would wipe the line above
+            bar.stop()

@@ -1,0 +1,122 @@
+"""What the daemon and a client reach at their limits: ``python tests/bench --reach``.
+
+Every measurement has a daemon with default settings of its own, and real processes for clients. What is counted comes
+from the daemon's statistics and from the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import Contestant, daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CLIENT = Path(__file__).resolve().with_name("reach_client.py")
+CLIENT_SECONDS = 300
+
+MEASURES = {
+    "import": "ms that `import offcam` takes behind `import gymnasium`, median of fresh processes",
+    "records": "episode records a second from one client until each is acknowledged, that is committed",
+    "1080p": "an env that draws 1920x1080 pictures, 60 steps a second for some seconds: frames in the file of those "
+    "offered, and the longest step beyond what the pace asks for",
+    "growth": "MiB by which a client grows from a clip's 100th frame of 480x480 to its last",
+    "streams": "clients of one env each, as fast as the daemon takes their 160x210 frames (overflow='block', pictures "
+    "made beforehand): frames a second in all files, the slowest client's against the fastest's, ms of CPU a frame",
+}
+
+
+def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """Measure each in turn; a dictionary for each line of the table."""
+    yield {"measure": "import", **_import_ms(5 if quick else 15)}
+    yield {
+        "measure": "records",
+        **_with_daemon(scratch, lambda pid: _clients(pid, 1, "records", 20_000 if quick else 200_000)),
+    }
+    yield {"measure": "1080p", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "paced", 120 if quick else 1200))}
+    yield {
+        "measure": "growth",
+        **_with_daemon(scratch, lambda pid: _clients(pid, 1, "growth", 1000 if quick else 10_000)),
+    }
+    for streams in (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32, 64):
+        frames = max((2000 if quick else 16_000) // streams, 100)
+        yield {
+            "measure": "streams",
+            "streams": streams,
+            **_with_daemon(scratch, lambda pid, n=streams, f=frames: _clients(pid, n, "flood", f)),
+        }
+
+
+def text(rows: list[dict[str, Any]]) -> list[str]:
+    """The table, and what its rows are."""
+    lines = []
+    for row in rows:
+        what = {key: value for key, value in row.items() if key != "measure"}
+        lines.append(f"{row['measure']:8}  " + "  ".join(f"{key} {value:,.4g}" for key, value in what.items()))
+    return [*lines, "", *(f"  {name:8}  {meaning}" for name, meaning in MEASURES.items())]
+
+
+def _import_ms(times: int) -> dict[str, float]:
+    code = "import gymnasium, time; t = time.perf_counter(); import offcam; print((time.perf_counter() - t) * 1000)"
+    found = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
+        for _ in range(times)
+    ]
+    return {"ms": statistics.median(found)}
+
+
+def _with_daemon(scratch: Path, work: Callable[[int], dict[str, float]]) -> dict[str, float]:
+    folder = scratch / "reach"
+    folder.mkdir(mode=0o700)
+    with contextlib.ExitStack() as stack:
+        stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=False)
+        environment = Contestant("offcam", "offcam").environment(folder)
+        pid = stack.enter_context(daemon(environment, folder))
+        os.environ["OFFCAM_ADDR"] = environment["OFFCAM_ADDR"]
+        os.chdir(folder)
+        return work(pid)
+
+
+def _clients(pid: int, count: int, kind: str, amount: int) -> dict[str, float]:
+    """Run clients at once: each says when it is ready, and begins when all are."""
+    cpu, begun = 0.0, 0.0
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for number in range(count):
+            command = [sys.executable, str(CLIENT), kind, str(amount), f"{Path.cwd()}/run-{number}"]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        cpu, begun = _cpu(pid), time.perf_counter()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        told = [json.loads(process.communicate(timeout=CLIENT_SECONDS)[0]) for process in processes]
+    seconds, cpu = time.perf_counter() - begun, _cpu(pid) - cpu
+    if kind != "flood":
+        result: dict[str, float] = told[0]
+        return result
+    frames = sum(each["frames"] for each in told)
+    rates = [each["frames"] / each["seconds"] for each in told]
+    cpu += sum(each["cpu"] for each in told)
+    return {"fps": frames / seconds, "slowest/fastest": min(rates) / max(rates), "cpu ms/frame": 1000 * cpu / frames}
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
