@@ -49,6 +49,7 @@ def serve(settings: Settings) -> None:
         ) from error
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
+    _give_way()
     if info := read_lock(settings.endpoint):
         raise DaemonAlreadyRunning(_already(info), info.pid)
     with ExitStack() as stack:
@@ -156,3 +157,10 @@ def _progress(text: str) -> ExitStack:
 
         stack.enter_context(Console(stderr=True).status(text))
     return stack
+
+
+def _give_way() -> None:
+    """Take no core from a training's thread by waking up, while having the same share of them: Linux's batch policy."""
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # in a sandbox that does not allow it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
