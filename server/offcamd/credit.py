@@ -26,6 +26,10 @@ COMMON_PART = 4
 """One grant takes at most this part of what is kept for nobody, so that something is left for whoever comes next."""
 
 
+WORTH_WHILE, WORTH_IT = 4, 16
+"""The part of its target that a grant has to be: of a stream with plenty of credit, and of one that runs low."""
+
+
 @dataclass(slots=True)
 class Account:
     """A stream's share.
@@ -83,12 +87,12 @@ class CreditPool:
 
         Args:
             account: its account.
-            unspent: bytes granted to it for which no frame has come. While that is plenty, grants are saved up;
-                when it runs low, each frame's worth is passed on at once.
+            unspent: bytes granted to it for which no frame has come. While that is plenty, grants are saved up, and a
+                little when it is not: a message for each frame wakes a client that waits as often.
         """
         target = self._target(account)
         want = target - account.exposure
-        if want <= 0 or (unspent > target // 2 and want < target // 4):
+        if want <= 0 or want < target // (WORTH_WHILE if unspent > target // 2 else WORTH_IT):
             return 0
         own = min(self._owed_to(account), self.limit - self.granted)
         need = LEAST_FRAMES * account.frame_bytes - account.exposure - own

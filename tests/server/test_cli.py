@@ -123,9 +123,9 @@ def test_serve_outlives_whoever_waited_for_its_ready_line(runtime, endpoint, off
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux's")
 def test_no_thread_of_the_daemon_takes_a_core_by_waking_up(serve):
     process, _ = serve()
-    threads = os.listdir(f"/proc/{process.pid}/task")
-    assert len(threads) > 3
-    assert {os.sched_getscheduler(int(thread)) for thread in threads} == {os.SCHED_BATCH}
+    policies = {task: os.sched_getscheduler(int(task.name)) for task in Path(f"/proc/{process.pid}/task").iterdir()}
+    assert len(policies) > 3
+    assert set(policies.values()) == {os.SCHED_BATCH}, policies
 
 
 # --- start, stop ------------------------------------------------------------------------------------------

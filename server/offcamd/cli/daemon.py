@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,4 +164,5 @@ def _give_way() -> None:
     """Take no core from a training's thread by waking up, while having the same share of them: Linux's batch policy."""
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):  # in a sandbox that does not allow it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            for task in Path("/proc/self/task").iterdir():  # libraries have started some; later ones inherit it
+                os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))
