@@ -4,6 +4,7 @@
     python tests/bench --quick             sooner and noisier
     python tests/bench --json FILE         the table and every single run, as JSON too
     python tests/bench --against TREE      with another working tree of offcam as a row of its own
+    python tests/bench --all               that and all that follows
     python tests/bench --micro             what the pieces of offcam cost by themselves
     python tests/bench --faults            what a step costs while something is wrong with the daemon
     python tests/bench --reach             the limits: records, streams, 1080p, memory, import
@@ -44,9 +45,13 @@ from gymnasium.error import DependencyNotInstalled
 import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
+    from typing import TypeAlias
 
     from worker import Run
+
+    Machine: TypeAlias = dict[str, object]
+    Part: TypeAlias = tuple[list[str], dict[str, Any]]
 
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
 
@@ -54,71 +59,75 @@ ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
 def main() -> int:
     """Parse the command line and do it."""
     options = _parser().parse_args()
-    steps = options.steps or (200 if options.quick else 1000)
-    repetitions = options.repetitions or (3 if options.quick else 5)
+    chosen = [name for name in PARTS if getattr(options, name, False) or options.all] or ["table"]
     machine = report.machine()
-    if options.micro:
-        pieces = micro.measure_all(0.05 if options.quick else 0.5)
-        print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *micro.text(pieces)]))
-        _write(options.json, {"machine": machine, "pieces": pieces})
-        return 0
-    if options.reach:
-        return _reach(options, machine)
-    if options.quality:
-        compared = quality.measure_all(options.steps or (60 if options.quick else 300))
-        return _rows(options, machine, compared, quality.text)
-    if options.growth:
-        return _rows(options, machine, growth.measure_all(quick=options.quick), growth.text)
-    if options.faults:
-        return _faults(options, machine, steps, repetitions)
+    told: dict[str, dict[str, Any]] = {}
+    for name in chosen if options.all else chosen[:1]:
+        lines, told[name] = PARTS[name](options, machine)
+        _progress("")
+        if name != "table":  # which has them in it
+            lines = [*(f"{key}: {value}" for key, value in machine.items()), "", *lines]
+        print("\n".join(lines), flush=True)
+    _write(options.json, {"machine": machine, **(told if options.all else told[chosen[0]])})
+    return 0
+
+
+def _table(options: argparse.Namespace, machine: Machine) -> Part:
     contestants, notes = _contestants(options)
     env_ids = [env_id for env_id in options.envs if _available(env_id, notes)]
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
-        for run in harness.measure_all(contestants, env_ids, steps, repetitions, Path(scratch)):
+        for run in harness.measure_all(contestants, env_ids, _steps(options), _repetitions(options), Path(scratch)):
             runs.append(run)
-            _progress(f"repetition {run.repetition + 1} of {repetitions}: {run.env_id}, {run.label}")
-    _progress("")
+            _progress(f"repetition {run.repetition + 1} of {_repetitions(options)}: {run.env_id}, {run.label}")
     machine["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
-    print(report.text(runs, machine, notes))
-    _write(options.json, report.as_json(runs, machine, notes))
-    return 0
+    return [report.text(runs, machine, notes)], report.as_json(runs, machine, notes)
 
 
-def _reach(options: argparse.Namespace, machine: dict[str, object]) -> int:
+def _reach(options: argparse.Namespace, _machine: Machine) -> Part:
     rows = []
     with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
         for row in reach.measure_all(Path(scratch), quick=options.quick):
             rows.append(row)
             _progress(row["measure"])
-    _progress("")
-    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *reach.text(rows)]))
-    _write(options.json, {"machine": machine, "reach": rows})
-    return 0
+    return reach.text(rows), {"rows": rows}
 
 
-def _rows(
-    options: argparse.Namespace,
-    machine: dict[str, object],
-    measured: Iterable[Any],
-    text: Callable[[list[Any]], list[str]],
-) -> int:
-    rows = list(measured)
-    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *text(rows)]))
-    _write(options.json, {"machine": machine, "rows": rows})
-    return 0
+def _quality(options: argparse.Namespace, _machine: Machine) -> Part:
+    rows = list(quality.measure_all(options.steps or (60 if options.quick else 300)))
+    return quality.text(rows), {"rows": rows}
 
 
-def _faults(options: argparse.Namespace, machine: dict[str, object], steps: int, repetitions: int) -> int:
+def _growth(options: argparse.Namespace, _machine: Machine) -> Part:
+    rows = list(growth.measure_all(quick=options.quick))
+    return growth.text(rows), {"rows": rows}
+
+
+def _faults(options: argparse.Namespace, _machine: Machine) -> Part:
     env_id, runs = options.envs[0], []
     with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
-        for run in faults.measure_all(env_id, steps, repetitions, Path(scratch)):
+        for run in faults.measure_all(env_id, _steps(options), _repetitions(options), Path(scratch)):
             runs.append(run)
-            _progress(f"repetition {run['repetition'] + 1} of {repetitions}: {run['case']}")
-    _progress("")
-    print("\n".join([*(f"{key}: {value}" for key, value in machine.items()), "", *faults.text(runs, env_id, steps)]))
-    _write(options.json, {"machine": machine, "rows": faults.medians(runs), "runs": runs})
-    return 0
+            _progress(f"repetition {run['repetition'] + 1} of {_repetitions(options)}: {run['case']}")
+    return faults.text(runs, env_id, _steps(options)), {"rows": faults.medians(runs), "runs": runs}
+
+
+def _micro(options: argparse.Namespace, _machine: Machine) -> Part:
+    pieces = micro.measure_all(0.05 if options.quick else 0.5)
+    return micro.text(pieces), {"pieces": pieces}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Machine], Part]] = {
+    "table": _table, "reach": _reach, "faults": _faults, "quality": _quality, "growth": _growth, "micro": _micro,
+}  # fmt: skip
+
+
+def _steps(options: argparse.Namespace) -> int:
+    return options.steps or (200 if options.quick else 1000)
+
+
+def _repetitions(options: argparse.Namespace) -> int:
+    return options.repetitions or (3 if options.quick else 5)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--envs", nargs="+", default=ENV_IDS, metavar="ID", help="on which environments")
     parser.add_argument("--recorders", nargs="+", choices=recorders.RECORDERS, help="which of them, all by default")
     parser.add_argument("--against", type=Path, nargs="+", default=(), metavar="TREE", help="other trees of offcam")
+    parser.add_argument("--all", action="store_true", help="measure everything")
     parser.add_argument("--micro", action="store_true", help="measure the pieces instead")
     parser.add_argument("--faults", action="store_true", help="measure, on the first env, a daemon in trouble instead")
     parser.add_argument("--reach", action="store_true", help="measure the limits instead")

@@ -96,3 +96,13 @@ def test_growth_is_measured(tmp_path: Path) -> None:
     rows = run("--growth", "--quick", folder=tmp_path)["rows"]
     assert {row["frames"] for row in rows} >= {10, 100, 1000}
     assert all(row["convert_us"] > 0 and row["write_us"] > 0 and row["remux_ms"] > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_limits_are_measured(tmp_path: Path) -> None:
+    rows = run("--reach", "--quick", folder=tmp_path)["rows"]
+    told = {row["measure"]: row for row in rows}
+    assert set(told) == {"import", "records", "1080p", "growth", "streams"}
+    assert told["1080p"]["in the file"] == told["1080p"]["offered"]
+    assert told["growth"]["frames"] == 1001
+    assert told["streams"]["streams"] == 16
