@@ -11,7 +11,7 @@ CONTACT_SECONDS = 1.5
 CONTACT_TRIES = 3
 """Failed connections in that time after which it gives up."""
 
-PATIENCE_SECONDS = 0.008
+PATIENCE_SECONDS = 0.004
 """Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
 longer: while the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
 
