@@ -21,6 +21,7 @@ import offcam.launch
 import offcam.timing
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
+from offcamd.videofile import survey
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -30,9 +31,9 @@ def warned_of(caught, text: str) -> list[str]:
 
 
 def await_clip(folder: Path, name: str) -> None:
-    """Wait until a video is being written, and the index knows of it."""
-    deadline = time.monotonic() + 20
-    while name not in films.clips(folder) or not (folder / f"{name}.part").exists():
+    """Wait until a video is being written, with a whole frame in it, and the index knows of it."""
+    deadline, part = time.monotonic() + 20, folder / f"{name}.part"
+    while name not in films.clips(folder) or not part.exists() or not survey(part).frames:
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
