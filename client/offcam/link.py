@@ -10,7 +10,7 @@ import time
 import uuid
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import gymnasium
 from gymnasium import logger
@@ -475,15 +475,15 @@ class _Lock:
         self._lock.release()
 
 
-class StreamOwner:
-    """Who a stream belongs to; implemented in `offcam.stream`."""
+class StreamOwner(Protocol):
+    """Who a stream belongs to; `offcam.stream.EnvStream` is one."""
 
-    settled: bool
+    @property
+    def settled(self) -> bool:
+        """Whether no clip of it is open or on its way to its final name."""
 
     def clip_done(self, message: ClipDone) -> None:
         """One of its clips is final."""
-        raise NotImplementedError
 
     def abandon(self) -> None:
         """The process leaves: end what is open."""
-        raise NotImplementedError

@@ -32,7 +32,7 @@ _WHY = {
 }
 
 
-class EnvStream(link.StreamOwner):
+class EnvStream:
     """The stream of one env, shared by the wrappers around it. It belongs to whoever steps the env.
 
     It survives what the process goes through: a daemon that comes late, dies or is replaced, a fork (the
@@ -172,7 +172,7 @@ class EnvStream(link.StreamOwner):
     # --- StreamOwner --------------------------------------------------------------------------------------
 
     @property
-    def settled(self) -> bool:  # type: ignore[override]  # read-only here
+    def settled(self) -> bool:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
         return not self._clips and all(part.epoch != part.wire.epoch for part in self._unfinished.values())
 
