@@ -13,7 +13,7 @@ from offcam_proto.run_format import PLAIN_EXTENSION
 from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.i420 import I420Converter
 from offcamd.pixels import view
-from offcamd.videofile import publish, remux, salvage, supersede
+from offcamd.videofile import publish, salvage, supersede
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,9 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Finish the file, or raise EncodeError."""
+
+    def copy_to(self, target: Path) -> None:
+        """Write what was finished once more, without the marks that keep a crash from costing it; or EncodeError."""
 
 
 class WriterFactory(Protocol):
@@ -201,10 +204,11 @@ class ClipEncoder:
         """
         published = False
         try:
-            if self._writer is not None:
-                self._writer.close()
+            writer = self._writer
+            if writer is not None:
+                writer.close()
                 self._writer = None
-            published = self._publish(aborted=aborted)
+            published = self._publish(writer, aborted=aborted)
         except EncodeError as error:
             self.fail(error)
         width, height = (self._converter.size if self._encoded else None) or (0, 0)
@@ -219,15 +223,15 @@ class ClipEncoder:
             published=published,
         )
 
-    def _publish(self, *, aborted: bool) -> bool:
+    def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
         part, final = self.spec.part, self.spec.final
         if not self._encoded:
             if self._created:
                 with suppress(OSError):  # a file without a picture is litter, no loss
                     part.unlink()
             return False
-        if self.error is None:
-            self._make_plain(part)
+        if writer is not None:
+            self._make_plain(writer, part)
         if (aborted or self.error is not None) and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
             return False
@@ -235,14 +239,14 @@ class ClipEncoder:
         return True
 
     @staticmethod
-    def _make_plain(part: Path) -> None:
+    def _make_plain(writer: Writer, part: Path) -> None:
         """Take out the marks of each frame that keep a crash from costing more than one: half the size.
 
         The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
         """
         plain = part.with_name(part.name + PLAIN_EXTENSION)
         try:
-            remux(part, plain)
+            writer.copy_to(plain)
             supersede(plain, part)
         except EncodeError as error:  # no room for both, say: what there is is whole
             log.warning("%s keeps its fragments: %s", part, error)

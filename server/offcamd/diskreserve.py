@@ -85,6 +85,9 @@ class _Guarded:
     def close(self) -> None:
         self._writer.close()
 
+    def copy_to(self, target: Path) -> None:
+        self._writer.copy_to(target)
+
 
 def _look(folder: Path) -> tuple[int, int]:
     """Bytes free for us and bytes altogether; as good as endless where the disk does not say."""

@@ -98,3 +98,6 @@ class _Counted:
             self._writer.close()
         finally:
             self._memory.give_back(nbytes)
+
+    def copy_to(self, target: Path) -> None:
+        self._writer.copy_to(target)

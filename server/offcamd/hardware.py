@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcamd.h264 import AUTO, DEFAULT_CRF, DEFAULT_PRESET, HARDWARE, X264, failure_of
+from offcamd.pictureencoder import SpareEncoders
 from offcamd.videofile import VideoWriter, iter_frames
 
 if TYPE_CHECKING:
@@ -36,23 +38,25 @@ def writer_factory(asked: str) -> WriterFactory:
     Args:
         asked: one of `ENCODERS`. What does not work here is replaced by x264, and the log says so.
     """
+    software = partial(VideoWriter, spares=SpareEncoders())
     if asked == X264:
-        return VideoWriter
+        return software
     for encoder in HARDWARE if asked == AUTO else (asked,):
         failure = failure_of(encoder)
         if failure is None:
             log.info("videos are encoded by %s", encoder)
-            return _HardwareFirst(encoder)
+            return _HardwareFirst(encoder, software)
         log.log(logging.INFO if asked == AUTO else logging.WARNING, "%s does not work here: %s", encoder, failure)
     log.info("videos are encoded by x264")
-    return VideoWriter
+    return software
 
 
 class _HardwareFirst:
     """Makes writers that use an encoder in hardware, or x264 where it takes no more videos or not of that size."""
 
-    def __init__(self, encoder: str) -> None:
+    def __init__(self, encoder: str, otherwise: WriterFactory) -> None:
         self._encoder = encoder
+        self._otherwise = otherwise
         self._told = False
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
@@ -61,7 +65,7 @@ class _HardwareFirst:
         except EncodeError as error:
             log.log(logging.DEBUG if self._told else logging.WARNING, "x264 encodes %s instead: %s", path, error)
             self._told = True
-        return VideoWriter(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+        return self._otherwise(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
 
 
 # --- the trial --------------------------------------------------------------------------------------------

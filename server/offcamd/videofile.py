@@ -14,33 +14,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import av.error
-from av.packet import Packet
-from av.video.frame import VideoFrame
 
 from offcam_proto.errors import EncodeError
-from offcam_proto.limits import MAX_FRAME_SIDE
+from offcam_proto.limits import KIB, MAX_FRAME_SIDE
 from offcamd import h264
+from offcamd.pictureencoder import MOVFLAGS, SpareEncoders, VideoFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
     from offcamd.pixels import Pixels
 
 MIN_FPS, MAX_FPS = Fraction(1, 1001), 1000
 
-_MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
-_KEYFRAME_SECONDS = 4
-_KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
-_BT709, _SRGB, _SMPTE170M, _LIMITED = 1, 13, 6, 1  # primaries, transfer, matrix (ITU-T H.273), range
+KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
+"""Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
+
 _NO_DECODING = [{"skip_frame": "all"}]  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
-_START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, annex B and table 7-1)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -90,46 +88,43 @@ class VideoWriter:
         preset: x264's speed, ``ultrafast`` to ``placebo``, or ``flat``; see `offcamd.h264`.
         crf: x264's quality, 0 (lossless) to 51.
         encoder: ``x264``, or another of `offcamd.h264.HARDWARE`.
+        spares: encoders that earlier videos left, where the one of this video is left, too.
 
     Raises:
         EncodeError: the file cannot be created, or no encoder takes these settings.
     """
 
     def __init__(
-        self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int, encoder: str = h264.X264
+        self,
+        path: Path,
+        *,
+        width: int,
+        height: int,
+        fps: Fraction,
+        preset: str,
+        crf: int,
+        encoder: str = h264.X264,
+        spares: SpareEncoders | None = None,
     ) -> None:
         if not MIN_FPS <= fps <= MAX_FPS:
             raise EncodeError(f"a video has {MIN_FPS} to {MAX_FPS} frames a second, not {fps}: check render_fps")
         self._path = path
         self._shape = (height * 3 // 2, width)
         self._last: int | None = None
-        self._muxed = False
-        self._tick = 1 / Fraction(fps)
+        self._kept = _Kept()
+        self._spares = SpareEncoders() if spares is None else spares
         self._container: OutputContainer | None = None
         url = _url(path)
         with _as_encode_error("creating", path):
+            self._encoder = self._spares.take(VideoFormat(width, height, Fraction(fps), preset, crf, encoder))
             _clear_way(path)
-            self._container = av.open(url, "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"})
+            self._container = av.open(url, "w", format="mp4", options={"movflags": MOVFLAGS, "flush_packets": "1"})
             try:
-                name = "libx264" if encoder == h264.X264 else encoder
-                told = h264.options(encoder, preset, crf)
-                self._stream = cast("VideoStream", self._container.add_stream(name, rate=Fraction(fps), options=told))
-                self._configure(width, height, Fraction(fps))
+                self._stream = self._container.add_stream_from_template(self._encoder.stream, opaque=True)
                 self._container.start_encoding()  # creates the file
             except BaseException:
                 self._release()
                 raise
-
-    def _configure(self, width: int, height: int, fps: Fraction) -> None:
-        context = self._stream.codec_context
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.time_base = self._tick
-        context.thread_count = 1  # many clips are encoded side by side
-        shortest, longest = _KEYFRAME_FRAMES
-        context.gop_size = min(max(round(fps * _KEYFRAME_SECONDS), shortest), longest)
-        # What is drawn on a screen is sRGB; only the matrix and range are the ones of BT.601.
-        context.color_primaries, context.color_trc, context.colorspace = _BT709, _SRGB, _SMPTE170M
-        context.color_range = _LIMITED
 
     def write(self, i420: Pixels, pts: int) -> None:
         """Encode one picture.
@@ -146,24 +141,19 @@ class VideoWriter:
             raise EncodeError(f"{self._path} holds pictures of shape {self._shape}, got {i420.shape}")
         if self._last is not None and pts <= self._last:
             raise EncodeError(f"pts must grow, but {pts} came after {self._last} in {self._path}")
-        with _as_encode_error("encoding into", self._path):
-            # The first needs no copy, but gets the height wrong unless it is a multiple of four.
-            wrap = VideoFrame.from_ndarray if i420.shape[0] % 6 else VideoFrame.from_numpy_buffer
-            frame = wrap(i420, format="yuv420p")
-            frame.pts = 0 if self._last is None else pts
-            frame.time_base = self._tick
-            self._encode(frame)
-        self._last = pts
-
-    def _encode(self, frame: VideoFrame | None) -> None:
         if self._container is None:
             raise EncodeError(f"{self._path} is closed already")
-        for packet in self._stream.encode(frame):
-            whole = packet if self._muxed else _without_remarks(packet)
-            whole.stream = self._stream
-            whole.duration = 1  # or the last picture would be shown for no time
-            self._container.mux_one(whole)
-            self._muxed = True
+        with _as_encode_error("encoding into", self._path):
+            self._mux(self._encoder.encode(i420, 0 if self._last is None else pts))
+        self._last = pts
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        assert self._container is not None  # noqa: S101 - its callers looked
+        for packet in packets:
+            packet.stream = self._stream
+            packet.duration = 1  # or the last picture would be shown for no time
+            self._container.mux_one(packet)
+            self._kept.add(packet)
 
     def close(self) -> None:
         """Finish the file, so that it is a plain MP4. Closing twice is harmless.
@@ -177,9 +167,22 @@ class VideoWriter:
         with _as_encode_error("finishing", self._path):
             try:
                 if self._last is not None:
-                    self._encode(None)
+                    self._mux(self._encoder.finish())
             finally:
                 self._release()
+        self._spares.give(self._encoder)
+
+    def copy_to(self, target: Path) -> None:
+        """Write the finished video once more, as `remux` does, at a fraction of the cost where it is a short one.
+
+        Raises:
+            EncodeError: either file failed. ``target`` may be left incomplete.
+        """
+        if self._kept.packets is None:
+            remux(self._path, target)
+        else:
+            with _as_encode_error("copying", self._path):
+                _copy(self._stream, self._kept.packets, target)
 
     def _release(self) -> None:
         container, self._container = self._container, None
@@ -187,18 +190,19 @@ class VideoWriter:
             container.close()
 
 
-def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
-    """A file's first packet without the half kilobyte in which x264 says by which options it encodes.
+class _Kept:
+    """The packets of a video that is not too long, so that it need not be read back."""
 
-    That is an SEI message by itself in front of the picture; a start code ends it, and cannot be within.
-    """
-    data = bytes(packet)
-    end = data.find(_START_CODE, 4)
-    if not data.startswith((_START_CODE + _SEI, b"\0" + _START_CODE + _SEI)) or end < 0:
-        return packet
-    rest = cast("Packet[VideoStream]", Packet(data[end:]))
-    rest.pts, rest.dts, rest.time_base, rest.is_keyframe = packet.pts, packet.dts, packet.time_base, packet.is_keyframe
-    return rest
+    def __init__(self) -> None:
+        self.packets: list[Packet[VideoStream]] | None = []
+        self._nbytes = 0
+
+    def add(self, packet: Packet[VideoStream]) -> None:
+        if self.packets is not None:
+            self._nbytes += packet.size
+            self.packets.append(packet)
+            if len(self.packets) > KEPT_PACKETS or self._nbytes > KEPT_BYTES:
+                self.packets = None
 
 
 def publish(part: Path, final: Path) -> None:
@@ -294,18 +298,18 @@ def remux(source: Path, target: Path) -> None:
     with (
         _as_encode_error("copying", source),
         av.open(_url(source), format="mp4", stream_options=_NO_DECODING) as old,  # type: ignore[arg-type]  # its stub says list[str]
-        _created(target) as new,
     ):
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for packet in old.demux(video=0):
-            if packet.dts is not None:  # the empty packet that ends a stream has none
-                packet.stream = stream
-                new.mux_one(packet)
+        # the empty packet that ends a stream has no time
+        _copy(old.streams.video[0], (packet for packet in old.demux(video=0) if packet.dts is not None), target)
 
 
-def _created(path: Path) -> OutputContainer:
-    _clear_way(path)
-    return av.open(_url(path), "w", format="mp4")
+def _copy(template: VideoStream, packets: Iterable[Packet[VideoStream]], target: Path) -> None:
+    _clear_way(target)
+    with av.open(_url(target), "w", format="mp4") as container:
+        stream = container.add_stream_from_template(template, opaque=True)
+        for packet in packets:
+            packet.stream = stream
+            container.mux_one(packet)
 
 
 def _sync(path: Path, *, data_only: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.i420 import I420Converter
-from offcamd.videofile import VideoWriter, remux
+from offcamd.videofile import VideoWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ def _run(height: int, width: int, frames: int, path: Path) -> tuple[float, float
         writer.write(planes, place)
         convert, write = convert + middle - begin, write + time.thread_time_ns() - middle
     writer.close()
-    return convert / (frames - 1), write / (frames - 1), _spent(lambda: remux(part, path))
+    return convert / (frames - 1), write / (frames - 1), _spent(lambda: writer.copy_to(path))
 
 
 def _spent(work: Callable[[], None]) -> float:

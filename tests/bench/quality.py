@@ -22,7 +22,7 @@ from offcam.frames import picture
 from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.i420 import I420Converter
 from offcamd.pixels import view
-from offcamd.videofile import VideoWriter, iter_frames, remux
+from offcamd.videofile import VideoWriter, iter_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,7 +113,7 @@ def record(film: Film, path: Path, preset: str = DEFAULT_PRESET, crf: int = DEFA
         writer.write(planes, place)
     assert writer is not None
     writer.close()
-    remux(part, path)
+    writer.copy_to(path)
 
 
 def _peer(film: Film, path: Path) -> None:

@@ -62,14 +62,14 @@ def test_a_file_that_shows_other_pictures_fails_the_trial(tmp_path, monkeypatch)
 def test_x264_takes_over_where_no_hardware_works_and_the_log_says_so(monkeypatch, caplog, asked) -> None:
     monkeypatch.setattr(hardware, "failure_of", lambda encoder: f"no driver for {encoder}")
     with caplog.at_level("INFO"):
-        assert hardware.writer_factory(asked) is VideoWriter
+        assert hardware.writer_factory(asked).func is VideoWriter
     assert "no driver for h264_vaapi" in caplog.text
     assert "videos are encoded by x264" in caplog.text
 
 
 def test_nothing_is_tried_unasked(monkeypatch) -> None:
     monkeypatch.setattr(hardware, "failure_of", lambda encoder: pytest.fail(f"{encoder} was tried"))
-    assert hardware.writer_factory(h264.X264) is VideoWriter
+    assert hardware.writer_factory(h264.X264).func is VideoWriter
 
 
 def test_a_video_that_the_hardware_does_not_take_is_made_by_x264(monkeypatch, tmp_path, caplog) -> None:
