@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam.frames import Picture
-    from offcam_proto.client_session import ClientStream
+    from offcam_proto.client_stream import ClientStream
 
 ARENA_BYTES = 16 * MIB
 """Most memory of one stream's arena. Only slots that are used take any, and the lowest free one is used next."""

@@ -20,7 +20,7 @@ from offcam.arena import StreamArenas
 from offcam.dealer import Dealer
 from offcam.progress import Progress
 from offcam_proto import __version__
-from offcam_proto.client_session import ClientSession, ClientStream, State
+from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import (
     DaemonError,
     DaemonUnavailable,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.frames import Picture
+    from offcam_proto.client_stream import ClientStream
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from offcam_proto import run_format as fmt
+from offcam_proto import run_rows
 from offcam_proto.errors import NotARunFolder, RunFolderError
 
 BUSY_SECONDS = 10.0
@@ -20,7 +21,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class IndexRows(NamedTuple):
-    """What an index holds: rows with the columns of the queries below."""
+    """What an index holds: rows of `run_rows.STREAMS`, and with the columns of the queries below."""
 
     streams: Rows
     episodes: Rows
@@ -49,9 +50,9 @@ def read_index(folder: str) -> IndexRows:
         with ExitStack() as stack:
             database = stack.enter_context(closing(_opened(path, folder, stack)))
             return IndexRows(
-                database.execute(_STREAMS).fetchall(),
+                database.execute(run_rows.STREAMS).fetchall(),
                 database.execute(_EPISODES).fetchall(),
-                database.execute(_CLIPS, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED)).fetchall(),
+                database.execute(_CLIPS, run_rows.CLIPS_VALUES).fetchall(),
             )
     except sqlite3.OperationalError as error:
         raise RunFolderError(
@@ -108,29 +109,13 @@ def _version(database: sqlite3.Connection, path: str) -> int:
     return int(version)
 
 
-_STREAMS = """
-SELECT id, stream, env_id, num_envs, vector, prefix, suffix, host, pid, client, started, ended, state
-FROM streams ORDER BY id
-"""
-
 _EPISODES = """
 SELECT stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed
 FROM episodes ORDER BY id
 """
 
-# A clip shows exactly one whole episode where its name says that it began with it and it has all its steps.
-_CLIPS = """
-SELECT s.id, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height, c.duration,
-    c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END, c.steps, c.offered,
-    c.received, c.dropped, c.complete, c.file_bytes, c.started, c.ended, c.error,
-    c.state IN (?, ?) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
-        SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    )
-FROM clips AS c JOIN streams AS s ON s.id = c.stream_id
-LEFT JOIN episodes AS e ON e.id = (
-    SELECT min(id) FROM episodes
-    WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
-        AND c.name LIKE '%-episode-' || c.episode
-)
-WHERE c.state != ? ORDER BY c.rowid
-"""
+_CLIPS = f"""
+SELECT stream_id, clip, name, part, file, state, encoded, fps, width, height, duration, episode, step, return, steps,
+    offered, received, dropped, complete, file_bytes, started, ended, error, partial
+FROM ({run_rows.CLIPS}) ORDER BY place
+"""  # noqa: S608 - of constants

@@ -17,6 +17,7 @@ from offcam import notebook
 from offcam.readindex import read_index
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
+from offcam_proto.run_rows import Stream, stream_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,39 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 What = Literal["episodes", "clips"]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One environment, or one vector environment, of one client process.
-
-    Attributes:
-        stream: its id, 32 hexadecimal digits.
-        env_id: environment id, such as ``CartPole-v1``.
-        num_envs: sub-environments, 1 for a single one.
-        vector: whether it is a vector environment.
-        prefix: of its videos' names, empty without video.
-        suffix: number in its videos' names, 0 for none.
-        host: of the process that recorded it.
-        pid: its process id.
-        client: what that process says it is.
-        started: when it was made, in seconds since the epoch.
-        ended: when it was closed or lost, None while it is live.
-        state: ``live``, ``closed`` or ``lost``.
-    """
-
-    stream: str
-    env_id: str
-    num_envs: int
-    vector: bool
-    prefix: str
-    suffix: int
-    host: str
-    pid: int
-    client: str
-    started: float
-    ended: float | None
-    state: str
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -302,7 +270,7 @@ def read_run(folder: str) -> Run:
         )
     rows = read_index(folder)
     places = {row[0]: place for place, row in enumerate(rows.streams)}
-    streams = tuple(_stream(row) for row in rows.streams)
+    streams = tuple(stream_of(row[1:]) for row in rows.streams)
     clips = tuple(_clip(folder, row, places) for row in rows.clips)
     return Run(folder, streams, _episodes(rows.episodes, places), clips)
 
@@ -337,12 +305,6 @@ def _episodes(rows: list[tuple[Any, ...]], places: dict[int, int]) -> Episodes:
 _DTYPES: tuple[Any, ...] = (*[np.int64] * 3, np.float64, np.int64, *[np.float64] * 2, *[np.bool_] * 2, np.object_)
 
 
-def _stream(row: tuple[Any, ...]) -> Stream:
-    named = dict(zip(_names(Stream), row[1:], strict=True))
-    named.update(vector=bool(named["vector"]), started=fmt.real_from_sql(named["started"]))
-    return Stream(**named)
-
-
 def _clip(folder: str, row: tuple[Any, ...], places: dict[int, int]) -> Clip:
     named = dict(zip(_names(Clip)[1:], row, strict=True))
     file = named["file"]
@@ -360,7 +322,7 @@ def _clip(folder: str, row: tuple[Any, ...], places: dict[int, int]) -> Clip:
     return Clip(folder, **named)
 
 
-def _names(kind: type[Stream | Episodes | Clip]) -> list[str]:
+def _names(kind: type[Episodes | Clip]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from offcam.frames import Picture
-    from offcam_proto.client_session import ClientStream
+    from offcam_proto.client_stream import ClientStream
 
 Overflow = Literal["drop", "block"]
 """What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""

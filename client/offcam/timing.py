@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.005
 """How often a frame that has its credit looks for what the daemon said: each look costs as much as all the rest."""
 
 HELD_FRAMES = 8
-HELD_SECONDS = 0.02
+HELD_SECONDS = 0.1
 """So many frames in shared memory are named in one message, or those of so long: to wake libzmq's thread for each
 would cost the agent's more than all the rest. What a killed client held back, the daemon finds in the memory."""
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgpack
 
 from offcam_proto import validation as check
-from offcam_proto.arena import SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import (
@@ -19,7 +18,17 @@ from offcam_proto.limits import (
     MAX_STATS_BYTES,
     PROTOCOL_VERSION,
 )
-from offcam_proto.messages import Buffer, ClientMessage, Frame, Hello, Message, Records, ServerMessage, StatsReply
+from offcam_proto.messages import (
+    Buffer,
+    ClientMessage,
+    Frame,
+    Hello,
+    Message,
+    Records,
+    ServerMessage,
+    SlotFrames,
+    StatsReply,
+)
 from offcam_proto.records import RECORD_KINDS, Record
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto import codec
-from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
@@ -34,6 +33,7 @@ from offcam_proto.limits import (
 from offcam_proto.messages import (
     Ack,
     Again,
+    ArenaReply,
     ClientMessage,
     ClipDone,
     CloseStream,
@@ -44,11 +44,13 @@ from offcam_proto.messages import (
     Frame,
     Goodbye,
     Hello,
+    OpenArena,
     OpenClip,
     OpenStream,
     Records,
     Refused,
     SayHello,
+    SlotFrames,
     StatsReply,
     StatsRequest,
     StreamOpened,

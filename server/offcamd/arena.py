@@ -14,8 +14,8 @@ from offcam_proto.errors import OffcamError
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
-    from offcam_proto.arena import OpenArena
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import OpenArena
     from offcamd.spool import Part
 
 

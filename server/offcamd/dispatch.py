@@ -5,25 +5,20 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from fractions import Fraction
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from offcam_proto import messages as msg
-from offcam_proto.arena import OpenArena, SlotFrames
-from offcam_proto.errors import EncodeError, FolderNotWritable, RemoteProtocolError
-from offcam_proto.run_format import ABORTED, FINAL, PART_EXTENSION, video_file
+from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcamd import encoding, remote, store
 from offcamd.arena import Arena, ArenaUnusable
-from offcamd.credit import CreditPool
+from offcamd.clips import Clips
 from offcamd.flushes import Flushes, FlushRequest
 from offcamd.frozen import FrozenWatch
-from offcamd.index import EncodedResult
+from offcamd.grants import Grants
 from offcamd.index import Peer as Origin
-from offcamd.names import FileClaims, NameClaims
+from offcamd.names import NameClaims
 from offcamd.peers import Counters, LiveClip, LiveStream, Peer
 from offcamd.throttle import Throttle
 
@@ -33,17 +28,11 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcam_proto.records import ClipRecord
     from offcamd.config import Settings
-    from offcamd.spool import Part
 
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 2.0
 """A client whose connection broke may come back within this time before its streams are ended."""
-
-LAGGING_SECONDS = 2.0
-"""From this encode lag on, new clips get the fastest preset."""
-
-FASTEST_PRESET = "ultrafast"
 
 REFUSED_SECONDS = 5.0
 """How soon a client whose stream was refused is told to ask once more: the disk may have room then."""
@@ -74,20 +63,18 @@ class Dispatcher:
         self.counters = Counters()
         self.peers: dict[bytes, Peer] = {}
         self.streams: set[LiveStream] = set()
-        self.recent_errors: list[str] = []
         self._pid = os.getpid()
         self._settings = settings
         self._instance = instance
         self._pool = pool
         self._store = storage
         self._stats_json = stats_json
-        self._credit = CreditPool(settings.memory_limit_bytes)
+        self._grants = Grants(settings.memory_limit_bytes, self._speak)
+        self.clips = Clips(settings, pool, storage, self._grants, self.counters)
         self._frozen = FrozenWatch()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(store.BarrierTask(request)), self._speak)
         self._names = NameClaims()
-        self._files = FileClaims()
-        self._clips: dict[encoding.ClipJob, LiveClip] = {}
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._stopping = False
@@ -126,20 +113,19 @@ class Dispatcher:
     def _act(self, peer: Peer, message: msg.ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
         match message:
             case msg.Frame():
-                parts = list(zip(message.pixels, message.layouts, strict=True))
-                self._frame(peer.streams[message.handle], message.clip, message.index, message.nbytes, parts)
-            case SlotFrames():
-                self._slot_frames(peer.streams[message.handle], message)
-            case OpenArena():
+                self.clips.frame(peer.streams[message.handle], message)
+            case msg.SlotFrames():
+                self.clips.slot_frames(peer.streams[message.handle], message)
+            case msg.OpenArena():
                 self._open_arena(peer, peer.streams[message.handle], message)
             case msg.Records():
                 self._records(peer, message)
             case msg.OpenClip():
-                self._open_clip(peer.streams[message.handle], message)
+                self.clips.open(peer.streams[message.handle], message)
             case msg.EndClip():
                 clip = peer.streams[message.handle].clips.get(message.clip)
                 if clip is not None:
-                    self._end_clip(clip, aborted=not message.complete)
+                    self.clips.end(clip, aborted=not message.complete)
                 else:
                     peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=_NOT_OPENED)
             case msg.OpenStream():
@@ -147,7 +133,7 @@ class Dispatcher:
             case msg.CloseStream():
                 self._close_stream(peer.streams.pop(message.handle), lost=False)
             case msg.Flush():
-                self._flushes.ask(peer, message.token, self._clips.values())
+                self._flushes.ask(peer, message.token, self.clips.live)
             case msg.StatsRequest():
                 peer.session.stats(message.token, self._stats_json())
             case msg.Hello():
@@ -212,49 +198,16 @@ class Dispatcher:
         suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
         hello = peer.session.hello
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
-        account = self._credit.open() if message.video else None
+        account = self._grants.open() if message.video else None
         stream = LiveStream(peer, message, suffix, hello.session, account)
-        self._pool.budget.clip_memory = self._credit.assured // 2
+        self._pool.budget.clip_memory = self._grants.assured // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
         origin = Origin(hello.host, hello.pid, hello.client)
         self._store.put(store.OpenStreamTask(message.folder, message, origin, suffix, stream))
 
-    def _open_clip(self, stream: LiveStream, message: msg.OpenClip) -> None:
-        if stream.account is not None and message.frame_bytes > stream.account.frame_bytes:
-            stream.account.frame_bytes = message.frame_bytes
-            self._grant(stream)
-        if not self._store.takes(stream.info.folder):
-            return  # nobody could find its video again; its frames are counted
-        file = self._files.claim(
-            stream.info.folder,
-            [
-                video_file(message.name, stream.suffix, message.part),
-                video_file(f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}", 0, message.part),
-            ],
-        )
-        final = Path(stream.info.folder) / file
-        lagging = self._pool.backlog().lag_seconds > LAGGING_SECONDS
-        spec = encoding.ClipSpec(
-            part=final.with_name(final.name + PART_EXTENSION),
-            final=final,
-            fps=Fraction(message.fps).limit_denominator(1001),
-            rows=max(message.rows, 1),
-            cols=max(message.cols, 1),
-            preset=FASTEST_PRESET if lagging else self._settings.preset,
-            crf=self._settings.crf,
-        )
-        try:
-            job = self._pool.open(spec, held=True)  # until its row is in the index
-        except EncodeError as error:
-            log.warning("a clip came too late", file=str(final), problem=str(error))
-            return
-        clip = LiveClip(stream, message.clip, file, job)
-        stream.clips[message.clip] = self._clips[job] = clip
-        self._store.put(store.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
-
-    def _open_arena(self, peer: Peer, stream: LiveStream, offer: OpenArena) -> None:
+    def _open_arena(self, peer: Peer, stream: LiveStream, offer: msg.OpenArena) -> None:
         stream.arena = None
         taken = sum(other.arena.nbytes for other in self.streams if other.arena is not None)
         room = self._settings.memory_limit_bytes // 2 - taken
@@ -265,47 +218,6 @@ class Dispatcher:
             except ArenaUnusable as problem:
                 log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
         peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
-
-    def _slot_frames(self, stream: LiveStream, message: SlotFrames) -> None:
-        arena = stream.arena
-        assert arena is not None  # noqa: S101 - the session admits no slot without one
-        for index, slot in message.frames:
-            parts = arena.take(slot, message.layouts)
-            self._frame(stream, message.clip, index, message.nbytes, parts, partial(arena.free, slot))
-
-    def _take_unnamed(self, stream: LiveStream) -> None:
-        """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
-        if stream.arena is not None and stream.peer is not None:
-            for message in stream.peer.session.unnamed(stream.handle, stream.arena.unnamed()):
-                self._slot_frames(stream, message)
-
-    def _frame(
-        self,
-        stream: LiveStream,
-        number: int,
-        index: int,
-        nbytes: int,
-        parts: list[Part],
-        release: Callable[[], None] | None = None,
-    ) -> None:
-        clip = stream.clips.get(number)
-        self.counters.received += 1
-        if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
-            self.counters.dropped["shutdown" if self._stopping else "disk_full"] += 1
-            if release is not None:
-                release()
-            if stream.account is not None:
-                self._credit.released(stream.account, nbytes)
-                self._grant(stream)
-            return
-        clip.received += 1
-        stream.in_memory += nbytes
-        clip.job.offer(index, parts, release)
-
-    def _end_clip(self, clip: LiveClip, *, aborted: bool) -> None:
-        if not clip.ended:
-            clip.ended = True
-            clip.job.end(aborted=aborted)
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -333,12 +245,11 @@ class Dispatcher:
         peer.flushes.clear()
 
     def _close_stream(self, stream: LiveStream, *, lost: bool) -> None:
-        self._take_unnamed(stream)
+        self.clips.unnamed_frames(stream)
         stream.closed, stream.lost, stream.arena = True, lost, None
         for clip in list(stream.clips.values()):
-            self._end_clip(clip, aborted=True) if not clip.ended else None
-        if stream.account is not None:
-            self._credit.close(stream.account, stream.in_memory)
+            self.clips.end(clip, aborted=True)
+        self._grants.close(stream)
         if lost:
             stream.peer = None
         self._forget_if_done(stream)
@@ -356,7 +267,7 @@ class Dispatcher:
 
     def goodbye(self, reason: str) -> None:
         """The daemon stops: no more frames, and everybody is told."""
-        self._stopping = True
+        self._stopping = self.clips.stopping = True
         for peer in list(self.peers.values()):
             if peer.session.hello is not None:
                 peer.session.goodbye(reason)
@@ -382,9 +293,9 @@ class Dispatcher:
         for (reason, user), count in self._throttle.unsaid().items():
             log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
         for stream in self.streams:
-            self._grant(stream)
-        self._pool.budget.clip_memory = self._credit.assured // 2
-        if self.streams or self._clips:
+            self._grants.grant(stream)
+        self._pool.budget.clip_memory = self._grants.assured // 2
+        if self.streams or self.clips.live:
             self._last_active = now
 
     def idle_for(self, seconds: float) -> bool:
@@ -397,49 +308,23 @@ class Dispatcher:
         """Something that another thread reports."""
         match event:
             case encoding.Released():
-                self._released(event)
+                self.clips.released(event)
             case encoding.Saturated():
-                stream = self._clips[event.job].stream
-                stream.saturated = event.saturated
-                self._tell_credit(stream, 0)
+                self.clips.saturated(event)
             case encoding.ClipFinished():
-                self._clip_finished(event)
+                self.clips.finished(event)
             case store.Committed():
                 self._committed(event)
-            case store.ClipNoted(reply=LiveClip(job=job)):
-                self._pool.start(job)
-            case store.ClipStored():
-                self._clip_stored(event)
+            case store.ClipNoted(reply=LiveClip() as clip):
+                self.clips.noted(clip)
+            case store.ClipStored(reply=LiveClip() as clip):
+                self._clip_stored(clip)
             case store.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
             case store.StreamReady():
                 self._stream_ready(event)
             case store.Passed(reply=FlushRequest() as request):
                 self._flushes.passed(request)
-
-    def _released(self, event: encoding.Released) -> None:
-        stream = self._clips[event.job].stream
-        stream.in_memory -= event.nbytes
-        if stream.account is not None:
-            self._credit.released(stream.account, event.nbytes)
-            self._grant(stream)
-
-    def _grant(self, stream: LiveStream) -> None:
-        if stream.account is None or stream.closed or not stream.ready:
-            return
-        nbytes = self._credit.grant(stream.account, self._unspent(stream))
-        if nbytes:
-            self._tell_credit(stream, nbytes)
-
-    @staticmethod
-    def _unspent(stream: LiveStream) -> int:
-        wire = stream.peer.session.streams.get(stream.handle) if stream.peer is not None else None
-        return wire.outstanding if wire is not None else 0
-
-    def _tell_credit(self, stream: LiveStream, nbytes: int) -> None:
-        if stream.peer is not None and not stream.closed:
-            stream.peer.session.grant(stream.handle, nbytes, saturated=stream.saturated)
-            self._speak(stream.peer)
 
     def _stream_ready(self, event: store.StreamReady) -> None:
         stream = event.reply
@@ -454,8 +339,9 @@ class Dispatcher:
             self._close_stream(stream, lost=True)
             return
         stream.ready = True
-        credit = self._credit.grant(stream.account, 0) if stream.account is not None else 0
-        peer.session.stream_opened(stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=credit)
+        peer.session.stream_opened(
+            stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)
+        )
 
     def _committed(self, event: store.Committed) -> None:
         stream = event.reply
@@ -477,40 +363,10 @@ class Dispatcher:
         self.counters.dropped.update(record.dropped)
         self.counters.dropped_unsent += sum(record.dropped.values())
 
-    def _clip_finished(self, event: encoding.ClipFinished) -> None:
-        clip = self._clips[event.job]
-        stream = clip.stream
-        whole = not event.aborted and event.error is None
-        self.counters.encoded += event.encoded
-        self.counters.dropped.update(event.dropped)
-        stream.dropped.update(event.dropped)
-        self.counters.clips[FINAL if whole else ABORTED] += 1
-        if event.encoded:
-            clip.written = clip.file if event.published else f"{clip.file}{PART_EXTENSION}"
-        clip.encoded, clip.error = event.encoded, event.error or ""
-        if not whole:
-            log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
-        if event.error:
-            self.recent_errors = [*self.recent_errors[-19:], f"{clip.file}: {event.error}"]
-        result = EncodedResult(
-            FINAL if whole else ABORTED, clip.written or None, event.encoded, event.dropped, event.width or None,
-            event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,
-            event.error or "",
-        )  # fmt: skip
-        self._store.put(
-            store.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
-        )
-
-    def _clip_stored(self, event: store.ClipStored) -> None:
-        clip = event.reply
-        assert isinstance(clip, LiveClip)  # noqa: S101 - what was put into the task
-        stream = clip.stream
-        if self._clips.pop(clip.job, None) is None:
+    def _clip_stored(self, clip: LiveClip) -> None:
+        if not self.clips.stored(clip):
             return
-        stream.clips.pop(clip.number, None)
-        stream.encoded += clip.encoded
-        self._files.release(stream.info.folder, clip.file)
-        peer = stream.peer
+        stream, peer = clip.stream, clip.stream.peer
         if peer is not None:
             self._speak(peer)
             peer.session.clip_done(

@@ -246,7 +246,7 @@ class EncoderPool:
         self.encode_seconds = Histogram(ENCODE_BOUNDS)
         self.wait_seconds = Histogram(WAIT_BOUNDS)
         self._lock = threading.Lock()
-        self._runnable = threading.Condition(self._lock)
+        self._resting: list[threading.Condition] = []  # of workers; the last one is woken first: its caches are warm
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
@@ -320,7 +320,8 @@ class EncoderPool:
                     self._schedule(job)
                 self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
             self._stop = True
-            self._runnable.notify_all()
+            for worker in self._resting:
+                worker.notify()
             self._spillable.notify_all()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
@@ -344,7 +345,8 @@ class EncoderPool:
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
             self._turns.append(job)
-            self._runnable.notify()
+            if self._resting:
+                self._resting.pop().notify()
         if job.overflowing and job not in self._blocked:
             self._line_up_spill(job)
 
@@ -356,9 +358,12 @@ class EncoderPool:
 
     def _work(self) -> None:
         """Give clips their turns, until the pool stops."""
+        own = threading.Condition(self._lock)
         while True:
             with self._lock:
-                self._runnable.wait_for(lambda: self._turns or self._stop)
+                while not (self._turns or self._stop):
+                    self._resting.append(own)
+                    own.wait()
                 if not self._turns:
                     return
                 job = self._turns.popleft()

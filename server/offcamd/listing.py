@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from offcam_proto import run_format as fmt
+from offcam_proto.run_rows import CLIPS, CLIPS_VALUES, STREAMS, Stream, stream_of
 from offcamd.indexfile import open_to_read
 
 if TYPE_CHECKING:
@@ -14,26 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-Item = TypeVar("Item", "StreamItem", "EpisodeItem", "ClipItem")
+Item = TypeVar("Item", "EpisodeItem", "ClipItem")
 SortKey = Literal["arrival", "episode", "return", "length"]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamItem:
-    """One environment's stream. Fields as in the ``streams`` table; ``stream`` is its id in hex."""
-
-    stream: str
-    env_id: str
-    num_envs: int
-    vector: bool
-    prefix: str
-    suffix: int
-    host: str
-    pid: int
-    client: str
-    started: float
-    ended: float | None
-    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +92,7 @@ class RunListing:
 
     folder: Path
     format_version: int
-    streams: list[StreamItem]
+    streams: list[Stream]
     clips: list[ClipItem]
     episodes: list[EpisodeItem]
     quarantined: int
@@ -126,7 +109,7 @@ class RunListing:
         }
 
 
-def item_dict(item: StreamItem | EpisodeItem | ClipItem) -> dict[str, Any]:
+def item_dict(item: Stream | EpisodeItem | ClipItem) -> dict[str, Any]:
     """A stream, episode or clip, ready for JSON: keys without the trailing underscore, NaN is None."""
     values = ((field.name.rstrip("_"), getattr(item, field.name)) for field in fields(item))
     return {name: fmt.json_number(value) if type(value) is float else value for name, value in values}
@@ -152,7 +135,7 @@ def list_run(folder: Path) -> RunListing:
         return RunListing(
             folder,
             version,
-            [_item(StreamItem, row) for row in database.execute(_STREAMS)],
+            [stream_of(row) for _key, *row in database.execute(STREAMS)],
             select_clips(database),
             _episodes(database, "arrival"),
             quarantined,
@@ -195,9 +178,9 @@ def select_clips(
         limit: most clips to return, -1 for all.
         offset: clips to pass over.
     """
-    query = f"{_CLIPS} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"
-    rows = database.execute(query, (fmt.ABORTED, fmt.RECOVERED, fmt.REPLACED, *values, limit, offset))
-    return [_item(ClipItem, row) for *row, _place in rows]
+    query = f"SELECT * FROM ({CLIPS}) WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - see above
+    rows = database.execute(query, (*CLIPS_VALUES, *values, limit, offset))
+    return [_item(ClipItem, row) for _key, *row, _place in rows]
 
 
 def _episodes(
@@ -216,32 +199,10 @@ _ORDER: dict[SortKey, tuple[str, ...]] = {
     "length": ("e.length", "e.id"),
 }
 
-_STREAMS = """
-SELECT stream, env_id, num_envs, vector, prefix, suffix, host, pid, client, started, ended, state
-FROM streams ORDER BY id
-"""
-
 _EPISODES = """
 SELECT (SELECT stream FROM streams WHERE id = e.stream_id), e.env_index, e.episode, e.return, e.length,
     e.duration, e.started, e.terminated, e.truncated, e.seed
 FROM episodes AS e
-"""
-
-# A clip shows exactly one whole episode where its name says that it began with it and it has all its steps.
-_CLIPS = """
-SELECT * FROM (SELECT s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
-    c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
-    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error,
-    c.state IN (?, ?) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
-        SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    ), c.rowid AS place
-FROM clips AS c JOIN streams AS s ON s.id = c.stream_id
-LEFT JOIN episodes AS e ON e.id = (
-    SELECT min(id) FROM episodes
-    WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
-        AND c.name LIKE '%-episode-' || c.episode
-)
-WHERE c.state != ?)
 """
 
 # How a column becomes a field, by the field's type; other types are as SQLite gives them.
@@ -251,9 +212,7 @@ _FROM_SQL: dict[object, Callable[[Any], Any]] = {
     "dict[str, int]": json.loads,
     "float": fmt.real_from_sql,
 }
-_CONVERTERS = {
-    kind: [_FROM_SQL.get(field.type) for field in fields(kind)] for kind in (StreamItem, EpisodeItem, ClipItem)
-}
+_CONVERTERS = {kind: [_FROM_SQL.get(field.type) for field in fields(kind)] for kind in (EpisodeItem, ClipItem)}
 
 
 def _item(kind: type[Item], row: Sequence[Any]) -> Item:

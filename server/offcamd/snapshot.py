@@ -65,7 +65,7 @@ def snapshot(service: Service) -> dict[str, Any]:
             RECOVERED: counters.clips[RECOVERED],
         },
         "breaches": dict(counters.breaches),
-        "recent_errors": list(dispatcher.recent_errors),
+        "recent_errors": list(dispatcher.clips.recent_errors),
         "stream_list": [_stream(stream) for stream in _in_order(streams)],
         "runs": service.store.runs(),
     }

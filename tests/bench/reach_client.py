@@ -107,7 +107,8 @@ def flood(amount: int, folder: str) -> dict[str, float]:
         env.step(0)
     seconds = time.perf_counter() - begun
     env.close()
-    return {"frames": frames_in(folder), "seconds": seconds, "cpu": time.process_time() - cpu}
+    spent = {"seconds": seconds, "ended": time.perf_counter(), "cpu": time.process_time() - cpu}
+    return {"frames": frames_in(folder), **spent}
 
 
 def ready() -> float:

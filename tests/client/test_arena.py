@@ -20,7 +20,7 @@ from offcam.arena import ARENA_BYTES, ARENA_SLOTS, Arena, StreamArenas
 from offcam.frames import picture
 from offcam_proto import codec
 from offcam_proto import messages as msg
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN, ArenaReply, OpenArena
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.limits import PROTOCOL_VERSION
@@ -68,8 +68,8 @@ class Scene:
         self.hear(*(msg.StreamOpened(wire.info.handle, 0, 0, 1 << 30) for wire in self.wires))
         self.session.take()
 
-    def offers(self) -> list[OpenArena]:
-        return [m for m in map(codec.decode_client, self.session.take()) if isinstance(m, OpenArena)]
+    def offers(self) -> list[msg.OpenArena]:
+        return [m for m in map(codec.decode_client, self.session.take()) if isinstance(m, msg.OpenArena)]
 
     def put(self, pictures, index: int = 0, wire: int = 0) -> int | None:
         cost = sum(each.layout.nbytes for each in pictures)
@@ -94,7 +94,7 @@ def scene():
 def ready(scene):
     """A scene with an arena for frames of 100 bytes that the daemon can use."""
     assert scene.put(shown(0)) is None
-    scene.hear(ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True))
     scene.session.take()
     return scene
 
@@ -105,7 +105,7 @@ def test_a_first_frame_goes_through_the_socket_and_shows_how_large_slots_must_be
     assert (offer.slot_bytes, offer.slots) == (4096, ARENA_SLOTS)
     assert scene.put(shown(0)) is None, "no answer yet"
     assert scene.offers() == []
-    scene.hear(ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True))
     assert scene.put(shown(0)) == 0
 
 
@@ -116,7 +116,7 @@ def test_what_the_daemon_needs_is_in_the_memory(scene):
     seals = fcntl.fcntl(offer.descriptor, fcntl.F_GET_SEALS)
     assert seals & fcntl.F_SEAL_SHRINK
     assert not os.get_inheritable(offer.descriptor)
-    scene.hear(ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True))
     scene.put((*shown(7, 2, 3), *shown(9, 1, 4)), index=5)
     memory = bytes(scene.arena()._memory)
     assert memory[:16] == offer.token
@@ -159,7 +159,7 @@ def test_a_larger_frame_makes_a_new_arena_and_a_smaller_one_does_not(ready):
     (offer,) = ready.offers()
     assert (offer.slot_bytes, ready.arena() is before) == (12288, False)
     assert ready.put(shown(0)) is None, "whatever its size: the old one is not to be used any more"
-    ready.hear(ArenaReply(1, True))
+    ready.hear(msg.ArenaReply(1, True))
     assert [ready.put(shown(0)), ready.put(shown(0, 100, 100))] == [0, 1]
     assert ready.put(shown(0, 3000, 3000)) is None
     assert (ready.put(shown(0)), ready.offers()) == (2, []), "one that never fits changes nothing"
@@ -167,7 +167,7 @@ def test_a_larger_frame_makes_a_new_arena_and_a_smaller_one_does_not(ready):
 
 def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
     scene.put(shown(0))
-    scene.hear(ArenaReply(1, False))
+    scene.hear(msg.ArenaReply(1, False))
     scene.session.take()
     before = descriptors()
     assert [scene.put(shown(0)) for _ in range(3)] == [None] * 3
@@ -183,7 +183,7 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     for wire in range(200):
         scene.put(shown(0), wire=wire)
     assert memories() - before[1] == 200
-    scene.hear(*(ArenaReply(wire.info.handle, wire.info.handle % 3 > 0) for wire in scene.wires[::2]))
+    scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0) for wire in scene.wires[::2]))
     for wire in range(200):
         scene.put(shown(0), wire=wire)
     assert descriptors() - before[0] == 100 + 200 * KEPT, "those that were answered are closed"
@@ -193,7 +193,7 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
         scene.connect()
         scene.put(shown(0))
         if reconnection % 2:
-            scene.hear(ArenaReply(1, True))
+            scene.hear(msg.ArenaReply(1, True))
             assert scene.put(shown(0)) == 0
         assert descriptors() <= before[0] + 1 + KEPT
         assert memories() == before[1] + 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RenderCollection
+from triggers import always
 
 import films
 import offcam
@@ -20,10 +21,6 @@ pytestmark = pytest.mark.usefixtures("daemon")
 
 HEIGHT, WIDTH = 40, 60
 SAME_STEP_WARNING = "Recorded episodes will not contain the last frame of the episode"
-
-
-def always(number: int) -> bool:
-    return True
 
 
 def make(index: int, length: int, size: tuple[int, int] = (HEIGHT, WIDTH)):
@@ -53,11 +50,6 @@ def tiles(path, rows, cols, count):
 def steps(envs, count):
     for _ in range(count):
         envs.step(np.zeros(envs.num_envs, int))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "run"
 
 
 # --- grids ------------------------------------------------------------------------------------------------

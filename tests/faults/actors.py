@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parents[1]
 AGENT = Path(__file__).parent / "agent.py"
-COUNTING_DAEMON = Path(__file__).parent / "counting_daemon.py"
+COUNTING_DAEMON = Path(__file__).parents[1] / "peers" / "counting_daemon.py"
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.005
 

@@ -1,7 +1,7 @@
 """SIGKILL of the daemon in the midst of videos: what was in the muxer's hands is in the file, but for one frame.
 
 How many frames that were is counted by the daemon's own process in shared memory, which outlives it; see
-`counting_daemon.py`.
+`peers/counting_daemon.py`.
 """
 
 from __future__ import annotations

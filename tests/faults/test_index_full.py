@@ -25,7 +25,7 @@ from rawpeer import RawPeer, episode, picture
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CRAMPED_DAEMON = Path(__file__).parent / "cramped_daemon.py"
+CRAMPED_DAEMON = Path(__file__).parents[1] / "peers" / "cramped_daemon.py"
 KEPT_BYTES = 1 << 20
 EACH = 1024
 BODIES = tuple(episode(number) for number in range(EACH))

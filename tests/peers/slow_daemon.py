@@ -5,14 +5,12 @@ With ``--fail-after N`` its encoder fails as if the disk were full after N frame
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 
+import likeserve
+
 from offcam_proto.errors import EncodeError
-from offcamd import logs
-from offcamd.config import load
-from offcamd.service import Service
 from offcamd.videofile import VideoWriter
 
 
@@ -33,13 +31,7 @@ def main() -> None:
     SlowWriter.seconds = float(sys.argv[1])
     flags = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     SlowWriter.fail_after = int(flags.pop("--fail-after", sys.maxsize))
-    settings = load({name[2:].replace("-", "_"): value for name, value in flags.items()})
-    logs.configure_from(settings)
-    service = Service(settings, SlowWriter)
-    signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
-    service.start()
-    print("offcam ready", flush=True)
-    service.wait()
+    likeserve.run(SlowWriter, {name[2:].replace("-", "_"): value for name, value in flags.items()})
 
 
 if __name__ == "__main__":

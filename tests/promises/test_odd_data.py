@@ -430,7 +430,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
         seq = peer.stream._next_seq  # what `record` does, but for the body
         peer.stream._unacked.append((seq, body))
         peer.stream._next_seq += 1
-        peer.session.send(Records(peer.stream.info.handle, seq, (body,)))
+        peer.session._outbox.send(Records(peer.stream.info.handle, seq, (body,)))
         peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.clip(0, [0, 1, 2])
     peer.settle()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -18,11 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
-from offcam_proto.arena import FREE, TAKEN, WRITTEN, OpenArena, SlotFrames
-from offcam_proto.client_session import ClientSession, ClientStream, State
+from offcam_proto.arena import FREE, TAKEN, WRITTEN
+from offcam_proto.client_session import ClientSession, State
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import EpisodeRecord
 from offcam_proto.server_session import ServerSession
+
+if TYPE_CHECKING:
+    from offcam_proto.client_stream import ClientStream
 
 few = st.integers(0, 4)
 some = st.sampled_from([1, 2, 3, 1000])
@@ -110,11 +114,11 @@ class Daemon:
                 del self.live[connection, message.handle].clips[message.clip]
             case msg.Frame():
                 self.frame(self.live[connection, message.handle], message.clip, message.index, message.nbytes)
-            case OpenArena():
+            case msg.OpenArena():
                 arena = self.memories[message.descriptor] if self.takes_arenas else None
                 self.live[connection, message.handle].arena = arena
                 session.arena_answer(message.handle, usable=self.takes_arenas)
-            case SlotFrames():
+            case msg.SlotFrames():
                 self.slot_frames(self.live[connection, message.handle], message)
             case msg.Records():
                 self.tasks.append((self.live[connection, message.handle], message))
@@ -129,7 +133,7 @@ class Daemon:
         assert (live.info.stream, clip, index) not in self.filmed
         self.filmed.add((live.info.stream, clip, index))
 
-    def slot_frames(self, live: Live, message: SlotFrames) -> None:
+    def slot_frames(self, live: Live, message: msg.SlotFrames) -> None:
         memory = live.arena
         assert memory is not None
         for index, slot in message.frames:
@@ -220,7 +224,7 @@ class Recording(RuleBasedStateMachine):
 
     def nothing_is_held_behind(self, message: msg.ClientMessage) -> None:
         """Frames in slots are said in order, and before whatever came after them."""
-        if isinstance(message, SlotFrames):
+        if isinstance(message, msg.SlotFrames):
             for index, slot in message.frames:
                 assert self.held.popleft() == (message.handle, message.clip, index, slot)
         else:
@@ -477,7 +481,7 @@ class Recording(RuleBasedStateMachine):
         for env in self.envs:
             missing = set(env.recorded) - set(self.committed.get(env.wire.info.stream, []))
             assert missing <= env.set_back
-            if self.client.knows(env.wire):
+            if self.client.streams.get(env.wire.info.handle) is env.wire:
                 assert env.wire.live
                 assert env.wire.lost_records == len(missing)
             else:

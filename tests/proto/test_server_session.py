@@ -8,7 +8,6 @@ import pytest
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
-from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.server_session import ServerSession, State
@@ -19,8 +18,8 @@ CLIP = msg.OpenClip(1, 0, "v", 1, 30.0, 1, 1, 0, 0, 0.0, 4)
 LAYOUT = FrameLayout((2, 2), (2, 1), 0, 4)
 FRAME = msg.Frame(1, 0, 0, (LAYOUT,), (b"abcd",))
 RECORDS = msg.Records(1, 1, (b"x",))
-ARENA = OpenArena(1, 9, bytes(16), 8, 3)
-SLOTS = SlotFrames(1, 0, (LAYOUT,), ((0, 0), (1, 2)))
+ARENA = msg.OpenArena(1, 9, bytes(16), 8, 3)
+SLOTS = msg.SlotFrames(1, 0, (LAYOUT,), ((0, 0), (1, 2)))
 
 
 def say(session: ServerSession, *messages: msg.ClientMessage) -> None:
@@ -201,7 +200,7 @@ def test_credit_belongs_to_one_stream_and_ends_with_it():
 def with_arena(credit: int = 100) -> ServerSession:
     session = greeted(STREAM, CLIP, ARENA, credit=credit)
     session.arena_answer(1, usable=True)
-    assert sent(session) == [ArenaReply(1, True)]
+    assert sent(session) == [msg.ArenaReply(1, True)]
     return session
 
 
@@ -214,7 +213,7 @@ def test_frames_in_slots_are_frames():
 def test_an_arena_that_is_not_usable_is_none():
     session = greeted(STREAM, CLIP, ARENA)
     session.arena_answer(1, usable=False)
-    assert sent(session) == [ArenaReply(1, False)]
+    assert sent(session) == [msg.ArenaReply(1, False)]
     breach(session, SLOTS, MalformedMessage, "frames in slots of stream 1, which has no arena")
 
 

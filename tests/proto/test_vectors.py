@@ -16,7 +16,6 @@ import wire_samples as samples
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
-from offcam_proto.arena import SlotFrames
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import PROTOCOL_VERSION
@@ -56,7 +55,7 @@ def from_json(value: Any) -> Any:
 
 def described(thing: Any) -> dict[str, Any]:
     told = {field.name.rstrip("_"): to_json(getattr(thing, field.name)) for field in fields(thing)}
-    if isinstance(thing, SlotFrames):  # whose pixels are not beside it
+    if isinstance(thing, msg.SlotFrames):  # whose pixels are not beside it
         told["layouts"] = [to_json(layout) | {"nbytes": layout.nbytes} for layout in thing.layouts]
     return told
 

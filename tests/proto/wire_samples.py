@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from offcam_proto import messages as msg
-from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
@@ -59,9 +58,9 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
     "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),
     "frame-grey-tiles": msg.Frame(1, 4, 1, (_GREY,) * 3, (_PIXELS[:6], _PIXELS[6:12], _PIXELS[12:])),
-    "open-arena": OpenArena(1, 17, INSTANCE, 720_896, 23),
-    "slot-frame": SlotFrames(1, 0, (_TRANSPOSED,), ((3, 0),)),
-    "slot-frames-after-a-gap": SlotFrames(1, 0, (_GREY, _GREY), ((4, 1), (5, 0), (9, 2))),
+    "open-arena": msg.OpenArena(1, 17, INSTANCE, 720_896, 23),
+    "slot-frame": msg.SlotFrames(1, 0, (_TRANSPOSED,), ((3, 0),)),
+    "slot-frames-after-a-gap": msg.SlotFrames(1, 0, (_GREY, _GREY), ((4, 1), (5, 0), (9, 2))),
     "frame-one-pixel": msg.Frame(1, 0, 1, (FrameLayout((1, 1, 4), (4, 4, 1), 0, 4),), (b"\xff\x00\x00\xff",)),
     "records-one": msg.Records(1, 1, (pack_record(EPISODE),)),
     "records-replay": msg.Records(1, 300, (pack_record(EPISODE), pack_record(CLIP))),
@@ -91,6 +90,6 @@ SERVER: dict[str, msg.ServerMessage] = {
     "stats-reply": msg.StatsReply(2, b'{"pid": 999, "clients": 1}'),
     "again": msg.Again(2),
     "goodbye-of-a-daemon": msg.Goodbye("stopping"),
-    "arena-reply": ArenaReply(1, True),
-    "arena-reply-unusable": ArenaReply(2, False),
+    "arena-reply": msg.ArenaReply(1, True),
+    "arena-reply-unusable": msg.ArenaReply(2, False),
 }

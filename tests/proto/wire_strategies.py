@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
-from offcam_proto.arena import ArenaReply, OpenArena, SlotFrames
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeRecord
@@ -84,10 +83,10 @@ def frames(draw: st.DrawFn) -> msg.Frame:
 
 
 slot_frames = st.builds(
-    SlotFrames, uints, uints, st.lists(layouts(), min_size=1, max_size=4).map(tuple),
+    msg.SlotFrames, uints, uints, st.lists(layouts(), min_size=1, max_size=4).map(tuple),
     st.lists(st.tuples(uints, st.integers(0, limits.MAX_ARENA_SLOTS - 1)), min_size=1, max_size=4).map(tuple),
 )  # fmt: skip
-arenas = st.builds(OpenArena, uints, uints, ids, st.integers(1, 2**16), st.integers(1, limits.MAX_ARENA_SLOTS))
+arenas = st.builds(msg.OpenArena, uints, uints, ids, st.integers(1, 2**16), st.integers(1, limits.MAX_ARENA_SLOTS))
 
 
 hellos = st.builds(msg.Hello, st.just(msg.Hello.MAGIC), st.just(PROTOCOL_VERSION) | uints, ids, uints, texts(), texts())
@@ -127,7 +126,7 @@ server_messages = st.one_of(
     st.builds(msg.Flushed, uints, uints, uints),
     st.builds(msg.StatsReply, uints, st.binary(max_size=200)),
     st.builds(msg.Again, uints),
-    st.builds(ArenaReply, uints, flags),
+    st.builds(msg.ArenaReply, uints, flags),
     goodbyes,
 )
 

@@ -8,15 +8,13 @@ each frame takes to be encoded.
 from __future__ import annotations
 
 import mmap
-import signal
 import struct
 import sys
 import time
 from pathlib import Path
 
-from offcamd import logs
-from offcamd.config import load
-from offcamd.service import Service
+import likeserve
+
 from offcamd.videofile import VideoWriter
 
 COUNT = struct.Struct("<Q")
@@ -50,13 +48,7 @@ class CountingWriter(VideoWriter):
 def main() -> None:
     CountingWriter.folder = Path(sys.argv[1])
     CountingWriter.seconds = float(sys.argv[2]) if sys.argv[2:] else 0.0
-    settings = load({})
-    logs.configure_from(settings)
-    service = Service(settings, CountingWriter)
-    signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
-    service.start()
-    print("offcam ready", flush=True)
-    service.wait()
+    likeserve.run(CountingWriter)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,318 @@
+"""One stream as its client sees it: its credit, its open clips, and the records that are not committed yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from offcam_proto import codec
+from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
+from offcam_proto.limits import (
+    MAX_CLIPS_PER_STREAM,
+    MAX_HEADER_BYTES,
+    MAX_RECORDS_PER_MESSAGE,
+    MAX_UNACKED_RECORDS,
+)
+from offcam_proto.messages import (
+    Ack,
+    Again,
+    ArenaReply,
+    CloseStream,
+    Credit,
+    EndClip,
+    Frame,
+    OpenArena,
+    Records,
+    StreamOpened,
+    StreamRefused,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from offcam_proto.client_outbox import Outbox
+    from offcam_proto.codec import Parts
+    from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import Buffer, OpenClip, OpenStream
+    from offcam_proto.records import Record
+
+StreamMessage = StreamOpened | StreamRefused | ArenaReply | Credit | Ack | Again
+"""What the daemon says about a stream; `messages.ClipDone` is for the shell."""
+
+
+class ClientStream:
+    """One stream as its client sees it. Made by `ClientSession.open_stream`.
+
+    Args:
+        outbox: where its messages go.
+        info: what it is to be opened with.
+        forget: called once nothing of it is left to be said or heard.
+
+    Attributes:
+        info: what it was opened with; its ``suffix`` is the one the daemon gave.
+        epoch: number of times the daemon has opened it. A clip opened in an earlier epoch is cut off there.
+        live: whether the daemon has it open now, so that frames can be sent.
+        credit: bytes of frames that may be sent.
+        saturated: whether the daemon said that waiting for credit is in vain.
+        arena: whether the daemon takes frames in its arena's slots; None while it has none, or no answer came.
+        refused: why the daemon will not have it, or None.
+        lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
+    """
+
+    def __init__(self, outbox: Outbox, info: OpenStream, forget: Callable[[ClientStream], None]) -> None:
+        self.info = info
+        self.epoch = 0
+        self.live = False
+        self.credit = 0
+        self.saturated = False
+        self.arena: bool | None = None
+        self.refused: str | None = None
+        self.closed = False
+        self.lost_records = 0
+        self._outbox = outbox
+        self._forget = forget
+        self._surplus = False  # one more than its session may have
+        self._asked = False  # an OpenStream is on its way and not answered yet
+        self._offer: OpenArena | None = None  # the last arena
+        self._unanswered = 0  # offers of arenas
+        self._clips: set[int] = set()  # open now, in this epoch
+        self._last_clip = -1
+        self._acked = 0
+        self._next_seq = 1
+        self._unacked: deque[tuple[int, bytes]] = deque()
+
+    @property
+    def unacked(self) -> int:
+        """Records the daemon has not committed yet."""
+        return len(self._unacked)
+
+    def open_clip(self, clip: OpenClip) -> None:
+        """Open a clip, with a number higher than any before. The stream must be `live`."""
+        self._require_live()
+        if clip.clip <= self._last_clip:
+            raise LocalProtocolError(f"clip {clip.clip} after clip {self._last_clip}: numbers are never used again")
+        if len(self._clips) >= MAX_CLIPS_PER_STREAM:
+            raise LocalProtocolError(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
+        self._last_clip = clip.clip
+        self._clips.add(clip.clip)
+        self._outbox.send(clip)
+
+    def frame(
+        self,
+        clip: int,
+        index: int,
+        layouts: tuple[FrameLayout, ...],
+        pixels: tuple[Buffer, ...],
+    ) -> Parts | None:
+        """Spend credit on a frame of an open clip.
+
+        Returns:
+            The parts to send, behind what `ClientSession.take` holds; or None where the clip is not open, as it was
+            cut off when the connection broke, or where the stream's credit does not suffice.
+        """
+        frame = Frame(self.info.handle, clip, index, layouts, pixels)
+        cost = frame.nbytes
+        if clip not in self._clips or cost > self.credit:
+            return None
+        self.credit -= cost
+        self._outbox.flush_slots()
+        return codec.encode(frame)
+
+    def offer_arena(self, descriptor: int, token: bytes, slot_bytes: int, slots: int) -> None:
+        """Offer an arena in place of the one it has. The stream must be `live`; `arena` says when it may be used."""
+        self._require_live()
+        self._offer = OpenArena(self.info.handle, descriptor, token, slot_bytes, slots)
+        self._outbox.send(self._offer)
+        self._unanswered += 1
+        self.arena = None
+
+    def slot_frame(self, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int) -> bool:
+        """Spend credit on a frame of an open clip that lies in a slot of its arena, which must be usable.
+
+        It goes out with the frames behind it, before anything else, or when `ClientSession.flush_slots` is called.
+
+        Returns:
+            False where it cannot be sent, for the reasons of `frame`.
+        """
+        offer, cost = self._offer, sum(layout.nbytes for layout in layouts)
+        if not self.arena or offer is None:
+            raise LocalProtocolError(f"stream {self.info.handle} has no arena that the daemon can use")
+        if slot >= offer.slots or cost > offer.slot_bytes:
+            raise LocalProtocolError(f"{cost} bytes in slot {slot} of {offer.slots} slots of {offer.slot_bytes} bytes")
+        if clip not in self._clips or cost > self.credit:
+            return False
+        self.credit -= cost
+        self._outbox.hold((self.info.handle, clip, layouts), index, slot)
+        return True
+
+    def end_clip(self, clip: int, *, complete: bool) -> None:
+        """End a clip that was opened in this epoch; its `ClipRecord` should follow by `record`."""
+        if clip not in self._clips:
+            raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
+        self._clips.remove(clip)
+        self._outbox.send(EndClip(self.info.handle, clip, complete))
+
+    def record(self, record: Record) -> bool:
+        """Keep a record until the daemon has committed it, and send it if the stream is live.
+
+        Returns:
+            False where it was counted as lost: too many are waiting, or it is one stream too many.
+        """
+        if self.closed:
+            raise LocalProtocolError(f"a record for stream {self.info.handle}, which is closed")
+        if len(self._unacked) >= MAX_UNACKED_RECORDS or self._surplus:
+            self.lost_records += 1
+            return False
+        body = codec.pack_record(record)
+        self._unacked.append((self._next_seq, body))
+        if self.live:
+            self._outbox.send(Records(self.info.handle, self._next_seq, (body,)))
+        self._next_seq += 1
+        return True
+
+    def refuse_here(self, why: str) -> None:
+        """It is one too many for its session: the daemon is never asked, and its records are lost."""
+        self._surplus = True
+        self.refused = why
+
+    def close(self) -> None:
+        """Say that nothing more comes. Its unacked records are still kept and replayed."""
+        if not self.closed:
+            self.closed = True
+            if self.live:
+                self._leave()
+            self._forget_if_done()
+
+    def ask(self) -> None:
+        """Ask the daemon to open it."""
+        self._asked = True
+        self.refused = None
+        self._outbox.send(self.info)
+
+    def receive(self, message: StreamMessage) -> None:
+        """The daemon says something about it."""
+        match message:
+            case StreamOpened():
+                self._opened(message)
+            case ArenaReply():
+                self._arena_answered(message)
+            case StreamRefused():
+                self._turned_down(message.text)
+            case Credit():
+                self._granted(message)
+            case Ack():
+                self._committed(message.seq)
+            case Again():
+                self._again()
+
+    def lost(self) -> None:
+        """The connection is gone: frames cannot be sent, records wait for the next opening."""
+        self._asked = False
+        self.live = False
+        self.credit = 0
+        self.arena = None
+        self._unanswered = 0
+        self._clips.clear()
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing of it is left to be said or heard."""
+        return self.closed and not self._unacked and not self._asked
+
+    def _opened(self, message: StreamOpened) -> None:
+        """The daemon has (re)opened it: settle what is acked, send the rest again."""
+        if not self._asked:
+            return
+        self._asked = False
+        self._agree(message.acked_seq)
+        self.info = replace(self.info, suffix=message.suffix)
+        self.epoch += 1
+        self.live = True
+        self.saturated = False
+        self.credit = message.credit
+        self._send_unacked()
+        if self.closed:
+            self._leave()
+
+    def _again(self) -> None:
+        """The daemon has room for what it did not take: send that once more, or ask it once more."""
+        if self.live:
+            self._send_unacked()
+        elif not self._asked and (self.refused is not None or self._unacked):
+            self.ask()
+
+    def _turned_down(self, text: str) -> None:
+        """The daemon will not have it. Its records are kept: another daemon may."""
+        if self._asked:
+            self.lost()
+            self.refused = text
+            self._forget_if_done()
+
+    def _arena_answered(self, message: ArenaReply) -> None:
+        """The daemon can use the arena that was offered, or cannot. An answer about an earlier one is passed over."""
+        if self._unanswered:
+            self._unanswered -= 1
+            self.arena = None if self._unanswered else message.usable
+
+    def _granted(self, message: Credit) -> None:
+        """More credit has come."""
+        if self.live:
+            self.credit += message.nbytes
+            self.saturated = message.saturated
+
+    def _committed(self, seq: int) -> None:
+        """Forget the records up to ``seq``: they are committed."""
+        if seq >= self._next_seq:
+            raise RemoteProtocolError(f"the daemon acked record {seq}, only {self._next_seq - 1} were sent")
+        self._acked = max(self._acked, seq)
+        while self._unacked and self._unacked[0][0] <= seq:
+            self._unacked.popleft()
+        self._forget_if_done()
+
+    def _send_unacked(self) -> None:
+        for batch in _batches(self._unacked):
+            self._outbox.send(
+                Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
+            )
+
+    def _leave(self) -> None:
+        """Nothing may follow a CloseStream."""
+        self._outbox.send(CloseStream(self.info.handle))
+        self.lost()
+
+    def _agree(self, acked_seq: int) -> None:
+        """Go on from the daemon's last record.
+
+        Where that is earlier than what was acked, the index was replaced by an older one: what was in it
+        cannot be sent again, and the rest takes the next numbers, so that no gap keeps it out.
+        """
+        gone = max(self._acked - acked_seq, 0)
+        if gone:
+            self.lost_records += gone
+            self._unacked = deque((seq - gone, body) for seq, body in self._unacked)
+            self._next_seq -= gone
+            self._acked = acked_seq
+        self._committed(acked_seq)
+
+    def _forget_if_done(self) -> None:
+        if self.done:
+            self._forget(self)
+
+    def _require_live(self) -> None:
+        if not self.live:
+            raise LocalProtocolError(f"stream {self.info.handle} is not open at the daemon")
+
+
+def _batches(records: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
+    """Split records so that each batch fits one message."""
+    batches: list[list[tuple[int, bytes]]] = []
+    room = 0
+    for seq, body in records:
+        cost = len(body) + 8
+        if not batches or len(batches[-1]) == MAX_RECORDS_PER_MESSAGE or cost > room:
+            batches.append([])
+            room = MAX_HEADER_BYTES - 64
+        batches[-1].append((seq, body))
+        room -= cost
+    return batches

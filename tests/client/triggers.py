@@ -1,0 +1,11 @@
+"""Triggers, for the wrappers under test."""
+
+from __future__ import annotations
+
+
+def always(number: int) -> bool:
+    return True
+
+
+def every_second(number: int) -> bool:
+    return number % 2 == 0

@@ -1,0 +1,27 @@
+"""What `offcam serve` does, for daemons that differ from it in one thing."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from offcamd import logs
+from offcamd.config import load
+from offcamd.service import Service
+from offcamd.videofile import VideoWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offcamd.encoding import WriterFactory
+
+
+def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | None = None) -> None:
+    """Serve until SIGTERM. ``flags`` are settings by name, as from the command line."""
+    settings = load(flags or {})
+    logs.configure_from(settings)
+    service = Service(settings, writer_factory)
+    signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
+    service.start()
+    print("offcam ready", flush=True)
+    service.wait()

@@ -1,0 +1,58 @@
+"""A daemon at ``tcp://`` and its keys."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+import pytest
+from curve_scenes import add_client, running
+
+from commandline import COMMAND
+from offcamd.curve import new_pair
+from offcamd.keystore import KeyStore
+
+
+@pytest.fixture
+def store(runtime):
+    """A daemon's keys, with the client ``alice``, in their default directory."""
+    store = KeyStore(runtime / "config" / "offcam" / "keys")
+    store.make_directories()
+    server, _ = store.make_server(new_pair)
+    add_client(store, "alice", server)
+    return store
+
+
+@pytest.fixture
+def cli(runtime):
+    """Run the command line to its end; unlike `offcam_command` it stops no daemon, which may be this process."""
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def url():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def alice(store, url, monkeypatch):
+    """This process is a client of the daemon at `url`."""
+    monkeypatch.setenv("OFFCAM_ADDR", url)
+    monkeypatch.setenv("OFFCAM_KEYS", str(store.directory / "alice.key"))
+    return store.directory / "alice.key"
+
+
+@pytest.fixture
+def service(store, url, endpoint):
+    """A daemon in this process, with what its sockets let in."""
+    with running(url) as (service, heard):
+        yield service, heard
