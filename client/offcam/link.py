@@ -184,7 +184,7 @@ class Link:
         """
         with self.lock:
             cost = sum(picture.layout.nbytes for picture in pictures)
-            if cost > wire.credit or not wire.live or time.monotonic() >= self._next_look:
+            if cost > wire.credit or not wire.live or wire.arena_asked or time.monotonic() >= self._next_look:
                 self.pump()
             else:
                 self._send_due()  # what is due goes before the frame: its clip may have to be opened first

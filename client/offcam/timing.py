@@ -27,7 +27,7 @@ VAIN_SHARE = 0.001
 LEAST_WAIT_SECONDS = 0.001
 """Shorter waits are not begun: a poll takes that long."""
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.02
 """How often a frame that has its credit looks for what the daemon said: each look costs as much as all the rest."""
 
 HELD_FRAMES = 8

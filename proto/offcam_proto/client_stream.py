@@ -87,6 +87,11 @@ class ClientStream:
         """Records the daemon has not committed yet."""
         return len(self._unacked)
 
+    @property
+    def arena_asked(self) -> bool:
+        """Whether the daemon has yet to say if it takes the stream's arena."""
+        return self._unanswered > 0
+
     def open_clip(self, clip: OpenClip) -> None:
         """Open a clip, with a number higher than any before. The stream must be `live`."""
         self._require_live()

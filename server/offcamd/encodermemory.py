@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MIB
-from offcamd.h264 import FLAT_PRESET
+from offcamd.h264 import FAST_PRESETS
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -25,8 +25,6 @@ Measured with x264 from 84x84 to 1920x1080: 0.6 to 38 MiB with ``flat`` and the 
 with ``superfast``, 75 with ``veryslow``.
 """
 
-_FAST = frozenset({FLAT_PRESET, "ultrafast", "superfast"})
-
 
 def half_of_memory() -> int:
     """Half of this host's memory in bytes: what encoders may take."""
@@ -35,7 +33,7 @@ def half_of_memory() -> int:
 
 def cost(width: int, height: int, preset: str) -> int:
     """Bytes that an encoder is counted as."""
-    return ENCODER_BYTES + width * height * (FAST_PIXEL_BYTES if preset in _FAST else PIXEL_BYTES)
+    return ENCODER_BYTES + width * height * (FAST_PIXEL_BYTES if preset in FAST_PRESETS else PIXEL_BYTES)
 
 
 class EncoderMemory:

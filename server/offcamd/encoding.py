@@ -17,8 +17,10 @@ from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
 from offcamd.clipencoder import ClipEncoder, ClipResult, ClipSpec, Writer, WriterFactory
 from offcamd.framequeue import Budget, FrameQueue, Spilled
+from offcamd.h264 import FAST_PRESETS
 from offcamd.heap import Heap
 from offcamd.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
+from offcamd.turns import LIGHT_BYTES, Turns
 from offcamd.videofile import VideoWriter
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class ClipJob:
         self._lock = threading.Lock()
         self._released = 0
         self._busy_seconds = 0.0
+        self._small = False
         self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
         self._encoder = ClipEncoder(spec, pool.writer_factory)
         # These belong to the pool and are guarded by its lock.
@@ -120,7 +123,7 @@ class ClipJob:
         """
         if self.ended:
             raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
-        self._queue.put(index, parts, release)
+        self._small = self._queue.put(index, parts, release) <= LIGHT_BYTES
         self._pool.wake(self)
 
     def end(self, *, aborted: bool = False) -> None:
@@ -151,6 +154,11 @@ class ClipJob:
     def complete(self) -> bool:
         """Whether all that is left to do is to finish the file. Under the pool's lock."""
         return self.ended and not self.spilling and not len(self._queue)
+
+    @property
+    def light(self) -> bool:
+        """Whether its next turn will hardly leave Python. Under the pool's lock."""
+        return self._small and self.spec.preset in FAST_PRESETS and not self.complete
 
     @property
     def runnable(self) -> bool:
@@ -250,7 +258,8 @@ class EncoderPool:
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
-        self._turns: deque[ClipJob] = deque()
+        self._turns: Turns[ClipJob] = Turns()
+        self._watched = False  # whether a worker waits for a turn that takes too long
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
         self._heap = Heap()
@@ -286,6 +295,7 @@ class EncoderPool:
         with self._lock:
             job.held = False
             self._schedule(job)
+            self._call_worker()
 
     def backlog(self) -> Backlog:
         """What waits to be encoded, in all clips. From any thread."""
@@ -313,11 +323,13 @@ class EncoderPool:
                 job.aborted, job.ended = job.aborted or not job.ended, True
                 job.held = False
                 self._schedule(job)
+                self._call_worker()
             complete = self._idle.wait_for(lambda: not self._jobs, timeout)
             if not complete:
                 self._abandon = True
                 for job in self._jobs:
                     self._schedule(job)
+                    self._call_worker()
                 self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
             self._stop = True
             for worker in self._resting:
@@ -332,6 +344,7 @@ class EncoderPool:
         """A frame was queued for a clip."""
         with self._lock:
             self._schedule(job)
+            self._call_worker()
 
     def end(self, job: ClipJob, *, aborted: bool) -> None:
         """No more frames will be queued for a clip."""
@@ -339,14 +352,13 @@ class EncoderPool:
             if not job.ended:
                 job.ended, job.aborted = True, aborted
                 self._schedule(job)
+                self._call_worker()
 
     def _schedule(self, job: ClipJob) -> None:
         """Line a clip up for what there is to do for it. Under the lock."""
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
-            self._turns.append(job)
-            if self._resting:
-                self._resting.pop().notify()
+            self._turns.add(job, light=job.light)
         if job.overflowing and job not in self._blocked:
             self._line_up_spill(job)
 
@@ -356,27 +368,53 @@ class EncoderPool:
             self._spills.append(job)
             self._spillable.notify()
 
+    def _call_worker(self) -> None:
+        """Wake a worker if there is something for it to do. Under the lock."""
+        now = time.monotonic()
+        unwatched = not self._watched and self._turns.patience(now) is not None
+        if self._resting and (unwatched or self._turns.ready(now)):
+            self._resting.pop().notify()
+
     def _work(self) -> None:
         """Give clips their turns, until the pool stops."""
         own = threading.Condition(self._lock)
+        job: ClipJob | None = None
         while True:
             with self._lock:
-                while not (self._turns or self._stop):
-                    self._resting.append(own)
-                    own.wait()
-                if not self._turns:
+                if job is not None:
+                    self._turn_over(job)
+                job = self._next(own)
+                if job is None:
                     return
-                job = self._turns.popleft()
                 complete, abandon = job.complete, self._abandon
             if complete:
                 self._finish(job)
-                continue
-            job.turn(abandon=abandon)
-            with self._lock:
-                job.scheduled = False
-                self._schedule(job)
-                while self._blocked:  # the turn may have made room
-                    self._line_up_spill(self._blocked.pop())
+            else:
+                job.turn(abandon=abandon)
+
+    def _next(self, own: threading.Condition) -> ClipJob | None:
+        """Whose turn it is; waits for one, until the pool stops. Under the lock."""
+        while (job := self._turns.take(time.monotonic())) is None:
+            if self._stop:
+                return None
+            patience = None if self._watched else self._turns.patience(time.monotonic())
+            self._watched = self._watched or patience is not None
+            self._resting.append(own)
+            own.wait(patience)
+            if own in self._resting:  # nobody has called it
+                self._resting.remove(own)
+            if patience is not None:
+                self._watched = False
+        self._call_worker()
+        return job
+
+    def _turn_over(self, job: ClipJob) -> None:
+        """A worker is done with a clip for now. Under the lock."""
+        self._turns.done(job)
+        job.scheduled = False
+        self._schedule(job)
+        while self._blocked:  # the turn may have made room
+            self._line_up_spill(self._blocked.pop())
 
     def _finish(self, job: ClipJob) -> None:
         if job.saturated:
@@ -407,3 +445,4 @@ class EncoderPool:
                 if full:
                     self._blocked.add(job)
                 self._schedule(job)
+                self._call_worker()

@@ -161,13 +161,16 @@ class FrameQueue:
             waiting = self._head or ([self._moving] if self._moving else self._tail)
             return waiting[0].arrived if waiting else None
 
-    def put(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
+    def put(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> int:
         """Add a frame. Never blocks on anything but a lock, and never refuses.
 
         Args:
             index: its place in the clip.
             parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
             release: called, on any thread, when it is.
+
+        Returns:
+            Its bytes.
         """
         nbytes = sum(size_of(buffer) for buffer, _ in parts)
         frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
@@ -178,6 +181,7 @@ class FrameQueue:
                 self._push(frame)
             else:
                 self._tail.append(frame)
+        return nbytes
 
     def take(self) -> Frame | None:
         """The next frame, or None if there is none, or it is on its way to disk.

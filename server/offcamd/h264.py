@@ -14,6 +14,9 @@ ENCODERS = (AUTO, X264, *HARDWARE)
 FLAT_PRESET = "flat"
 """offcam's own: x264's ultrafast, with what pays on rendered pictures (flat areas, little motion) put back."""
 
+FAST_PRESETS = frozenset({FLAT_PRESET, "ultrafast", "superfast"})
+"""Those by which a picture takes little more time than Python needs for it, and an encoder little memory."""
+
 DEFAULT_PRESET = FLAT_PRESET
 """The x264 preset that costs little CPU and still makes small files of rendered scenes."""
 
