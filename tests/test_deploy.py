@@ -130,23 +130,25 @@ def test_the_runbook_names_only_verbs_that_exist():
 METRIC = re.compile(r"\boffcam_\w+")
 
 
+HISTOGRAM = Histogram((0.1, 1.0)).as_dict()
+NUMBERS = ("uptime_seconds", "started", "clients", "streams", "queue_bytes", "queue_limit_bytes", "spool_bytes")
+STATS = {
+    **dict.fromkeys((*NUMBERS, "spool_limit_bytes", "encode_lag_seconds", "episodes"), 0),
+    "versions": {"offcam": "1"},
+    "frames": {"offered": 0, "encoded": 0, "dropped": {}},
+    "clips": dict.fromkeys(CLIP_STATES, 0),
+    "breaches": {},
+    "encode_seconds": HISTOGRAM,
+    "queue_wait_seconds": HISTOGRAM,
+    "memory": {"daemon_rss_bytes": 1, "clients": []},
+}
+
+
 @pytest.fixture(scope="module")
 def exported():
     """The names of all series, each with the values of its labels, as the exporter has them."""
-    histogram = Histogram((0.1, 1.0)).as_dict()
-    numbers = ("uptime_seconds", "started", "clients", "streams", "queue_bytes", "queue_limit_bytes", "spool_bytes")
-    stats = {
-        **dict.fromkeys((*numbers, "spool_limit_bytes", "encode_lag_seconds", "episodes"), 0),
-        "versions": {"offcam": "1"},
-        "frames": {"offered": 0, "encoded": 0, "dropped": {}},
-        "clips": dict.fromkeys(CLIP_STATES, 0),
-        "breaches": {},
-        "encode_seconds": histogram,
-        "queue_wait_seconds": histogram,
-        "memory": {"daemon_rss_bytes": 1, "clients": []},
-    }
     names: dict[str, set[str]] = {}
-    for family in Exporter(lambda: stats).collect():
+    for family in Exporter(lambda: STATS).collect():
         for sample in family.samples:
             names.setdefault(sample.name, set()).update(f'{key}="{value}"' for key, value in sample.labels.items())
     return names
@@ -195,13 +197,77 @@ def test_the_scrape_config():
     assert all((DEPLOY / file).is_file() for file in document["rule_files"])
 
 
-def test_prometheus_accepts_them():
-    if not (promtool := shutil.which("promtool")):
+@pytest.fixture
+def promtool():
+    """Run Prometheus's own checker; what it says."""
+    if not (program := shutil.which("promtool")):
         pytest.skip("promtool (of Prometheus) is not here")
-    done = subprocess.run(
-        [promtool, "check", "config", str(DEPLOY / "prometheus.yml")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(*arguments, given=None):
+        done = subprocess.run([program, *map(str, arguments)], input=given, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_prometheus_accepts_the_config_and_its_rules(promtool):
+    assert "1 rule files found" in promtool("check", "config", DEPLOY / "prometheus.yml")
+
+
+def test_prometheus_accepts_the_metrics_without_a_complaint(promtool):
+    text, _media_type = Exporter(lambda: STATS).text("")
+    assert promtool("check", "metrics", given=text.decode()) == ""
+
+
+def test_prometheus_accepts_the_dashboards_expressions(promtool, tmp_path):
+    panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [
+        {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m").replace("$instance", ".*")}
+        for number, expression in enumerate(expressions)
+    ]
+    file = tmp_path / "rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert f"{len(rules)} rules found" in promtool("check", "rules", file)
+
+
+def test_alerts_go_off_when_they_should(promtool, tmp_path):
+    instance = 'instance="host:8720"'
+    series = {
+        f'up{{job="offcam", {instance}}}': "1 1 0x8",
+        f'offcam_frames_dropped_total{{{instance}, reason="disk_full"}}': "0 0 7x8",
+        f"offcam_queue_bytes{{{instance}}}": "95x10",
+        f"offcam_queue_limit_bytes{{{instance}}}": "100x10",
+        f"offcam_spool_bytes{{{instance}}}": "0x10",
+        f"offcam_spool_limit_bytes{{{instance}}}": "0x10",  # no spool: neither full nor a division by 0
+    }
+    (down, full, queue, spool) = ("OffcamDown", "OffcamDiskFull", "OffcamQueueFull", "OffcamSpoolFull")
+    expected = {"1m": set(), "3m": {full}, "5m": {down, full, queue}}
+    documents = yaml.safe_load((DEPLOY / "alerts.yml").read_text())
+    labels = {rule["alert"]: rule["labels"] for group in documents["groups"] for rule in group["rules"]}
+    more = {"OffcamDown": {"job": "offcam"}, "OffcamDiskFull": {"reason": "disk_full"}}
+    tests = [
+        {
+            "eval_time": moment,
+            "alertname": name,
+            "exp_alerts": [{"exp_labels": {"instance": "host:8720", **labels[name], **more.get(name, {})}}]
+            if name in alerts
+            else [],
+        }
+        for moment, alerts in expected.items()
+        for name in (down, full, queue, spool)
+    ]
+    file = tmp_path / "test.yml"
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    case = {"interval": "1m", "input_series": inputs, "alert_rule_test": tests}
+    rules = tmp_path / "alerts.yml"  # as they are, but for the words
+    for group in documents["groups"]:
+        for rule in group["rules"]:
+            del rule["annotations"]
+    rules.write_text(yaml.safe_dump(documents))
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [case]}))
+    assert "SUCCESS" in promtool("test", "rules", file)
 
 
 def test_the_dashboard(exported):

@@ -28,6 +28,14 @@ Outcome = Literal["ok", "warn", "fail"]
 INSTALL = 'Run: pip install --upgrade "offcam[server]"'
 _PROBE_SECONDS = 60
 
+EXTRAS = {
+    "matplotlib": ("offcam plot", "offcam[plot]"),
+    "pyarrow": ("offcam export --to parquet", "offcam[parquet]"),
+    "pandas": ("offcam.load(...).to_pandas()", "pandas"),
+    "polars": ("offcam.load(...).to_polars()", "polars"),
+}
+"""What offcam can do with libraries that it does not need, and what pip calls them."""
+
 # Each runs in a process of its own: a library that crashes as it is loaded takes its probe down, not doctor.
 _PROBES = {
     "gymnasium": "import gymnasium; print(gymnasium.__version__)",
@@ -73,6 +81,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
     yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
     yield Check("offcam", "ok", __version__)
     yield from _libraries()
+    yield from _extras()
     try:
         settings = config.load({"endpoint": endpoint_flag}, config=config_file)
     except OffcamError as error:
@@ -115,6 +124,21 @@ def _libraries() -> Iterator[Check]:
         else:
             reason = err.strip().splitlines()[-1] if err.strip() else f"exit code {process.returncode}"
             yield Check(name, "fail", reason, _FIXES.get(name, INSTALL))
+
+
+def _extras() -> Iterator[Check]:
+    """What is not there is no problem: nothing that records or watches needs it."""
+    for name, (use, package) in EXTRAS.items():
+        found = _version(name)
+        install = f'not installed; if you want {use}: {sys.executable} -m pip install "{package}"'
+        yield Check(name, "ok", install if found is None else f"{found}, for {use}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def _environment() -> Iterator[Check]:
@@ -213,9 +237,8 @@ def _file_descriptors() -> Check:
 
 def _rendering() -> Iterator[Check]:
     yield Check("render_mode", "ok", 'recording needs gym.make(..., render_mode="rgb_array")')
-    try:
-        mujoco = version("mujoco")
-    except PackageNotFoundError:
+    mujoco = _version("mujoco")
+    if mujoco is None:
         return
     backend = os.environ.get("MUJOCO_GL", "")
     if backend:

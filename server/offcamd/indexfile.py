@@ -197,7 +197,7 @@ def _why_no_run(folder: Path) -> str:
     if videos:
         return (
             f"{folder} has no {fmt.INDEX_NAME}: its {videos} {fmt.VIDEO_EXTENSION} files are not offcam's "
-            "(Gymnasium's own RecordVideo keeps no index), so there is nothing to list; record with "
-            "`from offcam import RecordVideo`"
+            "(Gymnasium's own RecordVideo keeps no index), so there is nothing to list; `offcam view "
+            f"{folder}` shows them, and `from offcam import RecordVideo` records with one"
         )
     return f"{folder} has no {fmt.INDEX_NAME}, so it is no run folder: give the one you passed as video_folder"

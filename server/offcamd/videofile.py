@@ -13,19 +13,19 @@ import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import av
 import av.error
 
 from offcam_proto.errors import EncodeError
-from offcam_proto.limits import KIB, MAX_FRAME_SIDE
+from offcam_proto.limits import KIB
 from offcamd import h264
 from offcamd.pictureencoder import MOVFLAGS, SpareEncoders, VideoFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
@@ -416,31 +416,3 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
     with _as_encode_error("reading", path), av.open(_url(path), format="mp4") as container:
         for frame in container.decode(video=0):
             yield frame.to_ndarray(format="rgb24")
-
-
-def picture_within(fd: int, name: str) -> Pixels:
-    """One picture out of the middle of a video, at a keyframe, so that little is decoded.
-
-    Args:
-        fd: the file, open to read; it stays open, its position does not stay.
-        name: for the error.
-
-    Returns:
-        uint8 ``(height, width, 3)`` RGB.
-
-    Raises:
-        EncodeError: there is no picture that can be decoded.
-    """
-    with (
-        _as_encode_error("reading", Path(name)),
-        open(fd, "rb", closefd=False) as file,
-        av.open(file, format="mp4") as video,
-    ):
-        for stream in video.streams.video[:1]:
-            if stream.duration:
-                video.seek(stream.duration // 2, stream=stream)
-            if max(stream.width, stream.height) <= MAX_FRAME_SIDE:
-                for frame in video.decode(stream):
-                    picture: Pixels = frame.to_ndarray(format="rgb24")
-                    return picture
-    raise EncodeError(f"{name} holds no picture of a size that H.264 has")

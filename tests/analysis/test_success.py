@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from offcam_proto import run_format as fmt
 from offcam_proto.errors import ConfigError
 from offcamd.analysis import SuccessRule, success_rate
 
@@ -52,3 +55,32 @@ def test_the_interval_is_wilsons(successes, count):
 def test_of_no_episodes_there_is_no_rate():
     found = success_rate({column: [] for column in EPISODES})
     assert (found.count, found.as_dict()["rate"], found.as_dict()["interval"]) == (0, None, [None, None])
+
+
+@pytest.mark.parametrize(
+    "rule", ["return > 0", "not terminated and length <= 3", "truncated", "return >= -1e0 and return < +.5"]
+)
+def test_a_rule_in_sql_finds_the_same(rule):
+    rows = [
+        (value, length, terminated, not terminated)
+        for value in (math.nan, -math.inf, -1.0, 0.0, 0.4, 0.5, math.inf)
+        for length in (2, 3, 4)
+        for terminated in (True, False)
+    ]
+    columns = dict(zip(("return", "length", "terminated", "truncated"), zip(*rows, strict=True), strict=True))
+    with closing(sqlite3.connect(":memory:")) as database:
+        for statement in fmt.upgrade_sql(0, ""):
+            database.execute(statement)
+        database.execute(
+            "INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, state)"
+            " VALUES ('', '', 1, 0, '', 0, 0, '', 0, '', '')"
+        )
+        database.executemany(
+            "INSERT INTO episodes (stream_id, seq, env_index, episode, return, length, terminated, truncated)"
+            " VALUES (1, ?, 0, 0, ?, ?, ?, ?)",
+            [(seq, *row) for seq, row in enumerate(rows)],
+        )
+        query = f"SELECT group_concat(id - 1) FILTER (WHERE {SuccessRule(rule).sql}) FROM episodes"  # noqa: S608 - ours
+        (met,) = database.execute(query).fetchone()
+    assert met is not None
+    assert sorted(map(int, met.split(","))) == np.flatnonzero(SuccessRule(rule)(columns)).tolist()

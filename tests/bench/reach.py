@@ -49,7 +49,9 @@ def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
         **_with_daemon(scratch, lambda pid: _clients(pid, 1, "growth", 1000 if quick else 10_000)),
     }
     for streams in (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32, 64):
-        frames = max((2000 if quick else 16_000) // streams, 100 if quick else 1000)  # more than the first credit is for
+        frames = max(
+            (2000 if quick else 16_000) // streams, 100 if quick else 1000
+        )  # more than the first credit is for
         yield {
             "measure": "streams",
             "streams": streams,
@@ -116,7 +118,12 @@ def _clients(pid: int, count: int, kind: str, amount: int) -> dict[str, float]:
     rates = [each["frames"] / each["seconds"] for each in told]
     clients = sum(each["cpu"] for each in told)
     seconds = max(each["ended"] for each in told) - begun  # one clock for all processes of this host
-    return {"fps": frames / seconds, "slowest/fastest": min(rates) / max(rates), "daemon": 1000 * cpu / frames, "clients": 1000 * clients / frames}
+    return {
+        "fps": frames / seconds,
+        "slowest/fastest": min(rates) / max(rates),
+        "daemon": 1000 * cpu / frames,
+        "clients": 1000 * clients / frames,
+    }
 
 
 def _cpu(pid: int) -> float:

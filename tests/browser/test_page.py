@@ -286,10 +286,38 @@ def test_a_phone_shows_it_without_scrolling_sideways(films, view, visit, width):
     seen.shot(f"phone-player-{width}")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_at_each_width_numbers_stand_in_whole_rows(serve, visit, tmp_path, scheme):
+    _, ready = serve()
+    film(tmp_path / "painted", [20, 30], every=2)
+    seen = visit(url_of(ready), color_scheme=scheme)
+    page = seen.page
+    episodes_drawn(page, 2)
+    expect(page.locator("#health [data-item=drops] b")).to_be_visible()
+    # for each of them how many stand side by side, row by row
+    rows = """names => names.map(name => {
+        const counts = {};
+        for (const node of document.querySelectorAll(name)) {
+            const top = Math.round(node.getBoundingClientRect().top);
+            counts[top] = (counts[top] ?? 0) + 1;
+        }
+        return Object.values(counts);
+    })"""
+    for width, in_row in ((1440, 6), (1200, 6), (800, 3), (390, 3)):
+        page.set_viewport_size({"width": width, "height": 900})
+        tiles, health = page.evaluate(rows, [".tile", "#health .item"])
+        assert tiles == [in_row] * (6 // in_row), width
+        assert health == [3], width
+        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), width
+        seen.shot(f"{scheme}-{width}")
+
+
 def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "offcam.sqlite3").write_bytes(b"this is no database " * 500)
+    half = shutil.copytree(films, tmp_path / "half")
+    (half / "rl-video-episode-4.mp4").unlink()
     (tmp_path / "plain").mkdir()
     shutil.copy(films / "rl-video-episode-4.mp4", tmp_path / "plain" / "rl-video-episode-4.mp4")
     url = view(films.parent, tmp_path)
@@ -301,10 +329,16 @@ def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     seen.shot("broken")
     page.locator(".run", has_text="plain").click()
     expect(page.locator("#overview")).to_contain_text("Videos without offcam's index")
+    expect(page.locator(".run", has_text="plain")).to_contain_text("1 video")
+    expect(page.locator(".card")).to_contain_text("frames")
     page.locator(".card button").click()
     page.wait_for_function("() => document.querySelector('#player video').currentTime > 0.1")
     page.keyboard.press("Escape")
-    page.locator(".run", has_text="painted").click()
+    page.locator(".run", has_text="half").click()
+    page.get_by_role("button", name="Play Episode 4").click()
+    expect(page.locator("#player .failed")).to_contain_text("was it moved")
+    page.keyboard.press("Escape")
+    page.locator(".run", has=page.get_by_text("painted", exact=True)).click()
     episodes_drawn(page, 13)
     page.goto(f"{page.url}&play={page.url.partition('runs=')[2]}:nope-1")
     expect(page.locator("#player .failed")).to_be_visible()

@@ -52,6 +52,7 @@ def test_show(offcam, folder):
     shown = fine(offcam("show", folder))
     assert f"{folder}: 5 episodes of CartPole-v1, 60 steps; left out as not finite: 1 of the returns" in shown
     assert "19 to 155.8" in shown  # of the four that are finite: see tests/analysis
+    assert "per step: reward 6.63, 0.01 seconds; 100 steps a second" in shown  # reward: of 46 of the 60 steps
     assert "success 80.0% (37.6% to 96.4%)" in shown
     assert "4 of 5 episodes with return > 0" in shown
     assert "95 %: bootstrap interval" in shown
@@ -66,6 +67,7 @@ def test_show_as_json(offcam, folder):
     assert (run["episodes"], run["return"]["non_finite"], run["return"]["count"]) == (4, 1, 3)
     assert run["return"]["mean"] == pytest.approx(94)
     assert run["length"]["median"] == 12.5
+    assert run["per_step"] == pytest.approx({"reward": 282 / 36, "seconds": 0.01, "steps_per_second": 100})
     assert (run["success"]["rule"], run["success"]["rate"]) == ("terminated and return >= 20", 0.25)
 
 

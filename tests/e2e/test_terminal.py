@@ -231,6 +231,15 @@ with folders.progress_bar("Decoding") as progress:
 print("done")
 """
 
+ONE_LONG_STEP = """
+import time
+from offcamd.cli import folders
+folders.PATIENCE_SECONDS = 0.1
+with folders.progress_bar("Decoding"):
+    time.sleep(0.8)
+print("done")
+"""
+
 
 def test_what_takes_long_shows_a_bar_on_a_terminal_only():
     with Terminal([sys.executable, "-c", BAR]) as terminal:
@@ -241,3 +250,10 @@ def test_what_takes_long_shows_a_bar_on_a_terminal_only():
     assert "%" in shown
     done = subprocess.run([sys.executable, "-c", BAR], capture_output=True, text=True, check=True, timeout=WAIT_SECONDS)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_one_long_step_shows_a_bar_too():
+    with Terminal([sys.executable, "-c", ONE_LONG_STEP]) as terminal:
+        assert "Decoding" in terminal.until("done")
+        assert terminal.left() == 0
+        assert terminal.as_before

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from offcam_proto.errors import DaemonUnavailable
 from offcamd import __version__, control, doctor, lock
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def by_name(done):
@@ -77,3 +84,27 @@ def test_headless_mujoco_gets_its_hint(monkeypatch):
     assert "MUJOCO_GL=egl" in hint.fix
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
     assert list(doctor._rendering())[-1].outcome == "ok"
+
+
+def test_what_only_some_verbs_need_is_information(monkeypatch):
+    def version(name):
+        if name == "matplotlib":
+            return "3.9.0"
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = {check.name: check for check in doctor._extras()}
+    assert set(found) == {"matplotlib", "pyarrow", "pandas", "polars"}
+    assert {(check.outcome, check.fix) for check in found.values()} == {("ok", "")}
+    assert found["matplotlib"].detail == "3.9.0, for offcam plot"
+    assert "not installed; if you want offcam export --to parquet: " in found["pyarrow"].detail
+    assert found["pyarrow"].detail.endswith('-m pip install "offcam[parquet]"')
+    assert found["pandas"].detail.endswith('-m pip install "pandas"')
+
+
+def test_extras_are_named_as_they_are_in_the_distribution():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    provided = project["project"]["optional-dependencies"]
+    extras = {package[7:-1] for _use, package in doctor.EXTRAS.values() if package.startswith("offcam[")}
+    assert extras
+    assert extras <= set(provided)

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import gc
 import queue
-import resource
-import signal
 import threading
 import weakref
 from fractions import Fraction
@@ -341,16 +339,6 @@ def test_a_folder_that_vanished_is_an_io_error(make, tmp_path) -> None:
     job.end()
     done = h.wait(ClipFinished)
     assert (done.encoded, done.dropped, done.published) == (0, {"io": 1}, False)
-
-
-@pytest.fixture
-def tiny_files():
-    """No file may grow past 100 kB: to the program that is a disk that has filled up."""
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.usefixtures("tiny_files")

@@ -19,8 +19,7 @@ import zmq
 
 import films
 from offcam_proto import messages as msg
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN, ArenaReply, OpenArena
-from offcam_proto.arena import SlotFrames as Slots
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord
@@ -58,8 +57,8 @@ class Memory:
     def states(self) -> list[int]:
         return list(self.map[STATES_AT : STATES_AT + SLOTS])
 
-    def offer(self, handle: int = 1) -> OpenArena:
-        return OpenArena(handle, self.descriptor, self.token, SLOT_BYTES, SLOTS)
+    def offer(self, handle: int = 1) -> msg.OpenArena:
+        return msg.OpenArena(handle, self.descriptor, self.token, SLOT_BYTES, SLOTS)
 
     def close(self) -> None:
         self.map.close()
@@ -246,9 +245,9 @@ class Client:
         self.peer.say(msg.OpenClip(1, 0, name, 1, 30.0, 1, 1, 0, 0, time.time(), LAYOUT.nbytes))
         self.peer.await_(msg.Credit)
 
-    def offer(self, offer: OpenArena) -> bool:
+    def offer(self, offer: msg.OpenArena) -> bool:
         self.peer.say(offer)
-        return self.peer.await_(ArenaReply).usable
+        return self.peer.await_(msg.ArenaReply).usable
 
     def frame(self, index: int, value: int) -> None:
         self.peer.say(msg.Frame(1, 0, index, (LAYOUT,), (bytes([value]) * LAYOUT.nbytes,)))
@@ -312,11 +311,11 @@ def test_frames_in_slots_are_the_video(stack, memory, tmp_path, recorder, endpoi
     assert ask_stats(endpoint)["shared_memory_bytes"] == memory.offer().nbytes
     memory.write(3, 40)
     memory.write(1, 80)
-    client.peer.say(Slots(1, 0, (LAYOUT,), ((0, 3), (1, 1))))
+    client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, 3), (1, 1))))
     client.frame(2, 120)
     until(lambda: memory.states() == [FREE] * SLOTS, "the slots are free again")
     memory.write(3, 160)
-    client.peer.say(Slots(1, 0, (LAYOUT,), ((3, 3),)))
+    client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((3, 3),)))
     assert like(client.finish(4), [40, 80, 120, 160])
     until(lambda: not mapped(recorder), "the memory is let go")
     assert ask_stats(endpoint)["shared_memory_bytes"] == 0
@@ -334,9 +333,9 @@ def test_what_a_client_does_to_its_slots_spoils_its_own_video_only(stack, memory
     for index in range(SLOTS):
         own.write(index, 20 * index)
         memory.write(index, 20 * index)
-    good.peer.say(Slots(1, 0, (LAYOUT,), tuple((index, index) for index in range(SLOTS))))
-    bad.peer.say(Slots(1, 0, (LAYOUT,), tuple((index, 0) for index in range(SLOTS))))
-    bad.peer.say(Slots(1, 0, (LAYOUT,), tuple((SLOTS + index, 0) for index in range(SLOTS))))
+    good.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((index, index) for index in range(SLOTS))))
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((index, 0) for index in range(SLOTS))))
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((SLOTS + index, 0) for index in range(SLOTS))))
     for value in range(200):
         memory.map[STATES_AT : STATES_AT + SLOTS] = bytes([value]) * SLOTS
         memory.write(0, value, state=value, clip=2**63, index=2**64 - 1)
@@ -350,7 +349,7 @@ def test_a_breach_in_slots_is_counted_and_costs_nobody_else(stack, memory, tmp_p
     good = Client(stack, context, endpoint, tmp_path / "good")
     bad = Client(stack, context, endpoint, tmp_path / "bad")
     assert bad.offer(memory.offer())
-    bad.peer.say(Slots(1, 0, (LAYOUT,), ((0, SLOTS),)))
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, SLOTS),)))
     assert bad.peer.await_(msg.Refused).code == "malformed"
     assert ask_stats(endpoint)["breaches"] == {"malformed": 1}
     until(lambda: not mapped(recorder), "the memory is let go")
@@ -364,7 +363,7 @@ def test_a_larger_arena_takes_the_place_of_the_one_before(stack, memory, tmp_pat
         each = Memory()
         assert client.offer(each.offer())
         each.write(0, 10 * index)
-        client.peer.say(Slots(1, 0, (LAYOUT,), ((index, 0),)))
+        client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((index, 0),)))
         each.close()
     assert like(client.finish(20), [10 * index for index in range(20)])
     until(lambda: not mapped(recorder), "the memory is let go")
@@ -443,7 +442,7 @@ def test_a_hundred_streams_leave_nothing(stack, tmp_path, recorder, endpoint, co
             client = Client(leaves, context, endpoint, tmp_path / "run", name=f"v{number}")
             assert client.offer(memory.offer())
             memory.write(0, number)
-            client.peer.say(Slots(1, 0, (LAYOUT,), ((0, 0),)))
+            client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, 0),)))
             if number % 2:
                 client.peer.say(msg.EndClip(1, 0, True), msg.CloseStream(1))
                 client.peer.await_(msg.ClipDone)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import struct
 import subprocess
@@ -271,16 +270,6 @@ def test_closing_without_a_picture_leaves_no_file_open(tmp_path) -> None:
     write(tmp_path / "a.mp4", []).close()
     assert open_files() == files
     assert probe(tmp_path / "a.mp4").frames == 0
-
-
-@pytest.fixture
-def tiny_files():
-    """No file may grow past 100 kB: to the program that is a disk that has filled up."""
-    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.usefixtures("tiny_files")

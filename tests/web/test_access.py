@@ -89,11 +89,11 @@ def test_it_says_when_it_is_not_ready():
 
 def test_a_bug_is_said_to_be_one(caplog):
     class Broken(FixedSource):
-        def folders(self):
+        def stats(self):
             raise ZeroDivisionError
 
     with served(Broken()) as client:
-        reply = client.get("/api/runs")
+        reply = client.get("/api/stats")
         assert reply.status_code == 500
         assert "bug in offcam" in reply.json()["error"]
         assert httpx.get(client.base_url.join("/healthz")).status_code == 200  # over another connection

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import made
+import numpy as np
 import pytest
 
-from offcamd.web import queries, runs
+from offcam_proto.run_format import INDEX_NAME
+from offcamd.web import columns, queries, runs
+from offcamd.web.columns import ColumnCache, ReadAhead
 from offcamd.web.readers import reading
 from offcamd.web.runs import Runs
 from offcamd.web.source import FolderSource
@@ -52,3 +57,42 @@ def test_a_run_that_did_not_change_is_not_opened_again(run, monkeypatch):
 
     monkeypatch.setattr(runs, "reading", no_more)
     assert described.all() == first
+
+
+def join_the_reader():
+    for thread in threading.enumerate():
+        if thread.name == "offcam-ahead":
+            thread.join()
+
+
+def test_what_was_read_ahead_is_not_read_again(run, monkeypatch):
+    with reading(run) as database:
+        rows = database.execute(columns._NEW, (0,)).fetchall()
+        at_once = ColumnCache().get(run, database).table
+    cache = ColumnCache()
+    ReadAhead(cache).add(run)
+    join_the_reader()
+    monkeypatch.setattr(columns, "_new", lambda *_arguments: pytest.fail("it was read again"))
+    with reading(run) as database:
+        ahead = cache.get(run, database).table
+    np.testing.assert_array_equal(ahead, np.array(rows, float))
+    np.testing.assert_array_equal(ahead, at_once)
+
+
+def test_a_run_that_cannot_be_read_ahead_holds_up_no_other(run, tmp_path):
+    (tmp_path / INDEX_NAME).write_bytes(b"no database" * 100)
+    cache = ColumnCache()
+    ahead = ReadAhead(cache)
+    for folder in (tmp_path, run, tmp_path):
+        ahead.add(folder)
+        join_the_reader()
+    assert list(cache._runs) == [run]
+
+
+def test_long_runs_are_read_ahead_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "LONG", 50)
+    folders = [made.make_run(tmp_path / str(episodes), episodes, 0) for episodes in (49, 50, 0)]
+    found = []
+    described = Runs(FolderSource(folders), found.append)
+    assert len(described.all()) == len(described.all()) == 3
+    assert found == [folders[1]]

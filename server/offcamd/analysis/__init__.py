@@ -18,6 +18,7 @@ from offcamd.analysis.statistics import (
     interquartile_mean,
     summary,
 )
+from offcamd.analysis.steps import PerStep, per_step
 from offcamd.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Band",
     "Curve",
     "Interval",
+    "PerStep",
     "Statistic",
     "SuccessRate",
     "SuccessRule",
@@ -38,6 +40,7 @@ __all__ = [
     "default_window",
     "interquartile_mean",
     "moving_average",
+    "per_step",
     "success_rate",
     "summary",
 ]

@@ -89,6 +89,11 @@ class SuccessRule:
     def _conditions(self) -> list[str]:
         return [part.strip() for part in re.split(r"\band\b", self.text)]
 
+    @property
+    def sql(self) -> str:
+        """The same as a condition on the index's ``episodes``; NULL where a return is NaN."""
+        return " AND ".join(f"({condition})" for condition in self._conditions())  # checked: words and numbers alone
+
     def __call__(self, episodes: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
         """Which of n episodes succeeded.
 
@@ -119,7 +124,18 @@ def success_rate(
     """
     rule = rule or SuccessRule()
     met = rule(episodes)
-    count, successes = met.size, int(met.sum())
+    return rate_of(int(met.sum()), met.size, rule, confidence=confidence)
+
+
+def rate_of(successes: int, count: int, rule: SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
+    """The same of episodes that were counted elsewhere, such as by `SuccessRule.sql`.
+
+    Args:
+        successes: how many succeeded.
+        count: of how many.
+        rule: by which.
+        confidence: of the interval, between 0 and 1.
+    """
     if not count:
         return SuccessRate(rule.text, 0, 0, math.nan, Interval(math.nan, math.nan), confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)

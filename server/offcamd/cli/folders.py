@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FolderArgument = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]
 FoldersArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FOLDER...", help="Run folders, or folders that hold run folders.", show_default=False),
+    typer.Argument(metavar="FOLDER", help="Run folders, or folders that hold run folders.", show_default=False),
 ]
 LAST = 20
 
@@ -133,7 +133,10 @@ def _table(*columns: str | tuple[str, bool]) -> Table:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar where a person watches, once a second has passed: called with what is done and how much there is."""
+    """A bar where a person watches, once a second has passed; to be called with what is done and how much there is.
+
+    It comes by itself, also where the first step takes longer than that.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -142,15 +145,13 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
     bar = Progress(console=Console(stderr=True), transient=True)
     task = bar.add_task(what, total=None)
-    began = time.monotonic()
-
-    def update(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        if not bar.live.is_started and time.monotonic() - began > PATIENCE_SECONDS:
-            bar.start()
-
+    later = threading.Timer(PATIENCE_SECONDS, bar.start)
+    later.daemon = True
+    later.start()
     try:
-        yield update
+        yield lambda done, total: bar.update(task, completed=done, total=total)
     finally:
+        later.cancel()
+        later.join()  # or it would start a bar that nobody stops
         if bar.live.is_started:  # to stop one that was not would wipe the line above
             bar.stop()

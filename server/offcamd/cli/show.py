@@ -39,6 +39,8 @@ def show(
 ) -> None:
     """Show a run's statistics: mean, std, median, interquartile mean with their intervals, and success rate.
 
+    Return, length and seconds are of an episode; reward, seconds and speed of a step stand below.
+
     Of several runs of one env also those of all seeds together: each run counts by its mean return of its last 100
     episodes.
     """
@@ -70,7 +72,7 @@ def show(
 
 def _run(run: EpisodeColumns, rule: SuccessRule, confidence: float) -> dict[str, Any]:
     """One run's statistics, ready for JSON."""
-    from offcamd.analysis import success_rate, summary  # noqa: PLC0415 - as above
+    from offcamd.analysis import per_step, success_rate, summary  # noqa: PLC0415 - as above
 
     columns = {"return": run.return_, "length": run.length, "duration": run.duration}
     flags = {"terminated": run.terminated, "truncated": run.truncated}
@@ -80,6 +82,7 @@ def _run(run: EpisodeColumns, rule: SuccessRule, confidence: float) -> dict[str,
         "episodes": run.length.size,
         "steps": int(run.length.sum()),
         **{name: summary(values, confidence=confidence).as_dict() for name, values in columns.items()},
+        "per_step": per_step(run.return_, run.length, run.duration).as_dict(),
         "success": success_rate({**columns, **flags}, rule, confidence=confidence).as_dict(),
     }
 
@@ -112,6 +115,12 @@ def _print_run(console: Console, run: dict[str, Any]) -> None:
     console.print(title, style="bold", soft_wrap=True)
     if run["episodes"]:
         console.print(_table({"return": run["return"], "length": run["length"], "seconds": run["duration"]}))
+        step = run["per_step"]
+        console.print(
+            f"per step: reward {number(step['reward'])}, {number(step['seconds'])} seconds; "
+            f"{number(step['steps_per_second'])} steps a second",
+            soft_wrap=True,
+        )
         success = run["success"]
         low, high = success["interval"]
         console.print(

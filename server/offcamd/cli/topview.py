@@ -134,11 +134,12 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
     lost = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
     who = f"offcam {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_seconds'])}: {_many(stats)}"
     queue = f"queue {size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
-    behind = f"{span(stats['encode_lag_seconds'])} behind; on disk {size(stats['spool_bytes'])}"
+    behind = f"{span(stats['encode_lag_seconds'])} behind"
+    spool = f"; on disk {size(stats['spool_bytes'])}" if stats["spool_bytes"] else ""
     done = f"frames {frames['encoded']:,} encoded, {sum(dropped.values()):,} dropped"
     lines = (
-        (f"{who}; memory {memory_of(stats)}", "bold"),
-        (f"{queue}, {behind}", ""),
+        (who, "bold"),
+        (f"memory {memory_of(stats)}; {queue}, {behind}{spool}", ""),
         (f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes", "yellow" if dropped else ""),
     )
     return [Text(line, style=style, no_wrap=True, overflow="ellipsis") for line, style in lines]

@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 FoldersArgument = Annotated[
     list[Path],
-    typer.Argument(help="Run folders, or folders with runs in them.", show_default=False, metavar="FOLDER..."),
+    typer.Argument(help="Run folders, or folders with runs in them.", show_default=False, metavar="FOLDER"),
 ]
 
 

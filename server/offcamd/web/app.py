@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import mimetypes
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from offcam_proto.errors import RunFolderError
 from offcamd.jsontext import dumps
 from offcamd.web import curves, queries
-from offcamd.web.columns import ColumnCache
+from offcamd.web.columns import ColumnCache, ReadAhead
 from offcamd.web.events import Broadcaster, EventResponse
 from offcamd.web.guard import AccessCheck, Headers, HostCheck
 from offcamd.web.media import Posters, VideoResponse, open_clip
@@ -55,6 +56,7 @@ def make_app(
         stopping: whether the server is about to stop, so that who listens to events is let go.
     """
     api = Api(source, stopping)
+    api.look_ahead()
     return Starlette(
         routes=[*api.routes(), Mount("/static", StaticFiles(directory=STATIC_FOLDER, check_dir=False), name="static")],
         middleware=[Middleware(Headers), Middleware(HostCheck, host=host), Middleware(AccessCheck, token=token)],
@@ -73,11 +75,15 @@ class Api:
 
     def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
         self._source = source
-        self._runs = Runs(source)
         self._columns = ColumnCache()
+        self._runs = Runs(source, ReadAhead(self._columns).add)
         self._posters = Posters()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
+
+    def look_ahead(self) -> None:
+        """Begin to read what there is, on a thread of its own: the first who asks need not wait for all of it."""
+        threading.Thread(target=self._runs.all, name="offcam-look", daemon=True).start()
 
     def routes(self) -> list[Route]:
         """All of them, but for the page's own files."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from offcam_proto.errors import RunFolderError
+from offcamd.web.readers import reading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +26,10 @@ Places = NDArray[np.intp]
 MOST_BYTES = 64 << 20
 """Columns of all runs that are kept, one run at least: 64 bytes an episode."""
 
-_FETCH = 10_000
+MOST_AHEAD = 8
+"""Runs that wait to be read before they are asked for; of more, the latest."""
+
+_FETCH = 2_000  # rows at a time: few enough to stay in the processor's cache until they are numbers
 _NAMES = ("id", "stream_id", "env_index", "episode", "length", "return", "duration", "started")
 _NEW = f"SELECT {', '.join(_NAMES)} FROM episodes WHERE id > ? ORDER BY id"  # noqa: S608 - from the line above
 
@@ -128,6 +135,40 @@ class ColumnCache:
             ):
                 self._runs.popitem(last=False)
         return columns
+
+
+class ReadAhead:
+    """Reads runs' columns before somebody asks for them, the latest first, on a thread that ends with the last of them.
+
+    Args:
+        cache: where they are kept.
+    """
+
+    def __init__(self, cache: ColumnCache) -> None:
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._waiting: deque[Path] = deque(maxlen=MOST_AHEAD)
+        self._reading = False
+
+    def add(self, folder: Path) -> None:
+        """Have a run read. Of any thread; returns at once."""
+        with self._lock:
+            self._waiting.append(folder)
+            if self._reading:
+                return
+            self._reading = True
+        threading.Thread(target=self._read, name="offcam-ahead", daemon=True).start()
+
+    def _read(self) -> None:
+        while (folder := self._next()) is not None:
+            # whoever asks for it is told what is wrong with it
+            with contextlib.suppress(RunFolderError), reading(folder) as database:
+                self._cache.get(folder, database)
+
+    def _next(self) -> Path | None:
+        with self._lock:
+            self._reading = bool(self._waiting)
+            return self._waiting.pop() if self._waiting else None
 
 
 def _up_to_date(kept: _Kept, database: sqlite3.Connection) -> Columns:

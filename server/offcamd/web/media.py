@@ -19,7 +19,7 @@ from starlette.responses import Response
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import EncodeError
 from offcamd.pixels import jpeg
-from offcamd.videofile import picture_within
+from offcamd.stills import middle_picture
 from offcamd.web.queries import find_clip
 from offcamd.web.readers import NotHere, is_plain, reading
 
@@ -209,7 +209,7 @@ class Posters:
     def _make(self, file: OpenFile) -> bytes:
         with self._decoding:  # encoders need the processor more
             try:
-                return jpeg(picture_within(file.fd, file.name), POSTER_SIDE)
+                return jpeg(middle_picture(file.fd, file.name), POSTER_SIDE)
             except EncodeError as error:
                 raise NotHere(f"{file.name} has no picture to show: {error}") from error
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import RunFolderError
 from offcamd.aggregates import RECENT, RunningStats
+from offcamd.analysis.success import SuccessRule, rate_of
 from offcamd.web.readers import is_plain, reading, signature
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
     from offcamd.web.source import RunSource
@@ -24,17 +26,24 @@ MOST_KEPT = 4_000
 SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
 """States of the clips that are counted; `fmt.REPLACED` ones have no file any more."""
 
+SUCCESS = SuccessRule()
+"""What counts as success here, as in `offcam show` by default."""
+
+LONG = 10_000
+"""Episodes of a run that takes a moment to read."""
+
 _FINITE = "BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
 
 # In two steps, so that the squares are of distances from the mean.
-_COUNT = """
+_COUNT = f"""
 SELECT count(*), ifnull(max(id), 0), total(length), total(duration),
-    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length)
+    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length),
+    count(*) FILTER (WHERE {SUCCESS.sql})
 FROM episodes WHERE id > ?
-"""
+"""  # noqa: S608 - a constant
 _RETURNS = f"""
 SELECT count(*), avg(return), min(return), max(return) FROM episodes WHERE id > ? AND return {_FINITE}
-"""  # noqa: S608 - a constant
+"""  # noqa: S608 - as above
 _SQUARES = f"""
 SELECT total((length - ?) * (length - ?)),
     total(CASE WHEN return {_FINITE} THEN (return - ?) * (return - ?) END) FROM episodes WHERE id > ?
@@ -66,6 +75,7 @@ class _Totals:
     steps: float = 0.0
     seconds: float = 0.0
     timed_steps: float = 0.0
+    successes: int = 0
 
 
 @dataclass
@@ -78,10 +88,16 @@ class _Kept:
 
 
 class Runs:
-    """Describes runs, and reads of each only what has changed. Of any thread."""
+    """Describes runs, and reads of each only what has changed. Of any thread.
 
-    def __init__(self, source: RunSource) -> None:
+    Args:
+        source: which runs there are.
+        found: called with the folder of each long one, before it is described for the first time.
+    """
+
+    def __init__(self, source: RunSource, found: Callable[[Path], None] = lambda _: None) -> None:
         self._source = source
+        self._found = found
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
 
@@ -124,9 +140,11 @@ class Runs:
         base = {"id": run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
         try:
             with reading(folder) as database:
+                if not kept.totals.last and _last(database) >= LONG:
+                    self._found(folder)
                 kept.totals = _grown(database, kept.totals)
                 facts = _facts(database, kept.totals)
-                return {**base, "plain": is_plain(folder), "problem": None, **facts}
+            return {**base, "plain": is_plain(folder), "problem": None, **facts}
         except RunFolderError as error:
             return {**base, "plain": False, "problem": str(error), **_NOTHING}
 
@@ -142,16 +160,21 @@ def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:
     return listed
 
 
+def _last(database: sqlite3.Connection) -> int:
+    """The latest episode's id, 0 for none."""
+    return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
+
+
 def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
     """The totals with the episodes that have come since."""
     row = database.execute("SELECT stream FROM streams ORDER BY id LIMIT 1").fetchone()
     identity = row[0] if row else ""
-    (last,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
+    last = _last(database)
     if identity != before.identity or last < before.last:
         before = _Totals(identity)
     if last == before.last:
         return before
-    count, last, steps, seconds, timed, shortest, longest, mean_length = database.execute(
+    count, last, steps, seconds, timed, shortest, longest, mean_length, successes = database.execute(
         _COUNT, (before.last,)
     ).fetchone()
     finite, mean, low, high = database.execute(_RETURNS, (before.last,)).fetchone()
@@ -165,6 +188,7 @@ def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
     return _Totals(
         *(identity, last, returns_before, lengths_before),
         *(before.steps + steps, before.seconds + seconds, before.timed_steps + timed),
+        before.successes + successes,
     )
 
 
@@ -189,7 +213,8 @@ def _facts(database: sqlite3.Connection, totals: _Totals) -> dict[str, Any]:
         "updated": fmt.json_number(updated) or None,
         "return": {**totals.returns.as_dict(), "last100_mean": _mean(finite)},
         "length": {**totals.lengths.as_dict(), "last100_mean": _mean([length for _, length in recent])},
-        "success_rate": None,  # it takes a rule, and nobody has stated one here
+        "success_rate": fmt.json_number(rate_of(totals.successes, totals.lengths.count, SUCCESS).rate),
+        "success_rule": SUCCESS.text,
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
     }
@@ -212,6 +237,7 @@ _NOTHING: dict[str, Any] = {
     "return": _NO_NUMBERS,
     "length": _NO_NUMBERS,
     "success_rate": None,
+    "success_rule": SUCCESS.text,
     "clips": dict.fromkeys(SHOWN_STATES, 0),
     "dropped": {},
 }

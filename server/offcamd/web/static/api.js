@@ -21,7 +21,7 @@ export function setToken(value) {
 }
 
 async function request(path, options = {}) {
-  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
   let reply;
   try {
     reply = await fetch(path, { ...options, headers });
@@ -63,6 +63,16 @@ export const clip = (runId, key) => getJson(`/api/runs/${id(runId)}/clips/${id(k
 export async function media(path) {
   if (!token) return path;
   return URL.createObjectURL(await (await request(path)).blob());
+}
+
+/** Why a file cannot be had, as the recorder says; null where it can. */
+export async function trouble(path) {
+  try {
+    await (await request(path, { headers: { range: "bytes=0-0" } })).arrayBuffer();
+    return null;
+  } catch (error) {
+    return error.message;
+  }
 }
 
 export function release(url) {

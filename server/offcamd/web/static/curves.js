@@ -131,7 +131,7 @@ export class Curves {
         {},
         segmented("Vertical axis", [["return", "Return", "Sum of the rewards of an episode"], ["length", "Length", "Steps of an episode"]], y, (value) => change({ y: value })),
         segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
-        select("Average over", [[0, `auto (${whole(this.window())})`], ...windows.map((window) => [window, window === 1 ? "no average" : `${whole(window)} episodes`])], smooth, (value) => change({ smooth: Number(value) })),
+        select("Average", [[0, `auto (${whole(this.window())})`], ...windows.map((window) => [window, window === 1 ? "off" : `${whole(window)} ep`])], smooth, (value) => change({ smooth: Number(value) })),
         h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
         this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
         (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),

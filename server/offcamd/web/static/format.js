@@ -21,6 +21,9 @@ export function amount(value) {
   return Number(value.toPrecision(3)).toString();
 }
 
+/** A share: 0, 12.5, 100 %; never rounded to all or to nothing. */
+export const percent = (share) => (isNumber(share) ? `${share > 0 && share < 1 ? Math.min(99.9, Math.max(0.1, share * 100)).toFixed(1) : share * 100} %` : NONE);
+
 /** A span of seconds: 250 ms, 12.3 s, 4 min 10 s, 3 h 05 min, 2 d 4 h. */
 export function span(seconds) {
   if (!isNumber(seconds)) return NONE;
@@ -88,6 +91,9 @@ export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1
 
 /** 1 episode, 2 episodes */
 export const count = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+/** What a clip is called: by its episode, where anybody knows that. */
+export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(clip.name) ? clip.name : `Episode ${whole(clip.episode)}`);
 
 /** How an episode came to its end. */
 export const ending = (episode) =>

@@ -1,7 +1,7 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
 import { fill, h, icon, say, select, throttle, toast } from "./dom.js";
-import { amount, clock, count, reasons, total, whole } from "./format.js";
+import { amount, clipTitle, clock, count, reasons, total, whole } from "./format.js";
 import { change, MOST_CLIPS, state } from "./state.js";
 
 const PAGE = 36;
@@ -174,7 +174,7 @@ export class Gallery {
 
   card(clip) {
     const id = `${this.run.id}:${clip.key}`;
-    const title = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+    const title = clipTitle(clip);
     const lost = total(clip.dropped);
     const flags = [
       clip.state === "recording" ? "recording" : null,
@@ -194,7 +194,7 @@ export class Gallery {
         {},
         h("span.title", { title: clip.file ?? clip.name }, title),
         h("span.return", { title: "Return" }, amount(clip.return)),
-        h("span.muted", {}, `${whole(clip.length)} steps`),
+        h("span.muted", {}, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
         clip.video &&
           h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.target) }), "Compare"),
       ),

@@ -1,7 +1,7 @@
 // The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
 import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
-import { amount, bytes, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
+import { amount, bytes, clipTitle, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
 import { address, change, MOST_CLIPS, SPEEDS, state } from "./state.js";
 import { Sync } from "./sync.js";
 
@@ -102,13 +102,13 @@ export class Player {
       if (!clip.video) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
       const url = await api.media(clip.video);
       this.urls.push(url);
-      video.addEventListener("error", () => figure.append(h("p.failed", {}, icon("warning"), "This video could not be played. ", h("a", { href: `${clip.video}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER"))), { once: true });
+      video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(clip.video)) ?? ["This video could not be played. ", h("a", { href: `${clip.video}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
       video.addEventListener("click", () => this.sync.toggle());
       video.src = url;
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
       video.classList.toggle("pixels", clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);
-      const title = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+      const title = clipTitle(clip);
       if (state().play.length === 1) say(this.title, `${title} · ${name}`);
       fill(words, this.facts(clip, state().play.length > 1 ? [title, name] : null, frame));
       const fps = clip.fps || 30;

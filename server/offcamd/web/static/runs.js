@@ -1,6 +1,6 @@
 // The list of runs: what is live, what was, a filter, and a box each to lay several curves over one another.
 import { fill, h, icon, say, throttle } from "./dom.js";
-import { ago, amount, short, whole } from "./format.js";
+import { ago, amount, count, short, total, whole } from "./format.js";
 import { change, MOST_RUNS, state } from "./state.js";
 
 const LIST_AT_MOST = 300;
@@ -44,7 +44,7 @@ export class Runs {
     while (this.list.children.length > shown.length) this.list.lastChild.remove();
     say(this.note, !matching.length && runs.length ? `No run matches “${filter}”.` : matching.length > shown.length ? `${whole(matching.length - shown.length)} more: narrow them down with the filter.` : "");
     const first = runs.find((run) => run.id === chosen[0]);
-    fill(this.title, "Runs ", h("span.count", {}, whole(runs.length)), first ? h("span.muted", {}, ` ${names.get(first.id)}`) : null);
+    fill(this.title, "Runs ", h("span.count", {}, whole(runs.length)), first ? h("span.muted", {}, ` · ${names.get(first.id)}`) : null);
   }
 
   row(id) {
@@ -75,7 +75,7 @@ export class Runs {
     say(row.env, run.env_id ?? "");
     say(row.last, amount(run.return?.last100_mean ?? null));
     row.last.title = "Mean return of the last 100 episodes";
-    say(row.facts, `${short(run.episodes)} ep · ${run.live ? "live" : ago(run.updated)}`);
+    say(row.facts, `${run.plain ? count(total(run.clips), "video") : `${short(run.episodes)} ep`} · ${run.live ? "live" : ago(run.updated)}`);
   }
 
   choose(id) {

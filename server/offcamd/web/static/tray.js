@@ -1,7 +1,7 @@
 // The clips that were chosen to be compared, at the foot of the window.
 import * as api from "./api.js";
 import { fill, h, icon } from "./dom.js";
-import { amount, whole } from "./format.js";
+import { amount, clipTitle } from "./format.js";
 import { split } from "./player.js";
 import { change, state } from "./state.js";
 
@@ -34,7 +34,7 @@ export class Tray {
       this.learn(id);
       return "…";
     }
-    const name = clip.episode === null ? clip.name : `Episode ${whole(clip.episode)}`;
+    const name = clipTitle(clip);
     return `${name} · ${amount(clip.return)} · ${this.runName(split(id)[0])}`;
   }
 
