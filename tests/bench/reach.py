@@ -1,7 +1,7 @@
 """What the daemon and a client reach at their limits: ``python tests/bench --reach``.
 
-Every measurement has a daemon with default settings of its own, and real processes for clients. What is counted comes
-from the daemon's statistics and from the files.
+Every measurement has a daemon of its own, with default settings but where it says so, and real processes for clients.
+What is counted comes from the daemon's statistics and from the files.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MEASURES = {
     "offered, and the longest step beyond what the pace asks for",
     "growth": "MiB by which a client grows from a clip's 100th frame of 480x480 to its last",
     "streams": "clients of one env each, as fast as the daemon takes their 160x210 frames (overflow='block', pictures "
-    "made beforehand): frames a second in all files until the last one is final, the slowest client's against the "
-    "fastest's, ms of CPU a frame of the daemon and of the clients",
+    "made beforehand; no spool, so that none go to disk first): frames a second in all files until the last one is "
+    "final, the slowest client's against the fastest's, ms of CPU a frame of the daemon and of the clients",
 }
 
 
@@ -55,7 +55,9 @@ def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
         yield {
             "measure": "streams",
             "streams": streams,
-            **_with_daemon(scratch, lambda pid, n=streams, f=frames: _clients(pid, n, "flood", f)),
+            **_with_daemon(
+                scratch, lambda pid, n=streams, f=frames: _clients(pid, n, "flood", f), OFFCAM_SPOOL_LIMIT="0"
+            ),
         }
 
 
@@ -77,12 +79,12 @@ def _import_ms(times: int) -> dict[str, float]:
     return {"ms": statistics.median(found)}
 
 
-def _with_daemon(scratch: Path, work: Callable[[int], dict[str, float]]) -> dict[str, float]:
+def _with_daemon(scratch: Path, work: Callable[[int], dict[str, float]], **told: str) -> dict[str, float]:
     folder = scratch / "reach"
     folder.mkdir(mode=0o700)
     with contextlib.ExitStack() as stack:
         stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=False)
-        environment = Contestant("offcam", "offcam").environment(folder)
+        environment = {**Contestant("offcam", "offcam").environment(folder), **told}
         pid = stack.enter_context(daemon(environment, folder))
         os.environ["OFFCAM_ADDR"] = environment["OFFCAM_ADDR"]
         os.chdir(folder)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cores import CALM
 from recorders import RENDER_ONLY
 
 if TYPE_CHECKING:
@@ -153,9 +154,19 @@ def text(runs: Sequence[Run], machine: dict[str, Any], notes: Sequence[str]) -> 
         shape = "x".join(map(str, some.frame_shape))
         lines += ["", f"{env_id}, frames of {shape}, {some.steps} steps in {statistics.median(base):.2f} s render-only"]
         lines += _table([row for row in rows if row["env"] == env_id])
-    lines += ["", "Medians over the repetitions; in brackets the least and the most."]
+    lines += ["", "Medians over the repetitions; in brackets the least and the most.", _calm(runs)]
     lines += [f"  {figure.title:<11}{figure.method}" for figure in FIGURES]
     return "\n".join([*lines, *notes])
+
+
+def _calm(runs: Sequence[Run]) -> str:
+    found = [run.disturbance for run in runs]
+    repeated, still = sum(run.attempts - 1 for run in runs), sum(each > CALM for each in found)
+    return (
+        f"Work beside a busy core took {statistics.median(found):.2f} [{min(found):.2f}, {max(found):.2f}] times as "
+        f"long as alone, before or after a run: {repeated} runs were repeated as it took more than {CALM}, and {still} of "
+        f"{len(runs)} are in the table even so."
+    )
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:

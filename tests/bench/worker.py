@@ -73,6 +73,8 @@ class Run:
     in_place: int | None
     psnr_db: float | None
     frame_shape: tuple[int, ...]
+    disturbance: float = 1.0  # see `cores`: before the run, or after it if that was more
+    attempts: int = 1
 
 
 def measure(order: Order) -> Run:
