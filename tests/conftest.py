@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 import offcam.process
 from commandline import COMMAND, WAIT_SECONDS
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 
     from offcam_proto.endpoints import Endpoint
 
+LEAVING_SECONDS = 5.0
+
+settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
+settings.load_profile("offcam")
+
 
 # --- places -------------------------------------------------------------------------------------------------
 
@@ -34,7 +41,7 @@ def session_root() -> Iterator[Path]:
     """A short directory (Unix socket paths are short) for all of this session's daemons; checked at its end."""
     with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
-        left = [f"process {line}" for line in _processes_in(name)]
+        left = [f"process {line}" for line in _processes_that_stay_in(name)]
         left += [f"socket {path}" for path in Path(name).rglob("*") if path.is_socket() and _answers(path)]
         left += [f"thread {thread.name}" for thread in threading.enumerate() if not _stays(thread)]
         assert not left, "the tests left behind: " + "; ".join(left)
@@ -49,6 +56,14 @@ def _answers(path: Path) -> bool:
 def _stays(thread: threading.Thread) -> bool:
     """The main thread, and the one that pyzmq keeps for messages that it sent without a copy."""
     return thread is threading.main_thread() or type(thread).__name__ == "GarbageCollectorThread"
+
+
+def _processes_that_stay_in(root: str) -> list[str]:
+    """Those that are not about to leave: `offcam stop` returns when a daemon has given its endpoint back."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while (found := _processes_in(root)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def _processes_in(root: str) -> list[str]:

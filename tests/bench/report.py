@@ -164,8 +164,8 @@ def _calm(runs: Sequence[Run]) -> str:
     repeated, still = sum(run.attempts - 1 for run in runs), sum(each > CALM for each in found)
     return (
         f"Work beside a busy core took {statistics.median(found):.2f} [{min(found):.2f}, {max(found):.2f}] times as "
-        f"long as alone, before or after a run: {repeated} runs were repeated as it took more than {CALM}, and {still} of "
-        f"{len(runs)} are in the table even so."
+        f"long as alone, before or after a run: {repeated} runs were repeated as it took more than {CALM}, and {still} "
+        f"of {len(runs)} are in the table even so."
     )
 
 
