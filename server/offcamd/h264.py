@@ -31,9 +31,10 @@ _FLAT_OPTIONS = (
     "cabac=1:partitions=i4x4,p8x8:me=umh:ref=3:mixed-refs=1:trellis=1:deadzone-inter=0:ipratio=2:chroma-qp-offset=-1"
 )
 _FLAT_QP_OFFSET = 7
-"""A quantiser this much higher than a crf gives no lower PSNR than x264's medium has at that crf.
+"""A quantiser this much higher than a crf gives about the PSNR that x264's medium has at that crf.
 
-A constant one, as x264 prepares a smaller copy of each picture for everything else.
+By scene it is 0.8 dB less to 0.6 more; tests/bench/RESULTS.md has them. A constant one, as x264 prepares a smaller
+copy of each picture for everything else.
 """
 
 TRIAL_SECONDS = 30

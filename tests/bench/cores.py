@@ -15,9 +15,9 @@ import time
 CALM = 1.1
 """A core of its own is one on which work beside a busy one takes no more times as long as it ever did alone."""
 
-WAITS = 20
+WAITS = 4
 PAUSE_SECONDS = 0.5
-ATTEMPTS = 4
+ATTEMPTS = 2
 """A run is repeated until the machine was calm before and after it, at most so often."""
 
 
