@@ -16,6 +16,7 @@ import gymnasium
 from gymnasium import logger
 
 from offcam import launch, timing
+from offcam.absence import Absence
 from offcam.arena import StreamArenas
 from offcam.dealer import Dealer
 from offcam.progress import Progress
@@ -72,13 +73,14 @@ class Link:
         self._next_try = 0.0
         self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
         self._launching: threading.Thread | None = None
-        self._absence = _Absence(self)
+        self._absence = Absence(self)
         self._vain_left = timing.VAIN_SECONDS
         self._last_vain = time.monotonic()
         self._warned: set[str] = set()
         self._dealer = Dealer(endpoint, key)
         self._arenas = StreamArenas(local=endpoint.path is not None)
-        self._held_since = self._next_look = 0.0
+        self._held_since = self._next_look = self._last_sign = 0.0
+        self._probes: set[int] = set()  # flushes that only ask whether it is there
 
     # --- connecting ---------------------------------------------------------------------------------------
 
@@ -152,9 +154,10 @@ class Link:
                 return
             while self._later:
                 self._later.popleft()()
+            now = time.monotonic()
             for parts in self._dealer.received():
                 self._receive(parts)
-            now = time.monotonic()
+                self._last_sign = now
             self._next_look = now + timing.LOOK_SECONDS
             if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
                 self._next_try = now + timing.ANSWER_SECONDS  # it may have died with the greeting in its hands
@@ -193,6 +196,7 @@ class Link:
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return "no_daemon"
             if cost > wire.credit:
+                self._probe()
                 return "credit"
             layouts = tuple(picture.layout for picture in pictures)
             slot = self._arenas.put(wire, clip, index, pictures, cost)
@@ -223,10 +227,19 @@ class Link:
         self._send_due()
         return sent
 
+    def _probe(self) -> None:
+        """Ask a silent daemon for a sign: out of credit nothing else is sent, by which its death would show."""
+        now = time.monotonic()
+        if now - self._last_sign >= timing.ANSWER_SECONDS and self.session.state is State.OPEN:
+            self._last_sign = now
+            self._probes.add(self.session.flush())
+            self._send_due()
+
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
         blocking = patience >= timing.BLOCK_SECONDS
 
         def ready() -> bool:
+            self._probe()
             return wire.credit >= cost or not wire.live or (wire.saturated and not blocking)
 
         if blocking:
@@ -267,7 +280,10 @@ class Link:
             self.session.lost()
             return
         if isinstance(message, Flushed):
-            self._flushed[message.token] = message
+            if message.token not in self._probes:
+                self._flushed[message.token] = message
+            elif not message.clips:  # its last answer
+                self._probes.discard(message.token)
         elif isinstance(message, Refused):
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self._streams.get(message.handle)):
@@ -425,35 +441,6 @@ class Link:
 
     def _settled_for_good(self) -> bool:
         return not self._unacked() and all(owner.settled for owner in list(self._owners))
-
-
-class _Absence:
-    """Watches, while flushes wait, whether there is a daemon that could answer at all.
-
-    What it found out of a daemon that died it still knows at the next flush: many envs are closed in a row.
-    """
-
-    def __init__(self, link: Link) -> None:
-        self._link = weakref.proxy(link)
-        self._instance: bytes | None = None
-        self._since: float | None = None
-        self._tried = False
-
-    def for_good(self) -> bool:
-        """Whether there is none and none will come: it could not be started, or nobody else did so in time."""
-        link, now = self._link, time.monotonic()
-        if self._instance != link.session.instance:  # there was another one in between
-            self._instance, self._since, self._tried = link.session.instance, None, False
-        if link.session.state is State.OPEN or link.launching or not launch.gone(link.endpoint):
-            self._since = None
-            return False
-        if not link.named:
-            before, self._tried = self._tried, True
-            link.relaunch(hurry=not before)
-            return before
-        if self._since is None:
-            self._since = now
-        return now - self._since > timing.GONE_SECONDS
 
 
 class _Lock:

@@ -1,7 +1,4 @@
-"""Pictures in, H.264 packets out, for one video after another: opening an encoder costs as much as several pictures.
-
-Beside `offcamd.videofile` the only place where av is.
-"""
+"""Pictures in, H.264 packets out, for one video after another: opening an encoder costs as much as several pictures."""
 
 from __future__ import annotations
 

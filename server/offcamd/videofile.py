@@ -1,4 +1,4 @@
-"""Video files: written so that a crash costs at most a frame, published whole, read back. Only here is av.
+"""Video files: written so that a crash costs at most a frame, published whole, read back.
 
 While it is written a file is a fragmented MP4 with a fragment for each frame; closing it hides the fragments
 behind an ordinary index, so what is published is a plain MP4 that any browser plays and seeks.

@@ -21,7 +21,6 @@ from micro import PRESETS
 from offcam.frames import picture
 from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.i420 import I420Converter
-from offcamd.pictureencoder import SpareEncoders
 from offcamd.pixels import view
 from offcamd.videofile import VideoWriter, iter_frames
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5", "BipedalWalker-v3", "CarRacing-v3")
 FPS = Fraction(30)
-_SPARES = SpareEncoders()  # as in the daemon: the encoder of one video makes the next
-
 X264_MEDIUM = "x264 medium, crf 23, as Gymnasium has it"
 
 _METHOD = """\
@@ -112,7 +109,7 @@ def record(film: Film, path: Path, preset: str = DEFAULT_PRESET, crf: int = DEFA
         planes = converter.convert([view(shipped.dense.tobytes(), shipped.layout)])
         if writer is None:
             width, height = converter.size or (0, 0)
-            writer = VideoWriter(part, width=width, height=height, fps=FPS, preset=preset, crf=crf, spares=_SPARES)
+            writer = VideoWriter(part, width=width, height=height, fps=FPS, preset=preset, crf=crf)
         writer.write(planes, place)
     assert writer is not None
     writer.close()

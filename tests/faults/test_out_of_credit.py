@@ -1,0 +1,40 @@
+"""A client without credit sends nothing; that its daemon is gone it finds out all the same."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from actors import wait_until
+
+import offcam
+from envs import Barcode, Look
+from offcamd.listing import list_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def out_of_credit() -> bool:
+    """Whether the next frame has to wait."""
+    streams = offcam.process.current().session.streams.values()
+    return all(wire.live and wire.credit < 720 * 1280 * 3 for wire in streams)
+
+
+@pytest.mark.parametrize("overflow", ["drop", "block"])
+def test_a_daemon_that_dies_while_nothing_can_be_sent_is_found_gone(daemons, tmp_path: Path, monkeypatch, overflow):
+    monkeypatch.setenv("OFFCAM_ADDR", daemons.endpoint.url)
+    monkeypatch.setattr(offcam.timing, "BLOCK_SECONDS", 5.0)
+    folder = tmp_path / "run"
+    frozen = daemons.start()
+    env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder), overflow=overflow)
+    env.reset()
+    env.flush()
+    frozen.send_signal(signal.SIGSTOP)
+    wait_until(lambda: out_of_credit() or (env.step(0) and False), "the credit is spent")
+    daemons.kill()
+    daemons.start()
+    wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "a second part is recorded by the new daemon")
+    env.close()
+    assert {clip.state for clip in list_run(folder).clips} <= {"final", "recovered", "aborted"}
