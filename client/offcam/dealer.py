@@ -6,7 +6,6 @@ said is read at the next call.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,6 @@ class Dealer:
         self.key = key
         self.dialled = False
         self._context = zmq.Context()
-        if hasattr(os, "SCHED_BATCH"):  # libzmq's thread takes no core from the agent's by waking up
-            self._context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_BATCH)
         self._socket = self._open()
 
     def _open(self) -> zmq.Socket[bytes]:
