@@ -295,7 +295,6 @@ class EncoderPool:
         with self._lock:
             job.held = False
             self._schedule(job)
-            self._call_worker()
 
     def backlog(self) -> Backlog:
         """What waits to be encoded, in all clips. From any thread."""
@@ -323,13 +322,11 @@ class EncoderPool:
                 job.aborted, job.ended = job.aborted or not job.ended, True
                 job.held = False
                 self._schedule(job)
-                self._call_worker()
             complete = self._idle.wait_for(lambda: not self._jobs, timeout)
             if not complete:
                 self._abandon = True
                 for job in self._jobs:
                     self._schedule(job)
-                    self._call_worker()
                 self._idle.wait_for(lambda: not self._jobs, STOP_SECONDS)
             self._stop = True
             for worker in self._resting:
@@ -344,7 +341,6 @@ class EncoderPool:
         """A frame was queued for a clip."""
         with self._lock:
             self._schedule(job)
-            self._call_worker()
 
     def end(self, job: ClipJob, *, aborted: bool) -> None:
         """No more frames will be queued for a clip."""
@@ -352,9 +348,13 @@ class EncoderPool:
             if not job.ended:
                 job.ended, job.aborted = True, aborted
                 self._schedule(job)
-                self._call_worker()
 
     def _schedule(self, job: ClipJob) -> None:
+        """Have done what there is to do for a clip. Under the lock."""
+        self._line_up(job)
+        self._call_worker()
+
+    def _line_up(self, job: ClipJob) -> None:
         """Line a clip up for what there is to do for it. Under the lock."""
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
@@ -412,7 +412,7 @@ class EncoderPool:
         """A worker is done with a clip for now. Under the lock."""
         self._turns.done(job)
         job.scheduled = False
-        self._schedule(job)
+        self._line_up(job)  # and nobody is called: this worker looks for its next clip now
         while self._blocked:  # the turn may have made room
             self._line_up_spill(self._blocked.pop())
 
@@ -445,4 +445,3 @@ class EncoderPool:
                 if full:
                     self._blocked.add(job)
                 self._schedule(job)
-                self._call_worker()

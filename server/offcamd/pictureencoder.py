@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from offcamd.pixels import Pixels
 
-MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
-"""How a file is written so that a crash costs its last frame at most."""
-
 SPARE_BYTES = 32 * MIB
 """Most memory of encoders that wait for a next video."""
 
@@ -78,7 +75,7 @@ class PictureEncoder:
     def __init__(self, form: VideoFormat) -> None:
         self.form = form
         # A stream of some container is how av sets up an encoder for MP4, and what it describes another one's by.
-        self._container = av.open(io.BytesIO(), "w", format="mp4", options={"movflags": MOVFLAGS})
+        self._container = av.open(io.BytesIO(), "w", format="mp4")
         name = "libx264" if form.encoder == h264.X264 else form.encoder
         told = h264.options(form.encoder, form.preset, form.crf)
         self.stream = cast("VideoStream", self._container.add_stream(name, rate=form.fps, options=told))

@@ -21,7 +21,7 @@ import av.error
 from offcam_proto.errors import EncodeError
 from offcam_proto.limits import KIB
 from offcamd import h264
-from offcamd.pictureencoder import MOVFLAGS, SpareEncoders, VideoFormat
+from offcamd.pictureencoder import SpareEncoders, VideoFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +38,7 @@ MIN_FPS, MAX_FPS = Fraction(1, 1001), 1000
 KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
 """Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
 
+_MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
 _NO_DECODING = [{"skip_frame": "all"}]  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -118,7 +119,7 @@ class VideoWriter:
         with _as_encode_error("creating", path):
             self._encoder = self._spares.take(VideoFormat(width, height, Fraction(fps), preset, crf, encoder))
             _clear_way(path)
-            self._container = av.open(url, "w", format="mp4", options={"movflags": MOVFLAGS, "flush_packets": "1"})
+            self._container = av.open(url, "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"})
             try:
                 self._stream = self._container.add_stream_from_template(self._encoder.stream, opaque=True)
                 self._container.start_encoding()  # creates the file

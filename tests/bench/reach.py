@@ -49,9 +49,8 @@ def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
         **_with_daemon(scratch, lambda pid: _clients(pid, 1, "growth", 1000 if quick else 10_000)),
     }
     for streams in (1, 4, 16) if quick else (1, 2, 4, 8, 16, 32, 64):
-        frames = max(
-            (2000 if quick else 16_000) // streams, 100 if quick else 1000
-        )  # more than the first credit is for
+        least = 100 if quick else 1000  # more than the first credit is for
+        frames = max((2000 if quick else 16_000) // streams, least)
         yield {
             "measure": "streams",
             "streams": streams,

@@ -93,7 +93,7 @@ def test_who_has_much_gives_way_as_it_records():
     assert LEAST_FRAMES * 100_800 <= early.exposure <= pool.share
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_sum_is_bounded_and_balances(data):
     limit = data.draw(st.sampled_from([16 * MIB, 64 * MIB, 512 * MIB]))

@@ -293,7 +293,7 @@ def test_a_frame_that_is_just_being_moved_is_waited_for(make, monkeypatch) -> No
     assert h.take() == 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["put", "take", "spill", "discard"]), max_size=120), st.integers(0, 12))
 def test_no_order_of_calls_loses_reorders_or_miscounts_a_frame(tmp_path_factory, calls, disk) -> None:
     h = Harness(tmp_path_factory.getbasetemp(), memory=4 * KB, disk=disk * KB)
