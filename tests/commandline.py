@@ -2,5 +2,7 @@
 
 import sys
 
-WAIT_SECONDS = 30
+from waiting import HANG_SECONDS
+
+WAIT_SECONDS = HANG_SECONDS
 COMMAND = [sys.executable, "-m", "offcamd"]

@@ -21,16 +21,35 @@ import offcam.process
 from commandline import COMMAND, WAIT_SECONDS
 from offcam_proto.endpoints import endpoint_from
 from offcamd.lock import read_lock
+from waiting import POLL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from offcam_proto.endpoints import Endpoint
 
-LEAVING_SECONDS = 5.0
+LEAVING_SECONDS = 60.0
+"""A process that is still there so long after its test is left behind: longer than leaving takes on a busy machine."""
 
 settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
 settings.load_profile("offcam")
+
+
+# --- times -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["event", "seconds"])
+def within(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
+    """``within(took, most)`` requires that something took at most so many seconds, in the long tests only.
+
+    A promise in seconds is tested twice: by default by its event alone, as how long that takes is the machine's to
+    say; and under ``-m slow``, with the machine to itself, by the seconds.
+    """
+
+    def check(took: float, most: float) -> None:
+        assert took <= most or not request.param, f"it took {took:.2f} s, which is more than {most:g} s"
+
+    return check
 
 
 # --- places -------------------------------------------------------------------------------------------------
@@ -38,10 +57,13 @@ settings.load_profile("offcam")
 
 @pytest.fixture(scope="session")
 def session_root() -> Iterator[Path]:
-    """A short directory (Unix socket paths are short) for all of this session's daemons; checked at its end."""
+    """A short directory (Unix socket paths are short) for all of this session's daemons; checked at its end.
+
+    What a test leaves behind in its own `runtime` is found after that test already.
+    """
     with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
-        left = [f"process {line}" for line in _processes_that_stay_in(name)]
+        left = _processes_that_stay_in(name)
         left += [f"socket {path}" for path in Path(name).rglob("*") if path.is_socket() and _answers(path)]
         left += [f"thread {thread.name}" for thread in threading.enumerate() if not _stays(thread)]
         assert not left, "the tests left behind: " + "; ".join(left)
@@ -62,17 +84,23 @@ def _processes_that_stay_in(root: str) -> list[str]:
     """Those that are not about to leave: `offcam stop` returns when a daemon has given its endpoint back."""
     deadline = time.monotonic() + LEAVING_SECONDS
     while (found := _processes_in(root)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
     return found
 
 
 def _processes_in(root: str) -> list[str]:
-    """Processes whose environment says that they belong to this session's daemons, but for Python's own helpers."""
+    """Processes whose environment says that they belong below a directory, but for Python's own helpers.
+
+    Which test started them stands there, too: pytest puts it there.
+    """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if int(process.name) != os.getpid() and f"{root}/".encode() in (process / "environ").read_bytes():
-                found.append(f"{process.name}: {(process / 'cmdline').read_bytes().decode().replace(chr(0), ' ')}")
+            environment = (process / "environ").read_bytes()
+            if int(process.name) != os.getpid() and f"{root}/".encode() in environment:
+                command = (process / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+                test = environment.partition(b"PYTEST_CURRENT_TEST=")[2].partition(b"\0")[0].decode(errors="replace")
+                found.append(f"process {process.name}: {command} of {test or 'some test'}")
     return [line for line in found if "from multiprocessing." not in line]
 
 
@@ -99,6 +127,8 @@ def runtime(session_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.chdir(base / "cwd")
     with _links_of_its_own():
         yield base
+    left = _processes_that_stay_in(str(base))
+    assert not left, "this test left behind: " + "; ".join(left)
 
 
 @pytest.fixture
@@ -166,8 +196,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.communicate(timeout=WAIT_SECONDS)
-        except subprocess.TimeoutExpired:
+            process.communicate(timeout=LEAVING_SECONDS)
+        except subprocess.TimeoutExpired:  # it hangs, or is stopped: its test has failed by now
             process.kill()
 
 

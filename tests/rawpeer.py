@@ -14,13 +14,14 @@ from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import PROTOCOL_VERSION
 from offcam_proto.records import EpisodeRecord
+from waiting import HANG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 Answer = TypeVar("Answer", bound=msg.ServerMessage)
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = HANG_SECONDS
 
 
 def hello() -> msg.Hello:

@@ -22,6 +22,7 @@ import offcam.timing
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
 from offcamd.videofile import survey
+from waiting import wait_until
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -32,19 +33,15 @@ def warned_of(caught, text: str) -> list[str]:
 
 def await_clip(folder: Path, name: str) -> None:
     """Wait until a video is being written, with a whole frame in it, and the index knows of it."""
-    deadline, part = time.monotonic() + 20, folder / f"{name}.part"
-    while name not in films.clips(folder) or not part.exists() or not survey(part).frames:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    part = folder / f"{name}.part"
+    wait_until(
+        lambda: name in films.clips(folder) and part.exists() and survey(part).frames, "a video is being written"
+    )
 
 
 def until_recording(env, go_on) -> None:
     """Go on, slowly, until a daemon that was started meanwhile has been found."""
-    deadline = time.monotonic() + 20
-    while not env.flush():
-        assert time.monotonic() < deadline
-        go_on()
-        time.sleep(0.01)
+    wait_until(lambda: env.flush() or (go_on() and False), "a daemon has been found")
 
 
 @pytest.fixture
@@ -52,16 +49,21 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
+def never_in_vain(monkeypatch, *waits: str) -> None:
+    """Make waits of the client so long that whoever waits for one of them waits until pytest ends the test."""
+    for wait in waits:
+        monkeypatch.setattr(offcam.timing, wait, 1e6)
+
+
 # --- no daemon ------------------------------------------------------------------------------------------------
 
 
 def test_a_dead_socket_is_one_warning_and_the_loop_runs(folder, runtime, monkeypatch, recwarn):
     monkeypatch.setenv("OFFCAM_ADDR", f"ipc://{runtime}/r/nobody.sock")
-    started = time.monotonic()
+    never_in_vain(monkeypatch, "HANDSHAKE_SECONDS", "REOPEN_SECONDS", "SILENCE_SECONDS", "PATIENCE_SECONDS")
     env = offcam.record(Barcode(5), str(folder), every=1)
-    infos = play(env, 20)
+    infos = play(env, 20)  # no step waits for a daemon that is not there
     env.close()
-    assert time.monotonic() - started < 5, "no step waits for a daemon that is not there"
     assert [info["episode"]["l"] for info in infos] == [5] * 20
     assert len(warned_of(recwarn, "no recorder daemon answers at")) == 1
     assert len(warned_of(recwarn, "offcam serve")) == 1
@@ -161,12 +163,14 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
     process.kill()
     process.wait()
     play(env, 5)
+    never_in_vain(monkeypatch, "SILENCE_SECONDS")
+    monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 1.0)
     started = time.monotonic()
     env.close()
-    closed = time.monotonic()
-    assert offcam.timing.GONE_SECONDS < closed - started < offcam.timing.GONE_SECONDS + 3
-    other.close()
-    assert time.monotonic() - closed < 2, "it is known by now"
+    assert time.monotonic() - started > offcam.timing.GONE_SECONDS
+    with monkeypatch.context() as patch:
+        patch.setattr(env.env._stream._link, "wait", lambda *_: pytest.fail("it is known by now"))
+        other.close()
     assert list(env.length_queue) == [20] * 7
     assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
     assert env.env._stream._link._unacked() >= 5, "they are kept, to be counted when the process leaves"
@@ -174,7 +178,7 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
 
 def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, recwarn, monkeypatch):
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
-    monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 30.0)  # a busy machine is slow to start one
+    never_in_vain(monkeypatch, "GONE_SECONDS")
     process, _ = serve()
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
@@ -212,10 +216,9 @@ def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
     play(env, 2)
     kill_embedded(offcam_command)
     monkeypatch.setenv("OFFCAM_CRF", "99")
-    started = time.monotonic()
+    never_in_vain(monkeypatch, "SILENCE_SECONDS", "GONE_SECONDS")
     play(env, 1)
     env.close()
-    assert time.monotonic() - started < offcam.timing.SILENCE_SECONDS / 2
     assert len(warned_of(recwarn, "could not be started again")) == 1
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
@@ -228,16 +231,13 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 
     def start() -> None:
         starts.append(threading.current_thread())
-        assert go_on.wait(60)
+        go_on.wait()
 
     with monkeypatch.context() as patch:
         patch.setattr(offcam.launch, "start_embedded", start)
         patch.setattr(offcam.timing, "RELAUNCH_SECONDS", 0.0)
         env.env._stream._link._next_launch = 0.0  # it is 30 s after the start
-        deadline = time.monotonic() + 20
-        while not starts:
-            assert time.monotonic() < deadline
-            play(env, 1)
+        wait_until(lambda: starts or (play(env, 1) and False), "one is being started")
         until = time.monotonic() + 2 * offcam.timing.RETRY_SECONDS
         while time.monotonic() < until:
             play(env, 1)
@@ -253,12 +253,7 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        play(env, 1)
-        if env.flush():
-            break
-        time.sleep(0.05)  # the new daemon is being started meanwhile
+    wait_until(lambda: play(env, 1) and env.flush(), "the new daemon, which is being started, has been found")
     play(env, 1)
     env.close()
     last = env.env.episode_id
@@ -269,22 +264,20 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
 
 def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
     """But later than one that is gone."""
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
     monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 0.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
     play(env, 1)
     process.send_signal(signal.SIGSTOP)
     try:
-        started = time.monotonic()
         play(env, 3)
-        played = time.monotonic() - started
+        started = time.monotonic()
         env.close()
-        closed = time.monotonic() - started - played
+        closed = time.monotonic() - started
     finally:
         process.send_signal(signal.SIGCONT)
-    assert 2 < closed < 6
-    assert played < 20
+    assert closed > offcam.timing.SILENCE_SECONDS
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
 
@@ -295,7 +288,7 @@ def test_stop_while_recording_keeps_what_came(folder, serve, recwarn):
     for _ in range(99):
         env.step(0)
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait() == 0
     for _ in range(100):
         env.step(0)
     assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(100))
@@ -313,13 +306,19 @@ def test_stop_while_recording_keeps_what_came(folder, serve, recwarn):
 
 def test_a_slow_encoder_under_drop(folder, serve, recwarn):
     """The loop goes on, each missing frame is counted, and those that are there are spread and in their place."""
-    serve("0.02", "--memory-limit", "16MiB", "--spool-limit", "0", script=PEERS / "slow_daemon.py")
-    env = offcam.record(Barcode(400, Look(300, 400)), str(folder), every=1)
-    play(env, 1)
+    gate = folder.parent / "gate"
+    serve("0", "--gate", str(gate), "--memory-limit", "4MiB", "--spool-limit", "0", script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(200, Look(300, 400)), str(folder), every=1)
+    env.reset()
+    for _ in range(50):  # more than there is credit for
+        env.step(0)
+    gate.touch()
+    while env.unwrapped.number < 200:
+        env.step(0)
     env.close()
     films.check(folder)
     (clip,) = films.clips(folder).values()
-    assert clip.offered == 401
+    assert clip.offered == 201
     assert set(clip.dropped) == {"credit"}
     shown = films.numbers(folder / str(clip.file), 300, 400)
     assert shown == sorted(set(shown))
@@ -338,16 +337,20 @@ def test_a_slow_encoder_under_block_loses_nothing(folder, serve, recwarn):
     assert not recwarn.list
 
 
-def test_a_slow_encoder_with_a_spool_loses_nothing(folder, serve, recwarn):
-    serve("0.005", "--memory-limit", "16MiB", "--spool-limit", "1GiB", script=PEERS / "slow_daemon.py")
-    env = offcam.record(Barcode(300, Look(300, 400)), str(folder), every=1)
+def test_a_slow_encoder_with_a_spool_loses_nothing(folder, serve, recwarn, monkeypatch):
+    """The spool takes what does not fit the memory while nothing is encoded at all: every step goes on."""
+    never_in_vain(monkeypatch, "BLOCK_SECONDS")
+    gate = folder.parent / "gate"
+    limits = ("--memory-limit", "16MiB", "--spool-limit", "1GiB")
+    serve("0", "--gate", str(gate), *limits, script=PEERS / "slow_daemon.py")
+    env = offcam.record(Barcode(300, Look(300, 400)), str(folder), every=1, overflow="block")
     play(env, 1)
+    gate.touch()
     env.close()
     films.check(folder)
     (clip,) = films.clips(folder).values()
-    assert clip.offered == 301
-    assert clip.frames + sum(clip.dropped.values()) == 301
-    assert clip.frames > 250
+    assert (clip.offered, clip.frames) == (301, 301)
+    assert not recwarn.list
 
 
 def test_an_encoder_that_fails_is_said_and_counted(folder, serve):
@@ -397,11 +400,9 @@ def test_records_that_cannot_be_stored_are_waited_for_in_bounded_time(folder, se
     assert env.flush()
     with contextlib.closing(sqlite3.connect(folder / "offcam.sqlite3", isolation_level=None)) as thief:
         thief.execute("BEGIN IMMEDIATE")  # locks it for longer than the daemon waits
-        started = time.monotonic()
         play(env, 1)
         with pytest.warns(UserWarning, match="gave up waiting"):
             assert not env.flush()
-        assert time.monotonic() - started < 20
     env.close()
     assert len(films.episodes(folder)) == 2
 

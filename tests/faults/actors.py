@@ -7,32 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offcamd.control import ask_stats
+from waiting import HANG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import ExitStack
 
     from offcam_proto.endpoints import Endpoint
 
 TESTS = Path(__file__).parents[1]
 AGENT = Path(__file__).parent / "agent.py"
-COUNTING_DAEMON = Path(__file__).parents[1] / "peers" / "counting_daemon.py"
-WAIT_SECONDS = 60.0
-POLL_SECONDS = 0.005
-
-
-def wait_until(done: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """Wait for an event that shows only in a file or an answer, and return what shows it."""
-    deadline = time.monotonic() + seconds
-    while not (found := done()):
-        assert time.monotonic() < deadline, f"in {seconds:g} s there was no sign that {what}"
-        time.sleep(POLL_SECONDS)
-    return found
+COUNTING_DAEMON = TESTS / "peers" / "counting_daemon.py"
+SLOW_DAEMON = TESTS / "peers" / "slow_daemon.py"
+WAIT_SECONDS = HANG_SECONDS
 
 
 class Daemons:

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=0, help="episodes to play in any case")
     parser.add_argument("--most", type=int, default=10**9)
     parser.add_argument("--length", type=int, default=10)
+    parser.add_argument("--whole", type=int, default=10**9, help="after so many episodes the next one never ends")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds that a step takes")
     parser.add_argument("--side", type=int, default=84)
     parser.add_argument("--every", type=int, default=1, help="record a video of each so many episodes; 0 for none")
@@ -50,6 +51,7 @@ def main() -> None:
     episode = 0
     while episode < options.most and (episode < options.least or not options.until.exists()):
         bare.first = float(STRIDE * options.number + episode)
+        bare.length = options.length if episode < options.whole else 10**9
         env.reset()
         over = False
         while not over:

@@ -10,9 +10,8 @@ import signal
 import time
 from datetime import datetime
 
-import pytest
 import zmq
-from actors import COUNTING_DAEMON, wait_until
+from actors import SLOW_DAEMON
 from proxy import Proxy
 
 import films
@@ -24,10 +23,13 @@ from offcam_proto.messages import Hello, OpenStream
 from offcam_proto.run_format import INDEX_NAME
 from offcamd.folderlock import writer_of
 from offcamd.listing import list_run
+from waiting import wait_until
 
 NOTICED_SECONDS = 5.0
 FROZEN_SECONDS = 8.0
 """Two heartbeats that do not come (1 s and 4 s), the grace (2 s), and a second to finish the video."""
+
+WHOLE = 3
 
 
 def seconds(event: dict[str, str]) -> float:
@@ -44,24 +46,23 @@ def ended(folder):
     return run if run.clips and over else None
 
 
-def test_a_killed_client_leaves_a_whole_file_and_a_flag(daemons, agents, tmp_path, offcam_command, capsys):
+def test_a_killed_client_leaves_a_whole_file_and_a_flag(daemons, agents, tmp_path, offcam_command, capsys, within):
     daemons.start()
     folder = tmp_path / "run"
-    agent = agents.start(folder, "--length", "60", "--pause", "0.002")
-    wait_until(lambda: daemons.stats()["episodes"] >= 3, "episodes are stored")
-    encoded = daemons.stats()["frames"]["encoded"]
-    wait_until(lambda: daemons.stats()["frames"]["encoded"] >= encoded + 10, "a video is in the making")
+    agent = agents.start(folder, "--length", "60", "--pause", "0.002", "--whole", str(WHOLE), "--overflow", "block")
+    wait_until(lambda: daemons.stats()["episodes"] == WHOLE, "episodes are stored")
+    wait_until(lambda: daemons.stats()["frames"]["offered"] >= WHOLE * 61 + 10, "the endless one's video is being made")
     killed = time.time()
     agent.kill()
     agent.wait()
-    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", NOTICED_SECONDS + 1)
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended")
     (stream,) = run.streams
     *whole, last = run.clips
     assert stream.state == "lost"
     assert (last.state, last.partial, last.complete) == ("aborted", True, None)
-    assert [(clip.state, clip.partial) for clip in whole] == [("final", False)] * len(whole)
+    assert [(clip.state, clip.partial) for clip in whole] == [("final", False)] * WHOLE
     took = max(last.ended, stream.ended) - killed
-    assert took <= NOTICED_SECONDS
+    within(took, NOTICED_SECONDS)
     numbers = films.numbers(folder / last.file)
     assert numbers == list(range(len(numbers)))
     assert last.frames == len(numbers) > 0
@@ -89,7 +90,7 @@ def test_a_killed_client_spares_the_whole_video_of_an_earlier_run(daemons, agent
     wait_until(lambda: daemons.stats()["frames"]["offered"] >= 60, "its video is in the making")
     agent.kill()
     agent.wait()
-    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", NOTICED_SECONDS + 1)
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended")
     assert [(clip.state, clip.file) for clip in run.clips] == [("final", name), ("aborted", f"{name}.part")]
     assert (folder / name).read_bytes() == whole
     numbers = films.numbers(folder / f"{name}.part")
@@ -106,19 +107,18 @@ def test_a_killed_client_spares_the_whole_video_of_an_earlier_run(daemons, agent
     daemons.stop()
 
 
-@pytest.mark.timeout(180)
-def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, tmp_path, capsys):
+def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, tmp_path, capsys, within):
     daemons.start()
     folder = tmp_path / "run"
-    agent = agents.start(folder, "--length", "1000", "--pause", "0.002")
+    agent = agents.start(folder, "--length", "500", "--pause", "0.002", "--overflow", "block")
     other = agents.start(tmp_path / "other", "--length", "20", "--pause", "0.002")
     wait_until(lambda: daemons.stats()["episodes"] >= 3 and (folder / INDEX_NAME).exists(), "both record")
     wait_until(lambda: list_run(folder).episodes and list(folder.glob("*.part")), "a video is in the making")
     froze = time.time()
     agent.send_signal(signal.SIGSTOP)
-    run = wait_until(lambda: ended(folder), "its clip and its stream have ended", FROZEN_SECONDS + 2)
+    run = wait_until(lambda: ended(folder), "its clip and its stream have ended")
     noticed = max(run.clips[-1].ended, run.streams[0].ended) - froze
-    assert noticed <= FROZEN_SECONDS
+    within(noticed, FROZEN_SECONDS)
     (broke,) = daemons.events("a connection broke")
     assert broke["pid"] == agent.pid
     assert run.streams[0].state == "lost"
@@ -141,7 +141,7 @@ def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, t
     assert not first.partial  # its episode's end is known by now
     start, rest = (films.numbers(folder / clip.file) for clip in (first, second))
     assert start == list(range(len(start)))
-    assert rest == list(range(rest[0], 1001))
+    assert rest == list(range(rest[0], 501))
     films.check(folder)
     films.check(tmp_path / "other")
     assert len(list_run(tmp_path / "other").episodes) == finished[1]
@@ -155,15 +155,15 @@ def test_a_client_that_is_busy_is_not_taken_for_a_frozen_one(daemons, agents, tm
     """One step takes longer than every timeout: the heartbeats are answered without Python."""
     daemons.start()
     folder = tmp_path / "run"
-    agents.start(folder, "--length", "2", "--pause", str(FROZEN_SECONDS), "--least", "1")
+    agents.start(folder, "--length", "1", "--pause", str(FROZEN_SECONDS), "--least", "1")
     assert agents.finish() == [1]
     (clip,) = list_run(folder).clips
-    assert (clip.state, clip.frames) == ("final", 3)
+    assert (clip.state, clip.frames) == ("final", 2)
     assert not daemons.events("a connection broke")
     daemons.stop()
 
 
-def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path):
+def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path, within):
     """They say who they are, open a stream and leave without a word, all at once."""
     daemons.start()
     with zmq.Context() as context:
@@ -179,7 +179,7 @@ def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path):
             )  # fmt: skip
             for message in (hello, opening):
                 peer.send_multipart(encode(message))
-            peer.close(linger=5000)
+            peer.close(linger=-1)
     began = time.monotonic()
     wait_until(
         lambda: (
@@ -188,7 +188,7 @@ def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path):
         "all were heard",
     )
     wait_until(lambda: daemons.stats()["streams"] == 0, "their streams are ended")
-    assert time.monotonic() - began < 2 * NOTICED_SECONDS
+    within(time.monotonic() - began, 2 * NOTICED_SECONDS)
     for number in range(5):
         wait_until(lambda number=number: writer_of(tmp_path / f"run{number}") is None, "the folder is let go")
         assert {stream.state for stream in list_run(tmp_path / f"run{number}").streams} == {"lost"}
@@ -197,7 +197,8 @@ def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path):
 
 def test_a_connection_that_is_renewed_while_frames_wait(daemons, runtime, tmp_path, monkeypatch, stack):
     """What an earlier connection left to be encoded ends later than the stream is opened again: that goes on."""
-    daemons.start(COUNTING_DAEMON, str(tmp_path), "0.1")
+    gate = tmp_path / "gate"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
     assert daemons.endpoint.path is not None
     proxy = Proxy(runtime / "p.sock", daemons.endpoint.path)
     stack.callback(proxy.close)
@@ -207,9 +208,12 @@ def test_a_connection_that_is_renewed_while_frames_wait(daemons, runtime, tmp_pa
     env.reset()
     for _ in range(20):
         env.step(0)
-    wait_until(lambda: daemons.stats()["frames"]["offered"] >= 20, "frames wait")
+    assert env.flush()  # the client sends the last few when it is used next, and no step follows
+    assert daemons.stats()["frames"]["offered"] == 21, "they have come, and wait at the gate"
     proxy.cut()
     wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "a second part is begun")
+    assert list_run(folder).clips[0].state == "recording"
+    gate.touch()
     wait_until(lambda: list_run(folder).clips[0].state != "recording", "the first part is ended")
     assert writer_of(folder) is not None
     env.close()

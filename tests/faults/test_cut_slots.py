@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import zmq
-from actors import wait_until
 from proxy import Proxy
 
 import films
@@ -13,6 +12,7 @@ import offcam
 import offcam.process
 from envs import Barcode, play
 from offcam import timing
+from waiting import wait_until
 
 CUTS = 12
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import av
 import pytest
-from actors import COUNTING_DAEMON, wait_until
+from actors import COUNTING_DAEMON
 
 import films
 from envs import decode
@@ -22,6 +22,7 @@ from offcam_proto.run_format import PART_EXTENSION, RECOVERED
 from offcamd.folderlock import writer_of
 from offcamd.listing import list_run
 from offcamd.verify import verify
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

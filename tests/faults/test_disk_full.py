@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import numpy as np
 import pytest
-from actors import wait_until
 
 import films
 import offcam
 from envs import play
 from offcamd.listing import list_run
 from offcamd.verify import verify
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import zmq
-from actors import wait_until
 from agent import STRIDE
 from proxy import Proxy
 
@@ -23,6 +22,7 @@ from offcam_proto.codec import decode_client
 from offcam_proto.run_format import INDEX_NAME
 from offcamd.listing import list_run
 from offcamd.lock import read_lock
+from waiting import HANG_SECONDS, wait_until
 
 AGENTS = 4
 
@@ -89,12 +89,12 @@ def test_a_daemon_that_dies_of_the_greeting(daemons, agents, endpoint, tmp_path)
     Path(endpoint.path).unlink()
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.bind(endpoint.url)
-        assert router.poll(10_000), "the client came"
+        assert router.poll(1000 * HANG_SECONDS), "the client came"
         assert decode_client(router.recv_multipart()[1:]).MAGIC == "offcam"
         router.close(linger=0)
     before = stored(folder)
     daemons.start()
-    wait_until(lambda: stored(folder) > before, "the client is back", 10)
+    wait_until(lambda: stored(folder) > before, "the client is back")
     assert agents.finish() == [len(list_run(folder).episodes)]
     films.check(folder)
     daemons.stop()

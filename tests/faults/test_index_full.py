@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import pytest
 import zmq
-from actors import wait_until
 
 import films
 import offcam
@@ -21,6 +20,7 @@ from offcam_proto import messages as msg
 from offcamd.listing import list_run
 from offcamd.verify import verify
 from rawpeer import RawPeer, episode, picture
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

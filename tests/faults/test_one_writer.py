@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from actors import wait_until
 
 import films
 import offcam
@@ -17,6 +16,7 @@ from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
 from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
 from offcamd.folderlock import FolderLock, writer_of
 from offcamd.listing import list_run
+from waiting import Process, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Overwriting existing videos|frames of .* are missing)")
 
@@ -151,10 +151,10 @@ while held < rounds:
 def test_the_lock_admits_one_at_a_time_though_its_file_comes_and_goes(tmp_path):
     command = [sys.executable, "-c", LOCKER, str(tmp_path), "300"]
     with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as one,
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as two,
+        Process(command, stderr=subprocess.PIPE, text=True) as one,
+        Process(command, stderr=subprocess.PIPE, text=True) as two,
     ):
-        said = one.communicate(timeout=60)[1] + two.communicate(timeout=60)[1]
+        said = one.communicate()[1] + two.communicate()[1]
     assert (one.returncode, two.returncode, said) == (0, 0, "")
     assert list(tmp_path.iterdir()) == []
 

@@ -6,11 +6,11 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from actors import wait_until
 
 import offcam
 from envs import Barcode, Look
 from offcamd.listing import list_run
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

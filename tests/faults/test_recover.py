@@ -22,6 +22,7 @@ from offcamd.listing import list_run
 from offcamd.recovery import recover_folder
 from offcamd.verify import verify
 from offcamd.videofile import is_fragmented
+from waiting import Process, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,10 +197,13 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
     command = [sys.executable, "-m", "offcamd", "recover", str(folder)]
     for _ in range(3):
         left = len(list(folder.glob("*.part")))
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 30
-            while process.poll() is None and len(list(folder.glob("*.part"))) > left - 3:
-                assert time.monotonic() < deadline
+        with Process(command, stdout=subprocess.DEVNULL) as process:
+            wait_until(
+                lambda process=process, left=left: (
+                    process.poll() is not None or len(list(folder.glob("*.part"))) <= left - 3
+                ),
+                "some are recovered",
+            )
             time.sleep(rng.random() / 100)
             process.kill()
     assert offcam_command("recover", str(folder)).returncode == 0

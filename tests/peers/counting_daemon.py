@@ -1,8 +1,7 @@
 """A daemon like `offcam serve` that notes, in a place that outlives it, how many frames its muxer has taken.
 
 Its first argument is a folder: for each video there is a file in it, whose first eight bytes are that number. They
-are shared memory: what was written there before a SIGKILL is there after it. A second argument is the seconds that
-each frame takes to be encoded.
+are shared memory: what was written there before a SIGKILL is there after it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import mmap
 import struct
 import sys
-import time
 from pathlib import Path
 
 import likeserve
@@ -24,7 +22,6 @@ class CountingWriter(VideoWriter):
     """Counts a picture once the muxer has taken it, which is when `write` returns."""
 
     folder = Path()
-    seconds = 0.0
 
     def __init__(self, path, **settings):
         super().__init__(path, **settings)
@@ -34,7 +31,6 @@ class CountingWriter(VideoWriter):
         self._count = 0
 
     def write(self, i420, pts):
-        time.sleep(self.seconds)
         super().write(i420, pts)
         self._count += 1
         COUNT.pack_into(self._shared, 0, self._count)
@@ -47,7 +43,6 @@ class CountingWriter(VideoWriter):
 
 def main() -> None:
     CountingWriter.folder = Path(sys.argv[1])
-    CountingWriter.seconds = float(sys.argv[2]) if sys.argv[2:] else 0.0
     likeserve.run(CountingWriter)
 
 

@@ -8,27 +8,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import films
+from waiting import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
 SLOW_DAEMON = TESTS / "peers" / "slow_daemon.py"
-WAIT_SECONDS = 60.0
-
-
-def wait_until(done: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> Any:
-    """Wait for an event that shows only in a file or an answer, and return what shows it."""
-    deadline = time.monotonic() + seconds
-    while not (found := done()):
-        assert time.monotonic() < deadline, f"in {seconds:g} s there was no sign that {what}"
-        time.sleep(0.005)
-    return found
 
 
 @contextlib.contextmanager
@@ -41,9 +31,9 @@ def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
-def python(script: str, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+def python(script: str, *arguments: str | Path, **options: Any) -> Process:
     """Start a script that can import what the tests can. Its environment is this process's."""
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])},
         stdin=subprocess.PIPE,

@@ -13,12 +13,12 @@ import cloudpickle
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv
-from scenes import wait_until
 
 import films
 import offcam
 from envs import Barcode, play
 from offcamd.listing import list_run
+from waiting import wait_until
 
 LENGTH = 30
 HALF = LENGTH // 2

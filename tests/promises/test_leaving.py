@@ -11,10 +11,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stopped, wait_until
+from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stopped
 
 import films
 from offcam import timing
+from waiting import wait_until
 
 LENGTH = 20
 MIDWAY = 7

@@ -11,13 +11,14 @@ import contextlib
 import os
 
 import pytest
-from scenes import SLOW_DAEMON, over, python, resident_mib, stopped, wait_until
+from scenes import SLOW_DAEMON, over, python, resident_mib, stopped
 
 import films
 import offcam
 from envs import Barcode, Look
 from offcam_proto.limits import MAX_UNACKED_RECORDS
 from offcamd.control import ask_stats
+from waiting import wait_until
 
 LOOK = Look(300, 400)
 SLACK_MIB = 12.0

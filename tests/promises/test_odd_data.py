@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import zmq
-from scenes import TESTS, over, python, wait_until
+from scenes import TESTS, over, python
 
 import films
 import offcam
@@ -23,6 +23,7 @@ from offcam_proto.messages import Flushed, OpenClip, OpenStream, Records
 from offcam_proto.records import ClipRecord, EpisodeRecord
 from offcamd.control import ask_stats
 from offcamd.listing import item_dict, list_run
+from waiting import wait_until
 
 LENGTH = 5
 
