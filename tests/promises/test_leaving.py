@@ -15,15 +15,29 @@ from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stop
 
 import films
 from offcam import timing
-from waiting import wait_until
+from offcamd.recovery import recover_folder
+from waiting import HANG_SECONDS, wait_until
 
 LENGTH = 20
 MIDWAY = 7
 OVERHEAD_SECONDS = 3.0
-"""For the interpreter itself, on a busy machine."""
+"""For the interpreter itself."""
+
+FOR_EVER = 1e6
+PATIENT = f"offcam.timing.EXIT_SECONDS = offcam.timing.SILENCE_SECONDS = offcam.timing.GONE_SECONDS = {FOR_EVER}"
+"""Who waits for one of these does not leave, however busy the machine is."""
+
+TELLS = """
+finish = offcam.link.Link.flush
+def flush(*arguments, **options):
+    print("finishing", flush=True)
+    return finish(*arguments, **options)
+offcam.link.Link.flush = flush
+"""
+"""Says when it is about to wait for its recordings; at its end, as `env.flush` has been called before."""
 
 SCRIPT = """
-import signal, sys, time, offcam, offcam.timing
+import signal, sys, time, offcam, offcam.link, offcam.timing
 from envs import Barcode, Look, play
 {setup}
 env = offcam.record(Barcode({length}, Look(84, 84)), sys.argv[1], every=1, overflow="block")
@@ -32,11 +46,12 @@ env.reset()
 for _ in range({midway}):
     env.step(0)
 {before}
+{tells}
 print("ready", flush=True)
 sys.stdin.readline()
 {ending}
 """
-WAITS = "time.sleep(60)"
+WAITS = "time.sleep(1e6)"
 CATCHES = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))"
 ENDINGS = {
     "end": ("", 0, []),
@@ -56,7 +71,9 @@ class Leaver:
         self.ending, self.code, self.signals = ENDINGS[name]
         self.name = name
         self.folder = folder
-        script = SCRIPT.format(length=LENGTH, midway=MIDWAY, setup=setup, before=before, ending=self.ending)
+        script = SCRIPT.format(
+            length=LENGTH, midway=MIDWAY, setup=setup, before=before, tells=TELLS, ending=self.ending
+        )
         self.process = python(script, folder)
 
     def ready(self) -> None:
@@ -64,23 +81,23 @@ class Leaver:
         assert self.process.stdout.readline() == "ready\n", self.process.communicate()
 
     def leave(self) -> None:
-        """Tell it to leave. The second signal comes while it is about to, or has left already."""
+        """Tell it to leave. The second signal comes while it waits for its recordings, or has left already."""
         self.began = time.monotonic()
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         if "flush" in self.ending:
             self.process.stdout.readline()
         for number in self.signals:
-            time.sleep(0.2)  # it may have to get to where it waits: nothing outside shows that
             self.process.send_signal(number)
+            if self.signals[1:]:
+                self.process.stdout.readline()
 
-    def gone(self, seconds: float) -> float:
-        """Require that it leaves in time and as it should; returns the seconds it took."""
+    def gone(self) -> float:
+        """Require that it leaves, and as it should; returns the seconds it took."""
         with self.process:
-            _, self.error = self.process.communicate(timeout=timing.EXIT_SECONDS + 20)
+            _, self.error = self.process.communicate(timeout=HANG_SECONDS)
         took = time.monotonic() - self.began
         assert self.process.returncode == self.code, self.error
-        assert took < seconds + OVERHEAD_SECONDS, f"{self.name} took {took:.1f} s: {self.error}"
         assert "Exception ignored" not in self.error or self.signals[1:], self.error
         return took
 
@@ -92,8 +109,11 @@ def leavers(tmp_path, runtime, endpoint, monkeypatch):
     monkeypatch.setenv("OFFCAM_HTTP", "off")
     made = []
 
-    def make(names=ENDINGS, **how):
-        made.extend(Leaver(name, tmp_path / name.replace(" ", "-"), **how) for name in names)
+    def make(names=ENDINGS, *, setup="", **how):
+        made.extend(
+            Leaver(name, tmp_path / name.replace(" ", "-"), setup=PATIENT if name == "ctrl-c twice" else setup, **how)
+            for name in names
+        )
         for leaver in made:
             leaver.ready()
         return made
@@ -104,25 +124,26 @@ def leavers(tmp_path, runtime, endpoint, monkeypatch):
         leaver.process.communicate()
 
 
-def all_gone(made: list[Leaver], seconds: float) -> dict[str, float]:
-    """Require of all of them that they leave in time; they are waited for at once."""
-    with ThreadPoolExecutor(len(made)) as pool:
-        return dict(
-            zip((leaver.name for leaver in made), pool.map(lambda leaver: leaver.gone(seconds), made), strict=True)
-        )
+@pytest.fixture
+def all_gone(within, capsys):
+    """Require of all of them that they leave, within so many seconds beside the interpreter's own; shows how many."""
+
+    def gone(made: list[Leaver], where: str, seconds: float) -> None:
+        with ThreadPoolExecutor(len(made)) as pool:  # all of them are waited for at once
+            times = dict(zip((leaver.name for leaver in made), pool.map(Leaver.gone, made), strict=True))
+        with capsys.disabled():
+            print(f"\nleft {where} in " + ", ".join(f"{name} {took:.1f} s" for name, took in times.items()))
+        within(max(times.values()), seconds + OVERHEAD_SECONDS)
+
+    return gone
 
 
-def show(capsys, where: str, times: dict[str, float]) -> None:
-    with capsys.disabled():
-        print(f"\nleft {where} in " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items()))
-
-
-def test_with_a_daemon(leavers, serve, capsys):
+def test_with_a_daemon(leavers, serve, all_gone):
     serve()
-    made = leavers()
+    made = leavers(setup=PATIENT)
     for leaver in made:
         leaver.leave()
-    times = all_gone(made, timing.LINGER_MS / 1000)
+    all_gone(made, "with a daemon", timing.LINGER_MS / 1000)
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
@@ -133,58 +154,56 @@ def test_with_a_daemon(leavers, serve, capsys):
         assert first.state == "final"
         assert not second.complete
         assert [row.length for row in films.episodes(leaver.folder)] == [LENGTH]
-    show(capsys, "with a daemon", times)
 
 
-def test_with_a_dead_daemon(leavers, serve, capsys, offcam_command):
+def test_with_a_dead_daemon(leavers, serve, all_gone):
     process, _ = serve()
-    made = leavers()
+    made = leavers(setup=PATIENT)
     process.kill()
     process.wait()
     for leaver in made:
         leaver.leave()
-    times = all_gone(made, timing.LINGER_MS / 1000)
+    all_gone(made, "with a dead daemon", timing.LINGER_MS / 1000)
     for leaver in made:
-        offcam_command("recover", str(leaver.folder))
+        recover_folder(leaver.folder)
         films.check(leaver.folder)
         first, second = films.clips(leaver.folder).values()
         assert films.numbers(leaver.folder / first.file) == list(range(LENGTH + 1))
         assert len(films.numbers(leaver.folder / second.file)) == second.frames >= MIDWAY
         assert leaver.signals[-1:] == [signal.SIGTERM] or "1 record was not confirmed" in leaver.error
-    show(capsys, "with a dead daemon", times)
 
 
-@pytest.mark.parametrize("silence", [3.0, pytest.param(timing.SILENCE_SECONDS, marks=pytest.mark.slow)])
-def test_with_a_stopped_daemon(leavers, serve, capsys, silence):
+@pytest.mark.parametrize("silence", [0.5, pytest.param(timing.SILENCE_SECONDS, marks=pytest.mark.slow)])
+def test_with_a_stopped_daemon(leavers, serve, all_gone, silence):
+    """Who is told twice does not wait for its silence to end."""
     process, _ = serve()
     made = leavers(setup=f"offcam.timing.SILENCE_SECONDS = {silence}")
     with stopped(process):
         for leaver in made:
             leaver.leave()
-        times = all_gone(made, silence + timing.LINGER_MS / 1000)
+        all_gone(made, "with a stopped daemon", silence + timing.LINGER_MS / 1000)
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
         assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
         assert [row.length for row in films.episodes(leaver.folder)] == [LENGTH]
-    assert times["ctrl-c twice"] < silence
-    show(capsys, "with a stopped daemon", times)
 
 
-def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, capsys):
+def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, all_gone, tmp_path):
     """It answers all the time, so its silence ends nothing. What it has it still finishes."""
-    serve("0.1", script=SLOW_DAEMON)
+    gate = tmp_path / "gate"
+    serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     names = ("end", "ctrl-c", "ctrl-c twice")
-    seconds = 3.0
-    made = leavers(names, setup=f"offcam.timing.EXIT_SECONDS = {seconds}", before="")
+    seconds = 2.5
+    made = leavers(names, setup=f"{PATIENT}; offcam.timing.EXIT_SECONDS = {seconds}", before="")
     for leaver in made:
         leaver.leave()
-    times = all_gone(made, seconds)
+    all_gone(made, f"with a slow daemon and a deadline of {seconds:g} s", seconds)
+    gate.touch()
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
         assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
-    show(capsys, f"with a slow daemon and a deadline of {seconds:g} s", times)
 
 
 def test_who_has_nothing_left_waits_for_nobody(tmp_path, runtime, endpoint, serve, monkeypatch):
@@ -192,8 +211,8 @@ def test_who_has_nothing_left_waits_for_nobody(tmp_path, runtime, endpoint, serv
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     monkeypatch.setenv("OFFCAM_HTTP", "off")
     process, _ = serve()
-    script = """
-import sys, offcam
+    script = f"""
+import sys, offcam, offcam.timing
 from envs import Barcode, play
 env = offcam.record(Barcode(20), sys.argv[1], every=1)
 play(env, 3)
@@ -203,6 +222,7 @@ play(env, 3)
 while not env.flush():
     pass
 env.close()
+{PATIENT}
 print("closed", flush=True)
 sys.stdin.readline()
 """
@@ -216,10 +236,8 @@ sys.stdin.readline()
         assert agent.stdout.readline() == "closed\n"
         process.kill()
         process.wait()
-        began = time.monotonic()
-        _, error = agent.communicate("go\n", timeout=60)
+        _, error = agent.communicate("go\n")
         assert agent.returncode == 0, error
-        assert time.monotonic() - began < OVERHEAD_SECONDS
         assert "not confirmed" not in error
     films.check(tmp_path / "run")
     assert len(films.episodes(tmp_path / "run")) == 6
