@@ -11,10 +11,9 @@ import select
 import struct
 import subprocess
 import termios
-import time
 from typing import TYPE_CHECKING
 
-from commandline import WAIT_SECONDS
+from waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,12 +51,10 @@ class Terminal:
         os.close(self._slave)
         os.close(self._master)
 
-    def until(self, text: str, seconds: float = WAIT_SECONDS) -> str:
+    def until(self, text: str) -> str:
         """Wait until it shows a text that was not shown before the last call; returns what came, without codes."""
-        deadline = time.monotonic() + seconds
-        while text not in (shown := plain(self.raw[self._read :])):
-            assert time.monotonic() < deadline, f"{text!r} did not come: {shown}"
-            self._take(0.05)
+        wait_until(lambda: text in plain(self.raw[self._read :]) or self._take(0.05), f"{text!r} is shown", self._all)
+        shown = plain(self.raw[self._read :])
         self._read = len(self.raw)
         return shown
 
@@ -66,12 +63,12 @@ class Terminal:
 
     def left(self) -> int:
         """Wait until it has left; its exit code."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline
-            self._take(0.05)
+        wait_until(lambda: self.process.poll() is not None or self._take(0.05), "it has left", self._all)
         self._take(0)
         return self.process.returncode
+
+    def _all(self) -> str:
+        return plain(self.raw)
 
     @property
     def as_before(self) -> bool:

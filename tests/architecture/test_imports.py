@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import HANG_SECONDS
+
 ROOT = Path(__file__).parents[2]
 ROOTS = ("client", "proto", "server")
 PROTO_MAY_USE = {
@@ -171,7 +173,7 @@ def elsewhere(tmp_path: Path):
                 env={**variables, "OFFCAM_ADDR": f"ipc://{short}/nobody.sock", "OFFCAM_DIR": str(tmp_path / "runs")},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=HANG_SECONDS,
                 check=False,
             )
             assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAK
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.limits import PROTOCOL_VERSION
+from waiting import HANG_SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not arenas.POSSIBLE, reason="no anonymous files here that can be sealed")
 
@@ -235,20 +235,19 @@ def slots(monkeypatch):
 def answered() -> None:
     """Return when the daemon has said of each arena whether it can use it, and is done with what was in it."""
     link = offcam.process.current()
-    assert link.wait(lambda: all(wire.arena is not None for wire in link.session.streams.values()), 30)
+    assert link.wait(lambda: all(wire.arena is not None for wire in link.session.streams.values()), HANG_SECONDS)
     made = [arena for _, arena in link._arenas._arenas.values()]
-    assert link.wait(lambda: not any(any(arena._memory[STATES_AT : STATES_AT + arena.slots]) for arena in made), 30)
+    assert link.wait(
+        lambda: not any(any(arena._memory[STATES_AT : STATES_AT + arena.slots]) for arena in made), HANG_SECONDS
+    )
 
 
 def test_a_recording_uses_slots(tmp_path, daemon, slots):
     env = offcam.RecordVideo(Barcode(4000), str(tmp_path / "run"), overflow="block")
     before = descriptors(), memories()
     env.reset()
-    deadline = time.monotonic() + 60
-    while sum(slot is not None for slot in slots) <= ARENA_SLOTS:  # until slots are used again
-        assert time.monotonic() < deadline
-        env.step(0)
-        time.sleep(0.001)  # or all frames are on their way before the daemon has freed a slot
+    # slowly, or all frames are on their way before the daemon has freed a slot
+    wait_until(lambda: sum(slot is not None for slot in slots) > ARENA_SLOTS or (env.step(0) and False), "slots return")
     env.close()
     assert len(slots) == env.unwrapped.number + 1
     assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4") == list(range(len(slots)))
@@ -327,7 +326,7 @@ def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, mon
     for _ in range(3):
         daemon, _ = serve("0.01", script=SLOW_DAEMON)
         link = offcam.process.current()
-        assert link.flush(seconds=30)  # from now on it knows that this is another one
+        assert link.flush(seconds=HANG_SECONDS)  # from now on it knows that this is another one
         play(env)
         answered()
         play(env, 3)

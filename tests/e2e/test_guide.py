@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import films
+from waiting import HANG_SECONDS
 
 EVALUATION = """
 import gymnasium as gym
@@ -139,7 +140,7 @@ def run(script: str, daemon, folder) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=115,
+        timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from gymnasium.vector import AsyncVectorEnv
 import films
 import offcam
 from envs import Barcode, play
+from waiting import Process, wait_until
 
 LENGTH = 30
 WHOLE = list(range(LENGTH + 1))
@@ -67,7 +67,7 @@ def test_two_processes_with_the_same_folder_and_prefix(folder, daemon):
         for process in (one, other):
             process.stdin.write("go\n")
             process.stdin.flush()
-        errors = [process.communicate(timeout=60)[1] for process in (one, other)]
+        errors = [process.communicate()[1] for process in (one, other)]
     assert sum(SUFFIX_WARNING in error for error in errors) == 1
     expected = [f"rl-video-episode-{n}{suffix}.mp4" for n in range(3) for suffix in ("", "-s2")]
     assert films.videos(folder) == sorted(expected)
@@ -178,7 +178,7 @@ def test_workers_that_share_a_prefix_lose_nothing(folder, daemon):
 def test_a_worker_that_leaves_without_close(folder, daemon, context):
     worker = multiprocessing.get_context(context).Process(target=play_and_leave, args=(str(folder),))
     worker.start()
-    worker.join(60)
+    worker.join()
     assert worker.exitcode == 0
     assert films.numbers(folder / "rl-video-episode-0.mp4") == WHOLE
     films.check(folder)
@@ -202,7 +202,7 @@ def test_a_fork_in_the_middle_of_a_video(folder, daemon):
         env.step(0)
     child = multiprocessing.get_context("fork").Process(target=finish, args=(env, 15))
     child.start()
-    child.join(60)
+    child.join()
     assert child.exitcode == 0
     finish(env, LENGTH)
     assert films.numbers(folder / "rl-video-episode-0.mp4") == WHOLE
@@ -233,10 +233,10 @@ def test_a_forked_child_that_only_dies_hurts_nobody(folder, daemon):
 # --- leaving --------------------------------------------------------------------------------------------------
 
 
-def python(script: str, daemon, *arguments: str) -> subprocess.Popen[str]:
+def python(script: str, daemon, *arguments: str) -> Process:
     """Start a script that can import what the tests can."""
     path = str(Path(__file__).parent.parent)
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-c", script, *arguments],
         env={
             **daemon.environment,
@@ -251,10 +251,7 @@ def python(script: str, daemon, *arguments: str) -> subprocess.Popen[str]:
 
 def await_ended(folder: Path) -> None:
     """Wait until the daemon has ended the streams of who has vanished."""
-    deadline = time.monotonic() + 20
-    while any(clip.state == "recording" for clip in films.clips(folder).values()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: all(clip.state != "recording" for clip in films.clips(folder).values()), "its clips have ended")
 
 
 START = """
@@ -280,7 +277,7 @@ env = offcam.record(Barcode(30), sys.argv[1], every=1, overflow="block")
 )
 def test_leaving_without_close_leaves_final_files(folder, daemon, ending, code):
     with python(START + "play(env)\n" + ending, daemon, str(folder)) as process:
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate()
     assert process.returncode == code, error
     assert "offcam" not in error.replace("import offcam", "") or "Error" in error
     assert films.numbers(folder / "rl-video-episode-0.mp4") == WHOLE
@@ -297,12 +294,9 @@ def test_ctrl_c_in_the_loop(folder, daemon, caught):
         loop = "try:\n" + "".join(f"    {line}\n" for line in loop.splitlines()) + "except KeyboardInterrupt: pass\n"
     with python(START + loop, daemon, str(folder)) as process:
         assert process.stdout.readline() == "go\n"
-        deadline = time.monotonic() + 20
-        while not (folder / "rl-video-episode-0.mp4.part").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until((folder / "rl-video-episode-0.mp4.part").exists, "its video is being written")
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate()
     assert process.returncode == (0 if caught else -signal.SIGINT), error
     await_ended(folder)  # a message that was cut in two costs the connection, and an old one's clips end by themselves
     films.check(folder)
@@ -315,7 +309,7 @@ def test_ctrl_c_in_the_loop(folder, daemon, caught):
 
 def test_a_process_killed_in_the_loop_leaves_what_it_sent(folder, daemon):
     steps = "play(env)\nenv.reset()\n[env.step(0) for _ in range(5)]\nenv.flush()\nprint('go', flush=True)\n"
-    with python(START + steps + "time.sleep(60)", daemon, str(folder)) as process:
+    with python(START + steps + "time.sleep(1e6)", daemon, str(folder)) as process:
         assert process.stdout.readline() == "go\n"
         process.kill()
     await_ended(folder)

@@ -44,7 +44,6 @@ def headless_gl() -> str | None:
             env={"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend},
             capture_output=True,
             check=False,
-            timeout=60,
         )
         if tried.returncode == 0:
             return backend

@@ -14,10 +14,11 @@ from sessions import CLIPS, STREAMS
 from offcam_proto import codec
 from offcam_proto import messages as msg
 from offcam_proto.errors import RemoteProtocolError
-from rawpeer import RawPeer, hello
+from rawpeer import WAIT_SECONDS, RawPeer, hello
 from witnesses import witnessed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PEERS = 16
@@ -69,7 +70,7 @@ class _Fuzzer:
         """Return when the daemon has handled everything that was said."""
         self._peer.say(hello(), msg.StatsRequest(2**40))
         while True:
-            answer = self._peer.hear(30.0)
+            answer = self._peer.hear(WAIT_SECONDS)
             assert answer is not None, "the daemon does not answer"
             self._note(answer)
             if isinstance(answer, msg.StatsReply) and answer.token == 2**40:
@@ -104,11 +105,11 @@ def fuzz_daemon(address: str, folder: Path, count: int, seed: int) -> tuple[int,
     return sent, refused, time.monotonic() - began
 
 
-def fuzz_with_witness(base: Path, count: int, seed: int) -> str:
+def fuzz_with_witness(base: Path, count: int, seed: int, within: Callable[[float, float], None]) -> str:
     """Do that to a daemon of its own while somebody records, check how both fared, and describe it."""
     with witnessed(base) as observed:
         sent, refused, seconds = fuzz_daemon(observed.address, base / "fuzzed", count, seed)
-    observed.check()
+    observed.check(within)
     breaches = {reason: number for reason, number in observed.stats["breaches"].items() if reason != "gap"}
     assert breaches == dict(refused), f"{breaches} were counted, but {refused} were refused"
     before, after, _ = observed.mib

@@ -9,11 +9,11 @@ from mutations import Mutator, corpus
 
 
 @pytest.mark.parametrize("fuzz", [sessions.fuzz_server, sessions.fuzz_client])
-def test_a_session_refuses_and_goes_on(fuzz):
+def test_a_session_refuses_and_goes_on(fuzz, within):
     tally = fuzz(20_000, seed=1)
     assert tally.refused["malformed"] > 1000
     assert sum(tally.accepted.values()) > 100, "nothing gets past the decoder: the mutations are too wild"
-    assert tally.slowest < 1.0
+    within(tally.slowest, 1.0)
 
 
 def test_a_seed_tells_what_is_altered_and_how():
@@ -21,11 +21,10 @@ def test_a_seed_tells_what_is_altered_and_how():
     assert [first.one() for _ in range(200)] == [second.one() for _ in range(200)]
 
 
-def test_a_daemon_counts_each_refusal_and_disturbs_nobody(runtime):
-    print(sockets.fuzz_with_witness(runtime / "fuzz", 3000, seed=1))
+def test_a_daemon_counts_each_refusal_and_disturbs_nobody(runtime, within):
+    print(sockets.fuzz_with_witness(runtime / "fuzz", 3000, 1, within))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
-def test_a_daemon_takes_fifty_thousand(runtime):
-    print(sockets.fuzz_with_witness(runtime / "fuzz", 50_000, seed=2))
+def test_a_daemon_takes_fifty_thousand(runtime, within):
+    print(sockets.fuzz_with_witness(runtime / "fuzz", 50_000, 2, within))

@@ -14,7 +14,7 @@ import zmq
 
 from offcam_proto import messages as msg
 from offcamd.index import RunIndex
-from rawpeer import RawPeer, episode
+from rawpeer import WAIT_SECONDS, RawPeer, episode
 from witnesses import witnessed
 
 HERE = Path(__file__).parent
@@ -34,12 +34,12 @@ def start(stack, script, *arguments):
 
 
 def said(process):
-    words, _ = process.communicate(timeout=100)
+    words, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 0
     return json.loads(words.splitlines()[-1])
 
 
-def crowd(base, clients, episodes, kinds):
+def crowd(base, within, clients, episodes, kinds):
     """Let a crowd record, with somebody who floods where ``kinds`` says how; returns what was seen of it."""
     began = time.monotonic()
     each = clients // PROCESSES
@@ -68,19 +68,19 @@ def crowd(base, clients, episodes, kinds):
         f"{descriptors} descriptors; {time.monotonic() - began:.0f} s\n{observed}"
     )
     assert stored == sum(part["episodes"] for part in told) == clients * episodes
-    assert worst < MOST_ACK_SECONDS
-    observed.check()
+    within(worst, MOST_ACK_SECONDS)
+    observed.check(within)
     return observed, flood
 
 
-def test_five_hundred_clients_and_a_flood_of_records(runtime):
-    observed, flood = crowd(runtime / "crowd", 500, 5, ["records"])
+def test_five_hundred_clients_and_a_flood_of_records(runtime, within):
+    observed, flood = crowd(runtime / "crowd", within, 500, 5, ["records"])
     assert flood["records"] > 10
     assert observed.mib[2] < MOST_MIB
 
 
-def test_frames_without_credit_and_questions_without_end(runtime):
-    observed, flood = crowd(runtime / "crowd", 20, 5, ["frames", "questions"])
+def test_frames_without_credit_and_questions_without_end(runtime, within):
+    observed, flood = crowd(runtime / "crowd", within, 20, 5, ["frames", "questions"])
     assert observed.stats["breaches"]["limit"] > 10
     assert flood["questions"] > 1000
     assert observed.mib[2] < MOST_MIB
@@ -109,7 +109,6 @@ def test_clients_that_are_held_up_and_leave(runtime):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
-def test_five_hundred_clients_and_every_flood(runtime):
-    observed, _ = crowd(runtime / "crowd", 500, 40, ["records", "frames", "questions"])
+def test_five_hundred_clients_and_every_flood(runtime, within):
+    observed, _ = crowd(runtime / "crowd", within, 500, 40, ["records", "frames", "questions"])
     assert observed.mib[2] < MOST_MIB

@@ -11,7 +11,7 @@ from offcam_proto import messages as msg
 from offcamd import throttle
 from offcamd.control import ask_stats
 from offcamd.throttle import Throttle
-from rawpeer import RawPeer, hello
+from rawpeer import WAIT_SECONDS, RawPeer, hello
 from witnesses import a_daemon
 
 BREACHES = 1500
@@ -27,7 +27,7 @@ def test_a_flood_of_bad_messages(runtime):
                 assert peer.await_(msg.Refused).code == "malformed"
             peer.say(hello(), msg.CloseStream(7))
             assert isinstance(peer.await_(msg.Refused), msg.Refused)
-        assert ask_stats(address, 30)["breaches"] == {"malformed": BREACHES + 1}
+        assert ask_stats(address, WAIT_SECONDS)["breaches"] == {"malformed": BREACHES + 1}
         seconds = time.monotonic() - began
     lines = [json.loads(line) for line in log.read_text().splitlines() if "refused" in line]
     first, *later = [line for line in lines if line["event"] == "a client was refused"]

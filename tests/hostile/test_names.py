@@ -22,6 +22,7 @@ from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
 from offcamd.remote import make_run_folder
 from offcamd.videofile import probe
 from rawpeer import RawPeer, hello, picture
+from waiting import wait_until
 from witnesses import a_daemon
 
 REFUSED = [
@@ -209,16 +210,10 @@ def test_recovery_changes_no_file_that_a_link_leads_to(area, around, known):
         peer.open_clip(1, 0, "v")
         peer.say(*(picture(1, 0, index) for index in range(40)))
         part = run / "v.mp4.part"
-        deadline = time.monotonic() + 10
-        while not part.exists() or part.stat().st_size < 1500:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: part.exists() and part.stat().st_size >= 1500, "frames are written")
         bait = part.read_bytes() + b"\0\0\1\0moof"
         peer.say(msg.Goodbye(""))
-        deadline = time.monotonic() + 10
-        while (run / LOCK_NAME).exists() or part.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not (run / LOCK_NAME).exists() and not part.exists(), "the folder is let go")
     target.write_bytes(bait)
     (run / ("v.mp4.part" if known else "stray.mp4.part")).symlink_to(target)
     try:

@@ -18,7 +18,7 @@ import offcam
 from envs import Barcode, Look
 from offcam_proto import messages as msg
 from offcamd.videofile import probe
-from rawpeer import RawPeer, episode
+from rawpeer import WAIT_SECONDS, RawPeer, episode
 
 
 class Acks:
@@ -36,9 +36,9 @@ class Acks:
     def look(self, *, wait: bool = False) -> None:
         """Take in an ack if there is one, and send the next record."""
         if self._sent is not None:
-            answer = self.peer.hear(30.0 if wait else 0.0)
+            answer = self.peer.hear(WAIT_SECONDS if wait else 0.0)
             if answer is None:
-                assert not wait, "no ack in 30 s"
+                assert not wait, "no ack"
                 return
             assert isinstance(answer, msg.Ack), answer
             assert answer.seq == self.count

@@ -150,7 +150,7 @@ def test_workers_of_a_data_loader(parent, folder):
             for _ in workers:
                 tasks.put(None)
         for worker in workers:
-            worker.join(30)
+            worker.join()
             assert worker.exitcode == (-signal.SIGKILL if epoch == 1 else 0)
         parent.step(0)
     finish(parent)
@@ -179,7 +179,7 @@ def test_forks_while_another_thread_records(parent, folder):
     children = [context.Process(target=record_one, args=(str(folder), index)) for index in range(6)]
     for child in children:
         child.start()
-        child.join(30)
+        child.join()
     stop.set()
     thread.join()
     assert not failed

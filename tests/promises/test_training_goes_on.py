@@ -16,6 +16,7 @@ import offcam
 from envs import Barcode, Look, play
 from offcam import timing
 from offcam.link import Link
+from waiting import wait_until
 
 STEPS = 30
 EPISODES = 12
@@ -39,9 +40,7 @@ def agent(tmp_path, runtime, endpoint, monkeypatch, recwarn, capsys):
             infos += play(env, EPISODES - EPISODES // 3)
             warned = [str(warning.message) for warning in recwarn]
         afterwards()
-        deadline = time.monotonic() + 20
-        while not env.flush():
-            assert time.monotonic() < deadline
+        wait_until(env.flush, "a daemon has settled everything")
         env.close()
         assert [info["episode"]["l"] for info in infos] == [STEPS] * EPISODES
         assert [row.episode for row in films.episodes(folder)] == list(range(EPISODES))
@@ -103,7 +102,7 @@ def test_with_an_encoder_ten_times_too_slow(agent, serve):
         render.step(0)
         render.render()
     step = (time.perf_counter() - began) / 20
-    serve(str(10 * step), *MEMORY, script=SLOW_DAEMON)
+    serve(str(max(10 * step, 0.05)), *MEMORY, script=SLOW_DAEMON)  # or a busy machine's env may be as slow
     account = agent()
     assert account.keys() == {"encoded", "credit"}
     assert account["credit"] > FRAMES // 4

@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from curve_scenes import add_client, running
 
-from commandline import COMMAND
+from commandline import COMMAND, WAIT_SECONDS
+from offcam import timing
 from offcamd.curve import new_pair
 from offcamd.keystore import KeyStore
 
@@ -30,7 +31,7 @@ def cli(runtime):
 
     def run(*arguments, **environment):
         return subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False,
+            [*COMMAND, *arguments], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
             env={**os.environ, **environment},
         )  # fmt: skip
 
@@ -45,7 +46,8 @@ def url():
 
 @pytest.fixture
 def alice(store, url, monkeypatch):
-    """This process is a client of the daemon at `url`."""
+    """This process is a client of the daemon at `url`, and waits for its handshake however busy the machine is."""
+    monkeypatch.setattr(timing, "CONTACT_SECONDS", WAIT_SECONDS)
     monkeypatch.setenv("OFFCAM_ADDR", url)
     monkeypatch.setenv("OFFCAM_KEYS", str(store.directory / "alice.key"))
     return store.directory / "alice.key"

@@ -14,6 +14,7 @@ from offcam_proto.messages import Hello
 from offcamd.config import load
 from offcamd.curve import new_pair
 from offcamd.service import Service
+from waiting import HANG_SECONDS
 
 
 def add_client(store, name, server=None):
@@ -55,7 +56,7 @@ def dealer(url, key=None, identity=None):
         yield bare
 
 
-def say(bare, message, wait=20_000):
+def say(bare, message, wait=int(1000 * HANG_SECONDS)):
     """Send a message, or parts, and return the answer; None where there is none in time."""
     bare.send_multipart(message if isinstance(message, list) else codec.encode(message))
     return codec.decode_server(bare.recv_multipart()) if bare.poll(wait) else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from commandline import WAIT_SECONDS
 from offcamd.values import HttpAddress
 from offcamd.web.guard import AccessCheck
 from offcamd.web.server import bind, bound_address, serving
@@ -72,7 +73,7 @@ def test_two_origins_or_two_tokens_are_none():
 
 def test_off_loopback_a_daemon_needs_a_token(serve):
     process, ready = serve("--http", "0.0.0.0:0")
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=WAIT_SECONDS)
     assert (ready, process.returncode) == ("", 2)
     assert "OFFCAM_HTTP_TOKEN" in err
 

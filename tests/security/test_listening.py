@@ -9,6 +9,7 @@ import pytest
 from curve_scenes import add_client, dealer, hello, read, running, say
 
 import offcam
+from commandline import WAIT_SECONDS
 from envs import Barcode
 from offcam_proto.errors import ConfigError
 
@@ -16,7 +17,7 @@ from offcam_proto.errors import ConfigError
 def refusal(serve, url):
     """What `offcam serve` says where it will not listen at a TCP address, having seen to it that nobody does."""
     process, ready = serve("--tcp", url)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=WAIT_SECONDS)
     assert (ready, process.returncode) == ("", 2)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0

@@ -28,6 +28,7 @@ from offcamd.index import EncodedResult, RunIndex
 from offcamd.lock import DaemonInfo, DaemonLock, daemon_paths, pid_namespace, read_lock
 from offcamd.logs import MAX_LOG_BYTES, tail
 from offcamd.videofile import VideoWriter
+from waiting import wait_until
 
 READY = re.compile(r"offcam ready pid=(\d+) endpoint=(ipc://\S+) http=(http://127\.0\.0\.1:\d+|off)")
 STATUS_KEYS = {
@@ -37,10 +38,7 @@ STATUS_KEYS = {
 
 
 def wait_until_free(endpoint):
-    deadline = time.monotonic() + WAIT_SECONDS
-    while read_lock(endpoint):
-        assert time.monotonic() < deadline, "the daemon did not leave"
-        time.sleep(0.02)
+    wait_until(lambda: not read_lock(endpoint), "the daemon has left")
 
 
 def held(endpoint, **changes):

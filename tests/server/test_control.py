@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 
 import pytest
 import zmq
@@ -58,10 +57,8 @@ def test_a_real_daemon_answers(endpoint, serve):
 
 
 def test_nobody_there_is_known_at_once(endpoint):
-    began = time.monotonic()
     with pytest.raises(DaemonUnavailable, match=r"no such socket.*offcam start"):
-        ask_stats(endpoint, timeout=60)
-    assert time.monotonic() - began < 10
+        ask_stats(endpoint, timeout=1e6)
 
 
 def test_a_silent_daemon_is_given_up_on(endpoint, peer):

@@ -14,6 +14,7 @@ from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
 from offcamd.encoding import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
 from offcamd.videofile import VideoWriter, iter_frames, probe
+from waiting import HANG_SECONDS
 
 HEIGHT, WIDTH = 24, 32
 LAYOUT = FrameLayout((HEIGHT, WIDTH, 3), (WIDTH * 3, 3, 1), 0, HEIGHT * WIDTH * 3)
@@ -42,7 +43,7 @@ class Gate:
         class Gated(VideoWriter):
             def write(self, i420, pts) -> None:
                 gate.waiting.release()
-                assert gate.permits.acquire(timeout=30)
+                assert gate.permits.acquire(timeout=HANG_SECONDS)
                 gate.order.append(path.name)
                 super().write(i420, pts)
 
@@ -83,7 +84,7 @@ class Harness:
     def wait(self, kind: type[Event]) -> Event:
         """The next event of a kind; those before it are kept in `seen`."""
         while True:
-            event = self.events.get(timeout=30)
+            event = self.events.get(timeout=HANG_SECONDS)
             self.seen.append(event)
             if isinstance(event, kind):
                 return event
@@ -135,7 +136,7 @@ def test_the_part_file_is_renamed_only_once_it_is_complete(make, tmp_path) -> No
     h = make(writer_factory=gate)
     (tmp_path / "a.mp4").write_bytes(b"of an earlier run")
     h.record(3)
-    assert gate.waiting.acquire(timeout=30)
+    assert gate.waiting.acquire(timeout=HANG_SECONDS)
     assert (tmp_path / "a.mp4.part").exists()
     assert (tmp_path / "a.mp4").read_bytes() == b"of an earlier run"
     gate.open()
@@ -363,7 +364,7 @@ def test_a_spool_that_cannot_be_read_back_costs_the_frames_on_it_and_no_more(mak
     h = make(memory_limit=4 * NBYTES, spool_limit=1000 * NBYTES, writer_factory=gate)
     job = h.open()
     job.offer(0, parts(0))
-    assert gate.waiting.acquire(timeout=30)
+    assert gate.waiting.acquire(timeout=HANG_SECONDS)
     for number in range(1, 20):  # two stay in memory
         job.offer(number, parts(number))
     h.wait_released(18 * NBYTES)  # the first, which was converted, and those on disk
@@ -384,7 +385,7 @@ def test_buffers_are_let_go_of_as_soon_as_they_are_converted(make) -> None:
     job = h.open()
     job.offer(0, [(memoryview(buffer), LAYOUT)])
     del buffer
-    assert gate.waiting.acquire(timeout=30)
+    assert gate.waiting.acquire(timeout=HANG_SECONDS)
     gc.collect()
     assert gone() is None, "the encoder is still at it, and holds the client's pixels"
     gate.open()
@@ -413,7 +414,7 @@ def test_a_hard_stop_drops_what_is_queued_and_finishes_the_files(make, tmp_path)
         for number in range(50):
             job.offer(number, parts(number))
     for _ in range(2):
-        assert gate.waiting.acquire(timeout=30)
+        assert gate.waiting.acquire(timeout=HANG_SECONDS)
     stopper = threading.Timer(0.05, gate.open)
     stopper.start()
     assert h.pool.close(0) is False

@@ -10,6 +10,7 @@ import pytest
 from offcam_proto.layout import FrameLayout
 from offcamd import turns
 from offcamd.encoding import ClipFinished, ClipSpec, EncoderPool
+from waiting import HANG_SECONDS
 
 SMALL, LARGE = (64, 64), (256, 256)
 
@@ -31,7 +32,7 @@ class Meeting:
             self._inside += 1
             self.most = max(self.most, self._inside)
             self._changed.notify_all()
-        assert self.leave.wait(30)
+        assert self.leave.wait(HANG_SECONDS)
         with self._changed:
             self._inside -= 1
 
@@ -41,7 +42,7 @@ class Meeting:
     def copy_to(self, target) -> None:
         target.touch()
 
-    def wait_for(self, count: int, seconds: float = 30) -> bool:
+    def wait_for(self, count: int, seconds: float = HANG_SECONDS) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self._inside >= count, seconds)
 
@@ -49,7 +50,7 @@ class Meeting:
 @pytest.fixture
 def patient(monkeypatch) -> None:
     """Nobody is let in beside a turn that takes long."""
-    monkeypatch.setattr(turns, "LIGHT_SECONDS", 60.0)
+    monkeypatch.setattr(turns, "LIGHT_SECONDS", 1e6)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def meeting(tmp_path, request):
     def finish() -> None:
         meeting.leave.set()
         while meeting.left:
-            assert finished.acquire(timeout=30)
+            assert finished.acquire(timeout=HANG_SECONDS)
             meeting.left -= 1
 
     meeting.left, meeting.finish = clips, finish

@@ -35,7 +35,7 @@ def serve(soft: int, hard: int, runtime: Path) -> tuple[tuple[int, int], str]:
         assert daemon.stdout.readline().startswith("offcam ready"), log.read_text()
         limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
         daemon.terminate()
-        assert daemon.wait(30) == 0
+        assert daemon.wait() == 0
     return limits, log.read_text()
 
 

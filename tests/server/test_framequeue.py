@@ -13,6 +13,7 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcamd import framequeue, spool
 from offcamd.framequeue import Budget, FrameQueue, Spilled
+from waiting import HANG_SECONDS
 
 KB = 1000
 LAYOUT = FrameLayout((10, 100), (100, 1), 0, KB)
@@ -276,13 +277,13 @@ def test_a_frame_that_is_just_being_moved_is_waited_for(make, monkeypatch) -> No
 
     def slow_write(*arguments) -> None:
         writing.set()
-        assert go_on.wait(10)
+        assert go_on.wait(HANG_SECONDS)
         write(*arguments)
 
     monkeypatch.setattr(spool, "_write", slow_write)
     mover = threading.Thread(target=h.queue.spill)
     mover.start()
-    assert writing.wait(10)
+    assert writing.wait(HANG_SECONDS)
     assert [h.take() for _ in range(5)] == [0, 1, 2, 3, None]
     h.put()
     assert h.take() is None, "frame 5 would have overtaken frame 4"

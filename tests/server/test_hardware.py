@@ -36,18 +36,18 @@ def test_each_encoder_in_hardware_either_works_or_says_why_not(tried, encoder) -
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"),
-    [("import os; os.abort()", "ended the process"), ("import time; time.sleep(60)", "hung")],
+    ("program", "seconds", "reason"),
+    [("import os; os.abort()", 1e6, "ended the process"), ("import time; time.sleep(1e6)", 0.5, "hung")],
     ids=["crashes", "hangs"],
 )
 def test_a_driver_that_crashes_or_hangs_takes_down_the_trial_alone(
-    tried, monkeypatch, tmp_path, program, reason
+    tried, monkeypatch, tmp_path, program, seconds, reason
 ) -> None:
     stand_in = tmp_path / "python"
     stand_in.write_text(f"#!{sys.executable}\n{program}\n")
     stand_in.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(stand_in))
-    monkeypatch.setattr(h264, "TRIAL_SECONDS", 1)
+    monkeypatch.setattr(h264, "TRIAL_SECONDS", seconds)
     assert reason in (h264.failure_of("h264_nvenc") or "")
 
 

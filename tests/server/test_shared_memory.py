@@ -26,6 +26,7 @@ from offcam_proto.records import ClipRecord
 from offcamd.arena import Arena, ArenaUnusable
 from offcamd.control import ask_stats
 from rawpeer import RawPeer, hello
+from waiting import Process, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous files here")
 
@@ -276,13 +277,6 @@ def mapped(process) -> int:
     return Path(f"/proc/{process.pid}/maps").read_text().count("memfd:offcam")
 
 
-def until(done, what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def test_clients_with_none_go_on_by_socket(stack, tmp_path, recorder, endpoint, context, monkeypatch):
     for wrong in WRONG:
         place = tmp_path / wrong.__name__
@@ -313,11 +307,11 @@ def test_frames_in_slots_are_the_video(stack, memory, tmp_path, recorder, endpoi
     memory.write(1, 80)
     client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, 3), (1, 1))))
     client.frame(2, 120)
-    until(lambda: memory.states() == [FREE] * SLOTS, "the slots are free again")
+    wait_until(lambda: memory.states() == [FREE] * SLOTS, "the slots are free again")
     memory.write(3, 160)
     client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((3, 3),)))
     assert like(client.finish(4), [40, 80, 120, 160])
-    until(lambda: not mapped(recorder), "the memory is let go")
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
     assert ask_stats(endpoint)["shared_memory_bytes"] == 0
 
 
@@ -341,7 +335,7 @@ def test_what_a_client_does_to_its_slots_spoils_its_own_video_only(stack, memory
         memory.write(0, value, state=value, clip=2**63, index=2**64 - 1)
     assert like(good.finish(SLOTS), [20 * index for index in range(SLOTS)])
     assert len(bad.finish(2 * SLOTS)) == 2 * SLOTS
-    until(lambda: not mapped(process), "the memory is let go")
+    wait_until(lambda: not mapped(process), "the memory is let go")
     assert ask_stats(endpoint)["breaches"] == {}
 
 
@@ -352,7 +346,7 @@ def test_a_breach_in_slots_is_counted_and_costs_nobody_else(stack, memory, tmp_p
     bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, SLOTS),)))
     assert bad.peer.await_(msg.Refused).code == "malformed"
     assert ask_stats(endpoint)["breaches"] == {"malformed": 1}
-    until(lambda: not mapped(recorder), "the memory is let go")
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
     good.frame(0, 100)
     assert like(good.finish(1), [100])
 
@@ -366,7 +360,7 @@ def test_a_larger_arena_takes_the_place_of_the_one_before(stack, memory, tmp_pat
         client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((index, 0),)))
         each.close()
     assert like(client.finish(20), [10 * index for index in range(20)])
-    until(lambda: not mapped(recorder), "the memory is let go")
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
 
 
 def test_there_is_no_more_than_half_of_the_memory_limit(stack, tmp_path, serve, endpoint, context):
@@ -407,7 +401,7 @@ FREE_SLOTS = 20
 
 def agent(folder):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen(
+    return Process(
         [sys.executable, "-c", AGENT, str(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
@@ -422,9 +416,9 @@ def test_what_a_killed_client_wrote_is_in_its_video(tmp_path, serve, endpoint, m
         process.stdin.flush()
         last = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
-    until(lambda: not mapped(recorder), "its memory is let go")
+    wait_until(lambda: not mapped(recorder), "its memory is let go")
     video = tmp_path / "run" / "rl-video-episode-0.mp4"
-    until(video.exists, "its video is final")
+    wait_until(video.exists, "its video is final")
     assert films.numbers(video) == list(range(last + 1))
     (clip,) = films.clips(tmp_path / "run").values()
     assert (clip.state, clip.frames) == ("aborted", last + 1)
@@ -453,7 +447,7 @@ def test_a_hundred_streams_leave_nothing(stack, tmp_path, recorder, endpoint, co
         memory.close()
         if number == 10:
             descriptors = len(list(Path(f"/proc/{recorder.pid}/fd").iterdir()))
-    until(lambda: not mapped(recorder), "the memory is let go")
-    until(lambda: ask_stats(endpoint)["streams"] == 0, "the streams have ended")
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
+    wait_until(lambda: ask_stats(endpoint)["streams"] == 0, "the streams have ended")
     assert len(list(Path(f"/proc/{recorder.pid}/fd").iterdir())) <= descriptors + 2
-    until(lambda: len(list((tmp_path / "run").glob("*.mp4"))) == 100, "the videos are final")
+    wait_until(lambda: len(list((tmp_path / "run").glob("*.mp4"))) == 100, "the videos are final")

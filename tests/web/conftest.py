@@ -11,6 +11,7 @@ import pytest
 from offcamd.values import HttpAddress
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource, run_id
+from waiting import HANG_SECONDS
 
 
 @contextlib.contextmanager
@@ -18,7 +19,10 @@ def served(source, token=None):
     """A client of a server of one's own."""
     listener = bind(HttpAddress("127.0.0.1", 0))
     url = bound_address(listener, "127.0.0.1").url
-    with serving(listener, "127.0.0.1", source, token=token), httpx.Client(base_url=url, timeout=30) as client:
+    with (
+        serving(listener, "127.0.0.1", source, token=token),
+        httpx.Client(base_url=url, timeout=HANG_SECONDS) as client,
+    ):
         yield client
 
 

@@ -15,6 +15,7 @@ from offcamd.web.runs import Runs
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource, run_id
 from sources import FixedSource
+from waiting import HANG_SECONDS
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - a test's
 
@@ -23,7 +24,10 @@ TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - a test's
 def served(source, token=None):
     listener = bind(HttpAddress("127.0.0.1", 0))
     url = bound_address(listener, "127.0.0.1").url
-    with serving(listener, "127.0.0.1", source, token=token), httpx.Client(base_url=url, timeout=30) as client:
+    with (
+        serving(listener, "127.0.0.1", source, token=token),
+        httpx.Client(base_url=url, timeout=HANG_SECONDS) as client,
+    ):
         yield client
 
 
