@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from waiting import HANG_SECONDS
+
 BENCH = Path(__file__).parent
 STEPS = 40
 
@@ -19,7 +21,7 @@ def run(*arguments: str, folder: Path) -> dict[str, Any]:
         [sys.executable, str(BENCH), *arguments, "--json", str(report)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -65,6 +67,7 @@ def test_the_text_says_how_each_figure_was_measured(report: dict[str, Any]) -> N
         assert method in report["text"]
 
 
+@pytest.mark.slow
 def test_another_tree_gets_a_row_of_its_own(tmp_path: Path) -> None:
     tree = BENCH.parents[1]
     settings = ("--steps", "5", "--repetitions", "1", "--envs", "CartPole-v1", "--recorders", "offcam")
@@ -73,12 +76,14 @@ def test_another_tree_gets_a_row_of_its_own(tmp_path: Path) -> None:
     assert rows[1]["found"] == rows[2]["found"] == rows[1]["expected"]
 
 
+@pytest.mark.slow
 def test_the_pieces_are_measured(tmp_path: Path) -> None:
     pieces = run("--micro", "--quick", folder=tmp_path)["pieces"]
     assert all(piece["us"] > 0 for piece in pieces)
     assert {piece["piece"].split(":")[0] for piece in pieces} >= {"client", "daemon"}
 
 
+@pytest.mark.slow
 def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     report = run("--faults", "--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1", folder=tmp_path)
     alone, *rows = report["rows"]
@@ -92,6 +97,7 @@ def test_a_daemon_in_trouble_is_measured(tmp_path: Path) -> None:
     assert rows[0]["dropped"] == rows[1]["encoded"] == 0
 
 
+@pytest.mark.slow
 def test_growth_is_measured(tmp_path: Path) -> None:
     rows = run("--growth", "--quick", folder=tmp_path)["rows"]
     assert {row["frames"] for row in rows} >= {10, 100, 1000}
