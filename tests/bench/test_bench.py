@@ -28,14 +28,19 @@ def run(*arguments: str, folder: Path) -> dict[str, Any]:
     return {"text": done.stdout, **json.loads(report.read_text())}
 
 
+def compared(folder: Path, *recorders: str) -> dict[str, Any]:
+    settings = ("--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1")
+    return run(*settings, "--recorders", *recorders, folder=folder)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    settings = ("--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1")
-    some = ("--recorders", "gymnasium", "pyav-inline", "pyav-thread", "imageio-ffmpeg", "offcam")
-    return run(*settings, *some, folder=tmp_path_factory.mktemp("bench"))
+    return compared(tmp_path_factory.mktemp("bench"), "pyav-inline", "pyav-thread", "offcam")
 
 
-def test_every_recorder_that_is_installed_has_a_row(report: dict[str, Any]) -> None:
+@pytest.mark.slow
+def test_every_recorder_that_is_installed_has_a_row(tmp_path: Path) -> None:
+    report = compared(tmp_path, "gymnasium", "pyav-inline", "pyav-thread", "imageio-ffmpeg", "offcam")
     needs = {"gymnasium": "moviepy", "imageio-ffmpeg": "imageio_ffmpeg"}
     installed = [name for name, module in needs.items() if importlib.util.find_spec(module)]
     assert [row["recorder"] for row in report["rows"]] == [

@@ -248,8 +248,8 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 1.0)
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 0.2)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.2)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import films
 from waiting import HANG_SECONDS
 
@@ -182,5 +184,6 @@ def check_training(tmp_path, daemon, episodes: int, period: int) -> None:
     )
 
 
-def test_training(tmp_path, daemon):
-    check_training(tmp_path, daemon, 10_000, 250)
+@pytest.mark.parametrize("episodes", [1001, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_training(tmp_path, daemon, episodes):
+    check_training(tmp_path, daemon, episodes, 250)

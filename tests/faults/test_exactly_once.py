@@ -34,7 +34,7 @@ def stored(folder: Path) -> int:
 
 @pytest.mark.parametrize(
     ("kills", "least"),
-    [pytest.param(5, 100, id="short"), pytest.param(50, 1250, id="long", marks=pytest.mark.slow)],
+    [pytest.param(2, 40, id="short"), pytest.param(50, 1250, id="long", marks=pytest.mark.slow)],
 )
 @pytest.mark.timeout(900)
 def test_stored_is_sent(kills, least, daemons, agents, endpoint, runtime, tmp_path, capsys, stack):

@@ -29,7 +29,7 @@ CRAMPED_DAEMON = Path(__file__).parents[1] / "peers" / "cramped_daemon.py"
 KEPT_BYTES = 1 << 20
 EACH = 1024
 BODIES = tuple(episode(number) for number in range(EACH))
-MESSAGES = 60
+MESSAGES = 30
 
 
 def let_files_grow(pid: int, *, grow: bool) -> None:
