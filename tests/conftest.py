@@ -127,8 +127,16 @@ def runtime(session_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.chdir(base / "cwd")
     with _links_of_its_own():
         yield base
-    left = _processes_that_stay_in(str(base))
-    assert not left, "this test left behind: " + "; ".join(left)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Once all that ends its processes has done so, none of a test may be left in its `runtime`."""
+    base = getattr(item, "funcargs", {}).get("runtime")
+    yield
+    if base is not None:
+        left = _processes_that_stay_in(str(base))
+        assert not left, "this test left behind: " + "; ".join(left)
 
 
 @pytest.fixture

@@ -77,7 +77,8 @@ def _table(options: argparse.Namespace, machine: Machine) -> Part:
     env_ids = [env_id for env_id in options.envs if _available(env_id, notes)]
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
-        for run in harness.measure_all(contestants, env_ids, _steps(options), _repetitions(options), Path(scratch)):
+        amount = (_steps(options), _repetitions(options), Path(scratch))
+        for run in harness.measure_all(contestants, env_ids, *amount, patient=not options.quick):
             runs.append(run)
             _progress(f"repetition {run.repetition + 1} of {_repetitions(options)}: {run.env_id}, {run.label}")
     machine["load average at the end"] = " ".join(f"{load:.1f}" for load in os.getloadavg())
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python tests/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="200 steps, 3 repetitions")
+    parser.add_argument("--quick", action="store_true", help="200 steps, 3 repetitions, no waiting for a calm machine")
     parser.add_argument("--steps", type=int, help="steps of each run, 1000 by default")
     parser.add_argument("--repetitions", type=int, help="runs of each recorder, 5 by default")
     parser.add_argument("--envs", nargs="+", default=ENV_IDS, metavar="ID", help="on which environments")

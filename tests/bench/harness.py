@@ -49,7 +49,13 @@ class Contestant:
 
 
 def measure_all(
-    contestants: Sequence[Contestant], env_ids: Sequence[str], steps: int, repetitions: int, scratch: Path
+    contestants: Sequence[Contestant],
+    env_ids: Sequence[str],
+    steps: int,
+    repetitions: int,
+    scratch: Path,
+    *,
+    patient: bool = True,
 ) -> Iterator[Run]:
     """Measure everything, a repetition after the other, so that what slows the machine slows all of them.
 
@@ -59,14 +65,15 @@ def measure_all(
         steps: for how many steps each.
         repetitions: how often.
         scratch: a folder with a short path (a socket is made in it); what is in it is removed after each run.
+        patient: whether to wait for a calm machine and to repeat a run that was disturbed.
     """
     cores = Cores()
     for repetition in range(repetitions):
         for env_id in env_ids:
             turn = repetition % len(contestants)
             for contestant in (*contestants[turn:], *contestants[:turn]):
-                for attempt in range(1, ATTEMPTS + 1):
-                    before = cores.wait()
+                for attempt in range(1, ATTEMPTS + 1 if patient else 2):
+                    before = cores.wait() if patient else cores.disturbance()
                     run = measure(contestant, env_id, steps, repetition, scratch)
                     run = replace(run, disturbance=max(before, cores.disturbance()), attempts=attempt)
                     if run.disturbance <= CALM:

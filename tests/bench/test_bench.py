@@ -29,7 +29,7 @@ def run(*arguments: str, folder: Path) -> dict[str, Any]:
 
 
 def compared(folder: Path, *recorders: str) -> dict[str, Any]:
-    settings = ("--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1")
+    settings = ("--quick", "--steps", str(STEPS), "--repetitions", "1", "--envs", "CartPole-v1")
     return run(*settings, "--recorders", *recorders, folder=folder)
 
 
@@ -75,7 +75,7 @@ def test_the_text_says_how_each_figure_was_measured(report: dict[str, Any]) -> N
 @pytest.mark.slow
 def test_another_tree_gets_a_row_of_its_own(tmp_path: Path) -> None:
     tree = BENCH.parents[1]
-    settings = ("--steps", "5", "--repetitions", "1", "--envs", "CartPole-v1", "--recorders", "offcam")
+    settings = ("--quick", "--steps", "5", "--repetitions", "1", "--envs", "CartPole-v1", "--recorders", "offcam")
     rows = run(*settings, "--against", str(tree), folder=tmp_path)["rows"]
     assert [row["recorder"] for row in rows] == ["render-only", "offcam", f"offcam@{tree.name}"]
     assert rows[1]["found"] == rows[2]["found"] == rows[1]["expected"]
