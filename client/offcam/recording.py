@@ -12,6 +12,7 @@ from gymnasium import logger
 
 from offcam import joining, settings
 from offcam.frames import Picture, picture
+from offcam.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
 
 if TYPE_CHECKING:
@@ -60,8 +61,6 @@ class VideoRecording(joining.Joins):
     ) -> None:
         self._check_render_mode()
         if episode_trigger is None and step_trigger is None:
-            from gymnasium.utils.save_video import capped_cubic_video_schedule  # noqa: PLC0415 - rarely needed
-
             episode_trigger = capped_cubic_video_schedule
         if overflow not in ("drop", "block"):
             raise ConfigError(f"overflow must be 'drop' or 'block', got {overflow!r}.")

@@ -43,7 +43,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         episode_trigger: from the episode's number, whether to start a video there. Where neither trigger is
-            given, Gymnasium's `capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
+            given, `offcam.triggers.capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
         step_trigger: from the number of the step over all episodes, whether to start a video there.
         video_length: frames of a video, which may then span episodes; 0 for whole episodes.
         name_prefix: what file names start with: ``<prefix>-episode-<n>.mp4``, ``<prefix>-step-<n>.mp4``.

@@ -11,6 +11,7 @@ import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MAX_FRAME_SIDE
+from offcamd.videofile import decodable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -41,18 +42,18 @@ def middle_picture(fd: int, name: str) -> Pixels:
             frame = _middle_frame(video)
             if frame is not None:
                 return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.error.FFmpegError, EncodeError, OSError, ValueError) as error:
         raise EncodeError(f"{Path(name)} cannot be read: {error}") from error
     raise EncodeError(f"{name} holds no picture of a size that H.264 has")
 
 
 def _middle_frame(video: InputContainer) -> VideoFrame | None:
-    for stream in video.streams.video[:1]:
-        if max(stream.width, stream.height) <= MAX_FRAME_SIDE:
-            middle = (stream.start_time or 0) + (stream.duration or 0) // 2
-            video.seek(middle, stream=stream)  # to the keyframe before it
-            return _last_until(middle, video, stream)
-    return None
+    stream = decodable(video)
+    if max(stream.width, stream.height) > MAX_FRAME_SIDE:
+        return None
+    middle = (stream.start_time or 0) + (stream.duration or 0) // 2
+    video.seek(middle, stream=stream)  # to the keyframe before it
+    return _last_until(middle, video, stream)
 
 
 def _last_until(moment: int, video: InputContainer, stream: VideoStream) -> VideoFrame | None:

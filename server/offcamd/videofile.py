@@ -13,7 +13,7 @@ import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import av
 import av.error
@@ -25,6 +25,7 @@ from offcamd.pictureencoder import SpareEncoders, VideoFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from numbers import Rational
     from pathlib import Path
 
     from av.container import InputContainer, OutputContainer
@@ -39,7 +40,7 @@ KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
 """Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
 
 _MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
-_NO_DECODING = [{"skip_frame": "all"}]  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
+_NO_DECODING = {"skip_frame": "all"}  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -183,7 +184,8 @@ class VideoWriter:
             remux(self._path, target)
         else:
             with _as_encode_error("copying", self._path):
-                _copy(self._stream, self._kept.packets, target)
+                # not by this file's own stream: it is closed, and then av 19 takes none for a template
+                _copy(self._encoder.stream, self._kept.packets, target)
 
     def _release(self) -> None:
         container, self._container = self._container, None
@@ -298,10 +300,11 @@ def remux(source: Path, target: Path) -> None:
     """
     with (
         _as_encode_error("copying", source),
-        av.open(_url(source), format="mp4", stream_options=_NO_DECODING) as old,  # type: ignore[arg-type]  # its stub says list[str]
+        av.open(_url(source), format="mp4", options=_NO_DECODING) as old,
     ):
+        stream = decodable(old)
         # the empty packet that ends a stream has no time
-        _copy(old.streams.video[0], (packet for packet in old.demux(video=0) if packet.dts is not None), target)
+        _copy(stream, (packet for packet in old.demux(stream) if packet.dts is not None), target)
 
 
 def _copy(template: VideoStream, packets: Iterable[Packet[VideoStream]], target: Path) -> None:
@@ -355,12 +358,13 @@ def probe(path: Path) -> VideoInfo:
     frames, increasing, last, error = 0, True, -1, None
     try:
         with av.open(_url(path), format="mp4") as container:
-            facts = _facts(container)
-            for frame in container.decode(video=0):
+            stream = decodable(container)
+            facts = _facts(stream)
+            for frame in container.decode(stream):
                 frames += 1
                 increasing = increasing and frame.pts is not None and frame.pts > last
                 last = last if frame.pts is None else frame.pts
-    except (av.error.FFmpegError, EncodeError, OSError, IndexError) as failure:
+    except (av.error.FFmpegError, EncodeError, OSError) as failure:
         error = f"{path} cannot be decoded past frame {frames}: {failure}"
     return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
 
@@ -374,32 +378,50 @@ def survey(path: Path) -> VideoInfo:
     frames, increasing, last, end, error = 0, True, -1, 0, None
     try:
         with av.open(_url(path), format="mp4") as container:
-            facts = _facts(container)
-            for packet in container.demux(video=0):
+            stream = decodable(container)
+            facts = _facts(stream)
+            for packet in container.demux(stream):
                 if packet.pts is None:  # the empty packet that ends a stream
                     continue
                 frames += 1
                 increasing = increasing and packet.pts > last
                 last, end = packet.pts, packet.pts + (packet.duration or 0)
             if not facts["duration_seconds"]:
-                facts["duration_seconds"] = float(end * (container.streams.video[0].time_base or Fraction(0)))
-    except (av.error.FFmpegError, EncodeError, OSError, IndexError) as failure:
+                facts["duration_seconds"] = float(end * _fraction(stream.time_base))
+    except (av.error.FFmpegError, EncodeError, OSError) as failure:
         error = f"{path} cannot be read past frame {frames}: {failure}"
     return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # as in probe
 
 
-def _facts(container: InputContainer) -> dict[str, object]:
-    stream = container.streams.video[0]
+def decodable(container: InputContainer) -> VideoStream:
+    """The video of an open file.
+
+    Raises:
+        EncodeError: it has none, or none that av has a decoder for: before av 18.1 asking for a picture of that
+            ended the process, and a run folder may hold any file.
+    """
+    for stream in container.streams.video[:1]:
+        if cast("object", stream.codec_context) is not None:  # its stub does not say so
+            return stream
+    raise EncodeError("it holds no video that can be decoded")
+
+
+def _facts(stream: VideoStream) -> dict[str, object]:
     context = stream.codec_context
-    ticks, tick = stream.duration or 0, stream.time_base or Fraction(0)
+    form = context.format  # not `pix_fmt`: where a video has no picture, asking av 17 for that ends the process
     return {
         "width": context.width,
         "height": context.height,
-        "fps": context.framerate or stream.average_rate or Fraction(0),
-        "pix_fmt": context.pix_fmt or "",
+        "fps": _fraction(context.framerate) or _fraction(stream.average_rate),
+        "pix_fmt": form.name if form else "",
         "codec": context.name,
-        "duration_seconds": float(ticks * tick),
+        "duration_seconds": float((stream.duration or 0) * _fraction(stream.time_base)),
     }
+
+
+def _fraction(ratio: Rational | None) -> Fraction:
+    """A ratio as av says it, which since av 19 is no `Fraction` and may have the denominator 0; 0 if unknown."""
+    return Fraction(int(ratio.numerator), int(ratio.denominator)) if ratio and ratio.denominator else Fraction(0)
 
 
 def iter_frames(path: Path) -> Iterator[Pixels]:
@@ -415,5 +437,5 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
         EncodeError: the file cannot be read or decoded.
     """
     with _as_encode_error("reading", path), av.open(_url(path), format="mp4") as container:
-        for frame in container.decode(video=0):
+        for frame in container.decode(decodable(container)):
             yield frame.to_ndarray(format="rgb24")

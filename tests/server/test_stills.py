@@ -66,3 +66,10 @@ def test_no_picture(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(EncodeError, match=r"clip\.mp4"):
         shown(path)
+
+
+def test_no_picture_of_a_video_that_no_decoder_takes(tmp_path):
+    path = make(tmp_path / "clip.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(EncodeError, match=r"clip\.mp4.*no video that can be decoded"):
+        shown(path)

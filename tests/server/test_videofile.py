@@ -14,7 +14,7 @@ import pytest
 
 from offcam_proto.errors import EncodeError
 from offcamd.i420 import I420Converter
-from offcamd.videofile import VideoWriter, iter_frames, probe, publish, remux, salvage
+from offcamd.videofile import VideoWriter, iter_frames, probe, publish, remux, salvage, survey
 
 
 def picture(number: int, height: int = 48, width: int = 64) -> np.ndarray:
@@ -270,6 +270,17 @@ def test_closing_without_a_picture_leaves_no_file_open(tmp_path) -> None:
     write(tmp_path / "a.mp4", []).close()
     assert open_files() == files
     assert probe(tmp_path / "a.mp4").frames == 0
+
+
+def test_a_video_that_no_decoder_takes_is_an_error(tmp_path) -> None:
+    path = tmp_path / "a.mp4"
+    write(path, [0, 1]).close()
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    for look in (probe, survey):
+        assert "no video that can be decoded" in str(look(path).error)
+    for use in (lambda: next(iter_frames(path)), lambda: remux(path, tmp_path / "b.mp4")):
+        with pytest.raises(EncodeError, match="no video that can be decoded"):
+            use()
 
 
 @pytest.mark.usefixtures("tiny_files")
