@@ -132,7 +132,11 @@ def default_spool_dir(_environ: Mapping[str, str]) -> str:
     """Where frames wait unless something else is said: in the user's cache, if that can be had."""
     from platformdirs import user_cache_path  # noqa: PLC0415 - only where the default is needed
 
-    return str(Path("/") / user_cache_path("offcam") / "spool").replace("/~/", "/", 1)  # a user whom nobody knows
+    try:
+        cache = user_cache_path("offcam")
+    except RuntimeError:  # a user whom nobody knows; older versions of platformdirs return a relative path
+        cache = Path(".cache", "offcam")
+    return str(Path("/") / cache / "spool")
 
 
 def _remote_runs(environ: Mapping[str, str]) -> str:
