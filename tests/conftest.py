@@ -19,7 +19,7 @@ from hypothesis import settings
 
 import offcam.process
 from commandline import COMMAND, WAIT_SECONDS
-from offcam_proto.endpoints import endpoint_from
+from offcam_proto import host
 from offcamd.lock import read_lock
 from waiting import POLL_SECONDS
 
@@ -142,7 +142,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture
 def endpoint(runtime: Path) -> Endpoint:
     """Where this test's own daemon listens."""
-    return endpoint_from(os.environ, os.getuid())[0]
+    return host.find(os.environ, os.getuid()).endpoint
 
 
 # --- daemons of one's own -----------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def shared_daemon(session_root: Path) -> Iterator[SharedDaemon]:
     base = Path(tempfile.mkdtemp(dir=session_root, prefix=""))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OFFCAM")}
     environment = {**inherited, **_furnish(base), "OFFCAM_HTTP": "off", "OFFCAM_LOG": "warning"}
-    address = endpoint_from(environment, os.getuid())[0].url
+    address = host.find(environment, os.getuid()).endpoint.url
     log = base / "log"
     with (
         log.open("w") as stderr,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto.endpoints import endpoint_from
+from offcam_proto import host
 from offcamd.control import ask_stats
 from rawpeer import resident_mib
 from waiting import HANG_SECONDS
@@ -68,7 +68,7 @@ def a_daemon(base: Path) -> Iterator[tuple[Endpoint, subprocess.Popen[str], Path
     """A daemon with everything below ``base``, a short path; ended in good order. Yields its log, too."""
     base.mkdir(exist_ok=True)
     environment, log = environment_in(base), base / "log"
-    address = endpoint_from(environment, os.getuid())[0]
+    address = host.find(environment, os.getuid()).endpoint
     with (
         log.open("w") as stderr,
         _running([sys.executable, "-m", "offcamd", "serve"], stderr, environment) as daemon,

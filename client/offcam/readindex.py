@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import tempfile
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from offcam_proto import host, run_rows
 from offcam_proto import run_format as fmt
-from offcam_proto import run_rows
 from offcam_proto.errors import NotARunFolder, RunFolderError
 
 BUSY_SECONDS = 10.0
@@ -32,7 +31,8 @@ def read_index(folder: str) -> IndexRows:
     """Read the index of a folder as it is at one moment, whether or not a daemon is writing it.
 
     Nothing in the folder is changed, and it need not be writable. An index of an older version is read through an
-    upgraded copy in memory; one that a crash left where nobody may write, through a repaired copy elsewhere.
+    upgraded copy in memory; one that a crash left where nobody may write, or whose file system has no locks, through a
+    copy elsewhere.
 
     Raises:
         NotARunFolder: there is no index.
@@ -67,25 +67,26 @@ def read_index(folder: str) -> IndexRows:
 
 def _opened(path: str, folder: str, stack: ExitStack) -> sqlite3.Connection:
     try:
-        return _connected(path, folder, "ro")
+        if not host.locks_missing(os.path.join(folder, fmt.LOCK_NAME), path):
+            return _connected(path, folder, "mode=ro")
     except sqlite3.OperationalError as error:
         if not any(text in str(error) for text in ("readonly", "read-only", "unable to open")):
             raise
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="offcam-"))
     try:
-        for companion in ("", "-wal", "-journal"):
-            if os.path.exists(path + companion):
-                shutil.copyfile(path + companion, os.path.join(scratch, fmt.INDEX_NAME + companion))
+        copy = host.copy_index(path, scratch)
     except OSError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    return _connected(os.path.join(scratch, fmt.INDEX_NAME), folder, "rw")
+    return _connected(copy, folder, "mode=rw&vfs=unix-none")
 
 
-def _connected(path: str, folder: str, mode: str) -> sqlite3.Connection:
+def _connected(path: str, folder: str, options: str) -> sqlite3.Connection:
     """Open an index and begin a read transaction; one of an older version becomes an upgraded copy in memory."""
-    uri = f"{Path(path).absolute().as_uri()}?mode={mode}"
+    uri = f"{Path(path).absolute().as_uri()}?{options}"
     database = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
+        if "unix-none" in options:  # SQLite opens one in WAL mode only so, where it cannot share memory with others
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("BEGIN")
         statements = fmt.upgrade_sql(_version(database, path), folder)
         if statements:

@@ -77,7 +77,7 @@ class VideoRecording(joining.Joins):
         self.episode_id = -1
         self._overflow = overflow
         self._clip: ClipWriter | None = None
-        self.video_folder = os.path.abspath(video_folder)
+        self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
                 logger.warn(

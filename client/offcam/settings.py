@@ -8,7 +8,10 @@ import secrets
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from offcam_proto.endpoints import Endpoint, endpoint_from
+from gymnasium import logger
+
+from offcam_proto import host
+from offcam_proto.endpoints import Endpoint, endpoint_asked
 from offcam_proto.errors import ConfigError, FolderNotWritable
 from offcam_proto.limits import MAX_NAME_BYTES, MAX_PATH_BYTES
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_RUN_ROOT = "./offcam-runs"
 _OFF = {"off", "0", "false", "no"}
 _ON = {"", "on", "1", "true", "yes"}
+_said: set[str] = set()
 
 
 def enabled(environ: Mapping[str, str] | None = None) -> bool:
@@ -37,10 +41,16 @@ def enabled(environ: Mapping[str, str] | None = None) -> bool:
 def daemon_endpoint() -> tuple[Endpoint, bool]:
     """The daemon's endpoint, and whether ``OFFCAM_ADDR`` names it (then no daemon is started here).
 
+    Where better places for its socket cannot be used, a warning says so, once.
+
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
-    return endpoint_from(os.environ, os.getuid())
+    found = host.find(os.environ, os.getuid())
+    if found.usable and found.warning and found.warning not in _said:  # else the daemon says why it cannot start
+        _said.add(found.warning)
+        logger.warn(found.warning)
+    return found.endpoint, found.named
 
 
 def records_here() -> bool:
@@ -49,25 +59,47 @@ def records_here() -> bool:
     Raises:
         ConfigError: an environment variable is wrong.
     """
-    return not enabled() or daemon_endpoint()[0].path is not None
+    if not enabled():
+        return True
+    endpoint = endpoint_asked(os.environ)
+    return endpoint is None or endpoint.path is not None
 
 
 def new_run_folder(env_id: str) -> str:
-    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute."""
+    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute.
+
+    Raises:
+        ConfigError: as `absolute`.
+    """
     root = os.environ.get("OFFCAM_DIR") or DEFAULT_RUN_ROOT
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id).strip(".-") or "env"
-    return os.path.abspath(os.path.join(root, f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
+    return absolute(os.path.join(root, f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
+
+
+def absolute(folder: str) -> str:
+    """The absolute path of a folder.
+
+    Raises:
+        ConfigError: it is relative, and the working directory was removed, so that nothing relative can be meant.
+    """
+    try:
+        return os.path.abspath(folder)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"the folder {folder!r} is relative to a working directory that does not exist any more. Give an absolute "
+            "path, set OFFCAM_DIR to one, or change into a directory that exists.",
+        ) from error
 
 
 def make_run_folder(folder: str) -> str:
     """Create a run folder and return its absolute path.
 
     Raises:
-        ConfigError: the path is too long.
+        ConfigError: the path is too long, or means nothing.
         FolderNotWritable: it cannot be created or written.
     """
-    path = os.path.abspath(folder)
+    path = absolute(folder)
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigError(f"video_folder is longer than {MAX_PATH_BYTES} bytes: {path[:80]!r}...")
     try:

@@ -110,7 +110,7 @@ def version_mismatch(daemon: int, client: int) -> VersionMismatch:
     """The error of two sides that speak different versions of the protocol."""
     return VersionMismatch(
         f"the daemon speaks protocol version {daemon} and the client {client}: install the same offcam on both "
-        "sides, then restart the daemon with `offcam stop`.",
+        "sides, or unset OFFCAM_ADDR, as daemons of several versions can run side by side.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the daemon listens, as pure functions of the environment: one rule for both sides."""
+"""Where the daemon listens: one rule for both sides, as pure functions. `host` looks at the directories for it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 ADDR_VARIABLE = "OFFCAM_ADDR"
 """Environment variable with the daemon's endpoint."""
 
-SOCKET_NAME = "daemon.sock"
-LOCK_NAME = "daemon.lock"
-LAUNCH_LOCK_NAME = "launch.lock"
-LOG_NAME = "daemon.log"
+RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
+"""Environment variable with the directory that the system has made for the user's sockets."""
+
+SOCKET_NAME = f"daemon-v{PROTOCOL_VERSION}.sock"
+LOCK_NAME = f"daemon-v{PROTOCOL_VERSION}.lock"
+LAUNCH_LOCK_NAME = f"launch-v{PROTOCOL_VERSION}.lock"
+LOG_NAME = f"daemon-v{PROTOCOL_VERSION}.log"
+"""A default daemon's files. They carry the protocol's version: a client never meets a daemon of another one, and two
+versions record side by side while an upgrade is under way."""
 
 MAX_SOCKET_PATH = 107
 """Longest path of a Unix socket, in bytes (``sun_path`` is 108 with its NUL)."""
@@ -36,33 +42,144 @@ class Endpoint:
     port: int | None = None
 
 
-def runtime_dir(environ: Mapping[str, str], uid: int) -> str:
-    """The user's directory for the daemon's socket, lock and log: in ``$XDG_RUNTIME_DIR``, else in ``/tmp``."""
-    base = environ.get("XDG_RUNTIME_DIR")
-    if base and base.startswith("/"):  # a relative one is invalid and to be ignored, says the XDG specification
-        return f"{base.rstrip('/')}/offcam"
-    return f"/tmp/offcam-{uid}"  # noqa: S108 - made 0700, owner checked
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A directory that may hold the daemon's files.
 
-
-def default_endpoint(environ: Mapping[str, str], uid: int) -> Endpoint:
-    """The endpoint used where none is given: a socket in `runtime_dir`.
-
-    Raises:
-        ConfigError: the path is too long for a Unix socket.
+    Attributes:
+        base: what must be there already, for example ``/run/user/1000``.
+        path: the directory, in it or below; made where it is missing.
+        source: the variable that names the base, empty where the system does.
+        final: whether nothing else is looked at where it can be used.
     """
-    return parse_endpoint(f"ipc://{runtime_dir(environ, uid)}/{SOCKET_NAME}", "the default endpoint")
+
+    base: str
+    path: str
+    source: str = ""
+    final: bool = False
+
+    @property
+    def socket(self) -> str:
+        """The path of the socket."""
+        return f"{self.path}/{SOCKET_NAME}"
+
+    def __str__(self) -> str:
+        return f"{self.path} (of {self.source})" if self.source else self.path
 
 
-def endpoint_from(environ: Mapping[str, str], uid: int) -> tuple[Endpoint, bool]:
-    """The endpoint that the environment asks for, and whether it was asked for by name.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is seen of a candidate without changing anything.
+
+    Attributes:
+        problem: why it cannot be used, empty where nothing speaks against it.
+        missing: whether that is only that its base is not there, which is nothing to warn of unless it was named.
+        listening: whether a daemon listens in it.
+    """
+
+    problem: str = ""
+    missing: bool = False
+    listening: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The outcome of `choose`.
+
+    Attributes:
+        candidate: the directory, None where none can be used.
+        skipped: what came before it and cannot be used, with the reason, as far as that is worth a warning.
+    """
+
+    candidate: Candidate | None
+    skipped: tuple[tuple[Candidate, str], ...] = ()
+
+
+def candidates(environ: Mapping[str, str], uid: int, host: str) -> tuple[Candidate, ...]:
+    """The directories for the files of a user's daemon, the best first; both sides use them.
+
+    Args:
+        environ: the environment.
+        uid: the user.
+        host: the host's name: a home may be shared by many, and a socket is one host's.
+    """
+    own, asked, temporary = f"/run/user/{uid}", environ.get(RUNTIME_VARIABLE, ""), environ.get("TMPDIR", "")
+    found = []
+    if asked:  # another one than the system's is somebody's choice, to be apart from the daemon that all others share
+        base = asked.rstrip("/")
+        found.append(Candidate(asked, f"{base}/offcam", RUNTIME_VARIABLE, final=base != own))
+    found += [Candidate(own, f"{own}/offcam"), Candidate("/tmp", f"/tmp/offcam-{uid}")]  # noqa: S108 - see `host`
+    if temporary.startswith("/"):  # behind /tmp, which is the same for all of the user's processes
+        found.append(Candidate(temporary, f"{temporary.rstrip('/')}/offcam-{uid}", "TMPDIR"))
+    home = environ.get("HOME", "").rstrip("/")
+    for variable, default in (("XDG_STATE_HOME", "/.local/state"), ("XDG_CACHE_HOME", "/.cache")):
+        below = f"/offcam/{re.sub('[^A-Za-z0-9.-]', '_', host)}"
+        if (base := environ.get(variable, "").rstrip("/")).startswith("/"):
+            found.append(Candidate(base, base + below, variable))
+        elif home.startswith("/"):
+            found.append(Candidate(home, home + default + below, "HOME"))
+    return tuple({candidate.path: candidate for candidate in reversed(found)}.values())[::-1]
+
+
+def choose(
+    candidates: Iterable[Candidate], look: Callable[[Candidate], Look], prepare: Callable[[Candidate], str]
+) -> Choice:
+    """The first candidate in which a daemon listens, else the first that can be used.
+
+    Args:
+        candidates: the best first.
+        look: sees what can be seen without changing anything.
+        prepare: makes the directory, and returns why it cannot be used, empty where it can.
+    """
+    fine: list[Candidate] = []
+    skipped: dict[Candidate, str] = {}
+    order = []
+    for candidate in candidates:
+        order.append(candidate)
+        seen = look(candidate)
+        if seen.listening:
+            return Choice(candidate, _before(candidate, order, skipped))
+        if seen.problem:
+            if candidate.source == RUNTIME_VARIABLE or not seen.missing:
+                skipped[candidate] = seen.problem
+        elif not candidate.final:
+            fine.append(candidate)
+        elif problem := prepare(candidate):
+            skipped[candidate] = problem
+        else:
+            return Choice(candidate, _before(candidate, order, skipped))
+    for candidate in fine:
+        if problem := prepare(candidate):
+            skipped[candidate] = problem
+        else:
+            return Choice(candidate, _before(candidate, order, skipped))
+    return Choice(None, tuple((each, skipped[each]) for each in order if each in skipped))
+
+
+def _before(
+    chosen: Candidate, order: list[Candidate], skipped: Mapping[Candidate, str]
+) -> tuple[tuple[Candidate, str], ...]:
+    return tuple((each, skipped[each]) for each in order[: order.index(chosen)] if each in skipped)
+
+
+def fits(path: str) -> bool:
+    """Whether a path is short enough for a socket."""
+    return len(path.encode(errors="surrogateescape")) <= MAX_SOCKET_PATH
+
+
+def endpoint_in(candidate: Candidate) -> Endpoint:
+    """Where a default daemon with its files in a directory listens."""
+    return parse_endpoint(f"ipc://{candidate.socket}", "the default endpoint")
+
+
+def endpoint_asked(environ: Mapping[str, str]) -> Endpoint | None:
+    """The endpoint that ``OFFCAM_ADDR`` names, if it names one.
 
     Raises:
-        ConfigError: ``OFFCAM_ADDR`` is malformed.
+        ConfigError: it is malformed.
     """
     text = environ.get(ADDR_VARIABLE, "").strip()
-    if text:
-        return parse_endpoint(text, ADDR_VARIABLE), True
-    return default_endpoint(environ, uid), False
+    return parse_endpoint(text, ADDR_VARIABLE) if text else None
 
 
 def parse_endpoint(text: str, source: str) -> Endpoint:
@@ -79,7 +196,7 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
         path = text.removeprefix("ipc://")
         if not path.startswith("/") or path.endswith("/") or "\0" in path or _never_a_path(path):
             raise ConfigError(f"{source} must name a socket by its absolute path, got {text!r}; {_EXAMPLE}.")
-        if len(path.encode(errors="surrogateescape")) > MAX_SOCKET_PATH:
+        if not fits(path):
             raise ConfigError(
                 f"{source} names a socket path longer than {MAX_SOCKET_PATH} bytes, which no Unix system "
                 f"accepts: {path!r}. Set {ADDR_VARIABLE} or XDG_RUNTIME_DIR to a shorter path, {_EXAMPLE}.",

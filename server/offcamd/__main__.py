@@ -18,6 +18,14 @@ def missing_modules() -> list[str]:
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
+def working_directory() -> str:
+    """The working directory, empty where it was removed under our feet."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
+
+
 def main() -> int:
     """Run the command line. Returns the exit code: 0 fine, 1 found a problem, 2 usage or cannot."""
     if missing := missing_modules():
@@ -33,6 +41,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     # `python -m` puts the working directory first: a training's own logging.py is none of our libraries
-    if sys.path and sys.path[0] in ("", str(Path.cwd())) and not getattr(sys.flags, "safe_path", False):
+    if sys.path and sys.path[0] in ("", working_directory()) and not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
     sys.exit(main())

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto.endpoints import ADDR_VARIABLE, default_endpoint
+from offcam_proto import host
+from offcam_proto.endpoints import ADDR_VARIABLE
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KEYS_VARIABLE, keys_directory
 from offcamd import values
@@ -108,14 +109,34 @@ class Settings:
 # --- the table --------------------------------------------------------------------------------------------
 
 
+def default_endpoint(environ: Mapping[str, str]) -> Endpoint:
+    """Where this user's daemon is, or is to be, unless something else is said."""
+    return _found(environ).endpoint
+
+
+def passed_over(endpoint: Endpoint) -> str:
+    """Why the default endpoint is no better one, as `host.Found.warning`; empty for one that somebody named."""
+    found = _found(os.environ)
+    return found.warning if found.endpoint == endpoint else ""
+
+
+def _found(environ: Mapping[str, str]) -> host.Found:
+    return host.find({**environ, ADDR_VARIABLE: ""}, os.getuid())
+
+
 def _cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cache_dir(_environ: Mapping[str, str]) -> str:
+def default_spool_dir(_environ: Mapping[str, str]) -> str:
+    """Where frames wait unless something else is said: in the user's cache, if that can be had."""
     from platformdirs import user_cache_path  # noqa: PLC0415 - only where the default is needed
 
-    return str(user_cache_path("offcam") / "spool")
+    try:
+        cache = user_cache_path("offcam")
+    except RuntimeError:  # a user whom nobody knows; older versions of platformdirs return a relative path
+        cache = Path(".cache", "offcam")
+    return str(Path("/") / cache / "spool")
 
 
 def _remote_runs(environ: Mapping[str, str]) -> str:
@@ -157,7 +178,7 @@ SPECS: tuple[Spec, ...] = (
     Spec(
         "endpoint",
         values.endpoint,
-        lambda environ: default_endpoint(environ, os.getuid()).url,
+        lambda environ: default_endpoint(environ).url,
         "Its socket: ipc:///absolute/path. tcp://HOST:PORT means the default socket and --tcp.",
         variable=ADDR_VARIABLE,
     ),
@@ -194,7 +215,7 @@ SPECS: tuple[Spec, ...] = (
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
         key="disk_reserve",
     ),
-    Spec("spool_dir", values.path, _cache_dir, "Folder of the frames kept on disk."),
+    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
     Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
     Spec(
@@ -256,7 +277,7 @@ def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded
     """A daemon has its socket in any case: an endpoint of ``tcp://`` is meant beside that, and for other hosts."""
     endpoint = given["endpoint"]
     if str(endpoint.value).strip().startswith("tcp://"):
-        given["endpoint"] = replace(endpoint, value=default_endpoint(environ, os.getuid()).url)
+        given["endpoint"] = replace(endpoint, value=default_endpoint(environ).url)
         if not given["tcp"].asked:
             given["tcp"] = endpoint
     if embedded:  # it is this host's wrappers' own
@@ -311,7 +332,7 @@ def working_directory() -> Path:
     """The working directory, or the root where it was removed under our feet: nothing relative can be meant."""
     try:
         return Path.cwd()
-    except FileNotFoundError:
+    except OSError:  # or it may not be read
         return Path("/")
 
 
@@ -329,7 +350,7 @@ def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> 
     else:
         candidates = [cwd / CONFIG_NAME]
     candidates.append(user_config_file(environ))
-    return [path for path in candidates if path.is_file()]
+    return [path for path in candidates if os.path.isfile(path)]  # noqa: PTH113 - a folder of others has none for us
 
 
 def user_config_file(environ: Mapping[str, str]) -> Path:

@@ -8,12 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
+from offcam_proto import host
 from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
 from offcamd import __version__, config, fdlimit, h264, lock
@@ -159,19 +159,16 @@ def _socket_directory(endpoint: Endpoint) -> Check:
     try:
         paths = lock.daemon_paths(endpoint)
         lock.prepare_directory(paths.directory)
-        with tempfile.NamedTemporaryFile(dir=paths.directory):
-            pass
     except OffcamError as error:
         return Check(name, "fail", str(error), "As it says.")
-    except OSError as error:
-        return Check(
-            name,
-            "fail",
-            f"cannot write in {paths.directory}: {error.strerror}",
-            "Make it writable, or set OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock.",
-        )
+    if problem := host.write_problem(str(paths.directory)):
+        fix = "Make it writable, or set OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock."
+        return Check(name, "fail", f"{paths.directory} {problem}", fix)
     length = len(os.fsencode(paths.socket))
-    return Check(name, "ok", f"{paths.directory} (socket path {length} of {MAX_SOCKET_PATH} bytes)")
+    detail = f"{paths.directory} (socket path {length} of {MAX_SOCKET_PATH} bytes)"
+    if note := config.passed_over(endpoint):
+        return Check(name, "warn", f"{detail}: {note}", "As it says, if that place does not suit you.")
+    return Check(name, "ok", detail)
 
 
 def _daemon(endpoint: Endpoint) -> Check:
@@ -183,10 +180,11 @@ def _daemon(endpoint: Endpoint) -> Check:
             return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
         running = str(ask_stats(endpoint)["version"])
     except OffcamError as error:
-        return Check("daemon", "fail", str(error), "Restart it: offcam stop, then offcam start.")
+        return Check("daemon", "fail", str(error), "See its log; restart it once no training records with it.")
     detail = f"pid {info.pid}, offcam {running}, http {info.http or 'off'}"
     if running != __version__:
-        return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", "Restart it: offcam stop")
+        fix = "It records all the same. To have this one, restart it once no training records (offcam status)."
+        return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", fix)
     return Check("daemon", "ok", detail)
 
 
@@ -202,12 +200,13 @@ def _remote_daemon(endpoint: Endpoint) -> Check:
 
 def _spool(settings: config.Settings) -> Check:
     folder = settings.spool_dir
-    while not folder.exists():
+    while not os.path.exists(folder):  # noqa: PTH110 - one that cannot be seen is none
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     detail = f"{settings.spool_dir}, {free / 2**30:.1f} GiB free"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Check("spool", "warn", f"{folder} is not writable", "Choose another with --spool-dir.")
+        detail = f"{settings.spool_dir} cannot be written: frames wait in memory alone"
+        return Check("spool", "warn", detail, "Choose another with --spool-dir.")
     if free < settings.spool_limit_bytes:
         return Check(
             "spool",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offcam_proto import host
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcamd.filesystem import wal_works_on
@@ -41,13 +41,15 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         raise RunFolderError(
             f"{folder / fmt.INDEX_NAME} is a link, maybe out of the folder: replace it by the file itself"
         )
+    unlocked = _unlocked(folder)
     with explained(folder):
-        database = sqlite3.connect(os.fspath(folder / fmt.INDEX_NAME), timeout=BUSY_SECONDS, isolation_level=None)
+        database = _open(folder / fmt.INDEX_NAME, "rwc", unlocked=unlocked)
         try:
             format_version(database, folder)
-            mode = "wal" if wal_works_on(folder) else "delete"
+            mode = "wal" if wal_works_on(folder) and not unlocked else "delete"
             (mode,) = database.execute(f"PRAGMA journal_mode = {mode}").fetchone()
             database.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
+            database.execute("PRAGMA locking_mode = NORMAL")
         except BaseException:
             database.close()
             raise
@@ -59,8 +61,8 @@ def open_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
     """Read the index of a folder as it is at one moment, whether or not a daemon is writing it.
 
     Nothing in the folder is changed, and it need not be writable. An index of an older version is read
-    through an upgraded copy in memory; one that was left by a crash where nobody may write, through a
-    repaired copy in the folder for temporary files.
+    through an upgraded copy in memory; one that was left by a crash where nobody may write, or whose file system
+    has no locks, through a copy in the folder for temporary files.
 
     Yields:
         A connection with all tables of this version, within a read transaction.
@@ -75,10 +77,12 @@ def open_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
         raise NotARunFolder(_why_no_run(folder))
     with explained(folder):
         try:
-            database = _connect(path, folder, "ro")
+            database = None if _unlocked(folder) else _connect(path, folder, "ro")
         except sqlite3.OperationalError as error:
             if not any(text in str(error) for text in _NO_ACCESS):
                 raise
+            database = None
+        if database is None:
             with _copied(path) as copy, closing(_connect(copy, folder, "rw")) as database:
                 yield database
             return
@@ -86,11 +90,24 @@ def open_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
             yield database
 
 
+def _unlocked(folder: Path) -> bool:
+    """Whether the folder's file system has no locks."""
+    return host.locks_missing(os.fspath(folder / fmt.LOCK_NAME), os.fspath(folder / fmt.INDEX_NAME))
+
+
+def _open(path: Path, mode: str, *, unlocked: bool) -> sqlite3.Connection:
+    """Open a database; without locks where it has no other user, or can have none that we could see."""
+    locks = "&vfs=unix-none" if unlocked else ""
+    uri = f"{path.absolute().as_uri()}?mode={mode}{locks}"
+    database = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    if unlocked:  # SQLite opens one in WAL mode only so, where it cannot share memory with others
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return database
+
+
 def _connect(path: Path, folder: Path, mode: str) -> sqlite3.Connection:
-    """Open an index and begin a read transaction; see `open_to_read`."""
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
-    )
+    """Open an index, or with ``rw`` a copy of our own, and begin a read transaction; see `open_to_read`."""
+    database = _open(path, mode, unlocked=mode == "rw")
     try:
         database.execute("BEGIN")
         version = format_version(database, folder)
@@ -120,10 +137,7 @@ def _copied(path: Path) -> Iterator[Path]:
     """A copy of an index with its journal, which SQLite may bring in order; removed at the end."""
     with tempfile.TemporaryDirectory(prefix="offcam-") as scratch:
         try:
-            copy = Path(shutil.copyfile(path, Path(scratch, path.name)))
-            for companion in ("-wal", "-journal"):
-                if (beside := path.with_name(path.name + companion)).exists():
-                    shutil.copyfile(beside, copy.with_name(beside.name))
+            copy = Path(host.copy_index(os.fspath(path), scratch))
         except OSError as error:
             raise RunFolderError(f"{path} cannot be read ({error}): check its permissions") from error
         yield copy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import selectors
 import subprocess
@@ -11,7 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import DaemonUnavailable
+from offcam_proto.errors import ConfigError, DaemonUnavailable
+from offcamd.filelock import FileLock
 from offcamd.lock import daemon_paths, prepare_directory, read_lock
 
 if TYPE_CHECKING:
@@ -62,17 +62,12 @@ def _running(settings: Settings) -> DaemonInfo | None:
 @contextlib.contextmanager
 def _launching(path: Path, deadline: float) -> Iterator[None]:
     """Hold the lock of those who start daemons."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    while (lock := FileLock.take(path, 0o600)) is None:
+        _pause(deadline, "another process is still starting one")
     try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                _pause(deadline, "another process is still starting one")
         yield
     finally:
-        os.close(fd)
+        lock.release()
 
 
 def _pause(deadline: float, reason: str) -> None:
@@ -82,9 +77,7 @@ def _pause(deadline: float, reason: str) -> None:
 
 
 def _spawn(settings: Settings, log: Path, deadline: float) -> DaemonInfo:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    flags = [*settings.as_flags(), *([] if settings.log_file else ["--log-file", str(log)])]
-    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    fd, flags = _open_log(settings, log)
     with os.fdopen(fd, "ab") as stderr:
         offset = os.fstat(fd).st_size
         process = subprocess.Popen(
@@ -107,6 +100,23 @@ def _spawn(settings: Settings, log: Path, deadline: float) -> DaemonInfo:
     if info := _running(settings):
         return info  # somebody's `offcam serve` was faster
     raise DaemonUnavailable(_why(log, offset, late=late))
+
+
+def _open_log(settings: Settings, log: Path) -> tuple[int, list[str]]:
+    """Open the log for a daemon; returns its descriptor and the daemon's flags. A log that nobody named may not be."""
+    flags = settings.as_flags()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if settings.log_file is None:
+            flags += ["--log-file", str(log)]
+    except OSError as error:
+        if settings.log_file is not None:
+            raise ConfigError(
+                f"cannot write the log {log} ({error.strerror}): choose another with --log-file."
+            ) from error
+        return os.open(os.devnull, os.O_WRONLY), flags
+    return fd, flags
 
 
 def _first_line(fd: int, deadline: float) -> str:

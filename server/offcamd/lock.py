@@ -1,4 +1,4 @@
-"""One daemon for each endpoint: a flock held for life beside the socket, with the owner's particulars in it.
+"""One daemon for each endpoint: a lock held for life beside the socket, with the owner's particulars in it.
 
 A second ``ipc://`` bind would silently steal the endpoint, so whoever binds holds the lock first, and only
 the holder removes a socket file that a dead daemon left.
@@ -7,22 +7,21 @@ the holder removes a socket file that a dead daemon left.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import stat
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offcam_proto import host
 from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOCK_NAME, LOG_NAME, SOCKET_NAME, Endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
+from offcamd.filelock import FileLock, held, pid_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CONTENTION_TRIES = 200
 _INFO_BYTES = 1024
 _READ_SECONDS = 2.0
 _PAUSE_SECONDS = 0.005
@@ -77,14 +76,6 @@ class DaemonInfo:
         return self.pid_namespace == pid_namespace()
 
 
-def pid_namespace() -> str:
-    """This process's pid namespace, empty where the system has none."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
 def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
     """Where the daemon at an endpoint keeps its files.
 
@@ -97,10 +88,10 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
             "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path.",
         )
     socket = Path(endpoint.path)
-    prefix = "" if socket.name == SOCKET_NAME else f"{socket.name}."  # several daemons may share a directory
-    directory = socket.parent
-    names = (f"{prefix}{name}" for name in (LOCK_NAME, LAUNCH_LOCK_NAME, LOG_NAME))
-    return DaemonPaths(directory, socket, *(directory / name for name in names))
+    names = [LOCK_NAME, LAUNCH_LOCK_NAME, LOG_NAME]
+    if socket.name != SOCKET_NAME:  # several daemons may share a directory; of any version, one may have this socket
+        names = [f"{socket.name}.{kind}" for kind in ("lock", "launch.lock", "log")]
+    return DaemonPaths(socket.parent, socket, *(socket.with_name(name) for name in names))
 
 
 def prepare_directory(directory: Path) -> None:
@@ -110,27 +101,11 @@ def prepare_directory(directory: Path) -> None:
         ConfigError: it cannot be made, or is somebody else's or open to others: they could take the socket's
             place and receive what the agents see.
     """
-    remedy = "or name another socket with OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock"
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-        status = directory.lstat()
-    except OSError as error:
+    if problem := host.make_private(str(directory)):
+        chmod = f"Run chmod 700 {directory}" if "open to others" in problem else "Make one of your own"
         raise ConfigError(
-            f"cannot make the runtime directory {directory} ({error.strerror}). Make it yourself, {remedy}.",
-        ) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise ConfigError(f"the runtime directory {directory} is no directory. Remove it, {remedy}.")
-    if status.st_uid != os.geteuid():
-        raise ConfigError(
-            f"the runtime directory {directory} belongs to uid {status.st_uid}, and you are uid "
-            f"{os.geteuid()}. Have its owner remove it, {remedy}.",
-        )
-    if status.st_mode & 0o077:
-        raise ConfigError(
-            f"the runtime directory {directory} is open to others (mode {stat.S_IMODE(status.st_mode):04o}). "
-            f"Run chmod 700 {directory}, {remedy}.",
+            f"the runtime directory {directory} {problem}. {chmod}, or name another socket with "
+            "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock."
         )
 
 
@@ -149,7 +124,7 @@ class DaemonLock:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.paths = daemon_paths(endpoint)
-        self._fd: int | None = None
+        self._lock: FileLock | None = None
         self._info: DaemonInfo | None = None
 
     def acquire(self, info: DaemonInfo) -> None:
@@ -160,37 +135,43 @@ class DaemonLock:
             DaemonAlreadyRunning: another process holds it.
         """
         prepare_directory(self.paths.directory)
-        fd = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, fd)
-            if not lock_against_readers(fd):
+        with _usable(self.paths.directory), contextlib.ExitStack() as stack:
+            lock = FileLock.take(self.paths.lock, 0o600)
+            if lock is None:
                 raise self._taken(info.endpoint)
+            stack.callback(lock.release)
             self.paths.socket.unlink(missing_ok=True)
-            _write(fd, info)
+            _write(lock.fd, info)
             stack.pop_all()
-        self._fd, self._info = fd, info
+        self._lock, self._info = lock, info
+
+    @property
+    def unlocked(self) -> str:
+        """Why the directory's file system has no locks, empty where it has."""
+        return self._lock.unlocked if self._lock else ""
 
     def update(self, *, http: str | None = None, stopping: bool = False) -> None:
         """Tell readers more: the HTTP address, or that this daemon takes no more clients."""
-        if self._fd is None or self._info is None:
+        if self._lock is None or self._info is None:
             raise DaemonError("the lock is not held, so there is nothing to update in it")
         self._info = replace(self._info, http=http or self._info.http, stopping=stopping or self._info.stopping)
-        _write(self._fd, self._info)
+        with contextlib.suppress(OSError):  # a full disk must not end a daemon
+            _write(self._lock.fd, self._info)
 
     def release(self) -> None:
         """Remove the socket and let go. Does nothing where it is not held."""
-        fd, self._fd, self._info = self._fd, None, None
-        if fd is not None:
+        lock, self._lock, self._info = self._lock, None, None
+        if lock is not None:
             self.paths.socket.unlink(missing_ok=True)
-            os.ftruncate(fd, 0)
-            os.close(fd)
+            os.ftruncate(lock.fd, 0)
+            lock.release()
 
     def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
         owner = _read(self.paths.lock)
         pid = owner.pid if owner else None
         return DaemonAlreadyRunning(
             f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
-            "(`offcam status`), stop it with `offcam stop`, or give this one another --endpoint.",
+            "(`offcam status`), or give this one another --endpoint.",
             pid,
         )
 
@@ -230,41 +211,26 @@ def _alive(info: DaemonInfo) -> bool:
     return True
 
 
-def lock_against_readers(fd: int) -> bool:
-    """Take the lock unless another owner has it; readers, who look at it for a moment, do not count."""
-    for _ in range(_CONTENTION_TRIES):
-        if try_flock(fd, fcntl.LOCK_EX):
-            return True
-        if not try_flock(fd, fcntl.LOCK_SH):
-            return False
-        fcntl.flock(fd, fcntl.LOCK_UN)
-        time.sleep(_PAUSE_SECONDS)
-    return False
-
-
-def try_flock(fd: int, kind: int) -> bool:
-    """Take a lock of a kind (``fcntl.LOCK_EX`` or ``LOCK_SH``) without waiting; whether it was to be had."""
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _held(path: Path) -> bool:
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
+        return held(path)
     except OSError as error:
         raise DaemonError(
             f"cannot read the daemon's lock {path} ({error.strerror}): it is another user's. Use your own with "
             "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock, or unset OFFCAM_ADDR.",
         ) from error
+
+
+@contextlib.contextmanager
+def _usable(directory: Path) -> Iterator[None]:
+    """Turn what the file system says into an error that names it."""
     try:
-        return not try_flock(fd, fcntl.LOCK_SH)
-    finally:
-        os.close(fd)
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"the runtime directory {directory} cannot be written ({error.strerror}). Make room in it, or name another "
+            "socket with OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock."
+        ) from error
 
 
 def _write(fd: int, info: DaemonInfo) -> None:

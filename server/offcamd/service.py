@@ -10,10 +10,12 @@ import contextlib
 import os
 import select
 import socket
+import tempfile
 import threading
 import time
 import uuid
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,14 +25,16 @@ from zmq.utils.monitor import recv_monitor_message
 from offcam_proto.errors import ConfigError, DaemonError, OffcamError
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS_PER_SESSION
 from offcamd import __version__, fdlimit
+from offcamd.config import default_spool_dir
 from offcamd.curve import LOCAL, Guard
 from offcamd.diskreserve import DiskReserve
 from offcamd.dispatch import Dispatcher
 from offcamd.encodermemory import EncoderMemory, half_of_memory
 from offcamd.encoding import EncoderPool
+from offcamd.filelock import NO_LOCKS_LINE, pid_namespace
 from offcamd.jsontext import dumps
 from offcamd.keystore import KeyStore
-from offcamd.lock import DaemonInfo, DaemonLock, pid_namespace, private_umask
+from offcamd.lock import DaemonInfo, DaemonLock, private_umask
 from offcamd.snapshot import snapshot
 from offcamd.store import Store
 from offcamd.videofile import VideoWriter
@@ -116,7 +120,7 @@ class Service:
         """
         if short := fdlimit.shortage(fdlimit.raise_limit()):
             log.warning("few file descriptors", problem=short, fix=fdlimit.FIX)
-        self._make_spool_dir()
+        self._settle_spool()
         http = self.settings.http.url if self.settings.http else None
         self.lock.acquire(
             DaemonInfo(
@@ -155,17 +159,25 @@ class Service:
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
         tcp = self.settings.tcp.url if self.settings.tcp else None
+        if self.lock.unlocked:
+            log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
         log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
 
-    def _make_spool_dir(self) -> None:
+    def _settle_spool(self) -> None:
+        """Make the folder for frames that wait; nobody who named none needs one."""
         folder = self.settings.spool_dir
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         except OSError as error:
-            raise ConfigError(
-                f"cannot make the folder {folder} for frames that wait ({error.strerror}): name another with "
-                "--spool-dir.",
-            ) from error
+            if str(folder) != default_spool_dir(os.environ):
+                raise ConfigError(
+                    f"cannot write in the folder {folder} for frames that wait ({error.strerror}): name another with "
+                    "--spool-dir.",
+                ) from error
+            log.warning("frames wait in memory alone", problem=str(error), fix="name a folder with --spool-dir")
+            self.settings = replace(self.settings, spool_limit_bytes=0)
 
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. Interrupted by signals' handlers."""

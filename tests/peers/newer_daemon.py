@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import zmq
 
 from offcam_proto import codec
-from offcam_proto.endpoints import endpoint_from
 from offcam_proto.limits import PROTOCOL_VERSION
 from offcam_proto.messages import Refused
 
 
 def main() -> None:
-    endpoint = endpoint_from(os.environ, os.getuid())[0]
-    assert endpoint.path is not None
-    Path(endpoint.path).parent.mkdir(mode=0o700, exist_ok=True)
+    address = os.environ["OFFCAM_ADDR"]
     version = PROTOCOL_VERSION + 1
-    refused = Refused("version", version, f"the daemon speaks version {version}, the client 1: pip install -U offcam")
+    refused = Refused("version", version, str(codec.version_mismatch(version, PROTOCOL_VERSION)))
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        router.bind(endpoint.url)
+        router.bind(address)
         print("offcam ready", flush=True)
         while True:
             identity, *_ = router.recv_multipart()

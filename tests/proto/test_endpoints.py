@@ -4,26 +4,114 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from offcam_proto.endpoints import MAX_SOCKET_PATH, default_endpoint, endpoint_from, parse_endpoint, runtime_dir
+from offcam_proto.endpoints import (
+    MAX_SOCKET_PATH,
+    SOCKET_NAME,
+    Candidate,
+    Look,
+    candidates,
+    choose,
+    endpoint_asked,
+    endpoint_in,
+    parse_endpoint,
+)
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import PROTOCOL_VERSION
 
 
-def test_the_default_is_a_socket_in_the_user_s_runtime_directory():
-    assert default_endpoint({"XDG_RUNTIME_DIR": "/run/user/7"}, 7).path == "/run/user/7/offcam/daemon.sock"
-    assert default_endpoint({"XDG_RUNTIME_DIR": "/run/user/7/"}, 7).path == "/run/user/7/offcam/daemon.sock"
-    assert default_endpoint({}, 7).path == "/tmp/offcam-7/daemon.sock"  # noqa: S108 - what is tested
+def paths(environ):
+    return [candidate.path for candidate in candidates(environ, 7, "node-1")]
 
 
-@pytest.mark.parametrize("base", ["", "run/user/7", "./x"])
-def test_a_runtime_directory_that_is_not_absolute_is_ignored(base):
-    assert runtime_dir({"XDG_RUNTIME_DIR": base}, 7) == "/tmp/offcam-7"  # noqa: S108 - what is tested
+def test_the_candidates_are_the_system_s_directory_then_the_temporary_ones_then_the_home():
+    assert paths({"HOME": "/home/a", "XDG_RUNTIME_DIR": "/run/user/7", "TMPDIR": "/scratch/"}) == [
+        "/run/user/7/offcam",
+        "/tmp/offcam-7",  # noqa: S108 - what is tested
+        "/scratch/offcam-7",
+        "/home/a/.local/state/offcam/node-1",
+        "/home/a/.cache/offcam/node-1",
+    ]
+    assert paths({"XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c", "HOME": "/h"})[-2:] == [
+        "/s/offcam/node-1",
+        "/c/offcam/node-1",
+    ]
+
+
+@pytest.mark.parametrize("environ", [{}, {"HOME": "/"}, {"HOME": ""}, {"HOME": "~"}, {"TMPDIR": "here", "HOME": "."}])
+def test_what_is_no_place_is_no_candidate(environ):
+    assert paths(environ) == ["/run/user/7/offcam", "/tmp/offcam-7"]  # noqa: S108 - what is tested
+
+
+def test_a_name_of_a_host_is_one_component_of_a_path():
+    assert candidates({"HOME": "/h"}, 7, "../x y")[-1].path == "/h/.cache/offcam/.._x_y"
+
+
+@pytest.mark.parametrize(("base", "final"), [("/run/user/7", False), ("/run/user/7/", False), ("/mine", True)])
+def test_a_runtime_directory_that_is_not_the_system_s_is_somebody_s_choice_and_ends_the_search(base, final):
+    first = candidates({"XDG_RUNTIME_DIR": base}, 7, "h")[0]
+    assert (first.path, first.final) == (f"{base.rstrip('/')}/offcam", final)
+
+
+A, B, C = (Candidate(f"/{name}", f"/{name}/offcam", name) for name in "abc")
+FINAL = Candidate("/f", "/f/offcam", "XDG_RUNTIME_DIR", final=True)
+
+
+def chosen(looks, problems=None, among=(A, B, C)):
+    """What `choose` says, and what it prepared on the way."""
+    prepared = []
+
+    def prepare(candidate):
+        prepared.append(candidate)
+        return (problems or {}).get(candidate, "")
+
+    found = choose(among, lambda candidate: looks.get(candidate, Look()), prepare)
+    return found.candidate, dict(found.skipped), prepared
+
+
+def test_the_first_with_a_daemon_is_chosen_and_nothing_is_made():
+    assert chosen({B: Look(listening=True), C: Look(listening=True)}) == (B, {}, [])
+
+
+def test_without_a_daemon_the_first_that_can_be_used_is_chosen():
+    assert chosen({}) == (A, {}, [A])
+    assert chosen({}, {A: "is full"}) == (B, {A: "is full"}, [A, B])
+    assert chosen({A: Look("is theirs")}) == (B, {A: "is theirs"}, [B])
+
+
+def test_what_is_worse_than_the_choice_is_no_matter():
+    assert chosen({A: Look(listening=True), B: Look("is theirs")}) == (A, {}, [])
+    assert chosen({B: Look("is theirs")}) == (A, {}, [A])
+
+
+def test_a_daemon_behind_what_cannot_be_used_is_chosen_and_that_is_said():
+    assert chosen({A: Look("is theirs"), C: Look(listening=True)}) == (C, {A: "is theirs"}, [])
+
+
+def test_what_is_not_there_is_worth_a_word_only_where_it_was_named():
+    assert chosen({A: Look("is not there", missing=True)}) == (B, {}, [B])
+    assert chosen({FINAL: Look("is not there", missing=True)}, among=(FINAL, B)) == (B, {FINAL: "is not there"}, [B])
+
+
+def test_a_private_directory_is_apart_from_the_daemon_of_all_others_if_it_can_be_used():
+    others = {B: Look(listening=True)}
+    assert chosen(others, among=(FINAL, B)) == (FINAL, {}, [FINAL])
+    assert chosen(others, {FINAL: "is full"}, among=(FINAL, B)) == (B, {FINAL: "is full"}, [FINAL])
+
+
+def test_where_none_can_be_used_all_reasons_are_given():
+    assert chosen({A: Look("a")}, {B: "b", C: "c"}) == (None, {A: "a", B: "b", C: "c"}, [B, C])
+
+
+def test_the_socket_s_name_carries_the_protocol_s_version():
+    assert f"daemon-v{PROTOCOL_VERSION}.sock" == SOCKET_NAME
+    assert endpoint_in(A).path == f"/a/offcam/{SOCKET_NAME}"
 
 
 def test_the_environment_may_name_another():
-    endpoint, named = endpoint_from({"OFFCAM_ADDR": " ipc:///run/offcam.sock "}, 7)
-    assert (endpoint.path, endpoint.url, named) == ("/run/offcam.sock", "ipc:///run/offcam.sock", True)
-    endpoint, named = endpoint_from({"OFFCAM_ADDR": " "}, 7)
-    assert (endpoint, named) == (default_endpoint({}, 7), False)
+    endpoint = endpoint_asked({"OFFCAM_ADDR": " ipc:///run/offcam.sock "})
+    assert (endpoint.path, endpoint.url) == ("/run/offcam.sock", "ipc:///run/offcam.sock")
+    assert endpoint_asked({"OFFCAM_ADDR": " "}) is None
+    assert endpoint_asked({}) is None
 
 
 @pytest.mark.parametrize(

@@ -216,13 +216,13 @@ def test_a_daemon_in_another_container_is_not_ours_to_stop(offcam, endpoint):
     assert "another container" in done.stderr
 
 
-def test_a_runtime_directory_open_to_others_is_refused(offcam, runtime):
-    (runtime / "r" / "offcam").mkdir()
-    (runtime / "r" / "offcam").chmod(0o777)
+def test_a_named_socket_in_a_directory_open_to_others_is_refused(offcam, runtime):
+    (runtime / "open").mkdir()
+    (runtime / "open").chmod(0o777)
     for verb in ("serve", "start"):
-        done = offcam(verb)
+        done = offcam(verb, OFFCAM_ADDR=f"ipc://{runtime}/open/a.sock")
         assert (done.returncode, done.stdout) == (2, "")
-        assert f"chmod 700 {runtime}/r/offcam" in done.stderr
+        assert f"chmod 700 {runtime}/open" in done.stderr
 
 
 def test_stop_gives_up_waiting_and_says_so(offcam, serve):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from offcam_proto.endpoints import endpoint_from
+from offcam_proto import host
 from offcam_proto.errors import ConfigError
 from offcamd import h264
 from offcamd.config import SPECS, Settings, load, load_endpoint, unknown_variables
@@ -24,7 +24,7 @@ def test_the_table_describes_every_setting():
 def test_defaults(runtime, monkeypatch):
     monkeypatch.delenv("OFFCAM_HTTP")
     settings = load()
-    assert settings.endpoint == endpoint_from(os.environ, os.getuid())[0]
+    assert settings.endpoint == host.find(os.environ, os.getuid()).endpoint
     assert settings.http == HttpAddress("127.0.0.1", 8720, asked=False)
     assert (settings.tcp, settings.http_token) == (None, None)
     assert settings.keys == runtime / "config" / "offcam" / "keys"
@@ -167,7 +167,7 @@ def test_http(monkeypatch):
 def test_an_embedded_daemon_leaves_when_idle_and_listens_where_wrappers_look(monkeypatch):
     Path("offcam.toml").write_text('endpoint = "ipc:///tmp/from/the/file.sock"\n')
     assert load().endpoint.path == "/tmp/from/the/file.sock"  # noqa: S108 - never opened
-    assert load(embedded=True).endpoint == endpoint_from(os.environ, os.getuid())[0]
+    assert load(embedded=True).endpoint == host.find(os.environ, os.getuid()).endpoint
     assert load(embedded=True).idle_seconds == 60
     assert load({"idle_seconds": "5"}, embedded=True).idle_seconds == 5
     monkeypatch.setenv("OFFCAM_ADDR", "ipc:///tmp/from/the/variable.sock")

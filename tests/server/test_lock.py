@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offcam_proto.endpoints import parse_endpoint
+from offcam_proto.endpoints import LOCK_NAME, SOCKET_NAME, parse_endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.lock import (
     DaemonInfo,
@@ -67,7 +67,7 @@ def holder(endpoint):
 def test_one_holds_it_and_the_second_is_told_who(endpoint, holder):
     process = holder()
     assert process.stdout.readline() == "held\n"
-    with pytest.raises(DaemonAlreadyRunning, match=f"pid {process.pid}.*offcam stop") as caught:
+    with pytest.raises(DaemonAlreadyRunning, match=f"pid {process.pid}.*offcam status") as caught:
         DaemonLock(endpoint).acquire(info(endpoint))
     assert caught.value.pid == process.pid
     assert read_lock(endpoint).pid == process.pid
@@ -163,9 +163,9 @@ def test_nobody_reads_what_a_dead_daemon_wrote_as_the_new_one(endpoint, monkeypa
 
 
 def test_files_of_several_daemons_in_one_directory_are_apart(runtime):
-    first, second = (parse_endpoint(f"ipc://{runtime}/d/{name}", "test") for name in ("daemon.sock", "b.sock"))
-    assert daemon_paths(first).lock == runtime / "d" / "daemon.lock"
-    assert daemon_paths(second).lock == runtime / "d" / "b.sock.daemon.lock"
+    first, second = (parse_endpoint(f"ipc://{runtime}/d/{name}", "test") for name in (SOCKET_NAME, "b.sock"))
+    assert daemon_paths(first).lock == runtime / "d" / LOCK_NAME
+    assert daemon_paths(second).lock == runtime / "d" / "b.sock.lock"
     locks = [DaemonLock(first), DaemonLock(second)]
     for lock, endpoint in zip(locks, (first, second), strict=True):
         lock.acquire(info(endpoint))
@@ -194,7 +194,7 @@ def test_what_is_no_directory_is_refused(runtime):
     for name in ("file", "link"):
         with pytest.raises(ConfigError, match="is no directory"):
             prepare_directory(runtime / name)
-    with pytest.raises(ConfigError, match="cannot make the runtime directory"):
+    with pytest.raises(ConfigError, match=r"the runtime directory .* cannot be made"):
         prepare_directory(runtime / "file" / "below")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import signal
 import sys
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offcam_proto.endpoints import default_endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
-from offcamd.config import Settings  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.config import Settings, default_endpoint, passed_over
 from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
 from offcamd.lock import DaemonInfo, read_lock
 
@@ -48,6 +48,8 @@ def serve(settings: Settings) -> None:
         raise ConfigError(
             f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
         ) from error
+    if note := passed_over(settings.endpoint):
+        logging.getLogger(__name__).warning(note)
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
     _give_way()
@@ -89,7 +91,7 @@ def stop(
 ) -> None:
     """Stop the daemon: it finalises every video and leaves. Run it again to hurry it."""
     asked = endpoint_of(endpoint, config)
-    where = asked if asked.path is not None else default_endpoint(os.environ, os.getuid())
+    where = asked if asked.path is not None else default_endpoint(os.environ)
     info = read_lock(where)
     if asked.path is None and (info is None or info.tcp != asked.url):
         raise DaemonError(f"the daemon of {asked.url} is none that runs here: run `offcam stop` on its own host.")
@@ -132,7 +134,7 @@ def _say_ready(settings: Settings) -> None:
 def _already(info: DaemonInfo) -> str:
     return (
         f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
-        "(`offcam status`), stop it with `offcam stop`, or give this one another --endpoint."
+        "(`offcam status`), or give this one another --endpoint."
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from offcam_proto.errors import DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
 from offcamd.cli.text import number, plain_console, short_path, size, span
+from offcamd.config import passed_over
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,19 +28,24 @@ def status(
     from offcamd.control import ask_stats  # noqa: PLC0415 - verbs import when they run
     from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
 
+    asked = endpoint_of(endpoint, config)
     try:
-        stats = ask_stats(endpoint_of(endpoint, config), timeout)
+        stats = ask_stats(asked, timeout)
     except DaemonUnavailable as error:
         if as_json:
             typer.echo(dumps({"error": str(error)}))
         else:
             typer.echo(f"offcam: {error}", err=True)
+            if note := passed_over(asked):
+                typer.echo(f"offcam: {note}", err=True)
         raise typer.Exit(1) from error
     if as_json:
         typer.echo(dumps(stats, indent=2))
         return
     console = plain_console()
     console.print(_summary(stats))
+    if note := passed_over(asked):
+        console.print(note)
     if stats.get("runs"):
         console.print(_runs(stats["runs"]))
 

@@ -1,0 +1,134 @@
+"""Strange hosts, made of namespaces: mounts, users and processes of a test's own, which end with it. Needs root."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from offcam_proto.limits import PROTOCOL_VERSION
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+UID = 12345
+"""A user without an entry in passwd."""
+
+OUT = "/mnt/out"
+"""Where a host has the folder for what it records."""
+
+SOCKET = f"daemon-v{PROTOCOL_VERSION}.sock"
+WAIT_SECONDS = 110
+HIDDEN = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # what other processes of this machine use, too
+NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_LOGS = ("find /tmp /run /dev/shm /var/tmp -name '*.log' -exec cat {} + > /mnt/out/daemon.log || true",)
+
+
+@dataclass
+class Host:
+    """A host.
+
+    Attributes:
+        out: the folder that it has as `OUT`.
+        uid: who runs there.
+        environment: all variables that there are.
+        made: shell commands that furnish it, run by root.
+    """
+
+    out: Path
+    uid: int = UID
+    environment: dict[str, str] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+
+    def run(self, *command: str, folder: str = OUT) -> subprocess.CompletedProcess[str]:
+        """Run a Python command there, in a folder."""
+        self.out.mkdir(exist_ok=True)
+        os.chown(self.out, self.uid, self.uid)
+        given = {"OFFCAM_HTTP": "off", "PYTHONPATH": str(HERE.parent), "PATH": os.defpath, **self.environment}
+        words = [f"{name}={value}" for name, value in given.items()]
+        user = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"] if self.uid else []
+        inside = shlex.join([*user, "env", "-i", *words, sys.executable, *command])
+        script = [*_visible(), f"mount --bind {shlex.quote(str(self.out))} /mnt/out", *_hidden(), *self.made]
+        script += [f"cd {shlex.quote(folder)}", f"rm -r {shlex.quote(folder)}" if folder != OUT else ":"]
+        return subprocess.run(
+            [*NAMESPACES, "sh", "-ec", "\n".join([*script, f"{inside} || code=$?", *_LOGS, "exit $code"])],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
+
+    def train(self, folder: str = f"{OUT}/run", **options: str) -> dict[str, Any]:
+        """Record there; what `training` says, with its whole output where it says nothing."""
+        done = self.run(str(HERE / "training.py"), folder, **options)
+        assert done.returncode == 0, done.stdout + done.stderr + self.log()
+        said: dict[str, Any] = json.loads(done.stdout)
+        assert said["uid"] == self.uid
+        return said
+
+    def records(self, where: str, *reasons: str, **options: str) -> dict[str, Any]:
+        """Record there, with a daemon whose socket is in ``where``, and one warning with reasons, or without any."""
+        said = self.train(**options)
+        assert (said["episodes"], said["videos"]) == (3, ["final"] * 3), (said, self.log())
+        assert said["address"].startswith(f"ipc://{where}") and said["address"].endswith(SOCKET), said  # noqa: PT018
+        assert len(said["warnings"]) == bool(reasons), said
+        assert all(reason in said["warnings"][0] for reason in reasons), said
+        return said
+
+    def log(self) -> str:
+        """What the host left in its folder as a log, if anything."""
+        return "".join(path.read_text() for path in sorted(self.out.glob("*.log")))
+
+
+def _visible() -> list[str]:
+    """Commands after which everybody can reach the interpreter and this checkout, wherever they are."""
+    needed = [Path(sys.prefix), Path(sys.base_prefix), ROOT]
+    needed = [
+        path
+        for path in dict.fromkeys(needed)
+        if not any(path != other and path.is_relative_to(other) for other in needed)
+    ]
+    commands = ["mount --make-rprivate /", "mount -t tmpfs -o mode=755 none /mnt", "mkdir /mnt/out"]
+    hidden: dict[Path, list[tuple[Path, str]]] = {}
+    for number, path in enumerate(needed):
+        over = next((above for above in reversed(path.parents) if _closed(above)), None)
+        if over is not None:
+            hidden.setdefault(over, []).append((path, f"/mnt/{number}"))
+            commands += [f"mkdir /mnt/{number}", f"mount --bind {shlex.quote(str(path))} /mnt/{number}"]
+    for over, paths in hidden.items():
+        commands.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(over))}")
+        for path, kept in paths:
+            commands += [f"mkdir -p {shlex.quote(str(path))}", f"mount --bind {kept} {shlex.quote(str(path))}"]
+    return commands
+
+
+def _hidden() -> list[str]:
+    """Commands after which the common directories are there and empty, but for the checkout if it lies in one."""
+    inside = [str(path) for path in (Path(sys.prefix), Path(sys.base_prefix), ROOT)]
+    return [
+        f"mount -t tmpfs -o mode={'755' if path == '/run' else '1777'} none {path}"
+        for path in HIDDEN
+        if not any(place.startswith(f"{path}/") for place in inside)
+    ]
+
+
+def _closed(folder: Path) -> bool:
+    return not folder.stat().st_mode & 0o001
+
+
+@functools.cache
+def problem() -> str:
+    """Why no host can be made here; empty where one can."""
+    if os.geteuid() != 0:
+        return "only root may make mounts and be other users"
+    if missing := [tool for tool in ("unshare", "setpriv", "mount") if shutil.which(tool) is None]:
+        return f"{missing[0]} is not installed"
+    if subprocess.run([*NAMESPACES, "true"], check=False, capture_output=True).returncode:
+        return "namespaces cannot be made here"
+    return ""
