@@ -53,7 +53,14 @@ class Terminal:
 
     def until(self, text: str) -> str:
         """Wait until it shows a text that was not shown before the last call; returns what came, without codes."""
-        wait_until(lambda: text in plain(self.raw[self._read :]) or self._take(0.05), f"{text!r} is shown", self._all)
+
+        def is_shown() -> bool:
+            over = self.process.poll() is not None  # asked before its last words are read
+            self._take(0.05)
+            assert text in plain(self.raw[self._read :]) or not over, f"it left without showing {text!r}"
+            return text in plain(self.raw[self._read :])
+
+        wait_until(is_shown, f"{text!r} is shown", self._all)
         shown = plain(self.raw[self._read :])
         self._read = len(self.raw)
         return shown

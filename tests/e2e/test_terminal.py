@@ -102,7 +102,7 @@ LEAVING = {
 def test_top_leaves_the_terminal_as_it_was(serve, how):
     leave, code = LEAVING[how]
     serve()
-    with Terminal([*COMMAND, "top", "--interval", "1000000"]) as terminal:
+    with Terminal([*COMMAND, "top", "--interval", "3600"]) as terminal:
         terminal.until("q leaves")
         leave(terminal)
         assert terminal.left() == code, terminal.raw  # it does not wait for its next look
