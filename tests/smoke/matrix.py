@@ -53,7 +53,7 @@ def find_python(version: str) -> str | None:
     home = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
     folders = sorted(glob.glob(f"{glob.escape(home)}/versions/{version}*/bin/python"), reverse=True)  # noqa: PTH207 - sorted as text
     for candidate in filter(None, (shutil.which(f"python{version}"), *folders)):
-        told = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+        told = "import sys; print('%d.%d' % sys.version_info[:2])"
         done = subprocess.run([candidate, "-c", told], capture_output=True, text=True, check=False)
         if done.returncode == 0 and done.stdout.strip() == version:
             return candidate
