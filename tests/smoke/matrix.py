@@ -24,7 +24,7 @@ from pathlib import Path
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 RESOLUTIONS = {"newest": "highest", "lowest": "lowest-direct"}
 UV = "uv>=0.5"
-EXTRAS = "server,plot,parquet,demo"
+EXTRAS = ("server", "plot", "parquet", "demo")
 PYTEST = ("pytest>=8", "pytest-timeout>=2.3")
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,7 +53,7 @@ def find_python(version: str) -> str | None:
     home = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
     folders = sorted(glob.glob(f"{glob.escape(home)}/versions/{version}*/bin/python"), reverse=True)  # noqa: PTH207 - sorted as text
     for candidate in filter(None, (shutil.which(f"python{version}"), *folders)):
-        told = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
+        told = "import sys; print('%d.%d' % sys.version_info[:2])"
         done = subprocess.run([candidate, "-c", told], capture_output=True, text=True, check=False)
         if done.returncode == 0 and done.stdout.strip() == version:
             return candidate
@@ -78,19 +78,22 @@ class Bench:
         call(self._uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT))
         (self._wheel,) = folder.glob("offcam-*.whl")
 
-    def _environment(self, case: Case, name: str, extras: str = "") -> Path:
+    def _environment(self, case: Case, name: str, *extras: str) -> Path:
         """A new environment; its ``bin``."""
         where = self._folder / f"{case.version}-{case.resolution}-{name}"
         python = str(where / "bin" / "python")
         call(self._uv, "venv", "--quiet", "--python", case.python, str(where))
         install = (self._uv, "pip", "install", "--quiet", "--python", python)
-        call(*install, "--resolution", RESOLUTIONS[case.resolution], f"{self._wheel}{extras}")
+        # from pyproject.toml, as a wheel's requirements are not direct ones to uv
+        wanted = [part for extra in extras for part in ("--extra", extra)]
+        call(*install, "--resolution", RESOLUTIONS[case.resolution], "-r", str(ROOT / "pyproject.toml"), *wanted)
+        call(*install, "--no-deps", str(self._wheel))
         call(*install, *PYTEST)  # by itself, as its lowest versions are nobody's concern
         return where / "bin"
 
     def smoke(self, case: Case) -> None:
         """Run the smoke set for a case. Raises CalledProcessError."""
-        full, base = self._environment(case, "full", f"[{EXTRAS}]"), self._environment(case, "base")
+        full, base = self._environment(case, "full", *EXTRAS), self._environment(case, "base")
         call(self._uv, "pip", "list", "--quiet", "--python", str(full / "python"))
         pytest = ("-m", "pytest", "-q", "--confcutdir", str(HERE), "-p", "no:cacheprovider")
         call(str(full / "python"), *pytest, str(HERE / "test_smoke.py"), OFFCAM_SMOKE_KEEP=str(self._recorded))
