@@ -93,12 +93,12 @@ def test_a_full_file_system_that_is_the_only_one_names_itself(host):
 
 
 def test_a_working_directory_that_was_removed(host):
-    host.records(f"{TMP}/", folder="/mnt/out/gone")
+    host.records(f"{TMP}/", removed="/mnt/gone")
 
 
 def test_a_relative_folder_below_a_working_directory_that_was_removed(host):
     """Nothing relative can be meant there: that is the caller's to put right, and so an error."""
-    done = host.run("-c", "import offcam, envs; offcam.record(envs.Barcode(4), 'run', every=1)", folder="/mnt/out/gone")
+    done = host.run("-c", "import offcam, envs; offcam.record(envs.Barcode(4), 'run', every=1)", removed="/mnt/gone")
     assert done.returncode == 1
     assert (
         "ConfigError: the folder 'run' is relative to a working directory that does not exist any more" in done.stderr
@@ -120,10 +120,11 @@ def test_a_daemon_that_listens_in_a_later_directory_is_found(host):
     code = f"""
 import os, subprocess, sys
 from offcam_proto import host
-subprocess.run([sys.executable, "-m", "offcamd", "start", "--endpoint", "ipc://{TMP}/{SOCKET}"], check=True)
+offcam = [sys.executable, "-m", "offcamd"]
+subprocess.run([*offcam, "start", "--endpoint", "ipc://{TMP}/{SOCKET}"], check=True)
 found = host.find(os.environ, os.getuid())
-print(found.endpoint.path, found.warning)
-subprocess.run([sys.executable, "-m", "offcamd", "stop"], check=True)
+print(found.endpoint.path, found.warning, flush=True)
+subprocess.run([*offcam, "stop"], check=True)
 print(host.find(os.environ, os.getuid()).endpoint.path)
 """
     done = host.run("-c", code)
