@@ -338,12 +338,13 @@ def _age(path: Path) -> float:
 
 
 def _born(pid: int) -> str:
-    """What tells a process from a later one of the same pid; empty where the system does not say."""
+    """What tells a process from a later one of the same pid; empty where the system does not say, or it has ended."""
     try:
-        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-        return f"{ticks} of {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
-    except (OSError, IndexError):
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (OSError, ValueError):
         return ""
+    return "" if state in "ZX" else f"{fields[18]} of {boot}"  # a parent that never waits keeps what is left of it
 
 
 def _packed(claimant: _Claimant) -> bytes:

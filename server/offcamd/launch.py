@@ -107,7 +107,7 @@ def _open_log(settings: Settings, log: Path) -> tuple[int, list[str]]:
     flags = settings.as_flags()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         if settings.log_file is None:
             flags += ["--log-file", str(log)]
     except OSError as error:

@@ -46,8 +46,8 @@ class Host:
     environment: dict[str, str] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
 
-    def run(self, *command: str, folder: str = OUT) -> subprocess.CompletedProcess[str]:
-        """Run a Python command there, in a folder."""
+    def run(self, *command: str, removed: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a Python command there, in `OUT` or in a folder that is removed before it starts."""
         self.out.mkdir(exist_ok=True)
         os.chown(self.out, self.uid, self.uid)
         given = {"OFFCAM_HTTP": "off", "PYTHONPATH": str(HERE.parent), "PATH": os.defpath, **self.environment}
@@ -55,7 +55,7 @@ class Host:
         user = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"] if self.uid else []
         inside = shlex.join([*user, "env", "-i", *words, sys.executable, *command])
         script = [*_visible(), f"mount --bind {shlex.quote(str(self.out))} /mnt/out", *_hidden(), *self.made]
-        script += [f"cd {shlex.quote(folder)}", f"rm -r {shlex.quote(folder)}" if folder != OUT else ":"]
+        script += [f"mkdir {removed}", f"cd {removed}", f"rmdir {removed}"] if removed else [f"cd {OUT}"]
         return subprocess.run(
             [*NAMESPACES, "sh", "-ec", "\n".join([*script, f"{inside} || code=$?", *_LOGS, "exit $code"])],
             capture_output=True,
@@ -64,9 +64,9 @@ class Host:
             check=False,
         )
 
-    def train(self, folder: str = f"{OUT}/run", **options: str) -> dict[str, Any]:
+    def train(self, **options: str) -> dict[str, Any]:
         """Record there; what `training` says, with its whole output where it says nothing."""
-        done = self.run(str(HERE / "training.py"), folder, **options)
+        done = self.run(str(HERE / "training.py"), f"{OUT}/run", **options)
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
         said: dict[str, Any] = json.loads(done.stdout)
         assert said["uid"] == self.uid

@@ -30,10 +30,11 @@ def test_all_is_well_and_the_daemon_is_found(offcam, serve):
 
 
 def test_every_finding_that_needs_something_says_what(offcam, runtime):
-    directory = runtime / "r" / "offcam"
+    directory = runtime / "open"
     directory.mkdir()
     directory.chmod(0o755)
-    done = offcam("doctor", OFFCAM="off", OFFCAM_ENCODRES="1", OFFCAM_SPOOL_LIMIT="9000TiB")
+    address = f"ipc://{directory}/a.sock"
+    done = offcam("doctor", OFFCAM_ADDR=address, OFFCAM="off", OFFCAM_ENCODRES="1", OFFCAM_SPOOL_LIMIT="9000TiB")
     assert done.returncode == 1
     for text in (
         "FAIL  socket directory",
