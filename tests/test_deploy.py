@@ -116,6 +116,47 @@ def test_dockerfile():
     assert re.search(r"^USER 1000", text, re.MULTILINE)
 
 
+KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+
+
+@pytest.mark.parametrize("version", ["1.29.0", "1.33.0"])  # the first that has sidecars by default, and a later one
+@pytest.mark.parametrize("document", KUBERNETES, ids=lambda document: document["kind"])
+def test_kubernetes_accepts_the_manifest(document, version):
+    schemas = pytest.importorskip("kubernetes_validate")
+    schemas.validate(document, version, strict=True)
+    broken = {**document, "spec": {**document["spec"], "unheard": 1}}
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(broken, version, strict=True)
+
+
+def test_kubernetes_the_daemon_is_a_sidecar_that_the_training_can_reach():
+    (claim, job) = KUBERNETES
+    pod = job["spec"]["template"]["spec"]
+    (recorder,), (training,) = pod["initContainers"], pod["containers"]
+    assert (recorder["restartPolicy"], pod["restartPolicy"]) == ("Always", "Never")  # stays, and does not keep the Job
+    assert pod["shareProcessNamespace"] is True  # for the frames' memory, which is opened through /proc
+    assert pod["terminationGracePeriodSeconds"] >= 120
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] not in (0, 1000)  # the image has no passwd entry for it
+    for container in (recorder, training):
+        assert "runAsUser" not in container["securityContext"]  # one uid for both
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    mounted = [{mount["name"]: mount["mountPath"] for mount in each["volumeMounts"]} for each in (recorder, training)]
+    given = [{entry["name"]: entry.get("value") for entry in each["env"]} for each in (recorder, training)]
+    assert given[0]["OFFCAM_ADDR"] == given[1]["OFFCAM_ADDR"]
+    socket = Path(given[0]["OFFCAM_ADDR"].removeprefix("ipc://"))
+    # below the volume, which is open to its group: the daemon makes that directory, and its socket's must be its own
+    assert str(socket.parent.parent) == mounted[0]["socket"] == mounted[1]["socket"]
+    assert mounted[0]["runs"] == mounted[1]["runs"] == given[1]["OFFCAM_DIR"] == training["workingDir"]
+    assert set(given[0]) <= {spec.variable for spec in SPECS}
+    assert {volume["name"] for volume in pod["volumes"]} == set(mounted[0])
+    (kept,) = [volume for volume in pod["volumes"] if volume["name"] == "runs"]
+    assert kept["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert recorder[probe]["httpGet"] == {"path": "/healthz", "port": recorder["ports"][0]["name"]}
+    assert given[0]["OFFCAM_HTTP"] == f"0.0.0.0:{recorder['ports'][0]['containerPort']}"
+
+
 def test_the_runbook_names_only_verbs_that_exist():
     text = (DEPLOY / "RUNBOOK.md").read_text()
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}

@@ -9,6 +9,22 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
 ``offcam.load("videos")`` reads what was recorded.
+
+What goes wrong is an `OffcamError`, one of these; nothing is raised into the loop::
+
+    OffcamError
+    ├── ConfigError             an argument or an environment variable is wrong; a ValueError, too
+    ├── VersionMismatch         the daemon that runs is of another version
+    ├── DaemonError
+    │   ├── DaemonUnavailable   nobody answers at the daemon's endpoint; a ConnectionError, too
+    │   ├── DaemonNotInstalled  no daemon runs and none can be started: `pip install "offcam[server]"`
+    │   └── KeyRefused          over tcp://, the daemon does not take this client's key, or has not the expected one
+    └── RunFolderError
+        ├── FolderNotWritable   the run folder cannot be made or written; a PermissionError, too
+        ├── NotARunFolder       `load` found no index there; a FileNotFoundError, too
+        └── RunFormatTooNew     `load` found a run that a newer offcam wrote
+
+An env of the wrong kind is a TypeError, and a ``render_mode`` that yields no images a ValueError, as in Gymnasium.
 """
 
 from offcam import vector
@@ -17,6 +33,36 @@ from offcam.record import record
 from offcam.statistics import RecordEpisodeStatistics
 from offcam.video import RecordVideo
 from offcam_proto import __version__
-from offcam_proto.errors import OffcamError
+from offcam_proto.errors import (
+    ConfigError,
+    DaemonError,
+    DaemonNotInstalled,
+    DaemonUnavailable,
+    FolderNotWritable,
+    KeyRefused,
+    NotARunFolder,
+    OffcamError,
+    RunFolderError,
+    RunFormatTooNew,
+    VersionMismatch,
+)
 
-__all__ = ["OffcamError", "RecordEpisodeStatistics", "RecordVideo", "__version__", "load", "record", "vector"]
+__all__ = [
+    "ConfigError",
+    "DaemonError",
+    "DaemonNotInstalled",
+    "DaemonUnavailable",
+    "FolderNotWritable",
+    "KeyRefused",
+    "NotARunFolder",
+    "OffcamError",
+    "RecordEpisodeStatistics",
+    "RecordVideo",
+    "RunFolderError",
+    "RunFormatTooNew",
+    "VersionMismatch",
+    "__version__",
+    "load",
+    "record",
+    "vector",
+]

@@ -17,6 +17,15 @@ class Joins:
     _stream: EnvStream | None = None
     disable_logger = True
 
+    @property
+    def run_folder(self) -> str | None:
+        """Absolute path of the folder that has this env's videos and index.
+
+        None before the first reset where statistics alone are recorded, and where recording is off. Over ``tcp://`` it
+        is only the run's name, as with `RecordVideo.video_folder`.
+        """
+        return None if self._stream is None else self._stream.folder
+
     def flush(self) -> bool:
         """Wait until every video that ended is final in its folder, and every episode is in the index.
 
@@ -50,13 +59,21 @@ def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
 
 def new_stream(env: Any, folder: str | None, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
     """A stream for an env, in a given run folder or a new one under ``$OFFCAM_DIR``."""
-    spec = getattr(env, "spec", None)
-    env_id = getattr(spec, "id", None) or type(env.unwrapped).__name__
     num_envs = getattr(env, "num_envs", None)
     return EnvStream(
-        folder or settings.new_run_folder(env_id),
-        env_id=env_id,
+        folder or new_folder(env),
+        env_id=env_id(env),
         num_envs=num_envs or 1,
         vector=num_envs is not None,
         prefix=prefix,
     )
+
+
+def new_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
+    """A folder for the run of an env that was given none."""
+    return settings.new_run_folder(env_id(env))
+
+
+def env_id(env: Any) -> str:  # noqa: ANN401 - see beneath
+    """What an env was made as, else its class's name."""
+    return getattr(getattr(env, "spec", None), "id", None) or type(env.unwrapped).__name__

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from offcam import vector
+from offcam import arguments, joining, vector
+from offcam.recording import nothing_to_collect
 from offcam.statistics import RecordEpisodeStatistics
 from offcam.video import RecordVideo
 from offcam_proto.errors import ConfigError
@@ -15,43 +16,121 @@ from offcam_proto.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AnyEnv = TypeVar("AnyEnv", gym.Env[Any, Any], VectorEnv[Any, Any, Any])
+    from gymnasium.core import ActType, ObsType
+
+    from offcam.stream import Overflow
+
+    Trigger = Callable[[int], bool] | None
+
+
+@overload
+def record(
+    env: gym.Env[ObsType, ActType],
+    folder: arguments.Folder | None = ...,
+    *,
+    every: arguments.Whole | None = ...,
+    episode_trigger: Trigger = ...,
+    step_trigger: Trigger = ...,
+    video_length: arguments.Number = ...,
+    name_prefix: str = ...,
+    fps: arguments.Number | None = ...,
+    disable_logger: bool = ...,
+    gc_trigger: Trigger = ...,
+    overflow: Overflow = ...,
+    buffer_length: arguments.Whole | None = ...,
+) -> RecordEpisodeStatistics[ObsType, ActType]: ...
+
+
+@overload
+def record(
+    env: VectorEnv[ObsType, ActType, Any],
+    folder: arguments.Folder | None = ...,
+    *,
+    every: arguments.Whole | None = ...,
+    episode_trigger: Trigger = ...,
+    step_trigger: Trigger = ...,
+    video_length: arguments.Number = ...,
+    name_prefix: str = ...,
+    fps: arguments.Number | None = ...,
+    disable_logger: bool = ...,
+    gc_trigger: Trigger = ...,
+    overflow: Overflow = ...,
+    buffer_length: arguments.Whole | None = ...,
+    video_aspect_ratio: tuple[int, int] = ...,
+    record_first_only: bool = ...,
+) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
 def record(
-    env: AnyEnv,
-    folder: str,
+    env: gym.Env[ObsType, ActType] | VectorEnv[ObsType, ActType, Any],
+    folder: arguments.Folder | None = None,
     *,
-    every: int | None = None,
-    episode_trigger: Callable[[int], bool] | None = None,
-    buffer_length: int = 100,
-    **video: Any,  # noqa: ANN401 - RecordVideo's own arguments
-) -> AnyEnv:
+    every: arguments.Whole | None = None,
+    episode_trigger: Trigger = None,
+    step_trigger: Trigger = None,
+    video_length: arguments.Number = 0,
+    name_prefix: str = "rl-video",
+    fps: arguments.Number | None = None,
+    disable_logger: bool = True,
+    gc_trigger: Trigger = nothing_to_collect,
+    overflow: Overflow = "drop",
+    buffer_length: arguments.Whole | None = 100,
+    video_aspect_ratio: tuple[int, int] | None = None,
+    record_first_only: bool | None = None,
+) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
     Args:
         env: a single or a vector env whose ``render_mode`` yields images.
-        folder: the run folder.
+        folder: the run folder; without one a new one in ``$OFFCAM_DIR``, by default ``./offcam-runs``. Either way
+            ``run_folder`` of what is returned says where it is.
         every: record each ``every``-th episode, beginning with the first; 1 records all.
         episode_trigger: instead of ``every``, from the episode's number whether to record it. With neither, and
             no ``step_trigger``, Gymnasium's schedule: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
+        step_trigger: as in `RecordVideo`.
+        video_length: as in `RecordVideo`.
+        name_prefix: as in `RecordVideo`.
+        fps: as in `RecordVideo`.
+        disable_logger: as in `RecordVideo`.
+        gc_trigger: as in `RecordVideo`.
+        overflow: as in `RecordVideo`.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
-        video: further arguments of `RecordVideo` (or `offcam.vector.RecordVideo`).
+        video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
+        record_first_only: whether to show a vector env's first sub-environment alone.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
 
     Raises:
-        ConfigError: ``every`` is no positive integer, or given beside ``episode_trigger``.
+        ConfigError: ``env`` is none of Gymnasium's, or another argument is wrong, or has no meaning beside another.
         OffcamError, ValueError: as `RecordVideo`.
     """
     if every is not None:
-        if episode_trigger is not None or type(every) is not int or every < 1:
-            raise ConfigError(f"every must be a positive integer, given without episode_trigger, got {every!r}.")
-        stride = every
-        episode_trigger = lambda episode: episode % stride == 0  # noqa: E731 - a trigger is what it is called
+        if episode_trigger is not None:
+            raise ConfigError(
+                f"every must be given without episode_trigger, got every={every!r} and {episode_trigger!r}. "
+                "Leave one of them out."
+            )
+        episode_trigger = arguments.every_nth(every)
+    if not isinstance(env, (gym.Env, VectorEnv)):
+        raise ConfigError(f"offcam.record takes an env of Gymnasium's, got {type(env)}. {arguments.instead_of(env)}")
+    where = joining.new_folder(env) if folder is None else folder
+    shared: dict[str, Any] = {
+        "episode_trigger": episode_trigger,
+        "step_trigger": step_trigger,
+        "video_length": video_length,
+        "name_prefix": name_prefix,
+        "fps": fps,
+        "disable_logger": disable_logger,
+        "gc_trigger": gc_trigger,
+        "overflow": overflow,
+    }
+    buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     if isinstance(env, VectorEnv):
-        videos: Any = vector.RecordVideo(env, folder, episode_trigger=episode_trigger, **video)
+        aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
+        videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared)
         return vector.RecordEpisodeStatistics(videos, buffer_length)
-    single: Any = RecordVideo(env, folder, episode_trigger=episode_trigger, **video)
+    if video_aspect_ratio is not None or record_first_only is not None:
+        raise ConfigError("video_aspect_ratio and record_first_only are for vector envs. Leave them out for this one.")
+    single: Any = RecordVideo(env, where, **shared)
     return RecordEpisodeStatistics(single, buffer_length)

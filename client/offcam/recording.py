@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import logger
 
-from offcam import joining, settings
+from offcam import arguments, joining, settings
 from offcam.frames import Picture, picture
 from offcam.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
@@ -52,7 +52,7 @@ class VideoRecording(joining.Joins):
         *,
         episode_trigger: Callable[[int], bool] | None,
         step_trigger: Callable[[int], bool] | None,
-        video_length: int,
+        video_length: float,
         name_prefix: str,
         fps: float | None,
         disable_logger: bool,
@@ -64,12 +64,12 @@ class VideoRecording(joining.Joins):
             episode_trigger = capped_cubic_video_schedule
         if overflow not in ("drop", "block"):
             raise ConfigError(f"overflow must be 'drop' or 'block', got {overflow!r}.")
-        self.episode_trigger = episode_trigger
-        self.step_trigger = step_trigger
+        self.episode_trigger = arguments.trigger("episode_trigger", episode_trigger)
+        self.step_trigger = arguments.trigger("step_trigger", step_trigger)
         self.disable_logger = disable_logger
-        self.gc_trigger = gc_trigger
-        self.name_prefix = settings.check_name("name_prefix", name_prefix, room=_NUMBER_BYTES)
-        self.frames_per_sec = _check_fps(self.metadata.get("render_fps", 30) if fps is None else fps)
+        self.gc_trigger = arguments.trigger("gc_trigger", gc_trigger)
+        self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
+        self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
         self.recording = False
         self.render_history: list[Any] = []
@@ -111,7 +111,7 @@ class VideoRecording(joining.Joins):
         Raises:
             ConfigError: it is no plain file name.
         """
-        settings.check_name("video_name", video_name)
+        arguments.name("video_name", video_name)
         if self.recording:
             self.stop_recording()
         self.recording = True
@@ -178,16 +178,3 @@ class VideoRecording(joining.Joins):
             self.stop_recording()
         if self._stream is not None:
             self._stream.release(self, quiet=self.disable_logger)
-
-
-_NUMBER_BYTES = len("-episode-") + 19
-"""What a prefix must leave room for, lest a name be too long in the midst of a training."""
-
-
-def _check_fps(fps: float) -> float:
-    if isinstance(fps, (int, float, np.integer, np.floating)) and 0.001 <= fps <= 1000:
-        return fps
-    raise ConfigError(
-        f"fps must be a number from 0.001 to 1000, got {fps!r}. Pass `fps=30`, or set the env's "
-        "`metadata['render_fps']`.",
-    )

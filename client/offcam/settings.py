@@ -13,7 +13,7 @@ from gymnasium import logger
 from offcam_proto import host
 from offcam_proto.endpoints import Endpoint, endpoint_asked
 from offcam_proto.errors import ConfigError, FolderNotWritable
-from offcam_proto.limits import MAX_NAME_BYTES, MAX_PATH_BYTES
+from offcam_proto.limits import MAX_PATH_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,22 +119,3 @@ def make_run_folder(folder: str) -> str:
             "Give another `video_folder`, or change its permissions.",
         )
     return path
-
-
-def check_name(what: str, name: str, *, room: int = 0) -> str:
-    """Require a name that can be part of a file name, and that leaves ``room`` for so many bytes more.
-
-    Raises:
-        ConfigError: it has a separator or a NUL, or is too long, empty or no valid Unicode.
-    """
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"{what} must be valid Unicode, got {name!r}.") from error
-    most = MAX_NAME_BYTES - room
-    if not name or size > most or any(char in name for char in "/\\\0") or name in (".", ".."):
-        raise ConfigError(
-            f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
-            f"got {name[:80]!r}. Put folders into `video_folder` instead.",
-        )
-    return name

@@ -9,6 +9,7 @@ import gymnasium as gym
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
+from offcam import arguments
 from offcam.tally import Tally
 
 if TYPE_CHECKING:
@@ -35,20 +36,23 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
 
     Args:
         env: the environment.
-        buffer_length: length of the queues.
+        buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
 
     Raises:
-        ConfigError: an environment variable is wrong.
+        TypeError: ``env`` is no single env.
+        ConfigError: ``buffer_length`` or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
     """
 
     def __init__(
         self,
         env: gym.Env[ObsType, ActType],
-        buffer_length: int = 100,
+        buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
     ) -> None:
+        arguments.check_single(env, "RecordEpisodeStatistics")
+        buffer_length = arguments.buffer_length(buffer_length)
         RecordConstructorArgs.__init__(self, buffer_length=buffer_length, stats_key=stats_key)
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key

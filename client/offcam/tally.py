@@ -23,7 +23,7 @@ class Tally(joining.Joins):
 
     env: Any
 
-    def _set_up_tally(self, buffer_length: int) -> None:
+    def _set_up_tally(self, buffer_length: int | None) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)

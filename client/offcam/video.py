@@ -9,6 +9,7 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
+from offcam import arguments
 from offcam.recording import VideoRecording, nothing_to_collect
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
             keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
 
     Raises:
+        TypeError: ``env`` is no single env, or ``video_folder`` no path.
         ValueError: ``render_mode`` yields no images.
-        ConfigError: a name, ``fps``, ``overflow`` or an environment variable is wrong.
+        ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
@@ -65,17 +67,21 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
     def __init__(
         self,
         env: gym.Env[ObsType, ActType],
-        video_folder: str,
+        video_folder: arguments.Folder,
         episode_trigger: Callable[[int], bool] | None = None,
         step_trigger: Callable[[int], bool] | None = None,
-        video_length: int = 0,
+        video_length: arguments.Number = 0,
         name_prefix: str = "rl-video",
-        fps: float | None = None,
+        fps: arguments.Number | None = None,
         disable_logger: bool = True,
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
     ) -> None:
+        arguments.check_single(env, "RecordVideo")
+        video_folder = arguments.folder(video_folder)
+        video_length = arguments.video_length(video_length)
+        fps = fps if fps is None else arguments.fps(fps)
         RecordConstructorArgs.__init__(
             self,
             video_folder=video_folder,

@@ -10,6 +10,7 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from offcam import arguments
 from offcam.tally import Tally
 from offcam.vector.wrapper import VectorWrapper
 
@@ -42,21 +43,23 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
 
     Args:
         env: the vector environment.
-        buffer_length: length of the queues.
+        buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
 
     Raises:
-        TypeError: ``env.metadata["autoreset_mode"]`` is no `AutoresetMode`.
-        ConfigError: an environment variable is wrong.
+        TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
+        ConfigError: ``buffer_length`` or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
     """
 
     def __init__(
         self,
         env: VectorEnv[ObsType, ActType, np.ndarray],
-        buffer_length: int = 100,
+        buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
     ) -> None:
+        arguments.check_vector(env, "RecordEpisodeStatistics")
+        buffer_length = arguments.buffer_length(buffer_length)
         super().__init__(env)
         self._stats_key = stats_key
         self._autoreset_mode = self._find_autoreset_mode()

@@ -11,10 +11,10 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from offcam import arguments
 from offcam.recording import VideoRecording, nothing_to_collect
 from offcam.vector.terminal import TerminalFrames
 from offcam.vector.wrapper import VectorWrapper
-from offcam_proto.errors import ConfigError
 from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ class RecordVideo(
         overflow: as in `offcam.RecordVideo`.
 
     Raises:
+        TypeError: ``env`` is no vector env, or ``video_folder`` no path.
         ValueError: ``render_mode`` yields no images.
-        ConfigError: a name, ``fps``, the aspect, ``overflow`` or an environment variable is wrong.
+        ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
@@ -73,19 +74,23 @@ class RecordVideo(
     def __init__(
         self,
         env: VectorEnv[ObsType, ActType, np.ndarray],
-        video_folder: str,
+        video_folder: arguments.Folder,
         video_aspect_ratio: tuple[int, int] = (1, 1),
         record_first_only: bool = False,
         episode_trigger: Callable[[int], bool] | None = None,
         step_trigger: Callable[[int], bool] | None = None,
-        video_length: int = 0,
+        video_length: arguments.Number = 0,
         name_prefix: str = "rl-video",
-        fps: float | None = None,
+        fps: arguments.Number | None = None,
         disable_logger: bool = True,
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
     ) -> None:
+        arguments.check_vector(env, "RecordVideo")
+        video_folder = arguments.folder(video_folder)
+        video_length = arguments.video_length(video_length)
+        fps = fps if fps is None else arguments.fps(fps)
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
             self,
@@ -101,16 +106,13 @@ class RecordVideo(
             gc_trigger=gc_trigger,
             overflow=overflow,
         )
-        if len(video_aspect_ratio) != 2 or min(video_aspect_ratio) <= 0:
-            raise ConfigError(f"video_aspect_ratio must be (width, height), got {video_aspect_ratio!r}.")
         self._check_render_mode()
         self.record_first_only = record_first_only
-        self.video_aspect_ratio = video_aspect_ratio
+        self.video_aspect_ratio = arguments.aspect_ratio(video_aspect_ratio)
         self.frame_rows = -1
         self.frame_cols = -1
         self.has_autoreset = False
         self.autoreset_mode = self._find_autoreset_mode()
-        self._terminal = self._tap_terminal_frames()
         self._set_up(
             video_folder,
             episode_trigger=episode_trigger,
@@ -122,6 +124,7 @@ class RecordVideo(
             gc_trigger=gc_trigger,
             overflow=overflow,
         )
+        self._terminal = self._tap_terminal_frames()  # last: a construction that fails leaves the env as it was
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         mode = self.env.metadata.get("autoreset_mode")

@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcamd.cli import daemon, demo, doctor, export, folders, keys, plot, recover, show, status, top, view
+from offcamd.cli import daemon, demo, doctor, export, files, folders, keys, plot, recover, show, status, top, view
 
 app = typer.Typer(
     name="offcam",
@@ -32,6 +32,7 @@ app.command()(plot.plot)
 app.command()(export.export)
 app.command()(recover.recover)
 app.command()(doctor.doctor)
+app.command()(files.files)
 app.command()(demo.demo)
 app.add_typer(keys.app)
 

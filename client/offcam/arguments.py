@@ -1,0 +1,207 @@
+"""What the wrappers are given, checked when they are made and in one form from then on: each error names its fix.
+
+Whatever Gymnasium's wrappers can work with passes. What they find out in the midst of a training is an error here.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from offcam_proto.errors import ConfigError
+from offcam_proto.limits import MAX_NAME_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Folder: TypeAlias = "str | os.PathLike[str]"
+Whole: TypeAlias = "int | np.integer[Any]"
+Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
+
+NUMBER_BYTES = len("-episode-") + 19
+"""What a prefix must leave room for, lest a name be too long in the midst of a training."""
+
+
+# --- the env ----------------------------------------------------------------------------------------------
+
+
+def check_single(env: object, wrapper: str) -> None:
+    """Require an env for a single wrapper.
+
+    Raises:
+        TypeError: it is something else, as Gymnasium says it; and what to use instead.
+    """
+    if not isinstance(env, gym.Env):
+        fix = f"It is a vector env: use `offcam.vector.{wrapper}`." if isinstance(env, VectorEnv) else instead_of(env)
+        raise TypeError(f"Expected env to be a `gymnasium.Env` but got {type(env)}. {fix}")
+
+
+def check_vector(env: object, wrapper: str) -> None:
+    """Require a vector env for a vector wrapper.
+
+    Raises:
+        TypeError: as `check_single`.
+    """
+    if not isinstance(env, VectorEnv):
+        fix = f"It is a single env: use `offcam.{wrapper}`." if isinstance(env, gym.Env) else instead_of(env)
+        raise TypeError(f"Expected env to be a `gymnasium.vector.VectorEnv` but got {type(env)}. {fix}")
+
+
+def instead_of(env: object) -> str:
+    """What to do with something that is no env of Gymnasium's. Other libraries' are known by what they can do."""
+    if isinstance(env, str):
+        return f'Make it first: `gymnasium.make({env!r}, render_mode="rgb_array")`.'
+    if isinstance(env, type):
+        return f'Make one first: `{env.__name__}(render_mode="rgb_array")`.'
+    if hasattr(env, "step_async") and hasattr(env, "step_wait") and hasattr(env, "num_envs"):
+        return (
+            "It looks like a VecEnv of Stable-Baselines3. Record the envs in it: `make_vec_env(env_id, "
+            'env_kwargs={"render_mode": "rgb_array"}, wrapper_class=offcam.record, wrapper_kwargs={"folder": ...})`.'
+        )
+    if hasattr(env, "possible_agents"):
+        return (
+            "It looks like an env of PettingZoo. Put a `gymnasium.Env` around it whose reset, step and render pass "
+            "on to it, and record that."
+        )
+    if any(base.__module__.partition(".")[0] == "gym" for base in type(env).__mro__):
+        return (
+            "It is an env of the old `gym`. Make it through Gymnasium: "
+            '`gymnasium.make("GymV26Environment-v0", env_id=...)` of the package shimmy.'
+        )
+    return 'Give it an env, as `gymnasium.make("CartPole-v1", render_mode="rgb_array")` returns one.'
+
+
+# --- videos -----------------------------------------------------------------------------------------------
+
+
+def folder(given: Folder) -> str:
+    """A folder as text.
+
+    Raises:
+        TypeError: it is no path.
+    """
+    return os.fsdecode(given)
+
+
+def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> Callable[[int], bool] | None:
+    """A trigger, or None where there is none; as in Gymnasium, False never records.
+
+    Raises:
+        ConfigError: it cannot be called.
+    """
+    if given is False:
+        return lambda _number: False
+    if given is None or callable(given):
+        return given
+    of = "step" if name == "step_trigger" else "episode"
+    every = int(given) if isinstance(given, Integral) and given > 1 else 1 if given is True or given == 1 else 100
+    fix = f"`{name}=lambda {of}: {of} % {every} == 0`" if every > 1 else f"`{name}=lambda {of}: True`"
+    shorter = f", or `offcam.record(env, folder, every={every})`" if name == "episode_trigger" else ""
+    raise ConfigError(f"{name} must be a function of the {of}'s number, got {given!r}. Pass {fix}{shorter}.")
+
+
+def every_nth(every: Whole) -> Callable[[int], bool]:
+    """The trigger of each ``every``-th episode.
+
+    Raises:
+        ConfigError: it is no positive integer.
+    """
+    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
+        raise ConfigError(
+            f"every must be a positive integer, got {every!r}. Pass `every=1` for each episode, `every=100` for each "
+            "100th; for none, leave the recording away or set OFFCAM=off."
+        )
+    stride = int(every)
+    return lambda episode: episode % stride == 0
+
+
+def video_length(given: Number) -> float:
+    """Most frames of a video, 0 for whole episodes.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    if isinstance(given, Real) and given >= 0:
+        return int(given) if isinstance(given, Integral) else float(given)
+    raise ConfigError(
+        f"video_length must be a number of frames, got {given!r}. Pass `video_length=300` for videos of 300 frames, "
+        "or leave it out (0) for whole episodes."
+    )
+
+
+def fps(given: Number) -> float:
+    """Frames per second.
+
+    Raises:
+        ConfigError: it is no number from 0.001 to 1000.
+    """
+    if isinstance(given, Real) and 0.001 <= given <= 1000:
+        return int(given) if isinstance(given, Integral) else float(given)
+    raise ConfigError(
+        f"fps must be a number from 0.001 to 1000, got {given!r}. Pass `fps=30`, or set the env's "
+        "`metadata['render_fps']`.",
+    )
+
+
+def name(what: str, given: str, *, room: int = 0) -> str:
+    """A name that can be part of a file name, and that leaves ``room`` for so many bytes more.
+
+    Raises:
+        ConfigError: it is no text, has a separator or a NUL, or is too long, empty or no valid Unicode.
+    """
+    if not isinstance(given, str) or not given:
+        raise ConfigError(f"{what} must be text that file names can begin with, got {given!r}. Pass `{what}='eval'`.")
+    try:
+        size = len(given.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{what} must be valid Unicode, got {given!r}.") from error
+    most = MAX_NAME_BYTES - room
+    if size > most or any(char in given for char in "/\\\0") or given in (".", ".."):
+        raise ConfigError(
+            f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
+            f"got {given[:80]!r}. Put folders into `video_folder` instead.",
+        )
+    return given
+
+
+def aspect_ratio(given: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture of many.
+
+    Raises:
+        ConfigError: it is no pair of positive numbers.
+    """
+    try:
+        width, height = given
+        if width > 0 and height > 0:
+            return given
+    except (TypeError, ValueError):
+        pass
+    raise ConfigError(f"video_aspect_ratio must be (width, height), got {given!r}. Pass `video_aspect_ratio=(16, 9)`.")
+
+
+# --- statistics -------------------------------------------------------------------------------------------
+
+
+def buffer_length(given: Whole | None) -> int | None:
+    """Length of the queues: None for no bound; as in Gymnasium, 0 keeps none.
+
+    Raises:
+        ConfigError: it is no such number.
+    """
+    if given is None:
+        return None
+    try:
+        length = operator.index(given)
+    except TypeError:
+        length = -1
+    if length < 0:
+        raise ConfigError(
+            f"buffer_length must be a number of episodes, got {given!r}. Pass `buffer_length=100`, or None for all."
+        )
+    return length
