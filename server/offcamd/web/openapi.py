@@ -76,12 +76,12 @@ _CLIP = _object(
 )  # fmt: skip
 _CURVE = _object(
     x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
-    **dict.fromkeys(("xs", "mean", "min", "max", "average"), _list(_MAYBE)),
-    recorded=_object(keys=_list(TEXT), numbers=_list(INTEGER), xs=_list(_MAYBE), ys=_list(_MAYBE)),
+    xs=_list(NUMBER), **dict.fromkeys(("mean", "min", "max", "average"), _list(_MAYBE)),
+    recorded=_object(keys=_list(TEXT), numbers=_list(INTEGER), xs=_list(NUMBER), ys=_list(_MAYBE)),
 )  # fmt: skip
 _GROUP = _object(
-    x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER,
-    **dict.fromkeys(("xs", "mean", "iqm", "low", "high"), _list(_MAYBE)),
+    x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),
+    **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
 )  # fmt: skip
 _HISTOGRAM = _object(count=INTEGER, sum=NUMBER, buckets=_list(_list(NUMBER)))
 _STATS = _open(_object(

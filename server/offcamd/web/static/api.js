@@ -1,11 +1,54 @@
 // Talking to the recorder: JSON, media, and the stream of events; the token, where it wants one.
+import { events } from "./eventstream.js";
 import { sentence } from "./format.js";
+
+/**
+ * What of its answers is used here. Times are seconds since the epoch, and a number that is not there is null.
+ * @typedef {Record<string, number>} Counts by reason or state
+ * @typedef {{mean: number | null, max: number | null, last100_mean: number | null}} Numbers
+ * @typedef {{
+ *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
+ *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
+ *   return: Numbers, length: Numbers, success_rate: number | null, success_rule: string | null, clips: Counts, dropped: Counts,
+ * }} Run
+ * @typedef {{
+ *   episode: number, return: number | null, duration_seconds: number | null, terminated: boolean, truncated: boolean,
+ *   seed: number | string | null,
+ * }} Episode
+ * @typedef {{
+ *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
+ *   height: number | null, duration_seconds: number | null, episode: number, return: number | null, length: number | null,
+ *   dropped: Counts, partial: boolean, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ * }} Clip
+ * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
+ * @typedef {{
+ *   total: number, decimated: boolean, first: number[], count: number[], xs: number[], mean: (number | null)[],
+ *   min: (number | null)[], max: (number | null)[], average: (number | null)[],
+ *   recorded: {keys: string[], numbers: number[], xs: number[], ys: (number | null)[]},
+ * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip
+ * @typedef {{
+ *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
+ * }} Group several runs as one
+ * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
+ * @typedef {{
+ *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
+ *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
+ *   frames: {offered: number, encoded: number, dropped: Counts}, recent_errors: string[],
+ *   memory: {daemon_rss_bytes: number | null, clients: {rss_bytes: number | null}[]},
+ * }} Stats of the daemon
+ * @typedef {{daemon: boolean, runs: Run[]}} RunList
+ * @typedef {{total: number, clips: Clip[]}} ClipPage
+ */
 
 const TOKEN = "offcam-token";
 let token = sessionStorage.getItem(TOKEN);
 
 /** What went wrong, in words for a person; status 0 where nobody answered. */
 export class ApiError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status
+   */
   constructor(message, status) {
     super(message);
     this.status = status;
@@ -14,22 +57,36 @@ export class ApiError extends Error {
 
 export const hasToken = () => Boolean(token);
 
+/** @param {string} value */
 export function setToken(value) {
   token = value;
   if (value) sessionStorage.setItem(TOKEN, value);
   else sessionStorage.removeItem(TOKEN);
 }
 
-async function request(path, options = {}) {
-  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
-  let reply;
+/**
+ * Ask for something, and read the answer.
+ * @template T
+ * @param {string} path
+ * @param {(reply: Response) => Promise<T>} read
+ * @param {RequestInit} options
+ * @throws {ApiError}
+ */
+async function request(path, read, options = {}) {
+  const headers = new Headers(options.headers);
+  if (token) headers.set("authorization", `Bearer ${token}`);
   try {
-    reply = await fetch(path, { ...options, headers });
+    const reply = await fetch(path, { ...options, headers });
+    if (!reply.ok) throw await refusal(reply);
+    return await read(reply);
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError("The recorder does not answer.", 0);
+    // what fetch says of a connection that fails, before the answer or within it
+    throw error instanceof TypeError ? new ApiError("The recorder does not answer.", 0) : error;
   }
-  if (reply.ok) return reply;
+}
+
+/** @param {Response} reply */
+async function refusal(reply) {
   if (reply.status === 401) document.dispatchEvent(new CustomEvent("offcam-login"));
   const body = await reply.text();
   let message = body.trim();
@@ -38,48 +95,77 @@ async function request(path, options = {}) {
   } catch {
     // not JSON: the text as it is
   }
-  throw new ApiError(message ? sentence(message) : `The recorder answered ${reply.status}.`, reply.status);
+  return new ApiError(message ? sentence(message) : `The recorder answered ${reply.status}.`, reply.status);
 }
 
+/** @typedef {Record<string, string | number | null>} Parameters those that are null or empty are left out */
+
+/** @param {Parameters} given */
 const query = (given) => {
-  const pairs = Object.entries(given).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const pairs = Object.entries(given).flatMap(([name, value]) => (value === null || value === "" ? [] : [[name, String(value)]]));
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 };
 
-async function getJson(path, given = {}, options = {}) {
-  return (await request(path + query(given), options)).json();
-}
+/**
+ * @param {string} path
+ * @param {Parameters} given
+ * @param {RequestInit} options
+ */
+const getJson = (path, given = {}, options = {}) => request(path + query(given), (reply) => reply.json(), options);
 
 const id = encodeURIComponent;
-export const runs = () => getJson("/api/runs");
-export const run = (runId) => getJson(`/api/runs/${id(runId)}`);
-export const curve = (runId, given, options) => getJson(`/api/runs/${id(runId)}/curve`, given, options);
-export const group = (runIds, given, options) => getJson("/api/group", { ids: runIds.join(","), ...given }, options);
-export const nearest = (runId, number) => getJson(`/api/runs/${id(runId)}/nearest`, { number });
-export const clips = (runId, given, options) => getJson(`/api/runs/${id(runId)}/clips`, given, options);
-export const clip = (runId, key) => getJson(`/api/runs/${id(runId)}/clips/${id(key)}`);
 
-/** An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then. */
+/** @type {() => Promise<RunList>} */
+export const runs = () => getJson("/api/runs");
+
+/** @type {(run: string, given: Parameters, options: RequestInit) => Promise<Curve>} */
+export const curve = (run, given, options) => getJson(`/api/runs/${id(run)}/curve`, given, options);
+
+/** @type {(runs: string[], given: Parameters, options: RequestInit) => Promise<Group>} */
+export const group = (runs, given, options) => getJson("/api/group", { ids: runs.join(","), ...given }, options);
+
+/** @type {(run: string, number: string | number) => Promise<Nearest>} */
+export const nearest = (run, number) => getJson(`/api/runs/${id(run)}/nearest`, { number });
+
+/** @type {(run: string, given: Parameters) => Promise<ClipPage>} */
+export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given);
+
+/** @type {(run: string, key: string) => Promise<ClipDetail>} */
+export const clip = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}`);
+
+/**
+ * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.
+ * @param {string} path
+ */
 export async function media(path) {
   if (!token) return path;
-  return URL.createObjectURL(await (await request(path)).blob());
+  return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
 
-/** Why a file cannot be had, as the recorder says; null where it can. */
+/**
+ * Why a file cannot be had, as the recorder says; null where it can.
+ * @param {string} path
+ */
 export async function trouble(path) {
   try {
-    await (await request(path, { headers: { range: "bytes=0-0" } })).arrayBuffer();
+    await request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } });
     return null;
   } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
     return error.message;
   }
 }
 
+/** @param {string} url */
 export function release(url) {
-  if (url?.startsWith("blob:")) URL.revokeObjectURL(url);
+  if (url.startsWith("blob:")) URL.revokeObjectURL(url);
 }
 
-/** Save a file that the recorder serves. */
+/**
+ * Save a file that the recorder serves.
+ * @param {string} path
+ * @param {string} name
+ */
 export async function save(path, name) {
   const url = await media(path);
   const link = document.createElement("a");
@@ -103,30 +189,40 @@ const SILENCE = 45000; // keep-alives come far more often
  * @returns {() => void} try again at once
  */
 export function follow(told) {
+  /** @type {AbortController | null} */
   let controller = null;
-  let timer = null;
+  let timer = 0;
   let wait = FIRST_WAIT;
 
   async function connect() {
     clearTimeout(timer);
     controller?.abort();
-    const mine = (controller = new AbortController());
-    let watchdog = null;
+    const mine = new AbortController();
+    controller = mine;
+    let watchdog = 0;
+    /** @type {string | null} */
     let refused = null;
     const alive = () => {
       clearTimeout(watchdog);
       watchdog = setTimeout(() => mine.abort(), SILENCE);
     };
+    /** @type {(name: string, data: string) => void} */
+    const hear = (name, data) => {
+      try {
+        told.event(name, JSON.parse(data));
+      } catch (error) {
+        reportError(error); // what cannot be shown costs no connection
+      }
+    };
     try {
       alive();
-      const reply = await request("/api/events", { signal: mine.signal });
+      const body = await request("/api/events", async (reply) => reply.body, { signal: mine.signal });
       told.up();
       wait = FIRST_WAIT;
-      for await (const [name, data] of events(reply.body, alive)) told.event(name, JSON.parse(data));
+      if (body) for await (const [name, data] of events(body, alive)) hear(name, data);
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) return; // asked for; reconnects after the login
-      if (error.status) refused = error.message;
-      if (error instanceof SyntaxError) console.error("an event that is no JSON", error);
+      if (error instanceof ApiError && error.status) refused = error.message; // else it broke, or was let go
     } finally {
       clearTimeout(watchdog);
     }
@@ -145,27 +241,4 @@ export function follow(told) {
   window.addEventListener("pagehide", () => controller?.abort());
   connect();
   return connect;
-}
-
-/** The events of a text/event-stream: [name, data] each. */
-async function* events(body, alive) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  let name = "message";
-  let data = [];
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    alive();
-    const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line === "") {
-        if (data.length) yield [name, data.join("\n")];
-        name = "message";
-        data = [];
-      } else if (line.startsWith("event:")) name = line.slice(6).trim();
-      else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
-    }
-  }
 }

@@ -7,57 +7,49 @@ import { Health } from "./health.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
+import { inOrder, namesOf } from "./runlist.js";
 import { Runs } from "./runs.js";
 import { change, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
 
-const element = (id) => document.getElementById(id);
+/**
+ * @import { Run } from "./api.js"
+ * @import { Known } from "./tray.js"
+ * @import { View } from "./view.js"
+ */
 
+/** @param {string} id */
+const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** @param {string} id */
+const dialog = (id) => /** @type {HTMLDialogElement} */ (element(id));
+
+/** @type {Map<string, Run>} */
 const runs = new Map(); // by id, as the recorder last said
+/** @type {Map<string, string>} */
 let names = new Map();
 let loaded = false;
 let daemon = true;
 
+/** @param {string} id */
 const nameOf = (id) => names.get(id) ?? id;
+/** @type {Map<string, Known>} */
 const known = new Map();
 const health = new Health(element("health"), element("banner"));
 const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
-const player = new Player(element("player"), { runName: nameOf, neighbours: (id) => gallery.neighbours(id) });
+const player = new Player(dialog("player"), { runName: nameOf, neighbours: (id) => gallery.neighbours(id) });
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
-/** Runs in the order shown: the live ones first, then the newest. It stays as it is while they train. */
-function inOrder() {
-  return [...runs.values()].sort((one, other) => Number(other.live) - Number(one.live) || (other.started ?? 0) - (one.started ?? 0) || one.folder.localeCompare(other.folder));
-}
-
-/** The last part of the path, and as much before it as tells the runs apart. */
-function nameAll() {
-  const all = [...runs.values()];
-  const paths = new Map(all.map((run) => [run.id, run.folder.split("/").filter(Boolean)]));
-  const tail = (id, depth) => paths.get(id).slice(-depth).join("/");
-  names = new Map();
-  const depths = new Map(all.map((run) => [run.id, 1]));
-  for (let depth = 1; depth < 5; depth += 1) {
-    const seen = new Map();
-    for (const run of all) {
-      const name = tail(run.id, depths.get(run.id));
-      seen.set(name, [...(seen.get(name) ?? []), run.id]);
-    }
-    for (const ids of seen.values()) if (ids.length > 1) ids.forEach((id) => depths.set(id, depths.get(id) + 1));
-  }
-  for (const run of all) names.set(run.id, tail(run.id, depths.get(run.id)));
-}
-
 function chosen() {
-  return state().runs.map((id) => runs.get(id)).filter(Boolean);
+  return state().runs.map((id) => runs.get(id)).filter((run) => run !== undefined);
 }
 
 function render() {
   if (!loaded) return;
-  const ordered = inOrder();
+  const ordered = inOrder(runs.values());
   if (!state().runs.length && ordered.length) {
     change({ runs: [ordered[0].id] }, { replace: true }); // which renders
     return;
@@ -81,11 +73,14 @@ const renderSoon = throttle(numbers, 250);
 /** Only numbers have changed: the list and the head, not the curves and the clips. */
 function numbers() {
   const here = chosen();
-  list.show(inOrder(), state().runs, names);
+  list.show(inOrder(runs.values()), state().runs, names);
   if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
 }
 
-/** The episode under a click on the curve: its video, or the nearest. */
+/**
+ * The episode under a click on the curve: its video, or the nearest.
+ * @type {import("./chart.js").PickEpisode}
+ */
 async function pick(runId, number, count, key) {
   const asked = number + Math.floor((count - 1) / 2);
   try {
@@ -93,10 +88,15 @@ async function pick(runId, number, count, key) {
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
   } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
     toast(error.message);
   }
 }
 
+/**
+ * @param {string} name
+ * @param {any} data
+ */
 function heard(name, data) {
   if (name === "stats") {
     daemon = true;
@@ -105,7 +105,7 @@ function heard(name, data) {
     const old = runs.get(data.id);
     runs.set(data.id, data);
     if (!old || Boolean(old.problem) !== Boolean(data.problem)) {
-      nameAll();
+      names = namesOf(runs.values());
       render();
       return;
     }
@@ -124,7 +124,7 @@ async function load() {
     else health.none();
     runs.clear();
     for (const run of answer.runs) runs.set(run.id, run);
-    nameAll();
+    names = namesOf(runs.values());
     loaded = true;
     render();
     if (state().play.length) player.show();
@@ -136,15 +136,16 @@ async function load() {
 
 function themeButton() {
   const button = element("theme");
-  const draw = () => fill(button, icon(window.offcamTheme.shown() === "dark" ? "sun" : "moon"));
-  button.addEventListener("click", () => window.offcamTheme.toggle());
+  const draw = () => fill(button, icon(offcamTheme.shown() === "dark" ? "sun" : "moon"));
+  button.addEventListener("click", () => offcamTheme.toggle());
   document.addEventListener("offcam-theme", draw);
   draw();
 }
 
 watch((changed) => {
+  /** @param {(keyof View)[]} keys */
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
-  if (["play", "asked", "speed", "pick"].some((key) => changed.has(key))) player.show();
+  if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick")) player.show();
   if (only("at", "speed", "play", "asked")) return;
   if (only("filter")) numbers();
   else if (only("pick")) {
@@ -165,7 +166,7 @@ const again = api.follow({
   down: (retryAt, why) => health.down(retryAt, why, () => again()),
 });
 document.addEventListener("offcam-login", () =>
-  askForToken(element("login"), () => {
+  askForToken(dialog("login"), () => {
     load();
     again();
   }),

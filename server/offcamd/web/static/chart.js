@@ -1,7 +1,17 @@
 // One plot: raw returns, their moving average, marks where a video is; hovering, picking, zooming, by mouse and by keyboard.
-/* global uPlot */
-import { h } from "./dom.js";
+// `uPlot` is the global that uPlot.iife.min.js leaves.
+import { fill, h } from "./dom.js";
 import { amount, short, timeTick, whole } from "./format.js";
+import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } from "./points.js";
+
+/**
+ * @import { Curve, Group } from "./api.js"
+ * @import { View } from "./view.js"
+ * @typedef {{id: string, name: string, place: number, curve: Curve}} Line a run's curve, which has points
+ * @typedef {(run: string, number: number, count: number, key: string | null) => void} PickEpisode
+ *   told which episodes were asked for: `count` of them from a number on; and the clip, where it was a mark
+ * @typedef {(from: number | null, to: number | null) => void} Zoom
+ */
 
 const COLOURS = 8;
 const MARK_REACH = 10; // pixels within which a click means the mark
@@ -9,35 +19,15 @@ const MOST_RINGS = 80; // more marks than this in view are ticks at the foot onl
 const MOST_TICKS = 150; // more than these are a shade rather than lines
 const MOST_DOTS = 120;
 
+/** @param {string} name */
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-export const colourOf = (place) => css(`--c${(place % COLOURS) + 1}`);
-
-/** A curve in the order of x, which uPlot needs; the server's order is that of arrival. */
-export function prepared(curve) {
-  const { xs } = curve;
-  if (xs.every((x, place) => place === 0 || xs[place - 1] <= x)) return curve;
-  const order = xs.map((_, place) => place).sort((one, other) => xs[one] - xs[other]);
-  const sorted = { ...curve };
-  for (const key of ["first", "count", "xs", "mean", "min", "max", "average"]) sorted[key] = order.map((place) => curve[key][place]);
-  return sorted;
-}
-
-/** The place in sorted xs that is nearest to x; -1 where there is none. */
-export function nearestIndex(xs, x) {
-  let low = 0;
-  let high = xs.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] < x) low = middle + 1;
-    else high = middle;
-  }
-  return low > 0 && x - xs[low - 1] < xs[low] - x ? low - 1 : low < xs.length ? low : -1;
-}
+/** @param {number} place */
+const colourOf = (place) => css(`--c${(place % COLOURS) + 1}`);
 
 export class Chart {
   /**
    * @param {HTMLElement} host
-   * @param {{pick: (run: string, number: number, count: number, key: string|null) => void, zoom: (from: number, to: number) => void}} told
+   * @param {{pick: PickEpisode, zoom: Zoom}} told
    */
   constructor(host, told) {
     this.told = told;
@@ -51,17 +41,23 @@ export class Chart {
       onblur: () => this.leave(),
     });
     host.append(this.plotHost, this.readout, this.spoken);
+    /** @type {uPlot | null} */
     this.plot = null;
-    this.shape = "";
+    this.shape = ""; // of the plot: what it has to be built anew for
+    /** @type {Line[]} */
     this.curves = [];
+    /** @type {Group | null} */
+    this.band = null;
+    /** @type {Pick<View, "x" | "y" | "raw" | "from" | "to">} */
+    this.view = { x: "episode", y: "return", raw: true, from: null, to: null };
     new ResizeObserver(() => this.resize()).observe(this.plotHost);
     document.addEventListener("offcam-theme", () => this.redraw());
   }
 
   /**
-   * @param {{id: string, name: string, place: number, curve: object}[]} curves
-   * @param {object|null} band answer of /api/group
-   * @param {{x: string, y: string, raw: boolean, from: number|null, to: number|null}} view
+   * @param {Line[]} curves
+   * @param {Group | null} band
+   * @param {Chart["view"]} view
    */
   draw(curves, band, view) {
     this.curves = curves;
@@ -73,34 +69,41 @@ export class Chart {
     const shape = JSON.stringify([curves.map(({ id, place, curve }) => [id, place, curve.decimated]), Boolean(band), view]);
     const { left = -10, top = -10 } = this.plot?.cursor ?? {};
     if (this.plot && shape === this.shape) this.plot.setData(data);
-    else this.build(data, shape);
+    else this.plot = this.build(data, shape);
     if (left >= 0) this.plot.setCursor({ left, top }); // whoever points at it sees the new numbers
   }
 
+  /**
+   * @param {Curve} curve
+   * @returns {uPlot.AlignedData}
+   */
   columns(curve) {
     return curve.decimated && this.view.raw
       ? [curve.xs, curve.min, curve.max, curve.mean, curve.average]
       : [curve.xs, curve.mean, curve.average];
   }
 
+  /**
+   * @param {uPlot.AlignedData} data
+   * @param {string} shape
+   */
   build(data, shape) {
     this.plot?.destroy();
     this.shape = shape;
-    this.data = data;
     const { series, bands } = this.layout();
     const { x } = this.view;
     const ink = css("--muted");
     const axis = { stroke: ink, font: "12px system-ui, sans-serif", grid: { stroke: css("--grid"), width: 1 }, ticks: { show: false } };
-    this.plot = new uPlot(
+    const plot = new uPlot(
       {
         ...this.size(),
         series: [{}, ...series],
         bands,
         legend: { show: false },
         padding: [12, 16, 0, 0],
-        scales: { x: { time: false, range: () => this.extent() } },
+        scales: { x: { time: false, range: () => extent(this.curves.map(({ curve }) => curve), this.view) } },
         axes: [
-          { ...axis, size: 28, space: 72, values: (_u, ticks, _a, _s, step) => ticks.map((tick) => this.tick(tick, step)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS },
+          { ...axis, size: 28, space: 72, values: (_u, ticks, _a, _s, step) => ticks.map((tick) => tickText(tick, step, x)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS },
           { ...axis, size: 56, space: 44, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) },
         ],
         cursor: {
@@ -117,15 +120,18 @@ export class Chart {
       data,
       this.plotHost,
     );
-    this.plot.over.addEventListener("click", (event) => {
-      const box = this.plot.over.getBoundingClientRect();
-      this.pickAt(event.clientX - box.left, event.clientY - box.top);
+    plot.over.addEventListener("click", (event) => {
+      const box = plot.over.getBoundingClientRect();
+      this.pickAt(plot, event.clientX - box.left, event.clientY - box.top);
     });
-    this.plot.over.addEventListener("dblclick", () => this.told.zoom(null, null));
+    plot.over.addEventListener("dblclick", () => this.told.zoom(null, null));
+    return plot;
   }
 
   layout() {
+    /** @type {uPlot.Series[]} */
     const series = [];
+    /** @type {uPlot.Band[]} */
     const bands = [];
     const fade = this.band ? 0.3 : this.curves.length > 1 ? 0.5 : 1;
     const alone = this.curves.length === 1; // several shadows over one another would only be mud
@@ -149,13 +155,6 @@ export class Chart {
     return { series, bands };
   }
 
-  /** What the x-axis shows: what was zoomed to, else all there is; one episode alone stands in the middle. */
-  extent() {
-    const ends = this.curves.flatMap(({ curve }) => [curve.xs[0], curve.xs.at(-1)]);
-    const [low, high] = [this.view.from ?? Math.min(...ends), this.view.to ?? Math.max(...ends)];
-    return high > low ? [low, high] : [low - 1, low + 1];
-  }
-
   size() {
     const width = Math.max(240, this.plotHost.clientWidth);
     return { width, height: width < 560 ? 250 : Math.min(400, Math.round(width * 0.4)) };
@@ -171,27 +170,23 @@ export class Chart {
     if (this.plot) this.draw(this.curves, this.band, this.view);
   }
 
-  tick(value, step) {
-    if (value < 0) return "";
-    if (this.view.x === "time") return timeTick(value, step);
-    return Number.isInteger(value) ? short(value) : "";
-  }
-
-  /** Ticks at the foot where there is a video; rings on the curve, too, where they have room. */
+  /**
+   * Ticks at the foot where there is a video; rings on the curve, too, where they have room.
+   * @param {uPlot} u
+   */
   drawMarks(u) {
     const { ctx, bbox } = u;
     ctx.save();
     ctx.lineWidth = 1.5 * devicePixelRatio;
-    const all = this.curves.reduce((sum, { curve }) => sum + (curve.recorded?.xs.length ?? 0), 0);
+    const all = this.curves.reduce((sum, { curve }) => sum + curve.recorded.xs.length, 0);
     for (const { place, curve } of this.curves) {
       const { recorded } = curve;
-      if (!recorded) continue;
       ctx.strokeStyle = colourOf(place);
       ctx.fillStyle = css("--surface");
-      const inView = recorded.xs.map((x, mark) => [u.valToPos(x, "x", true), recorded.ys[mark]]).filter(([left]) => left >= bbox.left && left <= bbox.left + bbox.width);
+      const inView = recorded.xs.map((x, mark) => ({ left: u.valToPos(x, "x", true), y: recorded.ys[mark] })).filter(({ left }) => left >= bbox.left && left <= bbox.left + bbox.width);
       const foot = bbox.top + bbox.height;
       ctx.globalAlpha = inView.length > MOST_TICKS ? 0.4 : 1;
-      for (const [left, y] of inView) {
+      for (const { left, y } of inView) {
         ctx.beginPath();
         ctx.moveTo(left, foot);
         ctx.lineTo(left, foot - 7 * devicePixelRatio);
@@ -206,39 +201,46 @@ export class Chart {
     ctx.restore();
   }
 
-  /** Per run, what is nearest to a position on the x-axis. */
-  at(left) {
-    const x = this.plot.posToVal(left, "x");
+  /**
+   * Per run, what is nearest to a position on the x-axis.
+   * @param {uPlot} u
+   * @param {number} left
+   */
+  at(u, left) {
+    const x = u.posToVal(left, "x");
     return this.curves
       .map((entry) => ({ ...entry, index: nearestIndex(entry.curve.xs, x) }))
       .filter(({ index }) => index >= 0);
   }
 
-  /** The mark that a position is at, if any: [entry, place of the mark]. */
-  markAt(left) {
+  /**
+   * The mark that a position is at, if any: its run, episode and clip.
+   * @param {uPlot} u
+   * @param {number} left
+   */
+  markAt(u, left) {
     let best = null;
     let reach = MARK_REACH;
-    for (const entry of this.curves) {
-      const { recorded } = entry.curve;
-      if (!recorded?.xs.length) continue;
-      const mark = nearestIndex(recorded.xs, this.plot.posToVal(left, "x"));
-      const distance = Math.abs(this.plot.valToPos(recorded.xs[mark], "x") - left);
-      if (distance < reach) [best, reach] = [[entry, mark], distance];
+    for (const { id, curve } of this.curves) {
+      const { xs, numbers, keys } = curve.recorded;
+      const mark = nearestIndex(xs, u.posToVal(left, "x"));
+      const distance = mark < 0 ? Infinity : Math.abs(u.valToPos(xs[mark], "x") - left);
+      if (distance < reach) [best, reach] = [{ id, number: numbers[mark], key: keys[mark] }, distance];
     }
     return best;
   }
 
+  /** @param {uPlot} u */
   hover(u) {
-    const { left, top } = u.cursor;
-    if (left === null || left < 0 || !this.curves.length) {
+    const { left = -1, top = -1 } = u.cursor;
+    if (left < 0 || !this.curves.length) {
       this.readout.hidden = true;
       return;
     }
-    const found = this.at(left);
+    const found = this.at(u, left);
     if (!found.length) return;
-    const mark = this.markAt(left);
+    const mark = this.markAt(u, left);
     this.plotHost.classList.toggle("on-mark", Boolean(mark));
-    const label = { episode: "episode", step: "step", time: "time" }[this.view.x];
     const x = found[0].curve.xs[found[0].index];
     const lines = found.map(({ name, place, curve, index }) => {
       const several = curve.count[index] > 1;
@@ -253,11 +255,10 @@ export class Chart {
         h("span.muted", {}, `average ${amount(curve.average[index])}`),
       );
     });
-    if (this.band) lines.push(this.bandLine(left));
-    const videos = this.curves.some(({ curve }) => curve.recorded?.keys.length);
-    const hint = !videos ? "no video yet" : mark ? `▶ video of episode ${whole(mark[0].curve.recorded.numbers[mark[1]])}` : "click: nearest video";
+    const videos = this.curves.some(({ curve }) => curve.recorded.keys.length);
+    const hint = !videos ? "no video yet" : mark ? `▶ video of episode ${whole(mark.number)}` : "click: nearest video";
     const shown = this.view.x === "time" ? timeTick(x, 1) : whole(x);
-    this.readout.replaceChildren(h("div.head", {}, `${label} ${shown}`), ...lines, h("div.hint", {}, hint));
+    fill(this.readout, h("div.head", {}, `${this.view.x} ${shown}`), lines, this.band && this.bandLine(this.band, u.posToVal(left, "x")), h("div.hint", {}, hint));
     this.readout.hidden = false;
     const width = this.readout.offsetWidth;
     const room = this.plotHost.clientWidth;
@@ -266,55 +267,67 @@ export class Chart {
     this.readout.style.transform = `translate(${Math.round(Math.max(0, Math.min(beside, room - width)))}px, ${Math.round(Math.max(4, top > 120 ? top - 60 : top + 24))}px)`;
   }
 
-  bandLine(left) {
-    const place = nearestIndex(this.band.xs, this.plot.posToVal(left, "x"));
+  /**
+   * @param {Group} band
+   * @param {number} x
+   */
+  bandLine({ xs, mean, low, high, iqm, runs }, x) {
+    const place = nearestIndex(xs, x);
     if (place < 0) return null;
-    const { mean, low, high, iqm, runs } = this.band;
     return h("div.line", {}, h("b", {}, `mean ${amount(mean[place])}`), h("span.muted", {}, `[${amount(low[place])}, ${amount(high[place])}] of ${runs} runs, IQM ${amount(iqm[place])}`));
   }
 
+  /** @param {uPlot} u */
   select(u) {
     const { left, width } = u.select;
     if (width < 8) return;
-    const [from, to] = [u.posToVal(left, "x"), u.posToVal(left + width, "x")];
+    const [from, to] = outwards(u.posToVal(left, "x"), u.posToVal(left + width, "x"), this.view.x);
     u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-    const digits = this.view.x === "time" ? 100 : 1;
-    this.told.zoom(Math.floor(from * digits) / digits, Math.ceil(to * digits) / digits);
+    this.told.zoom(from, to);
   }
 
-  /** Ask for the episode under a position: that of a mark, else of the run whose line is nearest. */
-  pickAt(left, top) {
-    const mark = this.markAt(left);
+  /**
+   * Ask for the episode under a position: that of a mark, else of the run whose line is nearest.
+   * @param {uPlot} u
+   * @param {number} left
+   * @param {number} top
+   */
+  pickAt(u, left, top) {
+    const mark = this.markAt(u, left);
     if (mark) {
-      const [{ id, curve }, place] = mark;
-      this.told.pick(id, curve.recorded.numbers[place], 1, curve.recorded.keys[place]);
+      this.told.pick(mark.id, mark.number, 1, mark.key);
       return;
     }
     let best = null;
     let least = Infinity;
-    for (const entry of this.at(left)) {
+    for (const entry of this.at(u, left)) {
       for (const value of [entry.curve.mean[entry.index], entry.curve.average[entry.index]]) {
-        const distance = value === null ? 1e9 : Math.abs(this.plot.valToPos(value, "y") - top);
+        const distance = value === null ? 1e9 : Math.abs(u.valToPos(value, "y") - top);
         if (distance < least) [best, least] = [entry, distance];
       }
     }
     if (best) this.told.pick(best.id, best.curve.first[best.index], best.curve.count[best.index], null);
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     const { plot } = this;
     const main = this.curves[0]?.curve;
     if (!plot || !main?.xs.length) return;
     const last = main.xs.length - 1;
-    const now = plot.cursor.left >= 0 ? nearestIndex(main.xs, plot.posToVal(plot.cursor.left, "x")) : last;
+    const { left = -1, top = -1 } = plot.cursor;
+    const now = left >= 0 ? nearestIndex(main.xs, plot.posToVal(left, "x")) : last;
     const stride = event.shiftKey ? Math.max(1, Math.round(last / 20)) : 1;
-    const next = { ArrowLeft: now - stride, ArrowRight: now + stride, Home: 0, End: last }[event.key];
+    /** @type {Record<string, number>} */
+    const places = { ArrowLeft: now - stride, ArrowRight: now + stride, Home: 0, End: last };
+    const next = places[event.key];
     if (next !== undefined) {
-      const place = Math.max(0, Math.min(last, plot.cursor.left >= 0 || event.key === "Home" ? next : last));
+      const place = Math.max(0, Math.min(last, left >= 0 || event.key === "Home" ? next : last));
       plot.setCursor({ left: plot.valToPos(main.xs[place], "x"), top: plot.valToPos(main.mean[place] ?? 0, "y") });
+      // biome-ignore lint/performance/useDomNodeTextContent: what stands on lines of its own is read with a pause
       this.spoken.textContent = this.readout.innerText.replaceAll("\n", ", ");
     } else if (event.key === "Enter" || event.key === " ") {
-      if (plot.cursor.left >= 0) this.pickAt(plot.cursor.left, plot.cursor.top);
+      if (left >= 0) this.pickAt(plot, left, top);
     } else if (event.key === "Escape" && this.view.from !== null) this.told.zoom(null, null);
     else return;
     event.preventDefault();
@@ -324,6 +337,3 @@ export class Chart {
     this.plot?.setCursor({ left: -10, top: -10 });
   }
 }
-
-const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-const TIME_STEPS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];

@@ -1,15 +1,25 @@
 // The learning curves of the chosen runs: the controls above the plot, and the data in it, kept up to date.
 import * as api from "./api.js";
-import { Chart, prepared } from "./chart.js";
+import { Chart } from "./chart.js";
 import { fill, h, icon, say, segmented, select, throttle, toast } from "./dom.js";
 import { count, whole } from "./format.js";
-import { change, SMOOTHING, state } from "./state.js";
+import { fittingWindow, prepared } from "./points.js";
+import { change, state } from "./state.js";
+import { SMOOTHING } from "./view.js";
+
+/**
+ * @import { Curve, Group, Run } from "./api.js"
+ * @import { PickEpisode } from "./chart.js"
+ */
 
 const REFRESH_MS = 1000;
 const [FEWEST_POINTS, MOST_POINTS] = [400, 1500];
 
 export class Curves {
-  /** @param {(run: string, number: number, count: number, key: string|null) => void} pick */
+  /**
+   * @param {HTMLElement} section
+   * @param {PickEpisode} pick
+   */
   constructor(section, pick) {
     this.section = section;
     this.head = h("div.panel-head");
@@ -20,15 +30,23 @@ export class Curves {
       pick,
       zoom: (from, to) => change({ from, to }),
     });
+    /** @type {Run[]} */
     this.runs = [];
-    this.data = new Map(); // curves by run id
+    /** @type {Map<string, Curve>} */
+    this.data = new Map(); // by run id
     this.axes = "";
+    /** @type {Group | null} */
     this.band = null;
-    this.fetching = null;
+    /** @type {string[]} */
+    this.failures = [];
+    this.fetching = new AbortController();
     this.refresh = throttle(() => this.load(), REFRESH_MS);
   }
 
-  /** Show these runs (API objects), in this order. */
+  /**
+   * Show these runs, in this order.
+   * @param {Run[]} runs
+   */
   show(runs) {
     this.runs = runs;
     this.section.hidden = !runs.length;
@@ -40,7 +58,10 @@ export class Curves {
     this.load();
   }
 
-  /** A run has new episodes. */
+  /**
+   * A run has new episodes.
+   * @param {Run} run
+   */
   grown(run) {
     if (!this.runs.some((other) => other.id === run.id)) return;
     const before = this.window();
@@ -59,23 +80,23 @@ export class Curves {
     return Math.max(FEWEST_POINTS, Math.min(MOST_POINTS, Math.round(this.section.clientWidth / 100) * 100));
   }
 
-  /** Episodes in the average: as chosen, or what leaves most of the shortest run with one, 100 at most. */
+  /** Episodes in the average: as chosen, or as fits the runs. */
   window() {
-    if (state().smooth) return state().smooth;
-    const least = Math.min(...this.runs.map((run) => run.episodes));
-    return Math.max(1, ...SMOOTHING.filter((window) => window <= Math.min(100, least / 5)));
+    return state().smooth || fittingWindow(this.runs.map((run) => run.episodes));
   }
 
   async load() {
-    this.fetching?.abort();
-    const controller = (this.fetching = new AbortController());
+    this.fetching.abort();
+    this.fetching = new AbortController();
+    const { signal } = this.fetching;
     const ids = this.runs.map((run) => run.id);
     const { from, to, ...view } = this.parameters();
-    const { signal } = controller;
+    /** @type {string[]} */
     const failures = [];
-    const careful = (promise) =>
-      promise.catch((error) => {
-        if (error.name === "AbortError") throw error;
+    /** @type {<T>(answer: Promise<T>) => Promise<T | null>} */
+    const careful = (answer) =>
+      answer.catch((error) => {
+        if (!(error instanceof api.ApiError)) throw error;
         failures.push(error.message);
         return null;
       });
@@ -84,12 +105,15 @@ export class Curves {
         Promise.all(ids.map((id) => careful(api.curve(id, { ...view, from, to }, { signal })))),
         this.banded() ? careful(api.group(ids, view, { signal })) : null,
       ]);
-      ids.forEach((id, place) => curves[place] && this.data.set(id, prepared(curves[place])));
+      ids.forEach((id, place) => {
+        const curve = curves[place];
+        if (curve) this.data.set(id, prepared(curve));
+      });
       this.band = band;
       this.failures = failures;
       this.draw();
     } catch (error) {
-      if (error.name !== "AbortError") throw error;
+      if (!signal.aborted) throw error; // others were asked for meanwhile
     }
   }
 
@@ -99,13 +123,14 @@ export class Curves {
 
   draw() {
     const { x, y, raw, from, to } = state();
-    const curves = this.runs
-      .map((run, place) => ({ id: run.id, name: run.name, place, curve: this.data.get(run.id) }))
-      .filter(({ curve }) => curve?.xs.length);
+    const curves = this.runs.flatMap(({ id, name }, place) => {
+      const curve = this.data.get(id);
+      return curve?.xs.length ? [{ id, name, place, curve }] : [];
+    });
     const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
     this.canvas.hidden = !curves.length;
     if (curves.length) this.chart.draw(curves, this.banded() ? this.band : null, { x, y, raw, from, to });
-    const videos = curves.some(({ curve }) => curve.recorded?.keys.length);
+    const videos = curves.some(({ curve }) => curve.recorded.keys.length);
     const lines = this.failures.length
       ? [...new Set(this.failures)].join(" ")
       : curves.length
@@ -121,7 +146,9 @@ export class Curves {
   controls() {
     const { x, y, smooth, raw, band, from, to } = state();
     const windows = [...new Set([...SMOOTHING, smooth])].filter(Boolean).sort((one, other) => one - other);
-    const focused = document.activeElement?.closest?.(".panel-head") === this.head ? document.activeElement.textContent : null;
+    /** @type {[number, string][]} */
+    const averages = windows.map((window) => [window, window === 1 ? "off" : `${whole(window)} ep`]);
+    const focused = this.head.contains(document.activeElement) ? document.activeElement?.textContent : null;
     fill(
       this.head,
       h("h2", { id: "curves-title" }, "Learning curve"),
@@ -131,14 +158,14 @@ export class Curves {
         {},
         segmented("Vertical axis", [["return", "Return", "Sum of the rewards of an episode"], ["length", "Length", "Steps of an episode"]], y, (value) => change({ y: value })),
         segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
-        select("Average", [[0, `auto (${whole(this.window())})`], ...windows.map((window) => [window, window === 1 ? "off" : `${whole(window)} ep`])], smooth, (value) => change({ smooth: Number(value) })),
+        select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
         h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
         this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
         (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),
         h("button.quiet", { type: "button", onclick: () => this.csv(), title: "Every episode, as a table" }, icon("download"), "CSV"),
       ),
     );
-    if (focused) [...this.head.querySelectorAll("button, select")].find((item) => item.textContent === focused)?.focus();
+    if (focused) [...this.head.querySelectorAll("button"), ...this.head.querySelectorAll("select")].find((item) => item.textContent === focused)?.focus();
   }
 
   legend() {
@@ -163,6 +190,7 @@ export class Curves {
       try {
         await api.save(`/api/runs/${encodeURIComponent(run.id)}/episodes.csv`, `${run.name}-episodes.csv`);
       } catch (error) {
+        if (!(error instanceof api.ApiError)) throw error;
         toast(error.message);
       }
     }

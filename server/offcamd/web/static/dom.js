@@ -2,28 +2,68 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** h("button.icon", {type: "button", onclick: f}, "text", child, [more], null) */
+/**
+ * What elements are filled with; nothing comes of what is false or not there.
+ * @typedef {Node | string | false | null | undefined} Child
+ * @typedef {Child | Child[] | (Child | Child[])[]} Children
+ */
+/**
+ * The element that a tag with classes makes: "button.icon" a button.
+ * @template {string} Tag
+ * @typedef {Tag extends `${infer Name}.${string}` ? Made<Name> : Tag extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[Tag] : never} Made
+ */
+/**
+ * @template {Element} Target
+ * @typedef {{[Name in keyof HTMLElementEventMap as `on${Name}`]?: (event: HTMLElementEventMap[Name] & {currentTarget: Target}) => void}} Listeners
+ */
+/**
+ * What is false or not there is left out; what is true is there without a value.
+ * @typedef {{[name: `aria-${string}` | `data-${string}`]: Attribute, dataset?: Record<string, string>} & {[Name in AttributeName]?: Attribute}} Attributes
+ * @typedef {string | number | boolean | null | undefined} Attribute
+ * @typedef {"alt" | "autocomplete" | "checked" | "decoding" | "disabled" | "disablepictureinpicture" | "download" | "height" | "hidden" | "href"
+ *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "selected" | "spellcheck" | "step"
+ *   | "tabindex" | "title" | "type" | "value" | "width"} AttributeName
+ */
+
+/**
+ * h("button.icon", {type: "button", onclick: f}, "text", child, [more], null)
+ * @template {string} Tag
+ * @param {Tag} tag
+ * @param {Attributes & Listeners<Made<Tag>>} attributes
+ * @param {Children[]} children
+ * @returns {Made<Tag>}
+ */
 export function h(tag, attributes = {}, ...children) {
   const [name, ...classes] = tag.split(".");
-  const element = document.createElement(name || "div");
+  const element = document.createElement(name);
   if (classes.length) element.className = classes.join(" ");
   for (const [key, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    if (typeof value === "function") element.addEventListener(key.slice(2), /** @type {EventListener} */ (value));
     else if (key === "dataset") Object.assign(element.dataset, value);
-    else element.setAttribute(key, value === true ? "" : value);
+    else element.setAttribute(key, value === true ? "" : String(value));
   }
-  element.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
+  element.append(...there(children));
+  return /** @type {Made<Tag>} */ (element);
 }
 
-/** Put these children in place of what an element holds. */
+/** @param {Children[]} children */
+const there = (children) => children.flat(2).filter((child) => child !== null && child !== undefined && child !== false);
+
+/**
+ * Put these children in place of what an element holds.
+ * @param {Element} element
+ * @param {Children[]} children
+ */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
+  element.replaceChildren(...there(children));
 }
 
-/** Set an element's text only where it differs: no layout, no flicker, and a selection in it survives. */
+/**
+ * Set an element's text only where it differs: no layout, no flicker, and a selection in it survives.
+ * @param {Element} element
+ * @param {string} text
+ */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -48,7 +88,10 @@ const PATHS = {
   reset: "M12 5a7 7 0 1 1-6.700 9h2.100A5 5 0 1 0 12 7v3L7 6l5-4z",
 };
 
-/** An icon that says nothing by itself: its button has the label. */
+/**
+ * An icon that says nothing by itself: its button has the label.
+ * @param {keyof typeof PATHS} name
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -61,7 +104,14 @@ export function icon(name) {
   return svg;
 }
 
-/** A group of buttons of which one is pressed. options: [[value, label, title?], ...] */
+/**
+ * A group of buttons of which one is pressed.
+ * @template {string} T
+ * @param {string} label
+ * @param {[value: T, text: string, title?: string][]} options
+ * @param {T} chosen
+ * @param {(value: T) => void} choose
+ */
 export function segmented(label, options, chosen, choose) {
   return h(
     "div.segmented",
@@ -72,19 +122,31 @@ export function segmented(label, options, chosen, choose) {
   );
 }
 
-/** A labelled select. */
+/**
+ * A labelled select.
+ * @param {string} label
+ * @param {[value: string | number, text: string][]} options
+ * @param {string | number} chosen
+ * @param {(value: string) => void} choose
+ */
 export function select(label, options, chosen, choose) {
   const list = h(
     "select",
-    { "aria-label": label, onchange: (event) => choose(event.target.value) },
+    { "aria-label": label, onchange: (event) => choose(event.currentTarget.value) },
     options.map(([value, text]) => h("option", { value, selected: String(value) === String(chosen) }, text)),
   );
   return h("label.select", {}, h("span", {}, label), list);
 }
 
-/** Call f at most once per `wait` ms, the last call never lost. */
+/**
+ * Call f at most once per `wait` ms, the last call never lost.
+ * @template {unknown[]} Given
+ * @param {(...given: Given) => void} f
+ * @param {number} wait
+ * @returns {(...given: Given) => void}
+ */
 export function throttle(f, wait) {
-  let timer = null;
+  let timer = 0;
   let last = -Infinity;
   return (...given) => {
     clearTimeout(timer);
@@ -96,7 +158,10 @@ export function throttle(f, wait) {
   };
 }
 
-/** Say something once, at the foot of the window, to eyes and screen readers alike. */
+/**
+ * Say something once, at the foot of the window, to eyes and screen readers alike.
+ * @param {string} text
+ */
 export function toast(text) {
   document.querySelector(".toast")?.remove();
   const note = h("div.toast", { role: "status" }, text);
@@ -104,7 +169,11 @@ export function toast(text) {
   setTimeout(() => note.remove(), 4000);
 }
 
-/** Copy to the clipboard, and say so. */
+/**
+ * Copy to the clipboard, and say so.
+ * @param {string} text
+ * @param {string} what
+ */
 export async function copy(text, what) {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,72 +1,107 @@
-// Numbers and times as people read them. A number that is not there is a dash.
+// Numbers and times as people read them. A number that is not there is a dash. A unit is chosen for the number as it is
+// written: what rounds to sixty seconds is a minute.
+
+/**
+ * @import { Counts } from "./api.js"
+ * @typedef {number | null | undefined} Maybe
+ */
 
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 const NONE = "–";
 
+/**
+ * @param {unknown} value
+ * @returns {value is number}
+ */
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
+/** @param {Maybe} value */
 export const whole = (value) => (isNumber(value) ? WHOLE.format(value) : NONE);
 
-/** 1234567 → 1.2M; small ones in full. */
+/**
+ * 1234567 → 1.2M; small ones in full.
+ * @param {Maybe} value
+ */
 export const short = (value) => (isNumber(value) ? (Math.abs(value) < 10000 ? WHOLE : SHORT).format(value) : NONE);
 
-/** A return: about four digits, no false precision. */
+/**
+ * A return: about four digits, no false precision.
+ * @param {Maybe} value
+ */
 export function amount(value) {
   if (!isNumber(value)) return NONE;
   const size = Math.abs(value);
-  if (size >= 1000) return WHOLE.format(value);
+  if (size >= 999.95) return WHOLE.format(value);
   if (size >= 100) return Number(value.toFixed(1)).toString();
   if (size >= 1 || size === 0) return Number(value.toFixed(2)).toString();
   return Number(value.toPrecision(3)).toString();
 }
 
-/** A share: 0, 12.5, 100 %; never rounded to all or to nothing. */
+/**
+ * A share: 0, 12.5, 100 %; never rounded to all or to nothing.
+ * @param {Maybe} share
+ */
 export const percent = (share) => (isNumber(share) ? `${share > 0 && share < 1 ? Math.min(99.9, Math.max(0.1, share * 100)).toFixed(1) : share * 100} %` : NONE);
 
-/** A span of seconds: 250 ms, 12.3 s, 4 min 10 s, 3 h 05 min, 2 d 4 h. */
+/**
+ * A span of seconds: 250 ms, 12.3 s, 4 min 10 s, 3 h 05 min, 2 d 4 h.
+ * @param {Maybe} seconds
+ */
 export function span(seconds) {
   if (!isNumber(seconds)) return NONE;
   if (seconds < 0.0005) return "0 s";
-  if (seconds < 1) return `${Number((seconds * 1000).toPrecision(2))} ms`;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
+  if (seconds < 0.995) return `${Number((seconds * 1000).toPrecision(2))} ms`;
+  if (seconds < 59.95) return `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s`;
+  const rounded = Math.round(seconds);
+  const minutes = Math.floor(rounded / 60);
+  if (minutes < 60) return `${minutes} min ${String(rounded % 60).padStart(2, "0")} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return `${hours} h ${String(minutes % 60).padStart(2, "0")} min`;
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** A position in a video: 0:03.40 */
+/**
+ * A position in a video: 0:03.40
+ * @param {number} seconds
+ */
 export function clock(seconds) {
-  const at = Math.max(0, seconds || 0);
-  return `${Math.floor(at / 60)}:${(at % 60).toFixed(2).padStart(5, "0")}`;
+  const hundredths = Math.round(Math.max(0, seconds || 0) * 100);
+  return `${Math.floor(hundredths / 6000)}:${((hundredths % 6000) / 100).toFixed(2).padStart(5, "0")}`;
 }
 
-/** A tick on an axis of wall time. */
+/**
+ * A tick on an axis of wall time.
+ * @param {number} seconds
+ * @param {number} step to the next tick
+ */
 export function timeTick(seconds, step) {
   if (step < 1) return `${Number(seconds.toFixed(2))}s`;
-  if (seconds < 60 && step < 60) return `${Math.round(seconds)}s`;
-  const minutes = Math.floor(seconds / 60);
-  const rest = Math.round(seconds % 60);
-  if (step < 60) return `${minutes}:${String(rest).padStart(2, "0")}`;
-  if (seconds < 3600) return `${minutes}m`;
+  const rounded = Math.round(seconds);
+  if (rounded < 60 && step < 60) return `${rounded}s`;
+  const minutes = Math.floor(rounded / 60);
+  if (step < 60) return `${minutes}:${String(rounded % 60).padStart(2, "0")}`;
+  if (minutes < 60) return `${minutes}m`;
   return `${Math.floor(minutes / 60)}h${minutes % 60 ? String(minutes % 60).padStart(2, "0") : ""}`;
 }
 
+/** @param {Maybe} value */
 export function bytes(value) {
   if (!isNumber(value)) return NONE;
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let power = 0;
   let left = value;
-  while (left >= 1024 && power < units.length - 1) {
+  while (left >= 1023.5 && power < units.length - 1) {
     left /= 1024;
     power += 1;
   }
   return `${left.toFixed(left < 10 && power ? 1 : 0)} ${units[power]}`;
 }
 
-/** How long ago, roughly. */
+/**
+ * How long ago, roughly.
+ * @param {Maybe} epoch
+ */
 export function ago(epoch, now = Date.now() / 1000) {
   if (!isNumber(epoch)) return NONE;
   const seconds = Math.max(0, now - epoch);
@@ -76,34 +111,56 @@ export function ago(epoch, now = Date.now() / 1000) {
   return new Date(epoch * 1000).toISOString().slice(0, 10);
 }
 
+/** @param {Maybe} epoch */
 export function moment(epoch) {
   if (!isNumber(epoch)) return NONE;
   const date = new Date(epoch * 1000);
+  /** @param {number} value */
   const two = (value) => String(value).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
 
-/** The time of today, or the day. */
+/**
+ * The time of today, or the day.
+ * @param {Maybe} epoch
+ */
 export const since = (epoch) => (isNumber(epoch) && new Date(epoch * 1000).toDateString() === new Date().toDateString() ? moment(epoch).slice(11) : moment(epoch).slice(0, 10));
 
-/** What the recorder says, as a sentence. */
+/**
+ * What the recorder says, as a sentence.
+ * @param {string} text
+ */
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
-/** 1 episode, 2 episodes */
+/**
+ * 1 episode, 2 episodes
+ * @param {Maybe} value
+ * @param {string} noun
+ */
 export const count = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** What a clip is called: by its episode, where anybody knows that. */
+/**
+ * What a clip is called: by its episode, where anybody knows that.
+ * @param {{name: string, episode: number | null, length: number | null}} clip
+ */
 export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(clip.name) ? clip.name : `Episode ${whole(clip.episode)}`);
 
-/** How an episode came to its end. */
+/**
+ * How an episode came to its end.
+ * @param {{terminated: boolean, truncated: boolean}} episode
+ */
 export const ending = (episode) =>
   episode.terminated && episode.truncated ? "terminated and truncated" : episode.terminated ? "terminated" : episode.truncated ? "truncated" : "unfinished";
 
-export const total = (counts) => Object.values(counts ?? {}).reduce((sum, value) => sum + value, 0);
+/** @param {Counts} counts */
+export const total = (counts) => Object.values(counts).reduce((sum, value) => sum + value, 0);
 
-/** "3 credit, 1 lost" */
+/**
+ * "3 credit, 1 lost"
+ * @param {Counts} counts
+ */
 export const reasons = (counts) =>
-  Object.entries(counts ?? {})
+  Object.entries(counts)
     .filter(([, value]) => value)
     .map(([reason, value]) => `${whole(value)} ${reason.replaceAll("_", " ")}`)
     .join(", ");

@@ -2,12 +2,23 @@
 import * as api from "./api.js";
 import { fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { amount, clipTitle, clock, count, reasons, total, whole } from "./format.js";
-import { change, MOST_CLIPS, state } from "./state.js";
+import { change, state } from "./state.js";
+import { MOST_CLIPS } from "./view.js";
+
+/**
+ * @import { Clip, Run } from "./api.js"
+ * @import { Known } from "./tray.js"
+ * @import { View } from "./view.js"
+ */
 
 const PAGE = 36;
 const QUIET_PAGES = 3; // up to here, new clips just appear; further down the page they wait to be asked for
 
 export class Gallery {
+  /**
+   * @param {HTMLElement} section
+   * @param {{open: (ids: string[]) => void, known: Map<string, Known>}} page
+   */
   constructor(section, { open, known }) {
     this.section = section;
     this.open = open;
@@ -18,24 +29,30 @@ export class Gallery {
     this.note = h("p.note", { role: "status" });
     this.more = h("button.more", { type: "button", hidden: true, onclick: () => this.extend() }, "Show more");
     section.append(this.head, this.fresh, this.grid, this.note, this.more);
-    this.near = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.extend(), { rootMargin: "800px" });
+    this.near = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && this.extend(), { rootMargin: "800px" });
+    /** @type {Map<string, {print: string, node: HTMLElement}>} */
     this.cards = new Map();
+    /** @type {Run | undefined} */
+    this.run = undefined;
+    /** @type {Clip[]} */
     this.clips = [];
-    this.given = "";
+    this.total = 0; // clips that there are
+    this.asking = false;
+    this.given = ""; // what the clips are asked for by
+    this.signature = ""; // of the run's clips, as it was last said
     this.refresh = throttle(() => this.update(), 1500);
-    this.search = throttle((value) => change({ clip: value }, { replace: true }), 200);
-    this.buildHead();
-  }
-
-  buildHead() {
+    const search = throttle((/** @type {string} */ value) => change({ clip: value }, { replace: true }), 200);
     this.title = h("h2", { id: "gallery-title" }, "Clips");
     this.tabs = h("div.tabs", { role: "group", "aria-label": "Run whose clips are shown" });
     this.sorting = h("div");
-    this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => this.search(event.target.value.trim()) });
+    this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => search(event.currentTarget.value.trim()) });
     this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.sorting));
   }
 
-  /** Show the clips of one of these runs (API objects). */
+  /**
+   * Show the clips of one of these runs.
+   * @param {Run[]} runs
+   */
   show(runs) {
     const { tab, sort, order, clip } = state();
     this.run = runs.find((run) => run.id === tab) ?? runs[0];
@@ -45,10 +62,12 @@ export class Gallery {
       this.tabs,
       runs.length > 1 && runs.map((run) => h("button", { type: "button", "aria-pressed": String(run === this.run), onclick: () => change({ tab: run.id }) }, run.name)),
     );
+    /** @type {[string, string][]} */
     const choices = [["newest desc", "Newest first"], ["oldest desc", "Oldest first"], ["return desc", "Highest return"], ["return asc", "Lowest return"], ["length desc", "Longest"], ["length asc", "Shortest"]];
+    /** @param {string} value */
     const choose = (value) => {
-      const [by, way] = value.split(" ");
-      change({ sort: by, order: way });
+      const [sort, order] = /** @type {[View["sort"], View["order"]]} */ (value.split(" "));
+      change({ sort, order });
     };
     if (!this.sorting.contains(document.activeElement)) fill(this.sorting, select("Sort", choices, `${sort} ${order}`, choose));
     if (document.activeElement !== this.text) this.text.value = clip;
@@ -61,7 +80,10 @@ export class Gallery {
     this.marks();
   }
 
-  /** A run has changed: more clips, or one has become final. */
+  /**
+   * A run has changed: more clips, or one has become final.
+   * @param {Run} run
+   */
   grown(run) {
     if (run.id !== this.run?.id) return;
     const signature = JSON.stringify(run.clips);
@@ -69,20 +91,24 @@ export class Gallery {
     this.signature = signature;
   }
 
-  parameters(offset, limit) {
-    const { sort, order, clip } = state();
-    return { offset, limit, sort, order: ["newest", "oldest"].includes(sort) ? null : order, q: clip };
-  }
-
+  /**
+   * A part of the list, as it was asked for; null where it cannot be had, or another view was chosen meanwhile.
+   * @param {number} offset
+   * @param {number} limit
+   */
   async ask(offset, limit) {
+    if (!this.run) return null;
     const { given } = this;
+    const { sort, order, clip } = state();
+    const directed = sort === "return" || sort === "length";
     this.asking = true;
     try {
-      const answer = await api.clips(this.run.id, this.parameters(offset, limit));
-      if (given !== this.given) return null; // another view was chosen meanwhile
+      const answer = await api.clips(this.run.id, { offset, limit, sort, order: directed ? order : null, q: clip });
+      if (given !== this.given) return null;
       this.total = answer.total;
       return answer.clips;
     } catch (error) {
+      if (!(error instanceof api.ApiError)) throw error;
       if (given === this.given) this.failed(error);
       return null;
     } finally {
@@ -126,6 +152,7 @@ export class Gallery {
     say(this.fresh, `${count(this.total - before, "new clip")}: show`);
   }
 
+  /** @param {api.ApiError} error */
   failed(error) {
     this.clips = [];
     this.total = 0;
@@ -136,13 +163,16 @@ export class Gallery {
     this.note.classList.add("bad");
   }
 
-  /** Cards stay the elements they are where their clip has not changed, so that nothing flickers or loses focus. */
+  /**
+   * Cards stay the elements they are where their clip has not changed, so that nothing flickers or loses focus.
+   * @param {Clip[]} clips
+   */
   set(clips) {
     this.clips = clips;
     const cards = new Map();
     for (const clip of clips) {
-      this.known.set(`${this.run.id}:${clip.key}`, { ...clip, run: this.run });
-      const id = `${this.run.id}:${clip.key}`;
+      const id = this.idOf(clip);
+      this.known.set(id, clip);
       const print = JSON.stringify(clip);
       const old = this.cards.get(id);
       cards.set(id, old?.print === print ? old : { print, node: this.card(clip) });
@@ -152,7 +182,7 @@ export class Gallery {
     wanted.forEach((node, place) => {
       if (this.grid.children[place] !== node) this.grid.insertBefore(node, this.grid.children[place] ?? null);
     });
-    while (this.grid.children.length > wanted.length) this.grid.lastChild.remove();
+    while (this.grid.children.length > wanted.length) this.grid.lastElementChild?.remove();
     this.more.hidden = clips.length >= this.total;
     this.lookAgain();
     fill(this.title, "Clips ", h("span.count", {}, whole(this.total)));
@@ -172,8 +202,17 @@ export class Gallery {
     ];
   }
 
+  /**
+   * RUN:KEY
+   * @param {Clip} clip
+   */
+  idOf(clip) {
+    return `${this.run?.id}:${clip.key}`;
+  }
+
+  /** @param {Clip} clip */
   card(clip) {
-    const id = `${this.run.id}:${clip.key}`;
+    const id = this.idOf(clip);
     const title = clipTitle(clip);
     const lost = total(clip.dropped);
     const flags = [
@@ -181,8 +220,8 @@ export class Gallery {
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
       clip.partial && clip.state !== "recording" ? "cut short" : null,
       lost ? `${whole(lost)} dropped` : null,
-    ].filter(Boolean);
-    const frame = h("span.poster", {}, clip.poster ? this.poster(clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    ].filter((flag) => flag !== null);
+    const frame = h("span.poster", {}, clip.poster ? this.poster(clip, clip.poster) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
     if (clip.duration_seconds) frame.append(h("span.length", {}, clip.duration_seconds < 60 ? `${clip.duration_seconds.toFixed(1)} s` : clock(clip.duration_seconds).replace(/\.\d+$/, "")));
     if (flags.length) frame.append(h("span.flags", { title: lost ? reasons(clip.dropped) : null }, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))));
     return h(
@@ -196,24 +235,32 @@ export class Gallery {
         h("span.return", { title: "Return" }, amount(clip.return)),
         h("span.muted", {}, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
         clip.video &&
-          h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.target) }), "Compare"),
+          h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
       ),
     );
   }
 
-  poster(clip) {
+  /**
+   * @param {Clip} clip
+   * @param {string} path
+   */
+  poster(clip, path) {
     const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
     image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
     if (api.hasToken()) {
       image.removeAttribute("loading");
-      api.media(clip.poster).then((url) => {
+      api.media(path).then((url) => {
         image.addEventListener("load", () => api.release(url), { once: true });
         image.src = url;
       }, () => image.dispatchEvent(new Event("error")));
-    } else image.src = clip.poster;
+    } else image.src = path;
     return image;
   }
 
+  /**
+   * @param {string} id
+   * @param {HTMLInputElement} box
+   */
   pick(id, box) {
     const { pick } = state();
     if (box.checked && pick.length >= MOST_CLIPS) {
@@ -234,9 +281,13 @@ export class Gallery {
     }
   }
 
-  /** The playable clips before and after one, in the order shown. */
+  /**
+   * The playable clips before and after one, in the order shown.
+   * @param {string} id
+   * @returns {[string | null, string | null]}
+   */
   neighbours(id) {
-    const ids = this.clips.filter((clip) => clip.video).map((clip) => `${this.run.id}:${clip.key}`);
+    const ids = this.clips.filter((clip) => clip.video).map((clip) => this.idOf(clip));
     const place = ids.indexOf(id);
     return place < 0 ? [null, null] : [ids[place - 1] ?? null, ids[place + 1] ?? null];
   }

@@ -6,33 +6,48 @@ const FULL = 0.8; // of the queue: worth a warning
 const LAGGING = 2; // seconds
 const RECENT_MS = 60000; // drops older than this are history
 
+/** @import { Stats } from "./api.js" */
+
+/**
+ * @param {string} key
+ * @param {string} label
+ */
+function item(key, label) {
+  const value = h("b");
+  return { value, node: h("span.item", { dataset: { item: key } }, h("span.label", {}, label), value) };
+}
+
 export class Health {
+  /**
+   * @param {HTMLElement} host
+   * @param {HTMLElement} banner
+   */
   constructor(host, banner) {
     this.banner = banner;
     this.word = h("span");
     this.dot = h("i.dot");
-    this.items = {};
-    const item = (key, label) => {
-      const value = h("b");
-      const node = h("span.item", { dataset: { item: key } }, h("span.label", {}, label), value);
-      this.items[key] = { node, value };
-      return node;
-    };
     this.bar = h("meter.queue", { min: "0", max: "1", value: "0", "aria-label": "Queue" });
-    this.numbers = h("span.numbers", { hidden: true }, item("queue", "queue"), item("lag", "lag"), item("drops", "dropped"));
+    this.items = { queue: item("queue", "queue"), lag: item("lag", "lag"), drops: item("drops", "dropped") };
     this.items.queue.node.append(this.bar);
+    this.numbers = h("span.numbers", { hidden: true }, Object.values(this.items).map(({ node }) => node));
     this.panel = h("dl.health-panel");
-    this.details = h("details", { hidden: true }, h("summary", { "aria-label": "More about the recorder" }, "more"), this.panel);
+    const summary = h("summary", { "aria-label": "More about the recorder" }, "more");
+    this.details = h("details", { hidden: true }, summary, this.panel);
     fill(host, h("span.state", {}, this.dot, this.word), this.numbers, this.details);
-    document.addEventListener("click", (event) => !this.details.contains(event.target) && this.details.removeAttribute("open"));
+    document.addEventListener("click", (event) => {
+      if (event.target instanceof Node && !this.details.contains(event.target)) this.details.open = false;
+    });
     this.details.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
-      this.details.removeAttribute("open");
-      this.details.firstChild.focus();
+      this.details.open = false;
+      summary.focus();
     });
-    this.dropped = null;
+    /** @type {"" | "files" | "daemon"} */
+    this.kind = ""; // what is behind this page, once it is known
+    this.dropped = Infinity; // frames, as it was last said
     this.droppedAt = -Infinity;
-    this.last = null;
+    this.last = 0; // when anything was heard, in ms
+    this.countdown = 0;
   }
 
   /** No daemon behind this page: `offcam view`. */
@@ -49,13 +64,13 @@ export class Health {
     this.kind = "daemon";
   }
 
-  /** @param {object} stats what /api/stats says */
+  /** @param {Stats} stats */
   show(stats) {
     this.kind = "daemon";
     this.last = Date.now();
     const queue = stats.queue_bytes / Math.max(1, stats.queue_limit_bytes);
-    const dropped = total(stats.frames?.dropped);
-    if (this.dropped !== null && dropped > this.dropped) this.droppedAt = performance.now();
+    const dropped = total(stats.frames.dropped);
+    if (dropped > this.dropped) this.droppedAt = performance.now();
     this.dropped = dropped;
     const behind = queue > FULL || stats.encode_lag_seconds > LAGGING;
     this.dot.className = behind ? "dot warn" : stats.streams ? "dot live" : "dot ok";
@@ -70,6 +85,12 @@ export class Health {
     if (this.details.open || !this.panel.children.length) this.more(stats);
   }
 
+  /**
+   * @param {keyof Health["items"]} key
+   * @param {string} text
+   * @param {boolean} bad
+   * @param {string} title
+   */
   set(key, text, bad, title) {
     const { node, value } = this.items[key];
     say(value, text);
@@ -77,25 +98,30 @@ export class Health {
     node.classList.toggle("bad", bad);
   }
 
+  /** @param {Stats} stats */
   more(stats) {
-    const memory = stats.memory ?? {};
-    const clients = memory.clients ?? [];
-    const errors = stats.recent_errors ?? [];
+    const { memory, recent_errors: errors } = stats;
+    const clients = memory.clients.slice(0, 6).map((client) => bytes(client.rss_bytes));
     const rows = [
       ["Up", span(stats.uptime_seconds)],
       ["Version", `offcam ${stats.version}, pid ${stats.pid}`],
       ["Endpoint", stats.endpoint],
       ["Clients", `${whole(stats.clients)}, ${count(stats.streams, "stream")}`],
-      ["Frames", `${whole(stats.frames?.encoded)} encoded of ${whole(stats.frames?.offered)}`],
-      ["Dropped", reasons(stats.frames?.dropped) || "none"],
+      ["Frames", `${whole(stats.frames.encoded)} encoded of ${whole(stats.frames.offered)}`],
+      ["Dropped", reasons(stats.frames.dropped) || "none"],
       ["Spool", `${bytes(stats.spool_bytes)} of ${bytes(stats.spool_limit_bytes)} on disk`],
-      memory.daemon_rss_bytes && ["Memory", `${bytes(memory.daemon_rss_bytes)}${clients.length ? `; clients ${clients.slice(0, 6).map((client) => bytes(client.rss_bytes)).join(", ")}` : ""}`],
-      ["Errors", errors.length ? errors.slice(-3).map((error) => (typeof error === "string" ? error : (error.error ?? error.message ?? error.text ?? JSON.stringify(error)))).join(" · ") : "none"],
-    ].filter(Boolean);
+      ...(memory.daemon_rss_bytes ? [["Memory", `${bytes(memory.daemon_rss_bytes)}${clients.length ? `; clients ${clients.join(", ")}` : ""}`]] : []),
+      ["Errors", errors.slice(-3).join(" · ") || "none"],
+    ];
     fill(this.panel, rows.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
   }
 
-  /** Nobody answers; what is shown is of the past. */
+  /**
+   * Nobody answers; what is shown is of the past.
+   * @param {number} retryAt in ms since the epoch
+   * @param {string | null} why as the recorder says, where it does
+   * @param {() => void} again
+   */
   down(retryAt, why, again) {
     this.dot.className = "dot down";
     say(this.word, "no connection");

@@ -3,6 +3,8 @@ import { copy, fill, h, icon, say } from "./dom.js";
 import { amount, percent, reasons, sentence, short, since, total, whole } from "./format.js";
 import { change } from "./state.js";
 
+/** @import { Run } from "./api.js" */
+
 const LINES = [
   "import gymnasium as gym, offcam",
   'env = gym.make("CartPole-v1", render_mode="rgb_array")',
@@ -10,48 +12,59 @@ const LINES = [
 ].join("\n");
 
 export class Overview {
+  /** @param {HTMLElement} section */
   constructor(section) {
     this.section = section;
     this.kind = "";
+    /** @type {Map<string, {number: HTMLElement, words: HTMLElement, node: HTMLElement}>} */
     this.tiles = new Map();
-  }
-
-  /** The run's name, state and numbers. */
-  run(run, name, others) {
-    if (run.problem) {
-      this.problem(`${name} cannot be read`, sentence(run.problem), run.folder);
-      return;
-    }
-    if (this.kind !== "run") this.buildRun();
-    say(this.name, name);
-    this.badge.hidden = !run.live;
-    this.films.hidden = !run.plain;
-    say(this.folder, run.folder);
-    say(this.more, others ? `and ${others} more in the plot` : "");
-    const episodes = run.return ?? {};
-    const lengths = run.length ?? {};
-    const lost = total(run.dropped);
-    this.tile("Return, last 100", amount(episodes.last100_mean), `best ${amount(episodes.max ?? null)}, mean ${amount(episodes.mean ?? null)}`);
-    this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max ?? null)}`);
-    this.tile("Episodes", whole(run.episodes), run.success_rate === null || run.success_rate === undefined ? `since ${since(run.started)}` : `${percent(run.success_rate)} with ${run.success_rule}`);
-    this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
-    this.tile("Clips", whole(total(run.clips)), run.clips?.recording ? `${whole(run.clips.recording)} being recorded` : "videos");
-    this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);
-  }
-
-  buildRun() {
-    this.kind = "run";
-    this.tiles.clear();
     this.name = h("h1");
     this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
     this.films = h("p.note", { hidden: true }, "Videos without offcam's index, such as Gymnasium's own RecordVideo leaves: what can be read from the files is shown. Returns and curves come with ", h("code", {}, "from offcam import RecordVideo"), ".");
     this.folder = h("code.folder");
     this.more = h("span.muted");
     this.numbers = h("dl.tiles");
+  }
+
+  /**
+   * The run's name, state and numbers.
+   * @param {Run} run
+   * @param {string} name
+   * @param {number} others in the plot
+   */
+  run(run, name, others) {
+    if (run.problem) {
+      this.problem(`${name} cannot be read`, sentence(run.problem), run.folder);
+      return;
+    }
+    if (this.kind !== "run") this.layOut();
+    say(this.name, name);
+    this.badge.hidden = !run.live;
+    this.films.hidden = !run.plain;
+    say(this.folder, run.folder);
+    say(this.more, others ? `and ${others} more in the plot` : "");
+    const { return: returns, length: lengths } = run;
+    const lost = total(run.dropped);
+    this.tile("Return, last 100", amount(returns.last100_mean), `best ${amount(returns.max)}, mean ${amount(returns.mean)}`);
+    this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
+    this.tile("Episodes", whole(run.episodes), run.success_rate === null ? `since ${since(run.started)}` : `${percent(run.success_rate)} with ${run.success_rule}`);
+    this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
+    this.tile("Clips", whole(total(run.clips)), run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos");
+    this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);
+  }
+
+  layOut() {
+    this.kind = "run";
     const taker = h("button.icon.small", { type: "button", "aria-label": "Copy the folder's path", onclick: () => copy(this.folder.textContent, "Path") }, icon("link"));
     fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
   }
 
+  /**
+   * @param {string} label
+   * @param {string} value
+   * @param {string} under
+   * @param {boolean} bad
+   */
   tile(label, value, under, bad = false) {
     let tile = this.tiles.get(label);
     if (!tile) {
@@ -66,7 +79,10 @@ export class Overview {
     tile.node.classList.toggle("bad", bad);
   }
 
-  /** No runs at all: what a newcomer needs. */
+  /**
+   * No runs at all: what a newcomer needs.
+   * @param {boolean} daemon
+   */
   empty(daemon) {
     if (this.kind === "empty") return;
     this.kind = "empty";
@@ -84,7 +100,12 @@ export class Overview {
     );
   }
 
-  problem(title, text, folder) {
+  /**
+   * @param {string} title
+   * @param {string} text
+   * @param {string} folder
+   */
+  problem(title, text, folder = "") {
     this.kind = "problem";
     fill(
       this.section,
@@ -92,7 +113,11 @@ export class Overview {
     );
   }
 
-  /** The address names a run that is not here. */
+  /**
+   * The address names a run that is not here.
+   * @param {string[]} ids
+   * @param {boolean} any whether others are
+   */
   missing(ids, any) {
     const key = `missing ${ids.join()}`;
     if (this.kind === key) return;

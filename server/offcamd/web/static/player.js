@@ -2,22 +2,46 @@
 import * as api from "./api.js";
 import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
 import { amount, bytes, clipTitle, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
-import { address, change, MOST_CLIPS, SPEEDS, state } from "./state.js";
+import { address, change, state } from "./state.js";
 import { Sync } from "./sync.js";
+import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
+
+/**
+ * @import { ClipDetail, Episode } from "./api.js"
+ * @import { Attributes } from "./dom.js"
+ * @import { Film } from "./sync.js"
+ * @typedef {[term: string, value: string | HTMLElement, kind?: string]} Row
+ */
 
 const LEAP_FRAMES = 10;
+const COMPARED = ["Return", "Length", "End", "Frame", "Seed"]; // of clips that are side by side
 const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are shown so
 
 export class Player {
-  /** @param {{runName: (id: string) => string, neighbours: (id: string) => [string|null, string|null]}} page */
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {{runName: (id: string) => string, neighbours: (id: string) => [string | null, string | null]}} page
+   */
   constructor(dialog, page) {
     this.dialog = dialog;
     this.page = page;
     this.sync = new Sync(() => this.tick());
     this.shown = ""; // the clips in it
+    /** @type {string[]} */
     this.urls = [];
     this.note = throttle(() => this.remember(), 300);
-    this.build();
+    this.title = h("h2");
+    this.word = h("p.asked", { role: "status", hidden: true });
+    this.stage = h("div.stage");
+    this.toggle = control("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
+    this.previous = control("previous", "Clip before (p)", () => this.go(0));
+    this.next = control("next", "Clip after (n)", () => this.go(1));
+    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.sync.seek((Number(this.seek.value) + 0.5) / this.sync.fps) });
+    this.time = h("span.time");
+    this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
+    this.looping = control("loop", "Repeat (l)", () => this.repeat(), { "aria-pressed": "false" });
+    this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
+    this.layOut();
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault(); // the address decides what is open
       this.leave();
@@ -26,31 +50,19 @@ export class Player {
     dialog.addEventListener("keydown", (event) => this.key(event));
   }
 
-  build() {
-    const button = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));
-    this.title = h("h2");
-    this.word = h("p.asked", { role: "status", hidden: true });
-    this.stage = h("div.stage");
-    this.toggle = button("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
-    this.previous = button("previous", "Clip before (p)", () => this.go(0));
-    this.next = button("next", "Clip after (n)", () => this.go(1));
-    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.sync.seek((Number(this.seek.value) + 0.5) / this.sync.fps) });
-    this.time = h("span.time");
-    this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
-    this.looping = h("button.icon", { type: "button", "aria-label": "Repeat (l)", title: "Repeat (l)", "aria-pressed": "false", onclick: () => this.repeat() }, icon("loop"));
-    this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
+  layOut() {
     fill(
       this.dialog,
       h(
         "div.player-box",
         {},
-        h("header", {}, h("div", {}, this.title, this.word), this.compare, button("link", "Copy a link to this", () => this.share()), button("close", "Close (Escape)", () => this.leave())),
+        h("header", {}, h("div", {}, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), control("close", "Close (Escape)", () => this.leave())),
         this.stage,
         h(
           "div.transport",
           {},
           this.seek,
-          h("div.buttons", {}, this.previous, button("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, button("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
+          h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
           this.time,
           h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
         ),
@@ -80,82 +92,110 @@ export class Player {
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
     this.explain(asked);
     this.stage.dataset.count = String(play.length);
-    const tracks = (await Promise.all(play.map((id) => this.figure(id)))).filter(Boolean);
+    const films = (await Promise.all(play.map((id) => this.figure(id)))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
-    this.sync.load(tracks);
+    this.sync.load(films);
     const { at } = state();
     if (at === null) this.sync.play();
     else this.sync.seek(at);
     this.tick();
   }
 
-  /** One clip with its numbers; null where it cannot be had, which its figure then says. */
+  /**
+   * One clip with its numbers; null where it cannot be had, which its figure then says.
+   * @param {string} id
+   * @returns {Promise<Film | null>}
+   */
   async figure(id) {
     const [runId, clipKey] = split(id);
     const video = h("video", { playsinline: true, preload: "auto", muted: true, "disablepictureinpicture": true });
     const frame = h("span.frame");
     const words = h("figcaption", {}, "Loading…");
-    const figure = h("figure", {}, h("div.screen", {}, video), words);
+    const screen = h("div.screen", {}, video);
+    const figure = h("figure", {}, screen, words);
     this.stage.append(figure);
     try {
       const clip = await api.clip(runId, clipKey);
-      if (!clip.video) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
-      const url = await api.media(clip.video);
+      const { video: path } = clip;
+      if (!path) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
+      const url = await api.media(path);
       this.urls.push(url);
-      video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(clip.video)) ?? ["This video could not be played. ", h("a", { href: `${clip.video}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
+      video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(path)) ?? ["This video could not be played. ", h("a", { href: `${path}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
       video.addEventListener("click", () => this.sync.toggle());
       video.src = url;
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
-      video.classList.toggle("pixels", clip.width <= SMALL_PICTURE);
+      video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);
       const title = clipTitle(clip);
       if (state().play.length === 1) say(this.title, `${title} · ${name}`);
-      fill(words, this.facts(clip, state().play.length > 1 ? [title, name] : null, frame));
+      fill(words, state().play.length > 1 && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), this.facts(clip, frame), this.file(clip, path));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
       fill(words);
-      fill(figure.firstChild, h("p.failed", {}, icon("warning"), error.message));
+      fill(screen, h("p.failed", {}, icon("warning"), error.message));
       return null;
     }
   }
 
-  facts(clip, heading, frame) {
-    const [episode] = clip.episodes ?? [];
+  /**
+   * The numbers of a clip; those in which several differ, where they are side by side.
+   * @param {ClipDetail} clip
+   * @param {HTMLElement} frame says which one is shown
+   */
+  facts(clip, frame) {
+    const { episodes } = clip;
+    /** @type {Episode | undefined} */
+    const episode = episodes[0]; // a video alone shows none that is known
+    /** @type {(Row | false | undefined)[]} */
     const rows = [
       ["Return", amount(clip.return), "strong"],
       ["Length", count(clip.length, "step")],
-      episode && ["End", ending(episode)],
-      !episode && clip.partial && ["End", "cut short"],
+      episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
       ["Frame", frame],
-      episode?.seed !== null && episode?.seed !== undefined && ["Seed", String(episode.seed)],
+      episode && episode.seed !== null && ["Seed", String(episode.seed)],
       episode && ["Wall time", span(episode.duration_seconds)],
       ["Recorded", moment(clip.started)],
       ["Picture", `${whole(clip.width)} × ${whole(clip.height)}, ${amount(clip.fps)} fps`],
       ["Frames", total(clip.dropped) ? `${whole(clip.frames)} (dropped: ${reasons(clip.dropped)})` : `${whole(clip.frames)}, none dropped`],
-    ].filter(Boolean);
-    if (clip.episodes?.length > 1) rows.push(["Episodes", `${clip.episodes.length} in this clip, returns ${clip.episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${clip.episodes.length > 6 ? ", …" : ""}`]);
-    const kept = heading ? rows.filter(([term]) => ["Return", "Length", "End", "Frame", "Seed"].includes(term)) : rows;
-    return [
-      heading && h("p.who", {}, h("b", {}, heading[0]), " ", h("span.muted", {}, heading[1])),
-      h("dl", {}, kept.map(([term, value, kind]) => h("div", {}, h("dt", {}, term), h(`dd${kind ? `.${kind}` : ""}`, {}, value)))),
-      h("a.file", { href: `${clip.video}?download=1`, download: clip.file, onclick: (event) => this.download(event, clip) }, icon("download"), clip.file, h("span.muted", {}, bytes(clip.file_bytes))),
+      episodes.length > 1 && ["Episodes", `${episodes.length} in this clip, returns ${episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${episodes.length > 6 ? ", …" : ""}`],
     ];
+    const several = state().play.length > 1;
+    const kept = rows.filter((row) => !!row).filter(([term]) => !several || COMPARED.includes(term));
+    return h("dl", {}, kept.map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
   }
 
-  async download(event, clip) {
+  /**
+   * @param {ClipDetail} clip
+   * @param {string} path of its video
+   */
+  file(clip, path) {
+    const name = clip.file ?? clip.name;
+    return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
+  }
+
+  /**
+   * @param {Event} event
+   * @param {string} path
+   * @param {string} name
+   */
+  async download(event, path, name) {
     if (!api.hasToken()) return; // the link does it
     event.preventDefault();
     try {
-      await api.save(clip.video, clip.file);
+      await api.save(path, name);
     } catch (error) {
+      if (!(error instanceof api.ApiError)) throw error;
       toast(error.message);
     }
   }
 
-  /** Say so where the video is not that of the episode that was asked for. */
+  /**
+   * Say so where the video is not that of the episode that was asked for.
+   * @param {string} asked RUN:NUMBER
+   */
   async explain(asked) {
     this.word.hidden = true;
     if (!asked || !state().play.length) return;
@@ -203,6 +243,7 @@ export class Player {
     change({ at: this.sync.playing ? null : Number(this.sync.position.toFixed(3)) }, { replace: true });
   }
 
+  /** @param {number} speed */
   setSpeed(speed) {
     this.sync.setSpeed(speed);
     const speeds = SPEEDS.includes(speed) ? SPEEDS : [...SPEEDS, speed].sort((one, other) => one - other);
@@ -216,7 +257,7 @@ export class Player {
 
   buttons() {
     const { play, pick } = state();
-    const [before, after] = play.length === 1 ? this.page.neighbours(play[0]) : [null, null];
+    const [before, after] = this.neighbours();
     this.previous.disabled = !before;
     this.next.disabled = !after;
     this.compare.hidden = play.length !== 1;
@@ -226,8 +267,15 @@ export class Player {
     say(this.compare, picked ? "Chosen to compare" : "Compare");
   }
 
+  /** The clips before and after; none where several are side by side. */
+  neighbours() {
+    const { play } = state();
+    return play.length === 1 ? this.page.neighbours(play[0]) : [null, null];
+  }
+
+  /** @param {0 | 1} way to the clip before, or after */
   go(way) {
-    const target = this.page.neighbours(state().play[0])[way];
+    const target = this.neighbours()[way];
     if (target) change({ play: [target], asked: "", at: null }, { replace: true });
   }
 
@@ -245,17 +293,17 @@ export class Player {
     change({ play: [], asked: "", at: null });
   }
 
+  /** @param {KeyboardEvent} event */
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const on = event.target.tagName;
+    const on = event.target instanceof Element ? event.target.tagName : "";
     if (on === "SELECT" && event.key.startsWith("Arrow")) return;
     if (event.key === " " && (on === "BUTTON" || on === "A" || on === "SELECT")) return; // presses that one
     const leap = event.shiftKey ? LEAP_FRAMES : 1;
-    const faster = (by) => {
-      const place = SPEEDS.findIndex((value) => value >= state().speed);
-      change({ speed: SPEEDS[Math.max(0, Math.min(SPEEDS.length - 1, place + by))] }, { replace: true });
-    };
-    const act = {
+    /** @param {1 | -1} way */
+    const faster = (way) => change({ speed: nextSpeed(state().speed, way) }, { replace: true });
+    /** @type {Record<string, () => void>} */
+    const acts = {
       " ": () => this.sync.toggle(),
       k: () => this.sync.toggle(),
       ArrowLeft: () => this.sync.step(-leap),
@@ -267,17 +315,20 @@ export class Player {
       l: () => this.repeat(),
       n: () => this.go(1),
       p: () => this.go(0),
-    }[event.key];
-    if (!act) return;
+    };
+    if (!Object.hasOwn(acts, event.key)) return;
     event.preventDefault();
-    act();
+    acts[event.key]();
   }
 }
 
+/** @param {string} text */
 const key = (text) => h("kbd", {}, text);
 
-/** RUN:REST */
-export function split(text) {
-  const place = text.indexOf(":");
-  return [text.slice(0, place), text.slice(place + 1)];
-}
+/**
+ * @param {Parameters<typeof icon>[0]} name
+ * @param {string} label
+ * @param {() => void} press
+ * @param {Attributes} extra
+ */
+const control = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));

@@ -1,20 +1,29 @@
 // The list of runs: what is live, what was, a filter, and a box each to lay several curves over one another.
 import { fill, h, icon, say, throttle } from "./dom.js";
 import { ago, amount, count, short, total, whole } from "./format.js";
-import { change, MOST_RUNS, state } from "./state.js";
+import { matching } from "./runlist.js";
+import { change, state } from "./state.js";
+import { MOST_RUNS } from "./view.js";
+
+/**
+ * @import { Run } from "./api.js"
+ * @typedef {ReturnType<Runs["row"]>} Row
+ */
 
 const LIST_AT_MOST = 300;
 
 export class Runs {
+  /** @param {HTMLElement} nav */
   constructor(nav) {
     this.nav = nav;
+    /** @type {Map<string, Row>} */
     this.rows = new Map();
     this.list = h("ul.run-list");
     this.note = h("p.note", { role: "status" });
     this.title = h("span.runs-title", {}, "Runs");
     this.fold = h("button.fold", { type: "button", "aria-expanded": "false", "aria-controls": "run-drawer", onclick: () => this.unfold() }, this.title, icon("chevron"));
-    const typed = throttle((value) => change({ filter: value }, { replace: true }), 120);
-    this.filter = h("input.search", { type: "search", placeholder: "Filter runs", "aria-label": "Filter runs by name, environment or folder", value: state().filter, oninput: (event) => typed(event.target.value.trim()) });
+    const typed = throttle((/** @type {string} */ value) => change({ filter: value }, { replace: true }), 120);
+    this.filter = h("input.search", { type: "search", placeholder: "Filter runs", "aria-label": "Filter runs by name, environment or folder", value: state().filter, oninput: (event) => typed(event.currentTarget.value.trim()) });
     this.drawer = h("div.drawer", { id: "run-drawer" }, this.filter, this.list, this.note);
     fill(nav, this.fold, h("h2.wide", {}, "Runs"), this.drawer);
   }
@@ -23,45 +32,54 @@ export class Runs {
     this.fold.setAttribute("aria-expanded", String(open));
   }
 
-  /** @param {object[]} runs in the order to show; @param {string[]} chosen ids */
+  /**
+   * @param {Run[]} runs in the order to show
+   * @param {string[]} chosen ids
+   * @param {Map<string, string>} names
+   */
   show(runs, chosen, names) {
     this.nav.hidden = !runs.length;
     const { filter } = state();
     if (document.activeElement !== this.filter) this.filter.value = filter;
-    const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const matching = runs.filter((run) => {
-      const text = `${run.name} ${run.env_id ?? ""} ${run.folder} ${run.live ? "live" : ""}`.toLowerCase();
-      return words.every((word) => text.includes(word));
-    });
-    const shown = matching.slice(0, LIST_AT_MOST);
-    const rows = new Map(shown.map((run) => [run.id, this.rows.get(run.id) ?? this.row(run.id)]));
-    this.rows = rows;
+    const found = matching(runs, filter);
+    const shown = found.slice(0, LIST_AT_MOST);
+    const before = this.rows;
+    this.rows = new Map();
     shown.forEach((run, place) => {
-      const row = rows.get(run.id);
+      const row = before.get(run.id) ?? this.row(run.id);
+      this.rows.set(run.id, row);
       this.update(row, run, chosen, names);
       if (this.list.children[place] !== row.node) this.list.insertBefore(row.node, this.list.children[place] ?? null);
     });
-    while (this.list.children.length > shown.length) this.list.lastChild.remove();
-    say(this.note, !matching.length && runs.length ? `No run matches “${filter}”.` : matching.length > shown.length ? `${whole(matching.length - shown.length)} more: narrow them down with the filter.` : "");
+    while (this.list.children.length > shown.length) this.list.lastElementChild?.remove();
+    say(this.note, !found.length && runs.length ? `No run matches “${filter}”.` : found.length > shown.length ? `${whole(found.length - shown.length)} more: narrow them down with the filter.` : "");
     const first = runs.find((run) => run.id === chosen[0]);
     fill(this.title, "Runs ", h("span.count", {}, whole(runs.length)), first ? h("span.muted", {}, ` · ${names.get(first.id)}`) : null);
   }
 
+  /** @param {string} id */
   row(id) {
-    const box = h("input", { type: "checkbox", onchange: () => this.lay(id, box) });
+    const box = h("input", { type: "checkbox", onchange: (event) => this.lay(id, event.currentTarget) });
     const [dot, name, env, last, facts] = [h("i.dot"), h("span.name"), h("span.env"), h("b.last"), h("span.facts")];
     const button = h("button.run", { type: "button", onclick: () => this.choose(id) }, h("span.first", {}, dot, name, last), h("span.second", {}, env, facts));
     const node = h("li", {}, box, button);
     return { node, box, button, dot, name, env, last, facts };
   }
 
+  /**
+   * @param {Row} row
+   * @param {Run} run
+   * @param {string[]} chosen
+   * @param {Map<string, string>} names
+   */
   update(row, run, chosen, names) {
     const place = chosen.indexOf(run.id);
-    say(row.name, names.get(run.id));
+    const name = names.get(run.id) ?? run.name;
+    say(row.name, name);
     row.button.title = run.folder;
     row.button.setAttribute("aria-current", place === 0 ? "true" : "false");
     row.box.checked = place >= 0;
-    row.box.setAttribute("aria-label", `Show ${names.get(run.id)} in the plot`);
+    row.box.setAttribute("aria-label", `Show ${name} in the plot`);
     row.box.className = place >= 0 ? `c${(place % 8) + 1}` : "";
     row.node.classList.toggle("chosen", place >= 0);
     row.dot.className = run.live ? "dot live" : "dot";
@@ -73,16 +91,21 @@ export class Runs {
       return;
     }
     say(row.env, run.env_id ?? "");
-    say(row.last, amount(run.return?.last100_mean ?? null));
+    say(row.last, amount(run.return.last100_mean));
     row.last.title = "Mean return of the last 100 episodes";
     say(row.facts, `${run.plain ? count(total(run.clips), "video") : `${short(run.episodes)} ep`} · ${run.live ? "live" : ago(run.updated)}`);
   }
 
+  /** @param {string} id */
   choose(id) {
     change({ runs: [id], tab: "", from: null, to: null });
     this.unfold(false);
   }
 
+  /**
+   * @param {string} id
+   * @param {HTMLInputElement} box
+   */
   lay(id, box) {
     const { runs } = state();
     if (box.checked && runs.length >= MOST_RUNS) box.checked = false;

@@ -1,5 +1,12 @@
 // One to four videos on one timeline. Time is in seconds; what stands still stands on a frame, and says which.
 
+/**
+ * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement}} Film
+ *   `duration` in seconds; `label` says which of its frames is shown
+ * @typedef {Film & {shown: number, exact: boolean}} Track
+ *   `shown`: the frame, from 0, that the browser said it shows last; `exact`: whether it says so
+ */
+
 const TOLERANCE_FRAMES = 0.75; // drift that nobody sees
 const JUMP_SECONDS = 0.3; // drift that is better jumped over than caught up with
 
@@ -7,6 +14,7 @@ export class Sync {
   /** @param {() => void} changed called whenever the position, or whether it plays, may have changed */
   constructor(changed) {
     this.changed = changed;
+    /** @type {Track[]} */
     this.tracks = [];
     this.position = 0;
     this.playing = false;
@@ -15,10 +23,13 @@ export class Sync {
     this.turn = 0; // what was begun before the last command is out of date
   }
 
-  /** Take these: [{video, fps, frames, duration}]; the caller has set their src. */
-  load(tracks) {
+  /**
+   * Take these; the caller has set their src.
+   * @param {Film[]} films
+   */
+  load(films) {
     this.stop();
-    this.tracks = tracks.map((track) => ({ ...track, shown: 0 }));
+    this.tracks = films.map((film) => ({ ...film, shown: 0, exact: false }));
     this.position = 0;
     for (const track of this.tracks) {
       track.video.muted = true;
@@ -27,10 +38,14 @@ export class Sync {
     }
   }
 
-  /** Know which frame is on the screen, from the browser itself where it can tell. */
+  /**
+   * Know which frame is on the screen, from the browser itself where it can tell.
+   * @param {Track} track
+   */
   observe(track) {
     const { video } = track;
-    if (!video.requestVideoFrameCallback) return;
+    if (!("requestVideoFrameCallback" in video)) return;
+    /** @type {VideoFrameRequestCallback} */
     const seen = (_now, { mediaTime }) => {
       if (!this.tracks.includes(track)) return;
       track.shown = Math.round(mediaTime * track.fps);
@@ -63,31 +78,35 @@ export class Sync {
     return Math.max(1, Math.round(this.duration * this.fps));
   }
 
-  /** The frame, from 0, that a track shows. */
+  /**
+   * The frame, from 0, that a track shows.
+   * @param {Track} track
+   */
   shown(track) {
-    return track.exact && track.video.readyState > 1 ? track.shown : this.place(track, this.position).frame;
+    return track.exact && track.video.readyState > 1 ? track.shown : frameAt(track, this.position);
   }
 
-  place(track, seconds) {
-    const frame = Math.max(0, Math.min(track.frames - 1, Math.floor(seconds * track.fps + 1e-4)));
-    return { frame, seconds: (frame + 0.5) / track.fps }; // the middle of a frame is never its neighbour
-  }
-
-  /** Go to a position; goes on playing if it was. */
+  /**
+   * Go to a position; goes on playing if it was.
+   * @param {number} seconds
+   */
   seek(seconds) {
     const last = (this.frames - 0.5) / this.fps;
     this.position = Math.max(0, Math.min(last, seconds));
     for (const track of this.tracks) {
-      track.video.currentTime = this.place(track, this.position).seconds;
+      track.video.currentTime = middle(track, frameAt(track, this.position));
       if (this.playing && track.video.paused) start(track.video);
     }
     this.changed();
   }
 
-  /** Stand still, so many frames on. */
+  /**
+   * Stand still, so many frames on.
+   * @param {number} frames
+   */
   step(frames) {
     this.pause();
-    this.seek((Math.max(0, Math.min(this.frames - 1, this.frame + frames)) + 0.5) / this.fps);
+    this.seek(middle(this, Math.max(0, Math.min(this.frames - 1, this.frame + frames))));
   }
 
   async play() {
@@ -121,11 +140,13 @@ export class Sync {
     else this.play();
   }
 
+  /** @param {number} speed */
   setSpeed(speed) {
     this.speed = speed;
     for (const { video } of this.tracks) video.playbackRate = speed;
   }
 
+  /** @param {number} turn */
   follow(turn) {
     if (turn !== this.turn) return;
     const { leader } = this;
@@ -146,6 +167,11 @@ export class Sync {
     requestAnimationFrame(() => this.follow(turn));
   }
 
+  /**
+   * Keep a track with the leader, by playing it a little faster or slower, or by a jump.
+   * @param {Track} track
+   * @param {Track} leader
+   */
   correct(track, leader) {
     const { video } = track;
     if (video.ended || video.seeking || leader.video.seeking || this.position >= track.duration) return;
@@ -159,13 +185,32 @@ export class Sync {
   }
 }
 
+/**
+ * The frame, from 0, that a film has at a time; its last one after its end.
+ * @param {Pick<Film, "fps" | "frames">} film
+ * @param {number} seconds
+ */
+export const frameAt = ({ fps, frames }, seconds) => Math.max(0, Math.min(frames - 1, Math.floor(seconds * fps + 1e-4)));
+
+/**
+ * The seconds at which a frame is half over: rounding never leads to its neighbour from there.
+ * @param {Pick<Film, "fps">} film
+ * @param {number} frame
+ */
+const middle = ({ fps }, frame) => (frame + 0.5) / fps;
+
+/** @param {HTMLVideoElement} video */
 function start(video) {
   video.play().catch((error) => {
     if (error.name !== "AbortError") console.warn("the browser refused to play:", error.message); // a pause came first: fine
   });
 }
 
-/** Resolves when a video can be played, or never will be. */
+/**
+ * Resolves when a video can be played, or never will be.
+ * @param {HTMLVideoElement} video
+ * @returns {Promise<unknown>}
+ */
 function ready(video) {
   if (video.readyState >= 3 || video.error) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,5 +1,6 @@
 // Loaded before the first paint, so that a page in the dark never flashes white. No module for that reason.
-(() => {
+// biome-ignore lint/correctness/noUnusedVariables: the page uses it
+const offcamTheme = (() => {
   const KEY = "offcam-theme";
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const read = () => {
@@ -15,19 +16,17 @@
     document.dispatchEvent(new CustomEvent("offcam-theme"));
   };
   system.addEventListener("change", apply);
-  window.offcamTheme = {
-    shown,
-    toggle() {
-      const next = shown() === "dark" ? "light" : "dark";
-      try {
-        if (next === (system.matches ? "dark" : "light")) localStorage.removeItem(KEY);
-        else localStorage.setItem(KEY, next);
-      } catch {
-        document.documentElement.dataset.theme = next;
-        return;
-      }
-      apply();
-    },
+  const toggle = () => {
+    const next = shown() === "dark" ? "light" : "dark";
+    try {
+      if (next === (system.matches ? "dark" : "light")) localStorage.removeItem(KEY);
+      else localStorage.setItem(KEY, next);
+    } catch {
+      document.documentElement.dataset.theme = next;
+      return;
+    }
+    apply();
   };
   apply();
+  return { shown, toggle };
 })();

@@ -2,11 +2,20 @@
 import * as api from "./api.js";
 import { fill, h, icon } from "./dom.js";
 import { amount, clipTitle } from "./format.js";
-import { split } from "./player.js";
 import { change, state } from "./state.js";
+import { split } from "./view.js";
+
+/**
+ * What is said of a clip: all of it once it was listed.
+ * @typedef {{name: string, episode: number | null, length: number | null, return: number | null}} Known
+ */
 
 export class Tray {
-  /** @param {Map<string, object>} known clips seen so far, by RUN:KEY */
+  /**
+   * @param {HTMLElement} host
+   * @param {Map<string, Known>} known clips seen so far, by RUN:KEY
+   * @param {(run: string) => string} runName
+   */
   constructor(host, known, runName) {
     this.host = host;
     this.known = known;
@@ -28,6 +37,7 @@ export class Tray {
     );
   }
 
+  /** @param {string} id */
   label(id) {
     const clip = this.known.get(id);
     if (!clip) {
@@ -38,16 +48,25 @@ export class Tray {
     return `${name} · ${amount(clip.return)} · ${this.runName(split(id)[0])}`;
   }
 
-  /** Of a clip that the address names and nobody has listed yet. */
+  /**
+   * Of a clip that the address names and nobody has listed yet.
+   * @param {string} id
+   */
   async learn(id) {
-    this.known.set(id, { episode: null, name: "clip", return: null });
+    this.known.set(id, unlisted("clip"));
     try {
       this.known.set(id, await api.clip(...split(id)));
       this.show();
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
-      this.known.set(id, { episode: null, name: "a clip that is gone", return: null });
+      this.known.set(id, unlisted("a clip that is gone"));
       this.show();
     }
   }
 }
+
+/**
+ * @param {string} name
+ * @returns {Known}
+ */
+const unlisted = (name) => ({ name, episode: null, length: null, return: null });

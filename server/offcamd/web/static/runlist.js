@@ -1,0 +1,42 @@
+// Which runs are listed, in which order, and what they are called.
+
+/** @import { Run } from "./api.js" */
+
+const MOST_PARTS = 5; // of a path, in a name
+
+/**
+ * Runs in the order shown: the live ones first, then the newest. It stays as it is while they train.
+ * @param {Iterable<Run>} runs
+ */
+export const inOrder = (runs) =>
+  [...runs].sort((one, other) => Number(other.live) - Number(one.live) || (other.started ?? 0) - (one.started ?? 0) || one.folder.localeCompare(other.folder));
+
+/**
+ * Those that have each word of the filter in their name, environment or folder; "live" finds those that are.
+ * @param {Run[]} runs
+ * @param {string} filter
+ */
+export function matching(runs, filter) {
+  const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
+  return runs.filter((run) => {
+    const text = `${run.name} ${run.env_id ?? ""} ${run.folder} ${run.live ? "live" : ""}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}
+
+/**
+ * What each is called, by its id: the last part of its path, and as much before it as tells the runs apart.
+ * @param {Iterable<Run>} runs
+ * @returns {Map<string, string>}
+ */
+export function namesOf(runs) {
+  const all = [...runs].map(({ id, folder }) => ({ id, parts: folder.split("/").filter(Boolean), depth: 1 }));
+  /** @param {(typeof all)[number]} run */
+  const name = ({ parts, depth }) => parts.slice(-depth).join("/");
+  for (let turn = 1; turn < MOST_PARTS; turn += 1) {
+    const seen = new Map();
+    for (const run of all) seen.set(name(run), (seen.get(name(run)) ?? 0) + 1);
+    for (const run of all.filter((run) => seen.get(name(run)) > 1)) run.depth += 1;
+  }
+  return new Map(all.map((run) => [run.id, name(run)]));
+}
