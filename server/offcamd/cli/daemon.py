@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offcam_proto.endpoints import default_endpoint
-from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
 from offcamd.config import Settings  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
@@ -32,7 +32,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @with_settings
-def serve(settings: Settings) -> None:
+def serve(
+    settings: Settings,
+    launch_lock: Annotated[int, typer.Option(help="Descriptor to close when it listens.", hidden=True)] = -1,
+) -> None:
     """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video."""
     import faulthandler  # noqa: PLC0415 - verbs import when they run
 
@@ -61,6 +64,8 @@ def serve(settings: Settings) -> None:
         service = Service(settings, writer_factory(settings.encoder))
         _stop_on_signals(service)
         service.start()
+        if launch_lock >= 0:
+            os.close(launch_lock)  # which lets others look whether there is a daemon: see `launch`
         if listener and settings.http:
             stack.enter_context(
                 server.serving(listener, settings.http.host, DaemonSource(service), token=settings.http_token),
@@ -77,7 +82,11 @@ def start(
     ] = DEFAULT_TIMEOUT_SECONDS,
 ) -> None:
     """Start the recorder daemon in the background, unless one is running; return when it listens."""
-    typer.echo(start_detached(settings, timeout).ready_line)
+    try:
+        typer.echo(start_detached(settings, timeout).ready_line)
+    except DaemonNotReady as error:
+        typer.echo(f"offcam: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def stop(
@@ -132,7 +141,7 @@ def _say_ready(settings: Settings) -> None:
 def _already(info: DaemonInfo) -> str:
     return (
         f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
-        "(`offcam status`), stop it with `offcam stop`, or give this one another --endpoint."
+        "(`offcam status`), or give this one another --endpoint."
     )
 
 
