@@ -80,7 +80,7 @@ class Contact:
         while True:
             try:
                 return self._link.greet()
-            except DaemonUnavailable:
+            except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
                 self._in_vain = True
                 if time.monotonic() + timing.CONTACT_SECONDS > deadline:
                     raise

@@ -51,7 +51,7 @@ def start_embedded(endpoint: Endpoint) -> None:
     daemon that takes long. Where the daemon's libraries are not installed here, a full ``offcam`` on PATH is used.
 
     Raises:
-        DaemonNotInstalled: the libraries of the ``server`` extra are missing, and no ``offcam`` that has them is on PATH.
+        DaemonNotInstalled: the libraries of the ``server`` extra are missing, also behind any ``offcam`` on PATH.
         DaemonNotReady: it is still starting.
         DaemonUnavailable: it did not start.
     """

@@ -291,7 +291,7 @@ class Link:
             return True
         if self.session.state is State.OPEN or self.starter.running:
             return False
-        return (self.named or self.starter.failure is not None) and not launch.listening(self.endpoint)
+        return (self.named or self.starter.failed) and not launch.listening(self.endpoint)
 
     def relaunch(self, *, hurry: bool = False) -> None:
         """Start an embedded daemon where none runs, off the agent's thread; now and then, or at once in a hurry."""
@@ -339,8 +339,9 @@ class Link:
         """Wait until all that was ended is final: files renamed into place, records committed.
 
         Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, when there has been none for
-        `timing.GONE_SECONDS` and none could be started, or after ``seconds``. Shows progress on stderr when it takes
-        longer than a blink (at once, and also off a terminal, unless ``quiet``).
+        `timing.GONE_SECONDS` and none could be started, when one has not started within `timing.COMING_SECONDS`, or
+        after ``seconds``. Shows progress on stderr when it takes longer than a blink (at once, and also off a terminal,
+        unless ``quiet``).
 
         Returns:
             Whether everything is final.
@@ -356,6 +357,7 @@ class Link:
                     self.pump()
                     if self.session.state is not State.OPEN:
                         token, renewed = None, True  # a new daemon has to be asked anew
+                        heard = time.monotonic() if self.starter.running else heard  # one that starts is not silent
                     elif token is None:
                         token, asked = self.session.flush(), time.monotonic()
                         heard, renewed = asked if renewed else heard, False
@@ -374,13 +376,20 @@ class Link:
                         token = None
                         self.wait(lambda: self._unacked() == 0, 0.1)
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
-                now = time.monotonic()
-                if self.starter.running and now - start < timing.COMING_SECONDS:
-                    heard = now  # a daemon that is being started is no silent one
-                late = now - heard > timing.SILENCE_SECONDS or (seconds is not None and now - start > seconds)
+                late = self._late(start, heard, seconds)
                 if late or self.session.state in (State.REFUSED, State.CLOSED) or self._absence.for_good():
+                    self.pump()  # which says why none could be started
                     return False
                 self._await_answer(token)
+
+    def _late(self, start: float, heard: float, seconds: float | None) -> bool:
+        """Whether a flush that began then, and heard something of the daemon then, has waited long enough."""
+        now = time.monotonic()
+        if seconds is not None and now - start > seconds:
+            return True
+        if self.starter.running:
+            return now - start > timing.COMING_SECONDS
+        return now - heard > timing.SILENCE_SECONDS
 
     def _await_answer(self, token: int | None) -> None:
         self.wait(lambda: token in self._flushed, 0.1)

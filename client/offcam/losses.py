@@ -53,8 +53,8 @@ class Losses:
             names = [f"{name!r} ({why})" for name, why in list(self.videos.items())[:_MOST_NAMES]]
             what.append(f"{len(self.videos)} videos are not whole: {', '.join(names)}")
         raise RecordingLost(
-            f"not everything was recorded into {folder}: {'; '.join(what)}. See `offcam ls` and `offcam doctor`; without "
-            "strict=True (or OFFCAM=require) this is a warning.",
+            f"not everything was recorded into {folder}: {'; '.join(what)}. `offcam ls {folder}` and `offcam doctor` "
+            "know more; without strict=True or OFFCAM=require this is a warning.",
             records=self.records,
             frames=self.frames,
             videos=tuple(self.videos),

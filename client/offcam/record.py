@@ -25,6 +25,7 @@ def record(
     every: int | None = None,
     episode_trigger: Callable[[int], bool] | None = None,
     buffer_length: int = 100,
+    strict: bool = False,
     **video: Any,  # noqa: ANN401 - RecordVideo's own arguments
 ) -> AnyEnv:
     """Record an env's videos and statistics into a folder.
@@ -36,6 +37,7 @@ def record(
         episode_trigger: instead of ``every``, from the episode's number whether to record it. With neither, and
             no ``step_trigger``, Gymnasium's schedule: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
+        strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
         video: further arguments of `RecordVideo` (or `offcam.vector.RecordVideo`).
 
     Returns:
@@ -51,7 +53,7 @@ def record(
         stride = every
         episode_trigger = lambda episode: episode % stride == 0  # noqa: E731 - a trigger is what it is called
     if isinstance(env, VectorEnv):
-        videos: Any = vector.RecordVideo(env, folder, episode_trigger=episode_trigger, **video)
-        return vector.RecordEpisodeStatistics(videos, buffer_length)
-    single: Any = RecordVideo(env, folder, episode_trigger=episode_trigger, **video)
-    return RecordEpisodeStatistics(single, buffer_length)
+        videos: Any = vector.RecordVideo(env, folder, episode_trigger=episode_trigger, strict=strict, **video)
+        return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict)
+    single: Any = RecordVideo(env, folder, episode_trigger=episode_trigger, strict=strict, **video)
+    return RecordEpisodeStatistics(single, buffer_length, strict=strict)

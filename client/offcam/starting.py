@@ -31,6 +31,11 @@ class Starter:
         """Whether a daemon is being started."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last start came to nothing; one that takes long has not."""
+        return self.failure is not None and not isinstance(self.failure, DaemonNotReady)
+
     def begin(self) -> None:
         """Start one. The thread dies with the process, the daemon's launcher does not."""
         self.failure = None

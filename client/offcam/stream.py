@@ -120,6 +120,7 @@ class EnvStream:
         except DaemonNotInstalled as error:
             if self.prefix or self._strict:
                 raise
+            self._awaited = True
             connection.warn_once(f"episode statistics are kept in this process only: {error}")
         except DaemonUnavailable as error:
             self._not_yet(connection, error)
@@ -130,9 +131,7 @@ class EnvStream:
     def _wait_opened(self, connection: link.Link, wire: ClientStream, deadline: float) -> None:
         try:
             connection.contact.wait_opened(wire, deadline)
-        except DaemonNotInstalled as error:  # it is gone, and was none of ours to start
-            self._not_yet(connection, error)
-        except DaemonUnavailable as error:
+        except (DaemonNotInstalled, DaemonUnavailable) as error:
             self._not_yet(connection, error)
         if wire.live and wire.info.suffix:
             connection.warn_once(

@@ -140,7 +140,9 @@ class RecordingLost(OffcamError):
         videos: names of videos that are not whole, or not known to be.
     """
 
-    def __init__(self, message: str, *, records: int = 0, frames: Mapping[str, int], videos: Sequence[str] = ()) -> None:
+    def __init__(
+        self, message: str, *, records: int = 0, frames: Mapping[str, int], videos: Sequence[str] = ()
+    ) -> None:
         super().__init__(message)
         self.records = records
         self.frames = dict(frames)

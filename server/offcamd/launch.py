@@ -71,7 +71,9 @@ def start_detached(settings: Settings, timeout: float = DEFAULT_TIMEOUT_SECONDS)
         while info := read_lock(settings.endpoint):
             if not info.stopping:
                 return info
-            _pause(deadline, f"the recorder daemon before it (pid {info.pid}) is still finalising its videos: wait for it.")
+            _pause(
+                deadline, f"the recorder daemon before it (pid {info.pid}) is still finalising its videos: wait for it."
+            )
         return _spawn(settings, log, deadline, lock)
 
 

@@ -190,11 +190,17 @@ def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, rec
     films.check(folder)
 
 
+def start_embedded(offcam_command) -> None:
+    """Start what a wrapper would, and be certain that it listens: a wrapper waits for it two seconds at most."""
+    assert offcam_command("start", "--embedded").returncode == 0
+
+
 def kill_embedded(offcam_command) -> None:
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
 
 
 def test_close_starts_an_embedded_daemon_that_died(folder, embedded, offcam_command, recwarn):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
     kill_embedded(offcam_command)
@@ -208,6 +214,7 @@ def test_close_starts_an_embedded_daemon_that_died(folder, embedded, offcam_comm
 def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
     folder, embedded, offcam_command, recwarn, monkeypatch
 ):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
     kill_embedded(offcam_command)
@@ -221,12 +228,13 @@ def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
 
 
 def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_command, monkeypatch, recwarn):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     kill_embedded(offcam_command)
     starts, go_on = [], threading.Event()
 
-    def start() -> None:
+    def start(endpoint) -> None:
         starts.append(threading.current_thread())
         assert go_on.wait(60)
 
@@ -250,6 +258,7 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
     monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 1.0)
     monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
@@ -434,24 +443,25 @@ def test_statistics_whose_folder_cannot_be_used_are_kept_here(tmp_path, daemon, 
 
 def test_a_daemon_of_another_version(folder, serve):
     serve(script=PEERS / "newer_daemon.py")
+    with pytest.warns(UserWarning, match="nothing more is recorded: .*pip install -U offcam"):
+        env = offcam.record(Barcode(3), str(folder))
     with pytest.raises(VersionMismatch, match="pip install -U offcam"):
-        offcam.RecordVideo(Barcode(), str(folder))
-    env = offcam.RecordEpisodeStatistics(Barcode(3))
-    with pytest.warns(UserWarning, match="refused"):
-        play(env, 2)
+        offcam.RecordVideo(Barcode(), str(folder), strict=True)
+    play(env, 2)
     env.close()
     assert list(env.length_queue) == [3, 3]
 
 
 def test_somebody_elses_socket(folder, endpoint, monkeypatch):
     """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
-    monkeypatch.setattr(offcam.timing, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.timing, "START_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
     assert endpoint.path is not None
     Path(endpoint.path).parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.bind(endpoint.path)
         stranger.listen()
-        with pytest.warns(UserWarning, match="did not answer within"):
+        with pytest.warns(UserWarning, match="does not answer"):
             env = offcam.RecordVideo(Barcode(3), str(folder))
         play(env, 1)
         env.close()

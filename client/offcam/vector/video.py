@@ -60,6 +60,7 @@ class RecordVideo(
         disable_logger: as in `offcam.RecordVideo`.
         gc_trigger: as in `offcam.RecordVideo`.
         overflow: as in `offcam.RecordVideo`.
+        strict: as in `offcam.RecordVideo`.
 
     Raises:
         ValueError: ``render_mode`` yields no images.
@@ -67,7 +68,7 @@ class RecordVideo(
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
-        VersionMismatch: the daemon that runs is of another version.
+        DaemonUnavailable, VersionMismatch: only if strict.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class RecordVideo(
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
+        strict: bool = False,
     ) -> None:
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
@@ -100,6 +102,7 @@ class RecordVideo(
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
         if len(video_aspect_ratio) != 2 or min(video_aspect_ratio) <= 0:
             raise ConfigError(f"video_aspect_ratio must be (width, height), got {video_aspect_ratio!r}.")
@@ -121,6 +124,7 @@ class RecordVideo(
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -195,7 +199,11 @@ class RecordVideo(
         return obs, rewards, terminations, truncations, info
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
-        """Close the env, end the video, and return when all files are final."""
+        """Close the env, end the video, and return when all files are final.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         super().close(**kwargs)
         self._close_recording()
 
