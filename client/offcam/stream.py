@@ -145,8 +145,8 @@ class EnvStream:
             raise error
         self._awaited = True
         connection.warn_once(
-            f"nothing is recorded yet: {error} Training goes on, statistics of episodes are kept meanwhile, and videos "
-            "are recorded from when it is there.",
+            f"nothing is recorded yet: {error} (Training goes on; statistics are kept, and recording begins when the "
+            "daemon is there.)",
             about="no_daemon",
         )
 
