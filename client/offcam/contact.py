@@ -54,7 +54,7 @@ class Contact:
         if link.reached():
             return
         if link.key is not None:
-            self._greet(deadline)
+            self._greet(deadline, strict=strict)
         elif link.named and not strict and not launch.listening(link.endpoint):
             raise self._no_answer()
         self._await(lambda: link.session.state in (State.OPEN, State.REFUSED), deadline)
@@ -74,7 +74,7 @@ class Contact:
         if wire.refused is not None:
             raise FolderNotWritable(wire.refused)
 
-    def _greet(self, deadline: float) -> None:
+    def _greet(self, deadline: float, *, strict: bool) -> None:
         if time.monotonic() >= deadline:
             raise self._no_answer()
         while True:
@@ -82,7 +82,7 @@ class Contact:
                 return self._link.greet()
             except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
                 self._in_vain = True
-                if time.monotonic() + timing.CONTACT_SECONDS > deadline:
+                if not strict or time.monotonic() + timing.CONTACT_SECONDS > deadline:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:

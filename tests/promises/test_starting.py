@@ -117,7 +117,8 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
 
 
 @pytest.mark.slow
-def test_imports_of_28_seconds(folder, imports, recwarn):
+def test_imports_of_28_seconds(folder, imports, recwarn, monkeypatch):
+    monkeypatch.setattr(timing, "START_SECONDS", 2.0)
     imports(SLEEPS.format(seconds=28))
     env = offcam.record(Barcode(5), str(folder), every=1)
     play(env, 3)
