@@ -70,6 +70,7 @@ class Link:
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
         self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
+        self._silent = False  # a flush gave up on it: the next, as when many envs are closed, do not wait as long
         self.starter = Starter(endpoint)
         self.contact = Contact(self)
         self._absence = Absence(self)
@@ -124,6 +125,7 @@ class Link:
             for parts in self._dealer.received():
                 self._receive(parts)
                 self._last_sign = now
+                self._silent = False
                 self.contact.heard()
             self._next_look = now + timing.LOOK_SECONDS
             if self.starter.take_listens() and session.state is not State.OPEN:
@@ -378,6 +380,7 @@ class Link:
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
                 late = self._late(start, heard, seconds)
                 if late or self.session.state in (State.REFUSED, State.CLOSED) or self._absence.for_good():
+                    self._silent = late
                     self.pump()  # which says why none could be started
                     return False
                 self._await_answer(token)
@@ -389,7 +392,8 @@ class Link:
             return True
         if self.starter.running:
             return now - start > timing.COMING_SECONDS
-        return now - heard > timing.SILENCE_SECONDS
+        most = timing.ANSWER_SECONDS if self._silent else timing.SILENCE_SECONDS
+        return now - heard > min(most, timing.SILENCE_SECONDS)
 
     def _await_answer(self, token: int | None) -> None:
         self.wait(lambda: token in self._flushed, 0.1)

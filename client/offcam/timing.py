@@ -58,7 +58,7 @@ RELAUNCH_SECONDS = 30.0
 """How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
 
 SILENCE_SECONDS = 10.0
-"""A flush gives up when the daemon has said nothing for this long..."""
+"""A flush gives up when the daemon has said nothing for this long (`ANSWER_SECONDS` if one just gave up)..."""
 
 GONE_SECONDS = 3.0
 """...or when, on this host, no process has listened for this long, and none could be started: time enough for a

@@ -282,7 +282,9 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
     monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 0.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
+    other = offcam.record(Barcode(10), str(folder / "other"), every=1)
     play(env, 1)
+    play(other, 1)
     process.send_signal(signal.SIGSTOP)
     try:
         started = time.monotonic()
@@ -290,9 +292,14 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
         played = time.monotonic() - started
         env.close()
         closed = time.monotonic() - started - played
+        play(other, 1)
+        before = time.monotonic()
+        other.close()
+        again = time.monotonic() - before
     finally:
         process.send_signal(signal.SIGCONT)
     assert 2 < closed < 6
+    assert again < 2, "it was silent just now"
     assert played < 20
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
