@@ -64,7 +64,7 @@ GONE_SECONDS = 3.0
 """...or when, on this host, no process has listened for this long, and none could be started: time enough for a
 service manager to start it again."""
 
-COMING_SECONDS = 30.0
+COMING_SECONDS = 60.0
 """How long a flush waits for a daemon that is still being started; then `SILENCE_SECONDS` count."""
 
 EXIT_SECONDS = 30.0
