@@ -30,7 +30,7 @@ class Absence:
         link, now = self._link, time.monotonic()
         if self._instance != link.session.instance:  # there was another one in between
             self._instance, self._since, self._tried = link.session.instance, None, False
-        if link.session.state is State.OPEN or link.launching or not launch.gone(link.endpoint):
+        if link.session.state is State.OPEN or link.starter.running or not launch.gone(link.endpoint):
             self._since = None
             return False
         if not link.named:

@@ -10,17 +10,17 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable
+from offcam import elsewhere, timing
+from offcam_proto.errors import DaemonNotInstalled, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
 
-START_TIMEOUT_SECONDS = 30.0
-"""How long a wrapper's construction waits for the embedded daemon to listen."""
-
-
 PROBE_SECONDS = 0.25
 """How long it may take to find out whether somebody listens on another host."""
+
+_NOT_READY = 1
+"""The exit code of ``offcam start`` where a daemon is still starting."""
 
 
 def listening(endpoint: Endpoint) -> bool:
@@ -44,13 +44,15 @@ def _knock(path: str) -> int:
         return probe.connect_ex(path)
 
 
-def start_embedded() -> None:
+def start_embedded(endpoint: Endpoint) -> None:
     """Start this user's daemon, detached, and return when it listens. It leaves when it has long been idle.
 
-    Two processes that start it at once get one daemon between them: the daemon's own launcher sees to that.
+    Processes that start it at once get one daemon between them: the daemon's own launcher sees to that, and ends no
+    daemon that takes long. Where the daemon's libraries are not installed here, a full ``offcam`` on PATH is used.
 
     Raises:
-        DaemonNotInstalled: the libraries of the ``server`` extra are missing.
+        DaemonNotInstalled: the libraries of the ``server`` extra are missing, also behind any ``offcam`` on PATH.
+        DaemonNotReady: it is still starting.
         DaemonUnavailable: it did not start.
     """
     if not sys.executable:
@@ -58,25 +60,46 @@ def start_embedded() -> None:
             "there is no Python executable to start the recorder daemon with (an embedded interpreter?): "
             "start it yourself with `offcam serve`.",
         )
-    command = [sys.executable, "-m", "offcamd", "start", "--embedded"]
+    try:
+        _launch([sys.executable, "-m", "offcamd"], endpoint, {**os.environ, "PYTHONSAFEPATH": "1"})
+    except DaemonNotInstalled as error:
+        _start_elsewhere(endpoint, error)
+
+
+def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled) -> None:
+    """Start the daemon of another installation, as pipx or another venv put it on PATH."""
+    reasons = [str(missing)]
+    for command in elsewhere.commands(os.environ.get("PATH", "")):
+        if problem := elsewhere.problem(command):
+            reasons.append(problem)
+            continue
+        with contextlib.suppress(DaemonNotInstalled):  # it is as thin as this one
+            return _launch([command], endpoint, elsewhere.environment(os.environ))
+    raise DaemonNotInstalled(" ".join(reasons)) from missing
+
+
+def _launch(command: list[str], endpoint: Endpoint, environment: dict[str, str]) -> None:
+    arguments = ["start", "--embedded", "--endpoint", endpoint.url, "--timeout", f"{timing.LAUNCH_SECONDS:g}"]
     try:
         done = subprocess.run(
-            command,
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=START_TIMEOUT_SECONDS,
+            errors="replace",
             check=False,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env=environment,
+            start_new_session=True,  # a Ctrl-C is for the training
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise DaemonUnavailable(
-            f"the recorder daemon did not start within {START_TIMEOUT_SECONDS:g} s ({error}): "
-            "see why with `offcam serve`.",
+            f"the recorder daemon could not be started ({error}): see why with `offcam serve`."
         ) from error
     if done.returncode == 0:
         return
-    reason = done.stderr.strip() or f"exit code {done.returncode}"
+    reason = done.stderr.strip().removeprefix("offcam: ") or f"exit code {done.returncode}"
+    if done.returncode == _NOT_READY:
+        raise DaemonNotReady(reason)
     if "offcam[server]" in reason:
         raise DaemonNotInstalled(reason)
     raise DaemonUnavailable(f"the recorder daemon did not start: {reason}")

@@ -18,18 +18,14 @@ from gymnasium import logger
 from offcam import launch, timing
 from offcam.absence import Absence
 from offcam.arena import StreamArenas
+from offcam.contact import Contact
 from offcam.dealer import Dealer
 from offcam.progress import Progress
+from offcam.starting import Starter
 from offcam_proto import __version__
 from offcam_proto.client_session import ClientSession, State
-from offcam_proto.errors import (
-    DaemonError,
-    DaemonUnavailable,
-    FolderNotWritable,
-    RemoteProtocolError,
-    VersionMismatch,
-)
-from offcam_proto.messages import ClipDone, Flushed, OpenStream, Refused
+from offcam_proto.errors import RemoteProtocolError
+from offcam_proto.messages import ClipDone, Flushed, OpenStream, Refused, StreamOpened, StreamRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +44,8 @@ class Link:
     Attributes:
         pid: the process it belongs to; a forked child makes its own.
         named: whether its daemon is the user's own; else one is started where none runs.
+        starter: starts that one.
+        contact: waits for the daemon, at construction.
         key: what it shows to a daemon of another host, None for ``ipc://``.
         lock: held by whoever changes the session or its streams.
         session: the protocol's state.
@@ -72,7 +70,9 @@ class Link:
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
         self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
-        self._launching: threading.Thread | None = None
+        self._silent = False  # a flush gave up on it: the next, as when many envs are closed, do not wait as long
+        self.starter = Starter(endpoint)
+        self.contact = Contact(self)
         self._absence = Absence(self)
         self._vain_left = timing.VAIN_SECONDS
         self._last_vain = time.monotonic()
@@ -84,43 +84,23 @@ class Link:
 
     # --- connecting ---------------------------------------------------------------------------------------
 
-    def establish(self) -> None:
-        """Find or start the daemon and shake hands; returns at once where that is done already.
-
-        Raises:
-            DaemonNotInstalled, DaemonUnavailable: there is none and none could be started.
-            KeyRefused: it does not take this client's key, or is not the one that the key is for.
-            VersionMismatch: it speaks another version of the protocol.
-        """
+    def reached(self) -> bool:
+        """Whether the daemon answers, as far as is known. Where it does not, it is looked for at once."""
         with self.lock:
             if self._dealer.dialled or self.key is None:
                 self.pump()
-            if self.session.state is State.OPEN:
-                return
-            if self.key is not None:
-                self.session.lost()
-                self._dealer.greet()
-            elif not launch.listening(self.endpoint):
-                if self.named:
-                    raise DaemonUnavailable(
-                        f"no recorder daemon answers at {self.endpoint.url} (OFFCAM_ADDR). Start it there with "
-                        "`offcam serve`, or unset OFFCAM_ADDR to have one started for you.",
-                    )
-                launch.start_embedded()
             self._next_try = 0.0
-            if not self.wait(lambda: self.session.state in (State.OPEN, State.REFUSED), timing.HANDSHAKE_SECONDS):
-                raise DaemonUnavailable(
-                    f"the recorder daemon at {self.endpoint.url} did not answer within {timing.HANDSHAKE_SECONDS:g} s. "
-                    "Restart it with `offcam stop` and `offcam start`.",
-                )
-            self.raise_if_refused()
+            return self.session.state is State.OPEN
 
-    def raise_if_refused(self) -> None:
-        """Raise what the daemon said where it refused this session."""
-        refused = self.session.refused
-        if refused is not None:
-            error = VersionMismatch if refused.code == VersionMismatch.reason else RemoteProtocolError
-            raise error(f"the recorder daemon at {self.endpoint.url} refused this client: {refused.text}")
+    def greet(self) -> None:
+        """Connect anew to a daemon of another host.
+
+        Raises:
+            ConfigError, DaemonUnavailable, KeyRefused: as `Dealer.greet`.
+        """
+        with self.lock:
+            self.session.lost()
+            self._dealer.greet()
 
     def open_stream(self, info: OpenStream, owner: StreamOwner) -> ClientStream:
         """Open a stream; its owner hears of its clips' ends."""
@@ -130,19 +110,6 @@ class Link:
             self._owners.add(owner)
             self.pump()
             return wire
-
-    def wait_opened(self, wire: ClientStream) -> None:
-        """Wait for the daemon to open a stream.
-
-        Raises:
-            FolderNotWritable: it cannot use the run folder.
-            DaemonUnavailable: it did not answer.
-        """
-        done = self.wait(lambda: wire.live or wire.refused is not None, timing.HANDSHAKE_SECONDS)
-        if wire.refused is not None:
-            raise FolderNotWritable(wire.refused)
-        if not done:
-            raise DaemonUnavailable(f"the recorder daemon at {self.endpoint.url} stopped answering.")
 
     # --- working ------------------------------------------------------------------------------------------
 
@@ -158,7 +125,13 @@ class Link:
             for parts in self._dealer.received():
                 self._receive(parts)
                 self._last_sign = now
+                self._silent = False
+                self.contact.heard()
             self._next_look = now + timing.LOOK_SECONDS
+            if self.starter.take_listens() and session.state is not State.OPEN:
+                session.lost()
+                self._dealer.renew()  # libzmq looks for one that was not there ever more rarely
+                self._next_try = 0.0
             if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
                 self._next_try = now + timing.ANSWER_SECONDS  # it may have died with the greeting in its hands
                 self._dealer.dial()
@@ -168,6 +141,9 @@ class Link:
             self._send_due()
             if session.state is State.IDLE:
                 self._next_try = min(self._next_try, now + timing.RETRY_SECONDS)
+                before = session.instance is not None
+                if not self.contact.waiting and (failure := self.starter.unsaid(before=before)):
+                    self.warn_once(failure, about="not started")
                 self.relaunch()
 
     def send_frame(
@@ -284,6 +260,8 @@ class Link:
                 self._flushed[message.token] = message
             elif not message.clips:  # its last answer
                 self._probes.discard(message.token)
+        elif isinstance(message, (StreamOpened, StreamRefused)) and (owner := self._streams.get(message.handle)):
+            owner.answered(refused=message.text if isinstance(message, StreamRefused) else "")
         elif isinstance(message, Refused):
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self._streams.get(message.handle)):
@@ -306,31 +284,37 @@ class Link:
                 self.session.lost()
         return sent
 
+    # --- starting a daemon --------------------------------------------------------------------------------
+
     @property
-    def launching(self) -> bool:
-        """Whether a daemon is being started anew."""
-        return self._launching is not None and self._launching.is_alive()
+    def hopeless(self) -> bool:
+        """Whether none answers, none listens, and none will come of what is done here."""
+        if self.session.state is State.REFUSED:
+            return True
+        if self.session.state is State.OPEN or self.starter.running:
+            return False
+        return (self.named or self.starter.failed) and not launch.listening(self.endpoint)
 
     def relaunch(self, *, hurry: bool = False) -> None:
-        """Start an embedded daemon that died anew, off the agent's thread; now and then, or at once in a hurry."""
+        """Start an embedded daemon where none runs, off the agent's thread; now and then, or at once in a hurry."""
         with self.lock:
             now = time.monotonic()
             if now < self._next_launch and not hurry:
                 return
             if self.key is not None:  # libzmq never asks again who refused a key once
+                if hurry:
+                    return
                 self._next_launch = now + timing.RELAUNCH_SECONDS
                 self._dealer.renew()
-            if self.named or self.launching or launch.listening(self.endpoint):
+            if self.named or self.starter.running:
+                return
+            if launch.listening(self.endpoint):
+                self._next_launch = now + timing.RETRY_SECONDS
                 return
             self._next_launch = now + timing.RELAUNCH_SECONDS
-            self._launching = threading.Thread(target=self._relaunch_now, name="offcam-relaunch", daemon=True)
-            self._launching.start()
+            self.starter.begin()
 
-    def _relaunch_now(self) -> None:
-        try:
-            launch.start_embedded()
-        except DaemonError as error:
-            self.warn_once(f"the recorder daemon is gone and could not be started again: {error}")
+    # --- what anybody may call ----------------------------------------------------------------------------
 
     def later(self, work: Callable[[], None]) -> None:
         """Do something now if nobody is using the link, else when it is used next.
@@ -357,8 +341,9 @@ class Link:
         """Wait until all that was ended is final: files renamed into place, records committed.
 
         Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, when there has been none for
-        `timing.GONE_SECONDS` and none could be started, or after ``seconds``. Shows progress on stderr when it takes
-        longer than a blink (at once, and also off a terminal, unless ``quiet``).
+        `timing.GONE_SECONDS` and none could be started, when one has not started within `timing.COMING_SECONDS`, or
+        after ``seconds``. Shows progress on stderr when it takes longer than a blink (at once, and also off a terminal,
+        unless ``quiet``).
 
         Returns:
             Whether everything is final.
@@ -374,6 +359,7 @@ class Link:
                     self.pump()
                     if self.session.state is not State.OPEN:
                         token, renewed = None, True  # a new daemon has to be asked anew
+                        heard = time.monotonic() if self.starter.running else heard  # one that starts is not silent
                     elif token is None:
                         token, asked = self.session.flush(), time.monotonic()
                         heard, renewed = asked if renewed else heard, False
@@ -392,11 +378,22 @@ class Link:
                         token = None
                         self.wait(lambda: self._unacked() == 0, 0.1)
                 progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
-                now = time.monotonic()
-                late = now - heard > timing.SILENCE_SECONDS or (seconds is not None and now - start > seconds)
+                late = self._late(start, heard, seconds)
                 if late or self.session.state in (State.REFUSED, State.CLOSED) or self._absence.for_good():
+                    self._silent = late
+                    self.pump()  # which says why none could be started
                     return False
                 self._await_answer(token)
+
+    def _late(self, start: float, heard: float, seconds: float | None) -> bool:
+        """Whether a flush that began then, and heard something of the daemon then, has waited long enough."""
+        now = time.monotonic()
+        if seconds is not None and now - start > seconds:
+            return True
+        if self.starter.running:
+            return now - start > timing.COMING_SECONDS
+        most = timing.ANSWER_SECONDS if self._silent else timing.SILENCE_SECONDS
+        return now - heard > min(most, timing.SILENCE_SECONDS)
 
     def _await_answer(self, token: int | None) -> None:
         self.wait(lambda: token in self._flushed, 0.1)
@@ -432,6 +429,8 @@ class Link:
 
     def _reachable(self) -> bool:
         """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
+        if self.starter.running:
+            return True
         if launch.gone(self.endpoint):
             return False
         waiting = self.session.state in (State.IDLE, State.GREETING)
@@ -472,6 +471,9 @@ class StreamOwner(Protocol):
 
     def clip_done(self, message: ClipDone) -> None:
         """One of its clips is final."""
+
+    def answered(self, *, refused: str) -> None:
+        """The daemon has opened it, or will not have it and says why."""
 
     def abandon(self) -> None:
         """The process leaves: end what is open."""

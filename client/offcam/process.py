@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
 import threading
@@ -11,7 +10,7 @@ import time
 
 from offcam import keys, settings, timing
 from offcam.link import Link
-from offcam_proto.errors import DaemonUnavailable, KeyRefused
+from offcam_proto.errors import DaemonUnavailable, KeyRefused, RemoteProtocolError
 
 _guard = threading.Lock()
 _current: Link | None = None
@@ -45,30 +44,35 @@ def _forget(link: Link) -> None:
     link.shutdown()
 
 
-def establish(link: Link) -> None:
+def establish(link: Link, deadline: float, *, strict: bool = False) -> None:
     """Connect a link, and forget it where its key is refused, so that the next try may be with another.
 
     Raises:
-        DaemonNotInstalled, DaemonUnavailable, KeyRefused, VersionMismatch: as `Link.establish`.
+        DaemonNotInstalled, DaemonUnavailable, KeyRefused, VersionMismatch: as `Contact.establish`.
     """
     try:
-        link.establish()
+        link.contact.establish(deadline, strict=strict)
     except KeyRefused:
         if not link.session.streams:
             _forget(link)
         raise
 
 
-def check() -> None:
-    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it.
+def check(*, strict: bool = False) -> None:
+    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it; if strict, with all.
 
     Raises:
         ConfigError, KeyRefused: as `current` and `establish`.
+        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """
     endpoint, _ = settings.daemon_endpoint()
-    if endpoint.path is None:
-        with contextlib.suppress(DaemonUnavailable):
-            establish(current())
+    if strict or endpoint.path is None:
+        link = current()
+        try:
+            establish(link, link.contact.deadline(strict=strict), strict=strict)
+        except (DaemonUnavailable, RemoteProtocolError):  # said where the stream is opened
+            if strict:
+                raise
 
 
 _links: list[Link] = []

@@ -38,6 +38,7 @@ def record(
     gc_trigger: Trigger = ...,
     overflow: Overflow = ...,
     buffer_length: arguments.Whole | None = ...,
+    strict: bool = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -58,6 +59,7 @@ def record(
     buffer_length: arguments.Whole | None = ...,
     video_aspect_ratio: tuple[int, int] = ...,
     record_first_only: bool = ...,
+    strict: bool = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -77,6 +79,7 @@ def record(
     buffer_length: arguments.Whole | None = 100,
     video_aspect_ratio: tuple[int, int] | None = None,
     record_first_only: bool | None = None,
+    strict: bool = False,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -97,6 +100,7 @@ def record(
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
+        strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -124,13 +128,14 @@ def record(
         "disable_logger": disable_logger,
         "gc_trigger": gc_trigger,
         "overflow": overflow,
+        "strict": strict,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     if isinstance(env, VectorEnv):
         aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
         videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared)
-        return vector.RecordEpisodeStatistics(videos, buffer_length)
+        return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict)
     if video_aspect_ratio is not None or record_first_only is not None:
         raise ConfigError("video_aspect_ratio and record_first_only are for vector envs. Leave them out for this one.")
     single: Any = RecordVideo(env, where, **shared)
-    return RecordEpisodeStatistics(single, buffer_length)
+    return RecordEpisodeStatistics(single, buffer_length, strict=strict)

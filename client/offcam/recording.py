@@ -58,6 +58,7 @@ class VideoRecording(joining.Joins):
         disable_logger: bool,
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
+        strict: bool,
     ) -> None:
         self._check_render_mode()
         if episode_trigger is None and step_trigger is None:
@@ -86,7 +87,8 @@ class VideoRecording(joining.Joins):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            self._stream = joining.new_stream(self.env, self.video_folder, self.name_prefix).acquire(self)
+            stream = joining.new_stream(self.env, self.video_folder, self.name_prefix)
+            self._stream = stream.acquire(self, strict=strict or settings.required())
             for wrapper in joining.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
@@ -173,7 +175,11 @@ class VideoRecording(joining.Joins):
             self._clip.episode_over = over
 
     def _close_recording(self) -> None:
-        """End the video and wait for its file."""
+        """End the video and wait for its file.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         if self.recording:
             self.stop_recording()
         if self._stream is not None:

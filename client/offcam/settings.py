@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_RUN_ROOT = "./offcam-runs"
 _OFF = {"off", "0", "false", "no"}
 _ON = {"", "on", "1", "true", "yes"}
+_REQUIRED = {"require"}
 _said: set[str] = set()
 
 
@@ -28,14 +29,25 @@ def enabled(environ: Mapping[str, str] | None = None) -> bool:
     """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through.
 
     Raises:
-        ConfigError: ``OFFCAM`` is neither on nor off.
+        ConfigError: ``OFFCAM`` is none of on, off and require.
     """
+    return _asked(environ) not in _OFF
+
+
+def required(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether ``OFFCAM=require`` makes every wrapper strict.
+
+    Raises:
+        ConfigError: as `enabled`.
+    """
+    return _asked(environ) in _REQUIRED
+
+
+def _asked(environ: Mapping[str, str] | None) -> str:
     value = (os.environ if environ is None else environ).get("OFFCAM", "").strip().lower()
-    if value in _OFF:
-        return False
-    if value in _ON:
-        return True
-    raise ConfigError(f"OFFCAM must be 'on' or 'off', got {value!r}. Unset it to record.")
+    if value not in _ON | _OFF | _REQUIRED:
+        raise ConfigError(f"OFFCAM must be 'on', 'off' or 'require', got {value!r}. Unset it to record.")
+    return value
 
 
 def daemon_endpoint() -> tuple[Endpoint, bool]:

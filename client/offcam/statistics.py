@@ -38,11 +38,13 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         env: the environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
+        strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
 
     Raises:
         TypeError: ``env`` is no single env.
         ConfigError: ``buffer_length`` or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
+        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         env: gym.Env[ObsType, ActType],
         buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
+        *,
+        strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
-        RecordConstructorArgs.__init__(self, buffer_length=buffer_length, stats_key=stats_key)
+        RecordConstructorArgs.__init__(self, buffer_length=buffer_length, stats_key=stats_key, strict=strict)
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key
         self.episode_start_time: float = -1
@@ -62,7 +66,7 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_tally(buffer_length)
+        self._set_up_tally(buffer_length, strict=strict)
         self._episode = -1
 
     def reset(
@@ -105,6 +109,10 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         return obs, reward, terminated, truncated, info
 
     def close(self) -> None:
-        """Close the env, and return when the daemon has committed every episode."""
+        """Close the env, and return when the daemon has committed every episode.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         super().close()
         self._leave()

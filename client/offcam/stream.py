@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from offcam import launch, link, process, timing
+from offcam.losses import Losses
 from offcam_proto.client_session import State
-from offcam_proto.errors import DaemonNotInstalled, DaemonUnavailable, OffcamError
+from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
 
@@ -55,6 +56,10 @@ class EnvStream:
         self._users: set[int] = set()
         self._pid = 0
         self._copied = False
+        self._strict = False
+        self._opening = False
+        self._awaited = False  # it was said that recording has not begun
+        self._losses = Losses()
         self._link: link.Link | None = None
         self._wire: ClientStream | None = None
         self._next_clip = 0
@@ -64,6 +69,7 @@ class EnvStream:
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
         fresh = {"_users": set(), "_pid": 0, "_link": None, "_wire": None, "_clips": {}, "_unfinished": {}}
+        fresh["_losses"] = Losses()
         return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
@@ -71,40 +77,78 @@ class EnvStream:
         """Whether it was ever opened, be it for a daemon that is still to come."""
         return self._wire is not None
 
-    def acquire(self, user: object) -> EnvStream:
-        """Join it: it stays open until each user has called `release`."""
+    def acquire(self, user: object, *, strict: bool = False) -> EnvStream:
+        """Join it: it stays open until each user has called `release`.
+
+        Args:
+            user: who joins.
+            strict: whether `open` and the last `release` raise where something is or was not recorded.
+        """
         self._users.add(id(user))
+        self._strict = self._strict or strict
         return self
 
     def open(self) -> None:
         """Connect, at construction: what is wrong with the setting is raised here and nowhere else.
 
-        A daemon that cannot be reached is only warned about: recording begins when it comes.
+        A daemon that is slow, frozen or dying is only warned about, and waited for no longer than
+        `timing.START_SECONDS`: recording begins when it answers. Opened already, it is only waited for.
 
         Raises:
             ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
             KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
-            DaemonNotInstalled: videos are wanted, and there is nothing that could make them.
+            DaemonNotInstalled: videos are wanted, and there is nothing that could make them; if strict, in any case.
             FolderNotWritable: the daemon cannot use the run folder.
-            VersionMismatch: the daemon is of another version.
+            DaemonUnavailable, VersionMismatch: only if strict: in `timing.CERTAIN_SECONDS` recording did not begin.
         """
         connection = process.current()
+        deadline = connection.contact.deadline(strict=self._strict)
+        self._opening = True
         try:
-            process.establish(connection)
+            self._connect(connection, deadline)
+            wire = self._wire
+            if wire is None or self._pid != connection.pid or self._link is not connection:
+                wire = self._attach(connection)
+            if connection.session.state is State.OPEN:
+                self._wait_opened(connection, wire, deadline)
+        finally:
+            self._opening = False
+
+    def _connect(self, connection: link.Link, deadline: float) -> None:
+        try:
+            process.establish(connection, deadline, strict=self._strict)
         except DaemonNotInstalled as error:
-            if self.prefix:
+            if self.prefix or self._strict:
                 raise
+            self._awaited = True
             connection.warn_once(f"episode statistics are kept in this process only: {error}")
         except DaemonUnavailable as error:
-            connection.warn_once(f"nothing is recorded yet: {error}", about="no_daemon")
-        wire = self._attach(connection)
-        if connection.session.state is State.OPEN:
-            connection.wait_opened(wire)
-            if wire.info.suffix:
-                connection.warn_once(
-                    f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                    f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`.",
-                )
+            self._not_yet(connection, error)
+        except RemoteProtocolError:
+            if self._strict:
+                raise  # else the link has said that nothing is recorded
+
+    def _wait_opened(self, connection: link.Link, wire: ClientStream, deadline: float) -> None:
+        try:
+            connection.contact.wait_opened(wire, deadline)
+        except (DaemonNotInstalled, DaemonUnavailable) as error:
+            self._not_yet(connection, error)
+        if wire.live and wire.info.suffix:
+            connection.warn_once(
+                f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
+                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`.",
+            )
+
+    def _not_yet(self, connection: link.Link, error: DaemonError) -> None:
+        """Warn that recording has not begun, or raise if strict."""
+        if self._strict:
+            raise error
+        self._awaited = True
+        connection.warn_once(
+            f"nothing is recorded yet: {error} (Training goes on; statistics are kept, and recording begins when the "
+            "daemon is there.)",
+            about="no_daemon",
+        )
 
     def wire(self) -> ClientStream:
         """The stream on the wire, opened where it is not, as after a fork or `release`. Never raises."""
@@ -137,7 +181,7 @@ class EnvStream:
         self._link.pump()
         if self._wire is None or (self.settled and not self._wire.unacked):
             return True
-        if not self._wire.epoch and self._link.session.state is not State.OPEN:
+        if not self._wire.epoch and self._link.hopeless:
             return False  # there never was a daemon: one warning was given, waiting would be in vain
         final = self._link.flush(quiet=quiet)
         if not final:
@@ -149,7 +193,11 @@ class EnvStream:
         return final
 
     def release(self, user: object, *, quiet: bool = True) -> None:
-        """Leave it; the last user closes it and waits until its files are final. Used again, it opens again."""
+        """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded, or nobody can tell.
+        """
         self._users.discard(id(user))
         if self._users or self._wire is None or self._pid != os.getpid():
             return
@@ -157,7 +205,11 @@ class EnvStream:
             clip.end()
         self._close_wire()
         self.flush(quiet=quiet)
-        self._wire = None
+        wire, self._wire = self._wire, None
+        losses, self._losses = self._losses, Losses()
+        if self._strict:
+            losses.settle(wire, [part.name for part in self._unfinished.values()])
+            losses.raise_if_any(self.folder)
 
     def dropped(self, user: object, clip: ClipWriter | None = None) -> None:
         """A user is being garbage-collected without `release`: keep what was recorded, but wait for nothing."""
@@ -176,9 +228,21 @@ class EnvStream:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
         return not self._clips and all(part.epoch != part.wire.epoch for part in self._unfinished.values())
 
+    def answered(self, *, refused: str) -> None:
+        """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""
+        if self._opening or self._link is None:
+            return
+        if refused:
+            self._link.warn_once(f"nothing is recorded into {self.folder}: {refused}", about=f"refused {self.folder}")
+        elif self._awaited:
+            self._awaited = False
+            self._link.warn_once("the recorder daemon is there now: recording has begun.")
+
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
-        self._unfinished.pop(message.clip, None)
+        part = self._unfinished.pop(message.clip, None)
+        if message.error and part is not None:
+            self._losses.videos[part.name] = message.error
         if message.error and self._link is not None:
             self._link.warn_once(f"a video in {self.folder} is not whole: {message.error}")
 
@@ -225,9 +289,12 @@ class EnvStream:
                 part.wire.end_clip(part.number, complete=record.complete)
                 self._unfinished[part.number] = part
                 self._link.keep(self)
+            elif part.epoch:
+                self._losses.videos[part.name] = "the connection broke"
         self._record(part.wire, record)
         for reason, count in record.dropped.items():
             if reason in _WHY:  # of what is no picture, the wrapper has said why
+                self._losses.frames[reason] += count
                 self._link.warn_once(
                     f"{count} of {record.offered} frames of {record.name!r} are missing: {_WHY[reason]}. "
                     "(Said once; `offcam ls` counts all.)",
@@ -242,11 +309,11 @@ class EnvStream:
         """The clip has ended."""
         self._clips.pop(id(clip), None)
 
-    def new_part(self, wire: ClientStream, part: int, sizes: tuple[tuple[int, int], ...]) -> _Part:
-        """A part with a fresh clip number."""
+    def new_part(self, wire: ClientStream, name: str, part: int, sizes: tuple[tuple[int, int], ...]) -> _Part:
+        """A part of a video with a fresh clip number."""
         number = self._next_clip
         self._next_clip += 1
-        return _Part(wire, number, part, sizes, time.time())
+        return _Part(wire, number, name, part, sizes, time.time())
 
     def _record(self, wire: ClientStream, record: EpisodeRecord | ClipRecord) -> None:
         try:
@@ -295,6 +362,7 @@ class _Part:
 
     wire: ClientStream
     number: int
+    name: str
     part: int
     sizes: tuple[tuple[int, int], ...]
     started: float
@@ -398,10 +466,10 @@ class ClipWriter:
         before = self._part
         self._stream.enrol(self)
         if before is None or before.wire is not wire:  # a first part; or in a forked child, whose parent goes on
-            self._part = self._stream.new_part(wire, 1, sizes)
+            self._part = self._stream.new_part(wire, self._name, 1, sizes)
         else:
             self._finish(before, complete=True)
-            self._part = self._stream.new_part(wire, before.part + 1, sizes)
+            self._part = self._stream.new_part(wire, self._name, before.part + 1, sizes)
         return self._part
 
     def _finish(self, part: _Part, *, complete: bool) -> None:

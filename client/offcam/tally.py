@@ -23,30 +23,37 @@ class Tally(joining.Joins):
 
     env: Any
 
-    def _set_up_tally(self, buffer_length: int | None) -> None:
+    def _set_up_tally(self, buffer_length: int | None, *, strict: bool) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
         self.length_queue: deque[Any] = deque(maxlen=buffer_length)
         self._seed: object = None
         self._reporting = settings.enabled()
+        self._strict = False
         if self._reporting:
-            process.check()  # a malformed address, or a key that will not do, is said now, not in the loop
+            self._strict = strict or settings.required()
+            process.check(strict=self._strict)  # an address or a key that will not do is said now, not in the loop
             found = joining.stream_beneath(self.env)
-            self._stream = found.acquire(self) if found is not None else None
+            if found is not None:
+                self._stream = found.acquire(self, strict=self._strict)
+                if self._strict:
+                    found.open()  # it may have been opened by one that does not insist
 
     def _adopt(self, stream: EnvStream) -> None:
         if self._stream is None and self._reporting:
-            self._stream = stream.acquire(self)
+            self._stream = stream.acquire(self, strict=self._strict)
 
     def _join(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting:
             return
-        self._stream = joining.new_stream(self.env, None).acquire(self)
+        self._stream = joining.new_stream(self.env, None).acquire(self, strict=self._strict)
         try:
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
+            if self._strict:
+                raise
             logger.warn(f"episode statistics are kept in this process only: {error}")
             if not self._stream.attached:
                 self._stream = None  # there is no daemon that could come back

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-HANDSHAKE_SECONDS = 5.0
-"""How long construction waits for a daemon that listens to answer."""
+START_SECONDS = 2.0
+"""How long construction waits for a daemon in all: until it is started, answers, and has opened the stream. It is not
+waited for again until something was heard of it: many envs are made in a row."""
+
+CERTAIN_SECONDS = 30.0
+"""The same under ``strict=True`` or ``OFFCAM=require``, each time; then construction raises."""
+
+LAUNCH_SECONDS = 300.0
+"""How long a daemon may start, off the agent's thread, until it is said what to do about it. It is not ended."""
 
 CONTACT_SECONDS = 1.5
 """How long construction waits for a daemon of another host to take or refuse the key."""
@@ -51,11 +58,14 @@ RELAUNCH_SECONDS = 30.0
 """How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
 
 SILENCE_SECONDS = 10.0
-"""A flush gives up when the daemon has said nothing for this long..."""
+"""A flush gives up when the daemon has said nothing for this long (`ANSWER_SECONDS` if one just gave up)..."""
 
 GONE_SECONDS = 3.0
 """...or when, on this host, no process has listened for this long, and none could be started: time enough for a
 service manager to start it again."""
+
+COMING_SECONDS = 60.0
+"""How long a flush waits for a daemon that is still being started; then `SILENCE_SECONDS` count."""
 
 EXIT_SECONDS = 30.0
 """Longest wait at interpreter exit for recordings that were never closed, all in all."""

@@ -53,6 +53,8 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         gc_trigger: from the episode's number, whether to collect garbage after a video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
             keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
+        strict: whether to raise rather than warn: the constructor where recording is not certain within
+            `timing.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -61,7 +63,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
-        VersionMismatch: the daemon that runs is of another version.
+        DaemonUnavailable, VersionMismatch: only if strict.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
+        strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -93,6 +96,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
         gym.Wrapper.__init__(self, env)
         self._set_up(
@@ -105,6 +109,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
 
     def reset(
@@ -147,7 +152,11 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         return history + rendered
 
     def close(self) -> None:
-        """Close the env, end the video, and return when all files are final."""
+        """Close the env, end the video, and return when all files are final.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         super().close()
         self._close_recording()
 

@@ -13,6 +13,7 @@
     │       └── VersionMismatch     a peer that speaks another version
     ├── DaemonError
     │   ├── DaemonUnavailable   nobody answers at the endpoint
+    │   │   └── DaemonNotReady  one is being started, or still leaving
     │   ├── KeyRefused          whoever answers does not take the client's key, or is not whom it expects
     │   ├── DaemonNotInstalled  the daemon's libraries are missing
     │   └── DaemonAlreadyRunning    another daemon owns the endpoint or the folder
@@ -20,12 +21,18 @@
     │   ├── FolderNotWritable   a run folder that cannot be created or written
     │   ├── NotARunFolder       no index in it
     │   └── RunFormatTooNew     written by a newer offcam
+    ├── RecordingLost           what was to be recorded under ``strict=True`` is not
     └── EncodeError             a frame could not be encoded or its file not written
 
 Each message says what happened, whose fault it is and the fix, with the actual values.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class OffcamError(Exception):
@@ -84,6 +91,10 @@ class DaemonUnavailable(DaemonError, ConnectionError):
     """Nobody answers at the daemon's endpoint."""
 
 
+class DaemonNotReady(DaemonUnavailable):
+    """A daemon is being started and does not listen yet, or the one before it is still finalising its videos."""
+
+
 class KeyRefused(DaemonError, PermissionError):
     """Over ``tcp://``: the daemon does not take this client's key, or has not the key that the client expects."""
 
@@ -118,6 +129,24 @@ class NotARunFolder(RunFolderError, FileNotFoundError):
 
 class RunFormatTooNew(RunFolderError):
     """A run folder written by a newer version of offcam."""
+
+
+class RecordingLost(OffcamError):
+    """Something that was to be recorded is not, or nobody can tell. Raised by ``close()`` under ``strict=True``.
+
+    Attributes:
+        records: episodes and videos whose numbers are not known to be in the index.
+        frames: frames that were dropped, by the reason.
+        videos: names of videos that are not whole, or not known to be.
+    """
+
+    def __init__(
+        self, message: str, *, records: int = 0, frames: Mapping[str, int], videos: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.records = records
+        self.frames = dict(frames)
+        self.videos = tuple(videos)
 
 
 class EncodeError(OffcamError):

@@ -176,7 +176,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         } == {
             name: (parameter.default, parameter.kind)
             for name, parameter in inspect.signature(theirs).parameters.items()
-        }
+        } | {"strict": (False, inspect.Parameter.KEYWORD_ONLY)}
         for method in ("reset", "step"):
             assert list(inspect.signature(getattr(ours, method)).parameters) == list(
                 inspect.signature(getattr(theirs, method)).parameters
@@ -185,7 +185,11 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
     assert env.spec is not None
     again = gym.make(env.spec)
     assert isinstance(again, RecordEpisodeStatistics)
-    assert again._saved_kwargs == {"buffer_length": 7, "stats_key": "k"}  # where RecordConstructorArgs keeps them
+    assert again._saved_kwargs == {  # where RecordConstructorArgs keeps them
+        "buffer_length": 7,
+        "stats_key": "k",
+        "strict": False,
+    }
     env.close()
     again.close()
 
@@ -422,10 +426,10 @@ def test_off_passes_through_but_still_counts(tmp_path, monkeypatch, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("value", ["of", "2", "disabled"])
-def test_off_must_be_on_or_off(tmp_path, monkeypatch, value):
+@pytest.mark.parametrize("value", ["of", "2", "required"])
+def test_offcam_is_on_off_or_require(tmp_path, monkeypatch, value):
     monkeypatch.setenv("OFFCAM", value)
-    with pytest.raises(offcam.OffcamError, match=f"OFFCAM must be 'on' or 'off', got '{value}'"):
+    with pytest.raises(offcam.OffcamError, match=f"OFFCAM must be 'on', 'off' or 'require', got '{value}'"):
         offcam.RecordVideo(Barcode(), str(tmp_path / "run"))
     with pytest.raises(offcam.OffcamError, match="OFFCAM must be"):
         RecordEpisodeStatistics(Barcode())

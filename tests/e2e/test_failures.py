@@ -194,11 +194,17 @@ def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, rec
     films.check(folder)
 
 
+def start_embedded(offcam_command) -> None:
+    """Start what a wrapper would, and be certain that it listens: a wrapper waits for it two seconds at most."""
+    assert offcam_command("start", "--embedded").returncode == 0
+
+
 def kill_embedded(offcam_command) -> None:
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
 
 
 def test_close_starts_an_embedded_daemon_that_died(folder, embedded, offcam_command, recwarn):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
     kill_embedded(offcam_command)
@@ -212,6 +218,7 @@ def test_close_starts_an_embedded_daemon_that_died(folder, embedded, offcam_comm
 def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
     folder, embedded, offcam_command, recwarn, monkeypatch
 ):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 2)
     kill_embedded(offcam_command)
@@ -224,12 +231,13 @@ def test_close_gives_up_on_an_embedded_daemon_that_cannot_be_started(
 
 
 def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_command, monkeypatch, recwarn):
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     kill_embedded(offcam_command)
     starts, go_on = [], threading.Event()
 
-    def start() -> None:
+    def start(endpoint) -> None:
         starts.append(threading.current_thread())
         go_on.wait()
 
@@ -248,8 +256,9 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 0.2)
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
@@ -264,20 +273,28 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
 
 def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
     """But later than one that is gone."""
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr(offcam.timing, "ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 0.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
+    other = offcam.record(Barcode(10), str(folder / "other"), every=1)
     play(env, 1)
+    play(other, 1)
     process.send_signal(signal.SIGSTOP)
     try:
         play(env, 3)
         started = time.monotonic()
         env.close()
         closed = time.monotonic() - started
+        play(other, 1)
+        before = time.monotonic()
+        other.close()
+        again = time.monotonic() - before
     finally:
         process.send_signal(signal.SIGCONT)
     assert closed > offcam.timing.SILENCE_SECONDS
+    assert again < closed, "it was silent just now"
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
 
@@ -437,24 +454,26 @@ def test_a_daemon_of_another_version(folder, serve, runtime, monkeypatch):
     """It can be met only where somebody names its socket; and then nobody is told to end it."""
     monkeypatch.setenv("OFFCAM_ADDR", f"ipc://{runtime}/r/newer.sock")
     serve(script=PEERS / "newer_daemon.py")
-    with pytest.raises(VersionMismatch, match="install the same offcam on both sides, or unset OFFCAM_ADDR") as refused:
-        offcam.RecordVideo(Barcode(), str(folder))
-    assert "stop" not in str(refused.value)
-    env = offcam.RecordEpisodeStatistics(Barcode(3))
-    with pytest.warns(UserWarning, match="refused"):
-        play(env, 2)
+    advice = "install the same offcam on both sides, or unset OFFCAM_ADDR"
+    with pytest.warns(UserWarning, match=f"nothing more is recorded: .*{advice}") as warned:
+        env = offcam.record(Barcode(3), str(folder))
+    with pytest.raises(VersionMismatch, match=advice) as refused:
+        offcam.RecordVideo(Barcode(), str(folder), strict=True)
+    assert "stop" not in str(refused.value) + "".join(str(each.message) for each in warned)
+    play(env, 2)
     env.close()
     assert list(env.length_queue) == [3, 3]
 
 
 def test_somebody_elses_socket(folder, endpoint, monkeypatch):
     """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
-    monkeypatch.setattr(offcam.timing, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.timing, "START_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
     assert endpoint.path is not None
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.bind(endpoint.path)
         stranger.listen()
-        with pytest.warns(UserWarning, match="did not answer within"):
+        with pytest.warns(UserWarning, match="does not answer"):
             env = offcam.RecordVideo(Barcode(3), str(folder))
         play(env, 1)
         env.close()

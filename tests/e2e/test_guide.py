@@ -137,7 +137,7 @@ env.close()
 def run(script: str, daemon, folder) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=daemon.environment,
+        env={**daemon.environment, "OFFCAM": "require"},  # however long the daemon takes on a busy machine
         cwd=folder,
         capture_output=True,
         text=True,

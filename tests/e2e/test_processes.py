@@ -142,7 +142,12 @@ class Maker:
     def __call__(self):
         prefix = "rl-video" if self.same_prefix else f"worker{self.index}"
         return offcam.record(
-            Barcode(LENGTH, offset=100 * self.index), self.folder, every=1, overflow="block", name_prefix=prefix
+            Barcode(LENGTH, offset=100 * self.index),
+            self.folder,
+            every=1,
+            overflow="block",
+            name_prefix=prefix,
+            strict=True,
         )
 
 
@@ -240,6 +245,7 @@ def python(script: str, daemon, *arguments: str) -> Process:
         [sys.executable, "-c", script, *arguments],
         env={
             **daemon.environment,
+            "OFFCAM": "require",  # on a busy machine a daemon may take longer than a construction waits
             "PYTHONPATH": os.pathsep.join([path, *filter(None, [os.environ.get("PYTHONPATH")])]),
         },
         stdin=subprocess.PIPE,

@@ -40,7 +40,7 @@ SCRIPT = """
 import signal, sys, time, offcam, offcam.link, offcam.timing
 from envs import Barcode, Look, play
 {setup}
-env = offcam.record(Barcode({length}, Look(84, 84)), sys.argv[1], every=1, overflow="block")
+env = offcam.record(Barcode({length}, Look(84, 84)), sys.argv[1], every=1, overflow="block", strict=True)
 play(env)
 env.reset()
 for _ in range({midway}):

@@ -176,11 +176,28 @@ def test_a_start_that_fails_says_why_in_a_line(offcam, endpoint):
     assert read_lock(endpoint) is None
 
 
-def test_a_start_that_takes_too_long_is_ended(offcam, endpoint):
+def test_a_start_that_takes_long_is_left_alone(offcam, endpoint):
     done = offcam("start", "--timeout", "0.1")
-    assert done.returncode == 2
-    assert "not ready in time" in done.stderr
-    wait_until_free(endpoint)
+    assert done.returncode == 1
+    pid = int(re.search(r"daemon \(pid (\d+)\) is still starting.*`kill \1`", done.stderr)[1])
+    patient = offcam("start")
+    assert patient.returncode == 0, patient.stderr
+    assert int(READY.fullmatch(patient.stdout.strip())[1]) == read_lock(endpoint).pid == pid
+    assert not is_locked(daemon_paths(endpoint).launch_lock)
+
+
+def test_who_starts_one_that_is_starting_waits_for_that(offcam, endpoint):
+    """The lock is the daemon's own, so that it says so also when whoever launched it has left."""
+    lock = daemon_paths(endpoint).launch_lock
+    lock.parent.mkdir(mode=0o700)
+    with lock.open("w") as file:
+        file.write("4711")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = offcam("start", "--timeout", "0.1")
+    assert done.returncode == 1
+    assert "pid 4711" in done.stderr
+    assert read_lock(endpoint) is None
 
 
 def test_a_daemon_that_is_leaving_is_waited_for(offcam, endpoint):

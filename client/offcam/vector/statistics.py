@@ -45,11 +45,13 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         env: the vector environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
+        strict: as in `offcam.RecordEpisodeStatistics`.
 
     Raises:
         TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
         ConfigError: ``buffer_length`` or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
+        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         env: VectorEnv[ObsType, ActType, np.ndarray],
         buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
+        *,
+        strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
@@ -69,7 +73,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds: list[object] = [None] * self.num_envs
-        self._set_up_tally(buffer_length)
+        self._set_up_tally(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:
@@ -189,7 +193,11 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
             self._restart(dones)
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
-        """Close the env, and return when the daemon has committed every episode."""
+        """Close the env, and return when the daemon has committed every episode.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         super().close(**kwargs)
         self._leave()
 

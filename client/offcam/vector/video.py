@@ -60,6 +60,7 @@ class RecordVideo(
         disable_logger: as in `offcam.RecordVideo`.
         gc_trigger: as in `offcam.RecordVideo`.
         overflow: as in `offcam.RecordVideo`.
+        strict: as in `offcam.RecordVideo`.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -68,7 +69,7 @@ class RecordVideo(
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
-        VersionMismatch: the daemon that runs is of another version.
+        DaemonUnavailable, VersionMismatch: only if strict.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class RecordVideo(
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
+        strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -105,6 +107,7 @@ class RecordVideo(
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
         self._check_render_mode()
         self.record_first_only = record_first_only
@@ -123,6 +126,7 @@ class RecordVideo(
             disable_logger=disable_logger,
             gc_trigger=gc_trigger,
             overflow=overflow,
+            strict=strict,
         )
         self._terminal = self._tap_terminal_frames()  # last: a construction that fails leaves the env as it was
 
@@ -198,7 +202,11 @@ class RecordVideo(
         return obs, rewards, terminations, truncations, info
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
-        """Close the env, end the video, and return when all files are final."""
+        """Close the env, end the video, and return when all files are final.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
         super().close(**kwargs)
         self._close_recording()
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
 from offcamd.config import Settings, default_endpoint, passed_over
+from offcamd.filelock import FileLock
 from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
-from offcamd.lock import DaemonInfo, read_lock
+from offcamd.lock import DaemonInfo, daemon_paths, read_lock
 
 if TYPE_CHECKING:
     from offcamd.service import Service
@@ -32,7 +33,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @with_settings
-def serve(settings: Settings) -> None:
+def serve(
+    settings: Settings,
+    launch_lock: Annotated[int, typer.Option(help="Descriptor to close when it listens.", hidden=True)] = -1,
+) -> None:
     """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video."""
     import faulthandler  # noqa: PLC0415 - verbs import when they run
 
@@ -63,6 +67,9 @@ def serve(settings: Settings) -> None:
         service = Service(settings, writer_factory(settings.encoder))
         _stop_on_signals(service)
         service.start()
+        if launch_lock >= 0:
+            # others may look now whether there is a daemon: see `launch`
+            FileLock.end_inherited(daemon_paths(settings.endpoint).launch_lock, launch_lock)
         if listener and settings.http:
             stack.enter_context(
                 server.serving(listener, settings.http.host, DaemonSource(service), token=settings.http_token),
@@ -79,7 +86,11 @@ def start(
     ] = DEFAULT_TIMEOUT_SECONDS,
 ) -> None:
     """Start the recorder daemon in the background, unless one is running; return when it listens."""
-    typer.echo(start_detached(settings, timeout).ready_line)
+    try:
+        typer.echo(start_detached(settings, timeout).ready_line)
+    except DaemonNotReady as error:
+        typer.echo(f"offcam: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def stop(
