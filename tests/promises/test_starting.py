@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gymnasium
 import pytest
-from scenes import TESTS, python, stopped, wait_until
+from scenes import TESTS, python, stopped
 
 import films
 import offcam
@@ -20,6 +20,7 @@ import offcam.process
 from envs import Barcode, play
 from offcam import timing
 from offcamd.lock import daemon_paths
+from waiting import wait_until
 
 PEERS = TESTS / "peers"
 WAITS = """
@@ -76,10 +77,7 @@ def starting(endpoint) -> int:
 
 def until_recording(env) -> None:
     """Play whole episodes until they arrive."""
-    deadline = time.monotonic() + 60
-    while not env.env._stream._wire.live:
-        assert time.monotonic() < deadline
-        play(env, 1)
+    wait_until(lambda: env.env._stream._wire.live or (play(env, 1) and False), "its stream is open")
 
 
 # --- a daemon that starts slowly ------------------------------------------------------------------------------
@@ -256,7 +254,9 @@ def test_a_folder_that_a_late_daemon_cannot_use_is_said(folder, serve, impatient
     env = both(folder)
     (folder / "offcam.sqlite3").write_text("this is no database" * 100)
     serve()
-    wait_until(lambda: play(env, 1) and [text for text in map(str, recwarn) if "nothing is recorded into" in text], "!")
+    wait_until(
+        lambda: play(env, 1) and [text for text in map(str, recwarn) if "nothing is recorded into" in text], "it is said"
+    )
 
 
 def test_it_is_waited_for_once(tmp_path, serve, impatient, recwarn, monkeypatch):
