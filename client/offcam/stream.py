@@ -178,9 +178,13 @@ class EnvStream:
 
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
-        self._unfinished.pop(message.clip, None)
+        part = self._unfinished.pop(message.clip, None)
         if message.error and self._link is not None:
-            self._link.warn_once(f"a video in {self.folder} is not whole: {message.error}")
+            name = part.name if part is not None else message.file
+            self._link.warn_once(
+                f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
+                about=f"not whole: {self.folder}",
+            )
 
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""
@@ -242,11 +246,11 @@ class EnvStream:
         """The clip has ended."""
         self._clips.pop(id(clip), None)
 
-    def new_part(self, wire: ClientStream, part: int, sizes: tuple[tuple[int, int], ...]) -> _Part:
+    def new_part(self, wire: ClientStream, name: str, part: int, sizes: tuple[tuple[int, int], ...]) -> _Part:
         """A part with a fresh clip number."""
         number = self._next_clip
         self._next_clip += 1
-        return _Part(wire, number, part, sizes, time.time())
+        return _Part(wire, number, name, part, sizes, time.time())
 
     def _record(self, wire: ClientStream, record: EpisodeRecord | ClipRecord) -> None:
         try:
@@ -295,6 +299,7 @@ class _Part:
 
     wire: ClientStream
     number: int
+    name: str
     part: int
     sizes: tuple[tuple[int, int], ...]
     started: float
@@ -398,10 +403,10 @@ class ClipWriter:
         before = self._part
         self._stream.enrol(self)
         if before is None or before.wire is not wire:  # a first part; or in a forked child, whose parent goes on
-            self._part = self._stream.new_part(wire, 1, sizes)
+            self._part = self._stream.new_part(wire, self._name, 1, sizes)
         else:
             self._finish(before, complete=True)
-            self._part = self._stream.new_part(wire, before.part + 1, sizes)
+            self._part = self._stream.new_part(wire, self._name, before.part + 1, sizes)
         return self._part
 
     def _finish(self, part: _Part, *, complete: bool) -> None:

@@ -20,7 +20,7 @@ from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOCK_NAME, LOG_NAME, SOCKET
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _CONTENTION_TRIES = 200
 _INFO_BYTES = 1024
@@ -177,12 +177,18 @@ class DaemonLock:
         self._info = replace(self._info, http=http or self._info.http, stopping=stopping or self._info.stopping)
         _write(self._fd, self._info)
 
-    def release(self) -> None:
-        """Remove the socket and let go. Does nothing where it is not held."""
-        fd, self._fd, self._info = self._fd, None, None
-        if fd is not None:
+    def release(self, unfinished: Sequence[str] = ()) -> None:
+        """Remove the socket and let go. Does nothing where it is not held.
+
+        Args:
+            unfinished: what the daemon leaves behind that is not final: its last words, for whoever stopped it.
+        """
+        fd, info, self._fd, self._info = self._fd, self._info, None, None
+        if fd is not None and info is not None:
             self.paths.socket.unlink(missing_ok=True)
             os.ftruncate(fd, 0)
+            if unfinished:
+                os.pwrite(fd, json.dumps({"pid": info.pid, "unfinished": list(unfinished)}).encode(), 0)
             os.close(fd)
 
     def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
@@ -216,6 +222,17 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
             )
         time.sleep(_PAUSE_SECONDS)  # taken a moment ago: empty, or still what a dead daemon wrote
     return None
+
+
+def last_words(endpoint: Endpoint, pid: int) -> list[str]:
+    """What a daemon that has left said it did not finish; empty where everything was, or another one came since."""
+    try:
+        said = json.loads(daemon_paths(endpoint).lock.read_text())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(said, dict) or said.get("pid") != pid:
+        return []
+    return list(said.get("unfinished", ("it was killed before it had finished: run `offcam recover` on its runs",)))
 
 
 def _alive(info: DaemonInfo) -> bool:
