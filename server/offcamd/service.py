@@ -280,8 +280,7 @@ class Service:
             stack.callback(self._close_sockets, linger=GOODBYE_MS)
             with self.health.survive(SERVICE, "its loop", self._failed):
                 self._loop()
-            with self.health.survive(SERVICE, "its end", self._failed):
-                self._finish()
+            self._finish()
 
     def _failed(self, error: BaseException) -> None:
         """The loop cannot go on: what came is finished, and the daemon leaves."""
@@ -353,7 +352,9 @@ class Service:
     def _answer(self) -> None:
         """Send what the sessions have to say."""
         for peer in self.dispatcher.speaking():
-            self._send(peer)
+            let_go = functools.partial(self.dispatcher.let_go, peer.identity)
+            with self.health.survive(SERVICE, "an answer", let_go):
+                self._send(peer)
 
     def _send(self, peer: Peer) -> None:
         try:
@@ -364,8 +365,17 @@ class Service:
             self.dispatcher.unreachable(peer)
 
     def _finish(self) -> None:
-        """Encode what was received, finalise, commit, and say goodbye."""
+        """Encode what was received, finalise, commit, and say goodbye; each as far as it can be."""
         log.info("stopping", reason=self._stop_reason)
+        for step in (
+            self._receive_the_last,
+            lambda: self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS)),
+            lambda: self._serve_events_during(self.store.close),
+        ):
+            with self.health.survive(SERVICE, "its end", self._failed):
+                step()
+
+    def _receive_the_last(self) -> None:
         self.lock.update(stopping=True)
         deadline = time.monotonic() + DRAIN_SECONDS
         # what clients have sent may still be under way: take it in until nothing has come for a moment
@@ -375,8 +385,6 @@ class Service:
             self._answer()
         self.dispatcher.goodbye(self._stop_reason)
         self._answer()
-        self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS))
-        self._serve_events_during(self.store.close)
 
     def _serve_events_during(self, work: Callable[[], object]) -> None:
         """Go on handling events while something waits for their consequences; a second stop hurries it."""

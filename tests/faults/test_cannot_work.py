@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,8 +14,11 @@ from actors import WAIT_SECONDS, wait_until
 import films
 import offcam
 import offcam.timing
+from commandline import COMMAND
 from envs import Barcode, play
+from offcamd import doctor
 from offcamd.listing import list_run
+from offcamd.recovery import recover_folder
 from offcamd.verify import verify
 
 BROKEN_DAEMON = Path(__file__).parents[1] / "peers" / "broken_daemon.py"
@@ -56,48 +60,53 @@ def balanced(folder: Path) -> bool:
 # --- a clip ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("way", "left"), [("open", 0), ("write", 3), ("exit", 3), ("finish", LENGTH), ("job", 0), ("worker", 0)]
-)
-def test_what_nobody_expected_ends_one_video_and_says_so(way, left, daemons, breaks, folder, recwarn):
-    breaks(way, "--encoders", "2")
+def test_what_nobody_expected_ends_one_video_and_says_so(daemons, breaks, folder, recwarn):
+    """Opening, writing (twice), finishing, copying, and the books: each breaks for another video, on one worker."""
+    breaks("clips", "--encoders", "1")
     env = offcam.record(Barcode(LENGTH), str(folder), every=1, overflow="block")
     play(env, 1)
     env.flush()
-    play(env, 2)
+    play(env, 6)
     env.close()
     (said,) = not_whole(recwarn)
     assert FIRST in said
     assert "unforeseen" in said
-    clips = {clip.name: clip for clip in list_run(folder).clips}
-    assert (clips[FIRST].state, clips[FIRST].frames) == ("aborted", left)
-    assert "unforeseen" in clips[FIRST].error
-    assert [clips[f"rl-video-episode-{number}"].state for number in (1, 2)] == ["final", "final"]
+    clips = {clip.episode: clip for clip in list_run(folder).clips}
+    frames = {0: 0, 1: 3, 2: 3, 3: LENGTH, 4: LENGTH + 1, 5: 0, 6: LENGTH + 1}
+    assert {episode: clip.frames for episode, clip in clips.items()} == frames
+    for episode in (0, 1, 2, 3, 5):
+        assert clips[episode].state == "aborted"
+        assert "unforeseen" in clips[episode].error
+    for episode in (4, 6):  # the copy that is only smaller is no loss
+        assert (clips[episode].state, clips[episode].error) == ("final", None)
     assert balanced(folder)
-    assert len(films.episodes(folder)) == 3
+    assert len(films.episodes(folder)) == 7
     stats = daemons.stats()
-    assert any("unforeseen" in error for error in stats["recent_errors"])
-    assert stats["unexpected_errors"]["encoder"] >= 1
-    assert "Traceback" in daemons.log.read_text()
-    if way == "worker":  # it met the same twice: one thread of two is lost
-        assert "offcam-encode-" in stats["problems"]["encoder"]
-        assert health(daemons) == (503, stats["problems"]["encoder"])
-    else:
-        assert (stats["problems"], health(daemons)) == ({}, (200, "ok"))
-    if way != "job":  # whose books are lost with what it was doing: its file is left to `offcam recover`
-        assert verify(folder).ok
-        assert films.videos(folder) == sorted(clip.file for clip in clips.values() if clip.file)
+    assert sum("unforeseen" in error for error in stats["recent_errors"]) >= 6
+    assert stats["unexpected_errors"]["encoder"] >= 6
+    assert (stats["problems"], health(daemons)) == ({}, (200, "ok"))
+    assert daemons.log.read_text().count("Traceback") >= 6
     daemons.stop()
+    left = f"{FIRST[:-1]}5.mp4.part"  # of the one whose books were lost as it was finished
+    assert [(problem.file, problem.kind) for problem in verify(folder).problems] == [(left, "leftover_part")]
+    (found,) = recover_folder(folder).clips
+    assert (found.file, found.frames) == (left.removesuffix(".part"), LENGTH)
+    assert verify(folder).ok
 
 
-def test_a_whole_video_that_cannot_be_made_plain_is_kept_and_that_is_said(daemons, breaks, folder, recwarn):
-    breaks("copy")
+def test_a_worker_that_is_lost_is_known_to_be(daemons, breaks, folder, recwarn):
+    breaks("worker", "--encoders", "2")
     env = offcam.record(Barcode(LENGTH), str(folder), every=1, overflow="block")
-    play(env, 2)
+    play(env, 3)
     env.close()
-    films.check(folder)
-    assert [clip.state for clip in list_run(folder).clips] == ["final", "final"]
-    assert any("copying" in error and "unforeseen" in error for error in daemons.stats()["recent_errors"])
+    (said,) = not_whole(recwarn)
+    assert FIRST in said
+    assert [clip.state for clip in list_run(folder).clips] == ["aborted", "final", "final"]
+    assert balanced(folder)
+    reason = daemons.stats()["problems"]["encoder"]
+    assert "offcam-encode-" in reason
+    assert health(daemons) == (503, reason)
+    assert verify(folder).ok
     daemons.stop()
 
 
@@ -156,14 +165,15 @@ def test_records_that_cannot_be_applied_are_set_aside_and_those_behind_them_go_o
 
 
 def test_a_dead_store_keeps_nobody_waiting(daemons, breaks, folder, recwarn, offcam_command, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
     break_now = breaks("store")
     env = offcam.record(Barcode(LENGTH), str(folder), every=1)
     play(env, 1)
     assert env.flush()
     break_now()
     play(env, 2)
-    env.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
+        env.close()
     assert any("gave up waiting" in str(each.message) for each in recwarn)
     code, why = health(daemons)
     assert code == 503
@@ -178,10 +188,9 @@ def test_a_dead_store_keeps_nobody_waiting(daemons, breaks, folder, recwarn, off
     assert str(folder) in done.stderr
     assert daemons.process.wait(WAIT_SECONDS) == 1
     daemons.start()  # whose client sends it what it keeps
-    again = offcam.RecordEpisodeStatistics(offcam.RecordVideo(Barcode(3), str(folder), lambda _: False))
-    play(again, 1)
+    again = offcam.record(Barcode(3), str(folder))
+    wait_until(lambda: again.flush() and len(films.episodes(folder)) == 3, "all statistics are stored")
     again.close()
-    wait_until(lambda: len(films.episodes(folder)) == 4, "all statistics are stored")
     daemons.stop()
 
 
@@ -240,11 +249,12 @@ def test_a_daemon_whose_self_test_fails_keeps_the_statistics(daemons, breaks, fo
     for text in ("no video can be made here", "unforeseen", "PyAV ", "-m pip install", "Statistics go on"):
         assert text in said
     run = list_run(folder)
-    assert [(clip.state, clip.frames) for clip in run.clips] == [("aborted", 0)] * 3
+    assert [clip.state for clip in run.clips] == ["aborted"] * 3
+    assert run.clips[0].frames <= 2  # what it had by then is kept
+    assert [clip.frames for clip in run.clips[1:]] == [0, 0]
     assert all("no video can be made here" in clip.error for clip in run.clips)
     assert balanced(folder)
     assert len(run.episodes) == 3
-    assert films.videos(folder) == []
     code, why = health(daemons)
     assert (code, "no video can be made here" in why) == (503, True)
     assert "video is down" in offcam_command("status").stdout
@@ -261,33 +271,38 @@ def test_one_that_passes_is_behind_the_ready_line_and_costs_nothing_else(daemons
     daemons.stop()
 
 
-def test_doctor_makes_a_video_of_its_own(offcam_command, tmp_path):
-    assert "ok    self-test: a video was made and read with PyAV" in offcam_command("doctor").stdout
+def test_doctor_makes_a_video_of_its_own(monkeypatch, tmp_path):
+    check = doctor._self_test()
+    assert check.outcome == "ok"
+    assert check.detail.startswith("a video was made and read with PyAV ")
     (tmp_path / "sitecustomize.py").write_text(
         "import offcamd.videofile\n"
         "def copy_to(*_): raise AssertionError('unforeseen')\n"
         "offcamd.videofile.VideoWriter.copy_to = copy_to\n"
     )
-    done = offcam_command("doctor", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 1
-    assert "FAIL  self-test: no video can be made here" in done.stdout
-    assert "-m pip install" in done.stdout
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    check = doctor._self_test()
+    assert check.outcome == "fail"
+    for text in ("no video can be made here", "unforeseen", "-m pip install"):
+        assert text in check.detail
 
 
-def test_a_stop_of_a_daemon_that_is_killed_meanwhile_says_so(daemons, offcam_command, tmp_path):
+# --- a stop ---------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_says_so_where_its_daemon_is_killed_meanwhile(daemons):
     process = daemons.start()
-    process.send_signal(19)  # SIGSTOP: it cannot act on what `offcam stop` tells it
-    with subprocess.Popen(
-        [*offcam_command_line(), "stop"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as stop:
-        time.sleep(0.3)
+    process.send_signal(signal.SIGSTOP)
+    command = [*COMMAND, "stop"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stop:
+        wait_until(lambda: pending(process.pid) & 1 << signal.SIGTERM - 1, "it was told to stop")
         process.kill()
         _, said = stop.communicate(timeout=WAIT_SECONDS)
     assert stop.returncode == 1
     assert "offcam recover" in said
 
 
-def offcam_command_line() -> list[str]:
-    from commandline import COMMAND  # noqa: PLC0415 - one use
-
-    return list(COMMAND)
+def pending(pid: int) -> int:
+    """The signals that wait for a process, by bits."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("ShdPnd:"))
+    return int(line.split()[1], 16)

@@ -1,7 +1,7 @@
 """`offcam serve`, whose first argument says where it breaks; the others are the verb's own.
 
-What breaks raises what nobody expects of it, and only for the first episode's video, so that others show whether the
-daemon goes on. ``store``, ``loop`` and ``self-test`` break once the file exists that the variable BREAK_AT names.
+What breaks raises what nobody expects of it, and only for some videos, so that others show whether the daemon goes on;
+or once the file exists that the variable BREAK_AT names.
 """
 
 from __future__ import annotations
@@ -11,24 +11,35 @@ import sys
 import time
 from pathlib import Path
 
-from offcamd import dispatch, encoding, index, selftest, service, store
+from offcamd import clipencoder, dispatch, encoding, index, selftest, service, store
 from offcamd.__main__ import main
 from offcamd.videofile import VideoWriter
-
-FIRST = "-episode-0.mp4"
 
 
 def now() -> bool:
     return Path(os.environ["BREAK_AT"]).exists()
 
 
-def break_writer(method: str, error: BaseException) -> None:
+def break_clips() -> None:
+    """Each of the first episodes' videos in another way."""
+    for method, ways in {
+        "__init__": {0: RuntimeError("unforeseen")},
+        "write": {1: RuntimeError("unforeseen"), 2: SystemExit("unforeseen")},
+        "close": {3: AssertionError("unforeseen")},
+        "copy_to": {4: AssertionError("unforeseen")},
+    }.items():
+        break_writer(method, ways)
+    break_when(clipencoder.ClipEncoder, "finish", lambda encoder, **_: "-episode-5.mp4" in str(encoder.spec.final))
+
+
+def break_writer(method: str, ways: dict[int, BaseException]) -> None:
     sound = getattr(VideoWriter, method)
 
     def broken(self, *arguments, **options):
-        path = arguments[0] if method == "__init__" else self._path
-        if FIRST in str(path) and (method != "write" or arguments[1] == 3):
-            raise error
+        path = str(arguments[0] if method == "__init__" else self._path)
+        for episode, error in ways.items():
+            if f"-episode-{episode}.mp4" in path and (method != "write" or arguments[1] == 3):
+                raise error
         return sound(self, *arguments, **options)
 
     setattr(VideoWriter, method, broken)
@@ -60,19 +71,14 @@ def break_self_test() -> None:
 
 
 WAYS = {
-    "open": lambda: break_writer("__init__", RuntimeError("unforeseen")),
-    "write": lambda: break_writer("write", RuntimeError("unforeseen")),
-    "exit": lambda: break_writer("write", SystemExit("unforeseen")),
-    "finish": lambda: break_writer("close", AssertionError("unforeseen")),
-    "copy": lambda: break_writer("copy_to", AssertionError("unforeseen")),
-    "job": lambda: break_when(encoding.ClipJob, "finish", lambda job: FIRST in str(job.spec.final)),
-    "worker": lambda: break_when(encoding.ClipJob, "turn", lambda job, **_: FIRST in str(job.spec.final)),
+    "clips": break_clips,
+    "worker": lambda: break_when(encoding.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
     "row": lambda: break_when(index.RunIndex, "clip_encoded", lambda _, __, clip, ___: clip == 0),
     "records": lambda: break_when(index.RunIndex, "_insert", lambda _, __, last_seq, ___: last_seq == 0),
     "event": lambda: break_when(dispatch.Dispatcher, "_clip_record", lambda *_: now()),
     "message": lambda: break_when(dispatch.Dispatcher, "_records", lambda *_: now()),
     "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),
-    "loop": lambda: break_when(service.Service, "_answer", lambda _: now()),
+    "loop": lambda: break_when(service.Service, "_turn", lambda *_: now()),
     "self-test": break_self_test,
 }
 
