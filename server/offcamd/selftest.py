@@ -1,6 +1,6 @@
 """A tiny video, made and read as every clip is: whether the libraries that are installed here can do that at all.
 
-The daemon does it once, on a thread of its own behind its ready line: 12 ms of CPU (Python 3.11, PyAV 18.1). `offcam
+The daemon does it once, on a thread of its own behind its ready line: 19 ms of CPU (Python 3.11, PyAV 18.1). `offcam
 doctor` does it in a process of its own.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 FILE = "offcam-self-test.mp4"
 
-_SIDE = 64
+_SIDE = 256  # encoders in hardware refuse small ones
 _LEVELS = (40, 90, 140, 190)
 _TOLERANCE = 6
 _MEMORY = Path("/dev/shm")  # noqa: S108 - within a directory that is made for it
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] = ()) -> Outcome:
-    """Encode four pictures of 64x64, finish the file as a clip's, decode it, and compare. Never raises.
+    """Encode four pictures of 256x256, finish the file as a clip's, decode it, and compare. Never raises.
 
     Args:
         make_writer: makes what encodes them.
