@@ -174,6 +174,11 @@ class ClipJob:
         """Have it end with an error, once a worker comes to it: its frames are dropped. From any thread."""
         self._fault = self._fault or error
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is to end with an error."""
+        return self._fault is not None
+
     def broke(self, error: BaseException) -> None:
         """Something about it raised what nobody expected. Where that happens again, its thread is at fault as well."""
         if self._fault is not None:
@@ -418,7 +423,7 @@ class EncoderPool:
             self._line_up_spill(job)
 
     def _line_up_spill(self, job: ClipJob) -> None:
-        if not job.spilling:
+        if not job.spilling and not job.failed:
             job.spilling = True
             self._spills.append(job)
             self._spillable.notify()

@@ -363,7 +363,7 @@ class Store:
                     events = [event for task in tasks if (event := _apply(index, task))]
             except RunFolderError:
                 raise
-            except BaseException:  # noqa: BLE001 - whatever one of them met must not keep the others from going on
+            except BaseException:  # whatever one of them met must not keep the others from going on
                 log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
                 with index.transaction():
                     events = [event for task in tasks if (event := self._apply_alone(index, task))]
