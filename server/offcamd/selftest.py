@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,12 +113,13 @@ def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:
 
 
 def fix() -> str:
-    """The command that installs a video library which works."""
-    wanted = "av"
+    """The command that installs another version of the video library, one that offcam is made for."""
+    package = "av"
     with suppress(PackageNotFoundError):
-        wanted = next((line for line in requires("offcam") or () if re.match(r"av\b", line)), wanted)
-    package = shlex.quote(wanted.partition(";")[0].strip())
-    return f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --only-binary av {package}"
+        wanted = next((line for line in requires("offcam") or () if re.match(r"av\b", line)), package)
+        package = wanted.partition(";")[0].strip()
+        package += f"{',' if package != 'av' else ''}!={version('av')}"
+    return f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --only-binary av {shlex.quote(package)}"
 
 
 def _main() -> int:

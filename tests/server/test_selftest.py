@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 
 import pytest
 
@@ -89,3 +90,4 @@ def test_a_full_file_system_is_no_fault_of_the_encoder(alone):
 
 def test_the_command_names_what_the_distribution_asks_for():
     assert "--only-binary av 'av>=" in selftest.fix()
+    assert selftest.fix().endswith(f",!={version('av')}'"), "and not the version that fails"
