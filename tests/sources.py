@@ -8,10 +8,11 @@ class FixedSource:
 
     daemon = True
 
-    def __init__(self, stats=None, folders=None, unready=None):
+    def __init__(self, stats=None, folders=None, unready=None, unhealthy=None):
         self._stats = stats
         self._folders = folders or {}
         self._unready = unready
+        self._unhealthy = unhealthy
 
     def folders(self):
         return dict(self._folders)
@@ -21,6 +22,9 @@ class FixedSource:
 
     def stats(self):
         return self._stats
+
+    def unhealthy(self):
+        return self._unhealthy
 
     def unready(self):
         return self._unready

@@ -179,6 +179,8 @@ STATS = {
     "frames": {"offered": 0, "encoded": 0, "dropped": {}},
     "clips": dict.fromkeys(CLIP_STATES, 0),
     "breaches": {},
+    "problems": {},
+    "unexpected_errors": {},
     "encode_seconds": HISTOGRAM,
     "queue_wait_seconds": HISTOGRAM,
     "memory": {"daemon_rss_bytes": 1, "clients": []},

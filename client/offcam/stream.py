@@ -244,7 +244,11 @@ class EnvStream:
         if message.error and part is not None:
             self._losses.videos[part.name] = message.error
         if message.error and self._link is not None:
-            self._link.warn_once(f"a video in {self.folder} is not whole: {message.error}")
+            name = part.name if part is not None else message.file
+            self._link.warn_once(
+                f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
+                about=f"not whole: {self.folder}",
+            )
 
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""

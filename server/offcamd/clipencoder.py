@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from offcam_proto.errors import EncodeError, FrameError
 from offcam_proto.run_format import PLAIN_EXTENSION
 from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.health import ENCODER, Health
 from offcamd.i420 import I420Converter
 from offcamd.pixels import view
-from offcamd.videofile import publish, salvage, supersede
+from offcamd.videofile import count_fragments, is_fragmented, publish, salvage, supersede
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from fractions import Fraction
     from pathlib import Path
 
@@ -104,12 +105,19 @@ class ClipEncoder:
     Args:
         spec: the video to make.
         writer_factory: makes what encodes it.
+        health: is told of what nobody expected.
+
+    Attributes:
+        error: what went wrong first, or None.
+        not_plain: why a file that is whole could not be made a plain MP4, or None.
     """
 
-    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory) -> None:
+    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory, health: Health | None = None) -> None:
         self.spec = spec
         self.error: EncodeError | None = None
+        self.not_plain: EncodeError | None = None
         self._make_writer = writer_factory
+        self._health = health or Health()
         self._converter = I420Converter(spec.rows, spec.cols)
         self._writer: Writer | None = None
         self._created = False
@@ -117,6 +125,20 @@ class ClipEncoder:
         self._dropped: Counter[str] = Counter()
         self._last_index = -1
         self._seconds = 0.0
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        """What nobody expected, be it a bug or a video library that works differently, is this clip's error too."""
+        try:
+            yield
+        except (EncodeError, FrameError):
+            raise
+        except BaseException as error:  # a SystemExit, too, must not take the thread from other clips
+            about = f"{doing} {self.spec.final}"
+            self._health.unexpected(ENCODER, about, error)
+            raise EncodeError(
+                f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
+            ) from error
 
     def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
         """Encode one picture, or count why not.
@@ -127,21 +149,19 @@ class ClipEncoder:
                 holds on to ``frame.parts``.
         """
         try:
-            try:
-                planes = self._convert(frame)
-            finally:
-                on_read()
-            if planes is not None:
-                self._write(frame.index, planes)
+            with self._explained("encoding"):
+                try:
+                    planes = self._convert(frame)
+                finally:
+                    on_read()
+                if planes is not None:
+                    self._write(frame.index, planes)
         except FrameError as error:
             if "frame" not in self._dropped:  # the first says it all
                 log.warning("frame %d of %s was dropped: %s", frame.index, self.spec.final, error)
             self.drop(1, "frame")
         except EncodeError as error:
             self.fail(error, lost=1)
-        except Exception as error:  # a bug met by one clip must not take the thread from the others
-            log.exception("unexpected error in frame %d of %s", frame.index, self.spec.final)
-            self.fail(EncodeError(f"a bug in offcam, please report it: {error!r}"), lost=1)
 
     def _convert(self, frame: Frame) -> Pixels | None:
         if self.error is not None:
@@ -185,16 +205,28 @@ class ClipEncoder:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        with suppress(EncodeError):  # what failed is known already
+        with suppress(EncodeError), self._explained("closing"):  # what failed is known already
             writer.close()
-        saved, self._seconds = 0, 0.0
-        try:
-            info = salvage(self.spec.part)
-            saved, self._seconds = min(info.frames, self._encoded), info.duration_seconds
-        except EncodeError as second:
-            log.warning("%s cannot be salvaged: %s", self.spec.part, second)
+        saved = self._salvage()
         self.drop(self._encoded - saved, error.reason)
         self._encoded = saved
+
+    def _salvage(self) -> int:
+        """Make what was written of the file playable; returns its frames."""
+        part = self.spec.part
+        try:
+            with self._explained("salvaging"):
+                info = salvage(part)
+        except EncodeError as error:
+            log.warning("%s cannot be salvaged: %s", part, error)
+            with suppress(EncodeError):  # whatever the library can do: a file that was not finished has fragments
+                saved = min(count_fragments(part), self._encoded) if is_fragmented(part) else self._encoded
+                self._seconds = float(saved / self.spec.fps)
+                return saved
+            self._seconds = 0.0
+            return 0
+        self._seconds = info.duration_seconds
+        return min(info.frames, self._encoded)
 
     def finish(self, *, aborted: bool = False) -> ClipResult:
         """Complete the file and give it its name.
@@ -203,12 +235,18 @@ class ClipEncoder:
             aborted: whether the clip was cut off, so that it must not replace an older file of its name.
         """
         published = False
+        writer = self._writer
         try:
-            writer = self._writer
             if writer is not None:
-                writer.close()
+                with self._explained("finishing"):
+                    writer.close()
                 self._writer = None
-            published = self._publish(writer, aborted=aborted)
+        except EncodeError as error:
+            self.fail(error)
+            writer = None
+        try:
+            with self._explained("publishing"):
+                published = self._publish(writer, aborted=aborted)
         except EncodeError as error:
             self.fail(error)
         width, height = (self._converter.size if self._encoded else None) or (0, 0)
@@ -222,6 +260,13 @@ class ClipEncoder:
             error=None if self.error is None else str(self.error),
             published=published,
         )
+
+    def abandon(self, error: BaseException) -> ClipResult:
+        """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
+        self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
+        self.drop(self._encoded)
+        self._encoded, self._writer = 0, None
+        return ClipResult(encoded=0, dropped=dict(self._dropped), error=str(self.error))
 
     def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
         part, final = self.spec.part, self.spec.final
@@ -238,17 +283,18 @@ class ClipEncoder:
         publish(part, final)
         return True
 
-    @staticmethod
-    def _make_plain(writer: Writer, part: Path) -> None:
+    def _make_plain(self, writer: Writer, part: Path) -> None:
         """Take out the marks of each frame that keep a crash from costing more than one: half the size.
 
         The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
         """
         plain = part.with_name(part.name + PLAIN_EXTENSION)
         try:
-            writer.copy_to(plain)
-            supersede(plain, part)
+            with self._explained("copying"):
+                writer.copy_to(plain)
+                supersede(plain, part)
         except EncodeError as error:  # no room for both, say: what there is is whole
+            self.not_plain = error
             log.warning("%s keeps its fragments: %s", part, error)
             with suppress(OSError):
                 plain.unlink(missing_ok=True)

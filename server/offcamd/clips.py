@@ -32,9 +32,6 @@ LAGGING_SECONDS = 2.0
 
 FASTEST_PRESET = "ultrafast"
 
-MOST_ERRORS = 20
-"""So many of the last videos' errors are kept for whoever looks at the daemon."""
-
 
 class Clips:
     """All clips whose rows are not stored yet. Belongs to the service's thread.
@@ -48,7 +45,6 @@ class Clips:
 
     Attributes:
         stopping: whether the daemon stops: frames that come now are too late.
-        recent_errors: what went wrong with the last videos, with their names.
     """
 
     def __init__(
@@ -60,7 +56,6 @@ class Clips:
         counters: Counters,
     ) -> None:
         self.stopping = False
-        self.recent_errors: list[str] = []
         self._settings = settings
         self._pool = pool
         self._store = storage
@@ -73,6 +68,10 @@ class Clips:
     def live(self) -> Collection[LiveClip]:
         """All of them, in order of opening."""
         return self._by_job.values()
+
+    def of(self, job: encoding.ClipJob) -> LiveClip:
+        """The clip that a job encodes."""
+        return self._by_job[job]
 
     # --- what clients send --------------------------------------------------------------------------------
 
@@ -92,7 +91,7 @@ class Clips:
         try:
             job = self._pool.open(self._spec(final, message), held=True)  # until its row is in the index
         except EncodeError as error:
-            log.warning("a clip came too late", file=str(final), problem=str(error))
+            log.warning("a clip cannot be begun", file=str(final), problem=str(error))
             return
         clip = LiveClip(stream, message.clip, file, job)
         stream.clips[message.clip] = self._by_job[job] = clip
@@ -141,7 +140,7 @@ class Clips:
         clip = stream.clips.get(number)
         self._counters.received += 1
         if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
-            self._counters.dropped["shutdown" if self.stopping else "disk_full"] += 1
+            self._counters.dropped[self._why_not(clip)] += 1
             if release is not None:
                 release()
             self._grants.released(stream, nbytes)
@@ -149,6 +148,19 @@ class Clips:
         clip.received += 1
         stream.in_memory += nbytes
         clip.job.offer(index, parts, release)
+
+    def _why_not(self, clip: LiveClip | None) -> str:
+        """The reason by which a frame is dropped that no encoder comes to see."""
+        if self.stopping:
+            return "shutdown"
+        if self._pool.closed is not None:
+            return self._pool.closed.reason
+        return "encoder" if clip is not None and clip.error else "disk_full"
+
+    @property
+    def closed(self) -> EncodeError | None:
+        """Why no clip can be begun, or None."""
+        return self._pool.closed
 
     @staticmethod
     def end(clip: LiveClip, *, aborted: bool) -> None:
@@ -184,11 +196,11 @@ class Clips:
         self._counters.clips[FINAL if whole else ABORTED] += 1
         if event.encoded:
             clip.written = clip.file if event.published else f"{clip.file}{PART_EXTENSION}"
-        clip.encoded, clip.error = event.encoded, event.error or ""
+        clip.encoded, clip.error, clip.ended = event.encoded, event.error or "", True
         if not whole:
             log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
         if event.error:
-            self.recent_errors = [*self.recent_errors, f"{clip.file}: {event.error}"][-MOST_ERRORS:]
+            self._pool.health.note(f"{clip.file}: {event.error}")
         result = EncodedResult(
             FINAL if whole else ABORTED, clip.written or None, event.encoded, event.dropped, event.width or None,
             event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,

@@ -7,7 +7,6 @@ Without an authenticator libzmq lets every client key in, so it answers before a
 from __future__ import annotations
 
 import contextlib
-import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
@@ -16,11 +15,13 @@ from zmq.utils import z85
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
+from offcamd.health import SERVICE, GuardedThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offcam_proto.endpoints import Endpoint
+    from offcamd.health import Health
     from offcamd.keystore import KeyStore
 
 log = structlog.get_logger(__name__)
@@ -69,13 +70,15 @@ class Guard:
     Args:
         context: whose connections it judges. It must have no other authenticator.
         store: the keys.
+        health: is told of what nobody expected.
 
     Raises:
         ConfigError: the keys cannot be used; see `KeyStore.server`.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], store: KeyStore) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], store: KeyStore, health: Health) -> None:
         self._store = store
+        self._health = health
         self._server = store.server()
         if not is_pair(self._server):
             raise ConfigError(f"the two halves of {store.server_file} do not belong together. Make another key.")
@@ -83,7 +86,7 @@ class Guard:
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind(_ZAP_ENDPOINT)
-        threading.Thread(target=self._answer, name="offcam-guard", daemon=True).start()
+        GuardedThread(SERVICE, self._answer, health, name="offcam-guard").start()
 
     def before_local(self, socket: zmq.Socket[bytes]) -> None:
         """Set up what is bound next: ``ipc://``, without encryption, its messages marked as local."""
@@ -121,7 +124,9 @@ class Guard:
                     version, request, domain, address, _identity, mechanism, *credentials = socket.recv_multipart()
                 except zmq.ContextTerminated:
                     return
-                user = self._judge(domain, mechanism, credentials, address.decode(errors="replace"))
+                user = ""
+                with self._health.survive(SERVICE, "the authenticator"):  # then nobody is let in, rather than anybody
+                    user = self._judge(domain, mechanism, credentials, address.decode(errors="replace"))
                 code = b"200" if user else b"400"
                 try:
                     socket.send_multipart([version, request, code, b"", user.encode(), b""])

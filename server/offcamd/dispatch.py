@@ -127,7 +127,8 @@ class Dispatcher:
                 if clip is not None:
                     self.clips.end(clip, aborted=not message.complete)
                 else:
-                    peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=_NOT_OPENED)
+                    why = str(self.clips.closed or _NOT_OPENED)
+                    peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=why)
             case msg.OpenStream():
                 self._open_stream(peer, message)
             case msg.CloseStream():
@@ -265,6 +266,11 @@ class Dispatcher:
             self._store.put(store.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
             self._last_active = time.monotonic()
 
+    def let_go(self, identity: bytes, _error: BaseException) -> None:
+        """A client's message raised what nobody expected: its clips end as if it had vanished, and it may come anew."""
+        if (peer := self.peers.get(identity)) is not None:
+            self._drop(peer)
+
     def goodbye(self, reason: str) -> None:
         """The daemon stops: no more frames, and everybody is told."""
         self._stopping = self.clips.stopping = True
@@ -318,6 +324,7 @@ class Dispatcher:
             case store.ClipNoted(reply=LiveClip() as clip):
                 self.clips.noted(clip)
             case store.ClipStored(reply=LiveClip() as clip):
+                clip.error = clip.error or event.error
                 self._clip_stored(clip)
             case store.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
@@ -325,6 +332,18 @@ class Dispatcher:
                 self._stream_ready(event)
             case store.Passed(reply=FlushRequest() as request):
                 self._flushes.passed(request)
+
+    def give_up(self, event: object, error: BaseException) -> None:
+        """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""
+        match event:
+            case encoding.ClipFinished():
+                clip = self.clips.of(event.job)
+            case store.ClipStored(reply=LiveClip() as clip):
+                pass
+            case _:
+                return
+        clip.error = clip.error or f"unexpected {error!r}: please report it"
+        self._clip_stored(clip)
 
     def _stream_ready(self, event: store.StreamReady) -> None:
         stream = event.reply
@@ -334,6 +353,8 @@ class Dispatcher:
             return
         self._speak(peer)
         if event.error is not None:
+            if stream.ready:
+                return  # it was answered before, and its records wait in its client
             self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000])
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)

@@ -55,6 +55,9 @@ _FIXES = {
 }
 
 
+_SELF_TEST: dict[int, Outcome] = {0: "ok", 1: "fail", 2: "warn"}  # by the exit code of `offcamd.selftest`
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One finding.
@@ -96,6 +99,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
     if asked.path is None:
         yield _remote_daemon(asked)
     yield _encoders(settings.encoder)
+    yield _self_test()
     yield _spool(settings)
     yield _file_descriptors()
     yield from _rendering()
@@ -178,9 +182,12 @@ def _daemon(endpoint: Endpoint) -> Check:
         info = lock.read_lock(endpoint)
         if info is None:
             return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
-        running = str(ask_stats(endpoint)["version"])
+        stats = ask_stats(endpoint)
     except OffcamError as error:
         return Check("daemon", "fail", str(error), "See its log; restart it once no training records with it.")
+    running = str(stats["version"])
+    if problems := stats.get("problems"):
+        return Check("daemon", "fail", "; ".join(problems.values()), "As it says.")
     detail = f"pid {info.pid}, offcam {running}, http {info.http or 'off'}"
     if running != __version__:
         fix = "It records all the same. To have this one, restart it once no training records (offcam status)."
@@ -225,6 +232,22 @@ def _encoders(asked: str) -> Check:
     if failures.get(asked):
         return Check("encoders", "warn", f"{detail}. {asked} was asked for, x264 is used", "Leave --encoder out.")
     return Check("encoders", "ok", f"--encoder is {asked}; {detail}")
+
+
+def _self_test() -> Check:
+    """In a process of its own: a library that crashes takes that down, not doctor."""
+    command = [sys.executable, "-m", "offcamd.selftest"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PROBE_SECONDS, check=False, cwd="/"
+        )
+    except subprocess.TimeoutExpired:
+        return Check("self-test", "fail", f"a tiny video was not made within {_PROBE_SECONDS} s", INSTALL)
+    said = done.stdout.splitlines()
+    if len(said) != 2 or done.returncode not in _SELF_TEST:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Check("self-test", "fail", f"a tiny video could not be made: {last}", INSTALL)
+    return Check("self-test", _SELF_TEST[done.returncode], f"{said[0]} ({float(said[1]) * 1000:.0f} ms)")
 
 
 def _file_descriptors() -> Check:

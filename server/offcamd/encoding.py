@@ -18,6 +18,7 @@ from offcam_proto.limits import MIB
 from offcamd.clipencoder import ClipEncoder, ClipResult, ClipSpec, Writer, WriterFactory
 from offcamd.framequeue import Budget, FrameQueue, Spilled
 from offcamd.h264 import FAST_PRESETS
+from offcamd.health import ENCODER, SPOOL, GuardedThread, Health
 from offcamd.heap import Heap
 from offcamd.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.turns import LIGHT_BYTES, Turns
@@ -106,9 +107,10 @@ class ClipJob:
         self._busy_seconds = 0.0
         self._small = False
         self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
-        self._encoder = ClipEncoder(spec, pool.writer_factory)
+        self._encoder = ClipEncoder(spec, pool.writer_factory, pool.health)
+        self._fault: EncodeError | None = None
         # These belong to the pool and are guarded by its lock.
-        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = False
+        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
 
     def offer(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
         """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
@@ -124,6 +126,9 @@ class ClipJob:
         if self.ended:
             raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
         self._small = self._queue.put(index, parts, release) <= LIGHT_BYTES
+        if self.abandoned:
+            self._queue.discard()
+            self._report_released()
         self._pool.wake(self)
 
     def end(self, *, aborted: bool = False) -> None:
@@ -165,9 +170,26 @@ class ClipJob:
         """Whether a worker has something to do for it. Under the pool's lock."""
         return not self.held and (self._queue.ready or self.complete)
 
+    def fail(self, error: EncodeError) -> None:
+        """Have it end with an error, once a worker comes to it: its frames are dropped. From any thread."""
+        self._fault = self._fault or error
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is to end with an error."""
+        return self._fault is not None
+
+    def broke(self, error: BaseException) -> None:
+        """Something about it raised what nobody expected. Where that happens again, its thread is at fault as well."""
+        if self._fault is not None:
+            raise error
+        self.fail(EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it"))
+
     def turn(self, *, abandon: bool) -> None:
         """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
         started = time.perf_counter()
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
         if abandon:
             self._encoder.drop(self._queue.discard(), "shutdown")
         else:
@@ -196,9 +218,24 @@ class ClipJob:
     def finish(self) -> None:
         """Complete the file and say so; on a worker, once."""
         started = time.perf_counter()
-        result = self._encoder.finish(aborted=self.aborted)
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
+        results: list[ClipResult] = []
+        with self._pool.health.survive(
+            ENCODER, str(self.spec.final), lambda error: results.append(self._encoder.abandon(error))
+        ):
+            results.append(self._encoder.finish(aborted=self.aborted))
+        self._over(results[0], self._busy_seconds + time.perf_counter() - started)
+
+    def abandon(self, error: BaseException) -> None:
+        """No thread will come to it any more: it ends as it is. On the thread that dies, or for one that did."""
+        self.abandoned = True
+        self._encoder.drop(len(self._queue))
+        self._over(self._encoder.abandon(error), self._busy_seconds)
+
+    def _over(self, result: ClipResult, busy: float) -> None:
         self._queue.close()
-        busy = self._busy_seconds + time.perf_counter() - started
+        self._report_released()
         self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
 
     def spill(self) -> Spilled:
@@ -229,9 +266,11 @@ class EncoderPool:
         on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.
         clip_memory: bytes of one clip that may wait in memory before its frames go to disk.
         writer_factory: makes what encodes a clip.
+        health: is told of what nobody expected.
 
     Attributes:
         budget: the bytes in use.
+        closed: why no clip is begun any more, or None.
         encode_seconds: how long frames took to encode.
         wait_seconds: how long they had waited for that.
     """
@@ -246,7 +285,10 @@ class EncoderPool:
         on_event: Callable[[Event], None],
         clip_memory: int | None = None,
         writer_factory: WriterFactory = VideoWriter,
+        health: Health | None = None,
     ) -> None:
+        self.health = health or Health()
+        self.closed: EncodeError | None = None
         self.budget = Budget(memory_limit, spool_limit, clip_memory)
         self.spool_dir = spool_dir
         self.on_event = on_event
@@ -263,12 +305,14 @@ class EncoderPool:
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
         self._heap = Heap()
-        self._closing = self._abandon = self._stop = False
+        self._abandon = self._stop = False
+        self._refused: EncodeError | None = None
+        self._alive = workers
+        self._spooling = True
         self._threads = [
-            threading.Thread(target=self._work, name=f"offcam-encode-{number}", daemon=True)
-            for number in range(workers)
+            GuardedThread(ENCODER, self._work, self.health, name=f"offcam-encode-{number}") for number in range(workers)
         ]
-        self._threads.append(threading.Thread(target=self._spool, name="offcam-spool", daemon=True))
+        self._threads.append(GuardedThread(SPOOL, self._spool, self.health, name="offcam-spool"))
         for thread in self._threads:
             thread.start()
 
@@ -280,15 +324,31 @@ class EncoderPool:
             held: only queue its frames until `start` is called.
 
         Raises:
-            EncodeError: the pool is closed.
+            EncodeError: the pool is closed, or has no thread left.
         """
         with self._lock:
-            if self._closing:
-                raise EncodeError(f"the recorder is shutting down and starts no {spec.final}", "shutdown")
+            if self.closed is not None:
+                raise self.closed
             job = ClipJob(spec, self)
             job.held = held
+            if self._refused is not None:
+                job.fail(self._refused)
             self._jobs.add(job)
         return job
+
+    def refuse(self, error: EncodeError) -> None:
+        """From now on clips end with this error, those that are open included; nothing is encoded."""
+        with self._lock:
+            self._refused = error
+            for job in self._jobs:
+                job.fail(error)
+                self._schedule(job)
+
+    @property
+    def unfinished(self) -> list[Path]:
+        """The videos that are not final."""
+        with self._lock:
+            return sorted(job.spec.final for job in self._jobs)
 
     def start(self, job: ClipJob) -> None:
         """Let a clip that was opened ``held`` be encoded."""
@@ -317,7 +377,7 @@ class EncoderPool:
             thread hung in the encoder or the disk for longer than `STOP_SECONDS`.
         """
         with self._lock:
-            self._closing = True
+            self.closed = self.closed or EncodeError("the recorder is shutting down and starts no video", "shutdown")
             for job in list(self._jobs):
                 job.aborted, job.ended = job.aborted or not job.ended, True
                 job.held = False
@@ -359,11 +419,11 @@ class EncoderPool:
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
             self._turns.add(job, light=job.light)
-        if job.overflowing and job not in self._blocked:
+        if self._spooling and job.overflowing and job not in self._blocked:
             self._line_up_spill(job)
 
     def _line_up_spill(self, job: ClipJob) -> None:
-        if not job.spilling:
+        if not job.spilling and not job.failed:
             job.spilling = True
             self._spills.append(job)
             self._spillable.notify()
@@ -379,18 +439,35 @@ class EncoderPool:
         """Give clips their turns, until the pool stops."""
         own = threading.Condition(self._lock)
         job: ClipJob | None = None
-        while True:
-            with self._lock:
-                if job is not None:
-                    self._turn_over(job)
-                job = self._next(own)
-                if job is None:
-                    return
-                complete, abandon = job.complete, self._abandon
-            if complete:
-                self._finish(job)
-            else:
-                job.turn(abandon=abandon)
+        try:
+            while True:
+                with self._lock:
+                    if job is not None:
+                        self._turn_over(job)
+                    job = self._next(own)
+                    if job is None:
+                        return
+                    complete, abandon = job.complete, self._abandon
+                with self.health.survive(ENCODER, str(job.spec.final), job.broke):
+                    if complete:
+                        self._finish(job)
+                    else:
+                        job.turn(abandon=abandon)
+        except BaseException as error:
+            self._lose_worker(job, error)
+            raise
+
+    def _lose_worker(self, job: ClipJob | None, error: BaseException) -> None:
+        """A worker dies: the clip in its hands ends as it is, and where it was the last one, so do all."""
+        with self._lock:
+            self._alive -= 1
+            left = {each for each in self._jobs if each is job or not self._alive}
+            if not self._alive:
+                self.closed = EncodeError(f"no encoder thread is left, the last one ended by {error!r}")
+        for each in left:
+            with self.health.survive(ENCODER, str(each.spec.final)):
+                each.abandon(error)
+            self._forget(each)
 
     def _next(self, own: threading.Condition) -> ClipJob | None:
         """Whose turn it is; waits for one, until the pool stops. Under the lock."""
@@ -421,6 +498,9 @@ class EncoderPool:
             self.on_event(Saturated(job, saturated=False))
         job.finish()
         self._heap.trim()
+        self._forget(job)
+
+    def _forget(self, job: ClipJob) -> None:
         with self._lock:
             self._blocked.discard(job)
             self._jobs.discard(job)
@@ -428,20 +508,34 @@ class EncoderPool:
 
     def _spool(self) -> None:
         """Move frames of overflowing clips to disk, one of each clip at a time, until the pool stops."""
-        while True:
-            with self._lock:
-                self._spillable.wait_for(lambda: self._spills or self._stop)
-                if self._stop:
-                    return
-                job = self._spills.popleft()
-            outcome = job.spill()
-            full = outcome is Spilled.NO_ROOM
-            # Relieved only once nothing waits any more, lest the client be told two things with every frame.
-            if full != job.saturated and (full or not job.overflowing):
-                job.saturated = full
-                self.on_event(Saturated(job, full))
-            with self._lock:
-                job.spilling = False
-                if full:
-                    self._blocked.add(job)
-                self._schedule(job)
+        try:
+            while True:
+                with self._lock:
+                    self._spillable.wait_for(lambda: self._spills or self._stop)
+                    if self._stop:
+                        return
+                    job = self._spills.popleft()
+                full = False
+                with self.health.survive(SPOOL, str(job.spec.final), job.broke):
+                    full = self._spill(job)
+                with self._lock:
+                    job.spilling = False
+                    if full:
+                        self._blocked.add(job)
+                    self._schedule(job)
+        except BaseException:
+            with self._lock:  # frames wait in memory from now on
+                self._spooling = False
+                for each in self._jobs:
+                    each.spilling = False
+                    self._schedule(each)
+            raise
+
+    def _spill(self, job: ClipJob) -> bool:
+        """Move one frame of a clip; returns whether the disk has no room for it."""
+        full = job.spill() is Spilled.NO_ROOM
+        # Relieved only once nothing waits any more, lest the client be told two things with every frame.
+        if full != job.saturated and (full or not job.overflowing):
+            job.saturated = full
+            self.on_event(Saturated(job, full))
+        return full

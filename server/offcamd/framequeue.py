@@ -231,15 +231,22 @@ class FrameQueue:
             log.warning("the spool could not be written, frames wait in memory: %s", error)
             self._budget.pause_spool()
             stored = False
+        except BaseException:
+            self._put_back(frame)
+            raise
         if not stored:
-            with self._lock:
-                self._tail.appendleft(frame)
-                self._moving = None
+            self._put_back(frame)
             return Spilled.NO_ROOM
         self.done(frame)
         with self._lock:
             self._moving = None
         return Spilled.MOVED
+
+    def _put_back(self, frame: Frame) -> None:
+        """A frame was not moved to disk after all."""
+        with self._lock:
+            self._tail.appendleft(frame)
+            self._moving = None
 
     def discard(self) -> int:
         """Throw away what is queued, bar a frame that is just being moved to disk.

@@ -184,6 +184,19 @@ class RunIndex:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Keep what was done in a transaction before, if what is done here raises: only this is undone then."""
+        with explained(self.folder):
+            self._db.execute("SAVEPOINT task")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK TO task")
+                raise
+            finally:
+                self._db.execute("RELEASE task")
+
     # --- streams ------------------------------------------------------------------------------------------
 
     def open_stream(self, message: OpenStream, peer: Peer, suffix: int = 0) -> int:
@@ -280,6 +293,21 @@ class RunIndex:
         except RemoteProtocolError as error:
             self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (key, seq, body, str(error)))
             new.quarantined.append(seq)
+
+    def set_aside(self, stream: bytes, first_seq: int, bodies: Sequence[bytes], reason: str) -> Applied:
+        """Take records that cannot be applied into the quarantine, unread, so that those behind them go on.
+
+        Raises as `apply` does.
+        """
+        with self.transaction():
+            key, last_seq = self._stream(stream)
+            numbered = [(seq, body) for seq, body in enumerate(bodies, first_seq) if seq > last_seq]
+            self._db.executemany(
+                "INSERT INTO quarantine VALUES (?, ?, ?, ?)", [(key, seq, body, reason) for seq, body in numbered]
+            )
+            last_seq = max(last_seq, first_seq + len(bodies) - 1)
+            self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (last_seq, key))
+            return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
 
     def count_episodes(self) -> int:
         """Episodes in the index; at once, as none is ever removed."""

@@ -20,7 +20,7 @@ from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.filelock import FileLock, held, pid_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _INFO_BYTES = 1024
 _READ_SECONDS = 2.0
@@ -158,12 +158,19 @@ class DaemonLock:
         with contextlib.suppress(OSError):  # a full disk must not end a daemon
             _write(self._lock.fd, self._info)
 
-    def release(self) -> None:
-        """Remove the socket and let go. Does nothing where it is not held."""
-        lock, self._lock, self._info = self._lock, None, None
-        if lock is not None:
+    def release(self, unfinished: Sequence[str] = ()) -> None:
+        """Remove the socket and let go. Does nothing where it is not held.
+
+        Args:
+            unfinished: what the daemon leaves behind that is not final: its last words, for whoever stopped it.
+        """
+        lock, info, self._lock, self._info = self._lock, self._info, None, None
+        if lock is not None and info is not None:
             self.paths.socket.unlink(missing_ok=True)
             os.ftruncate(lock.fd, 0)
+            if unfinished:
+                with contextlib.suppress(OSError):  # a full disk, again
+                    os.pwrite(lock.fd, json.dumps({"pid": info.pid, "unfinished": list(unfinished)}).encode(), 0)
             lock.release()
 
     def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
@@ -197,6 +204,17 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
             )
         time.sleep(_PAUSE_SECONDS)  # taken a moment ago: empty, or still what a dead daemon wrote
     return None
+
+
+def last_words(endpoint: Endpoint, pid: int) -> list[str]:
+    """What a daemon that has left said it did not finish; empty where everything was, or another one came since."""
+    try:
+        said = json.loads(daemon_paths(endpoint).lock.read_text())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(said, dict) or said.get("pid") != pid:
+        return []
+    return list(said.get("unfinished", ("it was killed before it had finished: run `offcam recover` on its runs",)))
 
 
 def _alive(info: DaemonInfo) -> bool:

@@ -22,13 +22,21 @@ from offcam_proto.run_format import (
 )
 from offcamd.folderlock import FolderLock
 from offcamd.index import EncodedResult, Peer, RunIndex
-from offcamd.videofile import cut_tail, is_fragmented, probe, publish, remux, survey
+from offcamd.videofile import (
+    VideoInfo,
+    count_fragments,
+    cut_tail,
+    is_fragmented,
+    libraries,
+    probe,
+    publish,
+    remux,
+    survey,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from offcamd.videofile import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +47,12 @@ _COPY_NAME = "offcam.recovering"  # of its own, as the video's name may be as lo
 _UNFINISHED = VIDEO_EXTENSION + PART_EXTENSION
 _NAME = re.compile(r"(?P<name>.+?)(?:-s\d+)?(?:-part(?P<part>\d+))?", re.DOTALL)
 _EPISODE = re.compile(r"-episode-(\d+)\Z")
+_ANY_FPS = 30.0  # of a video that could not be looked into
 _DIED = "the daemon died while recording it"
+
+
+class _NotLookedAt(EncodeError):
+    """A file that was finished, and cannot be read here, as the library that reads videos does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,9 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
             return _rescue_part(part, final, thorough=thorough)
         if final.exists() and final.stat().st_mtime >= started:
             return _result(final, _look(final, thorough=thorough)), ""
+    except _NotLookedAt as error:  # it was finished, so it may well be whole
+        kept = part if part.exists() else final
+        return EncodedResult(ABORTED, kept.name, 0, error=f"the daemon died; {error}"), str(error)
     except (EncodeError, OSError) as error:
         log.error("%s cannot be recovered: %s", part, error)  # noqa: TRY400 - the reason says it all
         return EncodedResult(ABORTED, None, 0, error=f"the daemon died, and its file is no use: {error}"), str(error)
@@ -188,19 +204,31 @@ def _make_plain(part: Path) -> None:
             publish(copy, part)
     except EncodeError as error:
         log.warning("%s stays fragmented: %s", part, error)
+    except Exception:  # of a library that does not work
+        log.exception("%s stays fragmented", part)
     finally:
         with suppress(FileNotFoundError):
             copy.unlink()
 
 
 def _look(path: Path, *, thorough: bool) -> VideoInfo:
-    return probe(path) if thorough else survey(path)
+    """What is in a file; where the library that reads videos does not work, what its boxes tell."""
+    try:
+        return probe(path) if thorough else survey(path)
+    except EncodeError:
+        raise
+    except Exception as error:
+        log.exception("%s could not be looked into", path)
+        problem = f"its frames could not be looked at, as {libraries()} failed: {error!r}; see `offcam doctor`"
+        if not is_fragmented(path):
+            raise _NotLookedAt(problem) from error
+        return VideoInfo(frames=count_fragments(path), error=problem)
 
 
 def _result(path: Path, info: VideoInfo) -> EncodedResult:
     return EncodedResult(
-        RECOVERED, path.name, info.frames, width=info.width, height=info.height, file_bytes=path.stat().st_size,
-        duration=info.duration_seconds, error=_DIED,
+        RECOVERED, path.name, info.frames, width=info.width or None, height=info.height or None,
+        file_bytes=path.stat().st_size, duration=info.duration_seconds, error=_DIED,
     )  # fmt: skip
 
 
@@ -253,7 +281,7 @@ def _stream(stream: bytes, started: float) -> OpenStream:
 
 def _opening(number: int, path: Path) -> OpenClip | None:
     """What its client may have opened a clip with, by its file; None where it is no video of any client."""
-    info = survey(path)
+    info = _look(path, thorough=False)
     if not info.frames:
         return None
     match = _NAME.fullmatch(path.name.removesuffix(_UNFINISHED))
@@ -261,8 +289,9 @@ def _opening(number: int, path: Path) -> OpenClip | None:
     episode = _EPISODE.search(name)
     try:
         return OpenClip(
-            handle=0, clip=number, name=name, part=max(int(part or 1), 1), fps=float(info.fps), rows=1, cols=1,
-            episode=int(episode[1]) if episode else 0, step=0, started=path.stat().st_mtime, frame_bytes=0,
+            handle=0, clip=number, name=name, part=max(int(part or 1), 1),
+            fps=float(info.fps) or _ANY_FPS, rows=1, cols=1, episode=int(episode[1]) if episode else 0, step=0,
+            started=path.stat().st_mtime, frame_bytes=0,
         )  # fmt: skip
     except ProtocolError as error:
         log.warning("%s is not entered into the index: %s", path, error)

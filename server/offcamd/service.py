@@ -7,6 +7,7 @@ own and report by events, which wake the loop through a socket pair.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -22,7 +23,7 @@ import structlog
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from offcam_proto.errors import ConfigError, DaemonError, OffcamError
+from offcam_proto.errors import ConfigError, DaemonError, EncodeError, OffcamError
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS_PER_SESSION
 from offcamd import __version__, fdlimit
 from offcamd.config import default_spool_dir
@@ -32,9 +33,11 @@ from offcamd.dispatch import Dispatcher
 from offcamd.encodermemory import EncoderMemory, half_of_memory
 from offcamd.encoding import EncoderPool
 from offcamd.filelock import NO_LOCKS_LINE, pid_namespace
+from offcamd.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.jsontext import dumps
 from offcamd.keystore import KeyStore
 from offcamd.lock import DaemonInfo, DaemonLock, private_umask
+from offcamd.selftest import self_test
 from offcamd.snapshot import snapshot
 from offcamd.store import Store
 from offcamd.videofile import VideoWriter
@@ -100,12 +103,12 @@ class Service:
         self.instance = uuid.uuid4().bytes
         self.started = time.time()
         self.began = time.monotonic()  # for its uptime: the clock of `started` may be set
+        self.health = Health()
         self._writer_factory = writer_factory
         self._events: deque[object] = deque()
         self._stops = 0
         self._stop_reason = ""
         self._finished = threading.Event()
-        self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     # --- from any thread ----------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ class Service:
         for end in (self._wake_out, self._wake_in):
             end.settimeout(0)
         reserve = DiskReserve(self.settings.disk_reserve_bytes)
-        self.store = Store(self._post, self.endpoint.url)
+        self.store = Store(self._post, self.endpoint.url, self.health)
         self.pool = EncoderPool(
             workers=self.settings.encoders,
             memory_limit=self.settings.memory_limit_bytes,
@@ -152,6 +155,7 @@ class Service:
             spool_dir=self.settings.spool_dir,
             on_event=self._post,
             writer_factory=EncoderMemory(half_of_memory()).guard(reserve.guard(self._writer_factory)),
+            health=self.health,
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
@@ -184,8 +188,27 @@ class Service:
         # The kernel may give a signal to any thread, and Python runs its handler in this one, when it next wakes.
         while not self._finished.wait(SIGNAL_SECONDS):
             pass
-        if self._failure is not None:
-            raise self._failure
+
+    def test_itself(self) -> None:
+        """Make one tiny video and read it, on a thread of its own. If that fails, no other is made: each ends so."""
+        GuardedThread(VIDEO, self._test_itself, self.health, name="offcam-self-test").start()
+
+    def _test_itself(self) -> None:
+        self.health.self_test = TESTING
+        outcome = self_test(self._writer_factory, (self.settings.spool_dir, self.lock.paths.directory))
+        self.health.self_test = outcome.state
+        log.info("self-test", outcome=outcome.state, found=outcome.text, seconds=round(outcome.seconds, 3))
+        if outcome.state == FAILED:
+            self.health.down(VIDEO, outcome.text)
+            self.pool.refuse(EncodeError(outcome.text))
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What was not finished when the service stopped, for people; empty where everything is final."""
+        problems = self.health.problems
+        found = [problems[part] for part in (SERVICE, STORE) if part in problems]
+        found += [f"{video} is not final" for video in self.pool.unfinished]
+        return found + [f"the index of {folder} has not all that was recorded" for folder in self.store.unfinished]
 
     def stop(self, reason: str) -> None:
         """Finish what is queued, finalise every file, and leave. A second call drops what is still queued."""
@@ -232,7 +255,7 @@ class Service:
             self._router.setsockopt(option, value)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         tcp = self.settings.tcp
-        self._guard = Guard(self._context, KeyStore(self.settings.keys)) if tcp else None
+        self._guard = Guard(self._context, KeyStore(self.settings.keys), self.health) if tcp else None
         if self._guard is not None:
             self._guard.before_local(self._router)
         with private_umask():
@@ -261,17 +284,20 @@ class Service:
         self._context.term()
 
     def _run(self) -> None:
-        try:
-            self._loop()
-        except BaseException as error:
-            log.exception("the service failed: a bug in offcam, please report it")
-            self._failure = error
-        finally:
-            self._close_sockets(linger=GOODBYE_MS)
-            self.lock.release()
-            self._wake_in.close()
-            self._wake_out.close()
-            self._finished.set()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._finished.set)
+            stack.callback(self._wake_out.close)
+            stack.callback(self._wake_in.close)
+            stack.callback(lambda: self.lock.release(self.unfinished))
+            stack.callback(self._close_sockets, linger=GOODBYE_MS)
+            with self.health.survive(SERVICE, "its loop", self._failed):
+                self._loop()
+            self._finish()
+
+    def _failed(self, error: BaseException) -> None:
+        """The loop cannot go on: what came is finished, and the daemon leaves."""
+        self._stop_reason = self._stop_reason or "failure"
+        self.health.down(SERVICE, f"the service was ended by {error!r}")
 
     def _loop(self) -> None:
         poller = zmq.Poller()
@@ -285,11 +311,11 @@ class Service:
             self._turn(ready)
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
-                self.dispatcher.tick()
+                with self.health.survive(SERVICE, "its books"):
+                    self.dispatcher.tick()
                 if self.dispatcher.idle_for(self.settings.idle_seconds):
                     self.stop("idle")
             self._answer()
-        self._finish()
 
     def _turn(self, ready: dict[Any, int]) -> None:
         """Take in what is there: messages first, then who left, then what the other threads report."""
@@ -321,7 +347,9 @@ class Service:
             if identity.bytes not in self.dispatcher.peers:
                 self._see_who_left()  # whose connection's number the newcomer may have
             connection = int(parts[-1].get(zmq.SRCFD)) if parts else -1
-            self.dispatcher.message(identity.bytes, connection, [part.buffer for part in parts], user)
+            let_go = functools.partial(self.dispatcher.let_go, identity.bytes)
+            with self.health.survive(SERVICE, "a client's message", let_go):
+                self.dispatcher.message(identity.bytes, connection, [part.buffer for part in parts], user)
         return True
 
     def _handle_events(self) -> None:
@@ -329,12 +357,16 @@ class Service:
             while self._wake_out.recv(4096):
                 pass
         while self._events:
-            self.dispatcher.event(self._events.popleft())
+            event = self._events.popleft()
+            with self.health.survive(SERVICE, type(event).__name__, functools.partial(self.dispatcher.give_up, event)):
+                self.dispatcher.event(event)
 
     def _answer(self) -> None:
         """Send what the sessions have to say."""
         for peer in self.dispatcher.speaking():
-            self._send(peer)
+            let_go = functools.partial(self.dispatcher.let_go, peer.identity)
+            with self.health.survive(SERVICE, "an answer", let_go):
+                self._send(peer)
 
     def _send(self, peer: Peer) -> None:
         try:
@@ -345,8 +377,17 @@ class Service:
             self.dispatcher.unreachable(peer)
 
     def _finish(self) -> None:
-        """Encode what was received, finalise, commit, and say goodbye."""
+        """Encode what was received, finalise, commit, and say goodbye; each as far as it can be."""
         log.info("stopping", reason=self._stop_reason)
+        for step in (
+            self._receive_the_last,
+            lambda: self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS)),
+            lambda: self._serve_events_during(self.store.close),
+        ):
+            with self.health.survive(SERVICE, "its end", self._failed):
+                step()
+
+    def _receive_the_last(self) -> None:
         self.lock.update(stopping=True)
         deadline = time.monotonic() + DRAIN_SECONDS
         # what clients have sent may still be under way: take it in until nothing has come for a moment
@@ -356,12 +397,10 @@ class Service:
             self._answer()
         self.dispatcher.goodbye(self._stop_reason)
         self._answer()
-        self._serve_events_during(lambda: self.pool.close(FINISH_SECONDS))
-        self._serve_events_during(self.store.close)
 
     def _serve_events_during(self, work: Callable[[], object]) -> None:
         """Go on handling events while something waits for their consequences; a second stop hurries it."""
-        thread = threading.Thread(target=work, name="offcam-finish", daemon=True)
+        thread = GuardedThread(SERVICE, work, self.health, name="offcam-finish")
         thread.start()
         hurried = False
         while thread.is_alive() or self._events:

@@ -65,7 +65,10 @@ def snapshot(service: Service) -> dict[str, Any]:
             RECOVERED: counters.clips[RECOVERED],
         },
         "breaches": dict(counters.breaches),
-        "recent_errors": list(dispatcher.clips.recent_errors),
+        "problems": service.health.problems,
+        "self_test": service.health.self_test,
+        "unexpected_errors": service.health.unexpected_errors,
+        "recent_errors": service.health.recent_errors,
         "stream_list": [_stream(stream) for stream in _in_order(streams)],
         "runs": service.store.runs(),
     }

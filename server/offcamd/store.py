@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from offcam_proto.errors import LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.errors import DaemonError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
 from offcam_proto.limits import MIB
 from offcamd.aggregates import RunAggregates
 from offcamd.folderlock import FolderLock
+from offcamd.health import STORE, GuardedThread, Health
 from offcamd.index import Applied, EncodedResult, Peer, RunIndex
 from offcamd.recovery import RecoveredClip, recover
 from offcamd.throttle import Throttle
@@ -159,9 +160,14 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class ClipStored:
-    """A clip's last row is committed, or will be once the index can be written; may come twice then."""
+    """A clip's last row is committed, or will be once the index can be written; may come twice then.
+
+    Attributes:
+        error: why it never will be, or empty.
+    """
 
     reply: object
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,14 @@ class Store:
     Args:
         on_event: called on the store's thread with each event, in the order of the tasks of one run.
         owner: the daemon's endpoint, for whoever finds a folder locked.
+        health: is told of what nobody expected.
     """
 
-    def __init__(self, on_event: Callable[[Event], None], owner: str) -> None:
+    def __init__(self, on_event: Callable[[Event], None], owner: str, health: Health | None = None) -> None:
         self._on_event = on_event
         self._owner = owner
+        self._health = health or Health()
+        self._dead: DaemonError | None = None
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
@@ -204,13 +213,18 @@ class Store:
         self._unusable = Throttle()
         self._waiting = 0
         self._waiting_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name="offcam-store", daemon=True)
+        self._thread = GuardedThread(STORE, self._work, self._health, name="offcam-store")
         self._thread.start()
 
     def put(self, task: Task) -> None:
-        """Hand over a task."""
-        self._count(_cost(task))
-        self._tasks.put(task)
+        """Hand over a task. Where the store is dead, it is answered at once that it cannot be done."""
+        with self._waiting_lock:
+            dead = self._dead
+            if dead is None:
+                self._waiting += _cost(task)
+                self._tasks.put(task)
+        if dead is not None:
+            self._refuse(task, dead)
 
     @property
     def behind(self) -> bool:
@@ -251,14 +265,47 @@ class Store:
         self._tasks.put(None)
         self._thread.join()
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The run folders whose indexes have not all that was handed over. Once it is closed, or dead."""
+        return sorted(folder for folder, run in list(self._runs.items()) if run.stuck or (self._dead and run.index))
+
     # --- the store's thread -------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        stopping = False
-        while not stopping:
-            batch, stopping = self._next_batch()
-            self._count(-sum(map(_cost, batch)))
-            self._perform(batch)
+        batch: list[Task] = []
+        try:
+            stopping = False
+            while not stopping:
+                batch, stopping = self._next_batch()
+                self._count(-sum(map(_cost, batch)))
+                self._perform(batch)
+            self._leave()
+        except BaseException as error:
+            self._die(batch, error)
+            raise
+
+    def _die(self, batch: list[Task], error: BaseException) -> None:
+        """Nothing is stored any more: who waits for a task hears so. The locks stay, as videos are still written."""
+        dead = DaemonError(
+            f"the daemon's store is dead ({error!r}), and nothing is stored any more: restart the daemon with `offcam "
+            "stop` and `offcam start`"
+        )
+        with self._waiting_lock:
+            self._dead, self._waiting = dead, 0
+        with suppress(queue.Empty):
+            while True:
+                if (task := self._tasks.get_nowait()) is not None:
+                    batch.append(task)
+        for task in batch:
+            self._refuse(task, dead)
+
+    def _refuse(self, task: Task, error: OffcamError) -> None:
+        if (event := _failed(task, error)) is not None:
+            self._on_event(event)
+
+    def _leave(self) -> None:
+        """Try for a while to write what is stuck, and close the indexes."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:
             time.sleep(RETRY_SECONDS / 10)
@@ -311,8 +358,15 @@ class Store:
         if index is None:
             return
         try:
-            with index.transaction():
-                events = [event for task in tasks if (event := _apply_safely(index, task))]
+            try:
+                with index.transaction():
+                    events = [event for task in tasks if (event := _apply(index, task))]
+            except RunFolderError:
+                raise
+            except BaseException:  # whatever one of them met must not keep the others from going on
+                log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
+                with index.transaction():
+                    events = [event for task in tasks if (event := self._apply_alone(index, task))]
         except RunFolderError as error:
             self._stuck(folder, run, new, str(error))
             return
@@ -321,6 +375,22 @@ class Store:
             run.problem, run.stuck, run.stuck_bytes = None, [], 0
             self._see_what_is_full()
         self._after_commit(run, tasks, events)
+
+    def _apply_alone(self, index: RunIndex, task: Task) -> Event | None:
+        """Apply a task, or undo it and give it a definite end: what cannot be applied of records is set aside."""
+        try:
+            with index.savepoint():
+                return _apply(index, task)
+        except RunFolderError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as its caller says
+            self._health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
+            failure = error
+        if isinstance(task, RecordsTask):
+            with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
+                applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
+                return Committed(task.reply, task.stream, applied)
+        return _failed(task, _unexpected(failure, index.folder))
 
     def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
         if run.problem != problem:
@@ -377,17 +447,15 @@ class Store:
                 aggregates = index.aggregates()
                 with self._lock:
                     run.aggregates = aggregates
-        except OffcamError as error:
+        except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
-            if self._unusable.admit(folder):  # a client asks again and again
+            failure = error if isinstance(error, OffcamError) else _unexpected(error, folder)
+            if failure is not error:
+                self._health.unexpected(STORE, folder, error)
+            elif self._unusable.admit(folder):  # a client asks again and again
                 log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
             for task in tasks:
-                if isinstance(task, OpenStreamTask):
-                    self._on_event(StreamReady(task.reply, 0, error))
-                elif isinstance(task, ClipEncodedTask):
-                    self._on_event(ClipStored(task.reply))
-                elif isinstance(task, ClipOpenedTask):
-                    self._on_event(ClipNoted(task.reply))
+                self._refuse(task, failure)
             return None
         with self._lock:
             self._runs[folder] = run
@@ -409,18 +477,22 @@ class Store:
                 lock.release()
 
 
-def _apply_safely(index: RunIndex, task: Task) -> Event | None:
-    """Apply a task; a bug that one meets must not keep the others, and those who wait for it, from going on."""
-    try:
-        return _apply(index, task)
-    except LocalProtocolError:
-        log.exception("a bug in offcam, please report it", task=type(task).__name__)
-        match task:
-            case ClipEncodedTask():
-                return ClipStored(task.reply)
-            case ClipOpenedTask():
-                return ClipNoted(task.reply)
-        return None
+def _failed(task: Task, error: OffcamError) -> Event | None:
+    """What tells whoever waits for a task that it cannot be done. Videos are made all the same."""
+    match task:
+        case OpenStreamTask():
+            return StreamReady(task.reply, 0, error)
+        case ClipOpenedTask():
+            return ClipNoted(task.reply)
+        case ClipEncodedTask():
+            return ClipStored(task.reply, str(error))
+        case BarrierTask():
+            return Passed(task.reply)
+    return None  # records are not acked, so their client keeps them
+
+
+def _unexpected(error: BaseException, folder: object) -> RunFolderError:
+    return RunFolderError(f"unexpected {error!r} in the index of {folder}: please report it, the daemon's log has more")
 
 
 def _apply(index: RunIndex, task: Task) -> Event | None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto import run_format as fmt
-from offcam_proto.errors import ProtocolError
+from offcam_proto.errors import (
+    EncodeError,
+    FolderNotWritable,
+    NotARunFolder,
+    ProtocolError,
+    RunFolderError,
+    RunFormatTooNew,
+)
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcamd.folderlock import writer_of
 from offcamd.listing import list_run
+from offcamd.videofile import is_fragmented, libraries
 from offcamd.videofile import probe as probe_file
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +42,7 @@ class Problem:
         file: its name within the folder, or the clip's name where there is no file.
         kind: a word from a closed set. Problems: ``missing_file``, ``bad_name``, ``unreadable``,
             ``frame_count``, ``accounting``, ``timestamps``, ``format``, ``size``, ``leftover_part``,
-            ``unfinished``, ``quarantine``. Notes: ``recording``, ``unknown_file``.
+            ``unfinished``, ``quarantine``, ``index``, ``unchecked``. Notes: ``recording``, ``unknown_file``.
         text: what it is, with the numbers, and what to do where something can be done.
     """
 
@@ -46,7 +58,8 @@ class Verdict:
     Attributes:
         clips_checked: clips whose video was decoded.
         frames_checked: frames that were decoded.
-        problems: what is wrong; empty where the folder is sound.
+        problems: what is wrong; empty where the folder is sound. Where there are clips and none could be checked, each
+            has one at least, such as ``unchecked``.
         notes: what is not wrong but worth knowing.
     """
 
@@ -80,11 +93,19 @@ def verify(
     Raises:
         NotARunFolder: there is no index in it.
         RunFormatTooNew: a newer offcam wrote it.
-        RunFolderError: its index is damaged or cannot be read.
+        RunFolderError: its index cannot be read, or it is damaged and there is nothing else to check.
     """
     present = _video_names(folder)  # before the index is read, which then knows them all
     writer = writer_of(folder)
-    run = list_run(folder)
+    try:
+        run = list_run(folder)
+    except (FolderNotWritable, RunFormatTooNew):
+        raise
+    except RunFolderError as error:
+        lost = present if not isinstance(error, NotARunFolder) else [*filter(_is_part_of_ours(folder), present)]
+        if not lost:
+            raise
+        return Verdict(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
     writer = writer or writer_of(folder)  # one that just left was there before, one that just came is there now
     problems, notes = list(_accounts(run)), list[Problem]()
     (notes if writer else problems).extend(_unfinished(run, writer))
@@ -96,7 +117,13 @@ def verify(
         name = str(clip.file)
         found = _missing(folder, name)
         if found is None:
-            info = probe(folder / name)
+            try:
+                info = probe(folder / name)
+            except Exception as error:
+                log.exception("%s could not be decoded", name)
+                text = f"could not be decoded, as {libraries()} failed: {error!r}; see `offcam doctor`"
+                problems.append(Problem(name, "unreadable", text))
+                continue
             clips, frames = clips + 1, frames + info.frames
             problems += (Problem(name, kind, text) for kind, text in _video_problems(clip, info))
         else:
@@ -104,6 +131,8 @@ def verify(
     if progress is not None:
         progress(len(videos), len(videos))
     problems += _leftovers(run, present)
+    if not clips:
+        problems += _unchecked(run, {problem.file for problem in problems}, writer)
     notes += _unknown(run, present)
     return Verdict(clips, frames, problems, notes)
 
@@ -156,7 +185,7 @@ def _video_problems(clip: ClipItem, info: VideoInfo) -> Iterator[tuple[str, str]
         yield "timestamps", "has frames that are not shown later than the one before"
     if (info.codec, info.pix_fmt) != ("h264", "yuv420p"):
         yield "format", f"is {info.codec} in {info.pix_fmt}; browsers play h264 in yuv420p"
-    if (info.width, info.height) != (clip.width, clip.height):
+    if clip.width is not None and (info.width, info.height) != (clip.width, clip.height):
         yield "size", f"is {info.width}x{info.height}, the index says {clip.width}x{clip.height}"
 
 
@@ -168,6 +197,38 @@ def _leftovers(run: RunListing, present: list[str]) -> Iterator[Problem]:
         if leftover and (run.folder / name).exists():  # a daemon may have finished it just now
             text = f"is an unfinished video that the index does not know: run `offcam recover {run.folder}`"
             yield Problem(name, "leftover_part", text)
+
+
+def _unchecked(run: RunListing, known: set[str], writer: Writer | None) -> Iterator[Problem]:
+    """Why there is no video to be checked of clips that there are: to say that all is well would mislead."""
+    for clip in run.clips:
+        name = clip.file or clip.name
+        if name in known:
+            continue
+        if clip.state == fmt.RECORDING:
+            text = f"was not checked, as it is being recorded (by {writer}): verify it once that has ended"
+        else:
+            lost = ", ".join(f"{count} {reason}" for reason, count in clip.dropped.items()) or "none was offered"
+            text = f"was not checked, as it has no video: {clip.error or f'frames dropped: {lost}'}"
+        yield Problem(name, "unchecked", text)
+
+
+def _is_part_of_ours(folder: Path) -> Callable[[str], bool]:
+    def is_part(name: str) -> bool:
+        with suppress(EncodeError):
+            return name.endswith(fmt.PART_EXTENSION) and is_fragmented(folder / name)
+        return False
+
+    return is_part
+
+
+def _without_index(folder: Path, names: list[str]) -> Iterator[Problem]:
+    """The videos of a folder whose index cannot tell what they should hold."""
+    for name in names:
+        if name.endswith(fmt.PART_EXTENSION):
+            yield Problem(name, "leftover_part", f"is an unfinished video: run `offcam recover {folder}`")
+        else:
+            yield Problem(name, "unchecked", "was not checked, as the index cannot be read")
 
 
 def _unknown(run: RunListing, present: list[str]) -> Iterator[Problem]:

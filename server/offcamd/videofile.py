@@ -44,6 +44,12 @@ _NO_DECODING = {"skip_frame": "all"}  # or opening a file of 1920x1080 decodes a
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+def libraries() -> str:
+    """The libraries that make and read videos here, and their versions."""
+    codec = ".".join(map(str, av.library_versions.get("libavcodec", ())))
+    return f"PyAV {av.__version__}, libavcodec {codec or 'of an unknown version'}"
+
+
 @contextmanager
 def _as_encode_error(doing: str, path: Path) -> Iterator[None]:
     """Turn what av or the operating system raises into an EncodeError with its reason."""
@@ -271,6 +277,17 @@ def is_fragmented(path: Path) -> bool:
     with _as_encode_error("reading", path), path.open("rb") as file:
         kinds = (kind for kind, _ in _boxes(file) if kind != b"free")
         return tuple(itertools.islice(kinds, 3)) == (b"ftyp", b"moov", b"moof")
+
+
+def count_fragments(path: Path) -> int:
+    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do.
+
+    Raises:
+        EncodeError: the operating system failed.
+    """
+    with _as_encode_error("reading", path), path.open("rb") as file:
+        kinds = [kind for kind, _ in _boxes(file)]
+    return sum(pair == (b"moof", b"mdat") for pair in itertools.pairwise(kinds))
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -157,7 +157,7 @@ def test_a_daemon_that_died_before_the_first_frame(folder):
     assert recovery.outcome == "lossy"
     assert [(clip.state, clip.frames) for clip in recovery.clips] == [("aborted", 0)] * 2
     assert [path.name for path in folder.iterdir()] == [INDEX_NAME]
-    films.check(folder)
+    assert [problem.kind for problem in verify(folder).problems] == ["unchecked"] * 2  # no video at all is not well
 
 
 def test_an_older_whole_video_is_not_replaced_by_a_part_of_one(killed, folder):
@@ -213,3 +213,35 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
     assert {clip.state for clip in list_run(folder).clips} == {"recovered"}
     films.check(folder)
     assert len(list(folder.iterdir())) == 31
+
+
+# --- a video library that does not work -----------------------------------------------------------------------
+
+BROKEN = """
+import sys, types
+from offcamd import __main__, videofile
+def broken(*_, **__): raise TypeError("open() got an unexpected keyword argument")
+videofile.av.open = broken
+sys.exit(__main__.main())
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_it_ends_in_no_traceback_where_the_video_library_fails(killed, folder, known):
+    """The frames are counted by the file's boxes; it has its name, and can be looked into once the library works."""
+    shutil.copy(killed, folder / "x-episode-3.mp4.part")
+    if known:
+        index = RunIndex.open(folder)
+        index.open_stream(OpenStream(1, STREAM, str(folder), "x", 0, True, "", 1, False, 1.0), Peer("h", 1, "c"))
+        index.clip_opened(STREAM, OpenClip(1, 0, "x-episode-3", 1, 30.0, 1, 1, 3, 0, 1.0, 0), "x-episode-3.mp4")
+        index.close()
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN, "recover", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "x-episode-3.mp4: recovered, 40 frames; its frames could not be looked at, as PyAV" in done.stdout
+    assert "offcam doctor" in done.stdout
+    (clip,) = list_run(folder).clips
+    assert (clip.state, clip.frames, clip.file) == ("recovered", 40, "x-episode-3.mp4")
+    assert films.numbers(folder / "x-episode-3.mp4") == list(range(40))
+    assert verify(folder).ok

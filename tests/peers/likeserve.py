@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from offcamd import logs
@@ -24,4 +25,6 @@ def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | 
     signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
     service.start()
     print("offcam ready", flush=True)
+    service.test_itself()
     service.wait()
+    sys.exit(1 if service.unfinished else 0)

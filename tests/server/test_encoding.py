@@ -12,6 +12,7 @@ import pytest
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
+from offcamd import encoding, spool
 from offcamd.encoding import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
 from offcamd.videofile import VideoWriter, iter_frames, probe
 from waiting import HANG_SECONDS
@@ -436,3 +437,52 @@ def test_a_frame_after_the_end_is_refused(make) -> None:
     with pytest.raises(LocalProtocolError, match="after its end"):
         job.offer(1, parts(1))
     assert h.events.empty()
+
+
+def test_what_a_hung_thread_keeps_from_being_final_is_named(make, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(encoding, "STOP_SECONDS", 0.05)
+    gate = Gate()
+    h = make(workers=1, writer_factory=gate)
+    job = h.record(1)
+    assert gate.waiting.acquire(timeout=30)
+    assert h.pool.close(0) is False
+    assert h.pool.unfinished == [job.spec.final]
+    gate.open()
+    assert h.wait(ClipFinished).job is job
+
+
+def test_a_refused_pool_ends_what_is_open_and_what_comes(make) -> None:
+    h = make()
+    before = h.open("a")
+    before.offer(0, parts(0))
+    h.wait_released(NBYTES)
+    h.pool.refuse(EncodeError("no video can be made here"))
+    after = h.record(3, "b")
+    before.offer(1, parts(1))
+    before.end()
+    results = {done.job: done for done in (h.wait(ClipFinished), h.wait(ClipFinished))}
+    assert results[after].dropped == {"encoder": 3}
+    assert results[before].encoded + results[before].dropped["encoder"] == 2
+    assert {done.error for done in results.values()} == {"no video can be made here"}
+
+
+def test_a_spool_that_breaks_ends_the_clip_and_no_other(make, monkeypatch) -> None:
+    def broken(_spool, _frame):
+        raise ValueError("unforeseen")
+
+    gate = Gate()
+    h = make(memory_limit=4 * NBYTES, spool_limit=1000 * NBYTES, writer_factory=gate)
+    monkeypatch.setattr(spool.Spool, "append", broken)
+    job = h.open()
+    for number in range(10):
+        job.offer(number, parts(number))
+    gate.open()
+    job.end()
+    done = h.wait(ClipFinished)
+    assert "unforeseen" in done.error
+    assert done.encoded + sum(done.dropped.values()) == 10
+    monkeypatch.undo()
+    h.record(10, "b")
+    assert h.wait(ClipFinished).encoded == 10
+    assert h.pool.health.unexpected_errors == {"spool": 1}
+    assert h.pool.health.problems == {}

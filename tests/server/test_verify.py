@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from run_samples import PEER, A, clip, open_clip, packed, stream
+from run_samples import PEER, A, clip, episode, open_clip, packed, stream
 
 from offcam_proto import run_format as fmt
-from offcam_proto.errors import NotARunFolder
+from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcamd.folderlock import FolderLock
 from offcamd.index import EncodedResult, RunIndex
 from offcamd.verify import verify
@@ -136,7 +136,8 @@ def test_frames_that_are_not_accounted_for(index):
 
 
 def test_a_clip_still_recording_is_a_note(index):
-    index.clip_opened(A, open_clip(), "x.mp4")
+    record(index)
+    index.clip_opened(A, open_clip(1), "x.mp4")
     (index.folder / "x.mp4.part").write_bytes(b"half a video")
     lock = FolderLock.acquire(index.folder, "ipc:///x")
     verdict = verify(index.folder)
@@ -187,8 +188,61 @@ def test_a_file_of_somebody_else_is_a_note(index):
 
 
 def test_a_clip_without_a_file_is_fine_if_it_adds_up(index):
-    index.apply(A, 1, packed(clip(dropped={"no_daemon": 20})))
+    record(index)
+    index.apply(A, 2, packed(clip(1, dropped={"no_daemon": 20})))
     assert verify(index.folder).ok
+
+
+def test_a_folder_with_episodes_alone_is_sound(index):
+    index.apply(A, 1, packed(episode(0)))
+    assert verify(index.folder).ok
+
+
+def test_where_nothing_could_be_checked_it_is_not_said_that_all_is_well(index):
+    index.clip_opened(A, open_clip(0), "x.mp4")
+    index.clip_opened(A, open_clip(1), "y.mp4")
+    index.clip_encoded(A, 1, EncodedResult("aborted", None, 0, {"encoder": 20}, error="no video can be made here"))
+    index.apply(A, 1, packed(clip(2, dropped={"no_daemon": 20})))
+    lock = FolderLock.acquire(index.folder, "ipc:///x")
+    verdict = verify(index.folder)
+    lock.release()
+    assert not verdict.ok
+    assert [problem.kind for problem in verdict.problems] == ["unchecked"] * 3
+    for problem, text in zip(verdict.problems, ("ipc:///x", "no video can be made here", "20 no_daemon"), strict=True):
+        assert text in problem.text
+
+
+def test_a_library_that_does_not_work_is_a_problem_and_no_traceback(index):
+    file = record(index)
+
+    def broken(_path):
+        raise TypeError("unforeseen")
+
+    (problem,) = verify(index.folder, probe=broken).problems
+    assert (problem.file, problem.kind) == (file, "unreadable")
+    for text in ("PyAV", "unforeseen", "offcam doctor"):
+        assert text in problem.text
+
+
+def test_videos_beside_a_damaged_index(index):
+    file = record(index)
+    index.close()
+    (index.folder / fmt.INDEX_NAME).write_bytes(b"no database" * 1000)
+    verdict = verify(index.folder)
+    assert kinds(verdict.problems) == [(fmt.INDEX_NAME, "index"), (file, "unchecked")]
+    (index.folder / file).unlink()
+    with pytest.raises(RunFolderError, match="damaged"):
+        verify(index.folder)
+
+
+def test_unfinished_videos_without_an_index(tmp_path):
+    writer = VideoWriter(tmp_path / "x.mp4.part", width=64, height=48, fps=Fraction(30), preset="ultrafast", crf=23)
+    for number in range(3):
+        writer.write(np.zeros((72, 64), np.uint8), number)
+    verdict = verify(tmp_path)
+    assert kinds(verdict.problems) == [(fmt.INDEX_NAME, "index"), ("x.mp4.part", "leftover_part")]
+    assert f"`offcam recover {tmp_path}`" in verdict.problems[1].text
+    writer.close()
 
 
 def test_quarantined_records_are_a_problem(index):

@@ -26,16 +26,22 @@ def server():
 
 
 @contextlib.contextmanager
-def serving_on(host):
+def serving_on(host, **source):
     listener = bind(HttpAddress(host, 0))
     address = bound_address(listener, host)
-    with serving(listener, host, FixedSource(STATS)):
+    with serving(listener, host, FixedSource(STATS, **source)):
         yield address.url
 
 
 def test_healthz(server):
     reply = httpx.get(f"{server}/healthz")
     assert (reply.status_code, reply.text) == (200, "ok")
+
+
+def test_healthz_is_red_with_the_reason():
+    with serving_on("127.0.0.1", unhealthy="the store is dead") as url:
+        reply = httpx.get(f"{url}/healthz")
+    assert (reply.status_code, reply.text) == (503, "the store is dead")
 
 
 def test_stats_are_json_without_nan(server):

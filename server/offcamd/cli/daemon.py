@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,14 +20,19 @@ from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_
 from offcamd.config import Settings, default_endpoint, passed_over
 from offcamd.filelock import FileLock
 from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
-from offcamd.lock import DaemonInfo, daemon_paths, read_lock
+from offcamd.lock import DaemonInfo, daemon_paths, last_words, read_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from offcamd.service import Service
 
 STOP_TIMEOUT_SECONDS = 120.0
 SWITCH_SECONDS = 0.001
 """How soon a thread gives way to another: the one that answers clients must not wait for the encoders' Python."""
+
+MOST_NAMED = 5
+"""Most things that a daemon which has left is said not to have finished."""
 
 _POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -37,7 +43,7 @@ def serve(
     settings: Settings,
     launch_lock: Annotated[int, typer.Option(help="Descriptor to close when it listens.", hidden=True)] = -1,
 ) -> None:
-    """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video."""
+    """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video, or exit with 1."""
     import faulthandler  # noqa: PLC0415 - verbs import when they run
 
     from offcamd import logs  # noqa: PLC0415 - as above
@@ -65,6 +71,7 @@ def serve(
             listener = stack.enter_context(server.bind(settings.http))
             settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
         service = Service(settings, writer_factory(settings.encoder))
+        threading.excepthook = service.health.thread_ended
         _stop_on_signals(service)
         service.start()
         if launch_lock >= 0:
@@ -72,10 +79,20 @@ def serve(
             FileLock.end_inherited(daemon_paths(settings.endpoint).launch_lock, launch_lock)
         if listener and settings.http:
             stack.enter_context(
-                server.serving(listener, settings.http.host, DaemonSource(service), token=settings.http_token),
+                server.serving(
+                    listener,
+                    settings.http.host,
+                    DaemonSource(service),
+                    token=settings.http_token,
+                    health=service.health,
+                ),
             )
         _say_ready(settings)
+        service.test_itself()
         service.wait()
+    if service.unfinished:
+        typer.echo(f"offcam: {_left(service.unfinished)}", err=True)
+        raise typer.Exit(1)
 
 
 @with_settings
@@ -100,7 +117,7 @@ def stop(
         float, typer.Option(help="Seconds to wait until every video is final.", min=0.1)
     ] = STOP_TIMEOUT_SECONDS,
 ) -> None:
-    """Stop the daemon: it finalises every video and leaves. Run it again to hurry it."""
+    """Stop the daemon: it finalises every video and leaves. Run it again to hurry it. 1 if not everything is final."""
     asked = endpoint_of(endpoint, config)
     where = asked if asked.path is not None else default_endpoint(os.environ)
     info = read_lock(where)
@@ -122,6 +139,9 @@ def stop(
                 )
                 raise typer.Exit(1)
             time.sleep(_POLL_SECONDS)
+    if words := last_words(where, info.pid):
+        typer.echo(f"offcam: pid {info.pid} has left, but {_left(words)}", err=True)
+        raise typer.Exit(1)
     typer.echo(f"Stopped the offcam daemon (pid {info.pid}).")
 
 
@@ -140,6 +160,11 @@ def _say_ready(settings: Settings) -> None:
     line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={http}{tcp}\n"
     with suppress(BrokenPipeError):  # whoever started it has gone; that is no reason to go too
         os.write(sys.stdout.fileno(), line.encode())
+
+
+def _left(unfinished: Sequence[str]) -> str:
+    more = f" (and {len(unfinished) - MOST_NAMED} more)" if len(unfinished) > MOST_NAMED else ""
+    return f"not everything was finished: {'; '.join(unfinished[:MOST_NAMED])}{more}."
 
 
 def _already(info: DaemonInfo) -> str:

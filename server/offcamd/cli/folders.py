@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from offcamd.listing import ClipItem, EpisodeItem
+    from offcamd.verify import Verdict
 
 FolderArgument = Annotated[Path, typer.Argument(help="The run folder.", show_default=False)]
 FoldersArgument = Annotated[
@@ -66,7 +67,7 @@ def verify(
     folder: FolderArgument,
     as_json: JsonOption = False,
 ) -> None:
-    """Decode every video of a run folder and check it against the index. 1 if anything is wrong."""
+    """Decode every video of a run folder and check it against the index. 1 if anything is wrong or unchecked."""
     from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
     from offcamd.verify import verify as verify_folder  # noqa: PLC0415 - as above
 
@@ -79,10 +80,16 @@ def verify(
             typer.echo(f"note: {note.file}: {note.text}")
         for problem in verdict.problems:
             typer.echo(f"{problem.kind}: {problem.file}: {problem.text}")
-        found = f"{len(verdict.problems)} problems" if verdict.problems else "all is well"
-        typer.echo(f"{verdict.clips_checked} videos, {verdict.frames_checked:,} frames checked: {found}.")
+        typer.echo(f"{verdict.clips_checked} videos, {verdict.frames_checked:,} frames checked: {_found(verdict)}.")
     if verdict.problems:
         raise typer.Exit(1)
+
+
+def _found(verdict: Verdict) -> str:
+    if verdict.ok:
+        return "all is well"
+    problems = "1 problem" if len(verdict.problems) == 1 else f"{len(verdict.problems)} problems"
+    return problems if verdict.clips_checked else f"nothing could be checked, {problems}"
 
 
 def _clips(clips: list[ClipItem]) -> Table:

@@ -24,7 +24,7 @@ def status(
     as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1)] = 5.0,
 ) -> None:
-    """Show what the daemon does: clients, queues, frames, clips, and each run's episodes. 1 if there is none."""
+    """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
     from offcamd.control import ask_stats  # noqa: PLC0415 - verbs import when they run
     from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
 
@@ -39,15 +39,20 @@ def status(
             if note := passed_over(asked):
                 typer.echo(f"offcam: {note}", err=True)
         raise typer.Exit(1) from error
+    problems: dict[str, str] = stats.get("problems", {})
     if as_json:
         typer.echo(dumps(stats, indent=2))
-        return
-    console = plain_console()
-    console.print(_summary(stats))
-    if note := passed_over(asked):
-        console.print(note)
-    if stats.get("runs"):
-        console.print(_runs(stats["runs"]))
+    else:
+        console = plain_console()
+        console.print(_summary(stats))
+        if note := passed_over(asked):
+            console.print(note)
+        if stats.get("runs"):
+            console.print(_runs(stats["runs"]))
+        for part, reason in problems.items():
+            typer.echo(f"offcam: {part} is down: {reason}", err=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _summary(stats: dict[str, Any]) -> Table:
@@ -69,6 +74,7 @@ def _summary(stats: dict[str, Any]) -> Table:
         ("frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"),
         ("clips", _counts(stats["clips"])),
         ("episodes", f"{stats['episodes']:,}"),
+        ("problems", "; ".join(f"{part} is down" for part in stats.get("problems", ())) or "none"),
     ):
         table.add_row(name, str(value))
     return table

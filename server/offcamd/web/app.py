@@ -117,8 +117,9 @@ class Api:
         return FileResponse(STATIC_FOLDER / "index.html", headers=_PAGE_HEADERS)
 
     async def healthz(self, _request: Request) -> Response:
-        """Whether the server answers."""
-        return PlainTextResponse("ok")
+        """Whether the server answers, and every part of the daemon works."""
+        reason = self._source.unhealthy()
+        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
 
     async def readyz(self, _request: Request) -> Response:
         """Whether the daemon takes in what clients send."""

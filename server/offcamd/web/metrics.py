@@ -10,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from offcam_proto.run_format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED
+from offcamd.health import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,9 +84,23 @@ class Exporter(Collector):
         yield _labelled(
             "offcam_refused_messages", "Messages refused, by reason.", "reason", _refused(stats["breaches"])
         )
+        yield _labelled(
+            "offcam_unexpected_errors",
+            "Errors that nobody expected, by the part of the daemon that met them.",
+            "part",
+            {part: stats["unexpected_errors"].get(part, 0) for part in PARTS},
+        )
+        yield _down(stats["problems"])
         for name, text, key in _HISTOGRAMS:
             yield _histogram(name, text, stats[key])
         yield from _memory(stats["memory"])
+
+
+def _down(problems: dict[str, str]) -> Metric:
+    family = GaugeMetricFamily("offcam_down", "1 where a part of the daemon works no more.", labels=["part"])
+    for part in PARTS:
+        family.add_metric([part], part in problems)
+    return family
 
 
 def _refused(breaches: dict[str, int]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from offcam_proto.run_format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
 from offcamd import __version__
+from offcamd.health import PARTS, SELF_TEST_STATES
 from offcamd.web import curves, queries
 from offcamd.web.params import MOST_TEXT
 
@@ -46,6 +47,10 @@ def _one_of(*values: str) -> Schema:
 
 def _counts(*names: str) -> Schema:
     return {"type": "object", "propertyNames": {"enum": list(names)}, "additionalProperties": INTEGER}
+
+
+def _by_part(schema: Schema) -> Schema:
+    return {"type": "object", "propertyNames": {"enum": list(PARTS)}, "additionalProperties": schema}
 
 
 _MAYBE = _or_null(NUMBER)
@@ -92,6 +97,7 @@ _STATS = _open(_object(
     encode_lag_seconds=NUMBER, encode_seconds=_ref("Histogram"), queue_wait_seconds=_ref("Histogram"),
     frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_counts(*DROP_REASONS)), episodes=INTEGER,
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
+    problems=_by_part(TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by_part(INTEGER),
     recent_errors=_list(TEXT), runs=_list({"type": "object"}),
     memory=_object(
         daemon_rss_bytes=_or_null(INTEGER),
@@ -142,7 +148,9 @@ def _paths() -> dict[str, Schema]:
     asked = ("400", *one)
     paths = {
         "/": _path("The page.", "text/html", TEXT),
-        "/healthz": _path("The server answers.", "text/plain", TEXT),
+        "/healthz": _path(
+            "The server answers, and the daemon can record; where not, what is down.", "text/plain", TEXT, None, "503"
+        ),
         "/readyz": _path("The daemon takes in what clients send.", "text/plain", TEXT, None, "503"),
         "/metrics": _path("Prometheus text, or OpenMetrics for who accepts it.", "text/plain", TEXT),
         "/openapi.json": _json("This description.", {"type": "object"}),

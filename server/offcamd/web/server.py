@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from offcam_proto.errors import ConfigError
+from offcamd.health import HTTP, GuardedThread, Health
 from offcamd.values import HttpAddress
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def bound_address(listener: socket.socket, host: str) -> HttpAddress:
 
 
 @contextlib.contextmanager
-def serving(listener: socket.socket, host: str, source: RunSource, *, token: str | None = None) -> Iterator[None]:
+def serving(
+    listener: socket.socket, host: str, source: RunSource, *, token: str | None = None, health: Health | None = None
+) -> Iterator[None]:
     """Serve on a thread of its own within the ``with`` block; closes the listener at its end.
 
     The libraries are loaded on that thread, so that a daemon is ready before they are.
@@ -66,8 +69,9 @@ def serving(listener: socket.socket, host: str, source: RunSource, *, token: str
         host: the host it is bound to, which requests may name beside this machine's loopback names.
         source: the runs and the statistics to serve.
         token: what requests must carry; None to let everybody who can connect read, and nobody do more.
+        health: is told if the server ends by an exception.
     """
-    server = _Server(listener, host, source, token)
+    server = _Server(listener, host, source, token, health or Health())
     server.start()
     try:
         yield
@@ -76,9 +80,11 @@ def serving(listener: socket.socket, host: str, source: RunSource, *, token: str
         listener.close()
 
 
-class _Server(threading.Thread):
-    def __init__(self, listener: socket.socket, host: str, source: RunSource, token: str | None) -> None:
-        super().__init__(name="offcam-http", daemon=True)
+class _Server(GuardedThread):
+    def __init__(
+        self, listener: socket.socket, host: str, source: RunSource, token: str | None, health: Health
+    ) -> None:
+        super().__init__(HTTP, self._serve, health, name="offcam-http")
         self._listener = listener
         self._host = host
         self._source = source
@@ -87,7 +93,7 @@ class _Server(threading.Thread):
         self._uvicorn: uvicorn.Server | None = None
         self._stopping = False
 
-    def run(self) -> None:
+    def _serve(self) -> None:
         import uvicorn  # noqa: PLC0415 - see serving
 
         from offcamd.web.app import make_app  # noqa: PLC0415 - as above

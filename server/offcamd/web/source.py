@@ -55,6 +55,9 @@ class RunSource(Protocol):
     def unready(self) -> str | None:
         """Why nothing should be sent here, or None."""
 
+    def unhealthy(self) -> str | None:
+        """What does not work, or None."""
+
 
 class DaemonSource:
     """The runs that a daemon has written, and its statistics."""
@@ -79,6 +82,10 @@ class DaemonSource:
     def unready(self) -> str | None:
         """See `RunSource`."""
         return None if self._service.ready else "The daemon is stopping."
+
+    def unhealthy(self) -> str | None:
+        """See `RunSource`."""
+        return "; ".join(self._service.health.problems.values()) or None
 
 
 class FolderSource:
@@ -117,6 +124,10 @@ class FolderSource:
         return None
 
     def unready(self) -> str | None:
+        """See `RunSource`."""
+        return None
+
+    def unhealthy(self) -> str | None:
         """See `RunSource`."""
         return None
 

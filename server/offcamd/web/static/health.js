@@ -73,8 +73,9 @@ export class Health {
     if (dropped > this.dropped) this.droppedAt = performance.now();
     this.dropped = dropped;
     const behind = queue > FULL || stats.encode_lag_seconds > LAGGING;
-    this.dot.className = behind ? "dot warn" : stats.streams ? "dot live" : "dot ok";
-    say(this.word, behind ? "behind" : stats.streams ? `recording ${count(stats.streams, "stream")}` : "idle");
+    const broken = Object.keys(stats.problems); // parts of the daemon that are down
+    this.dot.className = broken.length ? "dot down" : behind ? "dot warn" : stats.streams ? "dot live" : "dot ok";
+    say(this.word, broken.length ? `${broken.join(", ")} down` : behind ? "behind" : stats.streams ? `recording ${count(stats.streams, "stream")}` : "idle");
     this.bar.value = queue;
     this.bar.textContent = `${Math.round(queue * 100)} %`;
     this.set("queue", bytes(stats.queue_bytes), queue > FULL, `${bytes(stats.queue_bytes)} of ${bytes(stats.queue_limit_bytes)} wait to be encoded`);
@@ -111,6 +112,7 @@ export class Health {
       ["Dropped", reasons(stats.frames.dropped) || "none"],
       ["Spool", `${bytes(stats.spool_bytes)} of ${bytes(stats.spool_limit_bytes)} on disk`],
       ...(memory.daemon_rss_bytes ? [["Memory", `${bytes(memory.daemon_rss_bytes)}${clients.length ? `; clients ${clients.join(", ")}` : ""}`]] : []),
+      ["Down", Object.values(stats.problems).join(" · ") || "nothing"],
       ["Errors", errors.slice(-3).join(" · ") || "none"],
     ];
     fill(this.panel, rows.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));

@@ -1,0 +1,88 @@
+"""`offcam serve`, whose first argument says where it breaks; the others are the verb's own.
+
+What breaks raises what nobody expects of it, and only for some videos, so that others show whether the daemon goes on;
+or once the file exists that the variable BREAK_AT names.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from offcamd import clipencoder, dispatch, encoding, index, selftest, service, store
+from offcamd.__main__ import main
+from offcamd.videofile import VideoWriter
+
+
+def now() -> bool:
+    return Path(os.environ["BREAK_AT"]).exists()
+
+
+def break_clips() -> None:
+    """Each of the first episodes' videos in another way."""
+    for method, ways in {
+        "__init__": {0: RuntimeError("unforeseen")},
+        "write": {1: RuntimeError("unforeseen"), 2: SystemExit("unforeseen")},
+        "close": {3: AssertionError("unforeseen")},
+        "copy_to": {4: AssertionError("unforeseen")},
+    }.items():
+        break_writer(method, ways)
+    break_when(clipencoder.ClipEncoder, "finish", lambda encoder, **_: "-episode-5.mp4" in str(encoder.spec.final))
+
+
+def break_writer(method: str, ways: dict[int, BaseException]) -> None:
+    sound = getattr(VideoWriter, method)
+
+    def broken(self, *arguments, **options):
+        path = str(arguments[0] if method == "__init__" else self._path)
+        for episode, error in ways.items():
+            if f"-episode-{episode}.mp4" in path and (method != "write" or arguments[1] == 3):
+                raise error
+        return sound(self, *arguments, **options)
+
+    setattr(VideoWriter, method, broken)
+
+
+def break_when(owner: type, method: str, wanted) -> None:
+    sound = getattr(owner, method)
+
+    def broken(self, *arguments, **options):
+        if wanted(self, *arguments):
+            raise RuntimeError("unforeseen")
+        return sound(self, *arguments, **options)
+
+    setattr(owner, method, broken)
+
+
+def break_self_test() -> None:
+    """As a PyAV does whose muxer works differently, but only once the test says so."""
+    sound = VideoWriter.copy_to
+
+    def broken(self, target):
+        if selftest.FILE in str(target):
+            while not now():
+                time.sleep(0.005)
+            raise AssertionError("unforeseen")
+        sound(self, target)
+
+    VideoWriter.copy_to = broken
+
+
+WAYS = {
+    "clips": break_clips,
+    "worker": lambda: break_when(encoding.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
+    "row": lambda: break_when(index.RunIndex, "clip_encoded", lambda _, __, clip, ___: clip == 0),
+    "records": lambda: break_when(index.RunIndex, "_insert", lambda _, __, last_seq, ___: last_seq == 0),
+    "event": lambda: break_when(dispatch.Dispatcher, "_clip_record", lambda *_: now()),
+    "message": lambda: break_when(dispatch.Dispatcher, "_records", lambda *_: now()),
+    "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),
+    "loop": lambda: break_when(service.Service, "_turn", lambda *_: now()),
+    "self-test": break_self_test,
+}
+
+if __name__ == "__main__":
+    WAYS[sys.argv[1]]()
+    sys.argv[1:] = ["serve", *sys.argv[2:]]
+    sys.exit(main())
