@@ -255,7 +255,8 @@ def test_a_folder_that_a_late_daemon_cannot_use_is_said(folder, serve, impatient
     (folder / "offcam.sqlite3").write_text("this is no database" * 100)
     serve()
     wait_until(
-        lambda: play(env, 1) and [text for text in map(str, recwarn) if "nothing is recorded into" in text], "it is said"
+        lambda: play(env, 1) and [text for text in map(str, recwarn) if "nothing is recorded into" in text],
+        "it is said",
     )
 
 
