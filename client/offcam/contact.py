@@ -68,11 +68,13 @@ class Contact:
 
         Raises:
             FolderNotWritable: it cannot use the run folder.
+            DaemonUnavailable: it is about to go, whatever the folder is like.
             DaemonNotInstalled, DaemonUnavailable: it did not answer in time, or is gone.
         """
         self._await(lambda: wire.live or wire.refused is not None, deadline)
         if wire.refused is not None:
-            raise FolderNotWritable(wire.refused)
+            error = DaemonUnavailable if wire.refused_code == "daemon" else FolderNotWritable
+            raise error(wire.refused)
 
     def _greet(self, deadline: float, *, strict: bool) -> None:
         if time.monotonic() >= deadline:

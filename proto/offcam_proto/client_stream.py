@@ -57,6 +57,7 @@ class ClientStream:
         saturated: whether the daemon said that waiting for credit is in vain.
         arena: whether the daemon takes frames in its arena's slots; None while it has none, or no answer came.
         refused: why the daemon will not have it, or None.
+        refused_code: the same as a word, as in `StreamRefused`; empty where it is not refused.
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
 
@@ -68,6 +69,7 @@ class ClientStream:
         self.saturated = False
         self.arena: bool | None = None
         self.refused: str | None = None
+        self.refused_code = ""
         self.closed = False
         self.lost_records = 0
         self._outbox = outbox
@@ -179,7 +181,7 @@ class ClientStream:
     def refuse_here(self, why: str) -> None:
         """It is one too many for its session: the daemon is never asked, and its records are lost."""
         self._surplus = True
-        self.refused = why
+        self.refused, self.refused_code = why, "limit"
 
     def close(self) -> None:
         """Say that nothing more comes. Its unacked records are still kept and replayed."""
@@ -192,7 +194,7 @@ class ClientStream:
     def ask(self) -> None:
         """Ask the daemon to open it."""
         self._asked = True
-        self.refused = None
+        self.refused, self.refused_code = None, ""
         self._outbox.send(self.info)
 
     def receive(self, message: StreamMessage) -> None:
@@ -203,7 +205,7 @@ class ClientStream:
             case ArenaReply():
                 self._arena_answered(message)
             case StreamRefused():
-                self._turned_down(message.text)
+                self._turned_down(message)
             case Credit():
                 self._granted(message)
             case Ack():
@@ -247,11 +249,11 @@ class ClientStream:
         elif not self._asked and (self.refused is not None or self._unacked):
             self.ask()
 
-    def _turned_down(self, text: str) -> None:
+    def _turned_down(self, message: StreamRefused) -> None:
         """The daemon will not have it. Its records are kept: another daemon may."""
         if self._asked:
             self.lost()
-            self.refused = text
+            self.refused, self.refused_code = message.text, message.code
             self._forget_if_done()
 
     def _arena_answered(self, message: ArenaReply) -> None:

@@ -95,7 +95,7 @@ class StreamRefused:
 
     Attributes:
         handle: the stream.
-        code: ``folder``, ``format`` or ``limit``.
+        code: ``folder``, ``format``, ``limit``, or ``daemon`` where the folder is not at fault.
         text: what is wrong and how to fix it, for people.
     """
 

@@ -179,8 +179,8 @@ class Dispatcher:
         stream.missing = None
         self._store.put(store.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
 
-    def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str) -> None:
-        peer.session.refuse_stream(handle, "folder", problem)
+    def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
+        peer.session.refuse_stream(handle, code, problem)
         peer.recall(handle, folder, REFUSED_SECONDS)
 
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
@@ -355,7 +355,8 @@ class Dispatcher:
         if event.error is not None:
             if stream.ready:
                 return  # it was answered before, and its records wait in its client
-            self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000])
+            code = "daemon" if isinstance(event.error, store.StoreDead) else "folder"
+            self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000], code)
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)
             return

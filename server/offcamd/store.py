@@ -192,6 +192,10 @@ class _Run:
     problem: str | None = None
 
 
+class StoreDead(DaemonError):
+    """The store's thread has ended: nothing is stored any more, and no folder is at fault."""
+
+
 class Store:
     """Owns the indexes. `put`, `runs` and `live_streams` are for any thread; everything else happens on its own.
 
@@ -205,7 +209,7 @@ class Store:
         self._on_event = on_event
         self._owner = owner
         self._health = health or Health()
-        self._dead: DaemonError | None = None
+        self._dead: StoreDead | None = None
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
@@ -287,7 +291,7 @@ class Store:
 
     def _die(self, batch: list[Task], error: BaseException) -> None:
         """Nothing is stored any more: who waits for a task hears so. The locks stay, as videos are still written."""
-        dead = DaemonError(
+        dead = StoreDead(
             f"the daemon's store is dead ({error!r}), and nothing is stored any more: restart the daemon with `offcam "
             "stop` and `offcam start`"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from actors import WAIT_SECONDS, wait_until
+from actors import WAIT_SECONDS
 
 import films
 import offcam
@@ -20,6 +20,7 @@ from offcamd import doctor
 from offcamd.listing import list_run
 from offcamd.recovery import recover_folder
 from offcamd.verify import verify
+from waiting import wait_until
 
 BROKEN_DAEMON = Path(__file__).parents[1] / "peers" / "broken_daemon.py"
 FIRST = "rl-video-episode-0"
@@ -175,6 +176,9 @@ def test_a_dead_store_keeps_nobody_waiting(daemons, breaks, folder, recwarn, off
         patched.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
         env.close()
     assert any("gave up waiting" in str(each.message) for each in recwarn)
+    late = offcam.record(Barcode(3), str(folder / "late"))  # made in the midst of a training, which it must not end
+    assert any("nothing is recorded yet: the daemon's store is dead" in str(each.message) for each in recwarn)
+    late.close()
     code, why = health(daemons)
     assert code == 503
     assert "the store is dead" in why
