@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto import host
-from offcam_proto.endpoints import ADDR_VARIABLE
+from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KEYS_VARIABLE, keys_directory
 from offcamd import values
@@ -116,6 +116,8 @@ def default_endpoint(environ: Mapping[str, str]) -> Endpoint:
 
 def passed_over(endpoint: Endpoint) -> str:
     """Why the default endpoint is no better one, as `host.Found.warning`; empty for one that somebody named."""
+    if endpoint.path is None or Path(endpoint.path).name != SOCKET_NAME or os.environ.get(ADDR_VARIABLE, "").strip():
+        return ""
     found = _found(os.environ)
     return found.warning if found.endpoint == endpoint else ""
 

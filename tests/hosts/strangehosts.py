@@ -25,7 +25,8 @@ OUT = "/mnt/out"
 
 SOCKET = f"daemon-v{PROTOCOL_VERSION}.sock"
 WAIT_SECONDS = 110
-HIDDEN = ("/tmp", "/run", "/var/tmp", "/dev/shm")  # what other processes of this machine use, too
+PUBLIC = ("/tmp", "/var/tmp", "/dev/shm")
+HIDDEN = (*PUBLIC, "/run")  # what other processes of this machine use, too
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _LOGS = ("find /tmp /run /dev/shm /var/tmp -name '*.log' -exec cat {} + > /mnt/out/daemon.log || true",)
 
@@ -54,7 +55,7 @@ class Host:
         words = [f"{name}={value}" for name, value in given.items()]
         user = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"] if self.uid else []
         inside = shlex.join([*user, "env", "-i", *words, sys.executable, *command])
-        script = [*_visible(), f"mount --bind {shlex.quote(str(self.out))} /mnt/out", *_hidden(), *self.made]
+        script = [*_mounts(self.out), *self.made]
         script += [f"mkdir {removed}", f"cd {removed}", f"rmdir {removed}"] if removed else [f"cd {OUT}"]
         return subprocess.run(
             [*NAMESPACES, "sh", "-ec", "\n".join([*script, f"{inside} || code=$?", *_LOGS, "exit $code"])],
@@ -86,40 +87,24 @@ class Host:
         return "".join(path.read_text() for path in sorted(self.out.glob("*.log")))
 
 
-def _visible() -> list[str]:
-    """Commands after which everybody can reach the interpreter and this checkout, wherever they are."""
+def _mounts(out: Path) -> list[str]:
+    """Commands after which the common directories are empty, and everybody reaches what is needed, wherever it lies."""
     needed = [Path(sys.prefix), Path(sys.base_prefix), ROOT]
-    needed = [
-        path
-        for path in dict.fromkeys(needed)
-        if not any(path != other and path.is_relative_to(other) for other in needed)
-    ]
+    needed = [path for path in dict.fromkeys(needed) if not any(path.is_relative_to(o) for o in needed if o != path)]
     commands = ["mount --make-rprivate /", "mount -t tmpfs -o mode=755 none /mnt", "mkdir /mnt/out"]
-    hidden: dict[Path, list[tuple[Path, str]]] = {}
+    commands.append(f"mount --bind {shlex.quote(str(out))} {OUT}")
+    covered = dict.fromkeys(HIDDEN, ())
     for number, path in enumerate(needed):
-        over = next((above for above in reversed(path.parents) if _closed(above)), None)
-        if over is not None:
-            hidden.setdefault(over, []).append((path, f"/mnt/{number}"))
+        above = next((str(a) for a in reversed(path.parents) if str(a) in HIDDEN or not a.stat().st_mode & 0o001), "")
+        if above:
+            covered[above] = (*covered.get(above, ()), (shlex.quote(str(path)), f"/mnt/{number}"))
             commands += [f"mkdir /mnt/{number}", f"mount --bind {shlex.quote(str(path))} /mnt/{number}"]
-    for over, paths in hidden.items():
-        commands.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(str(over))}")
+    for above, paths in covered.items():
+        mode = 1777 if above in PUBLIC else 755
+        commands.append(f"mount -t tmpfs -o mode={mode} none {shlex.quote(above)}")
         for path, kept in paths:
-            commands += [f"mkdir -p {shlex.quote(str(path))}", f"mount --bind {kept} {shlex.quote(str(path))}"]
+            commands += [f"mkdir -p {path}", f"mount --bind {kept} {path}"]
     return commands
-
-
-def _hidden() -> list[str]:
-    """Commands after which the common directories are there and empty, but for the checkout if it lies in one."""
-    inside = [str(path) for path in (Path(sys.prefix), Path(sys.base_prefix), ROOT)]
-    return [
-        f"mount -t tmpfs -o mode={'755' if path == '/run' else '1777'} none {path}"
-        for path in HIDDEN
-        if not any(place.startswith(f"{path}/") for place in inside)
-    ]
-
-
-def _closed(folder: Path) -> bool:
-    return not folder.stat().st_mode & 0o001
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import pytest
 
 import offcam
 from commandline import WAIT_SECONDS
-from offcam_proto.endpoints import LOG_NAME
+from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOG_NAME
 from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
 from offcamd import filelock
 from offcamd.filelock import CLAIM_ENDING, FileLock, held
@@ -58,6 +58,7 @@ def test_everything_is_recorded_and_can_be_read_meanwhile(embedded, tmp_path, er
     log = (embedded / "r" / "offcam" / LOG_NAME).read_text()
     assert f"the file system of {folder} has no locks" in log
     assert f"the file system of {embedded / 'r' / 'offcam'} has no locks" in log
+    assert not list((embedded / "r" / "offcam").glob(f"{LAUNCH_LOCK_NAME}{CLAIM_ENDING}")), "the next may start one"
     for verb in ("ls", "verify"):
         done = run("-m", "offcamd", verb, folder, error=error)
         assert done.returncode == 0, done.stdout + done.stderr
