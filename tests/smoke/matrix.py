@@ -95,7 +95,7 @@ class Bench:
         """Run the smoke set for a case. Raises CalledProcessError."""
         full, base = self._environment(case, "full", *EXTRAS), self._environment(case, "base")
         call(self._uv, "pip", "list", "--quiet", "--python", str(full / "python"))
-        pytest = ("-m", "pytest", "-q", "--confcutdir", str(HERE), "-p", "no:cacheprovider")
+        pytest = ("-m", "pytest", "-q", "-m", "slow", "--confcutdir", str(HERE), "-p", "no:cacheprovider")
         call(str(full / "python"), *pytest, str(HERE / "test_smoke.py"), OFFCAM_SMOKE_KEEP=str(self._recorded))
         call(str(base / "python"), *pytest, str(HERE / "test_base.py"), OFFCAM_SMOKE_DAEMON=str(full / "offcam"))
 
