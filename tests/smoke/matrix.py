@@ -49,13 +49,13 @@ class Case:
 
 
 def find_python(version: str) -> str | None:
-    """An interpreter that really runs (a shim of pyenv may not), or None."""
+    """An interpreter that really runs (a shim of pyenv may not) and has the GIL, which OpenCV needs; or None."""
     home = os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv")
     folders = sorted(glob.glob(f"{glob.escape(home)}/versions/{version}*/bin/python"), reverse=True)  # noqa: PTH207 - sorted as text
     for candidate in filter(None, (shutil.which(f"python{version}"), *folders)):
-        told = "import sys; print('%d.%d' % sys.version_info[:2])"
+        told = "import sys, sysconfig; print(*sys.version_info[:2], sysconfig.get_config_var('Py_GIL_DISABLED') or 0)"
         done = subprocess.run([candidate, "-c", told], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.strip() == version:
+        if done.returncode == 0 and done.stdout.split() == [*version.split("."), "0"]:
             return candidate
     return None
 
@@ -95,7 +95,7 @@ class Bench:
         """Run the smoke set for a case. Raises CalledProcessError."""
         full, base = self._environment(case, "full", *EXTRAS), self._environment(case, "base")
         call(self._uv, "pip", "list", "--quiet", "--python", str(full / "python"))
-        pytest = ("-m", "pytest", "-q", "--confcutdir", str(HERE), "-p", "no:cacheprovider")
+        pytest = ("-m", "pytest", "-q", "-m", "slow", "--confcutdir", str(HERE), "-p", "no:cacheprovider")
         call(str(full / "python"), *pytest, str(HERE / "test_smoke.py"), OFFCAM_SMOKE_KEEP=str(self._recorded))
         call(str(base / "python"), *pytest, str(HERE / "test_base.py"), OFFCAM_SMOKE_DAEMON=str(full / "offcam"))
 

@@ -13,9 +13,12 @@ from place import Place, place
 DAEMON = os.environ.get("OFFCAM_SMOKE_DAEMON")
 """The ``offcam`` of an environment with the server extra."""
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("av") is not None, reason="this environment has more than the base install"
-)
+pytestmark = [
+    pytest.mark.slow,  # as `test_smoke` is
+    pytest.mark.skipif(
+        importlib.util.find_spec("av") is not None, reason="this environment has more than the base install"
+    ),
+]
 
 ENV = """
 import sys

@@ -24,6 +24,8 @@ import offcam
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow  # all of it together is; the default suite looks at each part by itself
+
 av = pytest.importorskip("av", reason="this environment has no daemon")
 
 KEEP = os.environ.get("OFFCAM_SMOKE_KEEP")
