@@ -22,9 +22,9 @@ SLOW_DAEMON = Path(__file__).parents[1] / "peers" / "slow_daemon.py"
 
 CASES = [
     # height, width, fps, length, style, memory: each value of each column at least once
-    pytest.param(400, 600, 50, 1000, "rgb", "transposed", id="as-cartpole"),
+    pytest.param(400, 600, 50, 300, "rgb", "transposed", id="as-cartpole"),
     pytest.param(400, 600, 25, 29, "rgb", "flipped", id="as-box2d-upside-down"),
-    pytest.param(210, 160, 60, 1000, "rgb", "reused", id="as-atari-with-one-buffer"),
+    pytest.param(210, 160, 60, 300, "rgb", "reused", id="as-atari-with-one-buffer"),
     pytest.param(210, 160, 29.97, 30, "grey1", "contiguous", id="ntsc-grey1"),
     pytest.param(84, 84, 30, 1000, "grey", "contiguous", id="as-atari-grey"),
     pytest.param(84, 84, 100, 30, "bool", "strided", id="bool-strided"),
@@ -38,6 +38,8 @@ CASES = [
     pytest.param(720, 1280, 50, 29, "rgb", "flipped", id="hd-flipped"),
     pytest.param(720, 1280, 30, 1, "int64", "transposed", id="hd-int64"),
     pytest.param(84, 84, 30, 30, "float64", "reused", id="float64-reused"),
+    pytest.param(400, 600, 50, 1000, "rgb", "transposed", id="as-cartpole-at-length", marks=pytest.mark.slow),
+    pytest.param(210, 160, 60, 1000, "rgb", "reused", id="as-atari-at-length", marks=pytest.mark.slow),
 ]
 
 

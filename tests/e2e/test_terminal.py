@@ -190,11 +190,11 @@ def test_close_shows_its_progress_on_a_terminal_and_wipes_it_off(tmp_path, serve
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     with Terminal([sys.executable, "-c", CLOSES, str(tmp_path / "run"), "quiet"]) as terminal:
-        terminal.until("offcam: finishing videos: 1 left, ")
+        shown = terminal.until("offcam: finishing videos: 1 left, ")
         gate.touch()
-        shown = terminal.until("closed")
+        shown += terminal.until("closed")
         assert terminal.left() == 0
-    assert re.match(r"\d+ frames", shown)
+    assert re.search(r"offcam: finishing videos: 1 left, \d+ frames", shown)
     assert re.search(r"\r +\rclosed", shown)
 
 

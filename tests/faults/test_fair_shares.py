@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
 import zmq
 
 from offcam_proto import messages as msg
@@ -21,7 +22,6 @@ HEIGHT, WIDTH = 210, 160
 LAYOUT = FrameLayout((HEIGHT, WIDTH, 3), (WIDTH * 3, 3, 1), 0, HEIGHT * WIDTH * 3)
 NOISE = secrets.token_bytes(LAYOUT.nbytes)
 MIB = 1 << 20
-FRAMES = 400
 BEGUN_FRAMES = 100
 """From here on all streams are on their way: what the first had before the last was opened does not count."""
 UNFAIR = 0.10
@@ -65,7 +65,8 @@ def test_the_last_of_many_that_rest_has_credit_at_once(daemons, tmp_path):
     daemons.stop()
 
 
-def test_streams_progress_alike(daemons, tmp_path):
+@pytest.mark.parametrize("frames", [200, pytest.param(400, marks=pytest.mark.slow)])
+def test_streams_progress_alike(daemons, tmp_path, frames):
     """Each sends what it may as soon as it may; what is encoded is granted anew, so grants show the progress."""
     streams, limit = 16, 64 * MIB
     daemons.start("--memory-limit", str(limit), "--spool-limit", "0")
@@ -77,7 +78,7 @@ def test_streams_progress_alike(daemons, tmp_path):
         for handle in range(1, streams + 1):
             begin(peer, handle, tmp_path / "run", credit)
         begun: Counter[int] = Counter()
-        while min(sent[handle] for handle in credit) < FRAMES:
+        while min(sent[handle] for handle in credit) < frames:
             if not begun and min(sent[handle] for handle in credit) >= BEGUN_FRAMES:
                 begun = Counter(sent)
             for handle in credit:
