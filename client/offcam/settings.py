@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import warnings
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from offcam_proto.endpoints import Endpoint, endpoint_from
 from offcam_proto.errors import ConfigError, FolderNotWritable
 from offcam_proto.limits import MAX_NAME_BYTES, MAX_PATH_BYTES
+from offcam_proto.variables import misspelt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +43,12 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
         ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
     return endpoint_from(os.environ, os.getuid())
+
+
+def warn_of_misspelt() -> None:
+    """Warn of variables that were probably meant to be one of ours."""
+    for name, near in misspelt(os.environ).items():
+        warnings.warn(f"offcam: {name} is set and means nothing. Did you mean {near}?", stacklevel=3)
 
 
 def records_here() -> bool:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
+from offcam_proto import variables
 from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
 from offcamd import __version__, config, fdlimit, h264, lock
@@ -142,7 +143,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _environment() -> Iterator[Check]:
-    for name, near in config.unknown_variables(os.environ).items():
+    for name, near in variables.unknown(os.environ).items():
         hint = f"Did you mean {near}?" if near else f"Unset {name}."
         yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
     if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:

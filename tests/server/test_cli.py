@@ -295,7 +295,7 @@ def run_folder(tmp_path):
 def test_ls(offcam, run_folder):
     done = offcam("ls", str(run_folder), COLUMNS="200")
     assert done.returncode == 0
-    for text in ("1 videos", "rl-video-episode-0.mp4", "final", "30 episodes, the last 20", "39", "terminated"):
+    for text in ("1 video", "rl-video-episode-0.mp4", "final", "30 episodes, the last 20", "39", "terminated"):
         assert text in done.stdout
     assert offcam("ls", "--all", str(run_folder), COLUMNS="200").stdout.count("terminated") == 30
 
@@ -314,7 +314,7 @@ def test_ls_json(offcam, run_folder):
 
 def test_verify(offcam, run_folder):
     done = offcam("verify", str(run_folder))
-    assert (done.returncode, done.stdout) == (0, "1 videos, 21 frames checked: all is well.\n")
+    assert (done.returncode, done.stdout) == (0, "1 video, 21 frames checked: all is well.\n")
     (run_folder / "rl-video-episode-0.mp4").unlink()
     done = offcam("verify", str(run_folder))
     assert done.returncode == 1
