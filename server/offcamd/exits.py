@@ -6,6 +6,7 @@ Standard library only: a base install, which has no command line, must say that 
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import json
 import os
@@ -40,6 +41,20 @@ def wants_json(words: Iterable[str]) -> bool:
     return "--json" in itertools.takewhile(lambda word: word != "--", words)
 
 
+class _Output(io.FileIO):
+    """Stdout, which remembers that it could not be written: whoever printed does not always hear of it."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - a buffer
+        """Write some of it."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            type(self).failure = error
+            raise
+
+
 def open_streams(*, as_json: bool) -> bool:
     """Make the standard streams such that nothing which is printed can fail but for its reader.
 
@@ -56,8 +71,14 @@ def open_streams(*, as_json: bool) -> bool:
     os.close(lowest)
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
-    if there and hasattr(sys.stdout, "reconfigure"):  # not where a test took its place
-        sys.stdout.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
+    given = sys.__stdout__
+    if given is not None and sys.stdout is given:  # not where a test took its place
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(1, "w", closefd=False)),
+            encoding="utf-8" if as_json else given.encoding,
+            errors="backslashreplace",
+            line_buffering=given.line_buffering,
+        )
     return there
 
 
@@ -92,20 +113,22 @@ def after(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, OSError):
         return output_failure() or say(error, CANNOT, as_json=as_json, text=_of_system(error))
     traceback.print_exception(type(error), error, error.__traceback__)
-    text = f"a bug in offcam, please report it: {type(error).__name__}: {error}"
+    what = next(iter(str(error).splitlines()), "")
+    text = f"a bug in offcam, please report it: {type(error).__name__}: {what}"
     return say(error, CANNOT, as_json=as_json, text=text)
 
 
 def output_failure() -> int:
-    """Write what waits to be. 0, or the exit code where stdout takes it no more; then the rest of it is lost."""
-    try:
+    """Write what waits to be. 0, or the exit code where stdout has not taken all; then the rest of it is lost."""
+    with suppress(OSError):
         sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would try again as it leaves
-        if error.errno == errno.EPIPE:
-            return NO_READER
-        return say(error, CANNOT, as_json=False, text=f"cannot write to stdout ({error.strerror})")
-    return FINE
+    error, _Output.failure = _Output.failure, None
+    if error is None:
+        return FINE
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would try again as it leaves
+    if error.errno == errno.EPIPE:
+        return NO_READER
+    return say(error, CANNOT, as_json=False, text=f"cannot write to stdout ({error.strerror})")
 
 
 def _of_system(error: OSError) -> str:

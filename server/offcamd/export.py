@@ -13,7 +13,7 @@ from offcam_proto.errors import ConfigError
 from offcamd.atomicfile import destination, replacing
 from offcamd.jsontext import dumps
 from offcamd.listing import ClipItem, EpisodeItem, list_run
-from offcamd.runfolders import labels
+from offcamd.runfolders import labels, valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +70,7 @@ def export(
     """
     if form != "monitor":
         _check_free(path, force=force)
-    runs = dict(zip(map(_text_of, labels(folders)), map(list_run, folders), strict=True))
+    runs = dict(zip(map(valid_text, labels(folders)), map(list_run, folders), strict=True))
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())
@@ -97,11 +97,6 @@ def _rows(runs: dict[str, RunListing], what: What) -> Iterator[Row]:
         for item in getattr(run, what):
             values = {column: getattr(item, name) for column, name in names}
             yield {"run": label, "env_id": env_ids[item.stream], **values}
-
-
-def _text_of(name: str) -> str:
-    """A folder's name as any format can hold it: bytes that are no UTF-8 are escaped."""
-    return name.encode(errors="backslashreplace").decode()
 
 
 def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Row]:

@@ -51,6 +51,11 @@ def labels(folders: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
+def valid_text(name: str) -> str:
+    """A name as every format can hold it: what are bytes on the disk and no UTF-8 is escaped."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _meant(path: Path, *, unfinished: bool) -> list[Path]:
     try:
         is_run, below = _look_into(path, unfinished=unfinished)
