@@ -44,9 +44,8 @@ def record(env_id: str, agent: Callable[[Any, Any], Any], folder: str) -> None:
         while not over:
             obs, _, terminated, truncated, _ = env.step(agent(env, obs))
             over = terminated or truncated
+        print(f"  episode {episode}: return {env.return_queue[-1]:.1f}", flush=True)  # noqa: T201 - as above
     env.close()
-    returns = [f"{value:.1f}" for value in env.return_queue]
-    print(f"{env_id}: returns {', '.join(returns)}", flush=True)  # noqa: T201 - as above
 
 
 def main(folder: str) -> None:

@@ -30,8 +30,8 @@ def main() -> int:
             closed = ConfigError("stdout is closed: lead it somewhere, for example > /dev/null")
             return exits.say(closed, exits.CANNOT, as_json=False)
         code = _run(words)
-    except SystemExit:
-        raise  # by a signal's handler, which has said what there is to say
+    except SystemExit as leaving:  # of a signal's handler, or of a library that prints
+        code = leaving.code if isinstance(leaving.code, int) else exits.FINE
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: it is told, a bug with its traceback
         code = exits.after(error, as_json=as_json)
     return exits.output_failure() or code

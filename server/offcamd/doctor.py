@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -253,9 +252,3 @@ def _rendering() -> Iterator[Check]:
         )
     else:
         yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")
-
-
-def as_json(checks: list[Check]) -> str:
-    """The findings as JSON text."""
-    ok = all(check.outcome != "fail" for check in checks)
-    return json.dumps({"ok": ok, "checks": [check.as_dict() for check in checks]}, indent=2)
