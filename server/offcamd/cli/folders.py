@@ -22,7 +22,12 @@ Result = TypeVar("Result")
 
 FoldersArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FOLDER", help="Run folders, or folders that hold run folders.", show_default=False),
+    typer.Argument(
+        metavar="FOLDER",
+        help="Run folders, or folders that hold run folders.",
+        readable=False,  # is not asked by typer: who reads it says more of what is wrong
+        show_default=False,
+    ),
 ]
 LAST = 20
 
