@@ -68,6 +68,11 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def hang_up(self) -> None:
+        """Close it under whatever runs in it."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+
     def left(self) -> int:
         """Wait until it has left; its exit code."""
         wait_until(lambda: self.process.poll() is not None or self._take(0.05), "it has left", self._all)

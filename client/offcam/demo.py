@@ -37,15 +37,15 @@ def record(env_id: str, agent: Callable[[Any, Any], Any], folder: str) -> None:
     env: Any = gym.make(env_id, render_mode="rgb_array")
     env = RecordVideo(env, folder, name_prefix=env_id, episode_trigger=lambda _: True, overflow="block")
     env = RecordEpisodeStatistics(env, buffer_length=EPISODES)
+    print(f"{env_id}: recording {EPISODES} episodes", flush=True)  # noqa: T201 - for the person at the terminal
     for episode in range(EPISODES):
         obs, _ = env.reset(seed=episode)
         over = False
         while not over:
             obs, _, terminated, truncated, _ = env.step(agent(env, obs))
             over = terminated or truncated
+        print(f"  episode {episode}: return {env.return_queue[-1]:.1f}", flush=True)  # noqa: T201 - as above
     env.close()
-    returns = [f"{value:.1f}" for value in env.return_queue]
-    print(f"{env_id}: {EPISODES} episodes, returns {', '.join(returns)}")  # noqa: T201 - for the person at the terminal
 
 
 def main(folder: str) -> None:

@@ -27,6 +27,7 @@ def current() -> Link:
     with _guard:
         endpoint, named = settings.daemon_endpoint()
         if _current is None or _current.endpoint != endpoint:
+            settings.warn_of_misspelt()
             key = _inherited[-1].key if _inherited and _inherited[-1].endpoint == endpoint else None
             _current = Link(endpoint, named=named, key=key or keys.client_key(endpoint))
             _links.append(_current)

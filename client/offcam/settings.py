@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import warnings
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from offcam_proto import host
 from offcam_proto.endpoints import Endpoint, endpoint_asked
 from offcam_proto.errors import ConfigError, FolderNotWritable
 from offcam_proto.limits import MAX_PATH_BYTES
+from offcam_proto.variables import misspelt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +65,12 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
         _said.add(found.warning)
         logger.warn(found.warning)
     return found.endpoint, found.named
+
+
+def warn_of_misspelt() -> None:
+    """Warn of variables that were probably meant to be one of ours."""
+    for name, near in misspelt(os.environ).items():
+        warnings.warn(f"offcam: {name} is set and means nothing. Did you mean {near}?", stacklevel=3)
 
 
 def records_here() -> bool:

@@ -1,4 +1,4 @@
-"""``offcam`` and ``python -m offcamd``: the command line, or what to install where it cannot run.
+"""``offcam``, ``python -m offcam`` and ``python -m offcamd``: the command line, or what to install where it cannot run.
 
 Only the standard library is imported up here, so that a bare `pip install offcam` gets an answer.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+
+from offcam_proto.errors import ConfigError, DaemonNotInstalled
+from offcamd import __version__, exits
 
 SERVER_MODULES = ("av", "cv2", "msgpack", "platformdirs", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
 
@@ -27,25 +30,44 @@ def working_directory() -> str:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code: 0 fine, 1 found a problem, 2 usage or cannot."""
-    if missing := missing_modules():
-        sys.stderr.write(
-            f"offcam: the recorder daemon and its command line need {', '.join(missing)}, not installed in "
-            f'{sys.prefix}. Run: {sys.executable} -m pip install "offcam[server]"\n',
+    """Run the command line. Returns the exit code, one of `offcamd.exits`."""
+    words = sys.argv[1:]
+    as_json = exits.wants_json(words)
+    try:
+        if not exits.open_streams(as_json=as_json):
+            closed = ConfigError("stdout is closed: lead it somewhere, for example > /dev/null")
+            return exits.say(closed, exits.CANNOT, as_json=False)
+        code = _run(words)
+    except SystemExit as leaving:  # of a signal's handler, or of a library that prints
+        code = leaving.code if isinstance(leaving.code, int) else exits.FINE
+    except BaseException as error:  # noqa: BLE001 - nothing is swallowed: it is told, a bug with its traceback
+        code = exits.after(error, as_json=as_json)
+    return exits.output_failure() or code
+
+
+def _run(words: list[str]) -> int:
+    missing = missing_modules()
+    if missing and set(words) & {"-V", "--version"}:
+        sys.stdout.write(f"offcam {__version__}\n")
+        return exits.FINE
+    if missing:
+        raise DaemonNotInstalled(
+            f"the recorder daemon and its command line need {', '.join(missing)}, not installed in {sys.prefix}. "
+            f'Run: {sys.executable} -m pip install "offcam[server]"'
         )
-        return 2
-    match sys.argv[1:]:
+    match words:
         case ["start", "--embedded", "--endpoint", endpoint, "--timeout", seconds]:  # a wrapper's words, to the letter
             from offcamd.launch import for_wrapper  # noqa: PLC0415 - a training waits: not all of the command line
 
             return for_wrapper(endpoint, float(seconds))
     from offcamd.cli import run  # noqa: PLC0415 - needs typer, see above
 
-    return run()
+    return run(words)
 
 
 if __name__ == "__main__":
     # `python -m` puts the working directory first: a training's own logging.py is none of our libraries
+    # (in one that was removed it is "", and there is no getting its name)
     if sys.path and sys.path[0] in ("", working_directory()) and not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
     sys.exit(main())

@@ -1,40 +1,148 @@
-"""Files that appear whole or not at all."""
+"""Files that a user named: they appear whole or not at all, and nothing that is no file is replaced by one."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
+import stat
+import sys
+import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+STDOUT = Path("-")
+
+_MOST_LINKS = 40
+_OPEN_FILES = ("/proc/", "/dev/fd")
+"""Folders whose links lead to what is open already, by no path that another could be put in the place of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where what is written to a path goes.
+
+    Attributes:
+        path: as it was given; ``-`` is stdout.
+        file: the file that is made or replaced, links followed. None where it goes into what is there: stdout, a pipe,
+            a device.
+        is_stdout: whether it is this process's stdout, however it was named.
+    """
+
+    path: Path
+    file: Path | None
+    is_stdout: bool = False
+
+    @property
+    def exists(self) -> bool:
+        """Whether a file is there that would be replaced."""
+        return self.file is not None and self.file.exists()
+
+
+def destination(path: Path) -> Destination:
+    """Where what is written to a path goes.
+
+    Raises:
+        ConfigError: it cannot be found out, as links lead in a circle, or a folder may not be looked into.
+    """
+    if path == STDOUT:
+        return Destination(path, None, is_stdout=True)
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        status = None
+    except OSError as error:
+        raise _cannot(path, error) from error
+    if status is not None:
+        if _is_stdout(status):
+            return Destination(path, None, is_stdout=True)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            return Destination(path, None)
+    return Destination(path, _follow(path))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Write a file beside ``path`` that takes its place when all is written; on an error it is removed.
+def replacing(path: Path, ending: str | None = None) -> Iterator[Path]:
+    """Write a file that takes the place of what a path leads to when all is written; on an error it is removed.
+
+    A link stays, and where it leads is replaced. What goes into stdout, a pipe or a device goes there when it is whole.
+
+    Args:
+        path: as the user gave it.
+        ending: of the path that is yielded; by default that of the path that was given.
 
     Yields:
-        The path to write to: hidden, in the same folder, with the same ending.
+        The path to write to: hidden, in the folder of the file that it is to replace.
 
     Raises:
         ConfigError: it cannot be written there.
+        OSError: it is stdout, which cannot be written.
     """
-    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+    to = destination(path)
+    ending = path.suffix if ending is None else ending
+    if to.file is None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="offcam-") as scratch:
+                unfinished = Path(scratch, f"whole{ending}")
+                yield unfinished
+                _pour(unfinished, to)
+        except OSError as error:
+            if to.is_stdout:
+                raise  # whose end is told in one place
+            raise _cannot(path, error) from error
+        return
+    unfinished = to.file.with_name(f".{to.file.stem[:200]}-{secrets.token_hex(4)}{ending}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        to.file.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
         with unfinished.open("rb+") as file:
+            if to.exists:
+                os.fchmod(file.fileno(), stat.S_IMODE(to.file.stat().st_mode))
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        unfinished.replace(to.file)
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror or error}): give another path, or make room"
-        ) from error
+        raise _cannot(path, error) from error
     finally:
         with suppress(OSError):  # there is none: it was renamed, or never made
             unfinished.unlink()
+
+
+def _pour(whole: Path, to: Destination) -> None:
+    with whole.open("rb") as source:
+        if to.is_stdout:
+            sys.stdout.flush()
+            shutil.copyfileobj(source, sys.stdout.buffer)
+            sys.stdout.flush()
+            return
+        with to.path.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+
+
+def _is_stdout(status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(status, os.fstat(1))
+    except OSError:  # closed
+        return False
+
+
+def _follow(path: Path) -> Path | None:
+    """The path that a link leads to at last; None where it leads through one of the system's to an open file."""
+    for _ in range(_MOST_LINKS):
+        if f"{path.parent.resolve()}/".startswith(_OPEN_FILES):
+            return None
+        if not path.is_symlink():
+            return path
+        path = path.parent / path.readlink()
+    raise _cannot(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+
+
+def _cannot(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{path} cannot be written ({error.strerror or error}): give another path, or make room")

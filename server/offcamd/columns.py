@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offcam_proto import run_format as fmt
-from offcam_proto.errors import ConfigError
 from offcamd.indexfile import open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -75,37 +72,6 @@ def read_columns(folder: Path) -> EpisodeColumns:
         terminated=table[:, 4] != 0,
         truncated=table[:, 5] != 0,
     )
-
-
-def run_folders(given: Iterable[Path]) -> list[list[Path]]:
-    """For each path the run folders it means: the run folders in it, by name, or else itself (which may be none).
-
-    Raises:
-        ConfigError: one is given twice.
-    """
-    found = [_inside(path) or [path] for path in given]
-    seen: set[Path] = set()
-    for folder in (folder for folders in found for folder in folders):
-        if folder.resolve() in seen:
-            raise ConfigError(f"{folder} is given twice: leave one out")
-        seen.add(folder.resolve())
-    return found
-
-
-def labels(folders: Sequence[Path]) -> list[str]:
-    """A short name for each folder: as few of its last parts as tell them all apart."""
-    paths = [folder.absolute() for folder in folders]
-    for parts in range(1, max((len(path.parts) for path in paths), default=1)):
-        names = [str(Path(*path.parts[-parts:])) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
-
-
-def _inside(path: Path) -> list[Path]:
-    if (path / fmt.INDEX_NAME).exists():
-        return []
-    return sorted(index.parent for index in path.glob(f"*/{fmt.INDEX_NAME}"))
 
 
 _EPISODES = """

@@ -38,8 +38,6 @@ PRESETS = (
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TOKEN_VARIABLE = "OFFCAM_HTTP_TOKEN"  # noqa: S105 - where the token is, not the token
 SECRETS = (TOKEN_VARIABLE,)
-OTHER_VARIABLES = ("OFFCAM", "OFFCAM_DIR")
-"""Variables that are the client's, and so no settings of the daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +154,7 @@ class Spec:
         help: one line for ``--help``.
         key: its name in files.
         variable: its environment variable.
+        metavar: what its value is, for ``--help``.
     """
 
     field: str
@@ -164,6 +163,7 @@ class Spec:
     help: str
     key: str = ""
     variable: str = ""
+    metavar: str = "<str>"
 
     def __post_init__(self) -> None:
         key = self.key or self.field
@@ -183,25 +183,53 @@ SPECS: tuple[Spec, ...] = (
         lambda environ: default_endpoint(environ).url,
         "Its socket: ipc:///absolute/path. tcp://HOST:PORT means the default socket and --tcp.",
         variable=ADDR_VARIABLE,
+        metavar="<url>",
     ),
-    Spec("tcp", values.tcp_endpoint, "off", "Where other hosts reach it, with keys: tcp://HOST:PORT or off."),
-    Spec("keys", values.keys_directory, keys_directory, "Directory of the keys for that.", variable=KEYS_VARIABLE),
-    Spec("root", values.path, _remote_runs, "Folder of the runs of other hosts, ~/offcam-runs by default."),
-    Spec("http", values.http_address, "127.0.0.1:8720", "Where it serves statistics over HTTP: HOST:PORT or off."),
+    Spec(
+        "tcp",
+        values.tcp_endpoint,
+        "off",
+        "Where other hosts reach it, with keys: tcp://HOST:PORT or off.",
+        metavar="<url>",
+    ),
+    Spec(
+        "keys",
+        values.keys_directory,
+        keys_directory,
+        "Directory of the keys for that.",
+        variable=KEYS_VARIABLE,
+        metavar="<path>",
+    ),
+    Spec(
+        "root",
+        values.path,
+        _remote_runs,
+        "Folder of the runs of other hosts, ~/offcam-runs by default.",
+        metavar="<path>",
+    ),
+    Spec(
+        "http",
+        values.http_address,
+        "127.0.0.1:8720",
+        "Where it serves statistics over HTTP: HOST:PORT or off.",
+        metavar="<host:port>",
+    ),
     Spec("http_token", values.token, None, "Secret that HTTP requests must carry; a must off loopback."),
     Spec(
         "idle_seconds",
         values.number(0, 1e9, "a number of seconds, 0 for never"),
         0,
         "Leave after so many seconds without a client; 0 for never.",
+        metavar="<seconds>",
     ),
-    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads."),
+    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads.", metavar="<int>"),
     Spec(
         "memory_limit_bytes",
         values.memory_size,
         "512MiB",
         "Frames kept in memory at most, for example 512MiB.",
         key="memory_limit",
+        metavar="<size>",
     ),
     Spec(
         "spool_limit_bytes",
@@ -209,6 +237,7 @@ SPECS: tuple[Spec, ...] = (
         "4GiB",
         "Frames kept on disk at most once memory is full, for example 4GiB.",
         key="spool_limit",
+        metavar="<size>",
     ),
     Spec(
         "disk_reserve_bytes",
@@ -216,9 +245,12 @@ SPECS: tuple[Spec, ...] = (
         "64MiB",
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
         key="disk_reserve",
+        metavar="<size>",
     ),
-    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
-    Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
+    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk.", metavar="<path>"),
+    Spec(
+        "crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51.", metavar="<int>"
+    ),
     Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
     Spec(
         "encoder",
@@ -233,7 +265,7 @@ SPECS: tuple[Spec, ...] = (
         "Least severe message to log: debug, info, warning or error.",
         variable="OFFCAM_LOG",
     ),
-    Spec("log_file", values.optional_path, None, "Log to this file, kept small, instead of stderr."),
+    Spec("log_file", values.optional_path, None, "Log to this file, kept small, instead of stderr.", metavar="<path>"),
 )
 _BY_KEY = {spec.key: spec for spec in SPECS}
 
@@ -360,13 +392,6 @@ def user_config_file(environ: Mapping[str, str]) -> Path:
     home = environ.get("XDG_CONFIG_HOME")
     folder = Path(home) if home else Path(environ.get("HOME") or "/", ".config")
     return folder / "offcam" / CONFIG_NAME
-
-
-def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables that look like ours and are not, each with the nearest real one or ''."""
-    known = {*(spec.variable for spec in SPECS), *OTHER_VARIABLES}
-    strange = [name for name in environ if name.startswith("OFFCAM_") and name not in known]
-    return {name: next(iter(difflib.get_close_matches(name, known, 1, cutoff=0.85)), "") for name in sorted(strange)}
 
 
 def _read_file(path: Path) -> dict[str, object]:

@@ -154,7 +154,6 @@ class Dispatcher:
             peer.session.goodbye("stopping")
             return
         peer.session.welcome(self._instance, self._pid)
-        log.info("a client came", pid=message.pid, client=message.client)
 
     def _refuse_stranger(self, peer: Peer) -> None:
         self._breach("stranger", peer.user, "it says hello as another's session")
@@ -201,6 +200,9 @@ class Dispatcher:
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
         account = self._grants.open() if message.video else None
         stream = LiveStream(peer, message, suffix, hello.session, account)
+        if not peer.records:  # who only asks, as a health check does every few seconds, is not worth a line
+            peer.records = True
+            log.info("a client came", pid=hello.pid, client=hello.client)
         self._pool.budget.clip_memory = self._grants.assured // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
@@ -233,7 +235,8 @@ class Dispatcher:
         """A peer's connection is broken; what it sent before may still come."""
         if peer.gone_at is None:
             peer.gone_at = time.monotonic()
-            log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
+            if peer.records:
+                log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
 
     def _drop(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
@@ -291,7 +294,8 @@ class Dispatcher:
             self.unreachable(peer)
         for peer in list(self.peers.values()):
             if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
-                log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
+                if peer.records:
+                    log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
             self._flushes.tell(peer)
             if peer.ask_again(self._store.takes):

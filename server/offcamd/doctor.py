@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
-from offcam_proto import host
+from offcam_proto import host, variables
 from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
 from offcamd import __version__, config, fdlimit, h264, lock
@@ -146,7 +145,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _environment() -> Iterator[Check]:
-    for name, near in config.unknown_variables(os.environ).items():
+    for name, near in variables.unknown(os.environ).items():
         hint = f"Did you mean {near}?" if near else f"Unset {name}."
         yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
     if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
@@ -274,9 +273,3 @@ def _rendering() -> Iterator[Check]:
         )
     else:
         yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")
-
-
-def as_json(checks: list[Check]) -> str:
-    """The findings as JSON text."""
-    ok = all(check.outcome != "fail" for check in checks)
-    return json.dumps({"ok": ok, "checks": [check.as_dict() for check in checks]}, indent=2)

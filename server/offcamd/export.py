@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import ConfigError
-from offcamd.atomicfile import replacing
-from offcamd.columns import labels
+from offcamd.atomicfile import destination, replacing
 from offcamd.jsontext import dumps
 from offcamd.listing import ClipItem, EpisodeItem, list_run
+from offcamd.runfolders import labels, valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +70,7 @@ def export(
     """
     if form != "monitor":
         _check_free(path, force=force)
-    runs = dict(zip(labels(folders), map(list_run, folders), strict=True))
+    runs = dict(zip(map(valid_text, labels(folders)), map(list_run, folders), strict=True))
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())
@@ -108,10 +108,16 @@ def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], Non
 
 def _check_free(path: Path, *, force: bool) -> None:
     """Refuse to take the place of a file, and in any case of one that is a part of a run."""
-    part_of_a_run = path.name.startswith(fmt.INDEX_NAME) or path.suffix in (fmt.VIDEO_EXTENSION, fmt.PART_EXTENSION)
-    if part_of_a_run or path.is_dir():
-        raise ConfigError(f"{path} is {'a folder' if path.is_dir() else 'a part of a run'}: give another file")
-    if path.exists() and not force:
+    to = destination(path)
+    if to.file is None:
+        return
+    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in (
+        fmt.VIDEO_EXTENSION,
+        fmt.PART_EXTENSION,
+    )
+    if part_of_a_run or to.file.is_dir():
+        raise ConfigError(f"{path} is {'a folder' if to.file.is_dir() else 'a part of a run'}: give another file")
+    if to.exists and not force:
         raise ConfigError(f"{path} is there already: give another -o, or --force to replace it")
 
 
@@ -189,8 +195,9 @@ def _export_monitors(
     Its header is ``#{"t_start": ..., "env_id": ...}``; then ``r,l,t``: return, length, and the time of the end since
     ``t_start``, rounded to six digits.
     """
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"{path} is a file: give a folder, as one file is written for each environment")
+    to = destination(path)
+    if to.is_stdout or (to.path.exists() and not to.path.is_dir()):
+        raise ConfigError(f"{path} is no folder: give a folder, as one file is written for each environment")
     monitors: dict[tuple[str, str, int], list[EpisodeItem]] = {}
     env_ids: dict[tuple[str, str, int], str] = {}
     for label, run in runs.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import keys
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
+from offcamd.atomicfile import destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -192,15 +193,18 @@ def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
     Raises:
         ConfigError: it cannot be written, or is there already and not to be replaced.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")  # a daemon that reads meanwhile sees all of it, or nothing
+    file = destination(path).file if replace else path
+    if file is None:
+        raise ConfigError(f"{path} is no file: remove it first.")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")  # a daemon that reads meanwhile sees all of it, or nothing
     try:
         draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(keys.render(key))
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as text:
+            text.write(keys.render(key))
         if replace:
-            draft.replace(path)
+            draft.replace(file)
         else:
-            path.hardlink_to(draft)
+            file.hardlink_to(draft)
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already. Choose another name, or remove it first.") from error
     except OSError as error:

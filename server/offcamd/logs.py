@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 import structlog
 
+from offcamd.atomicfile import destination
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,23 +25,35 @@ MAX_LOG_BYTES = 4 * 1024 * 1024
 class BoundedLog:
     """A text stream onto a file that is set aside when it is full. Safe for threads.
 
-    File descriptor 2 follows the file, so that what C libraries and the interpreter print is in it too.
+    File descriptor 2 follows the file, so that what C libraries and the interpreter print is in it too. Links are
+    followed; a pipe or a device is written into and never set aside.
     """
 
     def __init__(self, path: Path, limit: int = MAX_LOG_BYTES) -> None:
-        self._path = path
+        to = destination(path)
+        self._path = to.file or path
+        self._is_file = to.file is not None
         self._limit = limit
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal's handler may come in the midst of a write
         self._open()
 
     def write(self, text: str) -> int:
         """Append text. Where the disk is full it is lost: the daemon has more to lose than its log."""
         with self._mutex, suppress(OSError):
-            if os.fstat(2).st_size >= self._limit:
+            if self._is_file and os.fstat(2).st_size >= self._limit:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
                 self._open()
             _write_all(text.encode(errors="backslashreplace"))
         return len(text)
+
+    def reopen(self) -> None:
+        """Go on in the file that has the name now, made where there is none: the other was moved away.
+
+        Raises:
+            OSError: it cannot be opened; then the log goes on where it is.
+        """
+        with self._mutex:
+            self._open()
 
     def flush(self) -> None:
         """Nothing is ever buffered."""
@@ -73,20 +87,25 @@ class Forgiving:
         return sys.stderr.isatty()
 
 
-def configure(level: str, log_file: Path | None = None) -> None:
+def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
     """Set up structlog, and the standard library's logging behind it, for this process.
 
     Args:
         level: one of `config.LOG_LEVELS`.
         log_file: the file that takes the place of stderr, if any.
 
+    Returns:
+        The log, where it has a file.
+
     Raises:
-        OSError: the log file cannot be written.
+        ConfigError: the log file cannot be found, as links lead in a circle.
+        OSError: it cannot be written.
     """
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
     # the methods loggers use; a TextIOWrapper would keep its own position across the files
-    stream = cast("TextIO", BoundedLog(log_file) if log_file is not None else Forgiving())
+    own = BoundedLog(log_file) if log_file is not None else Forgiving()
+    stream = cast("TextIO", own)
     number = getattr(logging, level.upper())
     before: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -111,11 +130,12 @@ def configure(level: str, log_file: Path | None = None) -> None:
     )
     # other people's libraries tell what is wrong, or everything when we are asked to
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    return own if isinstance(own, BoundedLog) else None
 
 
-def configure_from(settings: Settings) -> None:
+def configure_from(settings: Settings) -> BoundedLog | None:
     """`configure` as the settings say."""
-    configure(settings.log_level, settings.log_file)
+    return configure(settings.log_level, settings.log_file)
 
 
 def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
@@ -131,7 +151,7 @@ def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
 
 def _renderers(*, tty: bool) -> list[structlog.typing.Processor]:
     if tty:
-        return [structlog.dev.ConsoleRenderer()]
+        return [structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 

@@ -100,6 +100,7 @@ class Peer:
         gone_at: when its connection broke (``time.monotonic()``), or None.
         recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
             (``time.monotonic()``) to ask for it again.
+        records: whether it has opened a stream, and does not only ask for statistics.
     """
 
     identity: bytes
@@ -110,6 +111,7 @@ class Peer:
     flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
     gone_at: float | None = None
     recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
+    records: bool = False
 
     def recall(self, handle: int, folder: str, seconds: float = 0.0) -> None:
         """Note that not everything was taken of a stream, and is to be asked for no sooner than in some seconds."""

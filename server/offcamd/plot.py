@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from offcamd.analysis import Curve, Statistic, align, band, curve, default_window, moving_average
+from offcamd.runfolders import valid_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,4 +268,4 @@ def count(number: int, thing: str) -> str:
 
 def _plain(name: str) -> str:
     """A name as text: matplotlib takes dollars for mathematics, and leaves out what begins with an underscore."""
-    return ("./" if name.startswith("_") else "") + name.replace("$", r"\$")
+    return ("./" if name.startswith("_") else "") + valid_text(name).replace("$", r"\$")

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from contextlib import closing
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from offcam_proto import run_format as fmt
 from offcam_proto.errors import ConfigError
 from offcamd.analysis import SuccessRule, success_rate
 
@@ -46,41 +43,19 @@ def test_what_is_no_rule(rule):
 @pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (10, 10), (999, 1000)])
 def test_the_interval_is_wilsons(successes, count):
     returns = np.array([1.0] * successes + [0.0] * (count - successes))
-    found = success_rate(dict.fromkeys(EPISODES, returns))
+    found = success_rate(dict.fromkeys(EPISODES, returns), SuccessRule("return > 0"))
     reference = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
     assert found.rate == successes / count
     assert found.interval == pytest.approx((reference.low, reference.high))
 
 
 def test_of_no_episodes_there_is_no_rate():
-    found = success_rate({column: [] for column in EPISODES})
+    found = success_rate({column: [] for column in EPISODES}, SuccessRule("truncated"))
     assert (found.count, found.as_dict()["rate"], found.as_dict()["interval"]) == (0, None, [None, None])
 
 
-@pytest.mark.parametrize(
-    "rule", ["return > 0", "not terminated and length <= 3", "truncated", "return >= -1e0 and return < +.5"]
-)
-def test_a_rule_in_sql_finds_the_same(rule):
-    rows = [
-        (value, length, terminated, not terminated)
-        for value in (math.nan, -math.inf, -1.0, 0.0, 0.4, 0.5, math.inf)
-        for length in (2, 3, 4)
-        for terminated in (True, False)
-    ]
-    columns = dict(zip(("return", "length", "terminated", "truncated"), zip(*rows, strict=True), strict=True))
-    with closing(sqlite3.connect(":memory:")) as database:
-        for statement in fmt.upgrade_sql(0, ""):
-            database.execute(statement)
-        database.execute(
-            "INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, state)"
-            " VALUES ('', '', 1, 0, '', 0, 0, '', 0, '', '')"
-        )
-        database.executemany(
-            "INSERT INTO episodes (stream_id, seq, env_index, episode, return, length, terminated, truncated)"
-            " VALUES (1, ?, 0, 0, ?, ?, ?, ?)",
-            [(seq, *row) for seq, row in enumerate(rows)],
-        )
-        query = f"SELECT group_concat(id - 1) FILTER (WHERE {SuccessRule(rule).sql}) FROM episodes"  # noqa: S608 - ours
-        (met,) = database.execute(query).fetchone()
-    assert met is not None
-    assert sorted(map(int, met.split(","))) == np.flatnonzero(SuccessRule(rule)(columns)).tolist()
+def test_there_is_no_rule_but_one_that_was_given():
+    with pytest.raises(TypeError):
+        success_rate(EPISODES)
+    with pytest.raises(TypeError):
+        SuccessRule()

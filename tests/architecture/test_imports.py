@@ -17,8 +17,8 @@ from waiting import HANG_SECONDS
 ROOT = Path(__file__).parents[2]
 ROOTS = ("client", "proto", "server")
 PROTO_MAY_USE = {
-    "__future__", "collections", "contextlib", "dataclasses", "enum", "hashlib", "itertools", "math", "msgpack",
-    "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
+    "__future__", "collections", "contextlib", "dataclasses", "difflib", "enum", "hashlib", "itertools", "math",
+    "msgpack", "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
 }  # fmt: skip
 HOST_MAY_USE = {"errno", "fcntl", "os", "secrets", "shutil", "socket", "time"}
 SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "structlog", "starlette", "uvicorn")

@@ -53,9 +53,17 @@ def test_show(offcam, folder):
     assert f"{folder}: 5 episodes of CartPole-v1, 60 steps; left out as not finite: 1 of the returns" in shown
     assert "19 to 155.8" in shown  # of the four that are finite: see tests/analysis
     assert "per step: reward 6.63, 0.01 seconds; 100 steps a second" in shown  # reward: of 46 of the 60 steps
+    assert "success" not in shown  # nobody said what that is
+    assert "95 %: bootstrap interval" in shown
+
+
+def test_show_counts_successes_by_a_rule_and_only_by_one(offcam, folder):
+    shown = fine(offcam("show", folder, "--success", "return > 0"))
     assert "success 80.0% (37.6% to 96.4%)" in shown
     assert "4 of 5 episodes with return > 0" in shown
-    assert "95 %: bootstrap interval" in shown
+    (run,) = json.loads(fine(offcam("show", folder, "--json")))["runs"]
+    assert run["success"] is None
+    assert "--success" in run["success_why"]
 
 
 def test_show_as_json(offcam, folder):
@@ -129,8 +137,9 @@ def test_plot_what_cannot_be_plotted(offcam, folder, tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     done = offcam("plot", "empty", "-o", "figure.png")
-    assert (done.returncode, done.stderr) == (0, "offcam: empty has no finished episodes yet\n")
-    assert (tmp_path / "figure.png").exists()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("offcam: empty has no finished episodes yet\noffcam: there are no finished episodes")
+    assert not (tmp_path / "figure.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -223,9 +223,9 @@ def test_a_verb_that_is_done_soon_shows_no_progress(tmp_path, serve):
 
 BAR = """
 import time
-from offcamd.cli import folders
-folders.PATIENCE_SECONDS = 0.2
-with folders.progress_bar("Decoding") as progress:
+from offcamd.cli import progress as shown
+shown.PATIENCE_SECONDS = 0.2
+with shown.progress_bar("Decoding") as progress:
     for done in range(8):
         time.sleep(0.1)
         if progress:
@@ -235,9 +235,9 @@ print("done")
 
 ONE_LONG_STEP = """
 import time
-from offcamd.cli import folders
-folders.PATIENCE_SECONDS = 0.1
-with folders.progress_bar("Decoding"):
+from offcamd.cli import progress as shown
+shown.PATIENCE_SECONDS = 0.1
+with shown.progress_bar("Decoding"):
     time.sleep(0.8)
 print("done")
 """

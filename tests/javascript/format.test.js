@@ -10,7 +10,7 @@ function all(f, ...cases) {
 }
 
 test("what is no number is a dash", () => {
-  for (const f of [format.whole, format.short, format.amount, format.percent, format.span, format.bytes, format.ago, format.moment])
+  for (const f of [format.whole, format.short, format.amount, format.span, format.bytes, format.ago, format.moment])
     all(f, [[null], "–"], [[undefined], "–"], [[NaN], "–"], [[Infinity], "–"]);
 });
 
@@ -23,10 +23,6 @@ test("counts are short where they are large", () => {
 test("returns have about four digits", () => {
   all(format.amount, [[0], "0"], [[-0.0001234], "-0.000123"], [[1.005], "1"], [[12.345], "12.35"], [[-123.45], "-123.5"]);
   all(format.amount, [[999.94], "999.9"], [[999.96], "1,000"], [[1234.5], "1,235"]);
-});
-
-test("a share is never rounded to all or to nothing", () => {
-  all(format.percent, [[0], "0 %"], [[0.00001], "0.1 %"], [[0.125], "12.5 %"], [[0.99999], "99.9 %"], [[1], "100 %"]);
 });
 
 test("spans of time", () => {

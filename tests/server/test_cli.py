@@ -310,7 +310,7 @@ def run_folder(tmp_path):
 def test_ls(offcam, run_folder):
     done = offcam("ls", str(run_folder), COLUMNS="200")
     assert done.returncode == 0
-    for text in ("1 videos", "rl-video-episode-0.mp4", "final", "30 episodes, the last 20", "39", "terminated"):
+    for text in ("1 video", "rl-video-episode-0.mp4", "final", "30 episodes, the last 20", "39", "terminated"):
         assert text in done.stdout
     assert offcam("ls", "--all", str(run_folder), COLUMNS="200").stdout.count("terminated") == 30
 
@@ -329,7 +329,7 @@ def test_ls_json(offcam, run_folder):
 
 def test_verify(offcam, run_folder):
     done = offcam("verify", str(run_folder))
-    assert (done.returncode, done.stdout) == (0, "1 videos, 21 frames checked: all is well.\n")
+    assert (done.returncode, done.stdout) == (0, "1 video, 21 frames checked: all is well.\n")
     (run_folder / "rl-video-episode-0.mp4").unlink()
     done = offcam("verify", str(run_folder))
     assert done.returncode == 1
@@ -379,23 +379,39 @@ def test_a_training_s_own_modules_are_not_taken_for_libraries(offcam):
     assert done.returncode == 0, done.stderr
 
 
-def test_without_the_server_extra_it_says_what_to_install(tmp_path):
+@pytest.fixture
+def bare(tmp_path):
+    """The command line in a base install: without any site-packages."""
     server = Path(offcamd.__file__).parents[1]
     metadata = tmp_path / f"offcam-{__version__}.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: offcam\nVersion: {__version__}\n")
-    done = subprocess.run(
-        [sys.executable, "-S", "-m", "offcamd", "start", "--embedded"],  # -S: without any site-packages
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-        env={"PYTHONPATH": f"{server}:{server.parent / 'proto'}:{tmp_path}"},
-    )
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-S", "-m", "offcamd", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env={"PYTHONPATH": f"{server}:{server.parent / 'proto'}:{tmp_path}"},
+        )
+
+    return run
+
+
+def test_without_the_server_extra_it_says_what_to_install(bare):
+    done = bare("start", "--embedded")
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert 'pip install "offcam[server]"' in done.stderr
     assert "av, cv2" in done.stderr
+    done = bare("status", "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["type"] == "DaemonNotInstalled"
+    for flag in ("-V", "--version"):
+        done = bare(flag)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"offcam {__version__}\n", "")
 
 
 # --- the log, and numbers for people ----------------------------------------------------------------------

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from offcam_proto import host
+from offcam_proto import host, variables
 from offcam_proto.errors import ConfigError
 from offcamd import h264
-from offcamd.config import SPECS, Settings, load, load_endpoint, unknown_variables
+from offcamd.config import SPECS, Settings, load, load_endpoint
 from offcamd.values import HttpAddress
 
 pytestmark = pytest.mark.usefixtures("runtime")
@@ -199,7 +199,10 @@ def test_a_working_directory_that_is_gone_is_no_obstacle(runtime, monkeypatch):
 
 
 def test_unknown_variables():
-    found = unknown_variables(
-        {"OFFCAM_ENCODRES": "1", "OFFCAM_QQ": "", "OFFCAM_DIR": "x", "OFFCAM_ADDR": "y", "HOME": ""}
-    )
-    assert found == {"OFFCAM_ENCODRES": "OFFCAM_ENCODERS", "OFFCAM_QQ": ""}
+    environ = {"OFFCAM_ENCODRES": "1", "OFFCAM_QQ": "", "OFFCAM_DIR": "x", "OFFCAM_ADDR": "y", "HOME": ""}
+    assert variables.unknown(environ) == {"OFFCAM_ENCODRES": "OFFCAM_ENCODERS", "OFFCAM_QQ": ""}
+    assert variables.misspelt(environ) == {"OFFCAM_ENCODRES": "OFFCAM_ENCODERS"}
+
+
+def test_each_setting_s_variable_is_known_to_both_sides():
+    assert {spec.variable for spec in SPECS} == set(variables.DAEMON)

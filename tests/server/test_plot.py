@@ -12,8 +12,9 @@ from matplotlib import image
 
 import runs
 from offcam_proto.errors import ConfigError
-from offcamd.columns import labels, read_columns, run_folders
+from offcamd.columns import read_columns
 from offcamd.plot import PALETTE, Line, Look, draw
+from offcamd.runfolders import labels, run_folders
 
 RANDOM = np.random.default_rng(0)
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-DEFAULT_RULE = "return > 0"
-"""What counts as success in Gymnasium's guide "Recording Agents"."""
-
 _CONDITION = re.compile(
     r"(?P<negated>not\s+)?(?P<flag>terminated|truncated)"
     r"|(?P<number>return|length)\s*(?P<relation>>=|<=|>|<)\s*(?P<limit>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)"
@@ -76,7 +73,7 @@ class SuccessRule:
         ConfigError: it is no such text.
     """
 
-    text: str = DEFAULT_RULE
+    text: str
 
     def __post_init__(self) -> None:
         for condition in self._conditions():
@@ -88,11 +85,6 @@ class SuccessRule:
 
     def _conditions(self) -> list[str]:
         return [part.strip() for part in re.split(r"\band\b", self.text)]
-
-    @property
-    def sql(self) -> str:
-        """The same as a condition on the index's ``episodes``; NULL where a return is NaN."""
-        return " AND ".join(f"({condition})" for condition in self._conditions())  # checked: words and numbers alone
 
     def __call__(self, episodes: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
         """Which of n episodes succeeded.
@@ -112,30 +104,16 @@ class SuccessRule:
         return met
 
 
-def success_rate(
-    episodes: Mapping[str, ArrayLike], rule: SuccessRule | None = None, *, confidence: float = 0.95
-) -> SuccessRate:
+def success_rate(episodes: Mapping[str, ArrayLike], rule: SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
     """The share of episodes that succeeded, with Wilson's interval.
 
     Args:
         episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each.
-        rule: what success is; by default a return above 0.
+        rule: what success is. There is no default: what a return of one env means says nothing of another's.
         confidence: of the interval, between 0 and 1.
     """
-    rule = rule or SuccessRule()
     met = rule(episodes)
-    return rate_of(int(met.sum()), met.size, rule, confidence=confidence)
-
-
-def rate_of(successes: int, count: int, rule: SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
-    """The same of episodes that were counted elsewhere, such as by `SuccessRule.sql`.
-
-    Args:
-        successes: how many succeeded.
-        count: of how many.
-        rule: by which.
-        confidence: of the interval, between 0 and 1.
-    """
+    successes, count = int(met.sum()), met.size
     if not count:
         return SuccessRate(rule.text, 0, 0, math.nan, Interval(math.nan, math.nan), confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
-import sys
-import traceback
+from typing import TYPE_CHECKING
 
 import typer
 
-from offcam_proto.errors import OffcamError
-from offcamd.cli import daemon, demo, doctor, export, files, folders, keys, plot, recover, show, status, top, view
+from offcam_proto.variables import misspelt
+from offcamd import exits
+from offcamd.cli import (
+    daemon,
+    demo,
+    doctor,
+    export,
+    files,
+    folders,
+    keys,
+    plot,
+    recover,
+    show,
+    status,
+    top,
+    verify,
+    view,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 app = typer.Typer(
     name="offcam",
     help="Record reinforcement-learning agents off camera.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -24,8 +40,8 @@ app.command()(daemon.start)
 app.command()(daemon.stop)
 app.command()(status.status)
 app.command()(top.top)
-app.command("ls")(folders.list_folder)
-app.command()(folders.verify)
+app.command("ls")(folders.list_folders)
+app.command()(verify.verify)
 app.command()(show.show)
 app.command()(view.view)
 app.command()(plot.plot)
@@ -36,11 +52,20 @@ app.command()(files.files)
 app.command()(demo.demo)
 app.add_typer(keys.app)
 
+_COMPLETION = "_OFFCAM_COMPLETE"
+"""What shells set to have a command line completed."""
+
+_SAYS_IT_ITSELF = ("serve",)
+"""Verbs that tell of misspelt variables where they tell everything else."""
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Click's, which newer versions of typer carry under a name of their own."""
+
 
 @app.callback(invoke_without_command=True)
 def _options(
     context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),  # noqa: FBT003 - typer's way
+    version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),  # noqa: FBT003 - typer's way
 ) -> None:
     if version:
         from offcamd import __version__  # noqa: PLC0415 - only here
@@ -48,16 +73,32 @@ def _options(
         typer.echo(f"offcam {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise typer.Exit(2)
+        typer.echo(context.get_help())
+        raise typer.Exit(exits.CANNOT)
+    if context.invoked_subcommand not in _SAYS_IT_ITSELF:
+        for name, near in misspelt(os.environ).items():
+            typer.echo(f"offcam: {name} is set and means nothing. Did you mean {near}?", err=True)
 
 
-def run() -> int:
-    """Run the command line on ``sys.argv``. Returns or exits with 0 fine, 1 found a problem, 2 usage or cannot."""
+def run(words: Sequence[str]) -> int:
+    """Run a command line. Returns its exit code, one of `offcamd.exits`, or raises what its verb does."""
+    command = typer.main.get_command(app)
+    if _COMPLETION in os.environ:
+        command.main(list(words), prog_name="offcam")  # leaves
     try:
-        app()
-    except OffcamError as error:
-        if os.environ.get("OFFCAM_LOG", "").lower() == "debug":
-            traceback.print_exc()
-        sys.stderr.write(f"offcam: {error}\n")
-        return 2
-    return 0
+        # not `main`, which has ways of its own with pipes that break, and frames its errors
+        with command.make_context("offcam", list(words)) as context:
+            command.invoke(context)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except _UsageError as error:
+        return exits.say(error, exits.CANNOT, as_json=exits.wants_json(words), text=_in_a_line(error))
+    return exits.FINE
+
+
+def _in_a_line(error: Exception) -> str:
+    """What is wrong with a command line, and whose help says more."""
+    text = " ".join(error.format_message().split())  # type: ignore[attr-defined]  # see _UsageError
+    context = getattr(error, "ctx", None)
+    end = "" if text.endswith(("?", ".")) else "."
+    return f"{text}{end} See: {context.command_path if context else 'offcam'} -h"

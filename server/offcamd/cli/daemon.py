@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import signal
@@ -15,8 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from offcam_proto import variables
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady
-from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of, with_settings
+from offcamd import exits
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of, with_settings
+from offcamd.cli.progress import waiting
+from offcamd.cli.text import say_json
 from offcamd.config import Settings, default_endpoint, passed_over
 from offcamd.filelock import FileLock
 from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
@@ -24,7 +29,9 @@ from offcamd.lock import DaemonInfo, daemon_paths, last_words, read_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
+    from offcamd.logs import BoundedLog
     from offcamd.service import Service
 
 STOP_TIMEOUT_SECONDS = 120.0
@@ -35,16 +42,21 @@ MOST_NAMED = 5
 """Most things that a daemon which has left is said not to have finished."""
 
 _POLL_SECONDS = 0.05
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @with_settings
 def serve(
     settings: Settings,
+    as_json: JsonOption = False,
     launch_lock: Annotated[int, typer.Option(help="Descriptor to close when it listens.", hidden=True)] = -1,
 ) -> None:
-    """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video, or exit with 1."""
+    """Run the recorder daemon in the foreground until SIGTERM or Ctrl-C, then finalise every video, or exit with 1.
+
+    It prints a line when it is ready. SIGHUP has it open its log file anew.
+    """
     import faulthandler  # noqa: PLC0415 - verbs import when they run
+
+    import structlog  # noqa: PLC0415 - as above
 
     from offcamd import logs  # noqa: PLC0415 - as above
     from offcamd.hardware import writer_factory  # noqa: PLC0415 - as above
@@ -53,13 +65,15 @@ def serve(
     from offcamd.web.source import DaemonSource  # noqa: PLC0415 - as above
 
     try:
-        logs.configure_from(settings)
+        log_file = logs.configure_from(settings)
     except OSError as error:
         raise ConfigError(
             f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
         ) from error
     if note := passed_over(settings.endpoint):
         logging.getLogger(__name__).warning(note)
+    for name, near in variables.misspelt(os.environ).items():
+        structlog.get_logger().warning("a variable means nothing", variable=name, did_you_mean=near)
     faulthandler.enable()
     sys.setswitchinterval(SWITCH_SECONDS)
     _give_way()
@@ -72,7 +86,7 @@ def serve(
             settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
         service = Service(settings, writer_factory(settings.encoder))
         threading.excepthook = service.health.thread_ended
-        _stop_on_signals(service)
+        _heed_signals(service, log_file)
         service.start()
         if launch_lock >= 0:
             # others may look now whether there is a daemon: see `launch`
@@ -87,7 +101,7 @@ def serve(
                     health=service.health,
                 ),
             )
-        _say_ready(settings)
+        _say_ready(settings, as_json=as_json)
         service.test_itself()
         service.wait()
     if service.unfinished:
@@ -99,23 +113,28 @@ def serve(
 def start(
     settings: Settings,
     timeout: Annotated[
-        float, typer.Option(help="Seconds to wait until it listens.", min=0.1)
+        float, typer.Option(help="Seconds to wait until it listens.", min=0.1, metavar="<seconds>")
     ] = DEFAULT_TIMEOUT_SECONDS,
+    as_json: JsonOption = False,
 ) -> None:
     """Start the recorder daemon in the background, unless one is running; return when it listens."""
     try:
-        typer.echo(start_detached(settings, timeout).ready_line)
+        info = start_detached(settings, timeout)
     except DaemonNotReady as error:
-        typer.echo(f"offcam: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(exits.say(error, exits.PROBLEM, as_json=as_json)) from error
+    if as_json:
+        say_json(_where(info.pid, info.endpoint, info.http, info.tcp))
+    else:
+        typer.echo(info.ready_line)
 
 
 def stop(
     endpoint: EndpointOption = None,
     config: ConfigOption = None,
     timeout: Annotated[
-        float, typer.Option(help="Seconds to wait until every video is final.", min=0.1)
+        float, typer.Option(help="Seconds to wait until every video is final.", min=0.1, metavar="<seconds>")
     ] = STOP_TIMEOUT_SECONDS,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop the daemon: it finalises every video and leaves. Run it again to hurry it. 1 if not everything is final."""
     asked = endpoint_of(endpoint, config)
@@ -124,42 +143,76 @@ def stop(
     if asked.path is None and (info is None or info.tcp != asked.url):
         raise DaemonError(f"the daemon of {asked.url} is none that runs here: run `offcam stop` on its own host.")
     if info is None:
-        typer.echo(f"No offcam daemon is running at {where.url}.")
+        if as_json:
+            say_json({"stopped": False, "pid": None, "endpoint": where.url})
+        else:
+            typer.echo(f"No offcam daemon is running at {where.url}.")
         return
     _signal(info)
     began = time.monotonic()
-    with _progress(f"Waiting until pid {info.pid} has finalised every video"):
+    with waiting(f"Waiting until pid {info.pid} has finalised every video"):
         while (now := read_lock(where)) and now.pid == info.pid:
             if time.monotonic() - began > timeout:
-                typer.echo(
-                    f"offcam: pid {info.pid} is still finalising its videos after {timeout:g} s. Wait for it with "
+                late = DaemonError(
+                    f"pid {info.pid} is still finalising its videos after {timeout:g} s. Wait for it with "
                     "`offcam stop --timeout SECONDS`; each `offcam stop` asks it to hurry."
-                    + (f" Its log is {info.log_file}." if info.log_file else ""),
-                    err=True,
+                    + (f" Its log is {info.log_file}." if info.log_file else "")
                 )
-                raise typer.Exit(1)
+                raise typer.Exit(exits.say(late, exits.PROBLEM, as_json=as_json))
             time.sleep(_POLL_SECONDS)
     if words := last_words(where, info.pid):
-        typer.echo(f"offcam: pid {info.pid} has left, but {_left(words)}", err=True)
-        raise typer.Exit(1)
-    typer.echo(f"Stopped the offcam daemon (pid {info.pid}).")
+        left = DaemonError(f"pid {info.pid} has left, but {_left(words)}")
+        raise typer.Exit(exits.say(left, exits.PROBLEM, as_json=as_json))
+    if as_json:
+        say_json({"stopped": True, "pid": info.pid, "endpoint": info.endpoint})
+    else:
+        typer.echo(f"Stopped the offcam daemon (pid {info.pid}).")
 
 
-def _stop_on_signals(service: Service) -> None:
-    def on_signal(number: int, _frame: object) -> None:
+def _heed_signals(service: Service, log_file: BoundedLog | None) -> None:
+    """SIGTERM and SIGINT end it; SIGHUP where its terminal has closed or it has no log file, else it is opened anew."""
+    on_terminal = _terminal_is_there()
+
+    def stop(number: int, _frame: object) -> None:
         service.stop(signal.Signals(number).name)
 
-    for number in _SIGNALS:
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
-            signal.signal(number, on_signal)
+    def hang_up(number: int, frame: object) -> None:
+        if log_file is None or (on_terminal and not _terminal_is_there()):
+            stop(number, frame)
+            return
+        with suppress(OSError):  # then it goes on where it is
+            log_file.reopen()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, hang_up)
 
 
-def _say_ready(settings: Settings) -> None:
-    http = settings.http.url if settings.http else "off"
-    tcp = f" tcp={settings.tcp.url}" if settings.tcp else ""
-    line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={http}{tcp}\n"
-    with suppress(BrokenPipeError):  # whoever started it has gone; that is no reason to go too
-        os.write(sys.stdout.fileno(), line.encode())
+def _terminal_is_there() -> bool:
+    """Whether this process belongs to a terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _say_ready(settings: Settings, *, as_json: bool) -> None:
+    url = settings.http.url if settings.http else None
+    tcp = settings.tcp.url if settings.tcp else None
+    if as_json:
+        line = json.dumps(_where(os.getpid(), settings.endpoint.url, url, tcp))
+    else:
+        line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={url or 'off'}"
+        line += f" tcp={tcp}" if tcp else ""
+    with suppress(OSError):  # whoever started it has gone, or its disk is full; that is no reason to go too
+        os.write(sys.stdout.fileno(), f"{line}\n".encode(errors="backslashreplace"))
+
+
+def _where(pid: int, endpoint: str, http: str | None, tcp: str | None) -> dict[str, Any]:
+    """A daemon that is ready, for programs."""
+    return {"pid": pid, "endpoint": endpoint, "http": http, "tcp": tcp}
 
 
 def _left(unfinished: Sequence[str]) -> str:
@@ -186,16 +239,6 @@ def _signal(info: DaemonInfo) -> None:
         pass  # it has just left by itself
     except PermissionError as error:
         raise DaemonError(f"pid {info.pid} is another user's daemon: have that user run `offcam stop`.") from error
-
-
-def _progress(text: str) -> ExitStack:
-    """A spinner where a person watches, else nothing."""
-    stack = ExitStack()
-    if sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415 - as above
-
-        stack.enter_context(Console(stderr=True).status(text))
-    return stack
 
 
 def _give_way() -> None:

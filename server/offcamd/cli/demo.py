@@ -7,48 +7,94 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from offcam_proto.errors import OffcamError
 from offcam_proto.run_format import INDEX_NAME
-from offcamd.cli.folders import show_folder
+from offcamd import exits
+from offcamd.cli.folders import show_run
+from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.progress import progress_bar, waiting
+from offcamd.cli.text import printable, say_json
+from offcamd.cli.verify import show_verdict
 
 FolderArgument = Annotated[Path, typer.Argument(help="Where the recordings go.")]
 
+QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+"""Pictures are drawn in memory: SDL is not to look for a display or a loudspeaker, and complain of none."""
 
-def demo(folder: FolderArgument = Path("offcam-demo")) -> None:
+
+def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = False) -> None:
     """Record CartPole and LunarLander agents, list their episodes and videos, and verify them."""
     from offcamd.config import load  # noqa: PLC0415 - verbs import when they run
     from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached  # noqa: PLC0415 - as above
-    from offcamd.verify import verify  # noqa: PLC0415 - as above
 
-    info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
-    typer.echo(f"The recorder daemon runs (pid {info.pid}); its statistics are at {info.http or 'no HTTP address'}.")
+    with waiting("Starting the recorder daemon"):
+        info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
+    if not as_json:
+        typer.echo(
+            f"The recorder daemon runs (pid {info.pid}); its statistics are at {info.http or 'no HTTP address'}."
+        )
     folder = folder / time.strftime("%Y%m%dT%H%M%S")  # each run its own, so that its table shows it alone
     began = time.monotonic()
-    # The agents are a process of their own, as in real life: the daemon's side never imports the client's.
-    agents = subprocess.run(
+    if _record(folder, info.endpoint, as_json=as_json):
+        failed = OffcamError("the agents failed, see above; `offcam doctor` may know why.")
+        raise typer.Exit(exits.say(failed, exits.PROBLEM, as_json=as_json))
+    seconds = time.monotonic() - began
+    if not as_json:
+        typer.echo(f"Recorded in {seconds:.1f} s.\n")
+    runs = [_look(run, as_json=as_json) for run in sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}"))]
+    well = all(run["ok"] for run in runs)
+    if as_json:
+        say_json({"ok": well, "folder": str(folder), "seconds": seconds, "runs": runs})
+    if not well:
+        raise typer.Exit(exits.PROBLEM)
+    if not as_json:
+        typer.echo(
+            f"Watch them in any player or browser. More: `offcam view {printable(str(folder))}`, `offcam status`."
+        )
+
+
+def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
+    """Have the agents record, and return their exit code.
+
+    They are a process of their own, as in real life: the daemon's side never imports the client's. Ctrl-C is for this
+    process alone, which ends them.
+    """
+    with subprocess.Popen(
         [sys.executable, "-m", "offcam.demo", str(folder)],
-        check=False,
-        env={**os.environ, "OFFCAM_ADDR": info.endpoint},
-    )
-    if agents.returncode:
-        typer.echo("offcam: the agents failed, see above; `offcam doctor` may know why.", err=True)
-        raise typer.Exit(1)
-    typer.echo(f"Recorded in {time.monotonic() - began:.1f} s.\n")
-    problems = 0
-    for run in sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}")):
-        show_folder(run)
-        verdict = verify(run)
-        for problem in verdict.problems:
-            typer.echo(f"{problem.kind}: {problem.file}: {problem.text}", err=True)
-        problems += len(verdict.problems)
-        found = "all there and playable" if not verdict.problems else f"{len(verdict.problems)} problems"
-        typer.echo(f"Verified {verdict.clips_checked} videos, {verdict.frames_checked:,} frames: {found}.")
-        for file in sorted(run.glob("*.mp4")):
-            typer.echo(f"  {file}")
+        env={**os.environ, **QUIET, "OFFCAM_ADDR": endpoint},
+        stdout=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as agents:
+        try:
+            assert agents.stdout is not None  # noqa: S101 - asked for above
+            for line in agents.stdout:
+                typer.echo(line, nl=False, err=as_json)
+            return agents.wait()
+        except BaseException:
+            agents.terminate()
+            raise
+
+
+def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """Show a run and verify it; what was found, for programs."""
+    from offcamd.listing import list_run  # noqa: PLC0415 - as above
+    from offcamd.verify import verify  # noqa: PLC0415 - as above
+
+    run = list_run(folder)
+    if not as_json:
+        show_run(run)
+    with progress_bar("Verifying") as progress:
+        verdict = verify(folder, progress=progress)
+    files = [str(file) for file in sorted(folder.glob("*.mp4"))]
+    if not as_json:
+        show_verdict(verdict)
+        for file in files:
+            typer.echo(f"  {printable(file)}")
         typer.echo("")
-    if problems:
-        raise typer.Exit(1)
-    typer.echo(f"Watch them in any player or browser. More: `offcam ls {folder}/cartpole`, `offcam status`.")
+    return {"folder": str(folder), "files": files, "episodes": len(run.episodes), **verdict.as_dict()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.text import say_json, styled
 
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
@@ -22,10 +24,11 @@ def doctor(
         checks.append(check)
         if not as_json:
             mark, colour = _MARKS[check.outcome]
-            typer.echo(f"{typer.style(f'{mark:4}', fg=colour)}  {check.name}: {check.detail}")
+            typer.echo(f"{styled(f'{mark:4}', colour=colour)}  {check.name}: {check.detail}")
             if check.fix:
                 typer.echo(f"      {check.fix}")
+    ok = all(check.outcome != "fail" for check in checks)
     if as_json:
-        typer.echo(examination.as_json(checks))
-    if any(check.outcome == "fail" for check in checks):
-        raise typer.Exit(1)
+        say_json({"ok": ok, "checks": [check.as_dict() for check in checks]})
+    if not ok:
+        raise typer.Exit(exits.PROBLEM)

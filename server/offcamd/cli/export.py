@@ -8,7 +8,10 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from offcamd.cli.extras import require
-from offcamd.cli.folders import FoldersArgument, progress_bar
+from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption, file_to_write, say_written
+from offcamd.cli.progress import progress_bar
+from offcamd.cli.text import counted
 
 
 def export(
@@ -19,22 +22,29 @@ def export(
         typer.Option(
             "-o",
             "--output",
-            help="The file. Default: FOLDER's name and the format, here. For monitor a folder.",
+            help="The file; - is stdout. Default: FOLDER's name and the format, here. For monitor a folder.",
             show_default=False,
         ),
     ] = None,
     what: Annotated[Literal["episodes", "clips"], typer.Option(help="A row for each of what.")] = "episodes",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
-    from offcamd.columns import run_folders  # noqa: PLC0415 - verbs import when they run
-    from offcamd.export import export as export_runs  # noqa: PLC0415 - as above
+    from offcamd.export import export as export_runs  # noqa: PLC0415 - verbs import when they run
+    from offcamd.runfolders import run_folders  # noqa: PLC0415 - as above
 
     if form == "parquet":
         require("pyarrow", extra="parquet", verb="export --to parquet")
     path = output or Path(f"{folders[0].absolute().name}-{'monitor' if form == 'monitor' else f'{what}.{form}'}")
+    to = file_to_write(path, as_json=as_json)
     runs = [folder for given in run_folders(folders) for folder in given]
     with progress_bar("Exporting") as progress:
         done = export_runs(runs, form, path, what=what, force=force, progress=progress)
-    noun = what if form != "monitor" else f"episodes in {len(done.files)} file{'s' * (len(done.files) != 1)}"
-    typer.echo(f"{path}: {done.rows:,} {noun}")
+    rows = counted(done.rows, what.removesuffix("s"))
+    say_written(
+        to,
+        rows if form != "monitor" else f"{rows} in {counted(len(done.files), 'file')}",
+        {"format": form, "files": [str(file) for file in done.files], "what": what, "rows": done.rows},
+        as_json=as_json,
+    )

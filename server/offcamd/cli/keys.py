@@ -10,19 +10,28 @@ import typer
 
 from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
+from offcamd import exits
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.text import Column, print_table, printable, say_json
 
 if TYPE_CHECKING:
     from offcam_proto.keys import KeyFile
     from offcamd.keystore import KeyStore
 
-app = typer.Typer(name="keys", help="Make, list and authorise the keys of tcp://.", no_args_is_help=True)
+app = typer.Typer(name="keys", help="Make, list and authorise the keys of tcp://.", invoke_without_command=True)
 
 KeysOption = Annotated[
     Optional[Path],  # noqa: UP045 - as in cli.options
     typer.Option("--keys", help="Directory of the keys. ($OFFCAM_KEYS)", show_default=False),
 ]
 NameArgument = Annotated[str, typer.Argument(help="Name of a client: letters, digits, '.', '_' or '-'.")]
+
+
+@app.callback()
+def _options(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(exits.CANNOT)
 
 
 @app.command()
@@ -58,7 +67,7 @@ def new(
             f"         OFFCAM_KEYS=/path/to/{path.name} OFFCAM_ADDR=tcp://THIS-HOST:8721",
         ]
     if as_json:
-        _print_json({"file": str(path), "public_file": str(public), "new_server_key": made, **_shown(key)})
+        say_json({"file": str(path), "public_file": str(public), "new_server_key": made, **_shown(key)})
         return
     if made:
         typer.echo(f"The daemon's key is {store.server_file} ({daemon.fingerprint}).")
@@ -71,18 +80,27 @@ def new(
 def authorize(
     file: Annotated[Path, typer.Argument(help="A public key file, NAME.pub, that was made elsewhere.")],
     keys: KeysOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a client in whose key was made on its own host."""
     store = _store(keys)
     key = store.public(file)
     store.make_directories()
-    typer.echo(f"Authorised {key.name!r} ({key.fingerprint}): {store.authorise(key.name, key.public)}")
+    authorised = store.authorise(key.name, key.public)
+    if as_json:
+        say_json({"file": str(authorised), **_shown(key)})
+    else:
+        typer.echo(f"Authorised {key.name!r} ({key.fingerprint}): {authorised}")
 
 
 @app.command()
-def revoke(name: NameArgument, keys: KeysOption = None) -> None:
+def revoke(name: NameArgument, keys: KeysOption = None, as_json: JsonOption = False) -> None:
     """Let a client in no more, from its next connection on."""
-    typer.echo(f"Removed {_store(keys).revoke(name)}. Restart the daemon to end the client's present connections.")
+    removed = _store(keys).revoke(name)
+    if as_json:
+        say_json({"removed": str(removed), "name": name})
+    else:
+        typer.echo(f"Removed {removed}. Restart the daemon to end the client's present connections.")
 
 
 @app.command("list")
@@ -107,13 +125,13 @@ def list_keys(keys: KeysOption = None, as_json: JsonOption = False) -> None:
         if key.public in names:
             found.append({"role": "client", "file": str(path), "authorised": key.name, **_shown(key)})
     if as_json:
-        _print_json({"directory": str(store.directory), "keys": found, "problems": problems})
+        say_json({"directory": str(store.directory), "keys": found, "problems": problems})
     else:
         _print_table(store, found)
         for problem in problems:
             typer.echo(f"offcam: {problem}", err=True)
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.PROBLEM)
 
 
 @app.command()
@@ -128,10 +146,10 @@ def path(keys: KeysOption = None, as_json: JsonOption = False) -> None:
         "client": Path(form.client_file(os.environ)) if keys is None else store.directory / form.CLIENT_FILE,
     }
     if as_json:
-        _print_json({name: str(where) for name, where in paths.items()})
+        say_json({name: str(where) for name, where in paths.items()})
         return
     for name, where in paths.items():
-        typer.echo(f"{name:14} {where}{'' if where.exists() else '  (not there)'}")
+        typer.echo(f"{name:14} {printable(str(where))}{'' if where.exists() else '  (not there)'}")
 
 
 def _store(given: Path | None) -> KeyStore:
@@ -149,13 +167,9 @@ def _print_table(store: KeyStore, found: list[dict[str, Any]]) -> None:
     if not found:
         typer.echo(f"No keys in {store.directory}. Make some with `offcam keys new`.")
         return
-    width = max(len(key["name"]) for key in found)
+    rows = []
     for key in found:
-        state = "" if key["role"] == "server" else "  may come in" if key["authorised"] else "  not authorised here"
-        typer.echo(f"{key['role']:6}  {key['name']:{width}}  {key['fingerprint']}  {key['file']}{state}")
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
-
-    typer.echo(dumps(value, indent=2))
+        state = "" if key["role"] == "server" else "may come in" if key["authorised"] else "not authorised here"
+        rows.append((key["role"], key["name"], key["fingerprint"], key["file"], state))
+    columns = [Column("role"), Column("name"), Column("fingerprint"), Column("file", "name"), Column("state")]
+    print_table(columns, rows, headings=False)

@@ -8,23 +8,51 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from offcam_proto.errors import ConfigError
+from offcamd.cli.text import printable, say_json
 from offcamd.config import SPECS, load, load_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam_proto.endpoints import Endpoint
+    from offcamd.atomicfile import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
 EndpointOption = Annotated[
     Optional[str],  # noqa: UP045 - see above
-    typer.Option("--endpoint", help="The daemon's endpoint, ipc:///path or tcp://HOST:PORT.", show_default=False),
+    typer.Option(
+        "--endpoint", help="The daemon's endpoint, ipc:///path or tcp://HOST:PORT.", metavar="<url>", show_default=False
+    ),
 ]
 ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045 - see above
     typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors too.")]
+
+
+def file_to_write(path: Path, *, as_json: bool) -> Destination:
+    """Where a file goes that the user named.
+
+    Raises:
+        ConfigError: it is stdout, which JSON is to have for itself.
+    """
+    from offcamd.atomicfile import destination  # noqa: PLC0415 - verbs import when they run
+
+    to = destination(path)
+    if to.is_stdout and as_json:
+        raise ConfigError(f"--json prints on stdout, where -o {path} would write too: give one of them")
+    return to
+
+
+def say_written(to: Destination, text: str, facts: dict[str, Any], *, as_json: bool) -> None:
+    """Tell that a file was written and what is in it; on stderr where the file is stdout."""
+    if as_json:
+        say_json(facts)
+    else:
+        name = "stdout" if to.is_stdout else printable(str(to.path))
+        typer.echo(f"{name}: {text}", err=to.is_stdout)
 
 
 def endpoint_of(flag: str | None, config: Path | None) -> Endpoint:
@@ -52,7 +80,12 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
             default=None,
             annotation=Annotated[
                 Optional[str],  # noqa: UP045 - see above
-                typer.Option(spec.flag, help=_help(spec.help, spec.default, spec.variable), show_default=False),
+                typer.Option(
+                    spec.flag,
+                    help=_help(spec.help, spec.default, spec.variable),
+                    metavar=spec.metavar,
+                    show_default=False,
+                ),
             ],
         )
         for spec in SPECS

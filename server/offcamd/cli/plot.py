@@ -10,6 +10,8 @@ import typer
 from offcam_proto.errors import ConfigError
 from offcamd.cli.extras import require
 from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption, file_to_write, say_written
+from offcamd.cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +24,9 @@ ENDINGS = (".png", ".svg", ".pdf")
 
 def plot(
     folders: FoldersArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The figure: FILE.png, .svg or .pdf.")] = Path(
-        "plot.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The figure: FILE.png, .svg or .pdf; - is stdout, as PNG.")
+    ] = Path("plot.png"),
     group: Annotated[
         bool,
         typer.Option(
@@ -34,37 +36,58 @@ def plot(
     axis: Annotated[Literal["episode", "step", "time"], typer.Option("--x", help="The horizontal axis.")] = "episode",
     window: Annotated[
         Optional[int],  # noqa: UP045 - Python 3.10 takes no `|` here
-        typer.Option(help="Episodes of the moving average. Default 100, or a tenth of the shortest run.", min=1),
+        typer.Option(
+            help="Episodes of the moving average. Default 100, or a tenth of the shortest run.", min=1, metavar="<int>"
+        ),
     ] = None,
     statistic: Annotated[Literal["iqm", "mean", "median"], typer.Option(help="Over seeds.")] = "iqm",
-    confidence: Annotated[float, typer.Option(help="Of the interval over seeds.", min=0.5, max=0.999)] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(help="Of the interval over seeds.", min=0.5, max=0.999, metavar="<float>")
+    ] = 0.95,
     raw: Annotated[
         Optional[bool],  # noqa: UP045 - as above
         typer.Option(help="Show single episodes. Default: of up to 5 runs, not with --group.", show_default=False),
     ] = None,
     title: Annotated[Optional[str], typer.Option(help="Default: the env's name.", show_default=False)] = None,  # noqa: UP045 - as above
+    as_json: JsonOption = False,
 ) -> None:
     """Plot learning curves: returns with their moving average, intervals over seeds, and lengths.
 
-    Several runs are laid over each other. An existing FILE is replaced.
+    Several runs are laid over each other. An existing FILE is replaced. Runs without an episode are left out; where
+    there is no other it is an error.
     """
-    if output.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"-o must end in {', '.join(ENDINGS)}, which says the format; got {str(output)!r}")
+    to = file_to_write(output, as_json=as_json)
+    ending = output.suffix.lower()
+    if ending not in ENDINGS:
+        if to.file is not None:
+            raise ConfigError(f"-o must end in {', '.join(ENDINGS)}, which says the format; got {str(output)!r}")
+        ending = ".png"
     require("matplotlib", extra="plot", verb="plot")
     from offcamd.atomicfile import replacing  # noqa: PLC0415 - verbs import when they run
-    from offcamd.plot import Look, count, draw  # noqa: PLC0415 - takes long to import
+    from offcamd.plot import Look, draw  # noqa: PLC0415 - takes long to import
 
     lines = _lines(folders, group=group)
-    with replacing(output) as file:
+    if not lines:
+        raise ConfigError(
+            "there are no finished episodes yet, so there is nothing to plot: come back when one has ended"
+        )
+    with replacing(output, ending) as file:
         draw(lines, Look(axis, window, statistic, confidence, raw, title), file)
     episodes = sum(run.length.size for line in lines for run in line.runs)
-    typer.echo(f"{output}: {count(episodes, 'episode')} of {count(sum(len(line.runs) for line in lines), 'run')}")
+    runs = sum(len(line.runs) for line in lines)
+    say_written(
+        to,
+        f"{counted(episodes, 'episode')} of {counted(runs, 'run')}",
+        {"file": str(output), "episodes": episodes, "runs": runs},
+        as_json=as_json,
+    )
 
 
 def _lines(folders: Sequence[Path], *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said."""
-    from offcamd.columns import labels, read_columns, run_folders  # noqa: PLC0415 - as above
+    from offcamd.columns import read_columns  # noqa: PLC0415 - as above
     from offcamd.plot import Line  # noqa: PLC0415 - as above
+    from offcamd.runfolders import labels, run_folders  # noqa: PLC0415 - as above
 
     found = run_folders(folders)
     runs = {folder: read_columns(folder) for given in found for folder in given}

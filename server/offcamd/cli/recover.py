@@ -1,38 +1,60 @@
-"""``offcam recover``: finish what a dead daemon left in a run folder."""
+"""``offcam recover``: finish what a dead daemon left in run folders."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
-from offcamd.cli.folders import FolderArgument, progress_bar
+from offcamd import exits
+from offcamd.cli.folders import FoldersArgument, over_runs
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.progress import progress_bar
+from offcamd.cli.text import counted, printable
 
-EXIT_CODES = {"lossless": 0, "nothing": 1, "lossy": 3}
+if TYPE_CHECKING:
+    from pathlib import Path
 
+    from offcamd.recovery import Recovery
 
-def recover(folder: FolderArgument, as_json: JsonOption = False) -> None:
-    """Finish the videos that a killed daemon left in a run folder. Needs no daemon.
-
-    Exits with 0 where nothing is known to be lost, 3 where something is, 1 where there is nothing to recover, and 2
-    where it cannot, as when a daemon is writing the folder.
-    """
-    from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
-    from offcamd.recovery import recover_folder  # noqa: PLC0415 - as above
-
-    with progress_bar("Recovering") as progress:
-        recovery = recover_folder(folder, progress)
-    if as_json:
-        typer.echo(dumps({"folder": str(folder), **recovery.as_dict()}, indent=2))
-    else:
-        for clip in recovery.clips:
-            typer.echo(f"{clip.file}: {clip.state}, {clip.frames:,} frames" + (f"; {clip.loss}" if clip.loss else ""))
-        videos = f"{len(recovery.clips)} videos: " if recovery.clips else ""
-        typer.echo(f"{videos}{_WORDS[recovery.outcome]}.")
-    raise typer.Exit(EXIT_CODES[recovery.outcome])
-
+EXIT_CODES = {"lossless": exits.FINE, "nothing": exits.PROBLEM, "lossy": exits.LOSSY}
+WORST_FIRST = (exits.CANNOT, exits.LOSSY, exits.FINE, exits.PROBLEM)
+"""Of several runs: that one of them had nothing to recover says nothing about the others."""
 
 _WORDS = {
     "nothing": "nothing to recover",
     "lossless": "nothing that reached a file is lost",
     "lossy": "something is lost, see above",
 }
+
+
+def recover(folders: FoldersArgument, as_json: JsonOption = False) -> None:
+    """Finish the videos that a killed daemon left in run folders. Needs no daemon.
+
+    Exits with 0 where nothing is known to be lost, 3 where something is, 1 where there is nothing to recover, and 2
+    where it cannot, as when a daemon is writing the folder; of several runs with the worst.
+    """
+    from offcamd.recovery import recover_folder  # noqa: PLC0415 - verbs import when they run
+
+    def look(folder: Path) -> tuple[Path, Recovery]:
+        with progress_bar("Recovering") as progress:
+            return folder, recover_folder(folder, progress)
+
+    found = over_runs(
+        folders,
+        look,
+        show=lambda result: _show(result[1]),
+        to_json=lambda result: {"folder": str(result[0]), **result[1].as_dict()},
+        as_json=as_json,
+        unfinished=True,
+    )
+    codes = {exits.CANNOT if result is None else EXIT_CODES[result[1].outcome] for result in found}
+    raise typer.Exit(next(code for code in WORST_FIRST if code in codes))
+
+
+def _show(recovery: Recovery) -> None:
+    for clip in recovery.clips:
+        lost = f"; {clip.loss}" if clip.loss else ""
+        typer.echo(printable(f"{clip.file}: {clip.state}, {counted(clip.frames, 'frame')}{lost}"))
+    videos = f"{counted(len(recovery.clips), 'video')}: " if recovery.clips else ""
+    typer.echo(f"{videos}{_WORDS[recovery.outcome]}.")

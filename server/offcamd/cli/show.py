@@ -9,20 +9,16 @@ import typer
 
 from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
-from offcamd.cli.text import number, plain_console
+from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from offcamd.analysis import SuccessRule
     from offcamd.columns import EpisodeColumns
 
 SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
 
-WIDTH = 80
-"""A narrower terminal wraps the lines, so that no number is cut."""
+NO_RULE = "nobody said what success is: give a rule with --success"
 
 
 def show(
@@ -30,25 +26,31 @@ def show(
     as_json: JsonOption = False,
     last: Annotated[
         Optional[int],  # noqa: UP045 - Python 3.10 takes no `|` here
-        typer.Option(help="Only the last so many episodes of each run.", min=1, show_default=False),
+        typer.Option(help="Only the last so many episodes of each run.", min=1, metavar="<int>", show_default=False),
     ] = None,
     success: Annotated[
-        str, typer.Option(help="What success is: conditions joined by `and`, as 'terminated and return >= 200'.")
-    ] = "return > 0",
-    confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999)] = 0.95,
+        Optional[str],  # noqa: UP045 - as above
+        typer.Option(
+            help="What success is, for its rate: conditions joined by `and`, as 'terminated and return >= 200'.",
+            metavar="<rule>",
+            show_default=False,
+        ),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999, metavar="<float>")] = 0.95,
 ) -> None:
-    """Show a run's statistics: mean, std, median, interquartile mean with their intervals, and success rate.
+    """Show a run's statistics: mean, std, median, interquartile mean with their intervals.
 
-    Return, length and seconds are of an episode; reward, seconds and speed of a step stand below.
+    Return, length and seconds are of an episode; reward, seconds and speed of a step stand below, and with --success
+    the share of episodes that succeeded.
 
     Of several runs of one env also those of all seeds together: each run counts by its mean return of its last 100
     episodes.
     """
     from offcamd.analysis import SuccessRule  # noqa: PLC0415 - verbs import when they run
-    from offcamd.columns import read_columns, run_folders  # noqa: PLC0415 - as above
-    from offcamd.jsontext import dumps  # noqa: PLC0415 - as above
+    from offcamd.columns import read_columns  # noqa: PLC0415 - as above
+    from offcamd.runfolders import run_folders  # noqa: PLC0415 - as above
 
-    rule = SuccessRule(success)
+    rule = SuccessRule(success) if success is not None else None
     runs = [read_columns(folder) for given in run_folders(folders) for folder in given]
     if last is not None:
         runs = [run.last(last) for run in runs]
@@ -57,25 +59,24 @@ def show(
         "groups": _groups(runs, confidence),
     }
     if as_json:
-        typer.echo(dumps(found, indent=2))
+        say_json(found)
         return
-    console = plain_console()
-    console.width = max(console.width, WIDTH)
     for run in found["runs"]:
-        _print_run(console, run)
+        _print_run(run)
     for group in found["groups"]:
-        console.print(f"{group['env_id']}: {group['count']} runs together", style="bold", soft_wrap=True)
-        console.print(_table({group["score"]: group}))
-        console.print("")
-    console.print(f"IQM: interquartile mean; {100 * confidence:g} %: bootstrap interval over episodes (or runs)")
+        typer.echo(styled(printable(f"{group['env_id']}: {group['count']} runs together"), bold=True))
+        _print_statistics({group["score"]: group})
+        typer.echo("")
+    typer.echo(f"IQM: interquartile mean; {100 * confidence:g} %: bootstrap interval over episodes (or runs)")
 
 
-def _run(run: EpisodeColumns, rule: SuccessRule, confidence: float) -> dict[str, Any]:
+def _run(run: EpisodeColumns, rule: SuccessRule | None, confidence: float) -> dict[str, Any]:
     """One run's statistics, ready for JSON."""
     from offcamd.analysis import per_step, success_rate, summary  # noqa: PLC0415 - as above
 
     columns = {"return": run.return_, "length": run.length, "duration": run.duration}
     flags = {"terminated": run.terminated, "truncated": run.truncated}
+    success = None if rule is None else success_rate({**columns, **flags}, rule, confidence=confidence).as_dict()
     return {
         "folder": str(run.folder),
         "env_ids": list(run.env_ids),
@@ -83,7 +84,8 @@ def _run(run: EpisodeColumns, rule: SuccessRule, confidence: float) -> dict[str,
         "steps": int(run.length.sum()),
         **{name: summary(values, confidence=confidence).as_dict() for name, values in columns.items()},
         "per_step": per_step(run.return_, run.length, run.duration).as_dict(),
-        "success": success_rate({**columns, **flags}, rule, confidence=confidence).as_dict(),
+        "success": success,
+        "success_why": NO_RULE if rule is None else None,
     }
 
 
@@ -107,47 +109,37 @@ def _groups(runs: list[EpisodeColumns], confidence: float) -> list[dict[str, Any
     ]
 
 
-def _print_run(console: Console, run: dict[str, Any]) -> None:
+def _print_run(run: dict[str, Any]) -> None:
     envs = f" of {', '.join(run['env_ids'])}" if run["env_ids"] else ""
     odd = run["return"]["non_finite"]
     left_out = f"; left out as not finite: {odd:,} of the returns" if odd else ""
     title = f"{run['folder']}: {run['episodes']:,} episodes{envs}, {run['steps']:,} steps{left_out}"
-    console.print(title, style="bold", soft_wrap=True)
+    typer.echo(styled(printable(title), bold=True))
     if run["episodes"]:
-        console.print(_table({"return": run["return"], "length": run["length"], "seconds": run["duration"]}))
+        _print_statistics({"return": run["return"], "length": run["length"], "seconds": run["duration"]})
         step = run["per_step"]
-        console.print(
+        typer.echo(
             f"per step: reward {number(step['reward'])}, {number(step['seconds'])} seconds; "
-            f"{number(step['steps_per_second'])} steps a second",
-            soft_wrap=True,
+            f"{number(step['steps_per_second'])} steps a second"
         )
-        success = run["success"]
-        low, high = success["interval"]
-        console.print(
-            f"success {success['rate']:.1%} ({low:.1%} to {high:.1%}): {success['successes']:,} of "
-            f"{success['count']:,} episodes with {success['rule']}",
-            soft_wrap=True,
-        )
-    console.print("")
+        if success := run["success"]:
+            low, high = success["interval"]
+            typer.echo(
+                f"success {success['rate']:.1%} ({low:.1%} to {high:.1%}): {success['successes']:,} of "
+                f"{success['count']:,} episodes with {success['rule']}"
+            )
+    typer.echo("")
 
 
-def _table(columns: dict[str, dict[str, Any]]) -> Table:
+def _print_statistics(columns: dict[str, dict[str, Any]]) -> None:
     """Statistics in rows: mean and interquartile mean with their intervals, and the rest."""
-    from rich.table import Table  # noqa: PLC0415 - as above
-
     confidence = f"{100 * next(iter(columns.values()))['confidence']:g} %"
     rows: list[list[str]] = []
     for name, key in (("mean", "mean"), ("IQM", "iqm")):
         rows.append([name, *(number(column[key]) for column in columns.values())])
         rows.append([f"  {confidence}", *(_interval(column[f"{key}_interval"]) for column in columns.values())])
     rows += [[key, *(number(column[key]) for column in columns.values())] for key in ("std", "median", "min", "max")]
-    table = Table(box=None, pad_edge=False)
-    for place, heading in enumerate(["", *columns]):
-        width = max(len(row[place]) for row in rows)
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True, min_width=width)
-    for row in rows:
-        table.add_row(*row)
-    return table
+    print_table([Column(""), *numbers(*columns)], rows)
 
 
 def _interval(ends: list[float | None]) -> str:

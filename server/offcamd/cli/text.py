@@ -1,18 +1,132 @@
-"""Numbers and tables for people."""
+"""Numbers, tables and JSON, as the verbs print them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import shutil
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
+
+LEAST_NAME = 12
+"""A folder or file of a table is shortened to no fewer characters: then rather the terminal breaks the lines."""
+
+_GAP = "  "
+
+
+def say_json(value: object, *, indent: int | None = 2) -> None:
+    """Print JSON for programs, at once."""
+    from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
+
+    typer.echo(dumps(value, indent=indent))
 
 
 def plain_console() -> Console:
-    """A console that prints names as they are: a folder ``runs[bold]`` is no markup."""
-    from rich.console import Console  # noqa: PLC0415 - verbs import when they run
+    """A console that prints names as they are, a folder ``runs[bold]`` is no markup; off a terminal of any width."""
+    from rich.console import Console  # noqa: PLC0415 - as above
 
-    return Console(markup=False, highlight=False, emoji=False)
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
+def styled(text: str, *, bold: bool = False, colour: str | None = None) -> str:
+    """Text that stands out on a terminal, unless it or its user wants none of that (https://no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else typer.style(text, bold=bold or None, fg=colour)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None off one, where lines are as long as they are."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: its name.
+        kind: ``number`` is right-aligned; ``name``, of a folder or a file, is shortened where there is no room.
+    """
+
+    heading: str
+    kind: Literal["text", "number", "name"] = "text"
+
+
+def numbers(*headings: str) -> list[Column]:
+    """Columns of numbers."""
+    return [Column(heading, "number") for heading in headings]
+
+
+def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, headings: bool = True) -> None:
+    """Print a table. Off a terminal nothing of it is cut; on one names are, at their beginning, numbers never."""
+    head, *lines = table(columns, rows, terminal_width())
+    for line in [styled(head, bold=True), *lines] if headings else lines:
+        typer.echo(line)
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
+    """The lines of a table that fits a width if it can, the headings first."""
+    cells = [[column.heading for column in columns], *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
+    names = [place for place, column in enumerate(columns) if column.kind == "name"]
+    if width is not None:
+        for place in names:
+            over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+            widths[place] = min(widths[place], max(LEAST_NAME, len(columns[place].heading), widths[place] - over))
+    lines = []
+    for row in cells:
+        parts = []
+        for column, cell, most in zip(columns, row, widths, strict=True):
+            text = shortened(cell, most) if column.kind == "name" else cell
+            room = " " * (most - cell_width(text))
+            parts.append(room + text if column.kind == "number" else text + room)
+        lines.append(_GAP.join(parts).rstrip())
+    return lines
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print what there is to say of one thing: a name and its value a line, long values below each other."""
+    facts = list(facts)
+    indent = max(len(name) for name, _ in facts) + len(_GAP)
+    width = terminal_width()
+    for name, value in facts:
+        text = printable(value)
+        if width is not None:
+            room = max(width - indent, LEAST_NAME)
+            text = f"\n{' ' * indent}".join(textwrap.wrap(text, room, break_on_hyphens=False, break_long_words=False))
+        typer.echo(f"{styled(name, bold=True)}{' ' * (indent - len(name))}{text}")
+
+
+def cell_width(text: str) -> int:
+    """Places that a text takes on a terminal, where a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    return cell_len(text)
+
+
+def shortened(text: str, most: int) -> str:
+    """The end of a path or a name, which tells one run from another, in as many places at most."""
+    if cell_width(text) <= most:
+        return text
+    while cell_width(text) > most - 1:
+        text = text[1:]
+    return f"…{text}"
 
 
 def printable(text: str) -> str:
@@ -20,17 +134,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+# --- numbers ----------------------------------------------------------------------------------------------
+
+
 def number(value: float | None) -> str:
     """Four significant digits at least, without a needless exponent; a dash for None."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
-
-
-def short_path(path: str, most: int = 30) -> str:
-    """A path for a table: its end, which tells one run from another."""
-    path = printable(path)
-    return path if len(path) <= most else f"…{path[-most + 1 :]}"
 
 
 def size(nbytes: int | None) -> str:
@@ -57,3 +168,8 @@ def span(seconds: float | None) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 episode``, ``2,000 episodes``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

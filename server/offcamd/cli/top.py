@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
+from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of
-from offcamd.cli.text import plain_console
+from offcamd.cli.text import plain_console, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,29 +36,35 @@ _QUIT = b"qQ\x03\x04\x1b"  # also what Ctrl-C, Ctrl-D and Escape type
 def top(
     endpoint: EndpointOption = None,
     config: ConfigOption = None,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 1.0,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600, metavar="<seconds>")
+    ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and print that, as when piped.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Look once and print JSON, as `offcam status` does.")] = False,
 ) -> None:
     """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
     from offcamd.control import Asker  # noqa: PLC0415 - verbs import when they run
 
     console = plain_console()
     with Asker(endpoint_of(endpoint, config)) as asker:
-        if once or not console.is_terminal:
-            _print_once(asker, console)
+        if once or as_json or not console.is_terminal:
+            _print_once(asker, console, as_json=as_json)
         else:
             _watch(asker, console, interval)
 
 
-def _print_once(asker: Asker, console: Console) -> None:
+def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
     from offcamd.cli.topview import View  # noqa: PLC0415 - as above
 
-    view = View()
     try:
-        view.take(asker.ask(ONCE_SECONDS), time.monotonic())
+        stats = asker.ask(ONCE_SECONDS)
     except DaemonUnavailable as error:
-        typer.echo(f"offcam: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(exits.say(error, exits.PROBLEM, as_json=as_json)) from error
+    if as_json:
+        say_json(stats)
+        return
+    view = View()
+    view.take(stats, time.monotonic())
     console.print(view.show(console.width, None))
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offcamd.cli.status import memory_of
-from offcamd.cli.text import number, printable, size, span
+from offcamd.cli.text import cell_width, number, printable, shortened, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,13 +153,28 @@ def _many(stats: dict[str, Any]) -> str:
 def _table(rows: list[_Row], width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     columns = _fitting(rows, width)
+    cells = [[column.cell(row) for column in columns] for row in rows]
+    _shorten_runs(columns, cells, width)
     for column in columns:
         text = column.heading in _TEXTS
         table.add_column(column.heading, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
-    for row in rows:
+    for row, line in zip(rows, cells, strict=True):
         dropped = any(row.stream["frames"]["dropped"].values())
-        table.add_row(*(Text(column.cell(row)) for column in columns), style="yellow" if dropped else None)
+        table.add_row(*map(Text, line), style="yellow" if dropped else None)
     return table
+
+
+def _shorten_runs(columns: list[_Column], cells: list[list[str]], width: int) -> None:
+    """Cut the runs' names at their beginning where there is no room: their ends tell them apart."""
+    widths = [
+        max(len(column.heading), *map(cell_width, each))
+        for column, each in zip(columns, zip(*cells, strict=True), strict=True)
+    ]
+    over = sum(widths) + len(widths) - 1 - width
+    for place, column in enumerate(columns):
+        if column.heading == "run" and over > 0:
+            for line in cells:
+                line[place] = shortened(line[place], max(column.width, widths[place] - over))
 
 
 def _fitting(rows: list[_Row], width: int) -> list[_Column]:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from offcam_proto.errors import NotARunFolder
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.text import printable
+from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
+from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
+from offcamd.cli.text import counted, printable, say_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 HOST = "127.0.0.1"
-
-FoldersArgument = Annotated[
-    list[Path],
-    typer.Argument(help="Run folders, or folders with runs in them.", show_default=False, metavar="FOLDER"),
-]
 
 
 def view(
     folders: FoldersArgument,
-    port: Annotated[int, typer.Option(help="Port on this host; 0 for any free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int,
+        typer.Option(
+            help=f"Port of {HOST}, where this host alone reaches it; 0 for any free one.",
+            min=0,
+            max=65535,
+            metavar="<int>",
+        ),
+    ] = 0,
+    http: Annotated[Optional[str], typer.Option(hidden=True)] = None,  # noqa: UP045 - Python 3.10 takes no `|` here
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,20 +45,37 @@ def view(
     from offcamd.web.server import bind, bound_address, serving  # noqa: PLC0415 - as above
     from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
 
+    if http is not None:
+        raise ConfigError(
+            f"--http is for `offcam serve`; `offcam view` is on {HOST} alone: give --port, "
+            "and reach it from elsewhere with `ssh -L`."
+        )
     for folder in folders:
-        if not folder.is_dir():
-            raise NotARunFolder(f"there is no folder {printable(str(folder))}: give one that offcam recorded into.")
+        _check(folder)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     source = FolderSource(folders)
-    listener = bind(HttpAddress(HOST, port))
+    listener = bind(HttpAddress(HOST, port), fix="Choose another --port; 0 is any free one.")
     url = bound_address(listener, HOST).url
     with serving(listener, HOST, source):
         _say(url, len(source.folders()), as_json=as_json)
         if browser and not as_json and can_show(os.environ):
             _open(url)
         ended.wait()
+
+
+def _check(folder: Path) -> None:
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotARunFolder(
+            f"there is no folder {printable(str(folder))}: give one that offcam recorded into."
+        ) from error
+    except OSError as error:
+        raise RunFolderError(
+            f"{printable(str(folder))} cannot be read ({error.strerror}): check its permissions"
+        ) from error
 
 
 def can_show(environment: Mapping[str, str]) -> bool:
@@ -66,9 +87,9 @@ def can_show(environment: Mapping[str, str]) -> bool:
 
 def _say(url: str, runs: int, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"url": url, "pid": os.getpid(), "runs": runs}))
+        say_json({"url": url, "pid": os.getpid(), "runs": runs}, indent=None)
     else:
-        typer.echo(f"{runs:,} run{'s' if runs != 1 else ''} at {url} (Ctrl-C ends it)")
+        typer.echo(f"{counted(runs, 'run')} at {url} (Ctrl-C ends it)")
         if not runs:
             typer.echo("No recording is there yet; it will appear when there is one.")
         if "SSH_CONNECTION" in os.environ:

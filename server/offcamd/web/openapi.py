@@ -61,7 +61,8 @@ _SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
 _RUN = _object(
     id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
     num_envs=INTEGER, streams=INTEGER, episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
-    updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate=_MAYBE, success_rule=TEXT,
+    updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate=_MAYBE,
+    success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_counts(*DROP_REASONS),
 )  # fmt: skip
 _STREAM = _object(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto import run_format as fmt
 from offcam_proto.errors import RunFolderError
 from offcamd.aggregates import RECENT, RunningStats
-from offcamd.analysis.success import SuccessRule, rate_of
 from offcamd.web.readers import is_plain, reading, signature
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ MOST_KEPT = 4_000
 SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
 """States of the clips that are counted; `fmt.REPLACED` ones have no file any more."""
 
-SUCCESS = SuccessRule()
-"""What counts as success here, as in `offcam show` by default."""
+NO_RULE = "nobody said what success is: `offcam show --success RULE` counts by a rule of yours"
+"""Why a run has no success rate: any rule of ours would make a number of noise."""
 
 LONG = 10_000
 """Episodes of a run that takes a moment to read."""
@@ -35,15 +34,14 @@ LONG = 10_000
 _FINITE = "BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
 
 # In two steps, so that the squares are of distances from the mean.
-_COUNT = f"""
+_COUNT = """
 SELECT count(*), ifnull(max(id), 0), total(length), total(duration),
-    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length),
-    count(*) FILTER (WHERE {SUCCESS.sql})
+    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length)
 FROM episodes WHERE id > ?
-"""  # noqa: S608 - a constant
+"""
 _RETURNS = f"""
 SELECT count(*), avg(return), min(return), max(return) FROM episodes WHERE id > ? AND return {_FINITE}
-"""  # noqa: S608 - as above
+"""  # noqa: S608 - a constant
 _SQUARES = f"""
 SELECT total((length - ?) * (length - ?)),
     total(CASE WHEN return {_FINITE} THEN (return - ?) * (return - ?) END) FROM episodes WHERE id > ?
@@ -75,7 +73,6 @@ class _Totals:
     steps: float = 0.0
     seconds: float = 0.0
     timed_steps: float = 0.0
-    successes: int = 0
 
 
 @dataclass
@@ -174,7 +171,7 @@ def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
         before = _Totals(identity)
     if last == before.last:
         return before
-    count, last, steps, seconds, timed, shortest, longest, mean_length, successes = database.execute(
+    count, last, steps, seconds, timed, shortest, longest, mean_length = database.execute(
         _COUNT, (before.last,)
     ).fetchone()
     finite, mean, low, high = database.execute(_RETURNS, (before.last,)).fetchone()
@@ -188,7 +185,6 @@ def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
     return _Totals(
         *(identity, last, returns_before, lengths_before),
         *(before.steps + steps, before.seconds + seconds, before.timed_steps + timed),
-        before.successes + successes,
     )
 
 
@@ -213,8 +209,7 @@ def _facts(database: sqlite3.Connection, totals: _Totals) -> dict[str, Any]:
         "updated": fmt.json_number(updated) or None,
         "return": {**totals.returns.as_dict(), "last100_mean": _mean(finite)},
         "length": {**totals.lengths.as_dict(), "last100_mean": _mean([length for _, length in recent])},
-        "success_rate": fmt.json_number(rate_of(totals.successes, totals.lengths.count, SUCCESS).rate),
-        "success_rule": SUCCESS.text,
+        **_NO_SUCCESS,
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
     }
@@ -225,6 +220,7 @@ def _mean(values: list[float]) -> float | None:
 
 
 _NO_NUMBERS = dict.fromkeys(("mean", "std", "min", "max", "last100_mean"))
+_NO_SUCCESS = {"success_rate": None, "success_rule": None, "success_why": NO_RULE}
 _NOTHING: dict[str, Any] = {
     "env_id": None,
     "num_envs": 0,
@@ -236,8 +232,7 @@ _NOTHING: dict[str, Any] = {
     "updated": None,
     "return": _NO_NUMBERS,
     "length": _NO_NUMBERS,
-    "success_rate": None,
-    "success_rule": SUCCESS.text,
+    **_NO_SUCCESS,
     "clips": dict.fromkeys(SHOWN_STATES, 0),
     "dropped": {},
 }

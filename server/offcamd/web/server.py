@@ -30,8 +30,15 @@ _BACKLOG = 128
 log = structlog.get_logger()
 
 
-def bind(address: HttpAddress) -> socket.socket:
+FIX = "Choose another address with --http HOST:PORT (port 0 for any free one), or none with --http off."
+
+
+def bind(address: HttpAddress, fix: str = FIX) -> socket.socket:
     """Listen at an address; connections wait there until `serving`. The caller owns the socket.
+
+    Args:
+        address: where.
+        fix: what to do where it cannot be had.
 
     Raises:
         ConfigError: it cannot be had. A default address whose port is taken gives way to a free port.
@@ -43,8 +50,7 @@ def bind(address: HttpAddress) -> socket.socket:
         if not address.asked and error.errno == errno.EADDRINUSE:
             return bind(HttpAddress(address.host, 0))
         raise ConfigError(
-            f"cannot serve HTTP at {address.netloc} ({error.strerror or error}). Choose another address with "
-            "--http HOST:PORT (port 0 for any free one), or none with --http off.",
+            f"cannot serve HTTP at {address.netloc} ({error.strerror or error}). {fix}",
         ) from error
     # Connections inherit it. asyncio sets it only on sockets that name their protocol; else answers wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

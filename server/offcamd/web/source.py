@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from offcam_proto.run_format import INDEX_NAME, VIDEO_EXTENSION
 from offcamd.folderlock import writer_of
+from offcamd.runfolders import MOST_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 RESCAN_SECONDS = 2.0
 """How often `FolderSource` looks for new runs."""
-
-MOST_LEVELS = 3
-"""How deep below a folder it looks for them."""
 
 MOST_FOLDERS = 20_000
 """How many folders it looks into at a time."""

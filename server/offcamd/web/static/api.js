@@ -9,7 +9,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
- *   return: Numbers, length: Numbers, success_rate: number | null, success_rule: string | null, clips: Counts, dropped: Counts,
+ *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts,
  * }} Run
  * @typedef {{
  *   episode: number, return: number | null, duration_seconds: number | null, terminated: boolean, truncated: boolean,

@@ -39,12 +39,6 @@ export function amount(value) {
 }
 
 /**
- * A share: 0, 12.5, 100 %; never rounded to all or to nothing.
- * @param {Maybe} share
- */
-export const percent = (share) => (isNumber(share) ? `${share > 0 && share < 1 ? Math.min(99.9, Math.max(0.1, share * 100)).toFixed(1) : share * 100} %` : NONE);
-
-/**
  * A span of seconds: 250 ms, 12.3 s, 4 min 10 s, 3 h 05 min, 2 d 4 h.
  * @param {Maybe} seconds
  */

@@ -1,6 +1,6 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
-import { amount, percent, reasons, sentence, short, since, total, whole } from "./format.js";
+import { amount, reasons, sentence, short, since, total, whole } from "./format.js";
 import { change } from "./state.js";
 
 /** @import { Run } from "./api.js" */
@@ -47,7 +47,7 @@ export class Overview {
     const lost = total(run.dropped);
     this.tile("Return, last 100", amount(returns.last100_mean), `best ${amount(returns.max)}, mean ${amount(returns.mean)}`);
     this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
-    this.tile("Episodes", whole(run.episodes), run.success_rate === null ? `since ${since(run.started)}` : `${percent(run.success_rate)} with ${run.success_rule}`);
+    this.tile("Episodes", whole(run.episodes), `since ${since(run.started)}`);
     this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
     this.tile("Clips", whole(total(run.clips)), run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos");
     this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);

@@ -1,0 +1,50 @@
+"""What a person sees who waits, on a terminal's stderr and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+PATIENCE_SECONDS = 1.0
+"""What takes longer gets a progress bar."""
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar where a person watches, once a second has passed; to be called with what is done and how much there is.
+
+    It comes by itself, also where the first step takes longer than that.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - verbs import when they run
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=None)
+    later = threading.Timer(PATIENCE_SECONDS, bar.start)
+    later.daemon = True
+    later.start()
+    try:
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        later.cancel()
+        later.join()  # or it would start a bar that nobody stops
+        if bar.live.is_started:  # to stop one that was not would wipe the line above
+            bar.stop()
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """A spinner where a person watches, else nothing."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    return Console(stderr=True).status(text)

@@ -1,0 +1,46 @@
+"""``offcam verify``: whether what runs hold is all there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from offcamd import exits
+from offcamd.cli.folders import FoldersArgument, over_runs
+from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.progress import progress_bar
+from offcamd.cli.text import counted, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from offcamd.verify import Verdict
+
+
+def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
+    """Decode every video of runs and check it against the index. 1 if one is wrong or unchecked, 2 if a run is none."""
+    from offcamd.verify import verify as verify_folder  # noqa: PLC0415 - verbs import when they run
+
+    def look(folder: Path) -> Verdict:
+        with progress_bar("Decoding") as progress:
+            return verify_folder(folder, progress=progress)
+
+    found = over_runs(folders, look, show=show_verdict, to_json=lambda verdict: verdict.as_dict(), as_json=as_json)
+    code = exits.CANNOT if None in found else exits.FINE
+    if any(verdict is not None and not verdict.ok for verdict in found):
+        code = max(code, exits.PROBLEM)
+    raise typer.Exit(code)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """Print what was found."""
+    for note in verdict.notes:
+        typer.echo(printable(f"note: {note.file}: {note.text}"))
+    for problem in verdict.problems:
+        typer.echo(printable(f"{problem.kind}: {problem.file}: {problem.text}"))
+    found = "all is well" if verdict.ok else counted(len(verdict.problems), "problem")
+    if not verdict.ok and not verdict.clips_checked:
+        found = f"nothing could be checked, {found}"
+    checked = f"{counted(verdict.clips_checked, 'video')}, {counted(verdict.frames_checked, 'frame')} checked"
+    typer.echo(f"{checked}: {found}.")

@@ -1,0 +1,138 @@
+"""How the command line ends: its exit codes, what they mean, and an error as one line or as one JSON object.
+
+Standard library only: a base install, which has no command line, must say that too.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import itertools
+import json
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto.errors import OffcamError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FINE, PROBLEM, CANNOT, LOSSY = 0, 1, 2, 3
+INTERRUPTED = 128 + signal.SIGINT
+NO_READER = 128 + signal.SIGPIPE
+"""What a shell shows of a program that a closed pipe ended, as in ``| head``."""
+
+MEANINGS = {
+    FINE: "fine",
+    PROBLEM: "found a problem, or nothing",
+    CANNOT: "wrong usage, or it cannot be done",
+    LOSSY: "done, but something is lost",
+    INTERRUPTED: "interrupted",
+    NO_READER: "nobody reads its output any more",
+}
+
+
+def wants_json(words: Iterable[str]) -> bool:
+    """Whether a command line asks for JSON, even one that is wrong otherwise."""
+    return "--json" in itertools.takewhile(lambda word: word != "--", words)
+
+
+class _Output(io.FileIO):
+    """Stdout, which remembers that it could not be written: whoever printed does not always hear of it."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - a buffer
+        """Write some of it."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            type(self).failure = error
+            raise
+
+
+def open_streams(*, as_json: bool) -> bool:
+    """Make the standard streams such that nothing which is printed can fail but for its reader.
+
+    What its encoding lacks is written as an escape. JSON is UTF-8, whatever the locale, where such an escape of a
+    byte that is no UTF-8 is JSON's own.
+
+    Returns:
+        Whether there is a stdout. Where a stream is closed its number leads to nothing, or the next file that is
+        opened would have it, and be written into.
+    """
+    there = sys.stdout is not None
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:  # a new file has the lowest number that is free
+        os.set_inheritable(lowest, True)  # noqa: FBT003 - the module's way
+    os.close(lowest)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    given = sys.__stdout__
+    if given is not None and sys.stdout is given:  # not where a test took its place
+        sys.stdout = io.TextIOWrapper(
+            io.BufferedWriter(_Output(1, "w", closefd=False)),
+            encoding="utf-8" if as_json else given.encoding,
+            errors="backslashreplace",
+            line_buffering=given.line_buffering,
+        )
+    return there
+
+
+def as_dict(error: BaseException, code: int, text: str | None = None) -> dict[str, Any]:
+    """An error for programs: ``error`` is what people would read."""
+    return {
+        "error": text or str(error),
+        "type": type(error).__name__,
+        "exit_code": code,
+        "meaning": MEANINGS.get(code, ""),
+    }
+
+
+def say(error: BaseException, code: int, *, as_json: bool, text: str | None = None) -> int:
+    """Tell an error, on stderr in a line or on stdout as JSON. Returns the exit code that it was given."""
+    if os.environ.get("OFFCAM_LOG", "").lower() == "debug":
+        traceback.print_exception(type(error), error, error.__traceback__)
+    with suppress(OSError):
+        if as_json:
+            sys.stdout.write(json.dumps(as_dict(error, code, text), ensure_ascii=False, indent=2) + "\n")
+        else:
+            sys.stderr.write(f"offcam: {text or error}\n")
+    return code
+
+
+def after(error: BaseException, *, as_json: bool) -> int:
+    """The exit code after what ended a verb, which is told where there is something to tell."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, OffcamError):
+        return say(error, CANNOT, as_json=as_json)
+    if isinstance(error, OSError):
+        return output_failure() or say(error, CANNOT, as_json=as_json, text=_of_system(error))
+    traceback.print_exception(type(error), error, error.__traceback__)
+    what = next(iter(str(error).splitlines()), "")
+    text = f"a bug in offcam, please report it: {type(error).__name__}: {what}"
+    return say(error, CANNOT, as_json=as_json, text=text)
+
+
+def output_failure() -> int:
+    """Write what waits to be. 0, or the exit code where stdout has not taken all; then the rest of it is lost."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    error, _Output.failure = _Output.failure, None
+    if error is None:
+        return FINE
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would try again as it leaves
+    if error.errno == errno.EPIPE:
+        return NO_READER
+    return say(error, CANNOT, as_json=False, text=f"cannot write to stdout ({error.strerror})")
+
+
+def _of_system(error: OSError) -> str:
+    if error.filename is None:
+        return str(error)
+    fix = ": check its permissions" if isinstance(error, PermissionError) else ""
+    return f"{os.fsdecode(error.filename)}: {error.strerror}{fix}"
