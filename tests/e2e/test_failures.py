@@ -60,7 +60,7 @@ def never_in_vain(monkeypatch, *waits: str) -> None:
 
 def test_a_dead_socket_is_one_warning_and_the_loop_runs(folder, runtime, monkeypatch, recwarn):
     monkeypatch.setenv("OFFCAM_ADDR", f"ipc://{runtime}/r/nobody.sock")
-    never_in_vain(monkeypatch, "HANDSHAKE_SECONDS", "REOPEN_SECONDS", "SILENCE_SECONDS", "PATIENCE_SECONDS")
+    never_in_vain(monkeypatch, "START_SECONDS", "REOPEN_SECONDS", "SILENCE_SECONDS", "PATIENCE_SECONDS")
     env = offcam.record(Barcode(5), str(folder), every=1)
     infos = play(env, 20)  # no step waits for a daemon that is not there
     env.close()
