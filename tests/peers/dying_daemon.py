@@ -11,14 +11,13 @@ from pathlib import Path
 
 import zmq
 
-from offcam_proto import codec
-from offcam_proto.endpoints import endpoint_from
+from offcam_proto import codec, host
 from offcam_proto.limits import MAX_FRAME_BYTES, PROTOCOL_VERSION
 from offcam_proto.messages import Welcome
 
 
 def main() -> None:
-    endpoint, moment = endpoint_from(os.environ, os.getuid())[0], sys.argv[1]
+    endpoint, moment = host.find(os.environ, os.getuid()).endpoint, sys.argv[1]
     assert endpoint.path is not None
     Path(endpoint.path).parent.mkdir(mode=0o700, exist_ok=True)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:

@@ -189,7 +189,7 @@ def test_a_start_that_takes_long_is_left_alone(offcam, endpoint):
 def test_who_starts_one_that_is_starting_waits_for_that(offcam, endpoint):
     """The lock is the daemon's own, so that it says so also when whoever launched it has left."""
     lock = daemon_paths(endpoint).launch_lock
-    lock.parent.mkdir(mode=0o700)
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
     with lock.open("w") as file:
         file.write("4711")
         file.flush()
