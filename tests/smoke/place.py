@@ -64,6 +64,7 @@ def place() -> Iterator[Place]:
             (root / folder).mkdir(mode=0o700)
             environment[variable] = str(root / folder)
         environment["OFFCAM_HTTP"] = "127.0.0.1:0"
+        environment["OFFCAM"] = "require"  # or the first frames are lost where a daemon starts slowly
         try:
             yield Place(root, environment)
         finally:

@@ -83,7 +83,7 @@ def home():
 
 
 def test_statistics_alone(home: Place):
-    home.run(sys.executable, "-c", ENV + STATISTICS)
+    home.run(sys.executable, "-c", ENV + STATISTICS, OFFCAM="on")
 
 
 @pytest.mark.skipif(DAEMON is None, reason="OFFCAM_SMOKE_DAEMON names no daemon")
