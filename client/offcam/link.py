@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import gymnasium
 from gymnasium import logger
 
-from offcam import launch, timing
+from offcam import launch, settings, timing
 from offcam.absence import Absence
 from offcam.arena import StreamArenas
 from offcam.contact import Contact
@@ -71,7 +71,7 @@ class Link:
         self._next_try = 0.0
         self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
         self._silent = False  # a flush gave up on it: the next, as when many envs are closed, do not wait as long
-        self.starter = Starter(endpoint)
+        self.starter = Starter()
         self.contact = Contact(self)
         self._absence = Absence(self)
         self._vain_left = timing.VAIN_SECONDS
@@ -308,11 +308,19 @@ class Link:
                 self._dealer.renew()
             if self.named or self.starter.running:
                 return
+            self._find_place()
             if launch.listening(self.endpoint):
                 self._next_launch = now + timing.RETRY_SECONDS
                 return
             self._next_launch = now + timing.RELAUNCH_SECONDS
-            self.starter.begin()
+            self.starter.begin(self.endpoint)
+
+    def _find_place(self) -> None:
+        """Look anew where the daemon is to be: its directory may be gone, as a runtime directory is after a logout."""
+        place = settings.embedded_endpoint()
+        if place != self.endpoint and not launch.listening(self.endpoint):
+            self.endpoint = self._dealer.endpoint = place
+            self._dealer.renew()
 
     # --- what anybody may call ----------------------------------------------------------------------------
 

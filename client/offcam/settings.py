@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gymnasium import logger
 
 from offcam_proto import host
-from offcam_proto.endpoints import Endpoint, endpoint_asked
+from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint, endpoint_asked
 from offcam_proto.errors import ConfigError, FolderNotWritable
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.variables import misspelt
@@ -61,10 +61,21 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
         ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
     found = host.find(os.environ, os.getuid())
+    _warn_of_places(found)
+    return found.endpoint, found.named
+
+
+def embedded_endpoint() -> Endpoint:
+    """Where this user's own daemon is, or is to be, whatever ``OFFCAM_ADDR`` says; warns as `daemon_endpoint` does."""
+    found = host.find({**os.environ, ADDR_VARIABLE: ""}, os.getuid())
+    _warn_of_places(found)
+    return found.endpoint
+
+
+def _warn_of_places(found: host.Found) -> None:
     if found.usable and found.warning and found.warning not in _said:  # else the daemon says why it cannot start
         _said.add(found.warning)
         logger.warn(found.warning)
-    return found.endpoint, found.named
 
 
 def warn_of_misspelt() -> None:

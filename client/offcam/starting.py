@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
 
 class Starter:
-    """Starts the daemon of an endpoint, and knows what came of it.
+    """Starts the daemon, and knows what came of it.
 
     Attributes:
         failure: why the last start came to nothing, or None.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self) -> None:
         self.failure: DaemonError | None = None
-        self._endpoint = endpoint
         self._thread: threading.Thread | None = None
         self._listens = False
         self._said: DaemonError | None = None
@@ -36,15 +35,15 @@ class Starter:
         """Whether the last start came to nothing; one that takes long has not."""
         return self.failure is not None and not isinstance(self.failure, DaemonNotReady)
 
-    def begin(self) -> None:
-        """Start one. The thread dies with the process, the daemon's launcher does not."""
+    def begin(self, endpoint: Endpoint) -> None:
+        """Start one at an endpoint. The thread dies with the process, the daemon's launcher does not."""
         self.failure = None
-        self._thread = threading.Thread(target=self._start, name="offcam-launch", daemon=True)
+        self._thread = threading.Thread(target=self._start, args=(endpoint,), name="offcam-launch", daemon=True)
         self._thread.start()
 
-    def _start(self) -> None:
+    def _start(self, endpoint: Endpoint) -> None:
         try:
-            launch.start_embedded(self._endpoint)
+            launch.start_embedded(endpoint)
         except DaemonError as error:  # said by the agent's thread: filters of warnings are for one thread
             self.failure = error
         else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from strangehosts import SOCKET, UID
+from strangehosts import HERE, OUT, SOCKET, UID
 
 OWN, TMP = f"/run/user/{UID}", f"/tmp/offcam-{UID}"
 
@@ -66,6 +68,19 @@ def test_a_runtime_directory_that_cannot_be_used(host, value, made, reason):
     host.environment["XDG_RUNTIME_DIR"] = value
     host.made = made
     host.records(f"{TMP}/", value, reason)
+
+
+def test_a_runtime_directory_that_goes_with_its_login_session(host):
+    """A training that goes on after a logout has its next daemon in the next place."""
+    host.environment["XDG_RUNTIME_DIR"] = "/mnt/session/run"
+    host.made = ["mkdir -m 777 /mnt/session", f"install -d -o {UID} -m 700 /mnt/session/run"]
+    done = host.run(str(HERE / "logout.py"), f"{OUT}/run")
+    assert done.returncode == 0, done.stdout + done.stderr + host.log()
+    said = json.loads(done.stdout)
+    assert said["before"].startswith("ipc:///mnt/session/run/")
+    assert said["after"].startswith(f"ipc://{TMP}/")
+    assert said["played"] == said["episodes"] >= 2
+    assert said["last"] == "final"
 
 
 @pytest.mark.parametrize(
