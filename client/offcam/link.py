@@ -24,7 +24,7 @@ from offcam.progress import Progress
 from offcam.starting import Starter
 from offcam_proto import __version__
 from offcam_proto.client_session import ClientSession, State
-from offcam_proto.errors import RemoteProtocolError
+from offcam_proto.errors import DaemonNotInstalled, RemoteProtocolError
 from offcam_proto.messages import ClipDone, Flushed, OpenStream, Refused, StreamOpened, StreamRefused
 
 if TYPE_CHECKING:
@@ -428,7 +428,8 @@ class Link:
                 self._dealer.close(timing.LINGER_MS if open_ else 0)
 
     def _warn_of_records(self, count: int) -> None:
-        if count:
+        alone = self.session.instance is None and isinstance(self.starter.failure, DaemonNotInstalled)
+        if count and not alone:  # of a base install, which has no daemon, it was said at construction
             records = "1 record was" if count == 1 else f"{count} records were"
             logger.warn(
                 f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "

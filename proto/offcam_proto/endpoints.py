@@ -19,10 +19,7 @@ RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 """Environment variable with the directory that the system has made for the user's sockets."""
 
 SOCKET_NAME = f"daemon-v{PROTOCOL_VERSION}.sock"
-LOCK_NAME = f"daemon-v{PROTOCOL_VERSION}.lock"
-LAUNCH_LOCK_NAME = f"launch-v{PROTOCOL_VERSION}.lock"
-LOG_NAME = f"daemon-v{PROTOCOL_VERSION}.log"
-"""A default daemon's files. They carry the protocol's version: a client never meets a daemon of another one, and two
+"""A default daemon's socket. It carries the protocol's version: a client never meets a daemon of another one, and two
 versions record side by side while an upgrade is under way."""
 
 MAX_SOCKET_PATH = 107

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offcam_proto import host
-from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOCK_NAME, LOG_NAME, SOCKET_NAME, Endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.filelock import FileLock, held, pid_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from offcam_proto.endpoints import Endpoint
 
 _INFO_BYTES = 1024
 _READ_SECONDS = 2.0
@@ -88,10 +89,9 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
             "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path.",
         )
     socket = Path(endpoint.path)
-    names = [LOCK_NAME, LAUNCH_LOCK_NAME, LOG_NAME]
-    if socket.name != SOCKET_NAME:  # several daemons may share a directory; of any version, one may have this socket
-        names = [f"{socket.name}.{kind}" for kind in ("lock", "launch.lock", "log")]
-    return DaemonPaths(socket.parent, socket, *(socket.with_name(name) for name in names))
+    # named after the socket, whatever the daemon's version: two that are given the same one must meet at its lock
+    beside = (socket.with_name(f"{socket.name}.{kind}") for kind in ("lock", "launch.lock", "log"))
+    return DaemonPaths(socket.parent, socket, *beside)
 
 
 def prepare_directory(directory: Path) -> None:

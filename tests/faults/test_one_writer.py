@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,8 @@ from offcamd.folderlock import FolderLock, writer_of
 from offcamd.listing import list_run
 from waiting import Process, wait_until
 
+PEERS = Path(__file__).parents[1] / "peers"
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*(Overwriting existing videos|frames of .* are missing)")
 
 
@@ -28,6 +31,46 @@ def test_a_second_daemon_on_the_same_endpoint_is_refused(daemons, offcam_command
     assert done.returncode == 2
     assert f"pid {first.pid}" in done.stderr
     assert daemons.stats()["pid"] == first.pid  # and nobody took its socket
+    daemons.stop()
+
+
+def test_daemons_of_two_versions_serve_side_by_side(serve, tmp_path):
+    """Each client meets the daemon that speaks its version, in the same directory; nobody has to end anything."""
+    old, _ = serve()
+    script = PEERS / "next_version.py"
+    serve(script=script)
+    env = offcam.record(Barcode(4), str(tmp_path / "old"), every=1, strict=True)
+    newer = subprocess.run(
+        [sys.executable, str(script), "record", str(tmp_path / "new")],
+        env={**os.environ, "PYTHONPATH": str(PEERS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert newer.returncode == 0, newer.stderr
+    play(env, 2)
+    env.close()
+    for folder in (tmp_path / "old", tmp_path / "new"):
+        films.check(folder)
+        assert [clip.state for clip in list_run(folder).clips] == ["final", "final"]
+    assert old.poll() is None
+
+
+def test_a_daemon_of_another_version_does_not_take_a_socket_that_is_in_use(daemons, tmp_path):
+    """Not even where somebody names it."""
+    daemons.start()
+    late = subprocess.run(
+        [sys.executable, str(PEERS / "next_version.py")],
+        env={**os.environ, "PYTHONPATH": str(PEERS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert late.returncode != 0
+    assert "is listening at" in late.stderr
+    env = offcam.record(Barcode(4), str(tmp_path / "run"), every=1, strict=True)
+    play(env, 1)
+    env.close()
     daemons.stop()
 
 

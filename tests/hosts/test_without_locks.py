@@ -17,7 +17,7 @@ import pytest
 
 import offcam
 from commandline import WAIT_SECONDS
-from offcam_proto.endpoints import LAUNCH_LOCK_NAME, LOG_NAME
+from offcam_proto.endpoints import SOCKET_NAME
 from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
 from offcamd import filelock
 from offcamd.filelock import CLAIM_ENDING, FileLock, held
@@ -55,10 +55,12 @@ def test_everything_is_recorded_and_can_be_read_meanwhile(embedded, tmp_path, er
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["episodes"], said["videos"], said["warnings"]) == (3, ["final"] * 3, [])
-    log = (embedded / "r" / "offcam" / LOG_NAME).read_text()
+    log = (embedded / "r" / "offcam" / f"{SOCKET_NAME}.log").read_text()
     assert f"the file system of {folder} has no locks" in log
     assert f"the file system of {embedded / 'r' / 'offcam'} has no locks" in log
-    assert not list((embedded / "r" / "offcam").glob(f"{LAUNCH_LOCK_NAME}{CLAIM_ENDING}")), "the next may start one"
+    assert not list((embedded / "r" / "offcam").glob(f"{SOCKET_NAME}.launch.lock{CLAIM_ENDING}")), (
+        "the next may start one"
+    )
     for verb in ("ls", "verify"):
         done = run("-m", "offcamd", verb, folder, error=error)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offcam_proto.endpoints import LOCK_NAME, SOCKET_NAME, parse_endpoint
+from offcam_proto.endpoints import SOCKET_NAME, parse_endpoint
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcamd.lock import (
     DaemonInfo,
@@ -164,7 +164,7 @@ def test_nobody_reads_what_a_dead_daemon_wrote_as_the_new_one(endpoint, monkeypa
 
 def test_files_of_several_daemons_in_one_directory_are_apart(runtime):
     first, second = (parse_endpoint(f"ipc://{runtime}/d/{name}", "test") for name in (SOCKET_NAME, "b.sock"))
-    assert daemon_paths(first).lock == runtime / "d" / LOCK_NAME
+    assert daemon_paths(first).lock == runtime / "d" / f"{SOCKET_NAME}.lock"
     assert daemon_paths(second).lock == runtime / "d" / "b.sock.lock"
     locks = [DaemonLock(first), DaemonLock(second)]
     for lock, endpoint in zip(locks, (first, second), strict=True):
