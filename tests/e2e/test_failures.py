@@ -115,7 +115,8 @@ def test_a_video_that_begins_before_its_daemon(folder, serve, recwarn, monkeypat
 # --- a daemon that dies ---------------------------------------------------------------------------------------
 
 
-def test_a_daemon_killed_in_the_middle_and_restarted(folder, serve, recwarn):
+def test_a_daemon_killed_in_the_middle_and_restarted(folder, serve, recwarn, monkeypatch, endpoint):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)  # or the client would start one of its own meanwhile
     process, _ = serve()
     env = offcam.record(Barcode(200), str(folder), every=1, overflow="block")
     play(env, 1)
@@ -298,7 +299,8 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
 
-def test_stop_while_recording_keeps_what_came(folder, serve, recwarn):
+def test_stop_while_recording_keeps_what_came(folder, serve, recwarn, monkeypatch, endpoint):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)  # as above
     process, _ = serve()
     env = offcam.record(Barcode(500), str(folder), every=1, overflow="block")
     env.reset()
