@@ -11,7 +11,7 @@ import structlog
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.run_format import ABORTED, FINAL, PART_EXTENSION, video_file
-from offcamd import encoding, store
+from offcamd import encoding, store, tasks
 from offcamd.index import EncodedResult
 from offcamd.names import FileClaims
 from offcamd.peers import LiveClip
@@ -95,7 +95,7 @@ class Clips:
             return
         clip = LiveClip(stream, message.clip, file, job)
         stream.clips[message.clip] = self._by_job[job] = clip
-        self._store.put(store.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
+        self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
         lagging = self._pool.backlog().lag_seconds > LAGGING_SECONDS
@@ -207,7 +207,7 @@ class Clips:
             event.error or "",
         )  # fmt: skip
         self._store.put(
-            store.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
+            tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
         )
 
     def stored(self, clip: LiveClip) -> bool:

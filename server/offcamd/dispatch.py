@@ -11,7 +11,7 @@ import structlog
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
-from offcamd import encoding, remote, store
+from offcamd import encoding, remote, store, tasks
 from offcamd.arena import Arena, ArenaUnusable
 from offcamd.clips import Clips
 from offcamd.flushes import Flushes, FlushRequest
@@ -73,7 +73,7 @@ class Dispatcher:
         self.clips = Clips(settings, pool, storage, self._grants, self.counters)
         self._frozen = FrozenWatch()
         self._throttle = Throttle()
-        self._flushes = Flushes(lambda request: storage.put(store.BarrierTask(request)), self._speak)
+        self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         self._names = NameClaims()
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
@@ -176,7 +176,7 @@ class Dispatcher:
             peer.recall(message.handle, folder)
             return
         stream.missing = None
-        self._store.put(store.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
+        self._store.put(tasks.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
@@ -208,7 +208,7 @@ class Dispatcher:
         self.streams.add(stream)
         self._last_active = time.monotonic()
         origin = Origin(hello.host, hello.pid, hello.client)
-        self._store.put(store.OpenStreamTask(message.folder, message, origin, suffix, stream))
+        self._store.put(tasks.OpenStreamTask(message.folder, message, origin, suffix, stream))
 
     def _open_arena(self, peer: Peer, stream: LiveStream, offer: msg.OpenArena) -> None:
         stream.arena = None
@@ -266,7 +266,7 @@ class Dispatcher:
                 twin.lost = twin.lost and stream.lost
                 return
             self._names.release((stream.info.folder, stream.info.prefix), stream.info.stream)
-            self._store.put(store.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
+            self._store.put(tasks.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
             self._last_active = time.monotonic()
 
     def let_go(self, identity: bytes, _error: BaseException) -> None:
@@ -323,18 +323,18 @@ class Dispatcher:
                 self.clips.saturated(event)
             case encoding.ClipFinished():
                 self.clips.finished(event)
-            case store.Committed():
+            case tasks.Committed():
                 self._committed(event)
-            case store.ClipNoted(reply=LiveClip() as clip):
+            case tasks.ClipNoted(reply=LiveClip() as clip):
                 self.clips.noted(clip)
-            case store.ClipStored(reply=LiveClip() as clip):
+            case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
                 self._clip_stored(clip)
-            case store.Recovered():
+            case tasks.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
-            case store.StreamReady():
+            case tasks.StreamReady():
                 self._stream_ready(event)
-            case store.Passed(reply=FlushRequest() as request):
+            case tasks.Passed(reply=FlushRequest() as request):
                 self._flushes.passed(request)
 
     def give_up(self, event: object, error: BaseException) -> None:
@@ -342,14 +342,14 @@ class Dispatcher:
         match event:
             case encoding.ClipFinished():
                 clip = self.clips.of(event.job)
-            case store.ClipStored(reply=LiveClip() as clip):
+            case tasks.ClipStored(reply=LiveClip() as clip):
                 pass
             case _:
                 return
         clip.error = clip.error or f"unexpected {error!r}: please report it"
         self._clip_stored(clip)
 
-    def _stream_ready(self, event: store.StreamReady) -> None:
+    def _stream_ready(self, event: tasks.StreamReady) -> None:
         stream = event.reply
         assert isinstance(stream, LiveStream)  # noqa: S101 - what was put into the task
         peer = stream.peer
@@ -369,7 +369,7 @@ class Dispatcher:
             stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)
         )
 
-    def _committed(self, event: store.Committed) -> None:
+    def _committed(self, event: tasks.Committed) -> None:
         stream = event.reply
         assert isinstance(stream, LiveStream)  # noqa: S101 - what was put into the task
         if event.applied is None:

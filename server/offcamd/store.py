@@ -21,14 +21,31 @@ from offcam_proto.limits import MIB
 from offcamd.aggregates import RunAggregates
 from offcamd.folderlock import FolderLock
 from offcamd.health import STORE, GuardedThread, Health
-from offcamd.index import Applied, EncodedResult, Peer, RunIndex
-from offcamd.recovery import RecoveredClip, recover
+from offcamd.index import RunIndex
+from offcamd.recovery import recover
+from offcamd.tasks import (
+    BarrierTask,
+    ClipEncodedTask,
+    ClipNoted,
+    ClipOpenedTask,
+    ClipStored,
+    CloseStreamTask,
+    Committed,
+    Event,
+    OpenStreamTask,
+    Passed,
+    RecordsTask,
+    Recovered,
+    StreamReady,
+    Task,
+    cost,
+    failed,
+)
 from offcamd.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam_proto.messages import OpenClip, OpenStream
 
 log = structlog.get_logger(__name__)
 
@@ -49,135 +66,6 @@ RETRY_SECONDS = 1.0
 
 FLUSH_SECONDS = 10.0
 """How long a stop goes on trying a run whose index cannot be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStreamTask:
-    """A stream opens; answered by `StreamReady`."""
-
-    folder: str
-    message: OpenStream
-    peer: Peer
-    suffix: int
-    reply: object
-
-
-@dataclass(frozen=True, slots=True)
-class RecordsTask:
-    """Records came; answered by `Committed`."""
-
-    folder: str
-    stream: bytes
-    first_seq: int
-    bodies: tuple[bytes, ...]
-    reply: object
-
-
-@dataclass(frozen=True, slots=True)
-class ClipOpenedTask:
-    """A clip opened; answered by `ClipNoted`."""
-
-    folder: str
-    stream: bytes
-    message: OpenClip
-    file: str
-    reply: object
-
-
-@dataclass(frozen=True, slots=True)
-class ClipEncodedTask:
-    """A clip's file is final; answered by `ClipStored`."""
-
-    folder: str
-    stream: bytes
-    clip: int
-    result: EncodedResult
-    reply: object
-
-
-@dataclass(frozen=True, slots=True)
-class CloseStreamTask:
-    """A stream and all its clips have ended."""
-
-    folder: str
-    stream: bytes
-    lost: bool
-    reply: object = None
-
-
-@dataclass(frozen=True, slots=True)
-class BarrierTask:
-    """Answered by `Passed` when everything before it is committed or stuck."""
-
-    reply: object
-    folder: str = ""
-
-
-Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
-
-_TASK_BYTES, _BODY_BYTES = 1024, 64  # what objects cost beyond the bytes within
-
-
-def _cost(task: Task) -> int:
-    """About how much memory a task takes, and so how long its work."""
-    bodies = task.bodies if isinstance(task, RecordsTask) else ()
-    return _TASK_BYTES + sum(len(body) + _BODY_BYTES for body in bodies)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamReady:
-    """A stream is in the index, with its last committed record; or the folder cannot be used."""
-
-    reply: object
-    last_seq: int
-    error: OffcamError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """Records are committed; ``error`` says what was wrong with them where they were refused."""
-
-    reply: object
-    stream: bytes
-    applied: Applied | None
-    error: RemoteProtocolError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClipNoted:
-    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written."""
-
-    reply: object
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What a dead daemon left in a folder is finished."""
-
-    folder: str
-    clips: list[RecoveredClip]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipStored:
-    """A clip's last row is committed, or will be once the index can be written; may come twice then.
-
-    Attributes:
-        error: why it never will be, or empty.
-    """
-
-    reply: object
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """The answer to a `BarrierTask`."""
-
-    reply: object
-
-
-Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed
 
 
 @dataclass(slots=True)
@@ -225,7 +113,7 @@ class Store:
         with self._waiting_lock:
             dead = self._dead
             if dead is None:
-                self._waiting += _cost(task)
+                self._waiting += cost(task)
                 self._tasks.put(task)
         if dead is not None:
             self._refuse(task, dead)
@@ -282,7 +170,7 @@ class Store:
             stopping = False
             while not stopping:
                 batch, stopping = self._next_batch()
-                self._count(-sum(map(_cost, batch)))
+                self._count(-sum(map(cost, batch)))
                 self._perform(batch)
             self._leave()
         except BaseException as error:
@@ -305,7 +193,7 @@ class Store:
             self._refuse(task, dead)
 
     def _refuse(self, task: Task, error: OffcamError) -> None:
-        if (event := _failed(task, error)) is not None:
+        if (event := failed(task, error)) is not None:
             self._on_event(event)
 
     def _leave(self) -> None:
@@ -394,7 +282,7 @@ class Store:
             with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
                 applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
                 return Committed(task.reply, task.stream, applied)
-        return _failed(task, _unexpected(failure, index.folder))
+        return failed(task, _unexpected(failure, index.folder))
 
     def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
         if run.problem != problem:
@@ -406,7 +294,7 @@ class Store:
     def _hold(self, run: _Run, tasks: list[Task]) -> None:
         """Keep tasks until the run's index can be written."""
         run.stuck += tasks
-        run.stuck_bytes += sum(map(_cost, tasks))
+        run.stuck_bytes += sum(map(cost, tasks))
         self._see_what_is_full()
         for task in tasks:  # videos, and who waits for them, need not wait for it
             if isinstance(task, ClipOpenedTask):
@@ -479,20 +367,6 @@ class Store:
         finally:
             if lock is not None:
                 lock.release()
-
-
-def _failed(task: Task, error: OffcamError) -> Event | None:
-    """What tells whoever waits for a task that it cannot be done. Videos are made all the same."""
-    match task:
-        case OpenStreamTask():
-            return StreamReady(task.reply, 0, error)
-        case ClipOpenedTask():
-            return ClipNoted(task.reply)
-        case ClipEncodedTask():
-            return ClipStored(task.reply, str(error))
-        case BarrierTask():
-            return Passed(task.reply)
-    return None  # records are not acked, so their client keeps them
 
 
 def _unexpected(error: BaseException, folder: object) -> RunFolderError:
