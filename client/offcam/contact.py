@@ -28,6 +28,7 @@ class Contact:
         self.waiting = False
         self._link: Link = weakref.proxy(link)
         self._in_vain = False
+        self._second_chance = True
 
     def heard(self) -> None:
         """The daemon has said something: it is worth waiting for."""
@@ -75,6 +76,17 @@ class Contact:
         if wire.refused is not None:
             error = DaemonUnavailable if wire.refused_code == "daemon" else FolderNotWritable
             raise error(wire.refused)
+
+    def await_first_video(self, wire: ClientStream, seconds: float) -> None:
+        """Wait once a process, where a first video begins, for a daemon that is being started: never raises.
+
+        On a crowded machine its start takes longer than a construction waits, and a short script would be over by then.
+        """
+        link = self._link
+        if not self._second_chance or wire.live or not link.starter.running:
+            return
+        self._second_chance = False
+        link.wait(lambda: wire.live or wire.refused is not None or link.hopeless, seconds)
 
     def _greet(self, deadline: float, *, strict: bool) -> None:
         if time.monotonic() >= deadline:

@@ -271,6 +271,11 @@ class EnvStream:
 
     # --- for ClipWriter -----------------------------------------------------------------------------------
 
+    def await_first_video(self, seconds: float) -> None:
+        """Where a video begins before its daemon: wait for that once, see `Contact.await_first_video`."""
+        if self._link is not None and self._wire is not None:
+            self._link.contact.await_first_video(self._wire, seconds)
+
     def begin_part(self, part: _Part, clip: OpenClip) -> None:
         """Open a part of a clip on the wire, if that is live."""
         with self._lock:
@@ -415,6 +420,8 @@ class ClipWriter:
         part = self._part
         if part is None or not self._continues(part, wire, sizes):
             part = self._next_part(wire, sizes)
+        if not part.offered and not wire.live:
+            self._stream.await_first_video(timing.BLOCK_SECONDS if self._block else timing.START_SECONDS)
         if not part.epoch and wire.live:
             self._stream.begin_part(
                 part,

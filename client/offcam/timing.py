@@ -4,7 +4,8 @@ from __future__ import annotations
 
 START_SECONDS = 2.0
 """How long construction waits for a daemon in all: until it is started, answers, and has opened the stream. It is not
-waited for again until something was heard of it: many envs are made in a row."""
+waited for again until something was heard of it: many envs are made in a row. Only the first video of a process waits
+once more as long for one that is being started: on a crowded machine a short script would be over by then."""
 
 CERTAIN_SECONDS = 30.0
 """The same under ``strict=True`` or ``OFFCAM=require``, each time; then construction raises."""

@@ -114,6 +114,40 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
         assert films.numbers(folder / f"rl-video-episode-{episode}.mp4") == list(range(6))
 
 
+def test_the_first_video_waits_once_more(folder, gate, recwarn, monkeypatch):
+    monkeypatch.setattr(timing, "START_SECONDS", 0.2)
+    env = offcam.record(Barcode(5), str(folder), every=1)
+    contact = offcam.process.current().contact
+    monkeypatch.setattr(timing, "START_SECONDS", 1e6)
+    with ThreadPoolExecutor(1) as other:
+
+        def open_the_gate() -> None:
+            wait_until(lambda: not contact._second_chance, "the video waits")
+            gate.touch()
+
+        opened = other.submit(open_the_gate)
+        play(env, 2)
+        opened.result()
+    env.close()
+    assert [clip.frames for clip in films.clips(folder).values()] == [6, 6]
+    films.check(folder)
+    assert len(said(recwarn)) == 2, said(recwarn)
+
+
+def test_no_other_video_waits(folder, gate, monkeypatch):
+    monkeypatch.setattr(timing, "START_SECONDS", 0.2)
+    env = offcam.record(Barcode(5), str(folder), every=1)
+    play(env, 1)
+    monkeypatch.setattr(timing, "START_SECONDS", 1e6)
+    play(env, 2)
+    other = offcam.RecordVideo(Barcode(5), str(folder / "other"))
+    play(other, 1)
+    gate.touch()
+    env.close()
+    other.close()
+    assert sum(clip.offered for clip in films.clips(folder).values()) == 18
+
+
 @pytest.mark.slow
 def test_imports_of_28_seconds(folder, imports, recwarn, monkeypatch):
     monkeypatch.setattr(timing, "START_SECONDS", 2.0)
