@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+import commandline
 import offcam.process
 import offcam.timing
 from commandline import COMMAND, WAIT_SECONDS
@@ -94,7 +95,11 @@ def _processes_in(root: str) -> list[str]:
 
     Which test started them stands there, too: pytest puts it there.
     """
-    found = []
+    found = [
+        f"process {process.pid}: {' '.join(process.args)} of {process.test}"
+        for process in commandline.forked()
+        if any(f"{root}/" in value for value in process.environment.values())
+    ]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             environment = (process / "environ").read_bytes()
@@ -156,14 +161,7 @@ def offcam_command(runtime: Path, endpoint: Endpoint) -> Iterator[Callable[..., 
     """Run the command line to its end. A daemon left in the background is stopped after the test."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=WAIT_SECONDS,
-            check=False,
-            env={**os.environ, **environment},
-        )
+        return commandline.run(*arguments, env={**os.environ, **environment})
 
     yield run
     _leave()

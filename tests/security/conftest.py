@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 
 import pytest
 from curve_scenes import add_client, running
 
-from commandline import COMMAND, WAIT_SECONDS
+import commandline
+from commandline import WAIT_SECONDS
 from offcam import timing
 from offcamd.curve import new_pair
 from offcamd.keystore import KeyStore
@@ -30,10 +30,7 @@ def cli(runtime):
     """Run the command line to its end; unlike `offcam_command` it stops no daemon, which may be this process."""
 
     def run(*arguments, **environment):
-        return subprocess.run(
-            [*COMMAND, *arguments], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
-            env={**os.environ, **environment},
-        )  # fmt: skip
+        return commandline.run(*arguments, env={**os.environ, **environment})
 
     return run
 

@@ -372,10 +372,12 @@ def test_a_wrong_setting_is_one_friendly_message_and_debug_shows_more(offcam):
     assert "OFFCAM_ADDR" in done.stderr
 
 
-def test_a_training_s_own_modules_are_not_taken_for_libraries(offcam):
+@pytest.mark.usefixtures("offcam")  # stops the daemon
+def test_a_training_s_own_modules_are_not_taken_for_libraries():
     for name in ("typer", "logging", "zmq", "structlog"):
         Path(f"{name}.py").write_text("raise RuntimeError('imported from the training folder')\n")
-    done = offcam("start")
+    command = [*COMMAND, "start"]  # an interpreter of its own: what it imports is what this is about
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
 
 
