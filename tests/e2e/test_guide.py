@@ -134,9 +134,16 @@ env.close()
 """
 
 
+PATIENT = """
+import offcam.timing
+offcam.timing.PATIENCE_SECONDS, offcam.timing.VAIN_SECONDS = 20.0, 1e6
+"""
+"""On a busy machine frames are dropped, and counted, where the daemon is far behind; here it is waited for instead."""
+
+
 def run(script: str, daemon, folder) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", PATIENT + script],
         env={**daemon.environment, "OFFCAM": "require"},  # however long the daemon takes on a busy machine
         cwd=folder,
         capture_output=True,
