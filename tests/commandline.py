@@ -20,10 +20,12 @@ COMMAND = [sys.executable, "-m", "offcamd"]
 
 _SERVER = Path(__file__).with_name("forkserver.py")
 _AT_START = (
-    "LANG", "LC_", "LD_", "GLIBC_", "MALLOC_", "PYTHON", "TZ", "OMP_", "OPENBLAS_",
+    "LANG", "LC_", "LD_PRELOAD", "GLIBC_", "MALLOC_", "PYTHON", "TZ", "OMP_", "OPENBLAS_",
     "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TERMINAL_WIDTH", "TYPER_",
 )  # fmt: skip
-"""How variables begin that are read as an interpreter starts, or as a library is imported, and never again."""
+"""How variables begin that are read as an interpreter starts, or as a library is imported, and never again.
+
+LD_LIBRARY_PATH is none: OpenCV sets it."""
 _ENVIRONMENT = dict(os.environ)  # before any test
 _SUBREAPER = 36  # prctl's
 _FORKABLE = {"stdin", "stdout", "stderr", "text", "encoding", "errors", "env", "cwd"}
@@ -37,17 +39,22 @@ class Offcam(subprocess.Popen):
 
     It is not where something is asked for that only a new interpreter heeds: what is done before it starts, the
     locale, or a closed stream. A test of the start itself uses `COMMAND`.
+
+    Attributes:
+        forked: whether it was.
+        environment: its variables; ``/proc/PID/environ`` shows the fork server's.
+        test: which one started it.
     """
 
     def __init__(self, *words: str | os.PathLike[str], **options) -> None:
         self.environment = dict(options.get("env") or os.environ)
         self.test = self.environment.get("PYTEST_CURRENT_TEST", "some test")
-        self._forked = _can_fork(self.environment, options)
+        self.forked = _can_fork(self.environment, options)
         super().__init__([*COMMAND, *map(os.fspath, words)], **options)
         _living[:] = [process for process in _living if process.returncode is None] + [self]
 
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, *rest) -> None:
-        if not self._forked:
+        if not self.forked:
             return super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, *rest)
         pipes = rest[4:10]  # behind env, startupinfo, creationflags and shell
         given = [pipes[0], pipes[3], pipes[5]]
@@ -111,7 +118,7 @@ def _fork(descriptors, words, environment):
 
 def forked():
     """The processes that were forked and still live: ``/proc/PID/environ`` and ``cmdline`` are not theirs."""
-    return [process for process in list(_living) if process._forked and process.poll() is None]
+    return [process for process in list(_living) if process.forked and process.poll() is None]
 
 
 def run(*words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **more):

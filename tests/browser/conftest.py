@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from stage import playwright
 
-from commandline import COMMAND, WAIT_SECONDS
+from commandline import WAIT_SECONDS, Offcam
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,9 +128,7 @@ def view(session_root: Path) -> Iterator[Callable[..., str]]:
     with ExitStack() as stack:
 
         def run(*folders: Path) -> str:
-            process = stack.enter_context(
-                subprocess.Popen([*COMMAND, "view", "--json", *map(str, folders)], stdout=subprocess.PIPE, text=True)
-            )
+            process = stack.enter_context(Offcam("view", "--json", *folders, stdout=subprocess.PIPE, text=True))
             stack.callback(process.terminate)
             assert process.stdout is not None
             return str(json.loads(process.stdout.readline())["url"])

@@ -268,7 +268,7 @@ def test_several_runs_lie_over_one_another(films, daemon, view, visit, tmp_path)
     expect(page.locator(".run-list li")).to_have_count(1)
 
 
-@pytest.mark.parametrize("width", [360, 390])
+@pytest.mark.parametrize("width", [360, pytest.param(390, marks=pytest.mark.slow)])
 def test_a_phone_shows_it_without_scrolling_sideways(films, view, visit, width):
     seen = visit(view(films), viewport={"width": width, "height": 780}, has_touch=True, color_scheme="dark")
     page = seen.page
@@ -286,7 +286,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(films, view, visit, width):
     seen.shot(f"phone-player-{width}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_at_each_width_numbers_stand_in_whole_rows(serve, visit, tmp_path, scheme):
     _, ready = serve()
     film(tmp_path / "painted", [20, 30], every=2)

@@ -18,7 +18,7 @@ import pytest
 import typer
 
 import runs
-from commandline import COMMAND, WAIT_SECONDS, one_line, only_json, run
+from commandline import COMMAND, WAIT_SECONDS, Offcam, one_line, only_json, run
 from offcam_proto.errors import DaemonAlreadyRunning
 from offcam_proto.run_format import INDEX_NAME
 from offcamd import recovery
@@ -58,6 +58,34 @@ def here(folder, monkeypatch):
     """A working directory with a run in it."""
     monkeypatch.chdir(folder.parent)
     return folder.parent
+
+
+# --- how tests run it -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("--version",), ("ls", "run"), ("ls", "absent"), ("status", "--json")], ids=" ".join)
+@pytest.mark.usefixtures("runtime")
+def test_a_forked_one_does_what_a_start_does(words, folder, monkeypatch):
+    """Also the name of ``offcam`` itself: all that is between a shell and a verb is here."""
+    monkeypatch.chdir(folder.parent)
+    forked = run(*words)
+    for command in (COMMAND, [str(Path(sys.executable).with_name("offcam"))]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
+        assert (done.returncode, done.stdout, done.stderr) == (forked.returncode, forked.stdout, forked.stderr)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each is a start")
+@pytest.mark.skipif(any(name.startswith("COVERAGE_") for name in os.environ), reason="measured ones are starts")
+def test_only_what_needs_no_start_is_forked():
+    for more, forked in (
+        ({}, True),
+        ({"env": {**os.environ, "LC_ALL": "C"}}, False),
+        ({"preexec_fn": os.getpid}, False),
+    ):
+        with Offcam("--version", stdout=subprocess.PIPE, **more) as process:
+            parent = Path(f"/proc/{process.pid}/status").read_text().partition("PPid:\t")[2].split()[0]
+            assert (process.forked, int(parent)) == (forked, os.getpid())
+            assert process.wait(WAIT_SECONDS) == 0
 
 
 # --- JSON -------------------------------------------------------------------------------------------------
@@ -184,9 +212,18 @@ SHORT = [
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", SHORT, ids=" ".join)
-def test_stdout_that_is_full_or_closed(words):
+def test_stdout_that_is_full(words):
     with Path("/dev/full").open("w") as full:
         assert "stdout (No space left on device)" in one_line(run(*words, stdout=full))
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "words",  # it is seen before they are looked at
+    [words if words == ("ls", "run") else pytest.param(words, marks=pytest.mark.slow) for words in SHORT],
+    ids=" ".join,
+)
+def test_stdout_that_is_closed(words):
     done = run(*words, preexec_fn=functools.partial(os.close, 1))
     assert "stdout is closed" in one_line(done)
 
@@ -219,9 +256,12 @@ def odd(folder):
     return path
 
 
-@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@pytest.mark.parametrize("locale", [None, "C", pytest.param("C.UTF-8", marks=pytest.mark.slow)])
 def test_names_that_are_no_utf8(odd, tmp_path, locale):
-    environment = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    """In the locale of whoever runs the tests, which is a UTF-8 one nearly everywhere, and in what there is without."""
+    environment = dict(os.environ)
+    if locale:
+        environment |= {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for words in (
         *(("ls", odd), ("verify", odd), ("show", odd), ("verify", tmp_path), ("recover", odd)),
         *(("export", odd, "--to", form, "-o", tmp_path / "out") for form in ("csv", "jsonl", "parquet")),

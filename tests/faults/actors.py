@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commandline import Offcam
 from offcamd.control import ask_stats
 from waiting import HANG_SECONDS
 
@@ -36,11 +37,13 @@ class Daemons:
 
     def start(self, *command: str | Path, **options: Any) -> subprocess.Popen[str]:
         """Start a daemon (`offcam serve`, or a script that does alike) and return when it listens."""
-        begin = command if command and isinstance(command[0], Path) else ("-m", "offcamd", "serve", *command)
         with self.log.open("a") as stderr:
-            self.process = self._stack.enter_context(
-                subprocess.Popen([sys.executable, *begin], stdout=subprocess.PIPE, stderr=stderr, text=True, **options)
-            )
+            options = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True, **options}
+            if command and isinstance(command[0], Path):
+                process = subprocess.Popen([sys.executable, *command], **options)
+            else:
+                process = Offcam("serve", *command, **options)
+            self.process = self._stack.enter_context(process)
         self._stack.callback(end, self.process)
         assert self.process.stdout is not None
         assert self.process.stdout.readline().startswith("offcam ready"), self.log.read_text()

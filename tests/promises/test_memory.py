@@ -117,7 +117,7 @@ def test_a_client_needs_no_more_for_a_long_clip(tmp_path, serve, start, say, sho
 def test_a_clients_frames_are_bounded_by_what_the_daemon_grants(tmp_path, serve, start, say):
     """The daemon is stopped, so that nothing leaves: the worst that can be."""
     limit = 32
-    process, _ = serve("--memory-limit", f"{limit}MiB", "--spool-limit", "0")
+    process, _ = serve("--memory-limit", f"{limit}MiB", "--spool-limit", "0", fresh=True)
     agent = start(tmp_path, streams=4)
     first = agent.step(5)
     with stopped(process):
@@ -174,7 +174,7 @@ def test_a_daemon_with_64_streams_keeps_to_its_budget(tmp_path, serve, start, en
 @pytest.mark.parametrize("total", [200, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_soak_of_so_many_episodes(tmp_path, serve, say, total):
     """Each with its video: nothing grows once everything has been there once."""
-    process, _ = serve("--memory-limit", "16MiB")  # what happens to be under way is little then
+    process, _ = serve("--memory-limit", "16MiB", fresh=True)  # what happens to be under way is little then
     script = """
 import sys, offcam
 from envs import Barcode, play
