@@ -78,15 +78,13 @@ class Contact:
             raise error(wire.refused)
 
     def await_first_video(self, wire: ClientStream, seconds: float) -> None:
-        """Wait once a process, where a first video begins, for a daemon that is being started: never raises.
+        """Wait, where the first video of a process begins, for a daemon that is being started: never raises.
 
         On a crowded machine its start takes longer than a construction waits, and a short script would be over by then.
         """
-        link = self._link
-        if not self._second_chance or wire.live or not link.starter.running:
-            return
-        self._second_chance = False
-        link.wait(lambda: wire.live or wire.refused is not None or link.hopeless, seconds)
+        link, first, self._second_chance = self._link, self._second_chance, False
+        if first and not wire.live and link.starter.running:
+            link.wait(lambda: wire.live or wire.refused is not None or link.hopeless, seconds)
 
     def _greet(self, deadline: float, *, strict: bool) -> None:
         if time.monotonic() >= deadline:

@@ -420,7 +420,7 @@ class ClipWriter:
         part = self._part
         if part is None or not self._continues(part, wire, sizes):
             part = self._next_part(wire, sizes)
-        if not part.offered and not wire.live:
+        if not part.offered:
             self._stream.await_first_video(timing.BLOCK_SECONDS if self._block else timing.START_SECONDS)
         if not part.epoch and wire.live:
             self._stream.begin_part(
