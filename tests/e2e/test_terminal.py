@@ -74,10 +74,9 @@ def test_top_without_a_daemon_says_what_to_do(endpoint, offcam_command):
 
 def test_top_from_before_a_daemon_until_after_the_next(serve):
     with Terminal([*COMMAND, "top", "--interval", "0.1"]) as terminal:
-        terminal.until("offcam start")
+        assert "No daemon" in terminal.until("offcam start")
         process, _ = serve()
-        shown = terminal.until(f"pid {process.pid}")
-        assert "No daemon" in shown
+        terminal.until(f"pid {process.pid}")
         terminal.until("Nobody records")
         process.kill()
         process.wait()

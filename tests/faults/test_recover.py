@@ -206,7 +206,8 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
             )
             time.sleep(rng.random() / 100)
             process.kill()
-    assert offcam_command("recover", str(folder)).returncode == 0
+    left = list(folder.glob("*.part"))  # none, where the last one was done before it could be killed
+    assert offcam_command("recover", str(folder)).returncode in ((0,) if left else (0, 1))
     assert len(films.clips(folder)) == 12
     for number in range(12):
         assert films.numbers(folder / f"v-episode-{number}.mp4") == list(range(40))
