@@ -30,6 +30,9 @@ _EXIT_SECONDS = 5.0
 READY = "offcam ready "
 """How the line begins that a daemon prints on stdout when it listens."""
 
+FAILED = "offcam: "
+"""How the line begins that one which was launched prints there where it cannot: its log's disk may be full."""
+
 
 def for_wrapper(endpoint: str, timeout: float) -> int:
     """What ``offcam start --embedded`` does, said and answered without the command line's libraries.
@@ -128,7 +131,8 @@ def _spawn(settings: Settings, log: Path, deadline: float, lock: FileLock) -> Da
             pass_fds=[lock.fd],
             start_new_session=True,
         )
-    os.pwrite(lock.fd, str(process.pid).encode(), 0)
+    with contextlib.suppress(OSError):  # a full file system: the daemon says so
+        os.pwrite(lock.fd, str(process.pid).encode(), 0)
     lock.hand_to(process.pid)
     assert process.stdout is not None  # noqa: S101 - asked for above
     with process.stdout as stdout:
@@ -140,6 +144,8 @@ def _spawn(settings: Settings, log: Path, deadline: float, lock: FileLock) -> Da
         raise DaemonNotReady(_still_starting(process.pid, log))
     if info := _running(settings):  # it, or somebody's `offcam serve` that was faster
         return info
+    if line.startswith(FAILED):
+        raise DaemonUnavailable(line.removeprefix(FAILED).strip())
     raise DaemonUnavailable(_why(log, offset))
 
 

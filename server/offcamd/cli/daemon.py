@@ -10,25 +10,25 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from offcam_proto import variables
-from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady, OffcamError
 from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of, with_settings
 from offcamd.cli.progress import waiting
 from offcamd.cli.text import say_json
 from offcamd.config import Settings, default_endpoint, passed_over
 from offcamd.filelock import FileLock
-from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
+from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
 from offcamd.lock import DaemonInfo, daemon_paths, last_words, read_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from offcamd.logs import BoundedLog
@@ -80,6 +80,8 @@ def serve(
     if info := read_lock(settings.endpoint):
         raise DaemonAlreadyRunning(_already(info), info.pid)
     with ExitStack() as stack:
+        if launch_lock >= 0:
+            stack.enter_context(_failure_told())
         listener = None
         if settings.http:
             listener = stack.enter_context(server.bind(settings.http))
@@ -107,6 +109,17 @@ def serve(
     if service.unfinished:
         typer.echo(f"offcam: {_left(service.unfinished)}", err=True)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _failure_told() -> Iterator[None]:
+    """Tell whoever launched this daemon why it cannot start."""
+    try:
+        yield
+    except OffcamError as error:
+        with suppress(OSError):  # nobody waits any more
+            os.write(sys.stdout.fileno(), f"{FAILED}{error}\n".encode(errors="backslashreplace"))
+        raise
 
 
 @with_settings
