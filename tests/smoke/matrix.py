@@ -165,7 +165,8 @@ def main() -> int:
         failed += [attempt("verify", bench.verify, case) for case in whole]
     missing = [version for version, python in pythons.items() if python is None]
     say(f"not found, so not tested: {', '.join(f'Python {version}' for version in missing) or 'none'}")
-    say(f"failed: {', '.join(filter(None, failed)) or 'none'} of {', '.join(map(str, cases)) or 'nothing'}")
+    say(f"tested: {'; '.join(map(str, cases)) or 'nothing'}")
+    say(f"failed: {'; '.join(filter(None, failed)) or 'none'}")
     return int(any(failed) or not cases)
 
 
