@@ -109,11 +109,10 @@ def leavers(tmp_path, runtime, endpoint, monkeypatch):
     monkeypatch.setenv("OFFCAM_HTTP", "off")
     made = []
 
-    def make(names=ENDINGS, *, setup="", **how):
-        made.extend(
-            Leaver(name, tmp_path / name.replace(" ", "-"), setup=PATIENT if name == "ctrl-c twice" else setup, **how)
-            for name in names
-        )
+    def make(names=ENDINGS, *, setup="", twice="", **how):
+        for name in names:
+            own = f"{PATIENT}; {twice}" if name == "ctrl-c twice" else setup
+            made.append(Leaver(name, tmp_path / name.replace(" ", "-"), setup=own, **how))
         for leaver in made:
             leaver.ready()
         return made
@@ -195,14 +194,15 @@ def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, a
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     names = ("end", "ctrl-c", "ctrl-c twice")
     seconds = 2.5
-    made = leavers(names, setup=f"{PATIENT}; offcam.timing.EXIT_SECONDS = {seconds}", before="")
+    taken_in = f"offcam.timing.LINGER_MS = {HANG_SECONDS * 1000:.0f}"  # however long the daemon takes to read it
+    made = leavers(names, setup=f"{PATIENT}; offcam.timing.EXIT_SECONDS = {seconds}", twice=taken_in, before="")
     for leaver in made:
         leaver.leave()
     all_gone(made, f"with a slow daemon and a deadline of {seconds:g} s", seconds)
     gate.touch()
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
-        assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
+        assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1, (films.clips(leaver.folder), leaver.error)
         assert encoded_and_dropped(leaver.folder) == {"encoded": LENGTH + 1 + MIDWAY + 1}
 
 
