@@ -18,11 +18,11 @@ import pytest
 from hypothesis import settings
 
 import commandline
-import offcam.process
-import offcam.timing
+import offcam.connection.process
+import offcam.connection.timeouts
 from commandline import COMMAND, WAIT_SECONDS
 from offcam_proto import host
-from offcamd.lock import read_lock
+from offcamd.process.instance_lock import read_lock
 from waiting import POLL_SECONDS
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ LEAVING_SECONDS = 60.0
 
 settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
 settings.load_profile("offcam")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run folder that is not there yet."""
+    return tmp_path / "run"
 
 
 # --- times -----------------------------------------------------------------------------------------------------
@@ -122,7 +128,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [variable for variable in os.environ if variable.startswith("OFFCAM")]:
         monkeypatch.delenv(variable)
     # for a test that records, how soon a construction gives up waiting is the machine's speed: see test_starting
-    monkeypatch.setattr(offcam.timing, "START_SECONDS", float(WAIT_SECONDS))
+    monkeypatch.setattr(offcam.connection.timeouts, "START_SECONDS", float(WAIT_SECONDS))
 
 
 @pytest.fixture
@@ -274,5 +280,5 @@ def _links_of_its_own() -> Iterator[None]:
 
 def _leave() -> None:
     """What the client does at the interpreter's exit."""
-    offcam.process._shutdown_all()
-    offcam.process._current = None
+    offcam.connection.process._shutdown_all()
+    offcam.connection.process._current = None

@@ -8,8 +8,8 @@ import av
 import numpy as np
 
 from envs import decode
-from offcamd.listing import list_run
-from offcamd.verify import verify
+from offcam_runs.clips import list_run
+from offcamd.reports.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from offcamd.listing import ClipItem, EpisodeItem
+    from offcam_runs.clips import ClipItem, EpisodeItem
 
 
 class Shot(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenStream
 from offcam_proto.records import EpisodeRecord
-from offcamd.index import Peer, RunIndex
+from offcamd.store.index import Peer, RunIndex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

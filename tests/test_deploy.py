@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from offcam_proto.run_format import CLIP_STATES
+from offcam_runs.format import CLIP_STATES
 from offcamd.cli import app
-from offcamd.config import SPECS, load
-from offcamd.histogram import Histogram
+from offcamd.config.settings import SPECS, load
+from offcamd.encode.histogram import Histogram
 from offcamd.web.metrics import Exporter
 
 if sys.version_info >= (3, 11):

@@ -30,8 +30,8 @@ An env of the wrong kind is a TypeError, and a ``render_mode`` that yields no im
 from offcam import vector
 from offcam.load import load
 from offcam.record import record
-from offcam.statistics import RecordEpisodeStatistics
-from offcam.video import RecordVideo
+from offcam.wrappers.statistics import RecordEpisodeStatistics
+from offcam.wrappers.video import RecordVideo
 from offcam_proto import __version__
 from offcam_proto.errors import (
     ConfigError,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcam.runs import Run, Runs
+    from offcam_runs.run import Run, Runs
 
 
 @overload
@@ -34,7 +34,7 @@ def load(folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> R
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: its index is damaged or cannot be read.
     """
-    from offcam.runs import Runs, matching, read_run  # noqa: PLC0415 - a training that only records need not load it
+    from offcam_runs.run import Runs, matching, read_run  # noqa: PLC0415 - a training that only records need not load it
 
     if isinstance(folder, (str, os.PathLike)):
         return read_run(os.fspath(folder))

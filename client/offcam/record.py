@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, overload
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
-from offcam import arguments, joining, vector
-from offcam.recording import nothing_to_collect
-from offcam.statistics import RecordEpisodeStatistics
-from offcam.video import RecordVideo
+from offcam import vector
+from offcam.wrappers import arguments
+from offcam.wrappers import shared_stream as joining
+from offcam.wrappers.statistics import RecordEpisodeStatistics
+from offcam.wrappers.video import RecordVideo
+from offcam.wrappers.video_base import nothing_to_collect
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from gymnasium.core import ActType, ObsType
 
-    from offcam.stream import Overflow
+    from offcam.recorder.env_stream import Overflow
 
     Trigger = Callable[[int], bool] | None
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from offcam_proto.errors import ConfigError, DaemonNotInstalled
-from offcamd import __version__, exits
+from offcamd import __version__
+from offcamd.process import exit_codes as exits
 
 SERVER_MODULES = ("av", "cv2", "msgpack", "platformdirs", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
 
@@ -30,7 +31,7 @@ def working_directory() -> str:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code, one of `offcamd.exits`."""
+    """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`."""
     words = sys.argv[1:]
     as_json = exits.wants_json(words)
     try:
@@ -57,7 +58,7 @@ def _run(words: list[str]) -> int:
         )
     match words:
         case ["start", "--embedded", "--endpoint", endpoint, "--timeout", seconds]:  # a wrapper's words, to the letter
-            from offcamd.launch import for_wrapper  # noqa: PLC0415 - a training waits: not all of the command line
+            from offcamd.process.launch import for_wrapper  # noqa: PLC0415 - a training waits: not all of the command line
 
             return for_wrapper(endpoint, float(seconds))
     from offcamd.cli import run  # noqa: PLC0415 - needs typer, see above

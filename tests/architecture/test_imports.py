@@ -56,21 +56,25 @@ def copied(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("file", "line", "broken"),
     [
-        ("client/offcam/frames.py", "import offcamd.pixels", "never on each other"),
-        ("server/offcamd/pixels.py", "import offcam.frames", "never on each other"),
-        ("proto/offcam_proto/codec.py", "import offcam.frames", "never on each other"),
+        ("client/offcam/recorder/frames.py", "import offcamd.video.pixels", "never on each other"),
+        ("server/offcamd/video/pixels.py", "import offcam.recorder.frames", "never on each other"),
+        ("proto/offcam_proto/codec.py", "import offcam.recorder.frames", "never on each other"),
         ("proto/offcam_proto/codec.py", "from threading import Lock", "proto does no I/O"),
         ("proto/offcam_proto/layout.py", "import numpy as np", "proto does no I/O"),
         ("client/offcam/vector/video.py", "def late():\n    import av", "the client is thin"),
         ("client/offcam/record.py", "from rich.progress import Progress", "the client is thin"),
-        ("client/offcam/stream.py", "import zmq.asyncio", "zmq in one file of the client"),
-        ("server/offcamd/dispatch.py", "import zmq", "of the server"),
-        ("server/offcamd/doctor.py", "import av.codec", "av only where"),
-        ("server/offcamd/service.py", "def late():\n    import starlette.requests", "the HTTP server's libraries"),
-        ("server/offcamd/verify.py", "import cv2", "cv2 only where"),
-        ("server/offcamd/export.py", "import matplotlib", "matplotlib only where"),
-        ("server/offcamd/plot.py", "import pyarrow", "pyarrow only where"),
-        ("server/offcamd/analysis/statistics.py", "import scipy", "numpy is enough"),
+        ("client/offcam/recorder/env_stream.py", "import zmq.asyncio", "zmq in one file of the client"),
+        ("server/offcamd/daemon/dispatcher.py", "import zmq", "of the server"),
+        ("server/offcamd/cli/checks.py", "import av.codec", "av only where"),
+        (
+            "server/offcamd/daemon/service.py",
+            "def late():\n    import starlette.requests",
+            "the HTTP server's libraries",
+        ),
+        ("server/offcamd/reports/verify.py", "import cv2", "cv2 only where"),
+        ("server/offcamd/reports/export.py", "import matplotlib", "matplotlib only where"),
+        ("server/offcamd/reports/plot.py", "import pyarrow", "pyarrow only where"),
+        ("proto/offcam_runs/analysis/statistics.py", "import scipy", "numpy is enough"),
     ],
 )
 def test_a_contract_bites(copied, file, line, broken):
@@ -200,7 +204,7 @@ def test_importing_offcam_needs_nothing_of_the_server(elsewhere):
 
 def test_importing_offcam_loads_nothing_that_only_reading_runs_needs(elsewhere):
     (loaded,) = elsewhere("import offcam, sys\nprint(*sorted(name for name in sys.modules))")
-    assert not set(loaded.split()) & {"offcam.runs", "offcam.notebook", "sqlite3", "pandas", "polars"}
+    assert not set(loaded.split()) & {"offcam_runs.run", "offcam_runs.notebook", "sqlite3", "pandas", "polars"}
 
 
 @pytest.mark.parametrize(

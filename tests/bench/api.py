@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
 import made
 
-from offcamd.memory import resident_bytes
-from offcamd.values import HttpAddress
+from offcamd.config.values import HttpAddress
+from offcamd.daemon.process_memory import resident_bytes
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource, run_id
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, TypedDict
 import agents
 import numpy as np
 
-from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from offcamd.i420 import I420Converter
-from offcamd.videofile import VideoWriter
+from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.video.i420 import I420Converter
+from offcamd.video.mp4 import VideoWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

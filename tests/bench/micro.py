@@ -16,11 +16,11 @@ import av
 import numpy as np
 import zmq
 
-from offcam.frames import picture
-from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
-from offcamd.i420 import I420Converter
-from offcamd.pixels import view
-from offcamd.videofile import VideoWriter
+from offcam.recorder.frames import picture
+from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
+from offcamd.video.i420 import I420Converter
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.pixels import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

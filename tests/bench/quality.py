@@ -18,11 +18,11 @@ import cv2
 import numpy as np
 from micro import PRESETS
 
-from offcam.frames import picture
-from offcamd.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from offcamd.i420 import I420Converter
-from offcamd.pixels import view
-from offcamd.videofile import VideoWriter, iter_frames
+from offcam.recorder.frames import picture
+from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.video.i420 import I420Converter
+from offcamd.video.mp4 import VideoWriter, iter_frames
+from offcamd.video.pixels import view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 import offcam
-from offcam.stream import EnvStream
+from offcam.recorder.env_stream import EnvStream
 from offcam_proto.records import EpisodeRecord
 
 PACE_FPS = 60
@@ -120,7 +120,7 @@ def ready() -> float:
 
 def frames_in(folder: str) -> int:
     """Frames in the files, as the run's index counts them."""
-    from offcamd.listing import list_run  # noqa: PLC0415 - after what is measured
+    from offcam_runs.clips import list_run  # noqa: PLC0415 - after what is measured
 
     return sum(clip.frames for clip in list_run(Path(folder)).clips)
 

@@ -71,7 +71,7 @@ class AvFile:
 
     def __init__(self, path: Path, fps: Fraction, height: int, width: int) -> None:
         av = importlib.import_module("av")
-        h264 = importlib.import_module("offcamd.h264")
+        h264 = importlib.import_module("offcamd.video.h264")
         self._from_ndarray = av.VideoFrame.from_ndarray
         self._container = av.open(f"file:{path}", "w", format="mp4")
         options = h264.options(h264.X264, h264.DEFAULT_PRESET, h264.DEFAULT_CRF)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import quality
 
-from offcamd.h264 import DEFAULT_PRESET
+from offcamd.video.h264 import DEFAULT_PRESET
 
 
 def scene(count: int = 12) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 import films
 import offcam
-from offcam import triggers
+from offcam.wrappers import triggers
 
 BLOCKER = """
 import sys

@@ -13,7 +13,7 @@ from gymnasium.vector import SyncVectorEnv
 import envs
 import films
 import offcam
-import offcam.arena
+import offcam.connection.shared_memory
 import offcam.vector
 from envs import Barcode, Look
 from waiting import wait_until
@@ -109,13 +109,13 @@ def test_a_frame_that_is_missing_is_counted_under_the_default_policy(tmp_path, s
 def slots(monkeypatch):
     """The slots of shared memory that frames went into, None for each that went through the socket."""
     seen: list[int | None] = []
-    put = offcam.arena.StreamArenas.put
+    put = offcam.connection.shared_memory.StreamArenas.put
 
     def note(self, *arguments):
         seen.append(put(self, *arguments))
         return seen[-1]
 
-    monkeypatch.setattr(offcam.arena.StreamArenas, "put", note)
+    monkeypatch.setattr(offcam.connection.shared_memory.StreamArenas, "put", note)
     return seen
 
 
@@ -162,9 +162,9 @@ def test_frames_go_through_slots_and_socket_in_turns(
     gate = tmp_path / "gate"
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     for possible in (True, False):
-        monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
-        offcam.process._shutdown_all()
-        offcam.process._current = None  # like another process
+        monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
+        offcam.connection.process._shutdown_all()
+        offcam.connection.process._current = None  # like another process
         folder = tmp_path / str(possible)
         slots.clear()
         env = offcam.RecordVideo(Barcode(10**6, Look(height, width, "rgb", memory)), str(folder), overflow="block")
@@ -179,7 +179,7 @@ def test_frames_go_through_slots_and_socket_in_turns(
 @pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])
 def test_what_is_dropped_from_slots_and_socket_is_counted(tmp_path, serve, endpoint, slots, monkeypatch, possible):
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
-    monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
+    monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
     gate = tmp_path / "gate"
     limits = ("--encoders", "1", "--memory-limit", "4MiB", "--spool-limit", "0")
     serve("0", "--gate", str(gate), *limits, script=SLOW_DAEMON)
@@ -208,7 +208,7 @@ def test_what_is_dropped_from_slots_and_socket_is_counted(tmp_path, serve, endpo
 @pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])
 def test_all_tiles_of_a_grid_are_of_one_step(tmp_path, serve, endpoint, slots, monkeypatch, possible):
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
-    monkeypatch.setattr(offcam.arena, "POSSIBLE", possible)
+    monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
     gate = tmp_path / "gate"
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     looks = [Look(84, 84, "rgb", memory) for memory in ("contiguous", "transposed", "reused")]

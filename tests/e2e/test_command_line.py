@@ -20,11 +20,11 @@ import typer
 import runs
 from commandline import COMMAND, WAIT_SECONDS, Offcam, one_line, only_json, run
 from offcam_proto.errors import DaemonAlreadyRunning
-from offcam_proto.run_format import INDEX_NAME
-from offcamd import recovery
+from offcam_runs.format import INDEX_NAME
 from offcamd.cli import app
 from offcamd.cli.text import Column, numbers, table
-from offcamd.lock import read_lock
+from offcamd.process.instance_lock import read_lock
+from offcamd.store import recovery
 from terminal import Terminal, plain
 
 

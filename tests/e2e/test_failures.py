@@ -17,11 +17,11 @@ import pytest
 
 import films
 import offcam
-import offcam.launch
-import offcam.timing
+import offcam.connection.launch
+import offcam.connection.timeouts
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
-from offcamd.videofile import survey
+from offcamd.video.mp4 import survey
 from waiting import wait_until
 
 PEERS = Path(__file__).parent.parent / "peers"
@@ -52,7 +52,7 @@ def folder(tmp_path):
 def never_in_vain(monkeypatch, *waits: str) -> None:
     """Make waits of the client so long that whoever waits for one of them waits until pytest ends the test."""
     for wait in waits:
-        monkeypatch.setattr(offcam.timing, wait, 1e6)
+        monkeypatch.setattr(offcam.connection.timeouts, wait, 1e6)
 
 
 # --- no daemon ------------------------------------------------------------------------------------------------
@@ -165,10 +165,10 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
     process.wait()
     play(env, 5)
     never_in_vain(monkeypatch, "SILENCE_SECONDS")
-    monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "GONE_SECONDS", 1.0)
     started = time.monotonic()
     env.close()
-    assert time.monotonic() - started > offcam.timing.GONE_SECONDS
+    assert time.monotonic() - started > offcam.connection.timeouts.GONE_SECONDS
     with monkeypatch.context() as patch:
         patch.setattr(env.env._stream._link, "wait", lambda *_: pytest.fail("it is known by now"))
         other.close()
@@ -243,11 +243,11 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
         go_on.wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr(offcam.launch, "start_embedded", start)
-        patch.setattr(offcam.timing, "RELAUNCH_SECONDS", 0.0)
+        patch.setattr(offcam.connection.launch, "start_embedded", start)
+        patch.setattr(offcam.connection.timeouts, "RELAUNCH_SECONDS", 0.0)
         env.env._stream._link._next_launch = 0.0  # it is 30 s after the start
         wait_until(lambda: starts or (play(env, 1) and False), "one is being started")
-        until = time.monotonic() + 2 * offcam.timing.RETRY_SECONDS
+        until = time.monotonic() + 2 * offcam.connection.timeouts.RETRY_SECONDS
         while time.monotonic() < until:
             play(env, 1)
         assert len(starts) == 1
@@ -257,8 +257,8 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.timing, "RELAUNCH_SECONDS", 1.0)
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "RELAUNCH_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 1.0)
     start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)
     play(env, 1)
@@ -274,9 +274,9 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
 
 def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch):
     """But later than one that is gone."""
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 3.0)
-    monkeypatch.setattr(offcam.timing, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(offcam.timing, "GONE_SECONDS", 0.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(offcam.connection.timeouts, "GONE_SECONDS", 0.0)
     process, _ = serve()
     env = offcam.record(Barcode(100, Look(400, 600)), str(folder), every=1)
     other = offcam.record(Barcode(10), str(folder / "other"), every=1)
@@ -294,7 +294,7 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
         again = time.monotonic() - before
     finally:
         process.send_signal(signal.SIGCONT)
-    assert closed > offcam.timing.SILENCE_SECONDS
+    assert closed > offcam.connection.timeouts.SILENCE_SECONDS
     assert again < closed, "it was silent just now"
     assert len(warned_of(recwarn, "gave up waiting")) == 1
 
@@ -412,7 +412,7 @@ def test_a_file_in_the_folders_way(tmp_path, daemon):
 
 def test_records_that_cannot_be_stored_are_waited_for_in_bounded_time(folder, serve, monkeypatch):
     """The index is taken away under the daemon's hands: it answers, but commits nothing."""
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 1.0)
     serve()
     env = offcam.record(Barcode(3), str(folder), episode_trigger=lambda _: False)
     play(env, 1)
@@ -469,8 +469,8 @@ def test_a_daemon_of_another_version(folder, serve, runtime, monkeypatch):
 
 def test_somebody_elses_socket(folder, endpoint, monkeypatch):
     """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
-    monkeypatch.setattr(offcam.timing, "START_SECONDS", 0.5)
-    monkeypatch.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.connection.timeouts, "START_SECONDS", 0.5)
+    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 0.5)
     assert endpoint.path is not None
     with socket.socket(socket.AF_UNIX) as stranger:
         stranger.bind(endpoint.path)

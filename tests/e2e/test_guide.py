@@ -135,8 +135,8 @@ env.close()
 
 
 PATIENT = """
-import offcam.timing
-offcam.timing.PATIENCE_SECONDS, offcam.timing.VAIN_SECONDS = 20.0, 1e6
+import offcam.connection.timeouts
+offcam.connection.timeouts.PATIENCE_SECONDS, offcam.connection.timeouts.VAIN_SECONDS = 20.0, 1e6
 """
 """On a busy machine frames are dropped, and counted, where the daemon is far behind; here it is waited for instead."""
 

@@ -12,7 +12,7 @@ import pytest
 
 import runs
 from commandline import COMMAND, WAIT_SECONDS, one_line, only_json, run
-from offcam_proto.run_format import INDEX_NAME
+from offcam_runs.format import INDEX_NAME
 
 EXPORT = ("export", "run", "--to", "csv")
 
@@ -104,7 +104,7 @@ def test_a_figure_to_stdout_is_a_png():
 
 def test_a_log_that_is_a_link_is_set_aside_where_it_leads(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from offcamd.logs import BoundedLog\n"
+        "import sys; from pathlib import Path; from offcamd.process.logs import BoundedLog\n"
         "log = BoundedLog(Path(sys.argv[1]), limit=10)\nfor _ in range(3): log.write('twelve bytes')\n"
     )
     (tmp_path / "link").symlink_to("real")

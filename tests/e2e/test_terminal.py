@@ -17,7 +17,7 @@ import offcam
 from commandline import COMMAND, WAIT_SECONDS
 from envs import Barcode, Look, play
 from offcamd.cli.topview import View
-from offcamd.control import Asker, ask_stats
+from offcamd.process.query import Asker, ask_stats
 from terminal import Terminal, plain
 
 LENGTH = 20

@@ -15,11 +15,11 @@ from pathlib import Path
 from envs import encode
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import OpenClip, OpenStream
-from offcamd.clipencoder import ClipEncoder, ClipSpec
-from offcamd.index import EncodedResult, Peer, RunIndex
-from offcamd.recovery import recover_folder
-from offcamd.spool import Frame
-from offcamd.videofile import VideoWriter
+from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
+from offcamd.encode.spool import Frame
+from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcamd.store.recovery import recover_folder
+from offcamd.video.mp4 import VideoWriter
 
 FRAMES = 20
 FILE = "v-episode-1.mp4"

@@ -13,13 +13,13 @@ from actors import WAIT_SECONDS
 
 import films
 import offcam
-import offcam.timing
+import offcam.connection.timeouts
 from commandline import COMMAND
 from envs import Barcode, play
-from offcamd import doctor
-from offcamd.listing import list_run
-from offcamd.recovery import recover_folder
-from offcamd.verify import verify
+from offcam_runs.clips import list_run
+from offcamd.cli import checks as doctor
+from offcamd.reports.verify import verify
+from offcamd.store.recovery import recover_folder
 from waiting import wait_until
 
 BROKEN_DAEMON = Path(__file__).parents[1] / "peers" / "broken_daemon.py"
@@ -173,7 +173,7 @@ def test_a_dead_store_keeps_nobody_waiting(daemons, breaks, folder, recwarn, off
     break_now()
     play(env, 2)
     with monkeypatch.context() as patched:
-        patched.setattr(offcam.timing, "SILENCE_SECONDS", 0.5)
+        patched.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 0.5)
         env.close()
     assert any("gave up waiting" in str(each.message) for each in recwarn)
     late = offcam.record(Barcode(3), str(folder / "late"))  # made in the midst of a training, which it must not end
@@ -280,9 +280,9 @@ def test_doctor_makes_a_video_of_its_own(monkeypatch, tmp_path):
     assert check.outcome == "ok"
     assert check.detail.startswith("a video was made and read with PyAV ")
     (tmp_path / "sitecustomize.py").write_text(
-        "import offcamd.videofile\n"
+        "import offcamd.video.mp4\n"
         "def copy_to(*_): raise AssertionError('unforeseen')\n"
-        "offcamd.videofile.VideoWriter.copy_to = copy_to\n"
+        "offcamd.video.mp4.VideoWriter.copy_to = copy_to\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     check = doctor._self_test()

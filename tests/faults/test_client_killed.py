@@ -20,9 +20,9 @@ from envs import Barcode, play
 from offcam_proto.codec import encode
 from offcam_proto.limits import PROTOCOL_VERSION
 from offcam_proto.messages import Hello, OpenStream
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.folderlock import writer_of
-from offcamd.listing import list_run
+from offcam_runs.clips import list_run
+from offcam_runs.folder_lock import writer_of
+from offcam_runs.format import INDEX_NAME
 from waiting import wait_until
 
 NOTICED_SECONDS = 5.0

@@ -18,9 +18,9 @@ from actors import TESTS, end
 from mortal import FILE, FRAMES, STARTED
 
 import films
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.listing import list_run
-from offcamd.recovery import recover_folder
+from offcam_runs.clips import list_run
+from offcam_runs.format import INDEX_NAME
+from offcamd.store.recovery import recover_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

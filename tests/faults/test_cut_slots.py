@@ -9,9 +9,9 @@ from proxy import Proxy
 
 import films
 import offcam
-import offcam.process
+import offcam.connection.process
 from envs import Barcode, play
-from offcam import timing
+from offcam.connection import timeouts as timing
 from waiting import wait_until
 
 CUTS = 12
@@ -28,7 +28,7 @@ def test_no_frame_is_encoded_and_dropped(daemons, endpoint, runtime, tmp_path, s
     rng = random.Random(1)
     env = offcam.record(Barcode(10**6), str(tmp_path / "run"), every=1, overflow="block")
     env.reset()
-    link = offcam.process.current()
+    link = offcam.connection.process.current()
     held = 0
     for _ in range(CUTS):
         wait_until(lambda: link.pump() or link.session.streams[1].live, "the connection is healed")

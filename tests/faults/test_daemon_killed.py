@@ -18,10 +18,10 @@ from actors import COUNTING_DAEMON
 
 import films
 from envs import decode
-from offcam_proto.run_format import PART_EXTENSION, RECOVERED
-from offcamd.folderlock import writer_of
-from offcamd.listing import list_run
-from offcamd.verify import verify
+from offcam_runs.clips import list_run
+from offcam_runs.folder_lock import writer_of
+from offcam_runs.format import PART_EXTENSION, RECOVERED
+from offcamd.reports.verify import verify
 from waiting import wait_until
 
 if TYPE_CHECKING:

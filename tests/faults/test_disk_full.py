@@ -20,8 +20,8 @@ import pytest
 import films
 import offcam
 from envs import play
-from offcamd.listing import list_run
-from offcamd.verify import verify
+from offcam_runs.clips import list_run
+from offcamd.reports.verify import verify
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_statistics_wait_for_room_where_there_is_none_at_all(daemons, small_disk
     problem = wait_until(lambda: daemons.stats()["runs"][0]["problem"], "the index is full")
     assert "full" in problem
     assert len(list_run(folder).episodes) < 2003
-    monkeypatch.setattr("offcam.timing.SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("offcam.connection.timeouts.SILENCE_SECONDS", 1.0)
     with pytest.warns(UserWarning, match="gave up waiting"):
         env.close()  # in bounded time, though the daemon answers
     ballast.unlink()

@@ -19,9 +19,9 @@ from proxy import Proxy
 
 import films
 from offcam_proto.codec import decode_client
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.listing import list_run
-from offcamd.lock import read_lock
+from offcam_runs.clips import list_run
+from offcam_runs.format import INDEX_NAME
+from offcamd.process.instance_lock import read_lock
 from waiting import HANG_SECONDS, wait_until
 
 AGENTS = 4

@@ -12,7 +12,7 @@ import zmq
 
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
-from offcamd.credit import KEPT_FOR_STREAMS, LEAST_FRAMES
+from offcamd.daemon.credit import KEPT_FOR_STREAMS, LEAST_FRAMES
 from rawpeer import RawPeer
 
 if TYPE_CHECKING:

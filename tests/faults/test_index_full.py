@@ -17,8 +17,8 @@ import films
 import offcam
 from envs import play
 from offcam_proto import messages as msg
-from offcamd.listing import list_run
-from offcamd.verify import verify
+from offcam_runs.clips import list_run
+from offcamd.reports.verify import verify
 from rawpeer import RawPeer, episode, picture
 from waiting import wait_until
 

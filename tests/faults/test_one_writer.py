@@ -15,9 +15,9 @@ import films
 import offcam
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
-from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
-from offcamd.folderlock import FolderLock, writer_of
-from offcamd.listing import list_run
+from offcam_runs.clips import list_run
+from offcam_runs.folder_lock import FolderLock, writer_of
+from offcam_runs.format import INDEX_NAME, LOCK_NAME
 from waiting import Process, wait_until
 
 PEERS = Path(__file__).parents[1] / "peers"
@@ -182,7 +182,7 @@ LOCKER = """
 import sys
 from pathlib import Path
 from offcam_proto.errors import DaemonAlreadyRunning
-from offcamd.folderlock import FolderLock
+from offcam_runs.folder_lock import FolderLock
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 held = 0
 while held < rounds:

@@ -9,7 +9,7 @@ import pytest
 
 import offcam
 from envs import Barcode, Look
-from offcamd.listing import list_run
+from offcam_runs.clips import list_run
 from waiting import wait_until
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def out_of_credit() -> bool:
     """Whether the next frame has to wait."""
-    streams = offcam.process.current().session.streams.values()
+    streams = offcam.connection.process.current().session.streams.values()
     return all(wire.live and wire.credit < 720 * 1280 * 3 for wire in streams)
 
 
 @pytest.mark.parametrize("overflow", ["drop", "block"])
 def test_a_daemon_that_dies_while_nothing_can_be_sent_is_found_gone(daemons, tmp_path: Path, monkeypatch, overflow):
     monkeypatch.setenv("OFFCAM_ADDR", daemons.endpoint.url)
-    monkeypatch.setattr(offcam.timing, "BLOCK_SECONDS", 5.0)
+    monkeypatch.setattr(offcam.connection.timeouts, "BLOCK_SECONDS", 5.0)
     folder = tmp_path / "run"
     frozen = daemons.start()
     env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder), overflow=overflow)

@@ -16,12 +16,12 @@ import films
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.index import Peer, RunIndex
-from offcamd.listing import list_run
-from offcamd.recovery import recover_folder
-from offcamd.verify import verify
-from offcamd.videofile import is_fragmented
+from offcam_runs.clips import list_run
+from offcam_runs.format import INDEX_NAME
+from offcamd.reports.verify import verify
+from offcamd.store.index import Peer, RunIndex
+from offcamd.store.recovery import recover_folder
+from offcamd.video.mp4 import is_fragmented
 from waiting import Process, wait_until
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from envs import encode
-from offcamd.videofile import VideoWriter
+from offcamd.video.mp4 import VideoWriter
 writer = VideoWriter(Path(sys.argv[1]), width=84, height=84, fps=Fraction(30), preset="ultrafast", crf=23)
 picture = np.full((126, 84), 128, np.uint8)
 for number in range(int(sys.argv[2])):

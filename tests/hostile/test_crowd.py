@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 from offcam_proto import messages as msg
-from offcamd.index import RunIndex
+from offcamd.store.index import RunIndex
 from rawpeer import WAIT_SECONDS, RawPeer, episode
 from witnesses import witnessed
 

@@ -14,7 +14,7 @@ def stranger_reaches_us(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skip where no host can be made, or none in which another user can run this interpreter."""
     if why := problem():
         pytest.skip(why)
-    done = Host(tmp_path_factory.mktemp("host") / "out").run("-c", "import offcamd.service, offcam")
+    done = Host(tmp_path_factory.mktemp("host") / "out").run("-c", "import offcamd.daemon.service, offcam")
     if done.returncode:
         pytest.skip(f"another user cannot run this interpreter: {done.stderr.strip()[-300:]}")
 

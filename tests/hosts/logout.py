@@ -10,16 +10,16 @@ import sys
 import warnings
 
 import offcam
-import offcam.timing
+import offcam.connection.timeouts
 from envs import Barcode, play
-from offcam import settings
-from offcamd.lock import read_lock
+from offcam.connection import settings
+from offcamd.process.instance_lock import read_lock
 from waiting import wait_until
 
 
 def main(folder: str) -> None:
-    offcam.timing.START_SECONDS = 90.0  # what is recorded is asked here, not how soon
-    offcam.timing.RELAUNCH_SECONDS = 0.1
+    offcam.connection.timeouts.START_SECONDS = 90.0  # what is recorded is asked here, not how soon
+    offcam.connection.timeouts.RELAUNCH_SECONDS = 0.1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = offcam.record(Barcode(4), folder, every=1)

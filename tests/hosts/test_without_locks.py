@@ -18,12 +18,12 @@ import pytest
 import offcam
 from commandline import WAIT_SECONDS
 from offcam_proto.endpoints import SOCKET_NAME
-from offcam_proto.run_format import INDEX_NAME, LOCK_NAME
-from offcamd import filelock
-from offcamd.filelock import CLAIM_ENDING, FileLock, held
-from offcamd.folderlock import FolderLock, writer_of
-from offcamd.listing import list_run
-from offcamd.verify import verify
+from offcam_runs import file_lock as filelock
+from offcam_runs.clips import list_run
+from offcam_runs.file_lock import CLAIM_ENDING, FileLock, held
+from offcam_runs.folder_lock import FolderLock, writer_of
+from offcam_runs.format import INDEX_NAME, LOCK_NAME
+from offcamd.reports.verify import verify
 
 HERE = Path(__file__).parent
 TRAINING = HERE / "training.py"
@@ -76,8 +76,8 @@ def test_an_index_that_a_dead_daemon_left_with_its_log_is_read_and_written(runti
     code = """
 import os, sys
 from pathlib import Path
-from offcamd.indexfile import open_to_write
-from offcamd.index import RunIndex
+from offcamd.store.index_file import open_to_write
+from offcamd.store.index import RunIndex
 folder = Path(sys.argv[1])
 RunIndex.open(folder)
 database = open_to_write(folder)
@@ -102,7 +102,7 @@ os._exit(0)
 HOLD = """
 import sys
 from pathlib import Path
-from offcamd.folderlock import FolderLock
+from offcam_runs.folder_lock import FolderLock
 from offcam_proto.errors import DaemonAlreadyRunning
 try:
     lock = FolderLock.acquire(Path(sys.argv[1]), "a test")
@@ -234,7 +234,7 @@ def test_a_lock_that_was_handed_on_ends_with_the_heir(claims, tmp_path):
 MORTAL = """
 import os, random, sys, time
 from pathlib import Path
-from offcamd.filelock import FileLock
+from offcam_runs.file_lock import FileLock
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 chance = random.Random(number)
 for _ in range(20):

@@ -9,16 +9,16 @@ import warnings
 from pathlib import Path
 
 import offcam
-import offcam.timing
+import offcam.connection.timeouts
 from envs import Barcode, play
-from offcam import settings
-from offcam_proto.run_format import INDEX_NAME
+from offcam.connection import settings
+from offcam_runs.format import INDEX_NAME
 
 EPISODES = 3
 
 
 def main(folder: str) -> None:
-    offcam.timing.START_SECONDS = 90.0  # what is recorded is asked here, not how soon
+    offcam.connection.timeouts.START_SECONDS = 90.0  # what is recorded is asked here, not how soon
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         env = offcam.record(Barcode(4), folder, every=1)

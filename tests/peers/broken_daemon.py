@@ -11,9 +11,14 @@ import sys
 import time
 from pathlib import Path
 
-from offcamd import clipencoder, dispatch, encoding, index, selftest, service, store
 from offcamd.__main__ import main
-from offcamd.videofile import VideoWriter
+from offcamd.daemon import dispatcher as dispatch
+from offcamd.daemon import service
+from offcamd.encode import clip_encoder as clipencoder
+from offcamd.encode import pool as encoding
+from offcamd.encode import self_test as selftest
+from offcamd.store import index, store
+from offcamd.video.mp4 import VideoWriter
 
 
 def now() -> bool:

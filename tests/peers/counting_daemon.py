@@ -13,7 +13,7 @@ from pathlib import Path
 
 import likeserve
 
-from offcamd.videofile import VideoWriter
+from offcamd.video.mp4 import VideoWriter
 
 COUNT = struct.Struct("<Q")
 

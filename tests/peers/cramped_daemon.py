@@ -6,7 +6,7 @@ import sys
 
 import likeserve
 
-from offcamd import store
+from offcamd.store import store
 
 
 def main() -> None:

@@ -6,15 +6,15 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from offcamd import logs
-from offcamd.config import load
-from offcamd.service import Service
-from offcamd.videofile import VideoWriter
+from offcamd.config.settings import load
+from offcamd.daemon.service import Service
+from offcamd.process import logs
+from offcamd.video.mp4 import VideoWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from offcamd.encoding import WriterFactory
+    from offcamd.encode.pool import WriterFactory
 
 
 def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | None = None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import likeserve
 
 from offcam_proto.errors import EncodeError
-from offcamd.videofile import VideoWriter
+from offcamd.video.mp4 import VideoWriter
 
 
 class SlowWriter(VideoWriter):

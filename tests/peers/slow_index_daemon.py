@@ -8,7 +8,7 @@ from pathlib import Path
 
 import likeserve
 
-from offcamd.index import RunIndex
+from offcamd.store.index import RunIndex
 
 
 def main() -> None:

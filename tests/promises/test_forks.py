@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv
 import films
 import offcam
 from envs import Barcode, play
-from offcamd.listing import list_run
+from offcam_runs.clips import list_run
 from waiting import wait_until
 
 LENGTH = 30

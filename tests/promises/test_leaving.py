@@ -1,7 +1,7 @@
 """However a process leaves, it does so in bounded time; what was recorded is finalised, what could not be is counted.
 
-The deadline is `offcam.timing.EXIT_SECONDS`; a daemon that says nothing is given up on before, after
-`offcam.timing.SILENCE_SECONDS`.
+The deadline is `offcam.connection.timeouts.EXIT_SECONDS`; a daemon that says nothing is given up on before, after
+`offcam.connection.timeouts.SILENCE_SECONDS`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stopped
 
 import films
-from offcam import timing
-from offcamd.recovery import recover_folder
+from offcam.connection import timeouts as timing
+from offcamd.store.recovery import recover_folder
 from waiting import HANG_SECONDS, wait_until
 
 LENGTH = 20
@@ -24,20 +24,22 @@ OVERHEAD_SECONDS = 3.0
 """For the interpreter itself."""
 
 FOR_EVER = 1e6
-PATIENT = f"offcam.timing.EXIT_SECONDS = offcam.timing.SILENCE_SECONDS = offcam.timing.GONE_SECONDS = {FOR_EVER}"
+PATIENT = "; ".join(
+    f"offcam.connection.timeouts.{name} = {FOR_EVER}" for name in ("EXIT_SECONDS", "SILENCE_SECONDS", "GONE_SECONDS")
+)
 """Who waits for one of these does not leave, however busy the machine is."""
 
 TELLS = """
-finish = offcam.link.Link.flush
+finish = offcam.connection.connection.Link.flush
 def flush(*arguments, **options):
     print("finishing", flush=True)
     return finish(*arguments, **options)
-offcam.link.Link.flush = flush
+offcam.connection.connection.Link.flush = flush
 """
 """Says when it is about to wait for its recordings; at its end, as `env.flush` has been called before."""
 
 SCRIPT = """
-import signal, sys, time, offcam, offcam.link, offcam.timing
+import signal, sys, time, offcam, offcam.connection.connection, offcam.connection.timeouts
 from envs import Barcode, Look, play
 {setup}
 env = offcam.record(Barcode({length}, Look(84, 84)), sys.argv[1], every=1, overflow="block", strict=True)
@@ -176,7 +178,7 @@ def test_with_a_dead_daemon(leavers, serve, all_gone):
 def test_with_a_stopped_daemon(leavers, serve, all_gone, silence):
     """Who is told twice does not wait for its silence to end."""
     process, _ = serve()
-    made = leavers(setup=f"offcam.timing.SILENCE_SECONDS = {silence}")
+    made = leavers(setup=f"offcam.connection.timeouts.SILENCE_SECONDS = {silence}")
     with stopped(process):
         for leaver in made:
             leaver.leave()
@@ -194,8 +196,12 @@ def test_the_deadline_holds_against_a_daemon_that_is_only_slow(leavers, serve, a
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     names = ("end", "ctrl-c", "ctrl-c twice")
     seconds = 2.5
-    taken_in = f"offcam.timing.LINGER_MS = {HANG_SECONDS * 1000:.0f}"  # however long the daemon takes to read it
-    made = leavers(names, setup=f"{PATIENT}; offcam.timing.EXIT_SECONDS = {seconds}", twice=taken_in, before="")
+    taken_in = (
+        f"offcam.connection.timeouts.LINGER_MS = {HANG_SECONDS * 1000:.0f}"  # however long the daemon takes to read it
+    )
+    made = leavers(
+        names, setup=f"{PATIENT}; offcam.connection.timeouts.EXIT_SECONDS = {seconds}", twice=taken_in, before=""
+    )
     for leaver in made:
         leaver.leave()
     all_gone(made, f"with a slow daemon and a deadline of {seconds:g} s", seconds)
@@ -212,7 +218,7 @@ def test_who_has_nothing_left_waits_for_nobody(tmp_path, runtime, endpoint, serv
     monkeypatch.setenv("OFFCAM_HTTP", "off")
     process, _ = serve()
     script = f"""
-import sys, offcam, offcam.timing
+import sys, offcam, offcam.connection.timeouts
 from envs import Barcode, play
 env = offcam.record(Barcode(20), sys.argv[1], every=1)
 play(env, 3)

@@ -21,8 +21,8 @@ from offcam_proto.client_session import ClientSession, State
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import Flushed, OpenClip, OpenStream, Records
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcamd.control import ask_stats
-from offcamd.listing import item_dict, list_run
+from offcam_runs.clips import item_dict, list_run
+from offcamd.process.query import ask_stats
 from waiting import wait_until
 
 LENGTH = 5

@@ -15,11 +15,11 @@ from scenes import TESTS, python, stopped
 
 import films
 import offcam
-import offcam.launch
-import offcam.process
+import offcam.connection.launch
+import offcam.connection.process
 from envs import Barcode, play
-from offcam import timing
-from offcamd.lock import daemon_paths
+from offcam.connection import timeouts as timing
+from offcamd.process.instance_lock import daemon_paths
 from waiting import wait_until
 
 PEERS = TESTS / "peers"
@@ -86,7 +86,7 @@ def until_recording(env) -> None:
 def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, gate, endpoint, recwarn, monkeypatch):
     monkeypatch.setattr(timing, "START_SECONDS", 0.5)
     env = offcam.record(Barcode(5), str(folder), every=1)
-    assert not offcam.launch.listening(endpoint)
+    assert not offcam.connection.launch.listening(endpoint)
     (only,) = said(recwarn)
     assert "nothing is recorded yet: the recorder daemon is still starting" in only
     pid = starting(endpoint)
@@ -117,7 +117,7 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
 def test_the_first_video_waits_once_more(folder, gate, recwarn, monkeypatch):
     monkeypatch.setattr(timing, "START_SECONDS", 0.2)
     env = offcam.record(Barcode(5), str(folder), every=1)
-    contact = offcam.process.current().contact
+    contact = offcam.connection.process.current().contact
     monkeypatch.setattr(timing, "START_SECONDS", 1e6)
     with ThreadPoolExecutor(1) as other:
 
@@ -163,9 +163,9 @@ def test_imports_of_28_seconds(folder, imports, recwarn, monkeypatch):
 @pytest.mark.parametrize("ending", ["env.close()", ""], ids=["close", "exit"])
 def test_a_script_that_is_over_before_its_daemon_is_there(folder, gate, ending):
     script = f"""
-import sys, offcam, offcam.timing
+import sys, offcam, offcam.connection.timeouts
 from envs import Barcode, play
-offcam.timing.START_SECONDS = 0.2
+offcam.connection.timeouts.START_SECONDS = 0.2
 env = offcam.record(Barcode(5), sys.argv[1], every=1)
 play(env, 3)
 print("played", flush=True)
@@ -265,7 +265,7 @@ def test_a_daemon_that_dies_in_that_moment_raises_in_no_constructor(moment, tmp_
         train(make, tmp_path / make.__name__)
         process.kill()
         process.wait()
-        Path(offcam.process.current().endpoint.path).unlink(missing_ok=True)
+        Path(offcam.connection.process.current().endpoint.path).unlink(missing_ok=True)
     assert len(said(recwarn)) == 1, said(recwarn)
     assert "nothing is recorded yet" in said(recwarn)[0]
 
@@ -300,7 +300,7 @@ def test_it_is_waited_for_once(tmp_path, serve, impatient, recwarn, monkeypatch)
     process, _ = serve()
     with stopped(process):
         offcam.RecordVideo(Barcode(), str(tmp_path / "first"))
-        contact = offcam.process.current().contact
+        contact = offcam.connection.process.current().contact
         assert contact.deadline() <= time.monotonic()
         assert contact.deadline(strict=True) > time.monotonic()
     env = both(tmp_path / "run")
@@ -344,7 +344,7 @@ def test_strict_construction_raises_where_none_answers(folder, serve, impatient,
 def test_strict_construction_waits_for_a_daemon_that_starts(folder, gate, endpoint):
     def open_gate() -> None:
         starting(endpoint)
-        assert not offcam.launch.listening(endpoint)
+        assert not offcam.connection.launch.listening(endpoint)
         gate.touch()
 
     with ThreadPoolExecutor(1) as pool:

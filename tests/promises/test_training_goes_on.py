@@ -14,8 +14,8 @@ from scenes import SLOW_DAEMON, encoded_and_dropped, offered, stopped
 import films
 import offcam
 from envs import Barcode, Look, play
-from offcam import timing
-from offcam.link import Link
+from offcam.connection import timeouts as timing
+from offcam.connection.connection import Link
 from waiting import wait_until
 
 STEPS = 30

@@ -10,9 +10,9 @@ from curve_scenes import add_client, running
 
 import commandline
 from commandline import WAIT_SECONDS
-from offcam import timing
-from offcamd.curve import new_pair
-from offcamd.keystore import KeyStore
+from offcam.connection import timeouts as timing
+from offcamd.security.authenticator import new_pair
+from offcamd.security.key_store import KeyStore
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import offcam
 from envs import Barcode, play
 from offcam_proto import codec, keys
 from offcam_proto.messages import Hello
-from offcamd.config import load
-from offcamd.curve import new_pair
-from offcamd.service import Service
+from offcamd.config.settings import load
+from offcamd.daemon.service import Service
+from offcamd.security.authenticator import new_pair
 from waiting import HANG_SECONDS
 
 

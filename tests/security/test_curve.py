@@ -19,16 +19,16 @@ from curve_scenes import add_client, dealer, hello, read, record, running, say
 import films
 import offcam
 from envs import Barcode, play
-from offcam import timing
+from offcam.connection import timeouts as timing
 from offcam_proto import codec
 from offcam_proto.errors import ConfigError, KeyRefused
 from offcam_proto.keys import KeyFile
 from offcam_proto.messages import OpenStream, Refused, SayHello, StatsReply, StatsRequest, StreamOpened, Welcome
-from offcamd.config import load
-from offcamd.control import ask_stats
-from offcamd.curve import new_pair
-from offcamd.keystore import KeyStore, write
-from offcamd.verify import verify
+from offcamd.config.settings import load
+from offcamd.process.query import ask_stats
+from offcamd.reports.verify import verify
+from offcamd.security.authenticator import new_pair
+from offcamd.security.key_store import KeyStore, write
 from waiting import HANG_SECONDS, wait_until
 
 SECONDS = 2.0

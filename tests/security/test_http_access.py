@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from commandline import WAIT_SECONDS
-from offcamd.values import HttpAddress
-from offcamd.web.guard import AccessCheck
+from offcamd.config.values import HttpAddress
+from offcamd.web.access import AccessCheck
 from offcamd.web.server import bind, bound_address, serving
 from sources import FixedSource
 

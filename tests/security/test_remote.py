@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offcam_proto.errors import FolderNotWritable
-from offcamd.remote import make_run_folder, run_folder, safe_name
+from offcamd.security.remote_folders import make_run_folder, run_folder, safe_name
 
 USER = "alice 0123456789abcdef"
 CORPUS = [

@@ -109,7 +109,7 @@ VERIFY = """
 import sys
 from pathlib import Path
 import av
-from offcamd.verify import verify
+from offcamd.reports.verify import verify
 
 for folder in map(Path, sys.argv[1:]):
     verdict = verify(folder)

@@ -8,7 +8,7 @@ import httpx
 import made
 import pytest
 
-from offcamd.values import HttpAddress
+from offcamd.config.values import HttpAddress
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource, run_id
 from waiting import HANG_SECONDS

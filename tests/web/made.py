@@ -11,8 +11,8 @@ import numpy as np
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcamd.index import EncodedResult, Peer, RunIndex
-from offcamd.videofile import VideoWriter
+from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcamd.video.mp4 import VideoWriter
 
 STREAM = b"s" * 16
 PEER = Peer("node7", 4711, "offcam/0.1.0")

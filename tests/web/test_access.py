@@ -9,7 +9,7 @@ import httpx
 import made
 import pytest
 
-from offcamd.values import HttpAddress
+from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import Runs
 from offcamd.web.server import bind, bound_address, serving

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from offcam_proto.codec import pack_record
-from offcamd.index import RunIndex
-from offcamd.web.columns import ColumnCache
-from offcamd.web.readers import reading
+from offcamd.store.index import RunIndex
+from offcamd.web.episode_cache import ColumnCache
+from offcamd.web.reading import reading
 from offcamd.web.source import run_id
 
 RETURNS = np.array([made.return_of(number) for number in range(5000)])

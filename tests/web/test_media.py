@@ -11,7 +11,7 @@ import made
 import numpy as np
 import pytest
 
-from offcam_proto.run_format import INDEX_NAME
+from offcam_runs.format import INDEX_NAME
 from offcamd.web.media import CHUNK_BYTES, requested_range
 from offcamd.web.source import run_id
 

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from starlette.routing import Mount, Route
 
-from offcam_proto.run_format import DROP_REASONS
+from offcam_runs.format import DROP_REASONS
 from offcamd.web.app import make_app
 from offcamd.web.openapi import description
 from sources import FixedSource

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from offcam_proto.codec import pack_record
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.index import RunIndex
+from offcam_runs.format import INDEX_NAME
+from offcamd.store.index import RunIndex
 from offcamd.web.source import run_id
 
 

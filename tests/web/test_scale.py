@@ -12,10 +12,11 @@ import made
 import numpy as np
 import pytest
 
-from offcam_proto.run_format import INDEX_NAME
-from offcamd.web import columns, queries, runs
-from offcamd.web.columns import ColumnCache, ReadAhead
-from offcamd.web.readers import reading
+from offcam_runs.format import INDEX_NAME
+from offcamd.web import episode_cache as columns
+from offcamd.web import queries, runs
+from offcamd.web.episode_cache import ColumnCache, ReadAhead
+from offcamd.web.reading import reading
 from offcamd.web.runs import Runs
 from offcamd.web.source import FolderSource
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from offcam_proto.errors import ConfigError
-from offcamd.values import HttpAddress
-from offcamd.web.guard import HostCheck
+from offcamd.config.values import HttpAddress
+from offcamd.web.access import HostCheck
 from offcamd.web.server import bind, bound_address, serving
 from sources import FixedSource
 

@@ -10,9 +10,9 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from offcam import arguments
-from offcam.tally import Tally
-from offcam.vector.wrapper import VectorWrapper
+from offcam.vector.vector_wrapper import VectorWrapper
+from offcam.wrappers import arguments
+from offcam.wrappers.statistics_base import Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

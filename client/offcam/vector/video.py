@@ -11,10 +11,10 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from offcam import arguments
-from offcam.recording import VideoRecording, nothing_to_collect
-from offcam.vector.terminal import TerminalFrames
-from offcam.vector.wrapper import VectorWrapper
+from offcam.vector.terminal_frames import TerminalFrames
+from offcam.vector.vector_wrapper import VectorWrapper
+from offcam.wrappers import arguments
+from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
 from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from offcam.stream import Overflow
+    from offcam.recorder.env_stream import Overflow
 
 
 class RecordVideo(

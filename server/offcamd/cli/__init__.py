@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from offcam_proto.variables import misspelt
-from offcamd import exits
 from offcamd.cli import (
     daemon,
     demo,
@@ -25,6 +24,7 @@ from offcamd.cli import (
     verify,
     view,
 )
+from offcamd.process import exit_codes as exits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _options(
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command line. Returns its exit code, one of `offcamd.exits`, or raises what its verb does."""
+    """Run a command line. Returns its exit code, one of `offcamd.process.exit_codes`, or raises what its verb does."""
     command = typer.main.get_command(app)
     if _COMPLETION in os.environ:
         command.main(list(words), prog_name="offcam")  # leaves

@@ -18,21 +18,21 @@ import typer
 
 from offcam_proto import variables
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady, OffcamError
-from offcamd import exits
+from offcam_runs.file_lock import FileLock
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of, with_settings
 from offcamd.cli.progress import waiting
 from offcamd.cli.text import say_json
-from offcamd.config import Settings, default_endpoint, passed_over
-from offcamd.filelock import FileLock
-from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
-from offcamd.lock import DaemonInfo, daemon_paths, last_words, read_lock
+from offcamd.config.settings import Settings, default_endpoint, passed_over
+from offcamd.process import exit_codes as exits
+from offcamd.process.instance_lock import DaemonInfo, daemon_paths, last_words, read_lock
+from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from offcamd.logs import BoundedLog
-    from offcamd.service import Service
+    from offcamd.daemon.service import Service
+    from offcamd.process.logs import BoundedLog
 
 STOP_TIMEOUT_SECONDS = 120.0
 SWITCH_SECONDS = 0.001
@@ -58,9 +58,9 @@ def serve(
 
     import structlog  # noqa: PLC0415 - as above
 
-    from offcamd import logs  # noqa: PLC0415 - as above
-    from offcamd.hardware import writer_factory  # noqa: PLC0415 - as above
-    from offcamd.service import Service  # noqa: PLC0415 - as above
+    from offcamd.daemon.service import Service  # noqa: PLC0415 - as above
+    from offcamd.process import logs  # noqa: PLC0415 - as above
+    from offcamd.video.hardware import writer_factory  # noqa: PLC0415 - as above
     from offcamd.web import server  # noqa: PLC0415 - as above
     from offcamd.web.source import DaemonSource  # noqa: PLC0415 - as above
 

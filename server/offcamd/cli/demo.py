@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcam_proto.run_format import INDEX_NAME
-from offcamd import exits
+from offcam_runs.format import INDEX_NAME
 from offcamd.cli.folders import show_run
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.progress import progress_bar, waiting
 from offcamd.cli.text import printable, say_json
 from offcamd.cli.verify import show_verdict
+from offcamd.process import exit_codes as exits
 
 FolderArgument = Annotated[Path, typer.Argument(help="Where the recordings go.")]
 
@@ -28,8 +28,8 @@ QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SU
 
 def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = False) -> None:
     """Record CartPole and LunarLander agents, list their episodes and videos, and verify them."""
-    from offcamd.config import load  # noqa: PLC0415 - verbs import when they run
-    from offcamd.launch import DEFAULT_TIMEOUT_SECONDS, start_detached  # noqa: PLC0415 - as above
+    from offcamd.config.settings import load  # noqa: PLC0415 - verbs import when they run
+    from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, start_detached  # noqa: PLC0415 - as above
 
     with waiting("Starting the recorder daemon"):
         info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
@@ -83,8 +83,8 @@ def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
 
 def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
     """Show a run and verify it; what was found, for programs."""
-    from offcamd.listing import list_run  # noqa: PLC0415 - as above
-    from offcamd.verify import verify  # noqa: PLC0415 - as above
+    from offcam_runs.clips import list_run  # noqa: PLC0415 - as above
+    from offcamd.reports.verify import verify  # noqa: PLC0415 - as above
 
     run = list_run(folder)
     if not as_json:

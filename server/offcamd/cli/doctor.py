@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import say_json, styled
+from offcamd.process import exit_codes as exits
 
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
@@ -17,7 +17,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Check what recording needs: versions, encoder, socket directory, daemon, rendering. 1 if a check fails."""
-    from offcamd import doctor as examination  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli import checks as examination  # noqa: PLC0415 - verbs import when they run
 
     checks = []
     for check in examination.examine(endpoint, config):

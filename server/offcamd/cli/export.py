@@ -31,8 +31,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
-    from offcamd.export import export as export_runs  # noqa: PLC0415 - verbs import when they run
-    from offcamd.runfolders import run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
+    from offcamd.reports.export import export as export_runs  # noqa: PLC0415 - verbs import when they run
 
     if form == "parquet":
         require("pyarrow", extra="parquet", verb="export --to parquet")

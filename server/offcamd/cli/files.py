@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
+from offcamd.cli.deployed import FILES, named, write
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.files import FILES, named, write
 
 
 def files(
@@ -42,6 +42,6 @@ def files(
 
 
 def _print(value: object, *, as_json: bool) -> None:
-    from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.json_text import dumps  # noqa: PLC0415 - verbs import when they run
 
     typer.echo(dumps(value, indent=2) if as_json else value)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from offcam_proto.errors import OffcamError
-from offcamd import exits
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
+from offcamd.process import exit_codes as exits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from offcamd.listing import ClipItem, EpisodeItem, RunListing
+    from offcam_runs.clips import ClipItem, EpisodeItem, RunListing
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ def list_folders(
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
 ) -> None:
     """List the videos and episodes of runs. Needs no daemon."""
-    from offcamd.listing import list_run  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.clips import list_run  # noqa: PLC0415 - verbs import when they run
 
     def show(run: RunListing) -> None:
         show_run(run, everything=everything)
@@ -73,7 +73,7 @@ def over_runs(
         The results; None for a run that cannot be used, which was told. Where it is the only one that was given, that
         is raised.
     """
-    from offcamd.runfolders import run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
 
     runs = [run for given in run_folders(folders, unfinished=unfinished) for run in given]
     if runs == list(folders) and len(runs) == 1:

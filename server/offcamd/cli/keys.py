@@ -10,13 +10,13 @@ import typer
 
 from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
-from offcamd import exits
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, print_table, printable, say_json
+from offcamd.process import exit_codes as exits
 
 if TYPE_CHECKING:
     from offcam_proto.keys import KeyFile
-    from offcamd.keystore import KeyStore
+    from offcamd.security.key_store import KeyStore
 
 app = typer.Typer(name="keys", help="Make, list and authorise the keys of tcp://.", invoke_without_command=True)
 
@@ -45,8 +45,8 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Make a client's key and authorise it; the daemon's own is made the first time."""
-    from offcamd.curve import new_pair  # noqa: PLC0415 - verbs import when they run
-    from offcamd.keystore import write  # noqa: PLC0415 - as above
+    from offcamd.security.authenticator import new_pair  # noqa: PLC0415 - verbs import when they run
+    from offcamd.security.key_store import write  # noqa: PLC0415 - as above
 
     store = _store(keys)
     store.make_directories()
@@ -153,8 +153,8 @@ def path(keys: KeysOption = None, as_json: JsonOption = False) -> None:
 
 
 def _store(given: Path | None) -> KeyStore:
-    from offcamd.config import load_keys  # noqa: PLC0415 - as above
-    from offcamd.keystore import KeyStore  # noqa: PLC0415 - as above
+    from offcamd.config.settings import load_keys  # noqa: PLC0415 - as above
+    from offcamd.security.key_store import KeyStore  # noqa: PLC0415 - as above
 
     return KeyStore(load_keys(given))
 

@@ -10,13 +10,13 @@ import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.text import printable, say_json
-from offcamd.config import SPECS, load, load_endpoint
+from offcamd.config.settings import SPECS, load, load_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam_proto.endpoints import Endpoint
-    from offcamd.atomicfile import Destination
+    from offcamd.process.atomic_file import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
 EndpointOption = Annotated[
@@ -38,7 +38,7 @@ def file_to_write(path: Path, *, as_json: bool) -> Destination:
     Raises:
         ConfigError: it is stdout, which JSON is to have for itself.
     """
-    from offcamd.atomicfile import destination  # noqa: PLC0415 - verbs import when they run
+    from offcamd.process.atomic_file import destination  # noqa: PLC0415 - verbs import when they run
 
     to = destination(path)
     if to.is_stdout and as_json:

@@ -16,8 +16,8 @@ from offcamd.cli.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcamd.columns import EpisodeColumns
-    from offcamd.plot import Line
+    from offcam_runs.episodes import EpisodeColumns
+    from offcamd.reports.plot import Line
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -63,8 +63,8 @@ def plot(
             raise ConfigError(f"-o must end in {', '.join(ENDINGS)}, which says the format; got {str(output)!r}")
         ending = ".png"
     require("matplotlib", extra="plot", verb="plot")
-    from offcamd.atomicfile import replacing  # noqa: PLC0415 - verbs import when they run
-    from offcamd.plot import Look, draw  # noqa: PLC0415 - takes long to import
+    from offcamd.process.atomic_file import replacing  # noqa: PLC0415 - verbs import when they run
+    from offcamd.reports.plot import Look, draw  # noqa: PLC0415 - takes long to import
 
     lines = _lines(folders, group=group)
     if not lines:
@@ -85,9 +85,9 @@ def plot(
 
 def _lines(folders: Sequence[Path], *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said."""
-    from offcamd.columns import read_columns  # noqa: PLC0415 - as above
-    from offcamd.plot import Line  # noqa: PLC0415 - as above
-    from offcamd.runfolders import labels, run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.discover import labels, run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.episodes import read_columns  # noqa: PLC0415 - as above
+    from offcamd.reports.plot import Line  # noqa: PLC0415 - as above
 
     found = run_folders(folders)
     runs = {folder: read_columns(folder) for given in found for folder in given}

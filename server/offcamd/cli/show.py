@@ -12,8 +12,8 @@ from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
 from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
-    from offcamd.analysis import SuccessRule
-    from offcamd.columns import EpisodeColumns
+    from offcam_runs.analysis import SuccessRule
+    from offcam_runs.episodes import EpisodeColumns
 
 SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
@@ -46,9 +46,9 @@ def show(
     Of several runs of one env also those of all seeds together: each run counts by its mean return of its last 100
     episodes.
     """
-    from offcamd.analysis import SuccessRule  # noqa: PLC0415 - verbs import when they run
-    from offcamd.columns import read_columns  # noqa: PLC0415 - as above
-    from offcamd.runfolders import run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.analysis import SuccessRule  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.episodes import read_columns  # noqa: PLC0415 - as above
 
     rule = SuccessRule(success) if success is not None else None
     runs = [read_columns(folder) for given in run_folders(folders) for folder in given]
@@ -72,7 +72,7 @@ def show(
 
 def _run(run: EpisodeColumns, rule: SuccessRule | None, confidence: float) -> dict[str, Any]:
     """One run's statistics, ready for JSON."""
-    from offcamd.analysis import per_step, success_rate, summary  # noqa: PLC0415 - as above
+    from offcam_runs.analysis import per_step, success_rate, summary  # noqa: PLC0415 - as above
 
     columns = {"return": run.return_, "length": run.length, "duration": run.duration}
     flags = {"terminated": run.terminated, "truncated": run.truncated}
@@ -91,7 +91,7 @@ def _run(run: EpisodeColumns, rule: SuccessRule | None, confidence: float) -> di
 
 def _groups(runs: list[EpisodeColumns], confidence: float) -> list[dict[str, Any]]:
     """For each env of at least two runs the statistics of their scores, ready for JSON."""
-    from offcamd.analysis import summary  # noqa: PLC0415 - as above
+    from offcam_runs.analysis import summary  # noqa: PLC0415 - as above
 
     scores: dict[str, list[float]] = {}
     for run in runs:

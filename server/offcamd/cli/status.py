@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
 from offcamd.cli.text import Column, number, numbers, print_facts, print_table, say_json, size, span, styled
-from offcamd.config import passed_over
+from offcamd.config.settings import passed_over
+from offcamd.process import exit_codes as exits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def status(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1, metavar="<seconds>")] = 5.0,
 ) -> None:
     """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
-    from offcamd.control import ask_stats  # noqa: PLC0415 - verbs import when they run
+    from offcamd.process.query import ask_stats  # noqa: PLC0415 - verbs import when they run
 
     asked = endpoint_of(endpoint, config)
     try:

@@ -24,7 +24,7 @@ _GAP = "  "
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
     """Print JSON for programs, at once."""
-    from offcamd.jsontext import dumps  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.json_text import dumps  # noqa: PLC0415 - verbs import when they run
 
     typer.echo(dumps(value, indent=indent))
 

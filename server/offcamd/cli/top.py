@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd import exits
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of
 from offcamd.cli.text import plain_console, say_json
+from offcamd.process import exit_codes as exits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rich.console import Console
 
-    from offcamd.control import Asker
+    from offcamd.process.query import Asker
 
 ANSWER_SECONDS = 1.0
 """How long a daemon may take to answer before it is shown as silent."""
@@ -43,7 +43,7 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="Look once and print JSON, as `offcam status` does.")] = False,
 ) -> None:
     """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
-    from offcamd.control import Asker  # noqa: PLC0415 - verbs import when they run
+    from offcamd.process.query import Asker  # noqa: PLC0415 - verbs import when they run
 
     console = plain_console()
     with Asker(endpoint_of(endpoint, config)) as asker:

@@ -41,7 +41,7 @@ def view(
 
     New runs in the folders, and new episodes of runs that are being recorded, appear by themselves.
     """
-    from offcamd.values import HttpAddress  # noqa: PLC0415 - verbs import when they run
+    from offcamd.config.values import HttpAddress  # noqa: PLC0415 - verbs import when they run
     from offcamd.web.server import bind, bound_address, serving  # noqa: PLC0415 - as above
     from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
 

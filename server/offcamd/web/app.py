@@ -18,16 +18,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from offcam_proto.errors import RunFolderError
-from offcamd.jsontext import dumps
+from offcam_runs.json_text import dumps
 from offcamd.web import curves, queries
-from offcamd.web.columns import ColumnCache, ReadAhead
+from offcamd.web.access import AccessCheck, Headers, HostCheck
+from offcamd.web.episode_cache import ColumnCache, ReadAhead
 from offcamd.web.events import Broadcaster, EventResponse
-from offcamd.web.guard import AccessCheck, Headers, HostCheck
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.readers import NotHere, folder_of
+from offcamd.web.reading import NotHere, folder_of
 from offcamd.web.runs import Runs
 
 if TYPE_CHECKING:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offcamd.analysis import Curve, align, bootstrap_interval, center, moving_average
+from offcam_runs.analysis import Curve, align, bootstrap_interval, center, moving_average
+from offcam_runs.clip_episodes import showable, shown
 from offcamd.web.queries import clip_key
-from offcamd.web.readers import reading
-from offcamd.web.shown import showable, shown
+from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
-    from offcamd.web.columns import ColumnCache, Columns, Floats
+    from offcam_runs.clip_episodes import ShownClip
+    from offcamd.web.episode_cache import ColumnCache, Columns, Floats
     from offcamd.web.params import Query
-    from offcamd.web.shown import ShownClip
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from offcamd.jsontext import dumps
+from offcam_runs.json_text import dumps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -16,12 +16,12 @@ from urllib.parse import quote
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from offcam_proto import run_format as fmt
 from offcam_proto.errors import EncodeError
-from offcamd.pixels import jpeg
-from offcamd.stills import middle_picture
+from offcam_runs import format as fmt
+from offcamd.video.pixels import jpeg
+from offcamd.video.thumbnails import middle_picture
 from offcamd.web.queries import find_clip
-from offcamd.web.readers import NotHere, is_plain, reading
+from offcamd.web.reading import NotHere, is_plain, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

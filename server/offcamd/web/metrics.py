@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from offcam_proto.run_format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED
-from offcamd.health import PARTS
+from offcam_runs.format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED
+from offcamd.process.health import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ _HISTOGRAMS = (
 
 
 class Exporter(Collector):
-    """Makes the text from a snapshot, see `offcamd.snapshot`.
+    """Makes the text from a snapshot, see `offcamd.daemon.stats`.
 
     Args:
         stats: the snapshot, or None where there is no daemon.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from offcam_proto.run_format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
+from offcam_runs.format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
 from offcamd import __version__
-from offcamd.health import PARTS, SELF_TEST_STATES
+from offcamd.process.health import PARTS, SELF_TEST_STATES
 from offcamd.web import curves, queries
 from offcamd.web.params import MOST_TEXT
 

@@ -11,18 +11,18 @@ from urllib.parse import quote
 
 import numpy as np
 
-from offcam_proto import run_format as fmt
-from offcamd.listing import select_clips
-from offcamd.web.readers import NotHere, reading
-from offcamd.web.shown import ShownClip, episodes_of, showable, shown
+from offcam_runs import format as fmt
+from offcam_runs.clip_episodes import ShownClip, episodes_of, showable, shown
+from offcam_runs.clips import select_clips
+from offcamd.web.reading import NotHere, reading
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from offcamd.listing import ClipItem
-    from offcamd.web.columns import ColumnCache, Columns
+    from offcam_runs.clips import ClipItem
+    from offcamd.web.episode_cache import ColumnCache, Columns
     from offcamd.web.params import Query
 
 MOST_ROWS = 1000

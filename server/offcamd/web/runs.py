@@ -7,10 +7,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto import run_format as fmt
 from offcam_proto.errors import RunFolderError
-from offcamd.aggregates import RECENT, RunningStats
-from offcamd.web.readers import is_plain, reading, signature
+from offcam_runs import format as fmt
+from offcamd.store.aggregates import RECENT, RunningStats
+from offcamd.web.reading import is_plain, reading, signature
 
 if TYPE_CHECKING:
     import sqlite3

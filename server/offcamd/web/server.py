@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from offcam_proto.errors import ConfigError
-from offcamd.health import HTTP, GuardedThread, Health
-from offcamd.values import HttpAddress
+from offcamd.config.values import HttpAddress
+from offcamd.process.health import HTTP, GuardedThread, Health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

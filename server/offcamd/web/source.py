@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from offcam_proto.run_format import INDEX_NAME, VIDEO_EXTENSION
-from offcamd.folderlock import writer_of
-from offcamd.runfolders import MOST_LEVELS
+from offcam_runs.discover import MOST_LEVELS
+from offcam_runs.folder_lock import writer_of
+from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from offcamd.service import Service
+    from offcamd.daemon.service import Service
 
 RESCAN_SECONDS = 2.0
 """How often `FolderSource` looks for new runs."""

@@ -1,0 +1,1 @@
+"""One env's stream: its clips, its episodes and its frames."""

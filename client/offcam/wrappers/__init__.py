@@ -1,0 +1,1 @@
+"""The wrappers for single envs: the twins of `gymnasium.wrappers`."""

@@ -1,0 +1,79 @@
+"""Which stream a wrapper belongs to: wrappers around the same env share one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offcam.connection import settings
+from offcam.recorder.env_stream import EnvStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Joins:
+    """A wrapper with a stream that others around the same env may join."""
+
+    _stream: EnvStream | None = None
+    disable_logger = True
+
+    @property
+    def run_folder(self) -> str | None:
+        """Absolute path of the folder that has this env's videos and index.
+
+        None before the first reset where statistics alone are recorded, and where recording is off. Over ``tcp://`` it
+        is only the run's name, as with `RecordVideo.video_folder`.
+        """
+        return None if self._stream is None else self._stream.folder
+
+    def flush(self) -> bool:
+        """Wait until every video that ended is final in its folder, and every episode is in the index.
+
+        Returns:
+            Whether they are; False where the daemon is gone.
+        """
+        return self._stream is None or self._stream.flush(quiet=self.disable_logger)
+
+    def __del__(self) -> None:
+        """Leave the stream where `close` was not called; nothing is lost by that, nor waited for."""
+        stream = self.__dict__.get("_stream")
+        if stream is not None:
+            stream.dropped(self, self.__dict__.get("_clip"))
+
+    def _adopt(self, stream: EnvStream) -> None:
+        """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
+
+
+def beneath(env: Any) -> Iterator[Joins]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
+    """The offcam wrappers around an env, outermost first."""
+    while env is not None:
+        if isinstance(env, Joins):
+            yield env
+        env = env.__dict__.get("env")
+
+
+def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
+    """The stream of an offcam wrapper that records already, or None."""
+    return next((wrapper._stream for wrapper in beneath(env) if wrapper._stream is not None), None)  # noqa: SLF001 - our own
+
+
+def new_stream(env: Any, folder: str | None, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
+    """A stream for an env, in a given run folder or a new one under ``$OFFCAM_DIR``."""
+    num_envs = getattr(env, "num_envs", None)
+    return EnvStream(
+        folder or new_folder(env),
+        env_id=env_id(env),
+        num_envs=num_envs or 1,
+        vector=num_envs is not None,
+        prefix=prefix,
+    )
+
+
+def new_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
+    """A folder for the run of an env that was given none."""
+    return settings.new_run_folder(env_id(env))
+
+
+def env_id(env: Any) -> str:  # noqa: ANN401 - see beneath
+    """What an env was made as, else its class's name."""
+    return getattr(getattr(env, "spec", None), "id", None) or type(env.unwrapped).__name__

@@ -1,0 +1,101 @@
+"""What the single and the vector RecordEpisodeStatistics share: the queues, and the record for the daemon."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import logger
+
+from offcam.connection import process, settings
+from offcam.recorder.env_stream import as_float
+from offcam.wrappers import shared_stream as joining
+from offcam_proto.errors import OffcamError
+from offcam_proto.limits import MAX_INT
+from offcam_proto.records import EpisodeRecord
+
+if TYPE_CHECKING:
+    from offcam.recorder.env_stream import EnvStream
+
+
+class Tally(joining.Joins):
+    """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
+
+    env: Any
+
+    def _set_up_tally(self, buffer_length: int | None, *, strict: bool) -> None:
+        self.episode_count = 0
+        self.time_queue: deque[Any] = deque(maxlen=buffer_length)
+        self.return_queue: deque[Any] = deque(maxlen=buffer_length)
+        self.length_queue: deque[Any] = deque(maxlen=buffer_length)
+        self._seed: object = None
+        self._reporting = settings.enabled()
+        self._strict = False
+        if self._reporting:
+            self._strict = strict or settings.required()
+            process.check(strict=self._strict)  # an address or a key that will not do is said now, not in the loop
+            found = joining.stream_beneath(self.env)
+            if found is not None:
+                self._stream = found.acquire(self, strict=self._strict)
+                if self._strict:
+                    found.open()  # it may have been opened by one that does not insist
+
+    def _adopt(self, stream: EnvStream) -> None:
+        if self._stream is None and self._reporting:
+            self._stream = stream.acquire(self, strict=self._strict)
+
+    def _join(self) -> None:
+        """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
+        if self._stream is not None or not self._reporting:
+            return
+        self._stream = joining.new_stream(self.env, None).acquire(self, strict=self._strict)
+        try:
+            self._stream.open()
+        except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
+            if self._strict:
+                raise
+            logger.warn(f"episode statistics are kept in this process only: {error}")
+            if not self._stream.attached:
+                self._stream = None  # there is no daemon that could come back
+
+    def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
+        self.time_queue.append(duration)
+        self.return_queue.append(return_)
+        self.length_queue.append(length)
+        self.episode_count += 1
+
+    def _tell(
+        self,
+        *,
+        env_index: int,
+        episode: int,
+        return_: Any,  # noqa: ANN401 - the env's own numeric type
+        length: int,
+        duration: float,
+        terminated: bool,
+        truncated: bool,
+        seed: object,
+    ) -> None:
+        if self._stream is None:
+            return
+        self._stream.episode(
+            EpisodeRecord(
+                env_index, episode, as_float(return_), int(length), float(duration), time.time() - float(duration),
+                terminated, truncated, _as_seed(seed),
+            ),
+        )  # fmt: skip
+
+    def _leave(self) -> None:
+        if self._stream is not None:
+            self._stream.release(self)
+
+
+def _as_seed(seed: object) -> int | str | None:
+    if seed is None:
+        return None
+    try:
+        number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
+        return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
+    except (TypeError, ValueError):  # also what Python says to more than 4300 digits
+        return hex(seed)[:200] if isinstance(seed, int) else ascii(seed)[:200]

@@ -1,0 +1,196 @@
+"""``RecordVideo`` for a single env."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, SupportsFloat
+
+import gymnasium as gym
+from gymnasium import logger
+from gymnasium.core import ActType, ObsType
+from gymnasium.utils import RecordConstructorArgs
+
+from offcam.wrappers import arguments
+from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam.recorder.env_stream import Overflow
+
+
+class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+    """Record videos of episodes, as `gymnasium.wrappers.RecordVideo` does, without slowing the loop.
+
+    Frames are handed to the recorder daemon, which encodes them in its own process; one is started where none
+    runs. ``close()`` returns when the files are final.
+
+    Where it differs from Gymnasium's:
+
+    - Every captured frame is in the file exactly once and in order, the terminal frame included.
+    - ``video_length=N`` yields N frames (Gymnasium: N + 1).
+    - ``render()`` never adds frames to the video; a ``RenderCollection`` beneath may keep its frames
+      (``pop_frames=False``) without them being returned twice.
+    - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 are recorded; other frames end the
+      video with a warning that names the fix. A change of the frame's size begins a second file,
+      ``<name>-part2.mp4``.
+    - The default ``gc_trigger`` collects nothing, as no frames are kept here. There is no ``recorded_frames``.
+    - A wrapper that is dropped without ``close()`` loses nothing.
+    - Two recordings with the same names in the same folder at once get a suffix instead of overwriting.
+
+    Thread: that of the env.
+
+    Args:
+        env: the environment; its ``render_mode`` must yield images.
+        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
+            here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
+        episode_trigger: from the episode's number, whether to start a video there. Where neither trigger is
+            given, `offcam.wrappers.triggers.capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000,
+            2000, ...
+        step_trigger: from the number of the step over all episodes, whether to start a video there.
+        video_length: frames of a video, which may then span episodes; 0 for whole episodes.
+        name_prefix: what file names start with: ``<prefix>-episode-<n>.mp4``, ``<prefix>-step-<n>.mp4``.
+        fps: frames per second; by default the env's ``render_fps``, else 30.
+        disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
+        gc_trigger: from the episode's number, whether to collect garbage after a video.
+        overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
+            keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
+        strict: whether to raise rather than warn: the constructor where recording is not certain within
+            `timing.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
+
+    Raises:
+        TypeError: ``env`` is no single env, or ``video_folder`` no path.
+        ValueError: ``render_mode`` yields no images.
+        ConfigError: another argument or an environment variable is wrong.
+        KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
+        FolderNotWritable: the folder cannot be made or written.
+        DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
+        DaemonUnavailable, VersionMismatch: only if strict.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[ObsType, ActType],
+        video_folder: arguments.Folder,
+        episode_trigger: Callable[[int], bool] | None = None,
+        step_trigger: Callable[[int], bool] | None = None,
+        video_length: arguments.Number = 0,
+        name_prefix: str = "rl-video",
+        fps: arguments.Number | None = None,
+        disable_logger: bool = True,
+        gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
+        *,
+        overflow: Overflow = "drop",
+        strict: bool = False,
+    ) -> None:
+        arguments.check_single(env, "RecordVideo")
+        video_folder = arguments.folder(video_folder)
+        video_length = arguments.video_length(video_length)
+        fps = fps if fps is None else arguments.fps(fps)
+        RecordConstructorArgs.__init__(
+            self,
+            video_folder=video_folder,
+            episode_trigger=episode_trigger,
+            step_trigger=step_trigger,
+            video_length=video_length,
+            name_prefix=name_prefix,
+            fps=fps,
+            disable_logger=disable_logger,
+            gc_trigger=gc_trigger,
+            overflow=overflow,
+            strict=strict,
+        )
+        gym.Wrapper.__init__(self, env)
+        self._set_up(
+            video_folder,
+            episode_trigger=episode_trigger,
+            step_trigger=step_trigger,
+            video_length=video_length,
+            name_prefix=name_prefix,
+            fps=fps,
+            disable_logger=disable_logger,
+            gc_trigger=gc_trigger,
+            overflow=overflow,
+            strict=strict,
+        )
+
+    def reset(
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Reset the env, and start a video if this episode is to have one."""
+        obs, info = super().reset(seed=seed, options=options)
+        self.episode_id += 1
+        if self.recording and self.video_length == float("inf"):
+            self.stop_recording()
+        self._forget_renders()
+        if self.episode_trigger and self.episode_trigger(self.episode_id):
+            self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
+        if self.recording:
+            self._capture_frame()
+        return obs, info
+
+    def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the env and add the frame if a video is being recorded."""
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        self.step_id += 1
+        if self.step_trigger and self.step_trigger(self.step_id):
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        if self.recording:
+            self._capture_frame()
+            self._stepped(reward, over=bool(terminated or truncated))
+        return obs, reward, terminated, truncated, info
+
+    def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
+        """What the env renders; in a list mode with the frames that recording took from it meanwhile."""
+        rendered: Any = super().render()
+        if not self.render_history:
+            return rendered
+        history, self.render_history = self.render_history, []
+        if rendered and rendered[0] is history[0]:
+            return rendered  # the collection beneath keeps its frames itself
+        return history + rendered
+
+    def close(self) -> None:
+        """Close the env, end the video, and return when all files are final.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
+        super().close()
+        self._close_recording()
+
+    def _capture_frame(self) -> None:
+        assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
+        if self._full():
+            return
+        frame: Any = self.env.render()
+        if isinstance(frame, list):
+            if not frame:
+                logger.warn(
+                    "Trying to capture render frame but 'env.render()' has just been called. "
+                    "The frame cannot be captured.",
+                )
+                return
+            self._remember_renders(frame)
+            frame = frame[-1]
+        self._offer((frame,), (1, 1))
+
+    def _remember_renders(self, frames: list[Any]) -> None:
+        """Keep what recording took from a list-mode env, for the user's own ``render()``."""
+        if self.render_history and frames[0] is self.render_history[0]:
+            self.render_history = list(frames)
+        else:
+            self.render_history += frames
+
+    def _forget_renders(self) -> None:
+        """Drop them at reset where the collection beneath would have, so that they cannot pile up."""
+        if self.render_history and self._collection_cleans():
+            self.render_history = []
+
+    def _collection_cleans(self) -> bool:
+        try:
+            return bool(self.env.get_wrapper_attr("reset_clean"))
+        except AttributeError:
+            return True

@@ -1,0 +1,188 @@
+"""What the single and the vector RecordVideo share: everything but when an episode begins and how it is seen."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import logger
+
+from offcam.connection import settings
+from offcam.recorder.frames import Picture, picture
+from offcam.wrappers import arguments
+from offcam.wrappers import shared_stream as joining
+from offcam.wrappers.triggers import capped_cubic_video_schedule
+from offcam_proto.errors import ConfigError, FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam.recorder.env_stream import ClipWriter, Overflow
+
+
+def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
+    """The default ``gc_trigger``: False, since no frames are held here that a collection could free.
+
+    Gymnasium collects after every video, which stalls the loop; a trigger of your own is obeyed.
+    """
+    return False
+
+
+class VideoRecording(joining.Joins):
+    """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
+
+    Attributes:
+        recording: whether a video is being recorded.
+        video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
+            they are on the daemon's host, in a folder of this name and a hash below its ``root``.
+        frames_per_sec: frames per second of the videos.
+        name_prefix: what their names start with.
+        video_length: most frames of a video, infinite for whole episodes.
+        step_id: 0-based number of the last step over all episodes, -1 before the first.
+        episode_id: 0-based number of the episode, -1 before the first.
+    """
+
+    env: Any
+    metadata: dict[str, Any]
+
+    def _set_up(
+        self,
+        video_folder: str,
+        *,
+        episode_trigger: Callable[[int], bool] | None,
+        step_trigger: Callable[[int], bool] | None,
+        video_length: float,
+        name_prefix: str,
+        fps: float | None,
+        disable_logger: bool,
+        gc_trigger: Callable[[int], bool] | None,
+        overflow: Overflow,
+        strict: bool,
+    ) -> None:
+        self._check_render_mode()
+        if episode_trigger is None and step_trigger is None:
+            episode_trigger = capped_cubic_video_schedule
+        if overflow not in ("drop", "block"):
+            raise ConfigError(f"overflow must be 'drop' or 'block', got {overflow!r}.")
+        self.episode_trigger = arguments.trigger("episode_trigger", episode_trigger)
+        self.step_trigger = arguments.trigger("step_trigger", step_trigger)
+        self.disable_logger = disable_logger
+        self.gc_trigger = arguments.trigger("gc_trigger", gc_trigger)
+        self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
+        self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
+        self.video_length: float = video_length if video_length != 0 else math.inf
+        self.recording = False
+        self.render_history: list[Any] = []
+        self.step_id = -1
+        self.episode_id = -1
+        self._overflow = overflow
+        self._clip: ClipWriter | None = None
+        self.video_folder = settings.absolute(video_folder)
+        if settings.records_here():
+            if os.path.isdir(self.video_folder):
+                logger.warn(
+                    f"Overwriting existing videos at {self.video_folder} folder "
+                    f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)",
+                )
+            settings.make_run_folder(self.video_folder)
+        if settings.enabled():
+            stream = joining.new_stream(self.env, self.video_folder, self.name_prefix)
+            self._stream = stream.acquire(self, strict=strict or settings.required())
+            for wrapper in joining.beneath(self.env):
+                wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
+            self._stream.open()
+
+    def _check_render_mode(self) -> None:
+        mode = self.env.render_mode
+        if mode in {None, "human", "ansi"}:
+            raise ValueError(
+                f"Render mode is {mode}, which is incompatible with RecordVideo. "
+                "Initialize your environment with a render_mode that returns an image, such as rgb_array: "
+                '`gym.make(..., render_mode="rgb_array")`.',
+            )
+
+    # --- recording ----------------------------------------------------------------------------------------
+
+    def start_recording(self, video_name: str) -> None:
+        """Start a new video, ending the one being recorded if there is one.
+
+        Args:
+            video_name: its file name without ``.mp4``, in `video_folder`.
+
+        Raises:
+            ConfigError: it is no plain file name.
+        """
+        arguments.name("video_name", video_name)
+        if self.recording:
+            self.stop_recording()
+        self.recording = True
+        self._frames = 0
+        if self._stream is not None:
+            self._clip = self._stream.clip(
+                video_name,
+                fps=float(self.frames_per_sec),
+                episode=max(self.episode_id, 0),
+                step=self.step_id,
+                overflow=self._overflow,
+            )
+
+    def stop_recording(self) -> None:
+        """End the video. Its file becomes final in the background; `flush` waits for it."""
+        assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
+        if self._frames == 0 and self._stream is not None:
+            logger.warn("Ignored saving a video as there were zero frames to save.")
+        if self._clip is not None:
+            self._clip.end()
+        self._clip = None
+        self.recording = False
+        if self.gc_trigger and self.gc_trigger(self.episode_id):
+            gc.collect()
+
+    def _full(self) -> bool:
+        """End a video that has its ``video_length``; true where it did."""
+        if self._frames < self.video_length:
+            return False
+        self.stop_recording()
+        return True
+
+    def _offer(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
+        """Add what was rendered to the video, or end it where that is no picture."""
+        for frame in frames:
+            if not isinstance(frame, np.ndarray):
+                self.stop_recording()
+                logger.warn(
+                    "Recording stopped: expected type of frame returned by render to be a numpy array, "
+                    f"got instead {type(frame)}.",
+                )
+                return
+        self._frames += 1
+        if self._clip is None:
+            return
+        try:
+            pictures: tuple[Picture, ...] = tuple(map(picture, frames))
+        except FrameError as error:
+            self._clip.reject()
+            self.stop_recording()
+            logger.warn(f"Recording stopped: {error}")
+            return
+        self._clip.add(pictures, grid)
+
+    def _stepped(self, reward: object, *, over: bool) -> None:
+        """Tell the video being recorded of a step."""
+        if self._clip is not None:
+            self._clip.step(reward)
+            self._clip.episode_over = over
+
+    def _close_recording(self) -> None:
+        """End the video and wait for its file.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
+        if self.recording:
+            self.stop_recording()
+        if self._stream is not None:
+            self._stream.release(self, quiet=self.disable_logger)

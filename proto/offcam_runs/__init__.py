@@ -1,0 +1,1 @@
+"""The run folder: what lies on the disk, written down once."""

@@ -1,0 +1,186 @@
+"""Learning curves: smoothing one, and putting those of several runs on a common axis with a band around them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offcam_runs.analysis.statistics import Statistic, bootstrap_interval, center
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+Floats = NDArray[np.float64]
+Axis = Literal["episode", "step", "time"]
+
+GUIDE_WINDOW = 100
+"""Episodes of the moving average in Gymnasium's guide "Recording Agents"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One run's episodes, in ascending order of x.
+
+    Attributes:
+        x: (n,) where each episode ended: its number from 1, steps, or seconds since the run began.
+        y: (n,) a number of each episode, such as its return. NaN where there is none.
+    """
+
+    x: Floats
+    y: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """Several curves on a common axis.
+
+    Attributes:
+        x: (points,) ascending, from where the last of the curves begins to where the first of them ends.
+        values: (runs, points), a row for each curve that has any value, in the order given.
+        runs: (runs,) which of the given curves they are.
+    """
+
+    x: Floats
+    values: Floats
+    runs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A statistic over runs, and its confidence interval, at each point of an axis.
+
+    Attributes:
+        center: (points,) the statistic.
+        low: (points,) lower end of its bootstrap interval, NaN where there is one run alone.
+        high: (points,) upper end.
+    """
+
+    center: Floats
+    low: Floats
+    high: Floats
+
+
+def curve(y: ArrayLike, lengths: ArrayLike, ended: ArrayLike, axis: Axis = "episode", *, began: float = 0.0) -> Curve:
+    """The learning curve of a run from its episodes in order of arrival.
+
+    Args:
+        y: (n,) a number of each episode, such as its return. Infinite ones become NaN.
+        lengths: (n,) steps of each.
+        ended: (n,) when each ended, in seconds since the epoch.
+        axis: by ``"episode"``, the number of episodes so far; by ``"step"``, the steps of all of them so far, over all
+            streams of the run; by ``"time"``, seconds since ``began`` (episodes without a time are left out).
+        began: when the run began, in seconds since the epoch.
+    """
+    values = np.array(y, np.float64)
+    values[~np.isfinite(values)] = math.nan
+    if axis == "episode":
+        return Curve(np.arange(1, values.size + 1, dtype=np.float64), values)
+    if axis == "step":
+        return Curve(np.cumsum(np.asarray(lengths, np.float64)), values)
+    seconds = np.asarray(ended, np.float64) - began
+    order = np.argsort(seconds, kind="stable")
+    order = order[np.isfinite(seconds[order])]
+    return Curve(seconds[order], values[order])
+
+
+def default_window(episodes: int) -> int:
+    """A window for a curve of so many episodes: 100 as in the guide, a tenth of them where they are under 1,000."""
+    return max(1, min(GUIDE_WINDOW, episodes // 10))
+
+
+def moving_average(values: ArrayLike, window: int) -> Floats:
+    """Mean of the last ``window`` values, at each value.
+
+    At index i it is the mean of ``values[i - window + 1 : i + 1]``, of those that are finite. It is NaN where none is,
+    and before index ``window - 1``, so nothing is averaged over less than the window. As
+    ``pandas.Series.rolling(window, min_periods=1).mean()`` from there on.
+
+    Each window is summed from a suffix of one block and a prefix of the next (van Herk, "A fast algorithm for local
+    minimum and maximum filters", Pattern Recognition Letters 13, 1992): nothing is subtracted, so one huge value
+    spoils no window but those that hold it.
+
+    Args:
+        values: (n,) in order.
+        window: at least 1.
+
+    Returns:
+        (n,)
+
+    Raises:
+        ValueError: the window is less than 1.
+    """
+    if window < 1:
+        raise ValueError(f"a moving average needs a window of at least 1 value, got {window}")
+    given = np.asarray(values, np.float64)
+    averages = np.full(given.size, math.nan)
+    if given.size >= window:
+        finite = np.isfinite(given)
+        with np.errstate(all="ignore"):
+            averages[window - 1 :] = _sums(np.where(finite, given, 0.0), window) / _sums(finite * 1.0, window)
+    return averages
+
+
+def align(curves: Sequence[Curve], *, window: int = 1, points: int = 500) -> Aligned:
+    """Put runs' curves on a common axis.
+
+    Each curve is smoothed by `moving_average`. At each point of the axis it has the value of the last episode that
+    had ended by then: nothing is interpolated. The axis spans what all curves have, so that the number of runs is the
+    same everywhere; a curve without a single value takes no part, and is not in ``runs``.
+
+    Args:
+        curves: of the runs, with the same axis.
+        window: of the moving average, in episodes.
+        points: most points of the axis. They are the ends of all runs' episodes, every so-manieth where there are more.
+
+    Returns:
+        The curves; with no points where they have no part of the axis in common.
+    """
+    smooth = [(number, _begun(item.x, moving_average(item.y, window))) for number, item in enumerate(curves)]
+    taken = [(number, item) for number, item in smooth if item.x.size]
+    if not taken:
+        return Aligned(np.empty(0), np.empty((0, 0)), ())
+    begin, end = max(item.x[0] for _, item in taken), min(item.x[-1] for _, item in taken)
+    x = np.unique(np.concatenate([item.x[(item.x >= begin) & (item.x <= end)] for _, item in taken]))
+    if x.size > points:
+        x = x[np.linspace(0, x.size - 1, points).round().astype(np.intp)]
+    values = [item.y[np.searchsorted(item.x, x, side="right") - 1] for _, item in taken]
+    return Aligned(x, np.stack(values), tuple(number for number, _ in taken))
+
+
+def _begun(x: Floats, y: Floats) -> Curve:
+    """A curve from its first value on; empty where there is none."""
+    finite = np.isfinite(y)
+    begin = int(finite.argmax()) if finite.any() else y.size
+    return Curve(x[begin:], y[begin:])
+
+
+def band(
+    values: Floats, statistic: Statistic = "iqm", *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Band:
+    """A statistic over runs with its bootstrap interval, see `bootstrap_interval`.
+
+    Args:
+        values: (runs, points), as in `Aligned`.
+        statistic: interquartile mean, mean or median over the runs.
+        confidence: of the interval, between 0 and 1.
+        resamples: how many to draw where not all are counted.
+        seed: of the drawing; the same gives the same band.
+    """
+    low, high = bootstrap_interval(values, statistic, confidence=confidence, resamples=resamples, seed=seed)
+    return Band(center(values, statistic), low, high)
+
+
+def _sums(values: Floats, window: int) -> Floats:
+    """The sums of all windows of n values, (n - window + 1,)."""
+    n = values.size
+    blocks = np.pad(values, (0, -n % window)).reshape(-1, window)
+    prefix = np.cumsum(blocks, axis=1).ravel()
+    suffix = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    first = np.arange(n - window + 1)
+    return prefix[first + window - 1] + np.where(first % window, suffix[first], 0.0)

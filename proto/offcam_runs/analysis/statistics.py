@@ -1,0 +1,268 @@
+"""Mean, median, interquartile mean and their bootstrap intervals."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offcam_runs.format import json_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+Statistic = Literal["iqm", "mean", "median"]
+
+RESAMPLES = 5000
+"""Bootstrap resamples where not all are counted."""
+
+_MOST_EXACT = 7  # values of which all 1,716 different resamples are counted
+_MOST_DRAWN = 2000  # values of which resamples are drawn; of 100,000 that took 5 s, and found the normal distribution
+_CHUNK = 1_000_000  # numbers held at once
+
+
+class Interval(NamedTuple):
+    """A confidence interval, both ends included; NaN where there is none."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to say about some numbers.
+
+    Attributes:
+        count: numbers that are finite; all statistics are of these.
+        non_finite: the others: NaN and infinite.
+        mean: arithmetic mean. This and all that follow are NaN of nothing.
+        std: population standard deviation, as `numpy.std` has it.
+        median: the middle, or the mean of the two middle ones.
+        iqm: see `interquartile_mean`.
+        low: the least.
+        high: the largest.
+        mean_interval: bootstrap interval of the mean, see `bootstrap_interval`.
+        iqm_interval: that of the interquartile mean.
+        confidence: of both intervals.
+    """
+
+    count: int
+    non_finite: int
+    mean: float
+    std: float
+    median: float
+    iqm: float
+    low: float
+    high: float
+    mean_interval: Interval
+    iqm_interval: Interval
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON: None for what is NaN."""
+        return {
+            "count": self.count,
+            "non_finite": self.non_finite,
+            "mean": json_number(self.mean),
+            "std": json_number(self.std),
+            "median": json_number(self.median),
+            "iqm": json_number(self.iqm),
+            "min": json_number(self.low),
+            "max": json_number(self.high),
+            "mean_interval": [json_number(end) for end in self.mean_interval],
+            "iqm_interval": [json_number(end) for end in self.iqm_interval],
+            "confidence": self.confidence,
+        }
+
+
+def summary(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0, intervals: bool = True) -> Summary:
+    """Summarise numbers: the returns of a run's episodes, or one score of each of several runs.
+
+    Args:
+        values: (n,), any real dtype.
+        confidence: of the intervals, between 0 and 1.
+        seed: of the resampling; the same gives the same interval.
+        intervals: whether to compute them, which takes most of the time; otherwise they are NaN.
+    """
+    given = np.asarray(values, np.float64).ravel()
+    finite = given[np.isfinite(given)]
+    none = math.nan
+
+    def interval(statistic: Statistic) -> Interval:
+        if not intervals:
+            return Interval(none, none)
+        return Interval(*map(float, bootstrap_interval(finite, statistic, confidence=confidence, seed=seed)))
+
+    with np.errstate(all="ignore"):
+        return Summary(
+            count=finite.size,
+            non_finite=given.size - finite.size,
+            mean=float(center(finite, "mean")),
+            std=float(finite.std()) if finite.size else none,
+            median=float(center(finite, "median")),
+            iqm=float(center(finite, "iqm")),
+            low=float(finite.min()) if finite.size else none,
+            high=float(finite.max()) if finite.size else none,
+            mean_interval=interval("mean"),
+            iqm_interval=interval("iqm"),
+            confidence=confidence,
+        )
+
+
+def interquartile_mean(values: ArrayLike) -> float:
+    """Mean of the middle half: ``scipy.stats.trim_mean(values, 0.25)``, as rliable's ``aggregate_iqm``.
+
+    Of n values the ``int(n / 4)`` least and as many largest are left out. It is less swayed by single lucky runs
+    than the mean, and less wasteful of data than the median (Agarwal et al., 2021).
+
+    Args:
+        values: (n,); those that are not finite are left out. NaN of nothing.
+    """
+    given = np.asarray(values, np.float64).ravel()
+    return float(center(given[np.isfinite(given)], "iqm"))
+
+
+def center(values: ArrayLike, statistic: Statistic = "iqm") -> Floats:
+    """A statistic along the first axis.
+
+    All three are trimmed means: they differ in how many of the least and largest values are left out.
+
+    Args:
+        values: (n, ...), finite; NaN makes its column NaN.
+        statistic: interquartile mean, mean or median.
+
+    Returns:
+        (...), NaN where n is 0.
+    """
+    ordered = np.sort(np.asarray(values, np.float64), axis=0)
+    n = ordered.shape[0]
+    if n == 0:
+        return np.full(ordered.shape[1:], math.nan)
+    cut = _cut(statistic, n)
+    with np.errstate(all="ignore"):  # infinite where the sum is
+        found: Floats = ordered[cut : n - cut].mean(axis=0)
+    return np.where(np.isnan(ordered[-1]), math.nan, found)  # NaN is sorted to the end
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    statistic: Statistic = "iqm",
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """Percentile bootstrap interval of a statistic along the first axis.
+
+    The method of rliable for runs of one task, ``get_interval_estimates(..., method="percentile")``: rows are
+    resampled with replacement, the same rows for all columns, so that a run is resampled as a whole. Of up to 7 rows
+    all possible resamples are counted, each with its probability, so the result is exact. Of up to 2,000 some are
+    drawn. Of more the interval is that which the bootstrap tends to: the normal one with the standard error from the
+    winsorised variance (Tukey and McLaughlin, Sankhya A 25, 1963), for the median that of the binomial ranks.
+
+    Args:
+        values: (n, ...), a row for each run (or episode), finite; NaN makes its column NaN.
+        statistic: interquartile mean, mean or median.
+        confidence: between 0 and 1.
+        resamples: how many to draw where some are drawn.
+        seed: of the drawing; the same gives the same interval.
+
+    Returns:
+        The lower and upper ends, (...) each. NaN where n is less than 2: of one value there is no interval.
+    """
+    given = np.asarray(values, np.float64)
+    n, shape = given.shape[0], given.shape[1:]
+    if n < 2 or 0 in shape:
+        return np.full(shape, math.nan), np.full(shape, math.nan)
+    columns, cut, tail = given.reshape(n, -1), _cut(statistic, n), (1 - confidence) / 2
+    if n > _MOST_DRAWN:
+        low, high = _limit(np.sort(columns, axis=0), cut, -NormalDist().inv_cdf(tail))
+    else:
+        estimates, weights = _bootstrap(columns, cut, resamples, seed)
+        low, high = _quantile(estimates, weights, tail), _quantile(estimates, weights, 1 - tail)
+    gap = np.isnan(columns).any(axis=0)
+    low[gap] = high[gap] = math.nan
+    return low.reshape(shape), high.reshape(shape)
+
+
+def _cut(statistic: Statistic, n: int) -> int:
+    """How many of n ordered values a statistic leaves out at either end."""
+    return {"mean": 0, "iqm": n // 4, "median": (n - 1) // 2}[statistic]
+
+
+def _limit(ordered: Floats, cut: int, z: float) -> tuple[Floats, Floats]:
+    """What the percentile interval of a trimmed mean of many ordered rows tends to, ``z`` standard errors to a side."""
+    n = ordered.shape[0]
+    if cut == _cut("median", n):
+        reach = z * math.sqrt(n) / 2
+        return ordered[math.floor(n / 2 - reach)], ordered[min(n - 1, math.ceil(n / 2 + reach))]
+    with np.errstate(all="ignore"):
+        middle = ordered[cut : n - cut].mean(axis=0)
+        error = np.clip(ordered, ordered[cut], ordered[n - cut - 1]).std(axis=0) / ((1 - 2 * cut / n) * math.sqrt(n))
+        return middle - z * error, middle + z * error
+
+
+def _bootstrap(columns: Floats, cut: int, resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """The trimmed means of resamples, (resamples, columns), and the resamples' probabilities.
+
+    A resample is how often it has each row. With rows in order of their values, what is left of it after trimming is
+    how its running count grows between ``cut`` and ``n - cut``: there is nothing to sort anew.
+    """
+    n = columns.shape[0]
+    order = np.argsort(columns, axis=0)
+    estimates: list[Floats] = []
+    weights: list[Floats] = []
+    with np.errstate(all="ignore"):
+        for counts, weight in _exact(n) if n <= _MOST_EXACT else _drawn(n, resamples, seed):
+            part = np.empty((counts.shape[0], columns.shape[1]))
+            for column, rows in enumerate(order.T):
+                part[:, column] = _trimmed(counts[:, rows], cut) @ columns[rows, column] / (n - 2 * cut)
+            estimates.append(part)
+            weights.append(weight)
+    return np.concatenate(estimates), np.concatenate(weights)
+
+
+def _trimmed(counts: Counts, cut: int) -> Floats:
+    """How often each of n ordered rows is left in resamples of n, (resamples, n), after ``cut`` at either end."""
+    if not cut:
+        return counts.astype(np.float64)
+    n = counts.shape[1]
+    running = np.clip(np.cumsum(counts, axis=1, dtype=np.float64), cut, n - cut)
+    kept: Floats = np.diff(running, axis=1, prepend=cut)
+    return kept
+
+
+def _exact(n: int) -> Iterator[tuple[Counts, Floats]]:
+    """Every resample of n rows that differs, as counts (resamples, n), with its probability."""
+    counters = [Counter(rows) for rows in combinations_with_replacement(range(n), n)]
+    counts = np.array([[counter[row] for row in range(n)] for counter in counters], np.int64)
+    ways = [math.factorial(n) // math.prod(map(math.factorial, row)) for row in counts.tolist()]
+    yield counts, np.array(ways) / n**n
+
+
+def _drawn(n: int, resamples: int, seed: int) -> Iterator[tuple[Counts, Floats]]:
+    """Resamples of n rows drawn at random, as counts (resamples, n), with their probability; a chunk at a time."""
+    random = np.random.default_rng(seed)
+    most = max(1, _CHUNK // n)
+    for begin in range(0, resamples, most):
+        size = min(most, resamples - begin)
+        rows = random.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
+        yield np.bincount(rows.ravel(), minlength=size * n).reshape(size, n), np.full(size, 1 / resamples)
+
+
+def _quantile(estimates: Floats, weights: Floats, share: float) -> Floats:
+    """In each column the least estimate that is not exceeded with a probability of at least ``share``."""
+    order = np.argsort(estimates, axis=0)
+    reached = np.cumsum(weights[order], axis=0) >= share - 1e-12  # probabilities are rounded
+    found: Floats = np.take_along_axis(estimates, order, axis=0)[reached.argmax(axis=0), np.arange(estimates.shape[1])]
+    return found

@@ -1,0 +1,125 @@
+"""Success rate by a stated rule."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from offcam_proto.errors import ConfigError
+from offcam_runs.analysis.statistics import Interval
+from offcam_runs.format import json_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+_CONDITION = re.compile(
+    r"(?P<negated>not\s+)?(?P<flag>terminated|truncated)"
+    r"|(?P<number>return|length)\s*(?P<relation>>=|<=|>|<)\s*(?P<limit>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)"
+)
+_RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessRate:
+    """How many episodes succeeded.
+
+    Attributes:
+        rule: what success was, in words.
+        successes: episodes that meet it.
+        count: episodes.
+        rate: of the two, NaN of no episodes.
+        interval: Wilson's score interval (Wilson, "Probable inference, the law of succession, and statistical
+            inference", JASA 22, 1927), which is sound near 0 and 1 too, where a bootstrap has no width.
+        confidence: of the interval.
+    """
+
+    rule: str
+    successes: int
+    count: int
+    rate: float
+    interval: Interval
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON: None for what is NaN."""
+        return {
+            "rule": self.rule,
+            "successes": self.successes,
+            "count": self.count,
+            "rate": json_number(self.rate),
+            "interval": [json_number(end) for end in self.interval],
+            "confidence": self.confidence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessRule:
+    """When an episode is a success.
+
+    Attributes:
+        text: conditions joined by ``and``: ``terminated``, ``truncated``, either with ``not`` before it, and
+            ``return`` or ``length`` compared by ``>``, ``>=``, ``<`` or ``<=`` with a number. For example
+            ``terminated and return >= 200``. A return that is NaN meets no comparison.
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        for condition in self._conditions():
+            if _CONDITION.fullmatch(condition) is None:
+                raise ConfigError(
+                    f"{condition!r} is no condition of success: say `terminated`, `truncated`, `not truncated`, "
+                    "`return >= NUMBER` or `length < NUMBER`, joined by `and`, as in 'terminated and return >= 200'"
+                )
+
+    def _conditions(self) -> list[str]:
+        return [part.strip() for part in re.split(r"\band\b", self.text)]
+
+    def __call__(self, episodes: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
+        """Which of n episodes succeeded.
+
+        Args:
+            episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each.
+        """
+        met = np.ones(np.asarray(episodes["return"]).shape, np.bool_)
+        for condition in self._conditions():
+            match = _CONDITION.fullmatch(condition)
+            assert match is not None  # noqa: S101 - checked when the rule was made
+            if flag := match["flag"]:
+                met &= np.asarray(episodes[flag], np.bool_) ^ bool(match["negated"])
+            else:
+                values = np.asarray(episodes[match["number"]], np.float64)
+                met &= _RELATIONS[match["relation"]](values, float(match["limit"]))
+        return met
+
+
+def success_rate(episodes: Mapping[str, ArrayLike], rule: SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
+    """The share of episodes that succeeded, with Wilson's interval.
+
+    Args:
+        episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each.
+        rule: what success is. There is no default: what a return of one env means says nothing of another's.
+        confidence: of the interval, between 0 and 1.
+    """
+    met = rule(episodes)
+    successes, count = int(met.sum()), met.size
+    if not count:
+        return SuccessRate(rule.text, 0, 0, math.nan, Interval(math.nan, math.nan), confidence)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate = successes / count
+    middle = (rate + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
+    low = 0.0 if successes == 0 else middle - reach  # exactly, not but for rounding
+    high = 1.0 if successes == count else middle + reach
+    return SuccessRate(rule.text, successes, count, rate, Interval(low, high), confidence)

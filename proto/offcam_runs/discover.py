@@ -1,0 +1,92 @@
+"""Which run folders a path on the command line means: itself, or those that are in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import ConfigError, RunFolderError
+from offcam_runs import format as fmt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MOST_LEVELS = 3
+"""How deep below a folder runs are looked for."""
+
+_UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
+
+
+def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list[Path]]:
+    """For each path the run folders it means: the run folders in it, by name, or else itself (which may be none).
+
+    Links are followed only where they were given, and hidden folders not entered. A folder in it that cannot be
+    looked into is among them: whoever reads it will say so.
+
+    Args:
+        given: paths of run folders, or of folders with run folders in them.
+        unfinished: a folder with unfinished videos is a run too, also without an index.
+
+    Raises:
+        ConfigError: one is given twice.
+        RunFolderError: one cannot be looked into.
+    """
+    found = [_meant(path, unfinished=unfinished) for path in given]
+    seen: set[Path] = set()
+    for folder in (folder for folders in found for folder in folders):
+        if folder.resolve() in seen:
+            raise ConfigError(f"{folder} is given twice: leave one out")
+        seen.add(folder.resolve())
+    return found
+
+
+def labels(folders: Sequence[Path]) -> list[str]:
+    """A short name for each folder: as few of its last parts as tell them all apart."""
+    paths = [folder.absolute() for folder in folders]
+    for parts in range(1, max((len(path.parts) for path in paths), default=1)):
+        names = [str(Path(*path.parts[-parts:])) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def valid_text(name: str) -> str:
+    """A name as every format can hold it: what are bytes on the disk and no UTF-8 is escaped."""
+    return name.encode(errors="backslashreplace").decode()
+
+
+def _meant(path: Path, *, unfinished: bool) -> list[Path]:
+    try:
+        is_run, below = _look_into(path, unfinished=unfinished)
+    except PermissionError as error:
+        raise RunFolderError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except OSError:  # not there, or a file: whoever reads it says which
+        return [path]
+    if is_run:
+        return [path]
+    return [run for folder in below for run in _runs(folder, MOST_LEVELS - 1, unfinished=unfinished)] or [path]
+
+
+def _runs(folder: Path, levels: int, *, unfinished: bool) -> Iterator[Path]:
+    try:
+        is_run, below = _look_into(folder, unfinished=unfinished)
+    except OSError:
+        yield folder
+        return
+    if is_run:
+        yield folder
+    elif levels:
+        for inner in below:
+            yield from _runs(inner, levels - 1, unfinished=unfinished)
+
+
+def _look_into(folder: Path, *, unfinished: bool) -> tuple[bool, list[Path]]:
+    """Whether a folder is a run, and the folders in it."""
+    if (folder / fmt.INDEX_NAME).exists():
+        return True, []
+    with os.scandir(folder) as scanned:
+        entries = sorted(scanned, key=lambda entry: entry.name)
+    is_run = unfinished and any(entry.name.endswith(_UNFINISHED) for entry in entries)
+    inner = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
+    return is_run, [folder / entry.name for entry in inner]

@@ -1,0 +1,124 @@
+"""One writer for each run folder: a lock on a small file in it, held while it is written.
+
+It ends with its holder, however that ends, so a dead daemon locks nobody out. What stays behind is a small file that
+means nothing, until the next writer takes it over and removes it in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
+from offcam_runs.file_lock import NO_LOCKS_LINE, FileLock, held
+from offcam_runs.format import LOCK_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_READ_TRIES = 100
+_PAUSE_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes a folder.
+
+    Attributes:
+        pid: its process id.
+        host: the host that counts in.
+        what: a daemon's endpoint, or the command that it is.
+    """
+
+    pid: int
+    host: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} on {self.host}, {self.what}"
+
+
+class FolderLock:
+    """The right to write a run folder. Made by `acquire`; used by one thread at a time."""
+
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether the folder's file system has no locks."""
+        return bool(self._lock.unlocked)
+
+    @classmethod
+    def acquire(cls, folder: Path, what: str) -> FolderLock:
+        """Take the lock, and say in it who has it. The folder is made where it does not exist.
+
+        Where the file system has no locks, a claim stands for it (`filelock`), and a line in the log says so.
+
+        Raises:
+            DaemonAlreadyRunning: another process has it.
+            FolderNotWritable: the folder, or the file in it, cannot be made.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock.take(folder / LOCK_NAME, 0o644)
+        except OSError as error:
+            raise FolderNotWritable(
+                f"the run folder {folder} cannot be written by user id {os.geteuid()} ({error.strerror}): make it "
+                "writable, or record into another folder"
+            ) from error
+        if lock is None:
+            raise _taken(folder)
+        if lock.unlocked:
+            log.warning(NO_LOCKS_LINE, folder, lock.unlocked)
+        with suppress(OSError):  # a full disk: it is locked all the same
+            os.truncate(lock.fd, 0)
+            os.pwrite(lock.fd, json.dumps(asdict(Writer(os.getpid(), socket.gethostname(), what))).encode(), 0)
+        return cls(lock)
+
+    def release(self) -> None:
+        """Remove the file and let go. Releasing twice is harmless."""
+        self._lock.release(remove=True)
+
+
+def writer_of(folder: Path) -> Writer | None:
+    """Who writes a folder at this moment, or None. Changes nothing in it.
+
+    Where whoever does has not said who it is, its ``pid`` is 0.
+    """
+    path = folder / LOCK_NAME
+    for _ in range(_READ_TRIES):
+        try:
+            if not held(path):
+                return None
+        except OSError:
+            return None
+        if found := _read(path):
+            return found
+        time.sleep(_PAUSE_SECONDS)  # taken a moment ago
+    return Writer(0, "this or another host", "which did not say who it is")
+
+
+def _taken(folder: Path) -> DaemonAlreadyRunning:
+    writer = writer_of(folder)
+    pid = writer.pid if writer else None
+    return DaemonAlreadyRunning(
+        f"the run folder {folder} is being written by another offcam process ({writer or 'it has just left'}): record "
+        "into another folder, or use that daemon by setting OFFCAM_ADDR to its endpoint",
+        pid,
+    )
+
+
+def _read(path: Path) -> Writer | None:
+    try:
+        return Writer(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,279 @@
+"""``offcam doctor``: is everything there that recording needs, and what to do where it is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal
+
+from offcam_proto import host, variables
+from offcam_proto.endpoints import MAX_SOCKET_PATH
+from offcam_proto.errors import OffcamError
+from offcamd import __version__
+from offcamd.config import settings as config
+from offcamd.process import file_descriptors as fdlimit
+from offcamd.process import instance_lock as lock
+from offcamd.video import h264
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from offcam_proto.endpoints import Endpoint
+
+Outcome = Literal["ok", "warn", "fail"]
+INSTALL = 'Run: pip install --upgrade "offcam[server]"'
+_PROBE_SECONDS = 60
+
+EXTRAS = {
+    "matplotlib": ("offcam plot", "offcam[plot]"),
+    "pyarrow": ("offcam export --to parquet", "offcam[parquet]"),
+    "pandas": ("offcam.load(...).to_pandas()", "pandas"),
+    "polars": ("offcam.load(...).to_polars()", "polars"),
+}
+"""What offcam can do with libraries that it does not need, and what pip calls them."""
+
+# Each runs in a process of its own: a library that crashes as it is loaded takes its probe down, not doctor.
+_PROBES = {
+    "gymnasium": "import gymnasium; print(gymnasium.__version__)",
+    "numpy": "import numpy; print(numpy.__version__)",
+    "zmq": "import zmq; print(f'{zmq.__version__} (libzmq {zmq.zmq_version()})')",
+    "cv2": "import cv2; print(cv2.__version__)",
+    "av": (
+        "import av; libs = ('libavcodec', 'libavformat', 'libavutil');"
+        "print(av.__version__, '(ffmpeg ' + ', '.join("
+        "name + ' ' + '.'.join(map(str, av.library_versions[name])) for name in libs) + ')')"
+    ),
+    "libx264": "import av.codec; print(av.codec.Codec('libx264', 'w').long_name)",
+}
+_FIXES = {
+    "gymnasium": "Run: pip install --upgrade offcam",
+    "libx264": "This build of PyAV has no H.264 encoder. Run: pip install --force-reinstall --only-binary av av",
+}
+
+
+_SELF_TEST: dict[int, Outcome] = {0: "ok", 1: "fail", 2: "warn"}  # by the exit code of `offcamd.encode.self_test`
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: what was looked at.
+        outcome: ``ok``, ``warn`` (recording works, something will surprise) or ``fail``.
+        detail: what was found.
+        fix: what to do; empty where nothing needs doing.
+    """
+
+    name: str
+    outcome: Outcome
+    detail: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:
+    """Look at everything, one check after the other."""
+    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Check("offcam", "ok", __version__)
+    yield from _libraries()
+    yield from _extras()
+    try:
+        settings = config.load({"endpoint": endpoint_flag}, config=config_file)
+    except OffcamError as error:
+        yield Check("settings", "fail", str(error), "As it says.")
+        return
+    found = config.config_files(config_file, os.environ, config.working_directory())
+    yield Check("settings", "ok", ", ".join(map(str, found)) or "defaults and environment")
+    yield from _environment()
+    yield _socket_directory(settings.endpoint)
+    yield _daemon(settings.endpoint)
+    asked = config.load_endpoint(endpoint_flag, config=config_file)
+    if asked.path is None:
+        yield _remote_daemon(asked)
+    yield _encoders(settings.encoder)
+    yield _self_test()
+    yield _spool(settings)
+    yield _file_descriptors()
+    yield from _rendering()
+
+
+def _libraries() -> Iterator[Check]:
+    probes = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+        )
+        for name, code in _PROBES.items()
+    }
+    for name, process in probes.items():
+        with process:
+            try:
+                out, err = process.communicate(timeout=_PROBE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = "", f"did not load within {_PROBE_SECONDS} s"
+        if process.returncode == 0:
+            yield Check(name, "ok", out.strip())
+        else:
+            reason = err.strip().splitlines()[-1] if err.strip() else f"exit code {process.returncode}"
+            yield Check(name, "fail", reason, _FIXES.get(name, INSTALL))
+
+
+def _extras() -> Iterator[Check]:
+    """What is not there is no problem: nothing that records or watches needs it."""
+    for name, (use, package) in EXTRAS.items():
+        found = _version(name)
+        install = f'not installed; if you want {use}: {sys.executable} -m pip install "{package}"'
+        yield Check(name, "ok", install if found is None else f"{found}, for {use}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _environment() -> Iterator[Check]:
+    for name, near in variables.unknown(os.environ).items():
+        hint = f"Did you mean {near}?" if near else f"Unset {name}."
+        yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
+    if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
+        yield Check(
+            "environment",
+            "warn",
+            f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing",
+            "Unset OFFCAM to record.",
+        )
+
+
+def _socket_directory(endpoint: Endpoint) -> Check:
+    name = "socket directory"
+    try:
+        paths = lock.daemon_paths(endpoint)
+        lock.prepare_directory(paths.directory)
+    except OffcamError as error:
+        return Check(name, "fail", str(error), "As it says.")
+    if problem := host.write_problem(str(paths.directory)):
+        fix = "Make it writable, or set OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock."
+        return Check(name, "fail", f"{paths.directory} {problem}", fix)
+    length = len(os.fsencode(paths.socket))
+    detail = f"{paths.directory} (socket path {length} of {MAX_SOCKET_PATH} bytes)"
+    if note := config.passed_over(endpoint):
+        return Check(name, "warn", f"{detail}: {note}", "As it says, if that place does not suit you.")
+    return Check(name, "ok", detail)
+
+
+def _daemon(endpoint: Endpoint) -> Check:
+    from offcamd.process.query import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
+
+    try:
+        info = lock.read_lock(endpoint)
+        if info is None:
+            return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
+        stats = ask_stats(endpoint)
+    except OffcamError as error:
+        return Check("daemon", "fail", str(error), "See its log; restart it once no training records with it.")
+    running = str(stats["version"])
+    if problems := stats.get("problems"):
+        return Check("daemon", "fail", "; ".join(problems.values()), "As it says.")
+    detail = f"pid {info.pid}, offcam {running}, http {info.http or 'off'}"
+    if running != __version__:
+        fix = "It records all the same. To have this one, restart it once no training records (offcam status)."
+        return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", fix)
+    return Check("daemon", "ok", detail)
+
+
+def _remote_daemon(endpoint: Endpoint) -> Check:
+    from offcamd.process.query import ask_stats  # noqa: PLC0415 - as above
+
+    try:
+        running = str(ask_stats(endpoint)["version"])
+    except OffcamError as error:
+        return Check("remote daemon", "fail", str(error), "As it says.")
+    return Check("remote daemon", "ok", f"offcam {running} at {endpoint.url}")
+
+
+def _spool(settings: config.Settings) -> Check:
+    folder = settings.spool_dir
+    while not os.path.exists(folder):  # noqa: PTH110 - one that cannot be seen is none
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    detail = f"{settings.spool_dir}, {free / 2**30:.1f} GiB free"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        detail = f"{settings.spool_dir} cannot be written: frames wait in memory alone"
+        return Check("spool", "warn", detail, "Choose another with --spool-dir.")
+    if free < settings.spool_limit_bytes:
+        return Check(
+            "spool",
+            "warn",
+            f"{detail}, less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB",
+            "Lower it with --spool-limit, or choose another disk with --spool-dir.",
+        )
+    return Check("spool", "ok", detail)
+
+
+def _encoders(asked: str) -> Check:
+    """Each encoder in hardware is tried, though x264 serves where none works."""
+    with ThreadPoolExecutor() as pool:
+        failures = dict(zip(h264.HARDWARE, pool.map(h264.failure_of, h264.HARDWARE), strict=True))
+    detail = "; ".join(f"{name} works" if not why else f"{name} does not: {why}" for name, why in failures.items())
+    if failures.get(asked):
+        return Check("encoders", "warn", f"{detail}. {asked} was asked for, x264 is used", "Leave --encoder out.")
+    return Check("encoders", "ok", f"--encoder is {asked}; {detail}")
+
+
+def _self_test() -> Check:
+    """In a process of its own: a library that crashes takes that down, not doctor."""
+    command = [sys.executable, "-m", "offcamd.encode.self_test"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_PROBE_SECONDS, check=False, cwd="/"
+        )
+    except subprocess.TimeoutExpired:
+        return Check("self-test", "fail", f"a tiny video was not made within {_PROBE_SECONDS} s", INSTALL)
+    said = done.stdout.splitlines()
+    if len(said) != 2 or done.returncode not in _SELF_TEST:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Check("self-test", "fail", f"a tiny video could not be made: {last}", INSTALL)
+    return Check("self-test", _SELF_TEST[done.returncode], f"{said[0]} ({float(said[1]) * 1000:.0f} ms)")
+
+
+def _file_descriptors() -> Check:
+    limit = fdlimit.attainable()
+    if short := fdlimit.shortage(limit):
+        return Check("file descriptors", "warn", short, fdlimit.FIX)
+    return Check("file descriptors", "ok", f"the daemon may have {limit}")
+
+
+def _rendering() -> Iterator[Check]:
+    yield Check("render_mode", "ok", 'recording needs gym.make(..., render_mode="rgb_array")')
+    mujoco = _version("mujoco")
+    if mujoco is None:
+        return
+    backend = os.environ.get("MUJOCO_GL", "")
+    if backend:
+        yield Check("MUJOCO_GL", "ok", f"{backend}, for mujoco {mujoco}")
+    elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        yield Check(
+            "MUJOCO_GL",
+            "warn",
+            f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display",
+            "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)",
+        )
+    else:
+        yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")

@@ -1,0 +1,413 @@
+"""What the daemon is told: flags > environment > ``offcam.toml`` > the user's config file > defaults.
+
+`SPECS` is the one table of settings: the flags, the variables, the file's keys, the defaults and the help
+all come from it. Standard library only, because ``offcam start`` runs while a training waits for it:
+importing pydantic-settings alone took longer than everything `start` does (160 ms against 60).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto import host
+from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME
+from offcam_proto.errors import ConfigError
+from offcam_proto.keys import KEYS_VARIABLE, keys_directory
+from offcamd.config import values
+from offcamd.config.values import Given, HttpAddress
+from offcamd.video.h264 import ENCODERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from offcam_proto.endpoints import Endpoint
+
+CONFIG_NAME = "offcam.toml"
+EMBEDDED_IDLE_SECONDS = 60
+"""The default of ``idle_seconds`` for a daemon that a wrapper started."""
+
+PRESETS = (
+    "flat",
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+)  # fmt: skip
+LOG_LEVELS = ("debug", "info", "warning", "error")
+TOKEN_VARIABLE = "OFFCAM_HTTP_TOKEN"  # noqa: S105 - where the token is, not the token
+SECRETS = (TOKEN_VARIABLE,)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the daemon is told. Made by `load`; valid by then.
+
+    Attributes:
+        endpoint: its socket, where this host's clients find it; always ``ipc://``.
+        tcp: where it listens for other hosts as well, or None for nowhere.
+        keys: directory of the keys for that.
+        root: below which other hosts' runs are.
+        http: where it serves HTTP, or None for nowhere.
+        http_token: what HTTP requests must carry, or None.
+        idle_seconds: seconds without any client after which it leaves; 0 for never.
+        encoders: threads that encode, one clip each at a time.
+        memory_limit_bytes: bytes of frames kept in memory, over all clips.
+        spool_limit_bytes: bytes of frames kept on disk, over all clips.
+        disk_reserve_bytes: bytes that videos leave free on their disk, less on a small one.
+        spool_dir: where that is.
+        crf: x264's constant rate factor, 0 (lossless) to 51.
+        preset: x264's preset.
+        encoder: ``x264``, another that it is to try, or ``auto`` for any.
+        log_level: one of `LOG_LEVELS`.
+        log_file: the log, or None for stderr.
+    """
+
+    endpoint: Endpoint
+    tcp: Endpoint | None
+    keys: Path
+    root: Path
+    http: HttpAddress | None
+    http_token: str | None = field(repr=False)
+    idle_seconds: float
+    encoders: int
+    memory_limit_bytes: int
+    spool_limit_bytes: int
+    disk_reserve_bytes: int
+    spool_dir: Path
+    crf: int
+    preset: str
+    encoder: str
+    log_level: str
+    log_file: Path | None
+
+    def as_flags(self) -> list[str]:
+        """The command line that says all of it again but `secrets`, for another process in another folder."""
+        flags: list[str] = []
+        for spec in SPECS:
+            value = getattr(self, spec.field)
+            if spec.variable in SECRETS:
+                continue
+            if spec.field == "endpoint":
+                value = self.endpoint.url
+            elif spec.field == "tcp":
+                value = "off" if self.tcp is None else self.tcp.url
+            elif spec.field == "http":
+                value = "off" if self.http is None else self.http.netloc if self.http.asked else None
+            if value is not None:
+                flags += [spec.flag, str(value)]
+        return flags
+
+    def secrets(self) -> dict[str, str]:
+        """What a command line must not show, as environment variables: ``ps`` shows everybody's command line."""
+        return {TOKEN_VARIABLE: self.http_token or ""}
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+def default_endpoint(environ: Mapping[str, str]) -> Endpoint:
+    """Where this user's daemon is, or is to be, unless something else is said."""
+    return _found(environ).endpoint
+
+
+def passed_over(endpoint: Endpoint) -> str:
+    """Why the default endpoint is no better one, as `host.Found.warning`; empty for one that somebody named."""
+    if endpoint.path is None or Path(endpoint.path).name != SOCKET_NAME or os.environ.get(ADDR_VARIABLE, "").strip():
+        return ""
+    found = _found(os.environ)
+    return found.warning if found.endpoint == endpoint else ""
+
+
+def _found(environ: Mapping[str, str]) -> host.Found:
+    return host.find({**environ, ADDR_VARIABLE: ""}, os.getuid())
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_spool_dir(_environ: Mapping[str, str]) -> str:
+    """Where frames wait unless something else is said: in the user's cache, if that can be had."""
+    from platformdirs import user_cache_path  # noqa: PLC0415 - only where the default is needed
+
+    try:
+        cache = user_cache_path("offcam")
+    except RuntimeError:  # a user whom nobody knows; older versions of platformdirs return a relative path
+        cache = Path(".cache", "offcam")
+    return str(Path("/") / cache / "spool")
+
+
+def _remote_runs(environ: Mapping[str, str]) -> str:
+    return os.path.join(environ.get("HOME") or "/", "offcam-runs")  # noqa: PTH118 - "~" fails where nobody has a home
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One setting.
+
+    Attributes:
+        field: its name in `Settings`.
+        parse: from a `Given` to the field's value; raises ConfigError.
+        default: the default as it would be written, or a function of the environment.
+        help: one line for ``--help``.
+        key: its name in files.
+        variable: its environment variable.
+        metavar: what its value is, for ``--help``.
+    """
+
+    field: str
+    parse: Callable[[Given], Any]
+    default: object | Callable[[Mapping[str, str]], object]
+    help: str
+    key: str = ""
+    variable: str = ""
+    metavar: str = "<str>"
+
+    def __post_init__(self) -> None:
+        key = self.key or self.field
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "variable", self.variable or f"OFFCAM_{key.upper()}")
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line."""
+        return f"--{self.key.replace('_', '-')}"
+
+
+SPECS: tuple[Spec, ...] = (
+    Spec(
+        "endpoint",
+        values.endpoint,
+        lambda environ: default_endpoint(environ).url,
+        "Its socket: ipc:///absolute/path. tcp://HOST:PORT means the default socket and --tcp.",
+        variable=ADDR_VARIABLE,
+        metavar="<url>",
+    ),
+    Spec(
+        "tcp",
+        values.tcp_endpoint,
+        "off",
+        "Where other hosts reach it, with keys: tcp://HOST:PORT or off.",
+        metavar="<url>",
+    ),
+    Spec(
+        "keys",
+        values.keys_directory,
+        keys_directory,
+        "Directory of the keys for that.",
+        variable=KEYS_VARIABLE,
+        metavar="<path>",
+    ),
+    Spec(
+        "root",
+        values.path,
+        _remote_runs,
+        "Folder of the runs of other hosts, ~/offcam-runs by default.",
+        metavar="<path>",
+    ),
+    Spec(
+        "http",
+        values.http_address,
+        "127.0.0.1:8720",
+        "Where it serves statistics over HTTP: HOST:PORT or off.",
+        metavar="<host:port>",
+    ),
+    Spec("http_token", values.token, None, "Secret that HTTP requests must carry; a must off loopback."),
+    Spec(
+        "idle_seconds",
+        values.number(0, 1e9, "a number of seconds, 0 for never"),
+        0,
+        "Leave after so many seconds without a client; 0 for never.",
+        metavar="<seconds>",
+    ),
+    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads.", metavar="<int>"),
+    Spec(
+        "memory_limit_bytes",
+        values.memory_size,
+        "512MiB",
+        "Frames kept in memory at most, for example 512MiB.",
+        key="memory_limit",
+        metavar="<size>",
+    ),
+    Spec(
+        "spool_limit_bytes",
+        values.size,
+        "4GiB",
+        "Frames kept on disk at most once memory is full, for example 4GiB.",
+        key="spool_limit",
+        metavar="<size>",
+    ),
+    Spec(
+        "disk_reserve_bytes",
+        values.size,
+        "64MiB",
+        "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
+        key="disk_reserve",
+        metavar="<size>",
+    ),
+    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk.", metavar="<path>"),
+    Spec(
+        "crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51.", metavar="<int>"
+    ),
+    Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
+    Spec(
+        "encoder",
+        values.choice(*ENCODERS),
+        "x264",
+        "x264, or one in hardware: h264_nvenc, h264_vaapi, h264_videotoolbox, or auto. x264 where that does not work.",
+    ),
+    Spec(
+        "log_level",
+        values.choice(*LOG_LEVELS),
+        "info",
+        "Least severe message to log: debug, info, warning or error.",
+        variable="OFFCAM_LOG",
+    ),
+    Spec("log_file", values.optional_path, None, "Log to this file, kept small, instead of stderr.", metavar="<path>"),
+)
+_BY_KEY = {spec.key: spec for spec in SPECS}
+
+
+# --- where values come from -------------------------------------------------------------------------------
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    config: Path | None = None,
+    embedded: bool = False,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Settings:
+    """Gather the settings.
+
+    Args:
+        flags: values of the command line by key; None means not given.
+        config: a config file instead of ``offcam.toml`` in the working directory.
+        embedded: for a daemon that a wrapper starts: it leaves when idle by default, and listens where the
+            wrapper looks for it, whatever a file says.
+        environ: environment, ``os.environ`` by default.
+        cwd: working directory, the process's by default.
+
+    Raises:
+        ConfigError: a value is wrong, or a file cannot be read or has unknown keys.
+    """
+    given = _gather(
+        flags or {}, config, os.environ if environ is None else environ, cwd or working_directory(), embedded
+    )
+    _settle_tcp(given, os.environ if environ is None else environ, embedded=embedded)
+    settings = Settings(**{spec.field: spec.parse(given[spec.key]) for spec in SPECS})
+    if settings.http and not settings.http.loopback and not settings.http_token:
+        raise ConfigError(
+            f"{given['http'].source} is {settings.http.netloc}, which other hosts can reach: that needs a token. Set "
+            f"{TOKEN_VARIABLE}, for example to what `openssl rand -hex 16` prints, or keep HTTP on 127.0.0.1.",
+        )
+    return settings
+
+
+def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded: bool) -> None:
+    """A daemon has its socket in any case: an endpoint of ``tcp://`` is meant beside that, and for other hosts."""
+    endpoint = given["endpoint"]
+    if str(endpoint.value).strip().startswith("tcp://"):
+        given["endpoint"] = replace(endpoint, value=default_endpoint(environ).url)
+        if not given["tcp"].asked:
+            given["tcp"] = endpoint
+    if embedded:  # it is this host's wrappers' own
+        given["tcp"] = replace(given["tcp"], value=None)
+
+
+def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
+    """The endpoint alone, as a client would use it, so that a wrong ``crf`` is no reason not to ask a daemon.
+
+    Raises:
+        ConfigError: it is wrong, or a file cannot be read.
+    """
+    endpoint: Endpoint = SPECS[0].parse(
+        _gather({"endpoint": flag}, config, os.environ, working_directory(), embedded=False)["endpoint"]
+    )
+    return endpoint
+
+
+def load_keys(flag: Path | None) -> Path:
+    """The directory of the keys alone, as `load` finds it.
+
+    Raises:
+        ConfigError: it is wrong, or a file cannot be read.
+    """
+    given = _gather({"keys": flag}, None, os.environ, working_directory(), embedded=False)["keys"]
+    return values.keys_directory(given)
+
+
+def _gather(
+    flags: Mapping[str, object], config: Path | None, environ: Mapping[str, str], cwd: Path, embedded: bool
+) -> dict[str, Given]:
+    """The strongest value for each key."""
+    given: dict[str, Given] = {}
+    for path in reversed(config_files(config, environ, cwd)):
+        for key, value in _read_file(path).items():
+            given[key] = Given(value, f"{key} in {path}", path.parent)
+    if embedded:
+        given.pop("endpoint", None)
+        given.setdefault("idle_seconds", Given(EMBEDDED_IDLE_SECONDS, "the default of idle_seconds", cwd))
+    for spec in SPECS:
+        if text := environ.get(spec.variable, "").strip():
+            given[spec.key] = Given(text, spec.variable, cwd)
+        if flags.get(spec.key) is not None:
+            given[spec.key] = Given(flags[spec.key], spec.flag, cwd)
+        if spec.key not in given:
+            default = spec.default(environ) if callable(spec.default) else spec.default
+            given[spec.key] = Given(default, f"the default of {spec.key}", cwd, asked=False)
+    return given
+
+
+def working_directory() -> Path:
+    """The working directory, or the root where it was removed under our feet: nothing relative can be meant."""
+    try:
+        return Path.cwd()
+    except OSError:  # or it may not be read
+        return Path("/")
+
+
+def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> list[Path]:
+    """The config files that are there, the stronger first.
+
+    Raises:
+        ConfigError: ``config`` was asked for and is not there.
+    """
+    if config is not None:
+        path = cwd / config.expanduser()
+        if not path.is_file():
+            raise ConfigError(f"--config names {str(path)!r}, and there is no such file. Fix the path.")
+        candidates = [path]
+    else:
+        candidates = [cwd / CONFIG_NAME]
+    candidates.append(user_config_file(environ))
+    return [path for path in candidates if os.path.isfile(path)]  # noqa: PTH113 - a folder of others has none for us
+
+
+def user_config_file(environ: Mapping[str, str]) -> Path:
+    """The user's own config file, there or not: ``$XDG_CONFIG_HOME/offcam/offcam.toml``."""
+    home = environ.get("XDG_CONFIG_HOME")
+    folder = Path(home) if home else Path(environ.get("HOME") or "/", ".config")
+    return folder / "offcam" / CONFIG_NAME
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415 - most starts read no file
+    else:
+        import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - 3.10 only
+    try:
+        found: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}. Make it readable, or remove it.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML: {error}. Fix it there.") from error
+    for key in found:
+        if key not in _BY_KEY:
+            near = difflib.get_close_matches(key, _BY_KEY, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(_BY_KEY)}."
+            raise ConfigError(f"{path} has an unknown setting {key!r}. {hint}")
+    return found

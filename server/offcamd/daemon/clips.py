@@ -1,0 +1,222 @@
+"""Clips: from their opening, over their frames and what the encoder makes of them, until their rows are stored."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from offcam_proto.errors import EncodeError
+from offcam_runs.format import ABORTED, FINAL, PART_EXTENSION, video_file
+from offcamd.daemon.file_names import FileClaims
+from offcamd.daemon.state import LiveClip
+from offcamd.encode import pool as encoding
+from offcamd.store import store, tasks
+from offcamd.store.index import EncodedResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from offcam_proto import messages as msg
+    from offcamd.config.settings import Settings
+    from offcamd.daemon.flow_control import Grants
+    from offcamd.daemon.state import Counters, LiveStream
+    from offcamd.encode.spool import Part
+
+log = structlog.get_logger(__name__)
+
+LAGGING_SECONDS = 2.0
+"""From this encode lag on, new clips get the fastest preset."""
+
+FASTEST_PRESET = "ultrafast"
+
+
+class Clips:
+    """All clips whose rows are not stored yet. Belongs to the service's thread.
+
+    Args:
+        settings: what the daemon was told.
+        pool: the encoders.
+        storage: the store.
+        grants: the streams' credit.
+        counters: where frames and clips are counted.
+
+    Attributes:
+        stopping: whether the daemon stops: frames that come now are too late.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: encoding.EncoderPool,
+        storage: store.Store,
+        grants: Grants,
+        counters: Counters,
+    ) -> None:
+        self.stopping = False
+        self._settings = settings
+        self._pool = pool
+        self._store = storage
+        self._grants = grants
+        self._counters = counters
+        self._files = FileClaims()
+        self._by_job: dict[encoding.ClipJob, LiveClip] = {}
+
+    @property
+    def live(self) -> Collection[LiveClip]:
+        """All of them, in order of opening."""
+        return self._by_job.values()
+
+    def of(self, job: encoding.ClipJob) -> LiveClip:
+        """The clip that a job encodes."""
+        return self._by_job[job]
+
+    # --- what clients send --------------------------------------------------------------------------------
+
+    def open(self, stream: LiveStream, message: msg.OpenClip) -> None:
+        """Begin a video; where that cannot be, its frames are dropped and counted."""
+        self._grants.fit(stream, message.frame_bytes)
+        if not self._store.takes(stream.info.folder):
+            return  # nobody could find its video again; its frames are counted
+        file = self._files.claim(
+            stream.info.folder,
+            [
+                video_file(message.name, stream.suffix, message.part),
+                video_file(f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}", 0, message.part),
+            ],
+        )
+        final = Path(stream.info.folder) / file
+        try:
+            job = self._pool.open(self._spec(final, message), held=True)  # until its row is in the index
+        except EncodeError as error:
+            log.warning("a clip cannot be begun", file=str(final), problem=str(error))
+            return
+        clip = LiveClip(stream, message.clip, file, job)
+        stream.clips[message.clip] = self._by_job[job] = clip
+        self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
+
+    def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
+        lagging = self._pool.backlog().lag_seconds > LAGGING_SECONDS
+        return encoding.ClipSpec(
+            part=final.with_name(final.name + PART_EXTENSION),
+            final=final,
+            fps=Fraction(message.fps).limit_denominator(1001),
+            rows=max(message.rows, 1),
+            cols=max(message.cols, 1),
+            preset=FASTEST_PRESET if lagging else self._settings.preset,
+            crf=self._settings.crf,
+        )
+
+    def frame(self, stream: LiveStream, message: msg.Frame) -> None:
+        """Take in a frame that came through the socket."""
+        parts = list(zip(message.pixels, message.layouts, strict=True))
+        self._take(stream, message.clip, message.index, message.nbytes, parts)
+
+    def slot_frames(self, stream: LiveStream, message: msg.SlotFrames) -> None:
+        """Take in frames that lie in their stream's arena."""
+        arena = stream.arena
+        assert arena is not None  # noqa: S101 - the session admits no slot without one
+        for index, slot in message.frames:
+            parts = arena.take(slot, message.layouts)
+            self._take(stream, message.clip, index, message.nbytes, parts, partial(arena.free, slot))
+
+    def unnamed_frames(self, stream: LiveStream) -> None:
+        """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
+        if stream.arena is not None and stream.peer is not None:
+            for message in stream.peer.session.unnamed(stream.handle, stream.arena.unnamed()):
+                self.slot_frames(stream, message)
+
+    def _take(
+        self,
+        stream: LiveStream,
+        number: int,
+        index: int,
+        nbytes: int,
+        parts: list[Part],
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        clip = stream.clips.get(number)
+        self._counters.received += 1
+        if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
+            self._counters.dropped[self._why_not(clip)] += 1
+            if release is not None:
+                release()
+            self._grants.released(stream, nbytes)
+            return
+        clip.received += 1
+        stream.in_memory += nbytes
+        clip.job.offer(index, parts, release)
+
+    def _why_not(self, clip: LiveClip | None) -> str:
+        """The reason by which a frame is dropped that no encoder comes to see."""
+        if self.stopping:
+            return "shutdown"
+        if self._pool.closed is not None:
+            return self._pool.closed.reason
+        return "encoder" if clip is not None and clip.error else "disk_full"
+
+    @property
+    def closed(self) -> EncodeError | None:
+        """Why no clip can be begun, or None."""
+        return self._pool.closed
+
+    @staticmethod
+    def end(clip: LiveClip, *, aborted: bool) -> None:
+        """No more frames come for a clip."""
+        if not clip.ended:
+            clip.ended = True
+            clip.job.end(aborted=aborted)
+
+    # --- what the encoders and the store report -----------------------------------------------------------
+
+    def noted(self, clip: LiveClip) -> None:
+        """A clip's row is in the index, or the index cannot be written: the file may be begun."""
+        self._pool.start(clip.job)
+
+    def released(self, event: encoding.Released) -> None:
+        """Frames have left memory."""
+        stream = self._by_job[event.job].stream
+        stream.in_memory -= event.nbytes
+        self._grants.released(stream, event.nbytes)
+
+    def saturated(self, event: encoding.Saturated) -> None:
+        """The queues are full for a clip's frames, or no more."""
+        self._grants.saturated(self._by_job[event.job].stream, saturated=event.saturated)
+
+    def finished(self, event: encoding.ClipFinished) -> None:
+        """A clip's file is written, or will not be: count it, and have it stored."""
+        clip = self._by_job[event.job]
+        stream = clip.stream
+        whole = not event.aborted and event.error is None
+        self._counters.encoded += event.encoded
+        self._counters.dropped.update(event.dropped)
+        stream.dropped.update(event.dropped)
+        self._counters.clips[FINAL if whole else ABORTED] += 1
+        if event.encoded:
+            clip.written = clip.file if event.published else f"{clip.file}{PART_EXTENSION}"
+        clip.encoded, clip.error, clip.ended = event.encoded, event.error or "", True
+        if not whole:
+            log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
+        if event.error:
+            self._pool.health.note(f"{clip.file}: {event.error}")
+        result = EncodedResult(
+            FINAL if whole else ABORTED, clip.written or None, event.encoded, event.dropped, event.width or None,
+            event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,
+            event.error or "",
+        )  # fmt: skip
+        self._store.put(
+            tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
+        )
+
+    def stored(self, clip: LiveClip) -> bool:
+        """A clip is over; returns False where that was known."""
+        if self._by_job.pop(clip.job, None) is None:
+            return False
+        stream = clip.stream
+        stream.clips.pop(clip.number, None)
+        stream.encoded += clip.encoded
+        self._files.release(stream.info.folder, clip.file)
+        return True

@@ -1,0 +1,404 @@
+"""What each message and each event means for the books: no sockets here, the service has them."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from offcam_proto import messages as msg
+from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
+from offcamd.daemon.clips import Clips
+from offcamd.daemon.file_names import NameClaims
+from offcamd.daemon.flow_control import Grants
+from offcamd.daemon.flushes import Flushes, FlushRequest
+from offcamd.daemon.liveness import FrozenWatch
+from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
+from offcamd.encode import pool as encoding
+from offcamd.process.log_throttle import Throttle
+from offcamd.security import remote_folders as remote
+from offcamd.store import store, tasks
+from offcamd.store.index import Peer as Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from offcam_proto.messages import Buffer
+    from offcam_proto.records import ClipRecord
+    from offcamd.config.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+GRACE_SECONDS = 2.0
+"""A client whose connection broke may come back within this time before its streams are ended."""
+
+REFUSED_SECONDS = 5.0
+"""How soon a client whose stream was refused is told to ask once more: the disk may have room then."""
+
+_NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
+_NOT_OPENED = "nothing of it was recorded: what waits for an index that cannot be written has no room for more"
+
+
+class Dispatcher:
+    """The daemon's mind. Belongs to the service's thread.
+
+    Args:
+        settings: what the daemon was told.
+        instance: id of this start of it.
+        pool: the encoders.
+        storage: the store.
+        stats_json: makes the answer to a `StatsRequest`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: bytes,
+        pool: encoding.EncoderPool,
+        storage: store.Store,
+        stats_json: Callable[[], bytes],
+    ) -> None:
+        self.counters = Counters()
+        self.peers: dict[bytes, Peer] = {}
+        self.streams: set[LiveStream] = set()
+        self._pid = os.getpid()
+        self._settings = settings
+        self._instance = instance
+        self._pool = pool
+        self._store = storage
+        self._stats_json = stats_json
+        self._grants = Grants(settings.memory_limit_bytes, self._speak)
+        self.clips = Clips(settings, pool, storage, self._grants, self.counters)
+        self._frozen = FrozenWatch()
+        self._throttle = Throttle()
+        self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
+        self._names = NameClaims()
+        self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
+        self._last_active = time.monotonic()
+        self._stopping = False
+
+    def speaking(self) -> Iterable[Peer]:
+        """Peers that may have something to send; forgets them."""
+        speaking, self._speaking = self._speaking, {}
+        return speaking
+
+    def _speak(self, peer: Peer) -> None:
+        self._speaking[peer] = None
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    def message(self, identity: bytes, connection: int, parts: Sequence[Buffer], user: str = "") -> None:
+        """A message came over a connection of a user: '' on this host, else a remote client's name and key."""
+        peer = self.peers.get(identity)
+        if peer is not None and peer.user != user:
+            self._drop(peer)  # a peer may choose its routing id, even one that was another's
+            peer = None
+        if peer is None:
+            peer = self.peers[identity] = Peer(identity, user)
+        peer.connection = connection
+        self._speak(peer)
+        try:
+            message = peer.session.receive(parts)
+        except RemoteProtocolError as error:
+            self._breach(error.reason, peer.user, str(error))
+            self._drop(peer)
+            return
+        if message is None:
+            self.peers.pop(identity)  # it was told to say hello; nothing of it need be remembered
+            return
+        self._act(peer, message)
+
+    def _act(self, peer: Peer, message: msg.ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
+        match message:
+            case msg.Frame():
+                self.clips.frame(peer.streams[message.handle], message)
+            case msg.SlotFrames():
+                self.clips.slot_frames(peer.streams[message.handle], message)
+            case msg.OpenArena():
+                self._open_arena(peer, peer.streams[message.handle], message)
+            case msg.Records():
+                self._records(peer, message)
+            case msg.OpenClip():
+                self.clips.open(peer.streams[message.handle], message)
+            case msg.EndClip():
+                clip = peer.streams[message.handle].clips.get(message.clip)
+                if clip is not None:
+                    self.clips.end(clip, aborted=not message.complete)
+                else:
+                    why = str(self.clips.closed or _NOT_OPENED)
+                    peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=why)
+            case msg.OpenStream():
+                self._open_stream(peer, message)
+            case msg.CloseStream():
+                self._close_stream(peer.streams.pop(message.handle), lost=False)
+            case msg.Flush():
+                self._flushes.ask(peer, message.token, self.clips.live)
+            case msg.StatsRequest():
+                peer.session.stats(message.token, self._stats_json())
+            case msg.Hello():
+                self._hello(peer, message)
+            case msg.Goodbye():
+                self._drop(peer)
+
+    def _hello(self, peer: Peer, message: msg.Hello) -> None:
+        for other in list(self.peers.values()):
+            if other is not peer and other.session.hello and other.session.hello.session == message.session:
+                if other.user != peer.user:
+                    self._refuse_stranger(peer)
+                    return
+                self._drop(other)  # the same client, over an older connection
+        self._close_streams(peer)
+        if self._stopping:
+            peer.session.goodbye("stopping")
+            return
+        peer.session.welcome(self._instance, self._pid)
+
+    def _refuse_stranger(self, peer: Peer) -> None:
+        self._breach("stranger", peer.user, "it says hello as another's session")
+        peer.session.refuse("protocol", "this session is another key's: each client makes its own")
+        self._drop(peer)
+
+    def _breach(self, reason: str, user: str, problem: str) -> None:
+        """Count a message that was refused, and tell of it, but not of each in a flood."""
+        self.counters.breaches[reason] += 1
+        if self._throttle.admit(reason, user):
+            log.warning("a client was refused", reason=reason, user=user or "local", problem=problem)
+
+    def _records(self, peer: Peer, message: msg.Records) -> None:
+        stream = peer.streams[message.handle]
+        folder = stream.info.folder
+        if stream.missing is not None and message.first_seq > stream.missing:
+            return  # it comes once more, behind what is missing
+        if not self._store.takes(folder):
+            stream.missing = message.first_seq if stream.missing is None else stream.missing
+            peer.recall(message.handle, folder)
+            return
+        stream.missing = None
+        self._store.put(tasks.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
+
+    def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
+        peer.session.refuse_stream(handle, code, problem)
+        peer.recall(handle, folder, REFUSED_SECONDS)
+
+    def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
+        peer.recalls.pop(message.handle, None)  # it is being asked for
+        if peer.user:
+            try:
+                folder = remote.make_run_folder(self._settings.root, peer.user, message.folder)
+            except FolderNotWritable as error:
+                self._refuse_stream(peer, message.handle, message.folder, str(error))
+                return
+            message = replace(message, folder=folder)
+        if not self._store.takes(message.folder):
+            self._refuse_stream(peer, message.handle, message.folder, _NO_ROOM.format(message.folder))
+            return
+        names = (message.folder, message.prefix)
+        suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
+        hello = peer.session.hello
+        assert hello is not None  # noqa: S101 - the session admits no stream before its hello
+        account = self._grants.open() if message.video else None
+        stream = LiveStream(peer, message, suffix, hello.session, account)
+        if not peer.records:  # who only asks, as a health check does every few seconds, is not worth a line
+            peer.records = True
+            log.info("a client came", pid=hello.pid, client=hello.client)
+        self._pool.budget.clip_memory = self._grants.assured // 2
+        peer.streams[message.handle] = stream
+        self.streams.add(stream)
+        self._last_active = time.monotonic()
+        origin = Origin(hello.host, hello.pid, hello.client)
+        self._store.put(tasks.OpenStreamTask(message.folder, message, origin, suffix, stream))
+
+    def _open_arena(self, peer: Peer, stream: LiveStream, offer: msg.OpenArena) -> None:
+        stream.arena = None
+        taken = sum(other.arena.nbytes for other in self.streams if other.arena is not None)
+        room = self._settings.memory_limit_bytes // 2 - taken
+        hello = peer.session.hello
+        if hello is not None and not peer.user and offer.nbytes <= room:
+            try:
+                stream.arena = Arena(hello.pid, offer)
+            except ArenaUnusable as problem:
+                log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
+        peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
+
+    # --- leaving ------------------------------------------------------------------------------------------
+
+    def disconnected(self, connection: int) -> None:
+        """The socket's monitor says that a connection broke."""
+        for peer in self.peers.values():
+            if peer.connection == connection:
+                peer.connection = -1
+                self.unreachable(peer)
+
+    def unreachable(self, peer: Peer) -> None:
+        """A peer's connection is broken; what it sent before may still come."""
+        if peer.gone_at is None:
+            peer.gone_at = time.monotonic()
+            if peer.records:
+                log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
+
+    def _drop(self, peer: Peer) -> None:
+        self.peers.pop(peer.identity, None)
+        self._close_streams(peer)
+
+    def _close_streams(self, peer: Peer) -> None:
+        for stream in peer.streams.values():
+            self._close_stream(stream, lost=True)
+        peer.streams.clear()
+        peer.flushes.clear()
+
+    def _close_stream(self, stream: LiveStream, *, lost: bool) -> None:
+        self.clips.unnamed_frames(stream)
+        stream.closed, stream.lost, stream.arena = True, lost, None
+        for clip in list(stream.clips.values()):
+            self.clips.end(clip, aborted=True)
+        self._grants.close(stream)
+        if lost:
+            stream.peer = None
+        self._forget_if_done(stream)
+
+    def _forget_if_done(self, stream: LiveStream) -> None:
+        if stream.closed and not stream.clips and stream in self.streams:
+            self.streams.discard(stream)
+            twin = next((other for other in self.streams if other.same_as(stream)), None)
+            if twin is not None:  # its client opened it again over another connection: the last to finish ends it
+                twin.lost = twin.lost and stream.lost
+                return
+            self._names.release((stream.info.folder, stream.info.prefix), stream.info.stream)
+            self._store.put(tasks.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
+            self._last_active = time.monotonic()
+
+    def let_go(self, identity: bytes, _error: BaseException) -> None:
+        """A client's message raised what nobody expected: its clips end as if it had vanished, and it may come anew."""
+        if (peer := self.peers.get(identity)) is not None:
+            self._drop(peer)
+
+    def goodbye(self, reason: str) -> None:
+        """The daemon stops: no more frames, and everybody is told."""
+        self._stopping = self.clips.stopping = True
+        for peer in list(self.peers.values()):
+            if peer.session.hello is not None:
+                peer.session.goodbye(reason)
+                self._speak(peer)
+            for stream in peer.streams.values():
+                self._close_stream(stream, lost=False)
+            peer.streams.clear()
+
+    # --- time ---------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Now and then: end who vanished, tell flushes where they stand, grant what could not be before."""
+        now = time.monotonic()
+        for peer in self._frozen.look(self.peers.values()):
+            self.unreachable(peer)
+        for peer in list(self.peers.values()):
+            if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
+                if peer.records:
+                    log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
+                self._drop(peer)
+            self._flushes.tell(peer)
+            if peer.ask_again(self._store.takes):
+                self._speak(peer)
+        for (reason, user), count in self._throttle.unsaid().items():
+            log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
+        for stream in self.streams:
+            self._grants.grant(stream)
+        self._pool.budget.clip_memory = self._grants.assured // 2
+        if self.streams or self.clips.live:
+            self._last_active = now
+
+    def idle_for(self, seconds: float) -> bool:
+        """Whether nobody had a stream open for so long (0: never)."""
+        return seconds > 0 and time.monotonic() - self._last_active > seconds
+
+    # --- events -------------------------------------------------------------------------------------------
+
+    def event(self, event: object) -> None:
+        """Something that another thread reports."""
+        match event:
+            case encoding.Released():
+                self.clips.released(event)
+            case encoding.Saturated():
+                self.clips.saturated(event)
+            case encoding.ClipFinished():
+                self.clips.finished(event)
+            case tasks.Committed():
+                self._committed(event)
+            case tasks.ClipNoted(reply=LiveClip() as clip):
+                self.clips.noted(clip)
+            case tasks.ClipStored(reply=LiveClip() as clip):
+                clip.error = clip.error or event.error
+                self._clip_stored(clip)
+            case tasks.Recovered():
+                self.counters.clips.update(clip.state for clip in event.clips)
+            case tasks.StreamReady():
+                self._stream_ready(event)
+            case tasks.Passed(reply=FlushRequest() as request):
+                self._flushes.passed(request)
+
+    def give_up(self, event: object, error: BaseException) -> None:
+        """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""
+        match event:
+            case encoding.ClipFinished():
+                clip = self.clips.of(event.job)
+            case tasks.ClipStored(reply=LiveClip() as clip):
+                pass
+            case _:
+                return
+        clip.error = clip.error or f"unexpected {error!r}: please report it"
+        self._clip_stored(clip)
+
+    def _stream_ready(self, event: tasks.StreamReady) -> None:
+        stream = event.reply
+        assert isinstance(stream, LiveStream)  # noqa: S101 - what was put into the task
+        peer = stream.peer
+        if peer is None or stream.closed:
+            return
+        self._speak(peer)
+        if event.error is not None:
+            if stream.ready:
+                return  # it was answered before, and its records wait in its client
+            code = "daemon" if isinstance(event.error, store.StoreDead) else "folder"
+            self._refuse_stream(peer, stream.handle, stream.info.folder, str(event.error)[:1000], code)
+            peer.streams.pop(stream.handle, None)
+            self._close_stream(stream, lost=True)
+            return
+        stream.ready = True
+        peer.session.stream_opened(
+            stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)
+        )
+
+    def _committed(self, event: tasks.Committed) -> None:
+        stream = event.reply
+        assert isinstance(stream, LiveStream)  # noqa: S101 - what was put into the task
+        if event.applied is None:
+            self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
+            return
+        if stream.missing is not None:
+            stream.missing = max(stream.missing, event.applied.last_seq + 1)
+        self.counters.episodes += len(event.applied.episodes)
+        for record in event.applied.clips:
+            self._clip_record(record)
+            stream.dropped.update(record.dropped)
+        if stream.peer is not None:
+            stream.peer.session.ack(stream.handle, event.applied.last_seq)
+            self._speak(stream.peer)
+
+    def _clip_record(self, record: ClipRecord) -> None:
+        self.counters.dropped.update(record.dropped)
+        self.counters.dropped_unsent += sum(record.dropped.values())
+
+    def _clip_stored(self, clip: LiveClip) -> None:
+        if not self.clips.stored(clip):
+            return
+        stream, peer = clip.stream, clip.stream.peer
+        if peer is not None:
+            self._speak(peer)
+            peer.session.clip_done(
+                stream.handle, clip.number, file=clip.written, encoded=clip.encoded, error=clip.error[:1000]
+            )
+        self._flushes.clip_final(clip)
+        self._forget_if_done(stream)

@@ -1,0 +1,78 @@
+"""What clients' flushes wait for: the clips that ended before, then whatever the store had been given by then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from offcamd.daemon.state import LiveClip, Peer
+
+MOST_FLUSHES = 256
+"""Flushes of one client that are kept; of more the oldest is forgotten, and asked again by whoever waits for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlushRequest:
+    """A peer's flush, on its way through the store."""
+
+    peer: Peer
+    token: int
+
+
+class Flushes:
+    """All flushes that wait for clips. Belongs to the service's thread.
+
+    Args:
+        pass_store: called with a flush that waits for no clip any more; it has to pass through the store.
+        speak: called with a peer that has something to be sent.
+    """
+
+    def __init__(self, pass_store: Callable[[FlushRequest], None], speak: Callable[[Peer], None]) -> None:
+        self._pass_store = pass_store
+        self._speak = speak
+
+    def ask(self, peer: Peer, token: int, clips: Iterable[LiveClip]) -> None:
+        """A peer asks; ``clips`` are all that are not final yet."""
+        # also those of an earlier connection, that a client which came back is still waiting for
+        session = peer.session.hello.session if peer.session.hello else b""
+        waiting = {clip for clip in clips if clip.ended and clip.stream.session == session}
+        if not waiting:
+            self._pass_store(FlushRequest(peer, token))
+            return
+        while len(peer.flushes) >= MOST_FLUSHES:
+            oldest = next(iter(peer.flushes))
+            for clip in peer.flushes.pop(oldest):
+                clip.waited_by.discard((peer, oldest))
+        peer.flushes[token] = waiting
+        for clip in waiting:
+            clip.waited_by.add((peer, token))
+        self._tell(peer, token)
+
+    def tell(self, peer: Peer) -> None:
+        """Tell a peer where its flushes stand."""
+        for token in peer.flushes:
+            self._tell(peer, token)
+
+    def passed(self, request: FlushRequest) -> None:
+        """A flush has come through the store: all that it asked for is final."""
+        request.peer.session.flushed(request.token, clips=0, frames=0)
+        self._speak(request.peer)
+
+    def clip_final(self, clip: LiveClip) -> None:
+        """A clip is final: whoever waits for it waits for one less."""
+        for peer, token in clip.waited_by:
+            waiting = peer.flushes.get(token)
+            if waiting is not None:
+                waiting.discard(clip)
+                if not waiting:
+                    del peer.flushes[token]
+                    self._pass_store(FlushRequest(peer, token))
+
+    def _tell(self, peer: Peer, token: int) -> None:
+        waiting = peer.flushes[token]
+        frames = sum(clip.job.waiting for clip in waiting)
+        peer.session.flushed(token, clips=len(waiting), frames=frames)
+        self._speak(peer)

@@ -1,0 +1,95 @@
+"""The daemon's end of a client's shared memory: see `offcam_proto.arena`."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
+from offcam_proto.errors import OffcamError
+from offcam_proto.validation import ID_BYTES
+
+if TYPE_CHECKING:
+    from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import OpenArena
+    from offcamd.encode.spool import Part
+
+
+class ArenaUnusable(OffcamError):
+    """A client's shared memory cannot be used; its frames come through the socket."""
+
+
+class Arena:
+    """A client's arena, mapped. It lives as long as anybody holds a buffer of it, whatever becomes of the client.
+
+    Args:
+        pid: the client's process id, as it stated it.
+        offer: what it said of the arena.
+
+    Raises:
+        ArenaUnusable: it is not there, as in another container or system; or it is not what it has to be.
+    """
+
+    def __init__(self, pid: int, offer: OpenArena) -> None:
+        try:
+            # never waits, should it be something else than it ought to be
+            descriptor = os.open(
+                f"/proc/{pid}/fd/{offer.descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+            )
+            try:
+                _check(descriptor, offer.nbytes)
+                self._memory = _mapped(descriptor, offer.nbytes)
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError) as error:
+            raise ArenaUnusable(f"the shared memory of process {pid} cannot be opened: {error}") from error
+        if self._memory[TOKEN_AT : TOKEN_AT + ID_BYTES] != offer.token:
+            raise ArenaUnusable(f"descriptor {offer.descriptor} of process {pid} is not the client's")
+        self._slot_bytes = offer.slot_bytes
+        self._slots = offer.slots
+        self._view = memoryview(self._memory)
+        self.nbytes = offer.nbytes
+
+    def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
+        """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called."""
+        self._memory[STATES_AT + slot] = TAKEN
+        found: list[Part] = []
+        start = SLOTS_AT + slot * self._slot_bytes
+        for layout in layouts:
+            found.append((self._view[start : start + layout.nbytes], layout))
+            start += layout.nbytes
+        return found
+
+    def unnamed(self) -> list[tuple[int, int, int]]:
+        """Clip, index and slot of the frames that the client has written and not named, in order."""
+        return sorted(
+            (*ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size), slot)
+            for slot in range(self._slots)
+            if self._memory[STATES_AT + slot] == WRITTEN
+        )
+
+    def free(self, slot: int) -> None:
+        """Let the client use a slot again. From any thread."""
+        self._memory[STATES_AT + slot] = FREE
+
+
+def _check(descriptor: int, nbytes: int) -> None:
+    """Whether it is memory of our own user that cannot shrink: reading what is gone would kill the daemon."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size != nbytes or status.st_uid != os.geteuid():
+        raise ArenaUnusable(f"it is no file of our user's with {nbytes} bytes")
+    if not hasattr(fcntl, "F_GET_SEALS"):  # a Python that was built for an old C library
+        raise ArenaUnusable("this Python cannot tell whether it is sealed against shrinking")
+    if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+        raise ArenaUnusable("it is not sealed against shrinking")
+
+
+def _mapped(descriptor: int, size: int) -> mmap.mmap:
+    """Map it, without keeping a copy of the descriptor for as long as the map lives where Python can do that."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)

@@ -1,0 +1,155 @@
+"""The daemon's books: who is connected, which streams and clips they have open, and what became of frames."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from offcam_proto.limits import MAX_STREAMS_PER_SESSION
+from offcam_proto.server_session import ServerSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam_proto.messages import OpenStream
+    from offcamd.daemon.credit import Account
+    from offcamd.daemon.shared_memory import Arena
+    from offcamd.encode.pool import ClipJob
+
+
+@dataclass(slots=True, eq=False)
+class LiveClip:
+    """A clip from its opening until its row is stored.
+
+    Attributes:
+        received: frames that arrived.
+        ended: whether no more can come.
+        written: name of its file once that is final; empty where there is none.
+        waited_by: the flushes that wait for it, by peer and token.
+    """
+
+    stream: LiveStream
+    number: int
+    file: str
+    job: ClipJob
+    received: int = 0
+    ended: bool = False
+    written: str = ""
+    encoded: int = 0
+    error: str = ""
+    waited_by: set[tuple[Peer, int]] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class LiveStream:
+    """A stream from its opening until its last clip is stored.
+
+    Attributes:
+        peer: its client, None once that is gone.
+        session: its client's session, which may come back over another connection.
+        ready: whether the index knows it and the client was told.
+        clips: its clips that are not stored yet.
+        arena: the memory that its client shares with us, None where frames come through the socket.
+        in_memory: bytes of its frames in the encoder's queues.
+        encoded: frames in files, of its clips that are stored.
+        dropped: frames of it in no file, by reason, as far as is known.
+        saturated: whether the queues are full for it.
+        closed: whether the client closed it, or is gone.
+        lost: whether it ended without the client's word.
+        missing: number of the first record that was not taken, as there was no room for it; None where there is none.
+    """
+
+    peer: Peer | None
+    info: OpenStream
+    suffix: int
+    session: bytes
+    account: Account | None
+    ready: bool = False
+    clips: dict[int, LiveClip] = field(default_factory=dict)
+    arena: Arena | None = None
+    in_memory: int = 0
+    encoded: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    saturated: bool = False
+    closed: bool = False
+    lost: bool = False
+    missing: int | None = None
+
+    @property
+    def handle(self) -> int:
+        """The client's number for it."""
+        return self.info.handle
+
+    def same_as(self, other: LiveStream) -> bool:
+        """Whether it is the same stream of the same run, opened at another time."""
+        return (self.info.stream, self.info.folder) == (other.info.stream, other.info.folder)
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """A connected client.
+
+    Attributes:
+        identity: ZeroMQ's routing id of its connection.
+        user: whose connection that is: `offcamd.security.authenticator.LOCAL`, or a remote client's name and key.
+        connection: file descriptor of its connection, by which the socket's monitor names it.
+        streams: its streams by handle.
+        flushes: clips that each of its flushes still waits for.
+        gone_at: when its connection broke (``time.monotonic()``), or None.
+        recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
+            (``time.monotonic()``) to ask for it again.
+        records: whether it has opened a stream, and does not only ask for statistics.
+    """
+
+    identity: bytes
+    user: str = ""
+    session: ServerSession = field(default_factory=ServerSession)
+    connection: int = -1
+    streams: dict[int, LiveStream] = field(default_factory=dict)
+    flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
+    gone_at: float | None = None
+    recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
+    records: bool = False
+
+    def recall(self, handle: int, folder: str, seconds: float = 0.0) -> None:
+        """Note that not everything was taken of a stream, and is to be asked for no sooner than in some seconds."""
+        if len(self.recalls) < MAX_STREAMS_PER_SESSION:
+            self.recalls[handle] = (folder, time.monotonic() + seconds)
+
+    def ask_again(self, takes: Callable[[str], bool]) -> bool:
+        """Ask for what is due, of folders that take it now; returns whether there was anything."""
+        now = time.monotonic()
+        due = [handle for handle, (folder, start) in self.recalls.items() if now >= start and takes(folder)]
+        for handle in due:
+            del self.recalls[handle]
+            self.session.again(handle)
+        return bool(due)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the daemon started. ``offered = encoded + dropped + waiting`` at any moment.
+
+    Attributes:
+        received: frames that arrived.
+        encoded: frames in files.
+        dropped: frames in no file, by reason, the clients' own drops included.
+        clips: clips that ended, by state.
+        episodes: episode records committed.
+        breaches: messages refused, by reason.
+    """
+
+    received: int = 0
+    encoded: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dropped_unsent: int = 0
+    clips: Counter[str] = field(default_factory=Counter)
+    episodes: int = 0
+    breaches: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def offered(self) -> int:
+        """Frames that wrappers captured, as far as is known: clients tell of their drops when a clip ends."""
+        return self.received + self.dropped_unsent

@@ -1,0 +1,110 @@
+"""The daemon's statistics, as every endpoint shows them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from offcam_runs.format import ABORTED, FINAL, RECORDING, RECOVERED
+from offcamd import __version__
+from offcamd.daemon.process_memory import memory
+
+if TYPE_CHECKING:
+    from offcamd.daemon.service import Service
+    from offcamd.daemon.state import LiveStream
+
+_LIBRARIES = {
+    "av": "av",
+    "opencv": "cv2",
+    "numpy": "numpy",
+    "pyzmq": "zmq",
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+}
+
+
+def snapshot(service: Service) -> dict[str, Any]:
+    """JSON-ready statistics. From any thread: counters are read one by one, so they may be a moment apart."""
+    dispatcher = service.dispatcher
+    counters = dispatcher.counters
+    backlog = service.pool.backlog()
+    streams = list(dispatcher.streams)
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "versions": versions(),
+        "started": service.started,
+        "endpoint": service.endpoint.url,
+        "tcp": service.settings.tcp.url if service.settings.tcp else None,
+        "http": service.settings.http.url if service.settings.http else None,
+        "uptime_seconds": time.monotonic() - service.began,
+        "clients": sum(1 for peer in list(dispatcher.peers.values()) if peer.streams),
+        "streams": sum(1 for stream in streams if not stream.closed),
+        "queue_bytes": backlog.memory_bytes,
+        "queue_limit_bytes": service.settings.memory_limit_bytes,
+        "shared_memory_bytes": sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None),
+        "spool_bytes": backlog.spool_bytes,
+        "spool_limit_bytes": service.settings.spool_limit_bytes,
+        "encode_lag_seconds": backlog.lag_seconds,
+        "encode_seconds": service.pool.encode_seconds.as_dict(),
+        "queue_wait_seconds": service.pool.wait_seconds.as_dict(),
+        "memory": memory(list(dispatcher.peers.values())),
+        "frames": {
+            "offered": counters.offered,
+            "encoded": counters.encoded,
+            "dropped": dict(counters.dropped),
+        },
+        "episodes": counters.episodes,
+        "clips": {
+            RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),
+            FINAL: counters.clips[FINAL],
+            ABORTED: counters.clips[ABORTED],
+            RECOVERED: counters.clips[RECOVERED],
+        },
+        "breaches": dict(counters.breaches),
+        "problems": service.health.problems,
+        "self_test": service.health.self_test,
+        "unexpected_errors": service.health.unexpected_errors,
+        "recent_errors": service.health.recent_errors,
+        "stream_list": [_stream(stream) for stream in _in_order(streams)],
+        "runs": service.store.runs(),
+    }
+
+
+def _in_order(streams: list[LiveStream]) -> list[LiveStream]:
+    """Those that are open, by their start."""
+    return sorted((stream for stream in streams if not stream.closed), key=lambda each: each.info.started)
+
+
+def _stream(stream: LiveStream) -> dict[str, Any]:
+    """An open stream; the statistics of its episodes are in its run, under its id."""
+    info, peer, clips = stream.info, stream.peer, list(stream.clips.values())
+    hello = peer.session.hello if peer else None
+    arrivals = [arrived for clip in clips if (arrived := clip.job.oldest) is not None]
+    waiting = {clip: clip.job.waiting for clip in clips}
+    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in clips)  # of open ones about
+    return {
+        "stream": info.stream.hex(),
+        "folder": info.folder,
+        "env_id": info.env_id,
+        "num_envs": info.num_envs,
+        "prefix": info.prefix,
+        "pid": hello.pid if hello else None,
+        "host": hello.host if hello else None,
+        "recording": sum(1 for clip in clips if not clip.ended),
+        "queue_bytes": stream.in_memory,
+        "queue_frames": sum(waiting.values()),
+        "encode_lag_seconds": time.monotonic() - min(arrivals) if arrivals else 0.0,
+        "saturated": stream.saturated,
+        "frames": {"encoded": stream.encoded + encoded, "dropped": dict(stream.dropped)},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of offcam, Python, and the libraries that this process has loaded."""
+    loaded = {name: getattr(sys.modules.get(module), "__version__", None) for name, module in _LIBRARIES.items()}
+    known = {name: version for name, version in loaded.items() if version is not None}
+    return {"offcam": __version__, "python": platform.python_version(), **known}

@@ -1,0 +1,1 @@
+"""Frames on their way to a video: pool, queue, spool, budgets."""

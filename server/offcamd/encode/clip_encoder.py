@@ -1,0 +1,308 @@
+"""Encodes one clip into one file and keeps count of every frame. Knows of no queue and no thread."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from offcam_proto.errors import EncodeError, FrameError
+from offcam_runs.format import PLAIN_EXTENSION
+from offcamd.process.health import ENCODER, Health
+from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.video.i420 import I420Converter
+from offcamd.video.mp4 import count_fragments, is_fragmented, publish, salvage, supersede
+from offcamd.video.pixels import view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from fractions import Fraction
+    from pathlib import Path
+
+    from offcamd.encode.spool import Frame
+    from offcamd.video.pixels import Pixels
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """One video to be made.
+
+    Attributes:
+        part: where it is written.
+        final: its name once it is complete; in the same folder.
+        fps: frames a second.
+        rows: tiles above each other.
+        cols: tiles beside each other.
+        preset: x264's speed.
+        crf: x264's quality.
+    """
+
+    part: Path
+    final: Path
+    fps: Fraction
+    rows: int = 1
+    cols: int = 1
+    preset: str = DEFAULT_PRESET
+    crf: int = DEFAULT_CRF
+
+
+class Writer(Protocol):
+    """What encodes the pictures of one clip; `offcamd.video.mp4.VideoWriter` does."""
+
+    def write(self, i420: Pixels, pts: int) -> None:
+        """Encode a picture, or raise EncodeError."""
+
+    def close(self) -> None:
+        """Finish the file, or raise EncodeError."""
+
+    def copy_to(self, target: Path) -> None:
+        """Write what was finished once more, without the marks that keep a crash from costing it; or EncodeError."""
+
+
+class WriterFactory(Protocol):
+    """What makes a `Writer`; the class `VideoWriter` is one."""
+
+    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+        """Create the file, or raise EncodeError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipResult:
+    """What became of a clip. ``encoded + sum(dropped.values())`` is the number of frames that came.
+
+    Attributes:
+        encoded: frames that are in the file.
+        dropped: frames that are not, by reason: ``disk_full``, ``encoder``, ``io`` (what failed), ``frame`` (its
+            pixels are no picture), ``order`` (its index did not grow), ``shutdown`` (there was no time left).
+        width: of the video in pixels, 0 without one.
+        height: of the video in pixels, 0 without one.
+        file_bytes: size of the file, 0 without one.
+        duration_seconds: of the video.
+        error: what went wrong first, or None.
+        published: whether the file has its final name. One that is cut off gets it only if no file has it yet.
+    """
+
+    encoded: int
+    dropped: dict[str, int]
+    width: int = 0
+    height: int = 0
+    file_bytes: int = 0
+    duration_seconds: float = 0.0
+    error: str | None
+    published: bool = False
+
+
+class ClipEncoder:
+    """Encodes one clip. Use it from one thread at a time.
+
+    The file is created with the first picture, so a clip without one leaves none. Nothing here raises: the first
+    error is kept for the result, what comes after it is counted as dropped.
+
+    Args:
+        spec: the video to make.
+        writer_factory: makes what encodes it.
+        health: is told of what nobody expected.
+
+    Attributes:
+        error: what went wrong first, or None.
+        not_plain: why a file that is whole could not be made a plain MP4, or None.
+    """
+
+    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory, health: Health | None = None) -> None:
+        self.spec = spec
+        self.error: EncodeError | None = None
+        self.not_plain: EncodeError | None = None
+        self._make_writer = writer_factory
+        self._health = health or Health()
+        self._converter = I420Converter(spec.rows, spec.cols)
+        self._writer: Writer | None = None
+        self._created = False
+        self._encoded = 0
+        self._dropped: Counter[str] = Counter()
+        self._last_index = -1
+        self._seconds = 0.0
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        """What nobody expected, be it a bug or a video library that works differently, is this clip's error too."""
+        try:
+            yield
+        except (EncodeError, FrameError):
+            raise
+        except BaseException as error:  # a SystemExit, too, must not take the thread from other clips
+            about = f"{doing} {self.spec.final}"
+            self._health.unexpected(ENCODER, about, error)
+            raise EncodeError(
+                f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
+            ) from error
+
+    def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
+        """Encode one picture, or count why not.
+
+        Args:
+            frame: its pixels, and its index in units of ``1 / fps``.
+            on_read: called once the pixels are not needed any more, before the encoder is at work. Nobody here
+                holds on to ``frame.parts``.
+        """
+        try:
+            with self._explained("encoding"):
+                try:
+                    planes = self._convert(frame)
+                finally:
+                    on_read()
+                if planes is not None:
+                    self._write(frame.index, planes)
+        except FrameError as error:
+            if "frame" not in self._dropped:  # the first says it all
+                log.warning("frame %d of %s was dropped: %s", frame.index, self.spec.final, error)
+            self.drop(1, "frame")
+        except EncodeError as error:
+            self.fail(error, lost=1)
+
+    def _convert(self, frame: Frame) -> Pixels | None:
+        if self.error is not None:
+            self.drop(1)
+            return None
+        if frame.index <= self._last_index:
+            self.drop(1, "order")
+            return None
+        return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
+
+    def _write(self, index: int, planes: Pixels) -> None:
+        spec = self.spec
+        if self._writer is None:
+            self._created = True
+            height, width = planes.shape[0] * 2 // 3, planes.shape[1]
+            self._writer = self._make_writer(
+                spec.part, width=width, height=height, fps=spec.fps, preset=spec.preset, crf=spec.crf
+            )
+        self._writer.write(planes, index)
+        self._encoded += 1
+        self._last_index = index
+        self._seconds = float((index + 1) / spec.fps)
+
+    def drop(self, count: int, reason: str | None = None) -> None:
+        """Count frames that are not encoded, by default for the reason of the error before."""
+        if reason is None:
+            reason = "encoder" if self.error is None else self.error.reason
+        if count:
+            self._dropped[reason] += count
+
+    def fail(self, error: EncodeError, *, lost: int = 0) -> None:
+        """Give up on the clip, keep what can be saved of its file and count the rest as dropped.
+
+        Args:
+            error: why.
+            lost: frames that were neither encoded nor dropped so far.
+        """
+        log.error("%s was not recorded to its end: %s", self.spec.final, error)
+        self.error = self.error or error
+        self.drop(lost, error.reason)
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        with suppress(EncodeError), self._explained("closing"):  # what failed is known already
+            writer.close()
+        saved = self._salvage()
+        self.drop(self._encoded - saved, error.reason)
+        self._encoded = saved
+
+    def _salvage(self) -> int:
+        """Make what was written of the file playable; returns its frames."""
+        part = self.spec.part
+        try:
+            with self._explained("salvaging"):
+                info = salvage(part)
+        except EncodeError as error:
+            log.warning("%s cannot be salvaged: %s", part, error)
+            with suppress(EncodeError):  # whatever the library can do: a file that was not finished has fragments
+                saved = min(count_fragments(part), self._encoded) if is_fragmented(part) else self._encoded
+                self._seconds = float(saved / self.spec.fps)
+                return saved
+            self._seconds = 0.0
+            return 0
+        self._seconds = info.duration_seconds
+        return min(info.frames, self._encoded)
+
+    def finish(self, *, aborted: bool = False) -> ClipResult:
+        """Complete the file and give it its name.
+
+        Args:
+            aborted: whether the clip was cut off, so that it must not replace an older file of its name.
+        """
+        published = False
+        writer = self._writer
+        try:
+            if writer is not None:
+                with self._explained("finishing"):
+                    writer.close()
+                self._writer = None
+        except EncodeError as error:
+            self.fail(error)
+            writer = None
+        try:
+            with self._explained("publishing"):
+                published = self._publish(writer, aborted=aborted)
+        except EncodeError as error:
+            self.fail(error)
+        width, height = (self._converter.size if self._encoded else None) or (0, 0)
+        return ClipResult(
+            encoded=self._encoded,
+            dropped=dict(self._dropped),
+            width=width,
+            height=height,
+            file_bytes=_size(self.spec.final if published else self.spec.part) if self._encoded else 0,
+            duration_seconds=self._seconds if self._encoded else 0.0,
+            error=None if self.error is None else str(self.error),
+            published=published,
+        )
+
+    def abandon(self, error: BaseException) -> ClipResult:
+        """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
+        self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
+        self.drop(self._encoded)
+        self._encoded, self._writer = 0, None
+        return ClipResult(encoded=0, dropped=dict(self._dropped), error=str(self.error))
+
+    def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
+        part, final = self.spec.part, self.spec.final
+        if not self._encoded:
+            if self._created:
+                with suppress(OSError):  # a file without a picture is litter, no loss
+                    part.unlink()
+            return False
+        if writer is not None:
+            self._make_plain(writer, part)
+        if (aborted or self.error is not None) and final.exists():
+            log.warning("%s is incomplete and stays beside the older %s", part, final)
+            return False
+        publish(part, final)
+        return True
+
+    def _make_plain(self, writer: Writer, part: Path) -> None:
+        """Take out the marks of each frame that keep a crash from costing more than one: half the size.
+
+        The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
+        """
+        plain = part.with_name(part.name + PLAIN_EXTENSION)
+        try:
+            with self._explained("copying"):
+                writer.copy_to(plain)
+                supersede(plain, part)
+        except EncodeError as error:  # no room for both, say: what there is is whole
+            self.not_plain = error
+            log.warning("%s keeps its fragments: %s", part, error)
+            with suppress(OSError):
+                plain.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        log.warning("a finished video is not where it was put: %s", error)
+        return 0

@@ -1,0 +1,98 @@
+"""Room that videos leave on a disk, so that the index beside them can go on when the disk is nearly full."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import EncodeError
+from offcam_proto.limits import MIB
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+    from offcamd.encode.clip_encoder import Writer, WriterFactory
+    from offcamd.video.pixels import Pixels
+
+LARGEST_SHARE = 20
+"""The reserve is at most this part of a disk (one twentieth), or a small one would take no video at all."""
+
+LOOK_SECONDS = 0.05
+AMPLE_BYTES = 256 * MIB
+"""How long a look at a disk is good for (a network file system answers slowly), where so much more is free."""
+
+PICTURES = 2
+"""So many pictures of a video are in the muxer's hands beyond what the disk has seen."""
+
+
+class DiskReserve:
+    """Says whether a disk has more room than is kept for the index. Thread-safe.
+
+    Args:
+        nbytes: the room to keep free, 0 for none; less on a small disk (`LARGEST_SHARE`).
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+        self._lock = threading.Lock()
+        self._looks: dict[str, tuple[float, int, int]] = {}
+
+    def missing(self, folder: Path, wanted: int = 0, reserves: int = 1) -> int:
+        """Bytes that a folder's disk is short of for ``wanted`` more beside the reserve, or several of them."""
+        if not self._nbytes:
+            return 0
+        now = time.monotonic()
+        with self._lock:
+            seen, free, total = self._looks.get(str(folder), (0.0, 0, 0))
+            if now - seen >= LOOK_SECONDS or free < wanted + reserves * self._nbytes + AMPLE_BYTES:
+                free, total = _look(folder)
+                self._looks = {name: look for name, look in self._looks.items() if now - look[0] < LOOK_SECONDS}
+                self._looks[str(folder)] = (now, free, total)
+        return max(0, wanted + reserves * min(self._nbytes, total // LARGEST_SHARE) - free)
+
+    def guard(self, make_writer: WriterFactory) -> WriterFactory:
+        """The same writers, but each ends its video where the disk runs short."""
+
+        def make(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+            self.require(path, 0)
+            return _Guarded(make_writer(path, width=width, height=height, fps=fps, preset=preset, crf=crf), path, self)
+
+        return make
+
+    def require(self, path: Path, nbytes: int) -> None:
+        """Raise EncodeError (``disk_full``) where the disk of a video is short of room for so many more bytes."""
+        if short := self.missing(path.parent, nbytes):
+            raise EncodeError(
+                f"no space left for {path}: the disk is {short:,} bytes short of what is kept free for the index. "
+                "Free some, record elsewhere, or lower disk_reserve",
+                "disk_full",
+            )
+
+
+class _Guarded:
+    def __init__(self, writer: Writer, path: Path, reserve: DiskReserve) -> None:
+        self._writer = writer
+        self._path = path
+        self._reserve = reserve
+
+    def write(self, i420: Pixels, pts: int) -> None:
+        self._reserve.require(self._path, PICTURES * i420.nbytes)  # encoded, a picture is hardly ever larger
+        self._writer.write(i420, pts)
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def copy_to(self, target: Path) -> None:
+        self._writer.copy_to(target)
+
+
+def _look(folder: Path) -> tuple[int, int]:
+    """Bytes free for us and bytes altogether; as good as endless where the disk does not say."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return 2**63, 0  # the writer will meet the same, and say what it is
+    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

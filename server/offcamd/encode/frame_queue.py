@@ -1,0 +1,278 @@
+"""The frames of one clip on their way to its encoder: in order, in bounded memory, longer on disk than in memory.
+
+::
+
+    put() -> tail (memory) -> spool (disk) -> head (memory) -> take()
+         `-------- while there is room, and nothing waits behind it --------^
+
+A frame goes straight to the head while the clip's share of memory lasts. From then on frames arrive in the
+tail, and another thread moves them to the spool, an unlinked file that is read back in order. No frame overtakes
+another.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from offcamd.encode.spool import Frame, Spool, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from offcamd.encode.spool import Part
+
+RETRY_SECONDS = 1.0
+"""How long the spool is left alone after the disk refused a write."""
+
+log = logging.getLogger(__name__)
+
+
+class Budget:
+    """Counts the bytes that all clips hold in memory and on disk. Thread-safe.
+
+    Memory is bounded by the credit that clients are granted, so it is counted here and never refused; the limit
+    says how much of it may wait for the encoder before frames go to disk: half, shared equally by the open clips.
+
+    Args:
+        memory_limit: the bytes that clients may have in this process's memory, all together.
+        spool_limit: the bytes that may be on disk; 0 for no spool.
+        clip_memory: the most bytes of one clip that may wait in memory before its frames go to disk. It has to be
+            smaller than the credit of one client, or that runs out first.
+
+    Attributes:
+        spool_open: whether the spool's disk may take more.
+    """
+
+    def __init__(self, memory_limit: int, spool_limit: int, clip_memory: int | None = None) -> None:
+        self.memory_limit = memory_limit
+        self.spool_limit = spool_limit
+        self.clip_memory = memory_limit if clip_memory is None else clip_memory
+        self._lock = threading.Lock()
+        self.spool_open: Callable[[], bool] = lambda: True
+        self._memory = self._spool = self._clips = 0
+        self._resume_at = 0.0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of frames in memory."""
+        return self._memory
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes of disk in use."""
+        return self._spool
+
+    @property
+    def share(self) -> int:
+        """Bytes that each clip's head may hold."""
+        return min(self.clip_memory, self.memory_limit // 2 // max(1, self._clips))
+
+    def count_clip(self, change: int) -> None:
+        """One clip more (1) or fewer (-1) shares the memory."""
+        with self._lock:
+            self._clips += change
+
+    def count_memory(self, change: int) -> None:
+        """Some bytes more or fewer are in memory."""
+        with self._lock:
+            self._memory += change
+
+    def reserve_spool(self, nbytes: int) -> bool:
+        """Claim room on disk; False if there is none or the disk failed a moment ago."""
+        if not self.spool_open():
+            return False
+        with self._lock:
+            if self._spool + nbytes > self.spool_limit or time.monotonic() < self._resume_at:
+                return False
+            self._spool += nbytes
+            return True
+
+    def free_spool(self, nbytes: int) -> None:
+        """Give room on disk back."""
+        with self._lock:
+            self._spool -= nbytes
+
+    def pause_spool(self) -> None:
+        """Leave the disk alone for `RETRY_SECONDS`."""
+        with self._lock:
+            self._resume_at = time.monotonic() + RETRY_SECONDS
+
+
+class Spilled(enum.Enum):
+    """What became of an attempt to move a frame to disk."""
+
+    MOVED = enum.auto()
+    NOTHING_TO_MOVE = enum.auto()
+    NO_ROOM = enum.auto()
+
+
+class FrameQueue:
+    """The frames of one clip. One thread puts, one at a time takes, one at a time spills; any may look.
+
+    Args:
+        budget: shared by all clips.
+        spool_dir: folder for the temporary files, which are created when needed and have no name.
+        on_release: called with a frame's bytes when they have left the queue's memory, by the thread that
+            calls `done`, `spill` or `discard`.
+    """
+
+    def __init__(self, budget: Budget, spool_dir: Path, on_release: Callable[[int], None]) -> None:
+        self._budget = budget
+        self._on_release = on_release
+        self._lock = threading.Lock()
+        self._head: deque[Frame] = deque()
+        self._tail: deque[Frame] = deque()
+        self._head_bytes = 0
+        self._moving: Frame | None = None
+        self._spool = Spool(budget, spool_dir, self._lock)
+        self._last_taken = 0.0
+        budget.count_clip(1)
+
+    def __len__(self) -> int:
+        """Frames put and not yet taken."""
+        with self._lock:
+            return len(self._head) + self._spool.records + (self._moving is not None) + len(self._tail)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` has a frame to give."""
+        with self._lock:
+            behind = self._tail and self._moving is None
+            return bool(self._head or self._spool.records or behind)
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether `spill` has a frame to move."""
+        with self._lock:
+            return bool(self._tail and (self._head or self._spool.records))
+
+    @property
+    def oldest(self) -> float | None:
+        """When the next frame arrived (``time.monotonic()``), or None. For frames on disk it is a lower bound."""
+        with self._lock:
+            if self._spool.records and not self._head:
+                return self._last_taken
+            waiting = self._head or ([self._moving] if self._moving else self._tail)
+            return waiting[0].arrived if waiting else None
+
+    def put(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> int:
+        """Add a frame. Never blocks on anything but a lock, and never refuses.
+
+        Args:
+            index: its place in the clip.
+            parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
+            release: called, on any thread, when it is.
+
+        Returns:
+            Its bytes.
+        """
+        nbytes = sum(size_of(buffer) for buffer, _ in parts)
+        frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
+        self._budget.count_memory(frame.nbytes)
+        with self._lock:
+            behind = self._tail or self._moving or self._spool.records
+            if not behind and self._fits(frame):
+                self._push(frame)
+            else:
+                self._tail.append(frame)
+        return nbytes
+
+    def take(self) -> Frame | None:
+        """The next frame, or None if there is none, or it is on its way to disk.
+
+        The caller has to call `done` with it.
+
+        Raises:
+            EncodeError: a frame could not be read back from disk. It still counts, until `discard`.
+        """
+        with self._lock:
+            if not self._head and not self._spool.records:
+                if self._moving is not None:
+                    return None
+                while self._tail and self._fits(self._tail[0]):
+                    self._push(self._tail.popleft())
+            if self._head:
+                frame = self._head.popleft()
+                self._head_bytes -= frame.nbytes
+                self._last_taken = frame.arrived
+                return frame
+            if not self._spool.records:
+                return None
+        frame = self._spool.read()
+        self._last_taken = frame.arrived
+        return frame
+
+    def done(self, frame: Frame) -> None:
+        """Let go of a frame that was taken; its buffers are not needed any more."""
+        frame.parts = ()
+        if frame.release is not None:
+            frame.release()
+            frame.release = None
+        if frame.charged:
+            frame.charged = False
+            self._budget.count_memory(-frame.nbytes)
+            self._on_release(frame.nbytes)
+
+    def spill(self) -> Spilled:
+        """Move the oldest frame of the tail to disk."""
+        with self._lock:
+            if not (self._tail and (self._head or self._spool.records)):
+                return Spilled.NOTHING_TO_MOVE
+            frame = self._moving = self._tail.popleft()
+        try:
+            stored = self._spool.append(frame)
+        except OSError as error:
+            log.warning("the spool could not be written, frames wait in memory: %s", error)
+            self._budget.pause_spool()
+            stored = False
+        except BaseException:
+            self._put_back(frame)
+            raise
+        if not stored:
+            self._put_back(frame)
+            return Spilled.NO_ROOM
+        self.done(frame)
+        with self._lock:
+            self._moving = None
+        return Spilled.MOVED
+
+    def _put_back(self, frame: Frame) -> None:
+        """A frame was not moved to disk after all."""
+        with self._lock:
+            self._tail.appendleft(frame)
+            self._moving = None
+
+    def discard(self) -> int:
+        """Throw away what is queued, bar a frame that is just being moved to disk.
+
+        Returns:
+            How many frames that were.
+        """
+        with self._lock:
+            frames = [*self._head, *self._tail]
+            self._head.clear()
+            self._tail.clear()
+            self._head_bytes = 0
+            count = len(frames) + self._spool.clear()
+        for frame in frames:
+            self.done(frame)
+        return count
+
+    def close(self) -> None:
+        """Give everything back. Nobody may be in another method meanwhile, or come back later."""
+        self.discard()
+        self._budget.count_clip(-1)
+
+    def _fits(self, frame: Frame) -> bool:
+        """Whether the head has room: at least one frame always fits, or a large one could never be encoded."""
+        return not self._head or self._head_bytes + frame.nbytes <= self._budget.share
+
+    def _push(self, frame: Frame) -> None:
+        self._head.append(frame)
+        self._head_bytes += frame.nbytes

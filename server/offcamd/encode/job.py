@@ -1,0 +1,243 @@
+"""One clip on its way through the encoders: its queue, its encoder, and what is told of it."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from offcam_proto.errors import EncodeError, LocalProtocolError
+from offcam_proto.limits import MIB
+from offcamd.encode.clip_encoder import ClipEncoder, ClipResult, ClipSpec, WriterFactory
+from offcamd.encode.frame_queue import Budget, FrameQueue, Spilled
+from offcamd.encode.scheduler import LIGHT_BYTES
+from offcamd.process.health import ENCODER, Health
+from offcamd.video.h264 import FAST_PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from offcamd.encode.histogram import Histogram
+    from offcamd.encode.spool import Part
+
+TURN_FRAMES = 8
+TURN_BYTES = 2 * MIB
+"""A clip's turn ends after so many frames or pixel bytes, whichever comes first."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """Bytes of a clip's frames left memory: encoded, moved to disk or dropped. Their credit may be granted again."""
+
+    job: ClipJob
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Saturated:
+    """Whether a clip's frames wait in memory because the disk takes no more: credit will be long in coming."""
+
+    job: ClipJob
+    saturated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFinished(ClipResult):
+    """A clip's last event.
+
+    Attributes:
+        job: the clip.
+        encode_seconds: how long workers were busy with it.
+        aborted: as it was passed to `ClipJob.end`; True if the pool was closed before the clip was ended.
+    """
+
+    job: ClipJob
+    encode_seconds: float
+    aborted: bool
+
+
+Event: TypeAlias = Released | Saturated | ClipFinished
+
+
+class Pool(Protocol):
+    """What a clip needs of the pool that it belongs to, `offcamd.encode.pool.EncoderPool`."""
+
+    budget: Budget
+    spool_dir: Path
+    writer_factory: WriterFactory
+    health: Health
+    on_event: Callable[[Event], None]
+    encode_seconds: Histogram
+    wait_seconds: Histogram
+
+    def wake(self, job: ClipJob) -> None:
+        """A frame was queued for a clip."""
+
+    def end(self, job: ClipJob, *, aborted: bool) -> None:
+        """No more frames will be queued for a clip."""
+
+
+class ClipJob:
+    """One clip that is being encoded; made by `EncoderPool.open`. `offer` and `end` are for the service's thread.
+
+    Attributes:
+        spec: the video to be made.
+    """
+
+    def __init__(self, spec: ClipSpec, pool: Pool) -> None:
+        self.spec = spec
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._released = 0
+        self._busy_seconds = 0.0
+        self._small = False
+        self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
+        self._encoder = ClipEncoder(spec, pool.writer_factory, pool.health)
+        self._fault: EncodeError | None = None
+        # These belong to the pool and are guarded by its lock.
+        self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
+
+    def offer(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
+        """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
+
+        Args:
+            index: when it is shown, in units of ``1 / fps``; larger than the last one.
+            parts: ``(buffer, layout)`` of each tile, row by row. The buffers must not change from now on.
+            release: called, on any thread, when they may.
+
+        Raises:
+            LocalProtocolError: the clip was ended before.
+        """
+        if self.ended:
+            raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
+        self._small = self._queue.put(index, parts, release) <= LIGHT_BYTES
+        if self.abandoned:
+            self._queue.discard()
+            self._report_released()
+        self._pool.wake(self)
+
+    def end(self, *, aborted: bool = False) -> None:
+        """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
+
+        Args:
+            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`, and the
+                file replaces no older one.
+        """
+        self._pool.end(self, aborted=aborted)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest queued frame arrived (``time.monotonic()``), or None."""
+        return self._queue.oldest
+
+    @property
+    def waiting(self) -> int:
+        """Frames not yet encoded."""
+        return len(self._queue)
+
+    @property
+    def overflowing(self) -> bool:
+        """Whether frames ought to be moved to disk."""
+        return self._queue.overflowing
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that is left to do is to finish the file. Under the pool's lock."""
+        return self.ended and not self.spilling and not len(self._queue)
+
+    @property
+    def light(self) -> bool:
+        """Whether its next turn will hardly leave Python. Under the pool's lock."""
+        return self._small and self.spec.preset in FAST_PRESETS and not self.complete
+
+    @property
+    def runnable(self) -> bool:
+        """Whether a worker has something to do for it. Under the pool's lock."""
+        return not self.held and (self._queue.ready or self.complete)
+
+    def fail(self, error: EncodeError) -> None:
+        """Have it end with an error, once a worker comes to it: its frames are dropped. From any thread."""
+        self._fault = self._fault or error
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is to end with an error."""
+        return self._fault is not None
+
+    def broke(self, error: BaseException) -> None:
+        """Something about it raised what nobody expected. Where that happens again, its thread is at fault as well."""
+        if self._fault is not None:
+            raise error
+        self.fail(EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it"))
+
+    def turn(self, *, abandon: bool) -> None:
+        """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
+        started = time.perf_counter()
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
+        if abandon:
+            self._encoder.drop(self._queue.discard(), "shutdown")
+        else:
+            self._encode_some()
+        if self._encoder.error is not None:
+            self._encoder.drop(self._queue.discard())
+        self._busy_seconds += time.perf_counter() - started
+        self._report_released()
+
+    def _encode_some(self) -> None:
+        frames = nbytes = 0
+        while self._encoder.error is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
+            try:
+                frame = self._queue.take()
+            except EncodeError as error:
+                self._encoder.fail(error)
+                return
+            if frame is None:
+                return
+            frames, nbytes = frames + 1, nbytes + frame.nbytes
+            self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
+            began = time.perf_counter()
+            self._encoder.encode(frame, functools.partial(self._queue.done, frame))
+            self._pool.encode_seconds.observe(time.perf_counter() - began)
+
+    def finish(self) -> None:
+        """Complete the file and say so; on a worker, once."""
+        started = time.perf_counter()
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
+        results: list[ClipResult] = []
+        with self._pool.health.survive(
+            ENCODER, str(self.spec.final), lambda error: results.append(self._encoder.abandon(error))
+        ):
+            results.append(self._encoder.finish(aborted=self.aborted))
+        self._over(results[0], self._busy_seconds + time.perf_counter() - started)
+
+    def abandon(self, error: BaseException) -> None:
+        """No thread will come to it any more: it ends as it is. On the thread that dies, or for one that did."""
+        self.abandoned = True
+        self._encoder.drop(len(self._queue))
+        self._over(self._encoder.abandon(error), self._busy_seconds)
+
+    def _over(self, result: ClipResult, busy: float) -> None:
+        self._queue.close()
+        self._report_released()
+        self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
+
+    def spill(self) -> Spilled:
+        """Move one frame to disk; on the spool thread."""
+        outcome = self._queue.spill()
+        self._report_released()
+        return outcome
+
+    def _count_released(self, nbytes: int) -> None:
+        with self._lock:
+            self._released += nbytes
+
+    def _report_released(self) -> None:
+        with self._lock:
+            nbytes, self._released = self._released, 0
+        if nbytes:
+            self._pool.on_event(Released(self, nbytes))

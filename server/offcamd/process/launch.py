@@ -1,0 +1,196 @@
+"""Starting a daemon in the background, once, however many ask for it at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import ConfigError, DaemonNotReady, DaemonUnavailable, OffcamError
+from offcam_runs.file_lock import FileLock
+from offcamd.config.settings import load
+from offcamd.process.instance_lock import daemon_paths, prepare_directory, read_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from offcamd.config.settings import Settings
+    from offcamd.process.instance_lock import DaemonInfo
+
+DEFAULT_TIMEOUT_SECONDS = 25.0
+"""How long `start` stays to see a daemon listen. It ends nobody then: imports from a cold network disk take longer."""
+
+_PAUSE_SECONDS = 0.02
+_EXIT_SECONDS = 5.0
+READY = "offcam ready "
+"""How the line begins that a daemon prints on stdout when it listens."""
+
+FAILED = "offcam: "
+"""How the line begins that one which was launched prints there where it cannot: its log's disk may be full."""
+
+
+def for_wrapper(endpoint: str, timeout: float) -> int:
+    """What ``offcam start --embedded`` does, said and answered without the command line's libraries.
+
+    Returns:
+        The exit code: 0 it listens, 1 not yet, 2 it cannot be started.
+    """
+    try:
+        line = start_detached(load({"endpoint": endpoint}, embedded=True), timeout).ready_line
+    except OffcamError as error:
+        sys.stderr.write(f"offcam: {error}\n")
+        return 1 if isinstance(error, DaemonNotReady) else 2
+    sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def start_detached(settings: Settings, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> DaemonInfo:
+    """Return the daemon at the endpoint; start one, in a session of its own, where there is none.
+
+    A daemon that is just leaving is waited for, and so is one that somebody else is starting. A new one holds the lock
+    of those who start daemons until it listens, so that it is left alone however long that takes it.
+
+    Args:
+        settings: what a new daemon is told; ``log_file`` defaults to the log beside the socket.
+        timeout: seconds to wait until it listens.
+
+    Raises:
+        ConfigError: the runtime directory cannot be used.
+        DaemonNotReady: it is still starting, or the one before it is still leaving.
+        DaemonUnavailable: it did not start; the message has the reason.
+    """
+    deadline = time.monotonic() + timeout
+    if info := _running(settings):
+        return info
+    paths = daemon_paths(settings.endpoint)
+    prepare_directory(paths.directory)
+    log = settings.log_file or paths.log
+    with _launching(paths.launch_lock, log, deadline) as lock:
+        while info := read_lock(settings.endpoint):
+            if not info.stopping:
+                return info
+            _pause(
+                deadline, f"the recorder daemon before it (pid {info.pid}) is still finalising its videos: wait for it."
+            )
+        return _spawn(settings, log, deadline, lock)
+
+
+def _running(settings: Settings) -> DaemonInfo | None:
+    info = read_lock(settings.endpoint)
+    return None if info is None or info.stopping else info
+
+
+@contextlib.contextmanager
+def _launching(path: Path, log: Path, deadline: float) -> Iterator[FileLock]:
+    """Hold the lock of those who start daemons. Its file has the pid of the daemon that is being started."""
+    while (lock := FileLock.take(path, 0o600)) is None:
+        _pause(deadline, _still_starting(_starting_pid(path), log))
+    try:
+        os.ftruncate(lock.fd, 0)
+        yield lock
+    finally:
+        lock.release()
+
+
+def _pause(deadline: float, reason: str) -> None:
+    if time.monotonic() > deadline:
+        raise DaemonNotReady(reason)
+    time.sleep(_PAUSE_SECONDS)
+
+
+def _starting_pid(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace") or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def _still_starting(pid: object, log: Path) -> str:
+    return (
+        f"the recorder daemon (pid {pid}) is still starting, which a slow disk can make long: wait for it. If its log "
+        f"{log} shows no progress for many minutes, end it with `kill {pid}`, so that another can be started."
+    )
+
+
+def _spawn(settings: Settings, log: Path, deadline: float, lock: FileLock) -> DaemonInfo:
+    fd, flags = _open_log(settings, log)
+    with os.fdopen(fd, "ab") as stderr:
+        offset = os.fstat(fd).st_size
+        process = subprocess.Popen(
+            [sys.executable, "-m", "offcamd", "serve", *flags, "--launch-lock", str(lock.fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            cwd="/",  # keep no file system busy, and import nothing from a training's folder
+            env={**os.environ, **settings.secrets(), "PYTHONSAFEPATH": "1"},
+            pass_fds=[lock.fd],
+            start_new_session=True,
+        )
+    with contextlib.suppress(OSError):  # a full file system: the daemon says so
+        os.pwrite(lock.fd, str(process.pid).encode(), 0)
+    lock.hand_to(process.pid)
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    with process.stdout as stdout:
+        line = _first_line(stdout.fileno(), deadline)
+    listens = line.startswith(READY)
+    ended = not listens and _ended(process, _EXIT_SECONDS if time.monotonic() < deadline else 0.0)
+    process.returncode = 0  # alive, it lives on its own: nobody waits for it, and Popen need not warn
+    if not listens and not ended:
+        raise DaemonNotReady(_still_starting(process.pid, log))
+    if info := _running(settings):  # it, or somebody's `offcam serve` that was faster
+        return info
+    if line.startswith(FAILED):
+        raise DaemonUnavailable(line.removeprefix(FAILED).strip())
+    raise DaemonUnavailable(_why(log, offset))
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
+
+
+def _open_log(settings: Settings, log: Path) -> tuple[int, list[str]]:
+    """Open the log for a daemon; returns its descriptor and the daemon's flags. A log that nobody named may not be."""
+    flags = settings.as_flags()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        if settings.log_file is None:
+            flags += ["--log-file", str(log)]
+    except OSError as error:
+        if settings.log_file is not None:
+            raise ConfigError(
+                f"cannot write the log {log} ({error.strerror}): choose another with --log-file."
+            ) from error
+        return os.open(os.devnull, os.O_WRONLY), flags
+    return fd, flags
+
+
+def _first_line(fd: int, deadline: float) -> str:
+    """The first line of a pipe; what there is where the pipe or the time ends first."""
+    data = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while not data.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                break
+            if not (chunk := os.read(fd, 4096)):
+                break
+            data += chunk
+    return data.decode(errors="replace")
+
+
+def _why(log: Path, offset: int) -> str:
+    from offcamd.process.logs import tail  # noqa: PLC0415 - loads structlog, needed only where something failed
+
+    lines = tail(log, offset)
+    reason = next((line for line in reversed(lines) if line.startswith("offcam: ")), "")
+    if reason:
+        return reason.removeprefix("offcam: ")
+    return f"the daemon ended as it started. Its log is {log}:\n" + "\n".join(lines)

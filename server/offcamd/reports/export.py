@@ -1,0 +1,240 @@
+"""A run's episodes or clips as files for other programs: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from offcam_proto.errors import ConfigError
+from offcam_runs import format as fmt
+from offcam_runs.clips import ClipItem, EpisodeItem, list_run
+from offcam_runs.discover import labels, valid_text
+from offcam_runs.json_text import dumps
+from offcamd.process.atomic_file import destination, replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from offcam_runs.clips import RunListing
+
+Format = Literal["csv", "jsonl", "parquet", "monitor"]
+What = Literal["episodes", "clips"]
+Row = dict[str, Any]
+
+MONITOR_NAME = "monitor.csv"
+"""What Stable-Baselines3's ``load_results`` looks for: all files of a folder whose names end so."""
+
+_BATCH = 10_000
+_KINDS: dict[What, type[EpisodeItem | ClipItem]] = {"episodes": EpisodeItem, "clips": ClipItem}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        files: their paths.
+        rows: in all of them together.
+    """
+
+    files: tuple[Path, ...]
+    rows: int
+
+
+def export(
+    folders: Sequence[Path],
+    form: Format,
+    path: Path,
+    *,
+    what: What = "episodes",
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write runs to a file, or to a folder of files for ``monitor``. Each file appears whole or not at all.
+
+    Args:
+        folders: of the runs; their rows follow each other, with the run's name in the column ``run``.
+        form: of the file.
+        path: the file; for ``monitor`` the folder.
+        what: a row for each finished episode in order of arrival, or for each clip.
+        force: replace what is there.
+        progress: called with the rows written and how many there are.
+
+    Raises:
+        ConfigError: there is such a file already, or it cannot be written, or is a part of a run.
+        RunFolderError: as `listing.list_run`.
+    """
+    if form != "monitor":
+        _check_free(path, force=force)
+    runs = dict(zip(map(valid_text, labels(folders)), map(list_run, folders), strict=True))
+    if form == "monitor":
+        return _export_monitors(runs, path, force=force, progress=progress)
+    total = sum(len(getattr(run, what)) for run in runs.values())
+    rows = _counted(_rows(runs, what), total, progress)
+    with replacing(path) as file:
+        if form == "parquet":
+            _write_parquet(file, rows, what)
+        else:
+            with file.open("w", encoding="utf-8", newline="") as text:
+                (_write_csv if form == "csv" else _write_jsonl)(text, rows, what)
+        _check_free(path, force=force)
+    return Exported((path,), total)
+
+
+def column_names(what: What) -> list[str]:
+    """The columns of an export, in order."""
+    return ["run", "env_id", *(field.name.rstrip("_") for field in fields(_KINDS[what]))]
+
+
+def _rows(runs: dict[str, RunListing], what: What) -> Iterator[Row]:
+    names = [(field.name.rstrip("_"), field.name) for field in fields(_KINDS[what])]
+    for label, run in runs.items():
+        env_ids = {stream.stream: stream.env_id for stream in run.streams}
+        for item in getattr(run, what):
+            values = {column: getattr(item, name) for column, name in names}
+            yield {"run": label, "env_id": env_ids[item.stream], **values}
+
+
+def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Row]:
+    for number, row in enumerate(rows):
+        if progress is not None and number % 1000 == 0:
+            progress(number, total)
+        yield row
+
+
+def _check_free(path: Path, *, force: bool) -> None:
+    """Refuse to take the place of a file, and in any case of one that is a part of a run."""
+    to = destination(path)
+    if to.file is None:
+        return
+    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in (
+        fmt.VIDEO_EXTENSION,
+        fmt.PART_EXTENSION,
+    )
+    if part_of_a_run or to.file.is_dir():
+        raise ConfigError(f"{path} is {'a folder' if to.file.is_dir() else 'a part of a run'}: give another file")
+    if to.exists and not force:
+        raise ConfigError(f"{path} is there already: give another -o, or --force to replace it")
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def _write_csv(file: TextIO, rows: Iterable[Row], what: What) -> None:
+    """As pandas, polars and numpy read it: ``NaN`` and ``inf`` as words, nothing where there is no value."""
+    writer = csv.DictWriter(file, column_names(what), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
+
+
+def _csv_value(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"  # polars takes `nan` for text
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _write_jsonl(file: TextIO, rows: Iterable[Row], _what: What) -> None:
+    """An object a line; NaN and the infinities are null, as JSON has none."""
+    file.writelines(f"{dumps(row)}\n" for row in rows)
+
+
+_ARROW_TYPES = {"bool": "bool_", "int": "int64", "float": "float64", "str": "string", "dict[str, int]": "string"}
+
+
+def _write_parquet(file: Path, rows: Iterable[Row], what: What) -> None:
+    """Typed columns; NaN stays NaN, no value is null. A seed is text, as it may exceed 64 bits."""
+    import pyarrow as pa  # noqa: PLC0415 - an extra of its own, and slow to import
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as above
+
+    kinds = {"run": "str", "env_id": "str", **{item.name.rstrip("_"): str(item.type) for item in fields(_KINDS[what])}}
+    names = {name: _ARROW_TYPES.get(kind.removesuffix(" | None"), "string") for name, kind in kinds.items()}
+    schema = pa.schema([(name, getattr(pa, arrow)()) for name, arrow in names.items()])
+    texts = [name for name, arrow in names.items() if arrow == "string"]
+
+    def table(batch: list[Row]) -> pa.Table:
+        for row in batch:
+            row.update({name: _text(row[name]) for name in texts})
+        return pa.Table.from_pylist(batch, schema=schema)
+
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in _batches(rows):
+            writer.write_table(table(batch))
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 - whatever a column holds
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+# --- Stable-Baselines3 ------------------------------------------------------------------------------------
+
+
+def _export_monitors(
+    runs: dict[str, RunListing], path: Path, *, force: bool, progress: Callable[[int, int], None] | None
+) -> Exported:
+    """One file for each environment, as Stable-Baselines3's ``Monitor`` writes it, all in one folder.
+
+    Its header is ``#{"t_start": ..., "env_id": ...}``; then ``r,l,t``: return, length, and the time of the end since
+    ``t_start``, rounded to six digits.
+    """
+    to = destination(path)
+    if to.is_stdout or (to.path.exists() and not to.path.is_dir()):
+        raise ConfigError(f"{path} is no folder: give a folder, as one file is written for each environment")
+    monitors: dict[tuple[str, str, int], list[EpisodeItem]] = {}
+    env_ids: dict[tuple[str, str, int], str] = {}
+    for label, run in runs.items():
+        streams = {stream.stream: stream.env_id for stream in run.streams}
+        for item in run.episodes:
+            key = (label, item.stream, item.env_index)
+            monitors.setdefault(key, []).append(item)
+            env_ids[key] = streams[item.stream]
+    if not monitors:
+        raise ConfigError(f"no finished episodes yet in {', '.join(runs)}: there is nothing to export")
+    names = [MONITOR_NAME] if len(monitors) == 1 else [f"{n}.{MONITOR_NAME}" for n in range(len(monitors))]
+    _check_monitors(path, set(names), force=force)
+    total, done = sum(map(len, monitors.values())), 0
+    for name, (key, episodes) in zip(names, monitors.items(), strict=True):
+        with replacing(path / name) as file, file.open("w", encoding="utf-8", newline="") as text:
+            _write_monitor(text, env_ids[key], episodes)
+        done += len(episodes)
+        if progress is not None:
+            progress(done, total)
+    return Exported(tuple(path / name for name in names), done)
+
+
+def _write_monitor(file: TextIO, env_id: str, episodes: Sequence[EpisodeItem]) -> None:
+    t_start = min((item.started for item in episodes if math.isfinite(item.started)), default=0.0)
+    file.write(f"#{json.dumps({'t_start': t_start, 'env_id': env_id})}\nr,l,t\n")
+    for item in episodes:
+        ended = item.started + (item.duration_seconds if math.isfinite(item.duration_seconds) else 0.0)
+        file.write(f"{round(item.return_, 6)},{item.length},{round(ended - t_start, 6)}\n")
+
+
+def _check_monitors(path: Path, names: set[str], *, force: bool) -> None:
+    """``load_results`` reads all monitor files of a folder together, so there may be no others."""
+    there = {item.name for item in path.glob(f"*{MONITOR_NAME}")} if path.is_dir() else set()
+    if there - names:
+        raise ConfigError(
+            f"{path} has other monitor files ({', '.join(sorted(there - names)[:3])}), which Stable-Baselines3 would "
+            "read together with these: give another folder with -o"
+        )
+    if there and not force:
+        raise ConfigError(f"{path} has {', '.join(sorted(there)[:3])} already: give another -o, or --force to replace")

@@ -1,0 +1,271 @@
+"""Learning curves as figures for papers and slides, drawn by matplotlib without a display."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from offcam_runs.analysis import Curve, Statistic, align, band, curve, default_window, moving_average
+from offcam_runs.discover import valid_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from offcam_runs.analysis import Axis
+    from offcam_runs.analysis.curves import Floats
+    from offcam_runs.episodes import EpisodeColumns
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/), without the yellow,
+which is too pale for a line."""
+
+DASHES = ("-", "--", ":", "-.")
+"""Lines beyond as many as there are colours differ in these."""
+
+FEW, MANY = 40, 2000
+"""Up to `FEW` episodes are joined by a line; beyond `MANY` they are pixels, so that PDF and SVG open fast."""
+
+RAW_RUNS = 5
+"""Most runs whose episodes are drawn one by one unless asked for; those of more would hide the curves."""
+
+STYLE: Any = {  # matplotlib types each of its 300 keys
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text, as publishers want it
+    "savefig.dpi": 160,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "offcam",  # the same figure is the same file
+}
+GREY = "#555555"
+HALO = [patheffects.withStroke(linewidth=3.2, foreground="white", alpha=0.8)]
+"""Keeps a line apart from the points under it."""
+STEPS = (1, 2, 5, 10)
+"""Ticks are at multiples of these, times a power of ten."""
+METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+"""By the endings of files: what to write of the file itself. No dates, so that the same figure is the same file."""
+
+STATISTICS: dict[Statistic, str] = {"iqm": "interquartile mean", "mean": "mean", "median": "median"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve of a figure.
+
+    Attributes:
+        label: its name.
+        runs: one run, or the seeds over which the curve shows a statistic; each with at least one episode.
+    """
+
+    label: str
+    runs: tuple[EpisodeColumns, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How to draw.
+
+    Attributes:
+        axis: what the horizontal axis is.
+        window: episodes of the moving average; by default from the shortest run, see `default_window`.
+        statistic: of several seeds.
+        confidence: of the band around it.
+        raw: whether to show single episodes; by default where there are no groups and at most `RAW_RUNS` runs.
+        title: above the figure; by default the env's name.
+    """
+
+    axis: Axis = "episode"
+    window: int | None = None
+    statistic: Statistic = "iqm"
+    confidence: float = 0.95
+    raw: bool | None = None
+    title: str | None = None
+
+
+@dataclass(slots=True)
+class _Panel:
+    """One quantity's axes, with what is needed to draw all lines alike."""
+
+    axes: Axes
+    column: str
+    look: Look
+    window: int
+    unit: float
+    raw: bool
+    drawn: list[Floats] = field(default_factory=list)
+
+    def draw(self, line: Line, colour: str, dash: str, *, alone: bool) -> None:
+        """Draw a line: single episodes, and the moving average of a run or the statistic over seeds."""
+        curves = [self._curve(run) for run in line.runs]
+        for item in curves:
+            if self.raw or item.x.size < self.window:
+                self._draw_raw(item, colour, "single episodes" if alone else "")
+        if len(curves) > 1:
+            self._draw_group(curves, _plain(line.label), colour, dash)
+            return
+        averages = moving_average(curves[0].y, self.window) if self.window > 1 else np.full(curves[0].x.size, np.nan)
+        label = f"moving average of {self.window} episodes" if alone else _plain(line.label)
+        hidden = alone and self.window == 1  # drawn all the same, as the line of the legend
+        label = "" if hidden else label
+        self.axes.plot(curves[0].x, averages, dash, color=colour, lw=1.8, label=label, zorder=3, path_effects=HALO)
+
+    def fit(self) -> str:
+        """Keep values that are out of all proportion from setting the axis; returns a note that says so."""
+        given = np.concatenate(self.drawn)
+        values = given[np.isfinite(given)]
+        name = {"return_": "return", "length": "length"}[self.column]
+        notes = [f"{count(given.size - values.size, name)} not finite"] if values.size < given.size else []
+        if values.size:
+            low, high = np.percentile(values, (1, 99))
+            reach = max(float(high - low), 1e-9 * max(abs(low), abs(high), 1.0))
+            beyond = int(((values < low - 100 * reach) | (values > high + 100 * reach)).sum())
+            if beyond:
+                self.axes.set_ylim(low - 0.1 * reach, high + 0.1 * reach)
+                notes.append(f"{count(beyond, f'extreme {name}')} beyond the axis")
+        return "; ".join(notes)
+
+    def _curve(self, run: EpisodeColumns) -> Curve:
+        found = _curve(run, self.column, self.look.axis)
+        y = np.clip(found.y, -1e100, 1e100)  # matplotlib overflows on the largest numbers
+        self.drawn.append(y)
+        return Curve(found.x / self.unit, y)
+
+    def _draw_raw(self, item: Curve, colour: str, label: str) -> None:
+        n = item.x.size
+        style = "o-" if n <= FEW else "o"
+        size, alpha = (4.0, 0.7) if n <= FEW else (2.6 if n < MANY else 2.0, min(0.35, 0.35 * (1000 / n) ** 0.5))
+        self.axes.plot(
+            *(item.x, item.y, style),
+            color=colour,
+            alpha=alpha,
+            lw=0.7,
+            markersize=size,
+            markeredgewidth=0,
+            label=label,
+            rasterized=n > MANY,
+            zorder=1.5,
+        )
+
+    def _draw_group(self, curves: list[Curve], label: str, colour: str, dash: str) -> None:
+        """The statistic over seeds with its band, and thin the moving average of each seed."""
+        for item in curves:
+            self.axes.plot(item.x, moving_average(item.y, self.window), color=colour, lw=0.6, alpha=0.4, zorder=2)
+        aligned = align(curves, window=self.window)
+        found = band(aligned.values, self.look.statistic, confidence=self.look.confidence)
+        self.axes.fill_between(aligned.x, found.low, found.high, color=colour, alpha=0.2, linewidth=0, zorder=1.8)
+        self.axes.plot(
+            aligned.x, found.center, dash, color=colour, lw=2, label=f"{label} ({len(curves)} seeds)", zorder=3
+        )
+
+
+def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
+    """Draw learning curves, returns above lengths, into a file.
+
+    Args:
+        lines: of the figure; without any it says that there is nothing yet.
+        look: how to draw them.
+        file: its ending says the format: ``.png``, ``.svg`` or ``.pdf``.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    runs = [run for line in lines for run in line.runs]
+    window = look.window or default_window(min((run.length.size for run in runs), default=1))
+    raw = look.raw if look.raw is not None else window == 1 or len(lines) == len(runs) <= RAW_RUNS
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 5.6), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
+        unit, x_name = _x_axis(runs, look.axis)
+        panels = [_Panel(*panel, look, window, unit, raw) for panel in ((upper, "return_"), (lower, "length"))]
+        for number, line in enumerate(lines):
+            dash = DASHES[number // len(PALETTE) % len(DASHES)]
+            for panel in panels:
+                panel.draw(line, PALETTE[number % len(PALETTE)], dash, alone=len(runs) == 1)
+        notes = [_method(lines, look, window), *(panel.fit() for panel in panels if lines)]
+        envs = ", ".join(dict.fromkeys(env for run in runs for env in run.env_ids))
+        _label_axes(upper, lower, x_name)
+        _head(figure, upper, look.title or envs or "offcam", "; ".join(filter(None, notes)))
+        if not runs:
+            upper.text(0.5, 0.5, "no finished episodes yet", transform=upper.transAxes, ha="center", color=GREY)
+        figure.savefig(file, metadata=METADATA[file.suffix.lower()])
+
+
+def _curve(run: EpisodeColumns, column: str, axis: Axis) -> Curve:
+    return curve(getattr(run, column), run.length, run.ended, axis, began=run.began)
+
+
+def _x_axis(runs: Sequence[EpisodeColumns], axis: Axis) -> tuple[float, str]:
+    """What one unit of the horizontal axis is, and its name."""
+    if axis != "time":
+        return 1.0, {"episode": "Episode", "step": "Environment steps"}[axis]
+    longest = max((x[-1] for x in (_curve(run, "length", axis).x for run in runs) if x.size), default=0.0)
+    for unit, name in ((3600.0, "h"), (60.0, "min")):
+        if longest >= 2 * unit:
+            return unit, f"Time since the run began ({name})"
+    return 1.0, "Time since the run began (s)"
+
+
+def _method(lines: Sequence[Line], look: Look, window: int) -> str:
+    """What is drawn and how it was made, where the legend does not say it."""
+    runs = [run for line in lines for run in line.runs]
+    if len(runs) == 1:
+        return f"{lines[0].label}, {count(runs[0].length.size, 'episode')}"
+    notes = [f"moving average of {window} episodes"] if window > 1 else []
+    if any(len(line.runs) > 1 for line in lines):
+        notes.append(f"{STATISTICS[look.statistic]} over seeds, {100 * look.confidence:g} % bootstrap interval")
+    return "; ".join(notes)
+
+
+def _label_axes(upper: Axes, lower: Axes, x_name: str) -> None:
+    upper.set_ylabel("Return")
+    lower.set_ylabel("Length (steps)")
+    lower.set_xlabel(x_name)
+    lower.margins(x=0.015)
+    left, right = lower.get_xlim()
+    if right - left < 1 and x_name == "Episode":
+        lower.set_xlim(0, 2)  # a single episode
+    if right > 9999:
+        lower.xaxis.set_major_formatter(EngFormatter(sep=""))
+    lower.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=STEPS, integer=x_name == "Episode"))
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=STEPS, integer=True, min_n_ticks=1))
+
+
+def _head(figure: Figure, upper: Axes, title: str, notes: str) -> None:
+    """The title, under it how the curves were made, and at the bottom what each is."""
+    upper.set_title(_plain(title), loc="left", fontsize=13, fontweight="bold", pad=24)
+    upper.annotate(
+        _plain(notes), (0, 1), (0, 8), "axes fraction", "offset points", fontsize=9, color=GREY, annotation_clip=False
+    )
+    handles, names = upper.get_legend_handles_labels()
+    if handles:
+        legend = figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(handles)))
+        for handle in legend.legend_handles:
+            if handle is not None:
+                handle.set_alpha(0.9)
+
+
+def count(number: int, thing: str) -> str:
+    """``1 episode``, ``2,000 episodes``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _plain(name: str) -> str:
+    """A name as text: matplotlib takes dollars for mathematics, and leaves out what begins with an underscore."""
+    return ("./" if name.startswith("_") else "") + valid_text(name).replace("$", r"\$")

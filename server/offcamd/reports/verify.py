@@ -1,0 +1,244 @@
+"""Checks that a run folder holds what its index says: every video is decoded, every frame accounted for."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto.errors import (
+    EncodeError,
+    FolderNotWritable,
+    NotARunFolder,
+    ProtocolError,
+    RunFolderError,
+    RunFormatTooNew,
+)
+from offcam_proto.limits import MAX_PATH_BYTES
+from offcam_proto.validation import file_name
+from offcam_runs import format as fmt
+from offcam_runs.clips import list_run
+from offcam_runs.folder_lock import writer_of
+from offcamd.video.mp4 import is_fragmented, libraries
+from offcamd.video.mp4 import probe as probe_file
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from offcam_runs.clips import ClipItem, RunListing
+    from offcam_runs.folder_lock import Writer
+    from offcamd.video.mp4 import VideoInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, or worth knowing, about one file.
+
+    Attributes:
+        file: its name within the folder, or the clip's name where there is no file.
+        kind: a word from a closed set. Problems: ``missing_file``, ``bad_name``, ``unreadable``,
+            ``frame_count``, ``accounting``, ``timestamps``, ``format``, ``size``, ``leftover_part``,
+            ``unfinished``, ``quarantine``, ``index``, ``unchecked``. Notes: ``recording``, ``unknown_file``.
+        text: what it is, with the numbers, and what to do where something can be done.
+    """
+
+    file: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found.
+
+    Attributes:
+        clips_checked: clips whose video was decoded.
+        frames_checked: frames that were decoded.
+        problems: what is wrong; empty where the folder is sound. Where there are clips and none could be checked, each
+            has one at least, such as ``unchecked``.
+        notes: what is not wrong but worth knowing.
+    """
+
+    clips_checked: int = 0
+    frames_checked: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def verify(
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    probe: Callable[[Path], VideoInfo] = probe_file,
+) -> Verdict:
+    """Check a run folder. Nothing in it is changed; a daemon may be writing it.
+
+    Args:
+        folder: the run folder.
+        progress: called with the clips done and the clips there are, at first with 0 done.
+        probe: decodes one video and says what is in it.
+
+    Raises:
+        NotARunFolder: there is no index in it.
+        RunFormatTooNew: a newer offcam wrote it.
+        RunFolderError: its index cannot be read, or it is damaged and there is nothing else to check.
+    """
+    present = _video_names(folder)  # before the index is read, which then knows them all
+    writer = writer_of(folder)
+    try:
+        run = list_run(folder)
+    except (FolderNotWritable, RunFormatTooNew):
+        raise
+    except RunFolderError as error:
+        lost = present if not isinstance(error, NotARunFolder) else [*filter(_is_part_of_ours(folder), present)]
+        if not lost:
+            raise
+        return Verdict(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
+    writer = writer or writer_of(folder)  # one that just left was there before, one that just came is there now
+    problems, notes = list(_accounts(run)), list[Problem]()
+    (notes if writer else problems).extend(_unfinished(run, writer))
+    videos = [clip for clip in run.clips if clip.file is not None and clip.state != fmt.RECORDING]
+    clips = frames = 0
+    for done, clip in enumerate(videos):
+        if progress is not None:
+            progress(done, len(videos))
+        name = str(clip.file)
+        found = _missing(folder, name)
+        if found is None:
+            try:
+                info = probe(folder / name)
+            except Exception as error:
+                log.exception("%s could not be decoded", name)
+                text = f"could not be decoded, as {libraries()} failed: {error!r}; see `offcam doctor`"
+                problems.append(Problem(name, "unreadable", text))
+                continue
+            clips, frames = clips + 1, frames + info.frames
+            problems += (Problem(name, kind, text) for kind, text in _video_problems(clip, info))
+        else:
+            problems.append(found)
+    if progress is not None:
+        progress(len(videos), len(videos))
+    problems += _leftovers(run, present)
+    if not clips:
+        problems += _unchecked(run, {problem.file for problem in problems}, writer)
+    notes += _unknown(run, present)
+    return Verdict(clips, frames, problems, notes)
+
+
+def _accounts(run: RunListing) -> Iterator[Problem]:
+    """What the index alone shows to be wrong."""
+    for clip in run.clips:
+        count = fmt.FrameCount(clip.offered, clip.received, clip.frames, clip.dropped)
+        if clip.state != fmt.RECORDING and not count.balanced:
+            yield Problem(
+                clip.file or clip.name,
+                "accounting",
+                f"{clip.offered} frames were offered, but {clip.frames} encoded and {clip.dropped} dropped",
+            )
+    if run.quarantined:
+        text = f"{run.quarantined} records could not be understood; they are in the table quarantine"
+        yield Problem(fmt.INDEX_NAME, "quarantine", text)
+
+
+def _unfinished(run: RunListing, writer: Writer | None) -> Iterator[Problem]:
+    for clip in run.clips:
+        if clip.state == fmt.RECORDING:
+            name = clip.file or clip.name
+            if writer:
+                yield Problem(name, "recording", f"is being recorded (by {writer})")
+            else:
+                text = f"was being recorded when its daemon died: run `offcam recover {run.folder}`"
+                yield Problem(name, "unfinished", text)
+
+
+def _missing(folder: Path, name: str) -> Problem | None:
+    try:
+        file_name("file", name, MAX_PATH_BYTES)
+    except ProtocolError as error:  # an index from elsewhere may name any path
+        return Problem(name, "bad_name", f"the index names a file outside the folder: {error}")
+    if not (folder / name).is_file():
+        return Problem(name, "missing_file", "is in the index but not in the folder")
+    return None
+
+
+def _video_problems(clip: ClipItem, info: VideoInfo) -> Iterator[tuple[str, str]]:
+    """Kind and text of what is wrong with a clip's video."""
+    if info.error is not None:
+        yield "unreadable", f"decoded up to frame {info.frames} of {clip.frames}: {info.error}"
+    elif info.frames != clip.frames:
+        yield "frame_count", f"holds {info.frames} frames, the index says {clip.frames}"
+    if not info.frames:
+        return
+    if not info.strictly_increasing:
+        yield "timestamps", "has frames that are not shown later than the one before"
+    if (info.codec, info.pix_fmt) != ("h264", "yuv420p"):
+        yield "format", f"is {info.codec} in {info.pix_fmt}; browsers play h264 in yuv420p"
+    if clip.width is not None and (info.width, info.height) != (clip.width, clip.height):
+        yield "size", f"is {info.width}x{info.height}, the index says {clip.width}x{clip.height}"
+
+
+def _leftovers(run: RunListing, present: list[str]) -> Iterator[Problem]:
+    unfinished = {f"{clip.file}{fmt.PART_EXTENSION}" for clip in run.clips if clip.state == fmt.RECORDING}
+    known = unfinished | {clip.file for clip in run.clips}
+    for name in present:
+        leftover = name.endswith(fmt.PART_EXTENSION) and name not in known
+        if leftover and (run.folder / name).exists():  # a daemon may have finished it just now
+            text = f"is an unfinished video that the index does not know: run `offcam recover {run.folder}`"
+            yield Problem(name, "leftover_part", text)
+
+
+def _unchecked(run: RunListing, known: set[str], writer: Writer | None) -> Iterator[Problem]:
+    """Why there is no video to be checked of clips that there are: to say that all is well would mislead."""
+    for clip in run.clips:
+        name = clip.file or clip.name
+        if name in known:
+            continue
+        if clip.state == fmt.RECORDING:
+            text = f"was not checked, as it is being recorded (by {writer}): verify it once that has ended"
+        else:
+            lost = ", ".join(f"{count} {reason}" for reason, count in clip.dropped.items()) or "none was offered"
+            text = f"was not checked, as it has no video: {clip.error or f'frames dropped: {lost}'}"
+        yield Problem(name, "unchecked", text)
+
+
+def _is_part_of_ours(folder: Path) -> Callable[[str], bool]:
+    def is_part(name: str) -> bool:
+        with suppress(EncodeError):
+            return name.endswith(fmt.PART_EXTENSION) and is_fragmented(folder / name)
+        return False
+
+    return is_part
+
+
+def _without_index(folder: Path, names: list[str]) -> Iterator[Problem]:
+    """The videos of a folder whose index cannot tell what they should hold."""
+    for name in names:
+        if name.endswith(fmt.PART_EXTENSION):
+            yield Problem(name, "leftover_part", f"is an unfinished video: run `offcam recover {folder}`")
+        else:
+            yield Problem(name, "unchecked", "was not checked, as the index cannot be read")
+
+
+def _unknown(run: RunListing, present: list[str]) -> Iterator[Problem]:
+    known = {clip.file for clip in run.clips}
+    for name in present:
+        if name.endswith(fmt.VIDEO_EXTENSION) and name not in known:
+            yield Problem(name, "unknown_file", "is not in the index: offcam did not record it")
+
+
+def _video_names(folder: Path) -> list[str]:
+    """Names of the videos, finished or not, that are in a folder."""
+    extensions = (fmt.VIDEO_EXTENSION, fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION)
+    return sorted(path.name for path in folder.glob("*") if path.name.endswith(extensions))

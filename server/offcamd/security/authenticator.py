@@ -1,0 +1,158 @@
+"""CURVE for ``tcp://``: keys for libzmq, a client's socket, and the authenticator that says who may come in.
+
+Without an authenticator libzmq lets every client key in, so it answers before anything is bound. It speaks ZAP
+(https://rfc.zeromq.org/spec/27/): libzmq asks it about each new connection, in words that only libzmq can send.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+import zmq
+from zmq.utils import z85
+
+from offcam_proto.errors import ConfigError
+from offcam_proto.keys import KeyFile
+from offcamd.process.health import SERVICE, GuardedThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from offcam_proto.endpoints import Endpoint
+    from offcamd.process.health import Health
+    from offcamd.security.key_store import KeyStore
+
+log = structlog.get_logger(__name__)
+
+Dealer: TypeAlias = "zmq.Socket[bytes]"
+
+LOCAL = ""
+"""The user of this host's own ``ipc://`` socket, which only its owner can reach."""
+
+_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+_LOCAL_DOMAIN = b"offcam-local"
+_REMOTE_DOMAIN = b"offcam-remote"
+_LOCAL_USER = "local"  # a remote one has a space in it
+_MOST_REPORTED = 1000
+
+
+def new_pair() -> tuple[bytes, bytes]:
+    """A new public and secret key."""
+    public, secret = zmq.curve_keypair()
+    return z85.decode(public), z85.decode(secret)
+
+
+def is_pair(key: KeyFile) -> bool:
+    """Whether a public and a secret key belong together."""
+    return key.secret is not None and z85.decode(zmq.curve_public(z85.encode(key.secret))) == key.public
+
+
+@contextlib.contextmanager
+def dealer(endpoint: Endpoint, key: KeyFile | None) -> Iterator[Dealer]:
+    """A client's socket, connected to a daemon with the client's key; None for ``ipc://``."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        if key is not None:
+            socket.setsockopt(zmq.IPV6, int(":" in str(endpoint.host)))
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = key.public, key.secret, key.server
+        socket.connect(endpoint.url)
+        yield socket
+
+
+class Guard:
+    """The authenticator of one context, on a thread of its own until the context is terminated.
+
+    Who may come in is looked up at each new connection: a client that is authorised or revoked while the daemon
+    runs is so from its next connection on.
+
+    Args:
+        context: whose connections it judges. It must have no other authenticator.
+        store: the keys.
+        health: is told of what nobody expected.
+
+    Raises:
+        ConfigError: the keys cannot be used; see `KeyStore.server`.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], store: KeyStore, health: Health) -> None:
+        self._store = store
+        self._health = health
+        self._server = store.server()
+        if not is_pair(self._server):
+            raise ConfigError(f"the two halves of {store.server_file} do not belong together. Make another key.")
+        self._reported: set[str] = set()
+        self._socket = context.socket(zmq.REP)
+        self._socket.linger = 0
+        self._socket.bind(_ZAP_ENDPOINT)
+        GuardedThread(SERVICE, self._answer, health, name="offcam-guard").start()
+
+    def before_local(self, socket: zmq.Socket[bytes]) -> None:
+        """Set up what is bound next: ``ipc://``, without encryption, its messages marked as local."""
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, _LOCAL_DOMAIN)
+
+    def before_remote(self, socket: zmq.Socket[bytes]) -> None:
+        """Set up what is bound next: ``tcp://``, to those who know the daemon's key and whose own is known."""
+        assert self._server.secret is not None  # noqa: S101 - KeyStore.secret sees to that
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, _REMOTE_DOMAIN)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self._server.secret)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+
+    @staticmethod
+    def user(frame: zmq.Frame) -> str | None:
+        """Whose connection a message came over.
+
+        Returns:
+            `LOCAL`, or the client's name, a space and its key's fingerprint; None where nobody has vouched for the
+            connection, which must not happen: nothing of such a message may be used.
+        """
+        try:
+            user = frame.get("User-Id")
+        except zmq.ZMQError:
+            return None
+        return LOCAL if user == _LOCAL_USER else str(user)
+
+    # --- its thread ---------------------------------------------------------------------------------------
+
+    def _answer(self) -> None:
+        with self._socket as socket:
+            while True:
+                try:
+                    version, request, domain, address, _identity, mechanism, *credentials = socket.recv_multipart()
+                except zmq.ContextTerminated:
+                    return
+                user = ""
+                with self._health.survive(SERVICE, "the authenticator"):  # then nobody is let in, rather than anybody
+                    user = self._judge(domain, mechanism, credentials, address.decode(errors="replace"))
+                code = b"200" if user else b"400"
+                try:
+                    socket.send_multipart([version, request, code, b"", user.encode(), b""])
+                except zmq.ContextTerminated:
+                    return
+
+    def _judge(self, domain: bytes, mechanism: bytes, credentials: list[bytes], address: str) -> str:
+        """The user of a connection, empty for one that is refused."""
+        if (domain, mechanism) == (_LOCAL_DOMAIN, b"NULL"):
+            return _LOCAL_USER
+        if (domain, mechanism) != (_REMOTE_DOMAIN, b"CURVE") or len(credentials) != 1:
+            return ""
+        fingerprint = KeyFile("client", credentials[0]).fingerprint
+        try:
+            name = self._store.name_of(credentials[0])
+        except ConfigError as error:
+            log.error("nobody can come in", problem=str(error))  # noqa: TRY400 - what is wrong is not in the code
+            return ""
+        if name is None:
+            self._report(address, fingerprint)
+            return ""
+        log.info("a remote client was let in", client=name, address=address, key=fingerprint)
+        return f"{name} {fingerprint}"
+
+    def _report(self, address: str, fingerprint: str) -> None:
+        """Log a refusal, once for each key: whoever knocks can knock for ever."""
+        if fingerprint not in self._reported and len(self._reported) < _MOST_REPORTED:
+            self._reported.add(fingerprint)
+            log.warning("an unknown key was refused", address=address, key=fingerprint)

@@ -1,0 +1,234 @@
+"""The directory of keys on this host: reading it with its modes checked, and making what is in it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offcam_proto import keys
+from offcam_proto.errors import ConfigError
+from offcam_proto.keys import KeyFile
+from offcamd.process.atomic_file import destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+HOW = "Run `offcam keys new` on this host, and copy the client's key file to where agents train."
+
+
+class KeyStore:
+    """The keys in a directory. What it reads is checked each time: owner, modes, form.
+
+    Args:
+        directory: the directory; need not be there yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.server_file = directory / keys.SERVER_FILE
+        self.server_public_file = directory / keys.SERVER_PUBLIC_FILE
+        self.clients_directory = directory / keys.CLIENTS_DIRECTORY
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def server(self) -> KeyFile:
+        """The daemon's pair, where it may be used: with somebody to let in.
+
+        Raises:
+            ConfigError: there is none, no client is authorised, or something is open to others.
+        """
+        if not self.server_file.exists():
+            raise ConfigError(f"tcp:// needs a key of the daemon, and there is no {self.server_file}. {HOW}")
+        key = self.secret(self.server_file)
+        if next(self.clients(), None) is None:
+            raise ConfigError(f"tcp:// needs clients that may come in, and {self.clients_directory} names none. {HOW}")
+        return key
+
+    def clients(self) -> Iterator[tuple[Path, KeyFile]]:
+        """Who may come in, by the names of the files: each file and its key.
+
+        Raises:
+            ConfigError: a file, or a directory above it, could have been written by somebody else, or is damaged.
+        """
+        if not self.clients_directory.exists():
+            return
+        self.check_directory(self.directory)
+        self.check_directory(self.clients_directory)
+        for path in sorted(self.clients_directory.glob(f"*{keys.PUBLIC_ENDING}")):
+            yield path, self.public(path)
+
+    def name_of(self, public: bytes) -> str | None:
+        """The name of the client with a public key, or None where nobody with it may come in.
+
+        Raises:
+            ConfigError: as `clients`.
+        """
+        return next((path.stem for path, key in self.clients() if key.public == public), None)
+
+    def secret(self, path: Path) -> KeyFile:
+        """Read a secret key; its file and its directory must be closed to others.
+
+        Raises:
+            ConfigError: they are not, or it is no secret key.
+        """
+        self.check_directory(path.parent)
+        key = _read(path, keys.check_private)
+        if key.secret is None:
+            raise ConfigError(f"{path} holds a public key where the secret one is needed. {HOW}")
+        return key
+
+    @staticmethod
+    def public(path: Path) -> KeyFile:
+        """Read a public key, wherever it is. Its name is its file's.
+
+        Raises:
+            ConfigError: it is none, or somebody else may write it.
+        """
+        key = _read(path, _check_not_writable)
+        return KeyFile(keys.check_name(path.stem), key.public)
+
+    @staticmethod
+    def check_directory(directory: Path) -> None:
+        """Require a directory to be this user's, and closed to others.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        try:
+            status = directory.stat()
+        except OSError as error:
+            raise ConfigError(f"cannot look into {directory} ({error.strerror}). {HOW}") from error
+        keys.check_private(str(directory), status.st_mode, status.st_uid, os.geteuid())
+
+    # --- making -------------------------------------------------------------------------------------------
+
+    def make_directories(self) -> None:
+        """Make what is not there, for its owner alone.
+
+        Raises:
+            ConfigError: it cannot be made, or is open to others.
+        """
+        try:
+            self.directory.parent.mkdir(parents=True, exist_ok=True)
+            for directory in (self.directory, self.clients_directory):
+                directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the directory {self.directory} for keys ({error.strerror}).") from error
+        self.check_directory(self.directory)
+        self.check_directory(self.clients_directory)
+
+    def make_server(self, pair: Callable[[], tuple[bytes, bytes]]) -> tuple[KeyFile, bool]:
+        """The daemon's pair, made where there is none. Returns it, and whether it is new.
+
+        Args:
+            pair: makes a public and a secret key.
+        """
+        if self.server_file.exists():
+            return self.secret(self.server_file), False
+        key = KeyFile("server", *pair())
+        write(self.server_file, key)
+        write(self.server_public_file, key.public_half, replace=True)
+        return key, True
+
+    def make_client(self, name: str, pair: Callable[[], tuple[bytes, bytes]], server: KeyFile) -> tuple[Path, KeyFile]:
+        """A new client's pair, in a file of its own beside the daemon's. Returns the file and the pair.
+
+        Raises:
+            ConfigError: there is one of that name.
+        """
+        if name == keys.SERVER_FILE.removesuffix(keys.SECRET_ENDING):
+            raise ConfigError(f"{name!r} is the daemon's own name. Choose another for the client.")
+        path = self.directory / f"{keys.check_name(name)}{keys.SECRET_ENDING}"
+        public, secret = pair()
+        key = KeyFile(name, public, secret, server.public)
+        write(path, key)
+        return path, key
+
+    def authorise(self, name: str, public: bytes) -> Path:
+        """Let a client in.
+
+        Raises:
+            ConfigError: another has that name.
+        """
+        path = self._authorised(name)
+        write(path, KeyFile(name, public))
+        return path
+
+    def revoke(self, name: str) -> Path:
+        """Let a client in no more: those of its connections that there are remain until they break.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        path = self._authorised(name)
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ConfigError(f"no client {name!r} is authorised: cannot remove {path} ({error.strerror}).") from error
+        return path
+
+    def _authorised(self, name: str) -> Path:
+        return self.clients_directory / f"{keys.check_name(name)}{keys.PUBLIC_ENDING}"
+
+
+def client_key(url: str, environ: Mapping[str, str]) -> KeyFile:
+    """The key with which the command line asks a daemon of another host.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    path = Path(keys.client_file(environ)).expanduser().absolute()
+    if not path.exists():
+        raise keys.no_client_key(url, str(path))
+    if path.name == keys.CLIENT_FILE:
+        KeyStore.check_directory(path.parent)
+    return keys.for_client(_read(path, keys.check_private), str(path))
+
+
+def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
+    """Write a key file, for its owner alone.
+
+    Raises:
+        ConfigError: it cannot be written, or is there already and not to be replaced.
+    """
+    file = destination(path).file if replace else path
+    if file is None:
+        raise ConfigError(f"{path} is no file: remove it first.")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")  # a daemon that reads meanwhile sees all of it, or nothing
+    try:
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as text:
+            text.write(keys.render(key))
+        if replace:
+            draft.replace(file)
+        else:
+            file.hardlink_to(draft)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} is there already. Choose another name, or remove it first.") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write the key file {path} ({error.strerror}).") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _read(path: Path, check: Callable[[str, int, int, int], None]) -> KeyFile:
+    try:
+        with path.open(encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            check(str(path), status.st_mode, status.st_uid, os.geteuid())
+            return keys.parse(file.read(keys.MAX_KEY_FILE_BYTES), str(path))
+    except OSError as error:
+        raise ConfigError(f"cannot read the key file {path} ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no key file of offcam. Make one with `offcam keys new`.") from error
+
+
+def _check_not_writable(path: str, mode: int, _owner: int, _user: int) -> None:
+    """Whose file a public key is says nothing, as it was copied from somewhere; but nobody may change it."""
+    if stat.S_IMODE(mode) & 0o022:
+        raise ConfigError(
+            f"{path} says who may come in, and others may write it (mode {stat.S_IMODE(mode):04o}). "
+            f"Run: chmod go-w {path}",
+        )

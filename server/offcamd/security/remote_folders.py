@@ -1,0 +1,75 @@
+"""Where a client of another machine may write: in folders of its own below the daemon's root, named by the daemon.
+
+A local client names its run folder as freely as its own process could make it. A remote one names a folder of its
+own machine, which means nothing here: it becomes ``ROOT/CLIENT/NAME-HASH``, the same one for the same path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+from offcam_proto.errors import FolderNotWritable
+from offcam_proto.keys import check_name
+
+MAX_NAME = 80
+"""Longest part of a remote folder's own name that is kept, in characters."""
+
+_DEVICES = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"}) | {
+    f"{port}{number}" for port in ("com", "lpt") for number in range(10)
+}
+
+
+def safe_name(folder: str) -> str:
+    """One path component for a path that a remote client gave: readable, plain ASCII, and its alone.
+
+    The last component's letters and digits are kept, what else there is becomes ``-``. The hash of the whole path
+    keeps two runs called ``videos`` apart. Nothing that is special to a file system or a shell comes through: no
+    separator, ``..``, leading ``.`` or ``-``, NUL, device name of Windows, nor more than ``MAX_NAME`` + 9 bytes.
+
+    Args:
+        folder: any text.
+    """
+    last = folder.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", last)[:MAX_NAME].strip(".-") or "run"
+    if name.partition(".")[0].lower() in _DEVICES:
+        name = f"run-{name}"
+    digest = hashlib.sha256(folder.encode(errors="surrogatepass")).hexdigest()
+    return f"{name}-{digest[:8]}"
+
+
+def run_folder(root: Path, user: str, folder: str) -> Path:
+    """Where the run is that a remote client calls ``folder``. Pure: nothing is made.
+
+    Args:
+        root: the daemon's ``root``.
+        user: who the client is, as `offcamd.security.authenticator.Guard` says: its name, a space, its key's
+            fingerprint.
+        folder: what it asked for.
+    """
+    return Path(os.path.abspath(root)) / check_name(user.partition(" ")[0]) / safe_name(folder)  # noqa: PTH100 - no link is to be followed
+
+
+def make_run_folder(root: Path, user: str, folder: str) -> str:
+    """Make the run folder of a remote client, see `run_folder`, and return its path.
+
+    Raises:
+        FolderNotWritable: it cannot be made, or a link stands in its place, which could lead anywhere.
+    """
+    path = run_folder(root, user, folder)
+    try:
+        path.parents[1].mkdir(parents=True, exist_ok=True)
+        for part in (path.parent, path):
+            part.mkdir(exist_ok=True)
+            if not stat.S_ISDIR(part.lstat().st_mode):
+                raise FolderNotWritable(f"{part}, where this run goes on the daemon's host, is only a link elsewhere.")
+    except OSError as error:
+        if isinstance(error, FolderNotWritable):
+            raise
+        raise FolderNotWritable(
+            f"the daemon cannot make {path} on its host ({error.strerror}). Make its `root` writable for it.",
+        ) from error
+    return str(path)

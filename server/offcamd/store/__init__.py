@@ -1,0 +1,1 @@
+"""The index's one writer, and recovery."""

@@ -1,0 +1,193 @@
+"""Statistics of episodes, kept up as they arrive: of each stream, and of the run that is all its streams.
+
+Pure and not thread-safe: an aggregate belongs to whoever adds to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from offcam_runs.format import json_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam_proto.records import EpisodeRecord
+
+RECENT = 100
+"""Episodes behind ``last100_mean``."""
+
+
+@dataclass(slots=True)
+class RunningStats:
+    """Count, mean, variance and range of numbers that are seen once and not kept.
+
+    Numerically stable: Welford, "Note on a method for calculating corrected sums of squares and products",
+    Technometrics 4 (1962); merging by Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm
+    for computing sample variances", Stanford STAN-CS-79-773 (1979).
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    """Sum of squared distances from the mean."""
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, value: float) -> None:
+        """Take in one finite number."""
+        self.count += 1
+        distance = value - self.mean
+        self.mean += distance / self.count
+        self.squares += distance * (value - self.mean)
+        self.low = min(self.low, value)
+        self.high = max(self.high, value)
+
+    def merge(self, other: RunningStats) -> None:
+        """Take in all that another one has seen; ``other`` is left as it is."""
+        if not other.count:
+            return
+        count = self.count + other.count
+        distance = other.mean - self.mean
+        self.mean += distance * other.count / count
+        self.squares += other.squares + distance * distance * self.count * other.count / count
+        self.count = count
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation, as `numpy.std` has it; NaN of nothing."""
+        return math.sqrt(self.squares / self.count) if self.count else math.nan
+
+    def as_dict(self) -> dict[str, float | None]:
+        """``mean, std, min, max``: finite numbers, or None where there is none."""
+        if not self.count:
+            return dict.fromkeys(("mean", "std", "min", "max"))
+        values = {"mean": self.mean, "std": self.std, "min": self.low, "max": self.high}
+        return {name: json_number(value) for name, value in values.items()}
+
+
+def _recent() -> deque[tuple[float, int]]:
+    return deque(maxlen=RECENT)
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """Statistics of a series of episodes.
+
+    Attributes:
+        steps: steps of all episodes together.
+        non_finite: episodes whose return is NaN or infinite: kept out of ``returns``, present in all else.
+        returns: of the episodes with a finite return.
+        lengths: in steps.
+        durations: in seconds, of the episodes with a finite duration.
+        timed_steps: steps of those.
+        recent: return and length of the last `RECENT` episodes, the latest last.
+    """
+
+    steps: int = 0
+    non_finite: int = 0
+    returns: RunningStats = field(default_factory=RunningStats)
+    lengths: RunningStats = field(default_factory=RunningStats)
+    durations: RunningStats = field(default_factory=RunningStats)
+    timed_steps: int = 0
+    recent: deque[tuple[float, int]] = field(default_factory=_recent)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return self.lengths.count
+
+    def add(self, record: EpisodeRecord) -> None:
+        """Take in one episode, the latest."""
+        self.steps += record.length
+        self.lengths.add(record.length)
+        self.recent.append((record.return_, record.length))
+        if math.isfinite(record.return_):
+            self.returns.add(record.return_)
+        else:
+            self.non_finite += 1
+        if math.isfinite(record.duration):
+            self.durations.add(record.duration)
+            self.timed_steps += record.length
+
+    def merge(self, other: Aggregate) -> None:
+        """Take in all episodes of another series, as later ones; ``other`` is left as it is."""
+        self.steps += other.steps
+        self.non_finite += other.non_finite
+        self.returns.merge(other.returns)
+        self.lengths.merge(other.lengths)
+        self.durations.merge(other.durations)
+        self.timed_steps += other.timed_steps
+        self.recent.extend(other.recent)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready statistics; None where there is nothing to compute a number from.
+
+        Lengths are in steps, durations in seconds. ``steps_per_second`` is steps by the time that episodes
+        took: the rate of one environment, not of all that ran side by side. The mean return of the last
+        `RECENT` episodes leaves out those that are not finite; the last return is None where it is not finite.
+        """
+        finite = [value for value, _ in self.recent if math.isfinite(value)]
+        total = self.durations.mean * self.durations.count
+        return {
+            "episodes": self.episodes,
+            "steps": self.steps,
+            "non_finite": self.non_finite,
+            "return": {**self.returns.as_dict(), "last100_mean": _mean(finite), "last": _last(self.recent, 0)},
+            "length": {
+                **self.lengths.as_dict(),
+                "last100_mean": _mean([length for _, length in self.recent]),
+                "last": _last(self.recent, 1),
+            },
+            "duration": {
+                "total": json_number(total),
+                "mean": json_number(self.durations.mean) if self.durations.count else None,
+            },
+            "steps_per_second": json_number(self.timed_steps / total) if total > 0 else None,
+        }
+
+
+@dataclass(slots=True)
+class RunAggregates:
+    """Statistics of a run: of each stream by its id, and of all together."""
+
+    streams: dict[bytes, Aggregate] = field(default_factory=dict)
+    recent: deque[tuple[float, int]] = field(default_factory=_recent)
+    """Return and length of the run's last `RECENT` episodes, in order of arrival."""
+
+    def add(self, stream: bytes, record: EpisodeRecord) -> None:
+        """Take in one episode of a stream, the latest of the run."""
+        aggregate = self.streams.get(stream)
+        if aggregate is None:
+            aggregate = self.streams[stream] = Aggregate()
+        aggregate.add(record)
+        self.recent.append(aggregate.recent[-1])
+
+    def total(self) -> Aggregate:
+        """The run's statistics: those of its streams merged. The caller's own."""
+        total = Aggregate()
+        for aggregate in self.streams.values():
+            total.merge(aggregate)
+        total.recent = self.recent.copy()
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run's statistics, as `Aggregate.as_dict` has them."""
+        return self.total().as_dict()
+
+
+def _last(recent: Sequence[tuple[float, int]], which: int) -> float | None:
+    return json_number(recent[-1][which]) if recent else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    try:
+        return json_number(math.fsum(values) / len(values))
+    except OverflowError:  # finite numbers whose sum is not
+        return None

@@ -1,0 +1,404 @@
+"""The index of one run folder, as the daemon writes it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from offcam_proto.codec import unpack_record
+from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
+from offcam_proto.records import EpisodeRecord
+from offcam_runs import format as fmt
+from offcamd import __version__
+from offcamd.store import sql
+from offcamd.store.aggregates import RunAggregates
+from offcamd.store.index_file import explained, format_version, open_to_write, upgrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from offcam_proto.messages import OpenClip, OpenStream
+    from offcam_proto.records import ClipRecord
+    from offcam_runs.format import ClientShare, EncoderShare
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who owns a stream: host name, process id, and what it says it is."""
+
+    host: str
+    pid: int
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `RunIndex.apply` committed, or will with the transaction it is part of.
+
+    Attributes:
+        last_seq: the stream's last committed record: what may be acked.
+        episodes: the new ones, in order.
+        clips: the new ones, in order.
+        quarantined: sequence numbers of records set aside because they could not be understood.
+    """
+
+    last_seq: int
+    episodes: list[EpisodeRecord] = field(default_factory=list)
+    clips: list[ClipRecord] = field(default_factory=list)
+    quarantined: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedResult:
+    """How the encoder ended a clip.
+
+    Attributes:
+        state: ``final``, ``recovered`` (found after a crash) or ``aborted`` (cut off or failed).
+        file: file name within the folder, None where no file was written.
+        encoded: frames in it.
+        dropped: frames received and not encoded, by one of `run_format.ENCODER_DROPS`.
+        width: of the video in pixels, None where no file was written; so are the next four.
+        height: of the video in pixels.
+        file_bytes: size of the file.
+        duration: of the video in seconds.
+        encode_seconds: time spent encoding.
+        error: what went wrong, for people; empty where nothing did.
+    """
+
+    state: Literal["final", "recovered", "aborted"]
+    file: str | None
+    encoded: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    width: int | None = None
+    height: int | None = None
+    file_bytes: int | None = None
+    duration: float | None = None
+    encode_seconds: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedClip:
+    """A clip that no encoder has ended yet.
+
+    Attributes:
+        stream: its stream.
+        clip: its number in the stream.
+        file: its file's name once it is final, so without ``.part``.
+        started: seconds since the Unix epoch, by the client's clock. A daemon that died between publishing the
+            file and noting it left no ``.part``, but a final file that is younger than this.
+    """
+
+    stream: bytes
+    clip: int
+    file: str
+    started: float
+
+
+class RunIndex:
+    """The index of one run folder, open for writing. Made by `RunIndex.open`.
+
+    Not thread-safe: all of it, `open` and `close` included, belongs to one thread, the store's.
+
+    What is committed survives a crash of the daemon; a loss of power only where ``journal_mode`` is
+    ``delete`` (each commit is synced). With ``wal`` the last commits before a power loss may be gone; the
+    index stays whole.
+
+    Every method that writes is one transaction, or part of the one that `transaction` began, and raises
+    RunFolderError where the index cannot be written (a full disk, a damaged file): nothing of that
+    transaction is kept then, and the same call may be tried again.
+
+    Attributes:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._db = database
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: Path) -> RunIndex:
+        """Open the index of a run folder; both are made where they do not exist.
+
+        Raises:
+            FolderNotWritable: the folder or the index cannot be made or written.
+            RunFormatTooNew: a newer offcam wrote it.
+            RunFolderError: the index is damaged, or no index of offcam.
+        """
+        index = cls(folder, open_to_write(folder))
+        try:
+            with index.transaction():  # another daemon may be about to do the same
+                upgrade(index._db, format_version(index._db, folder), folder)
+                index._db.executemany(
+                    "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
+                    [("created", repr(time.time())), ("created_by", f"offcam {__version__}")],
+                )
+        except BaseException:
+            index._db.close()
+            raise
+        return index
+
+    @property
+    def journal_mode(self) -> str:
+        """``wal``, or ``delete`` (a rollback journal) where the file system cannot have that."""
+        (mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
+        return str(mode)
+
+    def close(self) -> None:
+        """Close the index and leave it as one plain file, unless somebody is still reading it.
+
+        Closing twice is harmless.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with explained(self.folder), closing(self._db):
+            self._db.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
+            except sqlite3.OperationalError:
+                # A reader holds it: it stays in WAL mode, complete, with its companions beside it.
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the calls within one transaction: all of them are committed at the end, or none.
+
+        Transactions nest: an inner one is part of the outer one.
+        """
+        if self._db.in_transaction:
+            yield
+            return
+        with explained(self.folder):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Keep what was done in a transaction before, if what is done here raises: only this is undone then."""
+        with explained(self.folder):
+            self._db.execute("SAVEPOINT task")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK TO task")
+                raise
+            finally:
+                self._db.execute("RELEASE task")
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    def open_stream(self, message: OpenStream, peer: Peer, suffix: int = 0) -> int:
+        """Note that a stream is open, for the first time or again.
+
+        Args:
+            message: what its client opened it with.
+            peer: who that is.
+            suffix: the number its file names carry.
+
+        Returns:
+            Its last committed record, 0 where there is none.
+        """
+        values = (
+            *(message.stream.hex(), message.env_id, message.num_envs, message.vector, message.prefix),
+            *(suffix, message.video, peer.host, peer.pid, peer.client, message.started, fmt.LIVE),
+        )
+        with self.transaction():
+            self._db.execute(sql.OPEN_STREAM, values)
+            return self._stream(message.stream)[1]
+
+    def close_stream(self, stream: bytes, *, lost: bool = False) -> None:
+        """Note that a stream has ended, by its client's word or because that vanished (``lost``)."""
+        with self.transaction():
+            key, _ = self._stream(stream)
+            self._db.execute(
+                "UPDATE streams SET state = ?, ended = ? WHERE id = ?",
+                (fmt.LOST if lost else fmt.CLOSED, time.time(), key),
+            )
+
+    def live_streams(self) -> list[bytes]:
+        """Streams that nobody has closed: of this daemon, of another one, or of one that died."""
+        with explained(self.folder):
+            rows = self._db.execute("SELECT stream FROM streams WHERE state = ? ORDER BY id", (fmt.LIVE,))
+            return [bytes.fromhex(stream) for (stream,) in rows]
+
+    def _stream(self, stream: bytes) -> tuple[int, int]:
+        """Row id and last committed record of a stream."""
+        row: tuple[int, int] | None = self._db.execute(
+            "SELECT id, last_seq FROM streams WHERE stream = ?", (stream.hex(),)
+        ).fetchone()
+        if row is None:
+            raise LocalProtocolError(f"stream {stream.hex()} was never opened in {self.folder}")
+        return row
+
+    # --- records ------------------------------------------------------------------------------------------
+
+    def apply(self, stream: bytes, first_seq: int, bodies: Sequence[bytes]) -> Applied:
+        """Commit records of a stream, each exactly once however often it is sent.
+
+        Args:
+            stream: its id.
+            first_seq: sequence number of the first record; those that are committed already are skipped.
+            bodies: the records, packed. One that cannot be understood goes to the quarantine table.
+
+        Returns:
+            What is new. Within a `transaction` it counts only once that has ended.
+
+        Raises:
+            RemoteProtocolError: records are missing between the last committed one and the first of these.
+            RunFolderError: they could not be written; nothing of them is kept.
+        """
+        with self.transaction():
+            key, last_seq = self._stream(stream)
+            if first_seq > last_seq + 1:
+                raise RemoteProtocolError(
+                    f"records {last_seq + 1} to {first_seq - 1} of stream {stream.hex()} are missing in "
+                    f"{self.folder}: its client must send them, or its index was replaced by an older one"
+                )
+            fresh = bodies[last_seq + 1 - first_seq :]
+            if not fresh:
+                return Applied(last_seq)
+            return self._insert(key, last_seq, fresh)
+
+    def _insert(self, key: int, last_seq: int, bodies: Sequence[bytes]) -> Applied:
+        new = Applied(last_seq + len(bodies))
+        rows: list[tuple[object, ...]] = []
+        for seq, body in enumerate(bodies, last_seq + 1):
+            self._insert_one(key, seq, body, new, rows)
+        self._db.executemany(sql.ADD_EPISODE, rows)
+        self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (new.last_seq, key))
+        return new
+
+    def _insert_one(self, key: int, seq: int, body: bytes, new: Applied, rows: list[tuple[object, ...]]) -> None:
+        """Take in one record; an episode's row is left to be inserted with the others."""
+        try:
+            record = unpack_record(body)
+            if isinstance(record, EpisodeRecord):
+                rows.append(sql.episode_row(key, seq, record))
+                new.episodes.append(record)
+            else:
+                self._add_clip_record(key, record)
+                new.clips.append(record)
+        except RemoteProtocolError as error:
+            self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (key, seq, body, str(error)))
+            new.quarantined.append(seq)
+
+    def set_aside(self, stream: bytes, first_seq: int, bodies: Sequence[bytes], reason: str) -> Applied:
+        """Take records that cannot be applied into the quarantine, unread, so that those behind them go on.
+
+        Raises as `apply` does.
+        """
+        with self.transaction():
+            key, last_seq = self._stream(stream)
+            numbered = [(seq, body) for seq, body in enumerate(bodies, first_seq) if seq > last_seq]
+            self._db.executemany(
+                "INSERT INTO quarantine VALUES (?, ?, ?, ?)", [(key, seq, body, reason) for seq, body in numbered]
+            )
+            last_seq = max(last_seq, first_seq + len(bodies) - 1)
+            self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (last_seq, key))
+            return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
+
+    def count_episodes(self) -> int:
+        """Episodes in the index; at once, as none is ever removed."""
+        with explained(self.folder):
+            (last,) = self._db.execute("SELECT max(id) FROM episodes").fetchone()
+        return last or 0
+
+    def aggregates(self) -> RunAggregates:
+        """The statistics of all episodes in the index, in order of arrival."""
+        run = RunAggregates()
+        with explained(self.folder):
+            for stream, *values in self._db.execute(sql.ALL_EPISODES):
+                run.add(bytes.fromhex(stream), sql.episode_record(values))
+        return run
+
+    # --- clips --------------------------------------------------------------------------------------------
+
+    def clip_opened(self, stream: bytes, message: OpenClip, file: str) -> None:
+        """Note that a clip is being recorded.
+
+        Args:
+            stream: its stream.
+            message: what its client opened it with.
+            file: its file's name once it is final.
+        """
+        values = (message.clip, message.name, message.part, message.fps)
+        more = (message.episode, message.step, message.started, file, fmt.RECORDING)
+        with self.transaction():
+            key, _ = self._stream(stream)
+            self._db.execute(sql.OVERWRITE_PART, (fmt.REPLACED, file + fmt.PART_EXTENSION))
+            self._db.execute(sql.OPEN_CLIP, (key, *values, *more))
+            self._settle(key, message.clip)
+
+    def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
+        """Note how the encoder ended a clip: its half of the account. The last call counts.
+
+        A file that takes the place of another clip's makes that clip ``replaced``.
+
+        Returns:
+            The clip's account, as far as both halves are known.
+
+        Raises:
+            LocalProtocolError: the clip was never opened, or a drop reason is none of the encoder's.
+        """
+        share = fmt.EncoderShare(result.encoded, result.dropped)
+        values = (result.state, result.file, result.width, result.height, result.file_bytes)
+        more = (result.duration, result.encode_seconds, result.error or None, time.time())
+        with self.transaction():
+            key, _ = self._stream(stream)
+            changed = self._db.execute(sql.END_CLIP, (*values, *more, key, clip)).rowcount
+            if not changed:
+                raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
+            if result.file is not None:
+                self._db.execute(sql.REPLACE_CLIPS, (fmt.REPLACED, result.file, fmt.RECORDING, key, clip))
+            return self._settle(key, clip, encoder=share)
+
+    def open_clips(self) -> list[OpenedClip]:
+        """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""
+        with explained(self.folder):
+            rows = self._db.execute(sql.OPEN_CLIPS, (fmt.RECORDING,))
+            return [
+                OpenedClip(bytes.fromhex(stream), clip, file, fmt.real_from_sql(started))
+                for stream, clip, file, started in rows
+            ]
+
+    def knows_file(self, name: str) -> bool:
+        """Whether a file, finished or not, is some clip's."""
+        final = name.removesuffix(fmt.PART_EXTENSION)
+        with explained(self.folder):
+            return self._db.execute(sql.CLIP_OF_FILE, (name, final, fmt.RECORDING)).fetchone() is not None
+
+    def _add_clip_record(self, key: int, record: ClipRecord) -> None:
+        share = fmt.ClientShare(record.offered, record.dropped)
+        values = (record.clip, record.name, record.part, record.fps, record.episode, record.step)
+        more = (record.steps, record.return_, record.complete, record.started, fmt.ABORTED)
+        self._db.execute(sql.ADD_CLIP_RECORD, (key, *values, *more))
+        self._settle(key, record.clip, client=share)
+
+    def _settle(
+        self, key: int, clip: int, client: ClientShare | None = None, encoder: EncoderShare | None = None
+    ) -> fmt.FrameCount:
+        """Put a clip's account together from the half given and the half its row may hold."""
+        offered, received, encoded, dropped, complete, state = self._db.execute(sql.CLIP_COUNTS, (key, clip)).fetchone()
+        known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
+        if client is None and complete is not None:
+            client = known.client_share()
+        if encoder is None and state != fmt.RECORDING:
+            encoder = known.encoder_share()
+        count = fmt.account(client, encoder)
+        self._db.execute(
+            sql.SET_COUNTS,
+            (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip),
+        )
+        return count

@@ -1,0 +1,396 @@
+"""The store: one thread that writes the indexes of all run folders, in batches, and keeps their statistics.
+
+The service hands it tasks and gets events back; a record is acked only when its event has come.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from offcam_proto.errors import DaemonError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.limits import MIB
+from offcam_runs.folder_lock import FolderLock
+from offcamd.process.health import STORE, GuardedThread, Health
+from offcamd.process.log_throttle import Throttle
+from offcamd.store.aggregates import RunAggregates
+from offcamd.store.index import RunIndex
+from offcamd.store.recovery import recover
+from offcamd.store.tasks import (
+    BarrierTask,
+    ClipEncodedTask,
+    ClipNoted,
+    ClipOpenedTask,
+    ClipStored,
+    CloseStreamTask,
+    Committed,
+    Event,
+    OpenStreamTask,
+    Passed,
+    RecordsTask,
+    Recovered,
+    StreamReady,
+    Task,
+    cost,
+    failed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+log = structlog.get_logger(__name__)
+
+BATCH_TASKS = 4096
+"""Most tasks between two commits."""
+
+MOST_WAITING_BYTES = 1 << 18
+"""From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
+
+MOST_ENDED_RUNS = 200
+"""Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
+
+MOST_STUCK_BYTES = 32 * MIB
+"""What is kept in memory for indexes that cannot be written, all together; from then on clients keep it."""
+
+RETRY_SECONDS = 1.0
+"""How often a run whose index cannot be written is tried again."""
+
+FLUSH_SECONDS = 10.0
+"""How long a stop goes on trying a run whose index cannot be written."""
+
+
+@dataclass(slots=True)
+class _Run:
+    lock: FolderLock | None = None
+    index: RunIndex | None = None
+    aggregates: RunAggregates = field(default_factory=RunAggregates)
+    live: set[bytes] = field(default_factory=set)
+    stuck: list[Task] = field(default_factory=list)
+    stuck_bytes: int = 0
+    retry_at: float = 0.0
+    problem: str | None = None
+
+
+class StoreDead(DaemonError):
+    """The store's thread has ended: nothing is stored any more, and no folder is at fault."""
+
+
+class Store:
+    """Owns the indexes. `put`, `runs` and `live_streams` are for any thread; everything else happens on its own.
+
+    Args:
+        on_event: called on the store's thread with each event, in the order of the tasks of one run.
+        owner: the daemon's endpoint, for whoever finds a folder locked.
+        health: is told of what nobody expected.
+    """
+
+    def __init__(self, on_event: Callable[[Event], None], owner: str, health: Health | None = None) -> None:
+        self._on_event = on_event
+        self._owner = owner
+        self._health = health or Health()
+        self._dead: StoreDead | None = None
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
+        self._full: frozenset[str] = frozenset()
+        self._unusable = Throttle()
+        self._waiting = 0
+        self._waiting_lock = threading.Lock()
+        self._thread = GuardedThread(STORE, self._work, self._health, name="offcam-store")
+        self._thread.start()
+
+    def put(self, task: Task) -> None:
+        """Hand over a task. Where the store is dead, it is answered at once that it cannot be done."""
+        with self._waiting_lock:
+            dead = self._dead
+            if dead is None:
+                self._waiting += cost(task)
+                self._tasks.put(task)
+        if dead is not None:
+            self._refuse(task, dead)
+
+    @property
+    def behind(self) -> bool:
+        """Whether so much waits that whoever hands over clients' messages should read no more of them for now."""
+        return self._waiting > MOST_WAITING_BYTES
+
+    def takes(self, folder: str) -> bool:
+        """Whether tasks for a run's index may be handed over; else it cannot be written, and too much waits for it."""
+        return folder not in self._full
+
+    def _count(self, nbytes: int) -> None:
+        with self._waiting_lock:
+            self._waiting += nbytes
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Statistics of every run this daemon has written, JSON-ready."""
+        with self._lock:
+            return [
+                {
+                    "folder": folder,
+                    "live_streams": len(run.live),
+                    "problem": run.problem,
+                    **run.aggregates.as_dict(),
+                    "streams": {
+                        stream.hex(): aggregate.as_dict() for stream, aggregate in run.aggregates.streams.items()
+                    },
+                }
+                for folder, run in self._runs.items()
+            ]
+
+    def live_streams(self) -> dict[str, int]:
+        """How many streams are live in each run folder that this daemon has written; cheap. From any thread."""
+        with self._lock:
+            return {folder: len(run.live) for folder, run in self._runs.items()}
+
+    def close(self) -> None:
+        """Commit what was handed over, and stop."""
+        self._tasks.put(None)
+        self._thread.join()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The run folders whose indexes have not all that was handed over. Once it is closed, or dead."""
+        return sorted(folder for folder, run in list(self._runs.items()) if run.stuck or (self._dead and run.index))
+
+    # --- the store's thread -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        batch: list[Task] = []
+        try:
+            stopping = False
+            while not stopping:
+                batch, stopping = self._next_batch()
+                self._count(-sum(map(cost, batch)))
+                self._perform(batch)
+            self._leave()
+        except BaseException as error:
+            self._die(batch, error)
+            raise
+
+    def _die(self, batch: list[Task], error: BaseException) -> None:
+        """Nothing is stored any more: who waits for a task hears so. The locks stay, as videos are still written."""
+        dead = StoreDead(
+            f"the daemon's store is dead ({error!r}), and nothing is stored any more: restart the daemon with `offcam "
+            "stop` and `offcam start`"
+        )
+        with self._waiting_lock:
+            self._dead, self._waiting = dead, 0
+        with suppress(queue.Empty):
+            while True:
+                if (task := self._tasks.get_nowait()) is not None:
+                    batch.append(task)
+        for task in batch:
+            self._refuse(task, dead)
+
+    def _refuse(self, task: Task, error: OffcamError) -> None:
+        if (event := failed(task, error)) is not None:
+            self._on_event(event)
+
+    def _leave(self) -> None:
+        """Try for a while to write what is stuck, and close the indexes."""
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:
+            time.sleep(RETRY_SECONDS / 10)
+            self._perform([], retry=True)
+        for folder, run in self._runs.items():
+            if run.stuck:
+                log.error("records could not be stored", folder=folder, tasks=len(run.stuck), problem=run.problem)
+            self._close_index(run)
+
+    def _next_batch(self) -> tuple[list[Task], bool]:
+        stuck = any(run.stuck for run in self._runs.values())
+        try:
+            task = self._tasks.get(timeout=RETRY_SECONDS if stuck else None)
+        except queue.Empty:
+            return [], False
+        batch: list[Task] = []
+        while task is not None:
+            batch.append(task)
+            if len(batch) == BATCH_TASKS or self._tasks.empty():
+                return batch, False
+            task = self._tasks.get()
+        return batch, True
+
+    def _perform(self, batch: list[Task], *, retry: bool = False) -> None:
+        """Perform tasks, and with ``retry``, or from time to time, those that are stuck."""
+        by_run: dict[str, list[Task]] = defaultdict(list)
+        barriers = [task for task in batch if isinstance(task, BarrierTask)]
+        for task in batch:
+            if not isinstance(task, BarrierTask):
+                by_run[task.folder].append(task)
+        for folder, run in list(self._runs.items()):
+            if run.stuck and (retry or time.monotonic() >= run.retry_at):
+                self._perform_run(folder, by_run.pop(folder, []))
+        for folder, tasks in by_run.items():
+            known = self._runs.get(folder)
+            if known is not None and known.stuck:
+                self._hold(known, tasks)
+            else:
+                self._perform_run(folder, tasks)
+        for barrier in barriers:
+            self._on_event(Passed(barrier.reply))
+
+    def _perform_run(self, folder: str, new: list[Task]) -> None:
+        """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
+        run = self._runs.get(folder) or _Run()
+        tasks = run.stuck + new
+        if run.index is None and all(isinstance(task, CloseStreamTask) for task in tasks):
+            return  # of streams that could not be opened
+        index = run.index or self._open(folder, run, tasks)
+        if index is None:
+            return
+        try:
+            try:
+                with index.transaction():
+                    events = [event for task in tasks if (event := _apply(index, task))]
+            except RunFolderError:
+                raise
+            except BaseException:  # whatever one of them met must not keep the others from going on
+                log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
+                with index.transaction():
+                    events = [event for task in tasks if (event := self._apply_alone(index, task))]
+        except RunFolderError as error:
+            self._stuck(folder, run, new, str(error))
+            return
+        if run.problem is not None:
+            log.info("the index can be written again", folder=folder)
+            run.problem, run.stuck, run.stuck_bytes = None, [], 0
+            self._see_what_is_full()
+        self._after_commit(run, tasks, events)
+
+    def _apply_alone(self, index: RunIndex, task: Task) -> Event | None:
+        """Apply a task, or undo it and give it a definite end: what cannot be applied of records is set aside."""
+        try:
+            with index.savepoint():
+                return _apply(index, task)
+        except RunFolderError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as its caller says
+            self._health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
+            failure = error
+        if isinstance(task, RecordsTask):
+            with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
+                applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
+                return Committed(task.reply, task.stream, applied)
+        return failed(task, _unexpected(failure, index.folder))
+
+    def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
+        if run.problem != problem:
+            log.error("the index cannot be written, trying again", folder=folder, problem=problem)
+        run.problem = problem
+        run.retry_at = time.monotonic() + RETRY_SECONDS
+        self._hold(run, tasks)
+
+    def _hold(self, run: _Run, tasks: list[Task]) -> None:
+        """Keep tasks until the run's index can be written."""
+        run.stuck += tasks
+        run.stuck_bytes += sum(map(cost, tasks))
+        self._see_what_is_full()
+        for task in tasks:  # videos, and who waits for them, need not wait for it
+            if isinstance(task, ClipOpenedTask):
+                self._on_event(ClipNoted(task.reply))
+            elif isinstance(task, ClipEncodedTask):
+                self._on_event(ClipStored(task.reply))
+
+    def _see_what_is_full(self) -> None:
+        held = {folder: run.stuck_bytes for folder, run in self._runs.items() if run.stuck}
+        self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
+
+    def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
+        with self._lock:
+            for event in events:
+                if isinstance(event, Committed) and event.applied and event.applied.episodes:
+                    for record in event.applied.episodes:
+                        run.aggregates.add(event.stream, record)
+            for task in tasks:
+                if isinstance(task, OpenStreamTask):
+                    run.live.add(task.message.stream)
+                elif isinstance(task, CloseStreamTask):
+                    run.live.discard(task.stream)
+            self._forget_old_runs()
+        if not run.live:
+            self._close_index(run)
+        for event in events:
+            self._on_event(event)
+
+    def _forget_old_runs(self) -> None:
+        """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
+        ended = [folder for folder, run in self._runs.items() if not run.live and not run.stuck]
+        for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
+            self._close_index(self._runs.pop(folder))
+
+    def _open(self, folder: str, run: _Run, tasks: list[Task]) -> RunIndex | None:
+        """Become a run's writer: finish what a dead daemon left in it, and read its statistics back."""
+        try:
+            run.lock = FolderLock.acquire(Path(folder), self._owner)
+            index = run.index = RunIndex.open(Path(folder))
+            clips = recover(index)
+            if index.count_episodes() != sum(each.episodes for each in run.aggregates.streams.values()):
+                aggregates = index.aggregates()
+                with self._lock:
+                    run.aggregates = aggregates
+        except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
+            self._close_index(run)
+            failure = error if isinstance(error, OffcamError) else _unexpected(error, folder)
+            if failure is not error:
+                self._health.unexpected(STORE, folder, error)
+            elif self._unusable.admit(folder):  # a client asks again and again
+                log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
+            for task in tasks:
+                self._refuse(task, failure)
+            return None
+        with self._lock:
+            self._runs[folder] = run
+        if clips:
+            self._on_event(Recovered(folder, clips))
+        return index
+
+    def _close_index(self, run: _Run) -> None:
+        """Close a run's index, and let others write the folder."""
+        index, run.index = run.index, None
+        lock, run.lock = run.lock, None
+        try:
+            if index is not None:
+                index.close()
+        except RunFolderError as error:
+            log.warning("an index was not closed cleanly", problem=str(error))
+        finally:
+            if lock is not None:
+                lock.release()
+
+
+def _unexpected(error: BaseException, folder: object) -> RunFolderError:
+    return RunFolderError(f"unexpected {error!r} in the index of {folder}: please report it, the daemon's log has more")
+
+
+def _apply(index: RunIndex, task: Task) -> Event | None:
+    match task:
+        case OpenStreamTask():
+            return StreamReady(task.reply, index.open_stream(task.message, task.peer, task.suffix))
+        case RecordsTask():
+            try:
+                return Committed(task.reply, task.stream, index.apply(task.stream, task.first_seq, task.bodies))
+            except RemoteProtocolError as error:
+                return Committed(task.reply, task.stream, None, error)
+        case ClipOpenedTask():
+            index.clip_opened(task.stream, task.message, task.file)
+            return ClipNoted(task.reply)
+        case ClipEncodedTask():
+            index.clip_encoded(task.stream, task.clip, task.result)
+            return ClipStored(task.reply)
+        case CloseStreamTask():
+            with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
+                index.close_stream(task.stream, lost=task.lost)
+        case BarrierTask():
+            pass
+    return None

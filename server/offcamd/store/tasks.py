@@ -1,0 +1,155 @@
+"""What the service asks of the store, and what the store answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offcam_proto.errors import OffcamError, RemoteProtocolError
+    from offcam_proto.messages import OpenClip, OpenStream
+    from offcamd.store.index import Applied, EncodedResult, Peer
+    from offcamd.store.recovery import RecoveredClip
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStreamTask:
+    """A stream opens; answered by `StreamReady`."""
+
+    folder: str
+    message: OpenStream
+    peer: Peer
+    suffix: int
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsTask:
+    """Records came; answered by `Committed`."""
+
+    folder: str
+    stream: bytes
+    first_seq: int
+    bodies: tuple[bytes, ...]
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOpenedTask:
+    """A clip opened; answered by `ClipNoted`."""
+
+    folder: str
+    stream: bytes
+    message: OpenClip
+    file: str
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class ClipEncodedTask:
+    """A clip's file is final; answered by `ClipStored`."""
+
+    folder: str
+    stream: bytes
+    clip: int
+    result: EncodedResult
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStreamTask:
+    """A stream and all its clips have ended."""
+
+    folder: str
+    stream: bytes
+    lost: bool
+    reply: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierTask:
+    """Answered by `Passed` when everything before it is committed or stuck."""
+
+    reply: object
+    folder: str = ""
+
+
+Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
+
+_TASK_BYTES, _BODY_BYTES = 1024, 64  # what objects cost beyond the bytes within
+
+
+def cost(task: Task) -> int:
+    """About how much memory a task takes, and so how long its work."""
+    bodies = task.bodies if isinstance(task, RecordsTask) else ()
+    return _TASK_BYTES + sum(len(body) + _BODY_BYTES for body in bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReady:
+    """A stream is in the index, with its last committed record; or the folder cannot be used."""
+
+    reply: object
+    last_seq: int
+    error: OffcamError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Records are committed; ``error`` says what was wrong with them where they were refused."""
+
+    reply: object
+    stream: bytes
+    applied: Applied | None
+    error: RemoteProtocolError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipNoted:
+    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written."""
+
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a dead daemon left in a folder is finished."""
+
+    folder: str
+    clips: list[RecoveredClip]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStored:
+    """A clip's last row is committed, or will be once the index can be written; may come twice then.
+
+    Attributes:
+        error: why it never will be, or empty.
+    """
+
+    reply: object
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The answer to a `BarrierTask`."""
+
+    reply: object
+
+
+Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed
+
+
+def failed(task: Task, error: OffcamError) -> Event | None:
+    """What tells whoever waits for a task that it cannot be done. Videos are made all the same."""
+    match task:
+        case OpenStreamTask():
+            return StreamReady(task.reply, 0, error)
+        case ClipOpenedTask():
+            return ClipNoted(task.reply)
+        case ClipEncodedTask():
+            return ClipStored(task.reply, str(error))
+        case BarrierTask():
+            return Passed(task.reply)
+    return None  # records are not acked, so their client keeps them

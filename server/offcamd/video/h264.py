@@ -1,0 +1,79 @@
+"""The H.264 encoders there may be, and what they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+
+AUTO, X264 = "auto", "x264"
+HARDWARE = ("h264_nvenc", "h264_vaapi", "h264_videotoolbox")
+"""Encoders in hardware, by libavcodec's names, in the order in which ``auto`` tries them."""
+ENCODERS = (AUTO, X264, *HARDWARE)
+
+FLAT_PRESET = "flat"
+"""offcam's own: x264's ultrafast, with what pays on rendered pictures (flat areas, little motion) put back."""
+
+FAST_PRESETS = frozenset({FLAT_PRESET, "ultrafast", "superfast"})
+"""Those by which a picture takes little more time than Python needs for it, and an encoder little memory."""
+
+DEFAULT_PRESET = FLAT_PRESET
+"""The x264 preset that costs little CPU and still makes small files of rendered scenes."""
+
+DEFAULT_CRF = 23
+"""The x264 constant rate factor: 0 is lossless, 51 the worst."""
+
+# x264 skips what does not change before it comes to any of these, so they cost where something does. A search as wide
+# as umh's finds what jumps by many pixels from one frame to the next, as balls and text do. Without a dead zone it does
+# not skip what changes by a few levels only: by how much it may be off grows with the quantiser, as tests/bench/X264.md
+# has it.
+_FLAT_OPTIONS = (
+    "cabac=1:partitions=i4x4,p8x8:me=umh:ref=3:mixed-refs=1:trellis=1:deadzone-inter=0:ipratio=2:chroma-qp-offset=-1"
+)
+_FLAT_QP_OFFSET = 7
+"""A quantiser this much higher than a crf gives about the PSNR that x264's medium has at that crf.
+
+By scene it is 0.8 dB less to 0.6 more; tests/bench/RESULTS.md has them. A constant one, as x264 prepares a smaller
+copy of each picture for everything else.
+"""
+
+TRIAL_SECONDS = 30
+"""How long an encoder in hardware may take to show that it works."""
+
+
+def options(encoder: str, preset: str, crf: int) -> dict[str, str]:
+    """An encoder's options, as libavcodec has them.
+
+    Args:
+        encoder: ``x264`` or one of `HARDWARE`.
+        preset: x264's, or `FLAT_PRESET`; the others have none.
+        crf: x264's scale of quality, 0 to 51, which the others' is derived from.
+    """
+    if encoder == "h264_nvenc":
+        return {"preset": "p4", "tune": "ull", "rc": "constqp", "qp": str(crf), "delay": "0", "bf": "0"}
+    if encoder == "h264_vaapi":
+        return {"rc_mode": "CQP", "qp": str(crf), "async_depth": "1", "bf": "0"}
+    if encoder == "h264_videotoolbox":  # its own scale is 1 to 100, times FF_QP2LAMBDA
+        quality = 118 * max(1, 100 - crf * 100 // 51)
+        return {"flags": "+qscale", "global_quality": str(quality), "realtime": "1", "bf": "0"}
+    # zerolatency: no B-frames and no lookahead, so that nothing lingers in memory.
+    if preset == FLAT_PRESET:
+        quantiser = crf and min(crf + _FLAT_QP_OFFSET, 51)  # 0 is lossless and stays so
+        return {"preset": "ultrafast", "tune": "zerolatency", "qp": str(quantiser), "x264-params": _FLAT_OPTIONS}
+    return {"preset": preset, "tune": "zerolatency", "crf": str(crf)}
+
+
+@cache
+def failure_of(encoder: str) -> str | None:
+    """Why an encoder does not work here, or None if it does: a child process tried it. Remembered."""
+    command = [sys.executable, "-m", "offcamd.video.hardware", encoder]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TRIAL_SECONDS, check=False, cwd="/"
+        )
+    except subprocess.TimeoutExpired:
+        return f"it hung for {TRIAL_SECONDS} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines and done.returncode > 0 else f"its driver ended the process ({done.returncode})"

@@ -1,0 +1,127 @@
+"""Pictures of one frame or a grid of them, as the planes that an encoder reads."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from offcam_proto.errors import FrameError
+from offcam_proto.limits import MAX_FRAME_SIDE
+from offcamd.video.pixels import MAX_PICTURE_PIXELS
+from offcamd.video.planes import Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcamd.video.pixels import Pixels
+
+
+class I420Converter:
+    """Turns the frames of one clip into the planes of one picture, all of one size.
+
+    Tiles are as large as the first frame that comes; a later frame of another size is cropped or padded with
+    black at its right and bottom, so that a clip never changes its size. Only what differs from the picture before
+    is converted. Not thread-safe.
+
+    Args:
+        rows: tiles above each other.
+        cols: tiles beside each other.
+    """
+
+    def __init__(self, rows: int, cols: int) -> None:
+        self._rows = rows
+        self._cols = cols
+        self._tile: tuple[int, int] = (0, 0)
+        self._i420 = np.empty((0, 0), np.uint8)
+        self._tiles: list[Tile] = []
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(width, height)`` of the pictures, both even, or None before the first one."""
+        if not self._tiles:
+            return None
+        height, width = self._whole
+        return width + width % 2, height + height % 2
+
+    def convert(self, frames: Sequence[Pixels]) -> Pixels:
+        """One picture of all frames, row by row.
+
+        Tiles without a frame are black, frames without a tile are left out. An odd height or width is made
+        even by repeating its last row or column.
+
+        Args:
+            frames: at least one, uint8 ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA
+                (alpha is ignored), any strides. They are only read, and not held on to.
+
+        Returns:
+            uint8 ``(height * 3 // 2, width)``, C-contiguous: planes Y, U, V as I420, BT.601, limited range. The
+            array is the converter's own, and the next call overwrites it.
+
+        Raises:
+            FrameError: no frame, or a picture with a side longer than H.264 allows.
+        """
+        if not frames:
+            raise FrameError("the client sent a picture without a frame in it")
+        if not self._tiles:
+            self._tile = self._checked_tile(frames[0])
+            self._tiles = self._laid_out()
+        try:
+            self._show(frames[: self._rows * self._cols])
+        except cv2.error as error:
+            self._tiles = self._laid_out()  # what they show is not known any more
+            shapes = {frame.shape for frame in frames}
+            raise FrameError(f"frames of shapes {shapes} could not be converted to I420: {error}") from error
+        return self._i420
+
+    def _checked_tile(self, frame: Pixels) -> tuple[int, int]:
+        height, width = frame.shape[:2]
+        sides = height * self._rows, width * self._cols
+        if max(sides) > MAX_FRAME_SIDE or sides[0] * sides[1] > MAX_PICTURE_PIXELS:
+            raise FrameError(
+                f"{self._rows} x {self._cols} tiles of {width}x{height} make a picture of {sides[1]}x{sides[0]}, but "
+                f"H.264 ends at {MAX_FRAME_SIDE} pixels a side and {MAX_PICTURE_PIXELS:,} altogether: record fewer "
+                "sub-environments or smaller frames"
+            )
+        return height, width
+
+    @property
+    def _whole(self) -> tuple[int, int]:
+        return self._tile[0] * self._rows, self._tile[1] * self._cols
+
+    def _laid_out(self) -> list[Tile]:
+        """Black tiles, each with its place in the planes; a single one where two by two pixels may be of several."""
+        height, width = (side + side % 2 for side in self._whole)
+        self._i420 = np.empty((height * 3 // 2, width), np.uint8)
+        luma = self._i420[:height]
+        blue, red = self._i420[height:].reshape(2, height // 2, width // 2)
+        high, wide = self._tile
+        if high % 2 or wide % 2 or self._rows == self._cols == 1:
+            return [Tile(self._whole, luma, blue, red)]
+        tiles: list[Tile] = []
+        for top, left in itertools.product(range(0, height, high), range(0, width, wide)):
+            halves = slice(top // 2, (top + high) // 2), slice(left // 2, (left + wide) // 2)
+            tiles.append(Tile(self._tile, luma[top : top + high, left : left + wide], blue[halves], red[halves]))
+        return tiles
+
+    def _show(self, frames: Sequence[Pixels]) -> None:
+        fitted = [frame if frame.shape[:2] == self._tile else self._composed([frame], 1, 1) for frame in frames]
+        if len(self._tiles) < self._rows * self._cols:
+            fitted = [self._composed(fitted, self._rows, self._cols)]
+        for tile, frame in itertools.zip_longest(self._tiles, fitted):
+            if frame is None:
+                tile.clear()
+            else:
+                tile.show(frame)
+
+    def _composed(self, frames: Sequence[Pixels], rows: int, cols: int) -> Pixels:
+        """One RGB picture of some tiles, cropped and padded where that must be."""
+        height, width = self._tile
+        picture = np.zeros((height * rows, width * cols, 3), np.uint8)
+        for place, frame in enumerate(frames):
+            top, left = place // cols * height, place % cols * width
+            part = frame[:height, :width] if frame.ndim == 3 else frame[:height, :width, np.newaxis]
+            picture[top : top + part.shape[0], left : left + part.shape[1]] = part[..., :3]
+        return picture

@@ -1,0 +1,199 @@
+"""Pictures in, H.264 packets out, for one video after another: opening an encoder costs as much as several pictures."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import PictureType, VideoFrame
+
+from offcam_proto.limits import MIB
+from offcamd.encode.encoder_memory import cost
+from offcamd.video import h264
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from av.video.stream import VideoStream
+
+    from offcamd.video.pixels import Pixels
+
+SPARE_BYTES = 32 * MIB
+"""Most memory of encoders that wait for a next video."""
+
+_KEYFRAME_SECONDS = 4
+_KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
+_BT709, _SRGB, _SMPTE170M, _LIMITED = 1, 13, 6, 1  # primaries, transfer, matrix (ITU-T H.273), range
+_START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, annex B and table 7-1)
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """What an encoder is opened for.
+
+    Attributes:
+        width: of the pictures in pixels, even.
+        height: of the pictures in pixels, even.
+        fps: pictures a second.
+        preset: x264's speed, or ``flat``; see `offcamd.video.h264`.
+        crf: x264's quality.
+        encoder: ``x264``, or another of `offcamd.video.h264.HARDWARE`.
+    """
+
+    width: int
+    height: int
+    fps: Fraction
+    preset: str
+    crf: int
+    encoder: str = h264.X264
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that an encoder for it may take."""
+        return cost(self.width, self.height, self.preset)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether an encoder can go on with a next video: one whose quantiser is constant remembers nothing of it."""
+        return self.encoder == h264.X264 and self.preset == h264.FLAT_PRESET
+
+
+class PictureEncoder:
+    """An open encoder. Use it from one thread at a time. What av raises, its methods raise.
+
+    Attributes:
+        form: what it was opened for.
+        stream: describes its packets to a container.
+    """
+
+    def __init__(self, form: VideoFormat) -> None:
+        self.form = form
+        # A stream of some container is how av sets up an encoder for MP4, and what it describes another one's by.
+        self._container = av.open(io.BytesIO(), "w", format="mp4")
+        name = "libx264" if form.encoder == h264.X264 else form.encoder
+        told = h264.options(form.encoder, form.preset, form.crf)
+        self.stream = cast("VideoStream", self._container.add_stream(name, rate=form.fps, options=told))
+        self._tick = 1 / form.fps
+        self._configure()
+        self._container.start_encoding()
+        self._begun = False
+        self._start = self._next = 0
+        self._waiting = 0
+
+    def _configure(self) -> None:
+        context, form = self.stream.codec_context, self.form
+        context.width, context.height, context.pix_fmt = form.width, form.height, "yuv420p"
+        context.time_base = self._tick
+        context.thread_count = 1  # many clips are encoded side by side
+        shortest, longest = _KEYFRAME_FRAMES
+        context.gop_size = min(max(round(form.fps * _KEYFRAME_SECONDS), shortest), longest)
+        # What is drawn on a screen is sRGB; only the matrix and range are the ones of BT.601.
+        context.color_primaries, context.color_trc, context.colorspace = _BT709, _SRGB, _SMPTE170M
+        context.color_range = _LIMITED
+
+    def begin(self) -> None:
+        """The next picture is the first of a video."""
+        self._start = self._next
+
+    def encode(self, i420: Pixels, pts: int) -> list[Packet[VideoStream]]:
+        """Encode one picture.
+
+        Args:
+            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Free again on return.
+            pts: when it is shown, in frames since the video's start; larger than the last one.
+
+        Returns:
+            What is done by now, in order, with times of the video.
+        """
+        frame = _framed(i420)
+        if self._next == self._start:
+            frame.pict_type = PictureType.I
+        frame.pts = self._start + pts
+        frame.time_base = self._tick
+        self._next = frame.pts + 1
+        self._waiting += 1
+        return self._packets(frame)
+
+    def finish(self) -> list[Packet[VideoStream]]:
+        """What is left of the video; unless nothing ever is, this encoder makes no other one."""
+        return [] if self.free else self._packets(None)
+
+    @property
+    def free(self) -> bool:
+        """Whether it can go on with a next video."""
+        return self.form.lasting and not self._waiting
+
+    def _packets(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
+        found: list[Packet[VideoStream]] = []
+        for packet in self.stream.encode(frame):
+            whole = packet if self._begun else _without_remarks(packet)
+            self._begun = True
+            self._waiting -= 1
+            if self._start and whole.pts is not None and whole.dts is not None:
+                whole.pts, whole.dts = whole.pts - self._start, whole.dts - self._start
+            found.append(whole)
+        return found
+
+
+def _framed(i420: Pixels) -> VideoFrame:
+    """A picture as av has it, not copied where that can be."""
+    rows, width = i420.shape
+    if rows % 6 == 0:
+        return VideoFrame.from_numpy_buffer(i420, format="yuv420p")
+    # It takes a height that is no multiple of four for another one, and `from_ndarray` takes ten times as long as this.
+    height = rows * 2 // 3
+    frame = VideoFrame(width, height, "yuv420p")
+    blue, red = i420[height:].reshape(2, height // 2, width // 2)
+    for plane, part in zip(frame.planes, (i420[:height], blue, red), strict=True):
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] = part  # type: ignore[call-overload]  # its stub hides that it is a buffer
+    return frame
+
+
+def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
+    """An encoder's first packet without the half kilobyte in which x264 says by which options it encodes.
+
+    That is an SEI message by itself in front of the picture; a start code ends it, and cannot be within.
+    """
+    data = bytes(packet)
+    end = data.find(_START_CODE, 4)
+    if not data.startswith((_START_CODE + _SEI, b"\0" + _START_CODE + _SEI)) or end < 0:
+        return packet
+    rest = cast("Packet[VideoStream]", Packet(data[end:]))
+    rest.pts, rest.dts, rest.time_base, rest.is_keyframe = packet.pts, packet.dts, packet.time_base, packet.is_keyframe
+    return rest
+
+
+class SpareEncoders:
+    """Encoders between two videos. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spare: deque[PictureEncoder] = deque()
+        self._nbytes = 0
+
+    def take(self, form: VideoFormat) -> PictureEncoder:
+        """One that has nothing to do, or a new one. Raises what av raises."""
+        with self._lock:
+            for encoder in reversed(self._spare):
+                if encoder.form == form:
+                    self._spare.remove(encoder)
+                    self._nbytes -= form.nbytes
+                    encoder.begin()
+                    return encoder
+        return PictureEncoder(form)
+
+    def give(self, encoder: PictureEncoder) -> None:
+        """Keep one whose video is whole for a next one, if it can make it. The oldest have to go."""
+        if not encoder.free:
+            return
+        with self._lock:
+            self._spare.append(encoder)
+            self._nbytes += encoder.form.nbytes
+            while self._nbytes > SPARE_BYTES:
+                self._nbytes -= self._spare.popleft().form.nbytes

@@ -1,0 +1,274 @@
+"""From the pixels of one frame to the planes x264 reads, converting only what changed since the frame before.
+
+Rendered frames are often views of memory in another order (transposed, flipped, channels backwards). They are compared
+and converted in the order of memory; it is the planes that are turned over, which are half as large. All operations
+are ones whose result for a pixel depends on its own two by two pixels alone, so a part comes out as it would within
+the whole. (cv2 has this conversion in one call, but gives four pixels the colour of the first, so that a small thing
+loses its colour at every second place. Here they get their mean.)
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+
+from offcamd.video.pixels import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcamd.video.pixels import Pixels
+
+BLACK, NEUTRAL = 16, 128
+
+WHOLE_SHARE = 0.8
+"""A frame of which more than this changed had better been converted without a look at what changed."""
+WHOLE_FRAMES = 3
+"""After so many of them in a row ..."""
+REST_FRAMES = 30
+"""... so many are converted whole, without a comparison."""
+
+# From full to limited range (ITU-R BT.601): luma 16..235 by factor and offset, chroma 16..240 as the factor of how far
+# blue and red are from the luma.
+_LUMA = 219 / 255, float(BLACK)
+_BLUE = 224 / 255 / 2 / (1 - 0.114)
+_RED = 224 / 255 / 2 / (1 - 0.299)
+
+_TO_GREY = {
+    (3, False): cv2.COLOR_RGB2GRAY,
+    (3, True): cv2.COLOR_BGR2GRAY,
+    (4, False): cv2.COLOR_RGBA2GRAY,
+}
+_WORDS = (np.uint64, np.uint32, np.uint16, np.uint8)
+
+Box: TypeAlias = tuple[int, int, int, int]  # top, bottom, left, right of a part of a frame
+
+
+class Stored(NamedTuple):
+    """A frame in the order in which it lies in memory.
+
+    Attributes:
+        pixels: ``(rows, columns[, 3|4])``; the bytes of a row are without gaps.
+        turned: whether the frame's rows are the columns here.
+        up: whether the frame's rows run backwards in memory.
+        left: whether its columns do.
+        bgr: whether its channels do.
+    """
+
+    pixels: Pixels
+    turned: bool = False
+    up: bool = False
+    left: bool = False
+    bgr: bool = False
+
+    @property
+    def upright(self) -> bool:
+        """Whether it lies as it is shown."""
+        return not (self.turned or self.up or self.left)
+
+    def turn(self, plane: Pixels, target: Pixels) -> None:
+        """Copy a plane from the order of memory into that of the frame."""
+        code = (-1 if self.left else 0) if self.up else 1
+        if not self.turned:
+            cv2.flip(plane, code, target)
+        elif self.up or self.left:
+            cv2.flip(cv2.transpose(plane, _scratch("turned", *plane.shape[::-1])), code, target)
+        else:
+            cv2.transpose(plane, target)
+
+
+def stored(frame: Pixels) -> Stored:
+    """See a frame as it lies in memory, without copying it where that can be.
+
+    Args:
+        frame: uint8 ``(height, width)`` or ``(height, width, 1|3|4)``, any strides.
+    """
+    if frame.ndim == 3 and frame.shape[2] == 1:
+        frame = frame[..., 0]
+    up, left = frame.strides[0] < 0, frame.strides[1] < 0
+    memory = frame[:: -1 if up else 1, :: -1 if left else 1]
+    turned = memory.strides[0] < memory.strides[1]
+    if turned:
+        memory = memory.swapaxes(0, 1)
+    bgr = frame.ndim == 3 and frame.strides[2] == -1 and frame.shape[2] == 3
+    if bgr:
+        memory = memory[..., ::-1]
+    channels = memory.shape[2] if memory.ndim == 3 else 1
+    in_order = memory.strides[1] == channels and memory.strides[0] >= channels * memory.shape[1]
+    if in_order and (memory.ndim == 2 or memory.strides[2] == 1) and min(memory.shape[:2]) > 1:
+        return Stored(memory, turned, up, left, bgr)
+    if channels == 4 and abs(frame.strides[2]) != 1:  # channels first: the alpha plane need not be moved at all
+        frame = frame[..., :3]
+    return Stored(packed(frame))
+
+
+class Tile:
+    """One frame's place in the planes of a picture. Not thread-safe.
+
+    It keeps a copy of the frame it shows; the frames themselves are only read while they are passed.
+
+    Args:
+        size: ``(height, width)`` of the frames; where one is odd, its last row or column is repeated.
+        luma: uint8 ``(height, width)``, the next even numbers. It is written to, and so are the others.
+        blue: uint8, half as high and wide: U.
+        red: the same: V.
+    """
+
+    def __init__(self, size: tuple[int, int], luma: Pixels, blue: Pixels, red: Pixels) -> None:
+        self._size = size
+        self._luma, self._blue, self._red = luma, blue, red
+        self._changes = _Changes()
+        self._blank = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Make it black."""
+        if not self._blank:
+            self._luma[...], self._blue[...], self._red[...] = BLACK, NEUTRAL, NEUTRAL
+            self._changes = _Changes()
+            self._blank = True
+
+    def show(self, frame: Pixels) -> None:
+        """Convert what differs from the frame before.
+
+        Args:
+            frame: uint8 of the tile's size, ``(h, w)`` or ``(h, w, 1|3|4)``, any strides.
+        """
+        self._blank = False
+        source = stored(frame)
+        box = self._changes.since(source)
+        if box is None:
+            return
+        top, bottom, left, right = _even(_in_picture(box, source, self._size), self._size)
+        if (bottom - top, right - left) != self._size:
+            frame = frame[top:bottom, left:right]
+            source = stored(frame)
+        height, width = frame.shape[:2]
+        if height % 2 or width % 2:
+            edged = cv2.copyMakeBorder(packed(frame), 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            source = stored(edged)
+        bottom, right = bottom + bottom % 2, right + right % 2
+        halves = slice(top // 2, bottom // 2), slice(left // 2, right // 2)
+        _convert(source, self._luma[top:bottom, left:right], self._blue[halves], self._red[halves])
+
+
+def _in_picture(box: Box, source: Stored, size: tuple[int, int]) -> Box:
+    """A box in memory as one of the frame."""
+    top, bottom, left, right = box
+    if source.turned:
+        top, bottom, left, right = left, right, top, bottom
+    if source.up:
+        top, bottom = size[0] - bottom, size[0] - top
+    if source.left:
+        left, right = size[1] - right, size[1] - left
+    return top, bottom, left, right
+
+
+def _even(box: Box, size: tuple[int, int]) -> Box:
+    """The smallest box around it that no two by two pixels straddle."""
+    top, bottom, left, right = box
+    return top - top % 2, min(bottom + bottom % 2, size[0]), left - left % 2, min(right + right % 2, size[1])
+
+
+class _Changes:
+    """Finds what differs between a frame and the one before, unless that is hardly ever worth it."""
+
+    def __init__(self) -> None:
+        self._order: tuple[object, ...] = ()
+        self._before = self._differs = np.empty((0, 0), np.uint8)
+        self._whole = 0
+        self._rest = 0
+
+    def since(self, source: Stored) -> Box | None:
+        """The part of a frame (in the order of memory) outside of which nothing changed, None if nothing did."""
+        pixels = source.pixels
+        rows = pixels.reshape(pixels.shape[0], -1)
+        word = next(word for word in _WORDS if rows.shape[1] % np.dtype(word).itemsize == 0)
+        words = rows.view(word)
+        whole = (0, pixels.shape[0], 0, pixels.shape[1])
+        order = (pixels.shape, *source[1:])
+        if order != self._order:
+            self._order, self._rest, self._whole = order, 0, 0
+            self._before, self._differs = words.copy(), np.empty(words.shape, np.bool_)
+            return whole
+        if self._rest:
+            self._rest -= 1
+            if not self._rest:
+                self._before[...] = words
+            return whole
+        np.not_equal(words, self._before, out=self._differs)
+        left, top, width, height = cv2.boundingRect(self._differs.view(np.uint8))
+        if not width:
+            self._whole = 0
+            return None
+        part = slice(top, top + height), slice(left, left + width)
+        self._before[part] = words[part]
+        self._note(width * height > WHOLE_SHARE * words.size)
+        pixel = math.prod(pixels.shape[2:])
+        first, end = left * words.itemsize // pixel, -(-(left + width) * words.itemsize // pixel)
+        return top, top + height, first, end
+
+    def _note(self, whole: bool) -> None:
+        self._whole = self._whole + 1 if whole else 0
+        if self._whole >= WHOLE_FRAMES:
+            self._rest = REST_FRAMES
+
+
+# --- the conversion ---------------------------------------------------------------------------------------
+
+_memory = threading.local()
+
+
+def _scratch(name: str, height: int, width: int) -> Pixels:
+    """Memory that the thread uses again and again: fresh memory costs as much as the work."""
+    flat: Pixels | None = getattr(_memory, name, None)
+    if flat is None or flat.size < height * width:
+        flat = np.empty(height * width, np.uint8)
+        setattr(_memory, name, flat)
+    return flat[: height * width].reshape(height, width)
+
+
+def _convert(source: Stored, luma: Pixels, blue: Pixels, red: Pixels) -> None:
+    """Convert an even-sized frame, or part of one, into its part of the planes."""
+    pixels = source.pixels
+    height, width = pixels.shape[:2]
+    if pixels.ndim == 2:
+        _placed(source, luma, partial(_limited, pixels))
+        blue[...], red[...] = NEUTRAL, NEUTRAL
+        return
+    channels = pixels.shape[2]
+    grey = cv2.cvtColor(pixels, _TO_GREY[channels, source.bgr], _scratch("grey", height, width))
+    _placed(source, luma, partial(_limited, grey))
+    # Each channel by itself, as cv2 halves planes at three times the speed.
+    split = cv2.split(pixels, [_scratch(f"channel {number}", height, width) for number in range(channels)])
+    grey = _halved(grey, "grey halved")
+    blue_split, red_split = (split[0], split[2]) if source.bgr else (split[2], split[0])
+    for channel, factor, plane in ((blue_split, _BLUE, blue), (red_split, _RED, red)):
+        half = _halved(channel, "channel halved")
+        _placed(source, plane, partial(cv2.addWeighted, half, factor, grey, -factor, float(NEUTRAL)))
+
+
+def _limited(plane: Pixels, target: Pixels) -> None:
+    cv2.convertScaleAbs(plane, target, *_LUMA)
+
+
+def _halved(plane: Pixels, name: str) -> Pixels:
+    height, width = plane.shape[0] // 2, plane.shape[1] // 2
+    halved: Pixels = cv2.resize(plane, (width, height), _scratch(name, height, width), interpolation=cv2.INTER_AREA)
+    return halved
+
+
+def _placed(source: Stored, plane: Pixels, make: Callable[[Pixels], object]) -> None:
+    """Make a plane in the order of memory, and bring it where it belongs."""
+    if source.upright:
+        make(plane)
+        return
+    shape = plane.shape[::-1] if source.turned else plane.shape
+    made = _scratch("made", *shape)
+    make(made)
+    source.turn(made, plane)

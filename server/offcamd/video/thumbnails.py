@@ -1,0 +1,70 @@
+"""One picture of a video, to show what it is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import av.error
+import numpy as np
+
+from offcam_proto.errors import EncodeError
+from offcam_proto.limits import MAX_FRAME_SIDE
+from offcamd.video.mp4 import decodable
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    from offcamd.video.pixels import Pixels
+
+MOST_PIXELS = 48_000_000
+"""Decoded for one picture: 200 frames of 600x400, which is as far as it is from one keyframe to the next."""
+
+
+def middle_picture(fd: int, name: str) -> Pixels:
+    """A picture out of the middle of a video, or out of as near to it as few enough pictures can be decoded.
+
+    Args:
+        fd: the file, open to read; it stays open, its position does not stay.
+        name: for the error.
+
+    Returns:
+        uint8 ``(height, width, 3)`` RGB.
+
+    Raises:
+        EncodeError: there is no picture that can be decoded.
+    """
+    try:
+        with open(fd, "rb", closefd=False) as file, av.open(file, format="mp4") as video:
+            frame = _middle_frame(video)
+            if frame is not None:
+                return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except (av.error.FFmpegError, EncodeError, OSError, ValueError) as error:
+        raise EncodeError(f"{Path(name)} cannot be read: {error}") from error
+    raise EncodeError(f"{name} holds no picture of a size that H.264 has")
+
+
+def _middle_frame(video: InputContainer) -> VideoFrame | None:
+    stream = decodable(video)
+    if max(stream.width, stream.height) > MAX_FRAME_SIDE:
+        return None
+    middle = (stream.start_time or 0) + (stream.duration or 0) // 2
+    video.seek(middle, stream=stream)  # to the keyframe before it
+    return _last_until(middle, video, stream)
+
+
+def _last_until(moment: int, video: InputContainer, stream: VideoStream) -> VideoFrame | None:
+    """The last picture that can be had, up to the first at or behind a moment."""
+    found, left = None, MOST_PIXELS
+    try:
+        for frame in video.decode(stream):
+            found, left = frame, left - frame.width * frame.height
+            if left <= 0 or frame.pts is None or frame.pts >= moment:
+                break
+    except av.error.FFmpegError:  # what comes is damaged
+        if found is None:
+            raise
+    return found

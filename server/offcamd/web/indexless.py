@@ -1,0 +1,99 @@
+"""Folders with videos and no index, such as Gymnasium's own wrapper leaves: shown by what the files tell."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import stat
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from offcam_runs import format as fmt
+from offcamd.store.index_file import upgrade
+from offcamd.video.mp4 import VideoInfo, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MOST_FILES = 2_000
+"""Videos of one folder that are looked at."""
+
+PLAIN_CLIENT = "plain"
+"""What stands as ``client`` of the one stream of such a folder."""
+
+_NUMBER = re.compile(r"-(episode|step)-(\d{1,15})(?:\.|-|$)")
+_MOST_KNOWN = 4 * MOST_FILES
+
+_known: dict[tuple[str, int, int], VideoInfo] = {}
+_known_lock = threading.Lock()
+
+
+def videos(folder: Path) -> list[Path]:
+    """The videos in a folder, the oldest first. Links are left out.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.iterdir() if path.suffix == fmt.VIDEO_EXTENSION and not path.is_symlink()]
+    dated = sorted((path.lstat().st_mtime_ns, path) for path in found if path.is_file())
+    return [path for _, path in dated[:MOST_FILES]]
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[sqlite3.Connection]:
+    """An index in memory of the videos in a folder: one stream, a clip for each file, no episodes.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        upgrade(database, 0, folder)
+        files = videos(folder)
+        stream = hashlib.blake2b(bytes(folder), digest_size=16).hexdigest()
+        database.execute(
+            _ADD_STREAM,
+            (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED),
+        )
+        database.executemany(_ADD_CLIP, [_clip(path) for path in files])
+        yield database
+
+
+_ADD_STREAM = """
+INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state)
+VALUES (1, ?, '', 1, 0, '', 0, 1, '', 0, ?, ?, ?)
+"""
+_ADD_CLIP = """
+INSERT INTO clips (stream_id, clip, name, part, file, state, fps, width, height, episode, step, offered, received,
+    encoded, complete, file_bytes, duration, started, ended, error)
+VALUES (1, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+"""
+
+
+def _clip(path: Path) -> tuple[object, ...]:
+    facts = path.lstat()
+    info = _survey(path, facts.st_mtime_ns, facts.st_size)
+    number = int.from_bytes(hashlib.blake2b(bytes(path), digest_size=6).digest(), "big")  # the same whatever comes
+    kind, counted = found.groups() if (found := _NUMBER.search(path.name)) else ("episode", "0")
+    episode, step = (int(counted), 0) if kind == "episode" else (0, int(counted))
+    state = fmt.ABORTED if info.error or not info.frames else fmt.FINAL
+    return (
+        *(number, path.stem, path.name, state, float(info.fps) or None, info.width or None, info.height or None),
+        *(episode, step, info.frames, info.frames, info.frames, facts.st_size, info.duration_seconds),
+        *(facts.st_mtime, facts.st_mtime, info.error),
+    )
+
+
+def _survey(path: Path, changed: int, size: int) -> VideoInfo:
+    key = (str(path), changed, size)
+    with _known_lock:
+        known = _known.get(key)
+    if known is None:
+        known = survey(path) if stat.S_ISREG(path.lstat().st_mode) else VideoInfo(error="it is no file any more")
+        with _known_lock:
+            _known[key] = known
+            while len(_known) > _MOST_KNOWN:
+                del _known[next(iter(_known))]
+    return known

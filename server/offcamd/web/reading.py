@@ -1,0 +1,93 @@
+"""Opening the runs that there are, by their ids."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import NotARunFolder, RunFolderError
+from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
+from offcamd.store.index_file import open_to_read
+from offcamd.web import indexless as plain
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from offcamd.web.source import RunSource
+
+
+class NotHere(Exception):
+    """Something was asked for that there is not; the message says what there is."""
+
+
+def folder_of(source: RunSource, run: str) -> Path:
+    """The folder of a run.
+
+    Raises:
+        NotHere: there is no such run.
+    """
+    folder = source.folders().get(run)
+    if folder is None:
+        raise NotHere(f"there is no run {run[:40]!r}: GET /api/runs lists those there are")
+    return folder
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Read a run as it is at this moment, by its index or, where it has none, by its videos.
+
+    Raises:
+        RunFolderError: it cannot be read; its kinds say why, see `offcamd.store.index_file.open_to_read`.
+    """
+    if not is_plain(folder):
+        with open_to_read(folder) as database:
+            yield database
+        return
+    with _explained(folder):
+        if not plain.videos(folder):
+            raise NotARunFolder(f"{folder} holds no index and no video any more: was it moved or removed?")
+        with plain.opened(folder) as database:
+            yield database
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a run has no index.
+
+    Raises:
+        RunFolderError: it cannot be seen, or its index is a link.
+    """
+    index = folder / INDEX_NAME
+    with _explained(folder):
+        try:
+            facts = index.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+    if stat.S_ISLNK(facts.st_mode):
+        raise RunFolderError(f"{index} is a link, maybe out of the folder: replace it by the file itself")
+    return False
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error
+
+
+def signature(folder: Path) -> tuple[object, ...]:
+    """Changes whenever something in a run does that its statistics are made of; cheap."""
+    files = [folder, *(folder / f"{INDEX_NAME}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
+    return tuple(_facts(file) for file in files)
+
+
+def _facts(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - Path.lstat is the same, slower
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

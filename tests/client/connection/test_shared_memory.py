@@ -1,0 +1,359 @@
+"""Frames in shared memory: which slot they go into, when they go through the socket, and what is given back."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import films
+import offcam
+import offcam.connection.process
+from envs import Barcode, play
+from offcam.connection import shared_memory as arenas
+from offcam.connection.shared_memory import ARENA_BYTES, ARENA_SLOTS, Arena, StreamArenas
+from offcam.recorder.frames import picture
+from offcam_proto import codec
+from offcam_proto import messages as msg
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.client_session import ClientSession
+from offcam_proto.endpoints import parse_endpoint
+from offcam_proto.limits import PROTOCOL_VERSION
+from waiting import HANG_SECONDS, wait_until
+
+pytestmark = pytest.mark.skipif(not arenas.POSSIBLE, reason="no anonymous files here that can be sealed")
+
+SLOW_DAEMON = Path(__file__).parents[2] / "peers" / "slow_daemon.py"
+
+KEPT = 0 if sys.version_info >= (3, 13) else 1
+"""Descriptors that a map keeps for itself: of what it maps, and none on newer Pythons."""
+
+INFO = msg.OpenStream(0, bytes(16), "/r", "rl-video", 0, True, "CartPole-v1", 1, False, 0.0)
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def memories(pid: int | str = "self") -> int:
+    """Mappings of arenas that a process has."""
+    return Path(f"/proc/{pid}/maps").read_text().count("memfd:offcam")
+
+
+def shown(value: int, height: int = 10, width: int = 10):
+    return (picture(np.full((height, width), value, np.uint8)),)
+
+
+class Scene:
+    """A live stream whose daemon is played by the test."""
+
+    def __init__(self, streams: int = 1) -> None:
+        self.session = ClientSession(bytes(16), pid=os.getpid(), host="h", client="c")
+        self.arenas = StreamArenas(local=True)
+        self.wires = [self.session.open_stream(INFO) for _ in range(streams)]
+        self.connect()
+
+    def hear(self, *messages: msg.ServerMessage) -> None:
+        for message in messages:
+            self.session.receive(codec.encode(message))
+
+    def connect(self) -> None:
+        self.session.lost()
+        self.session.connect()
+        self.hear(msg.Welcome(PROTOCOL_VERSION, bytes(16), 7, 1))
+        self.hear(*(msg.StreamOpened(wire.info.handle, 0, 0, 1 << 30) for wire in self.wires))
+        self.session.take()
+
+    def offers(self) -> list[msg.OpenArena]:
+        return [m for m in map(codec.decode_client, self.session.take()) if isinstance(m, msg.OpenArena)]
+
+    def put(self, pictures, index: int = 0, wire: int = 0) -> int | None:
+        cost = sum(each.layout.nbytes for each in pictures)
+        return self.arenas.put(self.wires[wire], 0, index, pictures, cost)
+
+    def arena(self, wire: int = 0) -> Arena:
+        return self.arenas._arenas[self.wires[wire].info.handle][1]  # as the daemon sees it
+
+    def close(self) -> None:
+        for wire in self.wires:
+            self.arenas.close(wire)
+
+
+@pytest.fixture
+def scene():
+    made = Scene()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ready(scene):
+    """A scene with an arena for frames of 100 bytes that the daemon can use."""
+    assert scene.put(shown(0)) is None
+    scene.hear(msg.ArenaReply(1, True))
+    scene.session.take()
+    return scene
+
+
+def test_a_first_frame_goes_through_the_socket_and_shows_how_large_slots_must_be(scene):
+    assert scene.put(shown(0)) is None
+    (offer,) = scene.offers()
+    assert (offer.slot_bytes, offer.slots) == (4096, ARENA_SLOTS)
+    assert scene.put(shown(0)) is None, "no answer yet"
+    assert scene.offers() == []
+    scene.hear(msg.ArenaReply(1, True))
+    assert scene.put(shown(0)) == 0
+
+
+def test_what_the_daemon_needs_is_in_the_memory(scene):
+    scene.put(shown(0))
+    (offer,) = scene.offers()
+    assert os.fstat(offer.descriptor).st_size == offer.nbytes
+    seals = fcntl.fcntl(offer.descriptor, fcntl.F_GET_SEALS)
+    assert seals & fcntl.F_SEAL_SHRINK
+    assert not os.get_inheritable(offer.descriptor)
+    scene.hear(msg.ArenaReply(1, True))
+    scene.put((*shown(7, 2, 3), *shown(9, 1, 4)), index=5)
+    memory = bytes(scene.arena()._memory)
+    assert memory[:16] == offer.token
+    assert list(memory[STATES_AT : STATES_AT + offer.slots]) == [WRITTEN, *[FREE] * (offer.slots - 1)]
+    assert ENTRY.unpack_from(memory, ENTRIES_AT) == (0, 5)
+    assert memory[SLOTS_AT : SLOTS_AT + 10] == bytes([7] * 6 + [9] * 4)
+
+
+def test_the_lowest_free_slot_is_next_and_none_that_is_taken(ready):
+    assert [ready.put(shown(n)) for n in range(4)] == [0, 1, 2, 3]
+    memory = ready.arena()._memory
+    memory[STATES_AT + 2] = TAKEN
+    memory[STATES_AT + 3] = FREE
+    memory[STATES_AT + 1] = FREE
+    assert [ready.put(shown(9)) for _ in range(3)] == [1, 3, 4]
+    assert memory[SLOTS_AT + 2 * 4096] == 2, "what the daemon may still read is not touched"
+
+
+def test_with_no_slot_free_a_frame_goes_through_the_socket(ready):
+    assert [ready.put(shown(0)) for _ in range(ARENA_SLOTS + 2)] == [*range(ARENA_SLOTS), None, None]
+    ready.arena()._memory[STATES_AT + 30] = FREE
+    assert [ready.put(shown(0)), ready.put(shown(0))] == [30, None]
+    assert ready.offers() == []
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_large_frames_and_those_for_other_hosts_go_through_the_socket(scene, local):
+    scene.arenas = StreamArenas(local=local)
+    before = descriptors()
+    frame = shown(0, 3000, 3000) if local else shown(0)
+    assert ARENA_BYTES < 2 * 3000 * 3000
+    assert [scene.put(frame) for _ in range(3)] == [None] * 3
+    assert (scene.offers(), descriptors()) == ([], before)
+
+
+def test_a_larger_frame_makes_a_new_arena_and_a_smaller_one_does_not(ready):
+    assert ready.put(shown(0, 5, 5)) == 0
+    before = ready.arena()
+    assert ready.put(shown(0, 100, 100)) is None
+    (offer,) = ready.offers()
+    assert (offer.slot_bytes, ready.arena() is before) == (12288, False)
+    assert ready.put(shown(0)) is None, "whatever its size: the old one is not to be used any more"
+    ready.hear(msg.ArenaReply(1, True))
+    assert [ready.put(shown(0)), ready.put(shown(0, 100, 100))] == [0, 1]
+    assert ready.put(shown(0, 3000, 3000)) is None
+    assert (ready.put(shown(0)), ready.offers()) == (2, []), "one that never fits changes nothing"
+
+
+def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
+    scene.put(shown(0))
+    scene.hear(msg.ArenaReply(1, False))
+    scene.session.take()
+    before = descriptors()
+    assert [scene.put(shown(0)) for _ in range(3)] == [None] * 3
+    assert (scene.offers(), descriptors()) == ([], before - 1)
+    scene.connect()
+    assert scene.put(shown(0)) is None
+    assert len(scene.offers()) == 1, "but the next one is"
+
+
+def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory():
+    before = descriptors(), memories()
+    scene = Scene(200)
+    for wire in range(200):
+        scene.put(shown(0), wire=wire)
+    assert memories() - before[1] == 200
+    scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0) for wire in scene.wires[::2]))
+    for wire in range(200):
+        scene.put(shown(0), wire=wire)
+    assert descriptors() - before[0] == 100 + 200 * KEPT, "those that were answered are closed"
+    scene.close()
+    assert (descriptors(), memories()) == before
+    for reconnection in range(200):
+        scene.connect()
+        scene.put(shown(0))
+        if reconnection % 2:
+            scene.hear(msg.ArenaReply(1, True))
+            assert scene.put(shown(0)) == 0
+        assert descriptors() <= before[0] + 1 + KEPT
+        assert memories() == before[1] + 1
+    scene.close()
+    assert (descriptors(), memories()) == before
+
+
+@pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "mmap"])
+def test_where_the_system_gives_no_such_memory_frames_go_through_the_socket(scene, monkeypatch, fails):
+    def refuse(*_: object) -> int:
+        raise OSError(38, "Function not implemented")
+
+    place = {
+        "fcntl": "offcam.connection.shared_memory.fcntl.fcntl",
+        "mmap": "offcam.connection.shared_memory.mmap.mmap",
+    }.get(fails, f"os.{fails}")
+    before = descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(place, refuse)
+        assert scene.put(shown(0)) is None
+    assert scene.put(shown(0)) is None
+    assert (scene.offers(), descriptors(), scene.arenas._arenas) == ([], before, {})
+
+
+# --- with a daemon ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slots(monkeypatch):
+    """The slots that frames of this process went into, None for the socket."""
+    seen: list[int | None] = []
+    put = StreamArenas.put
+
+    def note(self, *arguments):
+        seen.append(put(self, *arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(StreamArenas, "put", note)
+    return seen
+
+
+def answered() -> None:
+    """Return when the daemon has said of each arena whether it can use it, and is done with what was in it."""
+    link = offcam.connection.process.current()
+    assert link.wait(lambda: all(wire.arena is not None for wire in link.session.streams.values()), HANG_SECONDS)
+    made = [arena for _, arena in link._arenas._arenas.values()]
+    assert link.wait(
+        lambda: not any(any(arena._memory[STATES_AT : STATES_AT + arena.slots]) for arena in made), HANG_SECONDS
+    )
+
+
+def test_a_recording_uses_slots(tmp_path, daemon, slots):
+    env = offcam.RecordVideo(Barcode(4000), str(tmp_path / "run"), overflow="block")
+    before = descriptors(), memories()
+    env.reset()
+    # slowly, or all frames are on their way before the daemon has freed a slot
+    wait_until(lambda: sum(slot is not None for slot in slots) > ARENA_SLOTS or (env.step(0) and False), "slots return")
+    env.close()
+    assert len(slots) == env.unwrapped.number + 1
+    assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4") == list(range(len(slots)))
+    assert (descriptors(), memories()) == before
+
+
+def test_without_such_memory_all_is_recorded_through_the_socket(tmp_path, daemon, slots, monkeypatch):
+    monkeypatch.setattr(os, "memfd_create", lambda *_: os.close(-1))
+    env = offcam.RecordVideo(Barcode(50), str(tmp_path / "run"), overflow="block")
+    play(env)
+    env.close()
+    assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4") == list(range(51))
+    assert slots == [None] * 51
+
+
+def test_frames_that_grow_move_into_a_larger_arena(tmp_path, daemon, slots):
+    env = offcam.RecordVideo(
+        Barcode(200, sizes={50: (120, 160), 100: (40, 60), 150: (200, 200)}), str(tmp_path / "run"), overflow="block"
+    )
+    env.reset()
+    while env.unwrapped.number < 200:
+        env.step(0)
+        if env.unwrapped.number % 50 == 1:
+            answered()
+    env.close()
+    sizes = [(84, 84), (120, 160), (40, 60), (200, 200)]
+    found = [
+        films.numbers(tmp_path / "run" / f"rl-video-episode-0{part}.mp4", *size)
+        for part, size in zip(("", "-part2", "-part3", "-part4"), sizes, strict=True)
+    ]
+    assert found == [list(range(start, start + 50)) for start in (0, 50, 100)] + [list(range(150, 201))]
+    assert all(any(slot is not None for slot in slots[start : start + 50]) for start in (0, 50, 100, 150))
+
+
+def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemon, slots):
+    env = offcam.record(Barcode(200), str(tmp_path / "run"), every=1, overflow="block")
+    env.reset()
+    answered()
+    env.step(0)
+    answered()
+    before = env.unwrapped.number
+    assert slots == [None, 0]
+    mine = offcam.connection.process.current()._arenas
+    ((_, arena),) = mine._arenas.values()
+    arena._memory[SLOTS_AT : SLOTS_AT + 8] = b"parent's"
+    states = bytes(arena._memory[STATES_AT:SLOTS_AT])
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            env.step(0)
+            answered()
+            while env.unwrapped.number < 200:
+                env.step(0)
+            others = offcam.connection.process.current()._arenas
+            ((_, other),) = others._arenas.values()
+            code = 0 if others is not mine and other.token != arena.token and slots[2:4] == [None, 0] else 2
+            env.close()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert bytes(arena._memory[SLOTS_AT : SLOTS_AT + 8]) == b"parent's"
+    assert bytes(arena._memory[STATES_AT:SLOTS_AT]) == states
+    while env.unwrapped.number < 200:
+        env.step(0)
+    env.close()
+    assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4") == list(range(201))
+    assert films.numbers(tmp_path / "run" / "rl-video-episode-0-s2.mp4") == list(range(before + 1, 201))
+
+
+def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, monkeypatch):
+    """Each is killed with slots in use: what was in them is gone, but nothing is counted twice, or not at all."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    env = offcam.record(Barcode(20), str(tmp_path / "run"), every=1, overflow="block")
+    tokens = set()
+    for _ in range(3):
+        daemon, _ = serve("0.01", script=SLOW_DAEMON)
+        link = offcam.connection.process.current()
+        assert link.flush(seconds=HANG_SECONDS)  # from now on it knows that this is another one
+        play(env)
+        answered()
+        play(env, 3)
+        ((_, arena),) = link._arenas._arenas.values()
+        tokens.add(arena.token)
+        used = [slot for slot in slots if slot is not None]
+        assert used, "frames lie in slots"
+        slots.clear()
+        daemon.kill()
+        daemon.wait()
+        play(env)
+    serve("0.01", script=SLOW_DAEMON)
+    play(env, 2)
+    env.close()
+    assert len(tokens) == 3
+    assert [(row.episode, row.length) for row in films.episodes(tmp_path / "run")] == [(n, 20) for n in range(17)]
+    films.check(tmp_path / "run")
+    found = films.clips(tmp_path / "run").values()
+    assert sum(clip.offered for clip in found) == 17 * 21
+    reasons = {reason for clip in found for reason in clip.dropped}
+    assert reasons <= {"lost", "no_daemon"}
+
+
+def test_a_tcp_endpoint_is_never_offered_one():
+    link = offcam.connection.connection.Link(parse_endpoint("tcp://127.0.0.1:7000", "a test"), named=True)
+    assert not link._arenas._possible
+    link.shutdown()

@@ -1,0 +1,453 @@
+"""Clients' shared memory at the daemon: what it refuses, what it survives, and that it gives everything back."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+import films
+from offcam_proto import messages as msg
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.codec import pack_record
+from offcam_proto.layout import FrameLayout
+from offcam_proto.records import ClipRecord
+from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.process.query import ask_stats
+from rawpeer import RawPeer, hello
+from waiting import Process, wait_until
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous files here")
+
+SIDE = 64
+LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
+SLOT_BYTES, SLOTS = 4096, 8
+NOBODY = 65534
+SLOW_DAEMON = Path(__file__).parents[2] / "peers" / "slow_daemon.py"
+
+
+class Memory:
+    """An arena as a client has it, or one that is made wrongly."""
+
+    def __init__(self, size: int = SLOTS_AT + SLOTS * SLOT_BYTES, seals: int = fcntl.F_SEAL_SHRINK) -> None:
+        self.token = os.urandom(16)
+        self.descriptor = os.memfd_create("offcam-test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.descriptor, size)
+        if seals:
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
+        self.map = mmap.mmap(self.descriptor, size)
+        self.map[: len(self.token)] = self.token
+
+    def write(self, slot: int, value: int, state: int = WRITTEN, clip: int = 0, index: int = 0) -> None:
+        start = SLOTS_AT + slot * SLOT_BYTES
+        self.map[start : start + SLOT_BYTES] = bytes([value]) * SLOT_BYTES
+        ENTRY.pack_into(self.map, ENTRIES_AT + slot * ENTRY.size, clip, index)
+        self.map[STATES_AT + slot] = state
+
+    def states(self) -> list[int]:
+        return list(self.map[STATES_AT : STATES_AT + SLOTS])
+
+    def offer(self, handle: int = 1) -> msg.OpenArena:
+        return msg.OpenArena(handle, self.descriptor, self.token, SLOT_BYTES, SLOTS)
+
+    def close(self) -> None:
+        self.map.close()
+        os.close(self.descriptor)
+
+
+@pytest.fixture
+def stack():
+    with contextlib.ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory(stack):
+    made = Memory()
+    stack.callback(made.close)
+    return made
+
+
+# --- what is no arena -------------------------------------------------------------------------------------
+
+
+def unsealed(stack, memory):
+    made = Memory(seals=0)
+    stack.callback(made.close)
+    return os.getpid(), made.offer()
+
+
+def too_small(stack, memory):
+    return os.getpid(), replace(memory.offer(), slots=SLOTS + 1)
+
+
+def too_large(stack, memory):
+    return os.getpid(), replace(memory.offer(), slots=SLOTS - 1)
+
+
+def another_token(stack, memory):
+    return os.getpid(), replace(memory.offer(), token=bytes(16))
+
+
+def opened(stack, path, flags):
+    descriptor = os.open(path, flags)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def regular_file(stack, memory):
+    Path("file").write_bytes(memory.map[:])
+    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "file", os.O_RDWR))
+
+
+def directory(stack, memory):
+    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, ".", os.O_RDONLY))
+
+
+def fifo(stack, memory):
+    os.mkfifo("fifo")
+    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "fifo", os.O_RDWR | os.O_NONBLOCK))
+
+
+def device(stack, memory):
+    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "/dev/zero", os.O_RDWR))
+
+
+def sock(stack, memory):
+    reader, _writer = os.pipe()
+    stack.callback(os.close, reader)
+    stack.callback(os.close, _writer)
+    return os.getpid(), replace(memory.offer(), descriptor=reader)
+
+
+def closed(stack, memory):
+    return os.getpid(), replace(memory.offer(), descriptor=2**63 - 1)
+
+
+def nobody_s_process(stack, memory):
+    return 2**63 - 1, memory.offer()
+
+
+def gone(stack, memory):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid, memory.offer()
+
+
+def another_process(stack, memory):
+    """Of another container, say, whose client has the number that this process has here."""
+    process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+    stack.callback(process.kill)
+    return process.pid, replace(memory.offer(), descriptor=0)
+
+
+def another_user_s(stack, memory):
+    if os.getuid():
+        pytest.skip("only root can make what is another user's")
+    os.fchown(memory.descriptor, NOBODY, NOBODY)
+    return os.getpid(), memory.offer()
+
+
+WRONG = [
+    unsealed, too_small, too_large, another_token, regular_file, directory, fifo, device, sock, closed,
+    nobody_s_process, gone, another_process, another_user_s,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
+def test_what_is_no_arena_is_refused(stack, memory, tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    pid, offer = wrong(stack, memory)
+    before = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/maps").read_text().count("memfd:offcam")
+    with pytest.raises(ArenaUnusable):
+        Arena(pid, offer)
+    after = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/maps").read_text().count("memfd:offcam")
+    assert after == before
+
+
+def test_what_another_user_may_not_open_is_refused(memory):
+    """A daemon that is not root, whose client says the pid of somebody else's process."""
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            Arena(os.getppid(), memory.offer())
+        except ArenaUnusable as error:
+            code = 0 if "Permission denied" in str(error) else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_python_without_seals_refuses_all(memory, monkeypatch):
+    monkeypatch.delattr(fcntl, "F_GET_SEALS")
+    with pytest.raises(ArenaUnusable, match="cannot tell"):
+        Arena(os.getpid(), memory.offer())
+
+
+def test_what_it_takes_it_marks_and_gives_back(memory):
+    arena = Arena(os.getpid(), memory.offer())
+    memory.write(2, 7, index=9)
+    memory.write(5, 8, index=4)
+    memory.write(6, 9, state=TAKEN)
+    memory.write(7, 9, state=99)
+    assert arena.unnamed() == [(0, 4, 5), (0, 9, 2)]
+    ((pixels, layout),) = arena.take(2, (LAYOUT,))
+    assert (bytes(pixels), layout) == (bytes([7]) * SLOT_BYTES, LAYOUT)
+    assert memory.states() == [0, 0, TAKEN, 0, 0, WRITTEN, TAKEN, 99]
+    arena.free(2)
+    assert memory.states()[2] == FREE
+    memory.close()
+    assert pixels[0] == 7, "it is there for as long as anybody looks at it"
+    memory.map, memory.descriptor = mmap.mmap(-1, 1), os.dup(0)  # for its fixture to close
+
+
+# --- a daemon ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def context(stack):
+    made = zmq.Context()
+    stack.callback(made.term)
+    return made
+
+
+@pytest.fixture
+def recorder(serve):
+    process, _ = serve()
+    return process
+
+
+class Client:
+    """A raw peer with one stream and one open clip."""
+
+    def __init__(self, stack, context, endpoint, folder, *, pid: int | None = None, name: str = "v") -> None:
+        self.peer = stack.enter_context(RawPeer(endpoint.url, context))
+        self.peer.say(replace(hello(), pid=os.getpid() if pid is None else pid))
+        self.peer.await_(msg.Welcome)
+        self.folder = folder
+        self.name = name
+        assert isinstance(self.peer.open_stream(1, folder, name), msg.StreamOpened)
+        self.peer.say(msg.OpenClip(1, 0, name, 1, 30.0, 1, 1, 0, 0, time.time(), LAYOUT.nbytes))
+        self.peer.await_(msg.Credit)
+
+    def offer(self, offer: msg.OpenArena) -> bool:
+        self.peer.say(offer)
+        return self.peer.await_(msg.ArenaReply).usable
+
+    def frame(self, index: int, value: int) -> None:
+        self.peer.say(msg.Frame(1, 0, index, (LAYOUT,), (bytes([value]) * LAYOUT.nbytes,)))
+
+    def finish(self, offered: int) -> list[int]:
+        """End it all; returns the level of grey of each picture, as far as it was one."""
+        record = ClipRecord(0, self.name, 1, 0, 0, offered, 0.0, offered, {}, 30.0, time.time(), True)
+        self.peer.say(msg.EndClip(1, 0, True), msg.Records(1, 1, (pack_record(record),)))
+        self.peer.await_(msg.ClipDone)
+        self.peer.say(msg.CloseStream(1), msg.Flush(1))
+        while self.peer.await_(msg.Flushed).clips:
+            pass
+        films.check(self.folder)
+        return greys(self.folder / f"{self.name}.mp4")
+
+
+def greys(path) -> list[int]:
+    return [round(float(np.mean(shot.rgb))) for shot in films.shots(path)]
+
+
+def like(found: list[int], expected: list[int]) -> bool:
+    return len(found) == len(expected) and all(abs(a - b) < 4 for a, b in zip(found, expected, strict=True))
+
+
+def mapped(process) -> int:
+    return Path(f"/proc/{process.pid}/maps").read_text().count("memfd:offcam")
+
+
+def test_clients_with_none_go_on_by_socket(stack, tmp_path, recorder, endpoint, context, monkeypatch):
+    for wrong in WRONG:
+        place = tmp_path / wrong.__name__
+        place.mkdir()
+        monkeypatch.chdir(place)
+        memory = Memory()
+        stack.callback(memory.close)
+        try:
+            pid, offer = wrong(stack, memory)
+        except pytest.skip.Exception:
+            continue
+        client = Client(stack, context, endpoint, place / "run", pid=pid)
+        assert not client.offer(offer), wrong
+        for index in range(5):
+            client.frame(index, 50 * index)
+        assert like(client.finish(5), [0, 50, 100, 150, 200])
+        assert mapped(recorder) == 0
+    assert recorder.poll() is None
+    assert ask_stats(endpoint)["breaches"] == {}
+
+
+def test_frames_in_slots_are_the_video(stack, memory, tmp_path, recorder, endpoint, context):
+    client = Client(stack, context, endpoint, tmp_path / "run")
+    assert client.offer(memory.offer())
+    assert mapped(recorder) == 1
+    assert ask_stats(endpoint)["shared_memory_bytes"] == memory.offer().nbytes
+    memory.write(3, 40)
+    memory.write(1, 80)
+    client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, 3), (1, 1))))
+    client.frame(2, 120)
+    wait_until(lambda: memory.states() == [FREE] * SLOTS, "the slots are free again")
+    memory.write(3, 160)
+    client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((3, 3),)))
+    assert like(client.finish(4), [40, 80, 120, 160])
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
+    assert ask_stats(endpoint)["shared_memory_bytes"] == 0
+
+
+def test_what_a_client_does_to_its_slots_spoils_its_own_video_only(stack, memory, tmp_path, serve, endpoint, context):
+    """It frees what it does not own, writes into it, and names slots twice."""
+    process, _ = serve("0.02", script=SLOW_DAEMON)
+    bad = Client(stack, context, endpoint, tmp_path / "bad")
+    good = Client(stack, context, endpoint, tmp_path / "good")
+    own = Memory()
+    stack.callback(own.close)
+    assert bad.offer(memory.offer())
+    assert good.offer(own.offer())
+    for index in range(SLOTS):
+        own.write(index, 20 * index)
+        memory.write(index, 20 * index)
+    good.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((index, index) for index in range(SLOTS))))
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((index, 0) for index in range(SLOTS))))
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((SLOTS + index, 0) for index in range(SLOTS))))
+    for value in range(200):
+        memory.map[STATES_AT : STATES_AT + SLOTS] = bytes([value]) * SLOTS
+        memory.write(0, value, state=value, clip=2**63, index=2**64 - 1)
+    assert like(good.finish(SLOTS), [20 * index for index in range(SLOTS)])
+    assert len(bad.finish(2 * SLOTS)) == 2 * SLOTS
+    wait_until(lambda: not mapped(process), "the memory is let go")
+    assert ask_stats(endpoint)["breaches"] == {}
+
+
+def test_a_breach_in_slots_is_counted_and_costs_nobody_else(stack, memory, tmp_path, recorder, endpoint, context):
+    good = Client(stack, context, endpoint, tmp_path / "good")
+    bad = Client(stack, context, endpoint, tmp_path / "bad")
+    assert bad.offer(memory.offer())
+    bad.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, SLOTS),)))
+    assert bad.peer.await_(msg.Refused).code == "malformed"
+    assert ask_stats(endpoint)["breaches"] == {"malformed": 1}
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
+    good.frame(0, 100)
+    assert like(good.finish(1), [100])
+
+
+def test_a_larger_arena_takes_the_place_of_the_one_before(stack, memory, tmp_path, recorder, endpoint, context):
+    client = Client(stack, context, endpoint, tmp_path / "run")
+    for index in range(20):
+        each = Memory()
+        assert client.offer(each.offer())
+        each.write(0, 10 * index)
+        client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((index, 0),)))
+        each.close()
+    assert like(client.finish(20), [10 * index for index in range(20)])
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
+
+
+def test_there_is_no_more_than_half_of_the_memory_limit(stack, tmp_path, serve, endpoint, context):
+    serve("--memory-limit", "16MiB")
+    peers = []
+    for number in range(3):
+        made = Memory(SLOTS_AT + 63 * 65536)
+        stack.callback(made.close)
+        client = Client(stack, context, endpoint, tmp_path / "run", name=f"v{number}")
+        peers.append(client.offer(replace(made.offer(), slot_bytes=65536, slots=63)))
+    assert peers == [True, True, False]
+    assert ask_stats(endpoint)["shared_memory_bytes"] == 2 * (SLOTS_AT + 63 * 65536)
+
+
+# --- clients that die -------------------------------------------------------------------------------------
+
+AGENT = """
+import sys, offcam
+from envs import Barcode
+from offcam import arena, timing
+timing.HELD_SECONDS = 1e9
+env = offcam.RecordVideo(Barcode(10**6), sys.argv[1], overflow="block")
+env.reset()
+def in_use():
+    return any(slot for _, each in offcam.connection.process.current()._arenas._arenas.values()
+               for slot in bytes(each._memory[64:64 + each.slots]))
+while not in_use():
+    env.step(0)
+env.flush()  # what went through the socket has arrived, as what libzmq still holds is lost with a process
+for line in sys.stdin:
+    for _ in range(int(line)):
+        env.step(0)
+    print(env.unwrapped.number, flush=True)
+"""
+FREE_SLOTS = 20
+"""Of the 32 that there are, so many are free whatever the daemon has yet to encode of the first frames."""
+
+
+def agent(folder):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return Process(
+        [sys.executable, "-c", AGENT, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+def test_what_a_killed_client_wrote_is_in_its_video(tmp_path, serve, endpoint, monkeypatch):
+    """Also what it held back when it died; then its memory is gone."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    recorder, _ = serve("0.01", script=SLOW_DAEMON)
+    with agent(tmp_path / "run") as process:
+        process.stdin.write(f"{FREE_SLOTS}\n")
+        process.stdin.flush()
+        last = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not mapped(recorder), "its memory is let go")
+    video = tmp_path / "run" / "rl-video-episode-0.mp4"
+    wait_until(video.exists, "its video is final")
+    assert films.numbers(video) == list(range(last + 1))
+    (clip,) = films.clips(tmp_path / "run").values()
+    assert (clip.state, clip.frames) == ("aborted", last + 1)
+    stats = ask_stats(endpoint)
+    assert stats["frames"] == {"offered": last + 1, "encoded": last + 1, "dropped": {}}
+    assert stats["shared_memory_bytes"] == 0
+
+
+def test_a_hundred_streams_leave_nothing(stack, tmp_path, recorder, endpoint, context):
+    """Half of them are closed, half of their clients vanish."""
+    descriptors = None
+    for number in range(100):
+        memory = Memory()
+        with contextlib.ExitStack() as leaves:
+            client = Client(leaves, context, endpoint, tmp_path / "run", name=f"v{number}")
+            assert client.offer(memory.offer())
+            memory.write(0, number)
+            client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), ((0, 0),)))
+            if number % 2:
+                client.peer.say(msg.EndClip(1, 0, True), msg.CloseStream(1))
+                client.peer.await_(msg.ClipDone)
+            else:
+                client.peer.say(msg.StatsRequest(1))  # answered once all before it is taken in
+                client.peer.await_(msg.StatsReply)
+                client.peer.close()
+        memory.close()
+        if number == 10:
+            descriptors = len(list(Path(f"/proc/{recorder.pid}/fd").iterdir()))
+    wait_until(lambda: not mapped(recorder), "the memory is let go")
+    wait_until(lambda: ask_stats(endpoint)["streams"] == 0, "the streams have ended")
+    assert len(list(Path(f"/proc/{recorder.pid}/fd").iterdir())) <= descriptors + 2
+    wait_until(lambda: len(list((tmp_path / "run").glob("*.mp4"))) == 100, "the videos are final")

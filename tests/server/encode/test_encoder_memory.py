@@ -1,0 +1,80 @@
+"""Memory of encoders: more than is meant for them are not opened, and the clip that wants one says so."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from offcam_proto.errors import EncodeError
+from offcam_proto.layout import FrameLayout
+from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
+from offcamd.encode.encoder_memory import EncoderMemory, cost, half_of_memory
+from offcamd.encode.spool import Frame
+from offcamd.video.mp4 import VideoWriter
+from rawpeer import resident_mib
+
+SIDE = 64
+SETTINGS = {"width": SIDE, "height": SIDE, "fps": Fraction(30), "preset": "flat", "crf": 23}
+LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
+
+
+def encoder(memory: EncoderMemory, folder, name: str) -> ClipEncoder:
+    final = folder / f"{name}.mp4"
+    return ClipEncoder(ClipSpec(folder / f"{name}.mp4.part", final, Fraction(30)), memory.guard(VideoWriter))
+
+
+def show(clip: ClipEncoder, frames: int) -> None:
+    for index in range(frames):
+        clip.encode(Frame(index, [(bytes(SIDE * SIDE), LAYOUT)], SIDE * SIDE, 0.0), lambda: None)
+
+
+def test_one_video_too_many_says_so_and_the_next_has_room_again(tmp_path):
+    memory = EncoderMemory(2 * cost(SIDE, SIDE, "flat"))
+    first, second, third = (encoder(memory, tmp_path, name) for name in "abc")
+    for clip in (first, second, third):
+        show(clip, 3)
+    done = third.finish()
+    assert (done.encoded, done.dropped, done.published) == (0, {"encoder": 3}, False)
+    assert done.error is not None
+    assert "too many videos are open" in done.error
+    assert first.finish().published
+    assert memory.nbytes == cost(SIDE, SIDE, "flat")
+    fourth = encoder(memory, tmp_path, "d")
+    show(fourth, 3)
+    assert [clip.finish().encoded for clip in (second, fourth)] == [3, 3]
+    assert memory.nbytes == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "d.mp4"]
+
+
+def test_a_writer_that_cannot_be_made_takes_nothing(tmp_path):
+    memory = EncoderMemory(half_of_memory())
+    with pytest.raises(EncodeError):
+        memory.guard(VideoWriter)(tmp_path / "nowhere" / "x.part", **SETTINGS)
+    assert memory.nbytes == 0
+    writer = memory.guard(VideoWriter)(tmp_path / "x.part", **SETTINGS)
+    writer.close()
+    writer.close()
+    assert memory.nbytes == 0
+
+
+@pytest.mark.parametrize("preset", ["flat", "superfast", "medium"])
+def test_an_encoder_takes_no_more_than_it_is_counted_as(tmp_path, preset):
+    width, height, count = 640, 480, 12
+    pictures = np.random.default_rng(0).integers(0, 256, (3, height * 3 // 2, width), np.uint8)
+    writers = []
+    before = 0.0
+    for number in range(count + 1):
+        writer = VideoWriter(
+            tmp_path / f"{number}.part", width=width, height=height, fps=Fraction(30), preset=preset, crf=23
+        )
+        for index, picture in enumerate(pictures):
+            writer.write(picture, index)
+        writers.append(writer)
+        before = before or resident_mib(os.getpid())
+    each = (resident_mib(os.getpid()) - before) / count
+    for writer in writers:
+        writer.close()
+    assert each <= cost(width, height, preset) / 2**20
