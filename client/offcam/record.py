@@ -8,8 +8,7 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from offcam import vector
-from offcam.wrappers import arguments
-from offcam.wrappers import shared_stream as joining
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
 from offcam.wrappers.video_base import nothing_to_collect
@@ -120,7 +119,7 @@ def record(
         episode_trigger = arguments.every_nth(every)
     if not isinstance(env, (gym.Env, VectorEnv)):
         raise ConfigError(f"offcam.record takes an env of Gymnasium's, got {type(env)}. {arguments.instead_of(env)}")
-    where = joining.new_folder(env) if folder is None else folder
+    where = shared_stream.new_folder(env) if folder is None else folder
     shared: dict[str, Any] = {
         "episode_trigger": episode_trigger,
         "step_trigger": step_trigger,

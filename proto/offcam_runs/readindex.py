@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from offcam_proto import host
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs import sql as run_rows
+from offcam_runs import sql
 
 BUSY_SECONDS = 10.0
 """How long to wait for whoever holds the index."""
@@ -21,7 +21,7 @@ Rows = list[tuple[Any, ...]]
 
 
 class IndexRows(NamedTuple):
-    """What an index holds: rows of `run_rows.STREAMS`, and with the columns of the queries below."""
+    """What an index holds: rows of `sql.STREAMS`, and with the columns of the queries below."""
 
     streams: Rows
     episodes: Rows
@@ -51,9 +51,9 @@ def read_index(folder: str) -> IndexRows:
         with ExitStack() as stack:
             database = stack.enter_context(closing(_opened(path, folder, stack)))
             return IndexRows(
-                database.execute(run_rows.STREAMS).fetchall(),
+                database.execute(sql.STREAMS).fetchall(),
                 database.execute(_EPISODES).fetchall(),
-                database.execute(_CLIPS, run_rows.CLIPS_VALUES).fetchall(),
+                database.execute(_CLIPS, sql.CLIPS_VALUES).fetchall(),
             )
     except sqlite3.OperationalError as error:
         raise RunFolderError(
@@ -119,5 +119,5 @@ FROM episodes ORDER BY id
 _CLIPS = f"""
 SELECT stream_id, clip, name, part, file, state, encoded, fps, width, height, duration, episode, step, return, steps,
     offered, received, dropped, complete, file_bytes, started, ended, error, partial
-FROM ({run_rows.CLIPS}) ORDER BY place
+FROM ({sql.CLIPS}) ORDER BY place
 """  # noqa: S608 - of constants

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from offcam_proto.errors import ConfigError, DaemonNotInstalled
 from offcamd import __version__
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 SERVER_MODULES = ("av", "cv2", "msgpack", "platformdirs", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
 
@@ -33,24 +33,24 @@ def working_directory() -> str:
 def main() -> int:
     """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`."""
     words = sys.argv[1:]
-    as_json = exits.wants_json(words)
+    as_json = exit_codes.wants_json(words)
     try:
-        if not exits.open_streams(as_json=as_json):
+        if not exit_codes.open_streams(as_json=as_json):
             closed = ConfigError("stdout is closed: lead it somewhere, for example > /dev/null")
-            return exits.say(closed, exits.CANNOT, as_json=False)
+            return exit_codes.say(closed, exit_codes.CANNOT, as_json=False)
         code = _run(words)
     except SystemExit as leaving:  # of a signal's handler, or of a library that prints
-        code = leaving.code if isinstance(leaving.code, int) else exits.FINE
+        code = leaving.code if isinstance(leaving.code, int) else exit_codes.FINE
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: it is told, a bug with its traceback
-        code = exits.after(error, as_json=as_json)
-    return exits.output_failure() or code
+        code = exit_codes.after(error, as_json=as_json)
+    return exit_codes.output_failure() or code
 
 
 def _run(words: list[str]) -> int:
     missing = missing_modules()
     if missing and set(words) & {"-V", "--version"}:
         sys.stdout.write(f"offcam {__version__}\n")
-        return exits.FINE
+        return exit_codes.FINE
     if missing:
         raise DaemonNotInstalled(
             f"the recorder daemon and its command line need {', '.join(missing)}, not installed in {sys.prefix}. "

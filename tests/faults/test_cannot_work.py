@@ -17,7 +17,7 @@ import offcam.connection.timeouts
 from commandline import COMMAND
 from envs import Barcode, play
 from offcam_runs.clips import list_run
-from offcamd.cli import checks as doctor
+from offcamd.cli import checks
 from offcamd.reports.verify import verify
 from offcamd.store.recovery import recover_folder
 from waiting import wait_until
@@ -276,7 +276,7 @@ def test_one_that_passes_is_behind_the_ready_line_and_costs_nothing_else(daemons
 
 
 def test_doctor_makes_a_video_of_its_own(monkeypatch, tmp_path):
-    check = doctor._self_test()
+    check = checks._self_test()
     assert check.outcome == "ok"
     assert check.detail.startswith("a video was made and read with PyAV ")
     (tmp_path / "sitecustomize.py").write_text(
@@ -285,7 +285,7 @@ def test_doctor_makes_a_video_of_its_own(monkeypatch, tmp_path):
         "offcamd.video.mp4.VideoWriter.copy_to = copy_to\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    check = doctor._self_test()
+    check = checks._self_test()
     assert check.outcome == "fail"
     for text in ("no video can be made here", "unforeseen", "-m pip install"):
         assert text in check.detail

@@ -11,7 +11,7 @@ import films
 import offcam
 import offcam.connection.process
 from envs import Barcode, play
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from waiting import wait_until
 
 CUTS = 12
@@ -19,8 +19,8 @@ CUTS = 12
 
 def test_no_frame_is_encoded_and_dropped(daemons, endpoint, runtime, tmp_path, stack, monkeypatch):
     """The daemon lives on and finds in the memory what the client could not say; the client goes on in another part."""
-    monkeypatch.setattr(timing, "HELD_SECONDS", 1000.0)  # so that there always are some
-    monkeypatch.setattr(timing, "LOOK_SECONDS", 1000.0)  # so that it is a frame that finds no connection
+    monkeypatch.setattr(timeouts, "HELD_SECONDS", 1000.0)  # so that there always are some
+    monkeypatch.setattr(timeouts, "LOOK_SECONDS", 1000.0)  # so that it is a frame that finds no connection
     daemons.start()
     proxy = Proxy(runtime / "p.sock", endpoint.path)
     stack.callback(proxy.close)

@@ -220,9 +220,10 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
 
 BROKEN = """
 import sys, types
-from offcamd import __main__, videofile
+from offcamd import __main__
+from offcamd.video import mp4
 def broken(*_, **__): raise TypeError("open() got an unexpected keyword argument")
-videofile.av.open = broken
+mp4.av.open = broken
 sys.exit(__main__.main())
 """
 

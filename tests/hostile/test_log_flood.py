@@ -8,7 +8,7 @@ import time
 import zmq
 
 from offcam_proto import messages as msg
-from offcamd.process import log_throttle as throttle
+from offcamd.process import log_throttle
 from offcamd.process.log_throttle import Throttle
 from offcamd.process.query import ask_stats
 from rawpeer import WAIT_SECONDS, RawPeer, hello
@@ -33,13 +33,13 @@ def test_a_flood_of_bad_messages(runtime):
     first, *later = [line for line in lines if line["event"] == "a client was refused"]
     assert (first["reason"], first["user"]) == ("malformed", "local")
     told = [line for line in lines if line["event"] == "more clients were refused"]
-    assert len(later) + len(told) <= seconds / throttle.SECONDS + 1
+    assert len(later) + len(told) <= seconds / log_throttle.SECONDS + 1
     assert 1 + len(later) + sum(line["count"] for line in told) <= BREACHES + 1
 
 
 def test_what_was_not_said_is_said_later_and_in_full(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(throttle.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(log_throttle.time, "monotonic", lambda: clock[0])
     quiet = Throttle(10.0)
     assert [quiet.admit("a", "x") for _ in range(5)] == [True, False, False, False, False]
     assert quiet.admit("b", "x")
@@ -59,4 +59,4 @@ def test_kinds_without_end_take_no_memory():
     for number in range(2000):
         assert quiet.admit(str(number))
         assert not quiet.admit(str(number))
-    assert len(quiet._told) == len(quiet._unsaid) == throttle.MOST_KEYS
+    assert len(quiet._told) == len(quiet._unsaid) == log_throttle.MOST_KEYS

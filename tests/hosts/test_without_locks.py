@@ -18,7 +18,7 @@ import pytest
 import offcam
 from commandline import WAIT_SECONDS
 from offcam_proto.endpoints import SOCKET_NAME
-from offcam_runs import file_lock as filelock
+from offcam_runs import file_lock
 from offcam_runs.clips import list_run
 from offcam_runs.file_lock import CLAIM_ENDING, FileLock, held
 from offcam_runs.folder_lock import FolderLock, writer_of
@@ -146,7 +146,7 @@ def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(holder, tmp_p
 
 
 def test_the_claim_of_a_process_that_is_frozen_holds(holder, tmp_path, monkeypatch):
-    monkeypatch.setattr(filelock, "STALE_SECONDS", 0.0)
+    monkeypatch.setattr(file_lock, "STALE_SECONDS", 0.0)
     holder.send_signal(signal.SIGSTOP)
     try:
         assert writer_of(tmp_path).pid == holder.pid
@@ -161,7 +161,7 @@ def claims(monkeypatch):
     def none(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(filelock.fcntl, "flock", none)
+    monkeypatch.setattr(file_lock.fcntl, "flock", none)
 
 
 def rewritten(path, **changes):
@@ -175,7 +175,7 @@ def test_a_claim_of_another_host_holds_as_long_as_it_is_touched(claims, tmp_path
     rewritten(claim, host="another")
     assert held(file)
     assert FileLock.take(file, 0o600) is None
-    long_ago = time.time() - 2 * filelock.STALE_SECONDS
+    long_ago = time.time() - 2 * file_lock.STALE_SECONDS
     os.utime(claim, (long_ago, long_ago))
     assert not held(file)
     second = FileLock.take(file, 0o600)
@@ -207,7 +207,7 @@ def test_a_claim_that_says_nothing_holds_until_it_is_old(claims, tmp_path):
 
 
 def test_the_heartbeat_keeps_a_claim_fresh(claims, tmp_path, monkeypatch):
-    monkeypatch.setattr(filelock, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(file_lock, "HEARTBEAT_SECONDS", 0.01)
     claim = tmp_path / f"a{CLAIM_ENDING}"
     lock = FileLock.take(tmp_path / "a", 0o600)
     os.utime(claim, (1.0, 1.0))

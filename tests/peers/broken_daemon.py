@@ -12,11 +12,8 @@ import time
 from pathlib import Path
 
 from offcamd.__main__ import main
-from offcamd.daemon import dispatcher as dispatch
-from offcamd.daemon import service
-from offcamd.encode import clip_encoder as clipencoder
-from offcamd.encode import pool as encoding
-from offcamd.encode import self_test as selftest
+from offcamd.daemon import dispatcher, service
+from offcamd.encode import clip_encoder, pool, self_test
 from offcamd.store import index, store
 from offcamd.video.mp4 import VideoWriter
 
@@ -34,7 +31,7 @@ def break_clips() -> None:
         "copy_to": {4: AssertionError("unforeseen")},
     }.items():
         break_writer(method, ways)
-    break_when(clipencoder.ClipEncoder, "finish", lambda encoder, **_: "-episode-5.mp4" in str(encoder.spec.final))
+    break_when(clip_encoder.ClipEncoder, "finish", lambda encoder, **_: "-episode-5.mp4" in str(encoder.spec.final))
 
 
 def break_writer(method: str, ways: dict[int, BaseException]) -> None:
@@ -66,7 +63,7 @@ def break_self_test() -> None:
     sound = VideoWriter.copy_to
 
     def broken(self, target):
-        if selftest.FILE in str(target):
+        if self_test.FILE in str(target):
             while not now():
                 time.sleep(0.005)
             raise AssertionError("unforeseen")
@@ -77,11 +74,11 @@ def break_self_test() -> None:
 
 WAYS = {
     "clips": break_clips,
-    "worker": lambda: break_when(encoding.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
+    "worker": lambda: break_when(pool.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
     "row": lambda: break_when(index.RunIndex, "clip_encoded", lambda _, __, clip, ___: clip == 0),
     "records": lambda: break_when(index.RunIndex, "_insert", lambda _, __, last_seq, ___: last_seq == 0),
-    "event": lambda: break_when(dispatch.Dispatcher, "_clip_record", lambda *_: now()),
-    "message": lambda: break_when(dispatch.Dispatcher, "_records", lambda *_: now()),
+    "event": lambda: break_when(dispatcher.Dispatcher, "_clip_record", lambda *_: now()),
+    "message": lambda: break_when(dispatcher.Dispatcher, "_records", lambda *_: now()),
     "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),
     "loop": lambda: break_when(service.Service, "_turn", lambda *_: now()),
     "self-test": break_self_test,

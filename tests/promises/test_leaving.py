@@ -14,7 +14,7 @@ import pytest
 from scenes import SLOW_DAEMON, encoded_and_dropped, offered, over, python, stopped
 
 import films
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcamd.store.recovery import recover_folder
 from waiting import HANG_SECONDS, wait_until
 
@@ -144,7 +144,7 @@ def test_with_a_daemon(leavers, serve, all_gone):
     made = leavers(setup=PATIENT)
     for leaver in made:
         leaver.leave()
-    all_gone(made, "with a daemon", timing.LINGER_MS / 1000)
+    all_gone(made, "with a daemon", timeouts.LINGER_MS / 1000)
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1
@@ -164,7 +164,7 @@ def test_with_a_dead_daemon(leavers, serve, all_gone):
     process.wait()
     for leaver in made:
         leaver.leave()
-    all_gone(made, "with a dead daemon", timing.LINGER_MS / 1000)
+    all_gone(made, "with a dead daemon", timeouts.LINGER_MS / 1000)
     for leaver in made:
         recover_folder(leaver.folder)
         films.check(leaver.folder)
@@ -174,7 +174,7 @@ def test_with_a_dead_daemon(leavers, serve, all_gone):
         assert leaver.signals[-1:] == [signal.SIGTERM] or "1 record was not confirmed" in leaver.error
 
 
-@pytest.mark.parametrize("silence", [0.5, pytest.param(timing.SILENCE_SECONDS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("silence", [0.5, pytest.param(timeouts.SILENCE_SECONDS, marks=pytest.mark.slow)])
 def test_with_a_stopped_daemon(leavers, serve, all_gone, silence):
     """Who is told twice does not wait for its silence to end."""
     process, _ = serve()
@@ -182,7 +182,7 @@ def test_with_a_stopped_daemon(leavers, serve, all_gone, silence):
     with stopped(process):
         for leaver in made:
             leaver.leave()
-        all_gone(made, "with a stopped daemon", silence + timing.LINGER_MS / 1000)
+        all_gone(made, "with a stopped daemon", silence + timeouts.LINGER_MS / 1000)
     for leaver in made:
         wait_until(lambda folder=leaver.folder: over(folder), f"the daemon has ended the videos of {leaver.name}")
         assert offered(leaver.folder) == LENGTH + 1 + MIDWAY + 1

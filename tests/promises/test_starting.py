@@ -18,7 +18,7 @@ import offcam
 import offcam.connection.launch
 import offcam.connection.process
 from envs import Barcode, play
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcamd.process.instance_lock import daemon_paths
 from waiting import wait_until
 
@@ -84,7 +84,7 @@ def until_recording(env) -> None:
 
 
 def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, gate, endpoint, recwarn, monkeypatch):
-    monkeypatch.setattr(timing, "START_SECONDS", 0.5)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.5)
     env = offcam.record(Barcode(5), str(folder), every=1)
     assert not offcam.connection.launch.listening(endpoint)
     (only,) = said(recwarn)
@@ -115,10 +115,10 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
 
 
 def test_the_first_video_waits_once_more(folder, gate, recwarn, monkeypatch):
-    monkeypatch.setattr(timing, "START_SECONDS", 0.2)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.2)
     env = offcam.record(Barcode(5), str(folder), every=1)
     contact = offcam.connection.process.current().contact
-    monkeypatch.setattr(timing, "START_SECONDS", 1e6)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 1e6)
     with ThreadPoolExecutor(1) as other:
 
         def open_the_gate() -> None:
@@ -135,10 +135,10 @@ def test_the_first_video_waits_once_more(folder, gate, recwarn, monkeypatch):
 
 
 def test_no_other_video_waits(folder, gate, monkeypatch):
-    monkeypatch.setattr(timing, "START_SECONDS", 0.2)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.2)
     env = offcam.record(Barcode(5), str(folder), every=1)
     play(env, 1)
-    monkeypatch.setattr(timing, "START_SECONDS", 1e6)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 1e6)
     play(env, 2)
     other = offcam.RecordVideo(Barcode(5), str(folder / "other"))
     play(other, 1)
@@ -150,7 +150,7 @@ def test_no_other_video_waits(folder, gate, monkeypatch):
 
 @pytest.mark.slow
 def test_imports_of_28_seconds(folder, imports, recwarn, monkeypatch):
-    monkeypatch.setattr(timing, "START_SECONDS", 2.0)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 2.0)
     imports(SLEEPS.format(seconds=28))
     env = offcam.record(Barcode(5), str(folder), every=1)
     play(env, 3)
@@ -193,7 +193,7 @@ def test_a_daemon_that_ends_as_it_starts_is_said_at_once(folder, imports, recwar
 
 
 def test_a_daemon_that_ends_after_construction_left_it_alone(folder, gate, imports, recwarn, monkeypatch):
-    monkeypatch.setattr(timing, "START_SECONDS", 0.2)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.2)
     imports(WAITS.format(gate=str(gate)) + "    sys.exit('offcam: no luck today')")
     env = offcam.RecordVideo(Barcode(3), str(folder))
     play(env, 1)
@@ -237,9 +237,9 @@ def train(make, folder) -> None:
 @pytest.fixture
 def impatient(monkeypatch, endpoint):
     """Nobody waits for long, and no daemon is started."""
-    monkeypatch.setattr(timing, "START_SECONDS", 0.3)
-    monkeypatch.setattr(timing, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(timing, "EXIT_SECONDS", 3.0)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "EXIT_SECONDS", 3.0)
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     monkeypatch.setenv("OFFCAM_HTTP", "off")
 
@@ -296,7 +296,7 @@ def test_a_folder_that_a_late_daemon_cannot_use_is_said(folder, serve, impatient
 
 def test_it_is_waited_for_once(tmp_path, serve, impatient, recwarn, monkeypatch):
     """Sixty-four envs in a row do not wait sixty-four times."""
-    monkeypatch.setattr(timing, "START_SECONDS", 1.0)
+    monkeypatch.setattr(timeouts, "START_SECONDS", 1.0)
     process, _ = serve()
     with stopped(process):
         offcam.RecordVideo(Barcode(), str(tmp_path / "first"))
@@ -330,7 +330,7 @@ STRICT = [
 
 
 def test_strict_construction_raises_where_none_answers(folder, serve, impatient, insist, monkeypatch):
-    monkeypatch.setattr(timing, "CERTAIN_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "CERTAIN_SECONDS", 0.3)
     for make in STRICT:
         with pytest.raises(offcam.OffcamError, match="no recorder daemon answers"):
             make(folder, **insist)
@@ -358,7 +358,7 @@ def test_strict_construction_waits_for_a_daemon_that_starts(folder, gate, endpoi
 
 
 def test_strict_close_raises_what_a_killed_daemon_lost(folder, serve, impatient, recwarn, monkeypatch):
-    monkeypatch.setattr(timing, "GONE_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "GONE_SECONDS", 0.3)
     process, _ = serve()
     env = offcam.record(Barcode(5), str(folder), every=1, strict=True)
     play(env, 1)
@@ -384,7 +384,7 @@ def test_strict_close_raises_what_an_encoder_failed_at(folder, serve, impatient,
 
 
 def test_strict_statistics_around_a_video_that_is_not(folder, serve, impatient, monkeypatch):
-    monkeypatch.setattr(timing, "CERTAIN_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "CERTAIN_SECONDS", 0.3)
     with pytest.warns(UserWarning, match="no recorder daemon answers"):
         env = offcam.RecordVideo(Barcode(5), str(folder))
     with pytest.raises(offcam.OffcamError, match="no recorder daemon answers"):

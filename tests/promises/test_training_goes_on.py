@@ -14,7 +14,7 @@ from scenes import SLOW_DAEMON, encoded_and_dropped, offered, stopped
 import films
 import offcam
 from envs import Barcode, Look, play
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcam.connection.connection import Link
 from waiting import wait_until
 
@@ -86,10 +86,10 @@ def test_with_a_daemon_that_is_stopped(agent, serve, monkeypatch):
     monkeypatch.setattr(Link, "wait", wait)
     began = time.monotonic()
     account = agent(lambda: stopped(process))
-    short = [seconds for seconds in waits if seconds <= timing.PATIENCE_SECONDS]
-    most = 5 * timing.VAIN_SECONDS / timing.PATIENCE_SECONDS + (time.monotonic() - began)
+    short = [seconds for seconds in waits if seconds <= timeouts.PATIENCE_SECONDS]
+    most = 5 * timeouts.VAIN_SECONDS / timeouts.PATIENCE_SECONDS + (time.monotonic() - began)
     assert len(short) <= most  # some of them not in vain
-    assert min(short, default=1.0) >= timing.LEAST_WAIT_SECONDS
+    assert min(short, default=1.0) >= timeouts.LEAST_WAIT_SECONDS
     assert account.keys() == {"encoded", "credit"}
     assert account["credit"] > FRAMES // 4
 

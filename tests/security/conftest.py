@@ -10,7 +10,7 @@ from curve_scenes import add_client, running
 
 import commandline
 from commandline import WAIT_SECONDS
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcamd.security.authenticator import new_pair
 from offcamd.security.key_store import KeyStore
 
@@ -44,7 +44,7 @@ def url():
 @pytest.fixture
 def alice(store, url, monkeypatch):
     """This process is a client of the daemon at `url`, and waits for its handshake however busy the machine is."""
-    monkeypatch.setattr(timing, "CONTACT_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(timeouts, "CONTACT_SECONDS", WAIT_SECONDS)
     monkeypatch.setenv("OFFCAM_ADDR", url)
     monkeypatch.setenv("OFFCAM_KEYS", str(store.directory / "alice.key"))
     return store.directory / "alice.key"

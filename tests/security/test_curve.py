@@ -19,7 +19,7 @@ from curve_scenes import add_client, dealer, hello, read, record, running, say
 import films
 import offcam
 from envs import Barcode, play
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcam_proto import codec
 from offcam_proto.errors import ConfigError, KeyRefused
 from offcam_proto.keys import KeyFile
@@ -204,7 +204,7 @@ def test_peers_without_curve_and_junk_get_nothing_in(service, url):
 
 
 def test_a_daemon_that_refuses_later_raises_nothing_into_the_loop(alice, store, url, endpoint, monkeypatch):
-    monkeypatch.setattr(timing, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(timeouts, "SILENCE_SECONDS", 0.5)
     add_client(store, "bob")
     with running(url):
         env = offcam.RecordVideo(Barcode(30), "run", episode_trigger=lambda _: True)

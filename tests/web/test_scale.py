@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from offcam_runs.format import INDEX_NAME
-from offcamd.web import episode_cache as columns
-from offcamd.web import queries, runs
+from offcamd.web import episode_cache, queries, runs
 from offcamd.web.episode_cache import ColumnCache, ReadAhead
 from offcamd.web.reading import reading
 from offcamd.web.runs import Runs
@@ -68,12 +67,12 @@ def join_the_reader():
 
 def test_what_was_read_ahead_is_not_read_again(run, monkeypatch):
     with reading(run) as database:
-        rows = database.execute(columns._NEW, (0,)).fetchall()
+        rows = database.execute(episode_cache._NEW, (0,)).fetchall()
         at_once = ColumnCache().get(run, database).table
     cache = ColumnCache()
     ReadAhead(cache).add(run)
     join_the_reader()
-    monkeypatch.setattr(columns, "_new", lambda *_arguments: pytest.fail("it was read again"))
+    monkeypatch.setattr(episode_cache, "_new", lambda *_arguments: pytest.fail("it was read again"))
     with reading(run) as database:
         ahead = cache.get(run, database).table
     np.testing.assert_array_equal(ahead, np.array(rows, float))

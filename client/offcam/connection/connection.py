@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import gymnasium
 from gymnasium import logger
 
-from offcam.connection import launch, settings
-from offcam.connection import timeouts as timing
+from offcam.connection import launch, settings, timeouts
 from offcam.connection.contact import Contact
 from offcam.connection.progress import Progress
 from offcam.connection.reconnect import Absence
@@ -70,12 +69,12 @@ class Link:
         self._later: deque[Callable[[], None]] = deque()
         self._flushed: dict[int, Flushed] = {}
         self._next_try = 0.0
-        self._next_launch = time.monotonic() + timing.RELAUNCH_SECONDS
+        self._next_launch = time.monotonic() + timeouts.RELAUNCH_SECONDS
         self._silent = False  # a flush gave up on it: the next, as when many envs are closed, do not wait as long
         self.starter = Starter()
         self.contact = Contact(self)
         self._absence = Absence(self)
-        self._vain_left = timing.VAIN_SECONDS
+        self._vain_left = timeouts.VAIN_SECONDS
         self._last_vain = time.monotonic()
         self._warned: set[str] = set()
         self._dealer = Dealer(endpoint, key)
@@ -128,20 +127,20 @@ class Link:
                 self._last_sign = now
                 self._silent = False
                 self.contact.heard()
-            self._next_look = now + timing.LOOK_SECONDS
+            self._next_look = now + timeouts.LOOK_SECONDS
             if self.starter.take_listens() and session.state is not State.OPEN:
                 session.lost()
                 self._dealer.renew()  # libzmq looks for one that was not there ever more rarely
                 self._next_try = 0.0
             if session.state in (State.IDLE, State.GREETING) and now >= self._next_try:
-                self._next_try = now + timing.ANSWER_SECONDS  # it may have died with the greeting in its hands
+                self._next_try = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
                 self._dealer.dial()
                 session.connect()
-            if session.held and now - self._held_since >= timing.HELD_SECONDS:
+            if session.held and now - self._held_since >= timeouts.HELD_SECONDS:
                 session.flush_slots()
             self._send_due()
             if session.state is State.IDLE:
-                self._next_try = min(self._next_try, now + timing.RETRY_SECONDS)
+                self._next_try = min(self._next_try, now + timeouts.RETRY_SECONDS)
                 before = session.instance is not None
                 if not self.contact.waiting and (failure := self.starter.unsaid(before=before)):
                     self.warn_once(failure, about="not started")
@@ -199,7 +198,7 @@ class Link:
         if not self.session.held:
             self._held_since = time.monotonic()
         sent = wire.slot_frame(clip, index, layouts, slot)
-        if self.session.held >= timing.HELD_FRAMES:
+        if self.session.held >= timeouts.HELD_FRAMES:
             self.session.flush_slots()
         self._send_due()
         return sent
@@ -207,13 +206,13 @@ class Link:
     def _probe(self) -> None:
         """Ask a silent daemon for a sign: out of credit nothing else is sent, by which its death would show."""
         now = time.monotonic()
-        if now - self._last_sign >= timing.ANSWER_SECONDS and self.session.state is State.OPEN:
+        if now - self._last_sign >= timeouts.ANSWER_SECONDS and self.session.state is State.OPEN:
             self._last_sign = now
             self._probes.add(self.session.flush())
             self._send_due()
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:
-        blocking = patience >= timing.BLOCK_SECONDS
+        blocking = patience >= timeouts.BLOCK_SECONDS
 
         def ready() -> bool:
             self._probe()
@@ -225,11 +224,11 @@ class Link:
             self._wait_within_budget(ready, patience)
 
     def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
-        """Wait while waits in vain have something left of `timing.VAIN_SECONDS`: a dead daemon soon costs nothing."""
+        """Wait while waits in vain have something left of `timeouts.VAIN_SECONDS`: a dead daemon soon costs nothing."""
         begun = time.monotonic()
-        earned = (begun - self._last_vain) * timing.VAIN_SHARE
-        self._vain_left, self._last_vain = min(timing.VAIN_SECONDS, self._vain_left + earned), begun
-        if self._vain_left < timing.LEAST_WAIT_SECONDS:
+        earned = (begun - self._last_vain) * timeouts.VAIN_SHARE
+        self._vain_left, self._last_vain = min(timeouts.VAIN_SECONDS, self._vain_left + earned), begun
+        if self._vain_left < timeouts.LEAST_WAIT_SECONDS:
             return
         if not self.wait(ready, min(patience, self._vain_left)):
             self._vain_left -= time.monotonic() - begun
@@ -305,15 +304,15 @@ class Link:
             if self.key is not None:  # libzmq never asks again who refused a key once
                 if hurry:
                     return
-                self._next_launch = now + timing.RELAUNCH_SECONDS
+                self._next_launch = now + timeouts.RELAUNCH_SECONDS
                 self._dealer.renew()
             if self.named or self.starter.running:
                 return
             self._find_place()
             if launch.listening(self.endpoint):
-                self._next_launch = now + timing.RETRY_SECONDS
+                self._next_launch = now + timeouts.RETRY_SECONDS
                 return
-            self._next_launch = now + timing.RELAUNCH_SECONDS
+            self._next_launch = now + timeouts.RELAUNCH_SECONDS
             self.starter.begin(self.endpoint)
 
     def _find_place(self) -> None:
@@ -349,8 +348,8 @@ class Link:
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: files renamed into place, records committed.
 
-        Gives up when the daemon has been silent for `timing.SILENCE_SECONDS`, when there has been none for
-        `timing.GONE_SECONDS` and none could be started, when one has not started within `timing.COMING_SECONDS`, or
+        Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when there has been none for
+        `timeouts.GONE_SECONDS` and none could be started, when one has not started within `timeouts.COMING_SECONDS`, or
         after ``seconds``. Shows progress on stderr when it takes longer than a blink (at once, and also off a terminal,
         unless ``quiet``).
 
@@ -374,7 +373,7 @@ class Link:
                         heard, renewed = asked if renewed else heard, False
                         self.pump()
                     answer = self._flushed.pop(token, None) if token is not None else None
-                if answer is None and time.monotonic() - asked > timing.ANSWER_SECONDS:
+                if answer is None and time.monotonic() - asked > timeouts.ANSWER_SECONDS:
                     token = None
                 if answer is not None:
                     asked = time.monotonic()
@@ -400,9 +399,9 @@ class Link:
         if seconds is not None and now - start > seconds:
             return True
         if self.starter.running:
-            return now - start > timing.COMING_SECONDS
-        most = timing.ANSWER_SECONDS if self._silent else timing.SILENCE_SECONDS
-        return now - heard > min(most, timing.SILENCE_SECONDS)
+            return now - start > timeouts.COMING_SECONDS
+        most = timeouts.ANSWER_SECONDS if self._silent else timeouts.SILENCE_SECONDS
+        return now - heard > min(most, timeouts.SILENCE_SECONDS)
 
     def _await_answer(self, token: int | None) -> None:
         self.wait(lambda: token in self._flushed, 0.1)
@@ -412,21 +411,21 @@ class Link:
         with self.lock:
             return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
 
-    def shutdown(self, seconds: float = timing.EXIT_SECONDS) -> None:
+    def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         try:
             for owner in list(self._owners):
                 owner.abandon()
             self.pump()
             if not self._settled_for_good() and self._reachable():
-                self.flush(seconds=seconds - timing.LINGER_MS / 1000)
+                self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
                 self._warn_of_records(self._unacked())
                 open_ = self.session.state is State.OPEN
                 self.session.close()
                 self._send_due()
-                self._dealer.close(timing.LINGER_MS if open_ else 0)
+                self._dealer.close(timeouts.LINGER_MS if open_ else 0)
 
     def _warn_of_records(self, count: int) -> None:
         alone = self.session.instance is None and isinstance(self.starter.failure, DaemonNotInstalled)

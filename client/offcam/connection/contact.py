@@ -6,8 +6,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from offcam.connection import launch
-from offcam.connection import timeouts as timing
+from offcam.connection import launch, timeouts
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, RemoteProtocolError, VersionMismatch
 
@@ -37,7 +36,7 @@ class Contact:
 
     def deadline(self, *, strict: bool = False) -> float:
         """Until when a construction that begins now may wait, by `time.monotonic`."""
-        seconds = timing.CERTAIN_SECONDS if strict else 0.0 if self._in_vain else timing.START_SECONDS
+        seconds = timeouts.CERTAIN_SECONDS if strict else 0.0 if self._in_vain else timeouts.START_SECONDS
         return time.monotonic() + seconds
 
     def establish(self, deadline: float, *, strict: bool = False) -> None:
@@ -95,7 +94,7 @@ class Contact:
                 return self._link.greet()
             except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
                 self._in_vain = True
-                if not strict or time.monotonic() + timing.CONTACT_SECONDS > deadline:
+                if not strict or time.monotonic() + timeouts.CONTACT_SECONDS > deadline:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
@@ -110,7 +109,7 @@ class Contact:
         def over() -> bool:
             nonlocal looked
             now = time.monotonic()
-            if link.session.state is State.IDLE and now - looked > timing.RETRY_SECONDS:
+            if link.session.state is State.IDLE and now - looked > timeouts.RETRY_SECONDS:
                 looked = now
                 link.relaunch(hurry=True)
             return done() or starter.failure not in (None, before)

@@ -10,8 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from offcam.connection import elsewhere
-from offcam.connection import timeouts as timing
+from offcam.connection import elsewhere, timeouts
 from offcam_proto.errors import DaemonNotInstalled, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled) -> None:
 
 
 def _launch(command: list[str], endpoint: Endpoint, environment: dict[str, str]) -> None:
-    arguments = ["start", "--embedded", "--endpoint", endpoint.url, "--timeout", f"{timing.LAUNCH_SECONDS:g}"]
+    arguments = ["start", "--embedded", "--endpoint", endpoint.url, "--timeout", f"{timeouts.LAUNCH_SECONDS:g}"]
     try:
         done = subprocess.run(
             [*command, *arguments],

@@ -8,8 +8,7 @@ import sys
 import threading
 import time
 
-from offcam.connection import keys, settings
-from offcam.connection import timeouts as timing
+from offcam.connection import keys, settings, timeouts
 from offcam.connection.connection import Link
 from offcam_proto.errors import DaemonUnavailable, KeyRefused, RemoteProtocolError
 
@@ -81,7 +80,7 @@ _links: list[Link] = []
 
 
 def _shutdown_all() -> None:
-    deadline = time.monotonic() + timing.EXIT_SECONDS
+    deadline = time.monotonic() + timeouts.EXIT_SECONDS
     while _links:
         link = _links.pop()
         if link.pid == os.getpid():

@@ -6,8 +6,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from offcam.connection import launch
-from offcam.connection import timeouts as timing
+from offcam.connection import launch, timeouts
 from offcam_proto.client_session import State
 
 if TYPE_CHECKING:
@@ -40,4 +39,4 @@ class Absence:
             return before
         if self._since is None:
             self._since = now
-        return now - self._since > timing.GONE_SECONDS
+        return now - self._since > timeouts.GONE_SECONDS

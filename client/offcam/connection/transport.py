@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from offcam.connection import timeouts as timing
+from offcam.connection import timeouts
 from offcam_proto.errors import ConfigError, DaemonUnavailable, KeyRefused
 from offcam_proto.limits import MAX_HEADER_BYTES
 
@@ -97,7 +97,7 @@ class Dealer:
         except zmq.Again:
             return False
         except BaseException:  # Ctrl-C between two parts: what would be sent next would belong to this message
-            self.renew(timing.LINGER_MS)
+            self.renew(timeouts.LINGER_MS)
             raise
         return True
 
@@ -131,10 +131,10 @@ class Dealer:
     def _await_handshake(self, monitor: zmq.Socket[bytes]) -> None:
         from zmq.utils.monitor import recv_monitor_message  # noqa: PLC0415 - it imports all of asyncio
 
-        deadline = time.monotonic() + timing.CONTACT_SECONDS
+        deadline = time.monotonic() + timeouts.CONTACT_SECONDS
         url, retries, answered = self.endpoint.url, 0, False
         name = f"{self.key.name!r} ({self.key.fingerprint})" if self.key is not None else "none"
-        while retries < timing.CONTACT_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+        while retries < timeouts.CONTACT_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
             match recv_monitor_message(monitor)["event"]:
                 case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                     return
@@ -146,7 +146,7 @@ class Dealer:
                 case zmq.EVENT_CONNECT_RETRIED:
                     retries += 1
                 case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                    answered, retries = True, timing.CONTACT_TRIES
+                    answered, retries = True, timeouts.CONTACT_TRIES
                 case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                     answered = True
         if answered:

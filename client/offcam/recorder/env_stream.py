@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from offcam.connection import connection as link
-from offcam.connection import launch, process
-from offcam.connection import timeouts as timing
+from offcam.connection import launch, process, timeouts
 from offcam.recorder.losses import Losses
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
@@ -31,7 +30,7 @@ Overflow = Literal["drop", "block"]
 _WHY = {
     "no_daemon": "no recorder daemon answered; start one with `offcam start`",
     "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
-    "timeout": f"the recorder daemon took no frame for {timing.BLOCK_SECONDS:g} s; see `offcam status`",
+    "timeout": f"the recorder daemon took no frame for {timeouts.BLOCK_SECONDS:g} s; see `offcam status`",
 }
 
 
@@ -94,14 +93,14 @@ class EnvStream:
         """Connect, at construction: what is wrong with the setting is raised here and nowhere else.
 
         A daemon that is slow, frozen or dying is only warned about, and waited for no longer than
-        `timing.START_SECONDS`: recording begins when it answers. Opened already, it is only waited for.
+        `timeouts.START_SECONDS`: recording begins when it answers. Opened already, it is only waited for.
 
         Raises:
             ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
             KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
             DaemonNotInstalled: videos are wanted, and there is nothing that could make them; if strict, in any case.
             FolderNotWritable: the daemon cannot use the run folder.
-            DaemonUnavailable, VersionMismatch: only if strict: in `timing.CERTAIN_SECONDS` recording did not begin.
+            DaemonUnavailable, VersionMismatch: only if strict: in `timeouts.CERTAIN_SECONDS` recording did not begin.
         """
         connection = process.current()
         deadline = connection.contact.deadline(strict=self._strict)
@@ -159,7 +158,7 @@ class EnvStream:
             self._copied = self._copied or (self.attached and self._pid != os.getpid())  # by a fork
             wire = self._attach(connection)
             if launch.listening(connection.endpoint):  # or the first frames would be lost on an open daemon
-                connection.wait(lambda: wire.live or wire.refused is not None, timing.REOPEN_SECONDS)
+                connection.wait(lambda: wire.live or wire.refused is not None, timeouts.REOPEN_SECONDS)
             return wire
         return self._wire
 
@@ -423,7 +422,7 @@ class ClipWriter:
         if part is None or not self._continues(part, wire, sizes):
             part = self._next_part(wire, sizes)
         if not part.offered:
-            self._stream.await_first_video(timing.BLOCK_SECONDS if self._block else timing.START_SECONDS)
+            self._stream.await_first_video(timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS)
         if not part.epoch and wire.live:
             self._stream.begin_part(
                 part,
@@ -465,11 +464,11 @@ class ClipWriter:
             self._part = None
 
     def _patience(self) -> float:
-        """How long this frame may wait for credit: see `timing.PATIENCE_SECONDS`."""
+        """How long this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""
         if self._block:
-            return timing.BLOCK_SECONDS
+            return timeouts.BLOCK_SECONDS
         step = time.monotonic() - self._last_frame
-        return max(timing.PATIENCE_SECONDS, min(step, timing.MOST_PATIENCE_SECONDS))
+        return max(timeouts.PATIENCE_SECONDS, min(step, timeouts.MOST_PATIENCE_SECONDS))
 
     @staticmethod
     def _continues(part: _Part, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> bool:

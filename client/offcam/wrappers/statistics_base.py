@@ -10,7 +10,7 @@ from gymnasium import logger
 
 from offcam.connection import process, settings
 from offcam.recorder.env_stream import as_float
-from offcam.wrappers import shared_stream as joining
+from offcam.wrappers import shared_stream
 from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
 
 
-class Tally(joining.Joins):
+class Tally(shared_stream.Joins):
     """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
 
     env: Any
@@ -35,7 +35,7 @@ class Tally(joining.Joins):
         if self._reporting:
             self._strict = strict or settings.required()
             process.check(strict=self._strict)  # an address or a key that will not do is said now, not in the loop
-            found = joining.stream_beneath(self.env)
+            found = shared_stream.stream_beneath(self.env)
             if found is not None:
                 self._stream = found.acquire(self, strict=self._strict)
                 if self._strict:
@@ -49,7 +49,7 @@ class Tally(joining.Joins):
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting:
             return
-        self._stream = joining.new_stream(self.env, None).acquire(self, strict=self._strict)
+        self._stream = shared_stream.new_stream(self.env, None).acquire(self, strict=self._strict)
         try:
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process

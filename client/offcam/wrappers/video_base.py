@@ -12,8 +12,7 @@ from gymnasium import logger
 
 from offcam.connection import settings
 from offcam.recorder.frames import Picture, picture
-from offcam.wrappers import arguments
-from offcam.wrappers import shared_stream as joining
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
 
@@ -31,7 +30,7 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     return False
 
 
-class VideoRecording(joining.Joins):
+class VideoRecording(shared_stream.Joins):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
@@ -89,9 +88,9 @@ class VideoRecording(joining.Joins):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            stream = joining.new_stream(self.env, self.video_folder, self.name_prefix)
+            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix)
             self._stream = stream.acquire(self, strict=strict or settings.required())
-            for wrapper in joining.beneath(self.env):
+            for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
 

@@ -24,7 +24,7 @@ from offcamd.cli import (
     verify,
     view,
 )
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def _options(
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(exits.CANNOT)
+        raise typer.Exit(exit_codes.CANNOT)
     if context.invoked_subcommand not in _SAYS_IT_ITSELF:
         for name, near in misspelt(os.environ).items():
             typer.echo(f"offcam: {name} is set and means nothing. Did you mean {near}?", err=True)
@@ -92,8 +92,8 @@ def run(words: Sequence[str]) -> int:
     except typer.Exit as leaving:
         return leaving.exit_code
     except _UsageError as error:
-        return exits.say(error, exits.CANNOT, as_json=exits.wants_json(words), text=_in_a_line(error))
-    return exits.FINE
+        return exit_codes.say(error, exit_codes.CANNOT, as_json=exit_codes.wants_json(words), text=_in_a_line(error))
+    return exit_codes.FINE
 
 
 def _in_a_line(error: Exception) -> str:

@@ -17,8 +17,7 @@ from offcam_proto.endpoints import MAX_SOCKET_PATH
 from offcam_proto.errors import OffcamError
 from offcamd import __version__
 from offcamd.config import settings as config
-from offcamd.process import file_descriptors as fdlimit
-from offcamd.process import instance_lock as lock
+from offcamd.process import file_descriptors, instance_lock
 from offcamd.video import h264
 
 if TYPE_CHECKING:
@@ -164,8 +163,8 @@ def _environment() -> Iterator[Check]:
 def _socket_directory(endpoint: Endpoint) -> Check:
     name = "socket directory"
     try:
-        paths = lock.daemon_paths(endpoint)
-        lock.prepare_directory(paths.directory)
+        paths = instance_lock.daemon_paths(endpoint)
+        instance_lock.prepare_directory(paths.directory)
     except OffcamError as error:
         return Check(name, "fail", str(error), "As it says.")
     if problem := host.write_problem(str(paths.directory)):
@@ -182,7 +181,7 @@ def _daemon(endpoint: Endpoint) -> Check:
     from offcamd.process.query import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
 
     try:
-        info = lock.read_lock(endpoint)
+        info = instance_lock.read_lock(endpoint)
         if info is None:
             return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
         stats = ask_stats(endpoint)
@@ -254,9 +253,9 @@ def _self_test() -> Check:
 
 
 def _file_descriptors() -> Check:
-    limit = fdlimit.attainable()
-    if short := fdlimit.shortage(limit):
-        return Check("file descriptors", "warn", short, fdlimit.FIX)
+    limit = file_descriptors.attainable()
+    if short := file_descriptors.shortage(limit):
+        return Check("file descriptors", "warn", short, file_descriptors.FIX)
     return Check("file descriptors", "ok", f"the daemon may have {limit}")
 
 

@@ -23,7 +23,7 @@ from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoi
 from offcamd.cli.progress import waiting
 from offcamd.cli.text import say_json
 from offcamd.config.settings import Settings, default_endpoint, passed_over
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 from offcamd.process.instance_lock import DaemonInfo, daemon_paths, last_words, read_lock
 from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
 
@@ -134,7 +134,7 @@ def start(
     try:
         info = start_detached(settings, timeout)
     except DaemonNotReady as error:
-        raise typer.Exit(exits.say(error, exits.PROBLEM, as_json=as_json)) from error
+        raise typer.Exit(exit_codes.say(error, exit_codes.PROBLEM, as_json=as_json)) from error
     if as_json:
         say_json(_where(info.pid, info.endpoint, info.http, info.tcp))
     else:
@@ -171,11 +171,11 @@ def stop(
                     "`offcam stop --timeout SECONDS`; each `offcam stop` asks it to hurry."
                     + (f" Its log is {info.log_file}." if info.log_file else "")
                 )
-                raise typer.Exit(exits.say(late, exits.PROBLEM, as_json=as_json))
+                raise typer.Exit(exit_codes.say(late, exit_codes.PROBLEM, as_json=as_json))
             time.sleep(_POLL_SECONDS)
     if words := last_words(where, info.pid):
         left = DaemonError(f"pid {info.pid} has left, but {_left(words)}")
-        raise typer.Exit(exits.say(left, exits.PROBLEM, as_json=as_json))
+        raise typer.Exit(exit_codes.say(left, exit_codes.PROBLEM, as_json=as_json))
     if as_json:
         say_json({"stopped": True, "pid": info.pid, "endpoint": info.endpoint})
     else:

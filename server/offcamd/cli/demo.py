@@ -18,7 +18,7 @@ from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the 
 from offcamd.cli.progress import progress_bar, waiting
 from offcamd.cli.text import printable, say_json
 from offcamd.cli.verify import show_verdict
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 FolderArgument = Annotated[Path, typer.Argument(help="Where the recordings go.")]
 
@@ -41,7 +41,7 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
     began = time.monotonic()
     if _record(folder, info.endpoint, as_json=as_json):
         failed = OffcamError("the agents failed, see above; `offcam doctor` may know why.")
-        raise typer.Exit(exits.say(failed, exits.PROBLEM, as_json=as_json))
+        raise typer.Exit(exit_codes.say(failed, exit_codes.PROBLEM, as_json=as_json))
     seconds = time.monotonic() - began
     if not as_json:
         typer.echo(f"Recorded in {seconds:.1f} s.\n")
@@ -50,7 +50,7 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
     if as_json:
         say_json({"ok": well, "folder": str(folder), "seconds": seconds, "runs": runs})
     if not well:
-        raise typer.Exit(exits.PROBLEM)
+        raise typer.Exit(exit_codes.PROBLEM)
     if not as_json:
         typer.echo(
             f"Watch them in any player or browser. More: `offcam view {printable(str(folder))}`, `offcam status`."

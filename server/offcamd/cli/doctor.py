@@ -6,7 +6,7 @@ import typer
 
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import say_json, styled
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
@@ -31,4 +31,4 @@ def doctor(
     if as_json:
         say_json({"ok": ok, "checks": [check.as_dict() for check in checks]})
     if not ok:
-        raise typer.Exit(exits.PROBLEM)
+        raise typer.Exit(exit_codes.PROBLEM)

@@ -10,7 +10,7 @@ import typer
 from offcam_proto.errors import OffcamError
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ def list_folders(
 
     found = over_runs(folders, list_run, show=show, to_json=lambda run: run.as_dict(), as_json=as_json)
     if None in found:
-        raise typer.Exit(exits.CANNOT)
+        raise typer.Exit(exit_codes.CANNOT)
 
 
 def over_runs(
@@ -92,9 +92,9 @@ def over_runs(
             result = look(run)
         except (OffcamError, OSError) as error:
             results.append(None)
-            objects.append({"folder": str(run), **exits.as_dict(error, exits.CANNOT)})
+            objects.append({"folder": str(run), **exit_codes.as_dict(error, exit_codes.CANNOT)})
             if not as_json:
-                exits.say(error, exits.CANNOT, as_json=False)
+                exit_codes.say(error, exit_codes.CANNOT, as_json=False)
         else:
             results.append(result)
             objects.append({"folder": str(run), **to_json(result)})

@@ -12,7 +12,7 @@ from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, print_table, printable, say_json
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from offcam_proto.keys import KeyFile
@@ -31,7 +31,7 @@ NameArgument = Annotated[str, typer.Argument(help="Name of a client: letters, di
 def _options(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-        raise typer.Exit(exits.CANNOT)
+        raise typer.Exit(exit_codes.CANNOT)
 
 
 @app.command()
@@ -131,7 +131,7 @@ def list_keys(keys: KeysOption = None, as_json: JsonOption = False) -> None:
         for problem in problems:
             typer.echo(f"offcam: {problem}", err=True)
     if problems:
-        raise typer.Exit(exits.PROBLEM)
+        raise typer.Exit(exit_codes.PROBLEM)
 
 
 @app.command()

@@ -10,15 +10,15 @@ from offcamd.cli.folders import FoldersArgument, over_runs
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from offcamd.store.recovery import Recovery
 
-EXIT_CODES = {"lossless": exits.FINE, "nothing": exits.PROBLEM, "lossy": exits.LOSSY}
-WORST_FIRST = (exits.CANNOT, exits.LOSSY, exits.FINE, exits.PROBLEM)
+EXIT_CODES = {"lossless": exit_codes.FINE, "nothing": exit_codes.PROBLEM, "lossy": exit_codes.LOSSY}
+WORST_FIRST = (exit_codes.CANNOT, exit_codes.LOSSY, exit_codes.FINE, exit_codes.PROBLEM)
 """Of several runs: that one of them had nothing to recover says nothing about the others."""
 
 _WORDS = {
@@ -48,7 +48,7 @@ def recover(folders: FoldersArgument, as_json: JsonOption = False) -> None:
         as_json=as_json,
         unfinished=True,
     )
-    codes = {exits.CANNOT if result is None else EXIT_CODES[result[1].outcome] for result in found}
+    codes = {exit_codes.CANNOT if result is None else EXIT_CODES[result[1].outcome] for result in found}
     raise typer.Exit(next(code for code in WORST_FIRST if code in codes))
 
 

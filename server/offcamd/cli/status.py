@@ -10,7 +10,7 @@ from offcam_proto.errors import DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
 from offcamd.cli.text import Column, number, numbers, print_facts, print_table, say_json, size, span, styled
 from offcamd.config.settings import passed_over
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def status(
     try:
         stats = ask_stats(asked, timeout)
     except DaemonUnavailable as error:
-        code = exits.say(error, exits.PROBLEM, as_json=as_json)
+        code = exit_codes.say(error, exit_codes.PROBLEM, as_json=as_json)
         if not as_json and (note := passed_over(asked)):
             typer.echo(f"offcam: {note}", err=True)
         raise typer.Exit(code) from error
@@ -48,7 +48,7 @@ def status(
         for part, reason in problems.items():
             typer.echo(f"offcam: {part} is down: {reason}", err=True)
     if problems:
-        raise typer.Exit(exits.PROBLEM)
+        raise typer.Exit(exit_codes.PROBLEM)
 
 
 def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ import typer
 from offcam_proto.errors import DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of
 from offcamd.cli.text import plain_console, say_json
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
     try:
         stats = asker.ask(ONCE_SECONDS)
     except DaemonUnavailable as error:
-        raise typer.Exit(exits.say(error, exits.PROBLEM, as_json=as_json)) from error
+        raise typer.Exit(exit_codes.say(error, exit_codes.PROBLEM, as_json=as_json)) from error
     if as_json:
         say_json(stats)
         return

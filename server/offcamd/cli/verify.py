@@ -10,7 +10,7 @@ from offcamd.cli.folders import FoldersArgument, over_runs
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
-from offcamd.process import exit_codes as exits
+from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +27,9 @@ def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
             return verify_folder(folder, progress=progress)
 
     found = over_runs(folders, look, show=show_verdict, to_json=lambda verdict: verdict.as_dict(), as_json=as_json)
-    code = exits.CANNOT if None in found else exits.FINE
+    code = exit_codes.CANNOT if None in found else exit_codes.FINE
     if any(verdict is not None and not verdict.ok for verdict in found):
-        code = max(code, exits.PROBLEM)
+        code = max(code, exit_codes.PROBLEM)
     raise typer.Exit(code)
 
 

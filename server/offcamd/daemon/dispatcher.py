@@ -20,7 +20,7 @@ from offcamd.daemon.shared_memory import Arena, ArenaUnusable
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
-from offcamd.security import remote_folders as remote
+from offcamd.security import remote_folders
 from offcamd.store import store, tasks
 from offcamd.store.index import Peer as Origin
 
@@ -188,7 +188,7 @@ class Dispatcher:
         peer.recalls.pop(message.handle, None)  # it is being asked for
         if peer.user:
             try:
-                folder = remote.make_run_folder(self._settings.root, peer.user, message.folder)
+                folder = remote_folders.make_run_folder(self._settings.root, peer.user, message.folder)
             except FolderNotWritable as error:
                 self._refuse_stream(peer, message.handle, message.folder, str(error))
                 return

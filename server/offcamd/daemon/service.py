@@ -35,7 +35,7 @@ from offcamd.encode.disk_reserve import DiskReserve
 from offcamd.encode.encoder_memory import EncoderMemory, half_of_memory
 from offcamd.encode.pool import EncoderPool
 from offcamd.encode.self_test import self_test
-from offcamd.process import file_descriptors as fdlimit
+from offcamd.process import file_descriptors
 from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock, private_umask
 from offcamd.security.authenticator import LOCAL, Guard
@@ -123,8 +123,8 @@ class Service:
             DaemonAlreadyRunning: another daemon owns the endpoint.
             DaemonError: the socket cannot be bound.
         """
-        if short := fdlimit.shortage(fdlimit.raise_limit()):
-            log.warning("few file descriptors", problem=short, fix=fdlimit.FIX)
+        if short := file_descriptors.shortage(file_descriptors.raise_limit()):
+            log.warning("few file descriptors", problem=short, fix=file_descriptors.FIX)
         self._settle_spool()
         http = self.settings.http.url if self.settings.http else None
         self.lock.acquire(

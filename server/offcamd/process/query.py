@@ -17,7 +17,7 @@ from offcam_proto.errors import DaemonUnavailable, VersionMismatch
 from offcam_proto.messages import StatsReply
 from offcam_proto.validation import ID_BYTES
 from offcamd import __version__
-from offcamd.security import authenticator as curve
+from offcamd.security import authenticator
 from offcamd.security.key_store import client_key
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Asker:
         answer = None
         try:
             if self._conversation is None:
-                self._conversation = _Conversation(self._connection.enter_context(curve.dealer(endpoint, key)))
+                self._conversation = _Conversation(self._connection.enter_context(authenticator.dealer(endpoint, key)))
             answer = self._conversation.ask(time.monotonic() + timeout)
         finally:
             if answer is None:  # or what was asked in vain would all be asked once there is a daemon
@@ -89,7 +89,7 @@ class Asker:
 class _Conversation:
     """A session with a daemon, over one socket."""
 
-    def __init__(self, dealer: curve.Dealer) -> None:
+    def __init__(self, dealer: authenticator.Dealer) -> None:
         self._dealer = dealer
         self._session = ClientSession(
             secrets.token_bytes(ID_BYTES),

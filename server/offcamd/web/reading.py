@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
 from offcamd.store.index_file import open_to_read
-from offcamd.web import indexless as plain
+from offcamd.web import indexless
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,9 +48,9 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
             yield database
         return
     with _explained(folder):
-        if not plain.videos(folder):
+        if not indexless.videos(folder):
             raise NotARunFolder(f"{folder} holds no index and no video any more: was it moved or removed?")
-        with plain.opened(folder) as database:
+        with indexless.opened(folder) as database:
             yield database
 
 

@@ -14,7 +14,7 @@ import films
 import offcam
 import offcam.connection.process
 from envs import Barcode, play
-from offcam.connection import shared_memory as arenas
+from offcam.connection import shared_memory
 from offcam.connection.shared_memory import ARENA_BYTES, ARENA_SLOTS, Arena, StreamArenas
 from offcam.recorder.frames import picture
 from offcam_proto import codec
@@ -25,7 +25,7 @@ from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.limits import PROTOCOL_VERSION
 from waiting import HANG_SECONDS, wait_until
 
-pytestmark = pytest.mark.skipif(not arenas.POSSIBLE, reason="no anonymous files here that can be sealed")
+pytestmark = pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
 
 SLOW_DAEMON = Path(__file__).parents[2] / "peers" / "slow_daemon.py"
 

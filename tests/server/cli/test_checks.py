@@ -8,8 +8,7 @@ from pathlib import Path
 from offcam_proto.errors import DaemonUnavailable
 from offcamd import __version__
 from offcamd.cli import checks as doctor
-from offcamd.process import instance_lock as lock
-from offcamd.process import query as control
+from offcamd.process import instance_lock, query
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,9 +70,9 @@ def test_a_daemon_that_does_not_answer_fails(endpoint, monkeypatch):
     def silent(_endpoint):
         raise DaemonUnavailable("no answer")
 
-    held = lock.DaemonLock(endpoint)
-    held.acquire(lock.DaemonInfo(1, endpoint.url, None, "0", None, 0.0, lock.pid_namespace()))
-    monkeypatch.setattr(control, "ask_stats", silent)
+    held = instance_lock.DaemonLock(endpoint)
+    held.acquire(instance_lock.DaemonInfo(1, endpoint.url, None, "0", None, 0.0, instance_lock.pid_namespace()))
+    monkeypatch.setattr(query, "ask_stats", silent)
     check = doctor._daemon(endpoint)
     held.release()
     assert (check.outcome, check.detail) == ("fail", "no answer")

@@ -421,7 +421,7 @@ def test_without_the_server_extra_it_says_what_to_install(bare):
 FILL = """
 import os, sys, structlog
 from pathlib import Path
-from offcamd import logs
+from offcamd.process import logs
 logs.configure("info", Path(sys.argv[1]))
 log = structlog.get_logger()
 log.debug("too quiet")

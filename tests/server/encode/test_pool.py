@@ -12,8 +12,7 @@ import pytest
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
-from offcamd.encode import pool as encoding
-from offcamd.encode import spool
+from offcamd.encode import pool, spool
 from offcamd.encode.pool import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
 from offcamd.video.mp4 import VideoWriter, iter_frames, probe
 from waiting import HANG_SECONDS
@@ -441,7 +440,7 @@ def test_a_frame_after_the_end_is_refused(make) -> None:
 
 
 def test_what_a_hung_thread_keeps_from_being_final_is_named(make, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(encoding, "STOP_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "STOP_SECONDS", 0.05)
     gate = Gate()
     h = make(workers=1, writer_factory=gate)
     job = h.record(1)

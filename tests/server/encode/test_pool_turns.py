@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from offcam_proto.layout import FrameLayout
-from offcamd.encode import scheduler as turns
+from offcamd.encode import scheduler
 from offcamd.encode.pool import ClipFinished, ClipSpec, EncoderPool
 from waiting import HANG_SECONDS
 
@@ -50,7 +50,7 @@ class Meeting:
 @pytest.fixture
 def patient(monkeypatch) -> None:
     """Nobody is let in beside a turn that takes long."""
-    monkeypatch.setattr(turns, "LIGHT_SECONDS", 1e6)
+    monkeypatch.setattr(scheduler, "LIGHT_SECONDS", 1e6)
 
 
 @pytest.fixture

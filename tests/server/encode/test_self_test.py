@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.encode import self_test as selftest
+from offcamd.encode import self_test
 from offcamd.process.health import FAILED, PASSED, SKIPPED
 from offcamd.video.mp4 import VideoWriter
 
@@ -22,14 +22,14 @@ def failing(error, *, method="write"):
 def alone(tmp_path, monkeypatch):
     """No folder but those that the test gives; the one returned can be written."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    monkeypatch.setattr(selftest, "_MEMORY", tmp_path / "gone")
+    monkeypatch.setattr(self_test, "_MEMORY", tmp_path / "gone")
     folder = tmp_path / "folder"
     folder.mkdir()
     return folder
 
 
 def test_it_passes_here_and_leaves_nothing(alone):
-    outcome = selftest.self_test(folders=[alone])
+    outcome = self_test.self_test(folders=[alone])
     assert (outcome.state, list(alone.iterdir())) == (PASSED, [])
     assert "PyAV" in outcome.text
     assert outcome.seconds > 0
@@ -38,7 +38,7 @@ def test_it_passes_here_and_leaves_nothing(alone):
 @pytest.mark.parametrize("method", ["__init__", "write", "close", "copy_to"])
 @pytest.mark.parametrize("error", [EncodeError("foreseen"), AssertionError("unforeseen"), SystemExit("unforeseen")])
 def test_whatever_the_library_raises_is_a_failure_with_its_fix(alone, method, error):
-    outcome = selftest.self_test(failing(error, method=method), [alone])
+    outcome = self_test.self_test(failing(error, method=method), [alone])
     assert outcome.state == FAILED
     for text in (
         "no video can be made here",
@@ -57,7 +57,7 @@ def test_a_file_that_shows_something_else_is_a_failure(alone):
             i420[:] = 128
             super().write(i420, pts)
 
-    outcome = selftest.self_test(Dark, [alone])
+    outcome = self_test.self_test(Dark, [alone])
     assert outcome.state == FAILED
     assert "pictures of levels 40, 90, 140, 190 were encoded, and the file shows" in outcome.text
 
@@ -66,28 +66,28 @@ def test_a_library_that_cannot_read_is_a_failure(alone, monkeypatch):
     def broken(_path):
         raise TypeError("unforeseen")
 
-    monkeypatch.setattr(selftest, "iter_frames", broken)
-    assert selftest.self_test(folders=[alone]).state == FAILED
+    monkeypatch.setattr(self_test, "iter_frames", broken)
+    assert self_test.self_test(folders=[alone]).state == FAILED
 
 
 def test_no_room_for_its_file_is_no_fault_of_the_encoder(alone, tmp_path):
-    assert selftest.self_test(folders=[tmp_path / "none"]).state == SKIPPED
-    assert selftest.self_test(failing(EncodeError("full", "disk_full")), [alone]).state == SKIPPED
-    assert selftest.self_test(folders=[tmp_path / "none", alone]).state == PASSED, "the next folder has"
+    assert self_test.self_test(folders=[tmp_path / "none"]).state == SKIPPED
+    assert self_test.self_test(failing(EncodeError("full", "disk_full")), [alone]).state == SKIPPED
+    assert self_test.self_test(folders=[tmp_path / "none", alone]).state == PASSED, "the next folder has"
 
 
 def test_a_full_file_system_is_no_fault_of_the_encoder(alone):
     code = (
-        "import resource, signal, sys, tempfile, pathlib; from offcamd import selftest\n"
+        "import resource, signal, sys, tempfile, pathlib; from offcamd.encode import self_test\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (16, 16))\n"
         "tempfile.tempdir = sys.argv[1]\n"
-        "selftest._MEMORY = pathlib.Path(sys.argv[1])\n"
-        "print(selftest.self_test().state)"
+        "self_test._MEMORY = pathlib.Path(sys.argv[1])\n"
+        "print(self_test.self_test().state)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(alone)], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == SKIPPED, done.stderr
 
 
 def test_the_command_names_what_the_distribution_asks_for():
-    assert "--only-binary av 'av>=" in selftest.fix()
-    assert selftest.fix().endswith(f",!={version('av')}'"), "and not the version that fails"
+    assert "--only-binary av 'av>=" in self_test.fix()
+    assert self_test.fix().endswith(f",!={version('av')}'"), "and not the version that fails"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from offcamd.process import file_descriptors as fdlimit
+from offcamd.process import file_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +42,10 @@ def serve(soft: int, hard: int, runtime: Path) -> tuple[tuple[int, int], str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of another process's limits")
 def test_a_low_soft_limit_is_raised_without_a_word(runtime):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < fdlimit.ENOUGH:
+    if hard != resource.RLIM_INFINITY and hard < file_descriptors.ENOUGH:
         pytest.skip(f"this process itself may have no more than {hard}")
-    limits, log = serve(256, fdlimit.ENOUGH, runtime)
-    assert limits == (fdlimit.ENOUGH, fdlimit.ENOUGH)
+    limits, log = serve(256, file_descriptors.ENOUGH, runtime)
+    assert limits == (file_descriptors.ENOUGH, file_descriptors.ENOUGH)
     assert "few file descriptors" not in log
 
 
@@ -56,7 +56,7 @@ def test_a_low_hard_limit_is_reported_with_its_fix(runtime):
     (told,) = [json.loads(line) for line in log.splitlines() if "few file descriptors" in line]
     assert told["level"] == "warning"
     assert "at most 512" in told["problem"]
-    assert told["fix"] == fdlimit.FIX
+    assert told["fix"] == file_descriptors.FIX
 
 
 def test_where_no_limit_is_said_but_not_meant(monkeypatch):
@@ -70,6 +70,6 @@ def test_where_no_limit_is_said_but_not_meant(monkeypatch):
 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
-    assert fdlimit.raise_limit() == fdlimit.ENOUGH
-    assert asked == [resource.RLIM_INFINITY, fdlimit.ENOUGH]
-    assert fdlimit.shortage(fdlimit.attainable()) == ""
+    assert file_descriptors.raise_limit() == file_descriptors.ENOUGH
+    assert asked == [resource.RLIM_INFINITY, file_descriptors.ENOUGH]
+    assert file_descriptors.shortage(file_descriptors.attainable()) == ""

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.video import mp4 as videofile
-from offcamd.video import picture_encoder as pictureencoder
+from offcamd.video import mp4, picture_encoder
 from offcamd.video.mp4 import VideoWriter, probe, remux
 from offcamd.video.picture_encoder import SpareEncoders
 
@@ -27,12 +26,12 @@ def opened(monkeypatch) -> list[object]:
     """The encoders that were opened."""
     made: list[object] = []
 
-    class Noted(pictureencoder.PictureEncoder):
+    class Noted(picture_encoder.PictureEncoder):
         def __init__(self, form):
             super().__init__(form)
             made.append(form)
 
-    monkeypatch.setattr(pictureencoder, "PictureEncoder", Noted)
+    monkeypatch.setattr(picture_encoder, "PictureEncoder", Noted)
     return made
 
 
@@ -134,8 +133,8 @@ def test_two_videos_at_a_time_have_two_encoders(tmp_path, opened) -> None:
 
 
 def test_no_more_spare_encoders_are_kept_than_there_is_memory_for(tmp_path, opened, monkeypatch) -> None:
-    form = pictureencoder.VideoFormat(WIDTH, HEIGHT, Fraction(30), "flat", 10)
-    monkeypatch.setattr(pictureencoder, "SPARE_BYTES", form.nbytes * 2)
+    form = picture_encoder.VideoFormat(WIDTH, HEIGHT, Fraction(30), "flat", 10)
+    monkeypatch.setattr(picture_encoder, "SPARE_BYTES", form.nbytes * 2)
     spares = SpareEncoders()
     rates = [Fraction(rate) for rate in (10, 20, 30)]
     for number, rate in enumerate([*rates, *rates]):
@@ -155,11 +154,11 @@ def test_a_copy_from_memory_is_the_one_from_the_file_and_a_long_video_is_read_ba
         read.append(source)
         remux(source, target)
 
-    monkeypatch.setattr(videofile, "remux", noted)
+    monkeypatch.setattr(mp4, "remux", noted)
     film = noise(10)
     record(tmp_path / "a", film, None, pts=[0, 1, 2, 3, 7, 8, 9, 30, 31, 32]).copy_to(tmp_path / "memory.mp4")
     assert not read
-    monkeypatch.setattr(videofile, limit, 5)
+    monkeypatch.setattr(mp4, limit, 5)
     record(tmp_path / "b", film, None, pts=[0, 1, 2, 3, 7, 8, 9, 30, 31, 32]).copy_to(tmp_path / "file.mp4")
     assert read == [tmp_path / "b"]
     memory, file = tmp_path / "memory.mp4", tmp_path / "file.mp4"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.video import thumbnails as stills
+from offcamd.video import thumbnails
 from offcamd.video.thumbnails import middle_picture
 
 FRAMES, WIDTH, HEIGHT = 101, 96, 64
@@ -48,7 +48,7 @@ def test_it_is_of_the_middle_wherever_keyframes_are(tmp_path, keyframes, movflag
 
 
 def test_few_frames_are_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(stills, "MOST_PIXELS", 10 * WIDTH * HEIGHT)
+    monkeypatch.setattr(thumbnails, "MOST_PIXELS", 10 * WIDTH * HEIGHT)
     assert shown(make(tmp_path / "clip.mp4")) == pytest.approx(9, abs=1.5)
     assert shown(make(tmp_path / "clip.mp4", 45)) == pytest.approx(50, abs=1.5)
 
