@@ -55,7 +55,7 @@ def deploy_folder() -> Path:
     Raises:
         ConfigError: it is in neither place.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "deploy", package.parents[1] / "deploy"):
         if (folder / FILES["config"].file).is_file():
             return folder

@@ -330,7 +330,7 @@ def test_committed_records_survive_the_death_of_the_daemon(folder):
         [sys.executable, "-c", textwrap.dedent(code)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parent,
+        cwd=Path(__file__).parents[2],
     ) as daemon:
         assert daemon.stdout.readline() == b"ready\n"
         daemon.send_signal(signal.SIGKILL)
