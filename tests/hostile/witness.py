@@ -1,7 +1,7 @@
 """Somebody who only wants to record, in a process of its own, while others misbehave. Says in JSON how it fared.
 
-It plays episodes with a video of each until a file appears. Beside that, a raw peer of it has an episode stored every
-few steps, and takes the time until the ack.
+It plays episodes with a video of each until a file appears, and waits for its credit, however busy the machine is.
+Beside that, a raw peer of it has an episode stored every few steps, and takes the time until the ack.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pathlib import Path
 import zmq
 
 import offcam
+import offcam.timing
 from envs import Barcode, Look
 from offcam_proto import messages as msg
 from offcamd.video.mp4 import probe
 from rawpeer import WAIT_SECONDS, RawPeer, episode
+from waiting import HANG_SECONDS
 
 
 class Acks:
@@ -57,7 +59,10 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=50)
     parser.add_argument("--pause", type=float, default=0.01)
     options = parser.parse_args()
-    env = offcam.RecordVideo(Barcode(options.length, Look(84, 84)), str(options.folder), lambda _: True)
+    offcam.timing.BLOCK_SECONDS = HANG_SECONDS
+    env = offcam.RecordVideo(
+        Barcode(options.length, Look(84, 84)), str(options.folder), lambda _: True, overflow="block"
+    )
     episodes = 0
     with zmq.Context() as context, RawPeer(os.environ["OFFCAM_ADDR"], context) as peer:
         acks = Acks(peer, options.folder)
@@ -70,6 +75,8 @@ def main() -> None:
                 acks.look()
             episodes += 1
         acks.look(wait=True)
+    while not env.flush():
+        pass
     env.close()
     clips = sorted(options.folder.glob("*.mp4"))
     whole = sum(probe(clip).frames == options.length + 1 for clip in clips)
