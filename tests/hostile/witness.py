@@ -15,7 +15,7 @@ from pathlib import Path
 import zmq
 
 import offcam
-import offcam.timing
+import offcam.connection.timeouts
 from envs import Barcode, Look
 from offcam_proto import messages as msg
 from offcamd.video.mp4 import probe
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=50)
     parser.add_argument("--pause", type=float, default=0.01)
     options = parser.parse_args()
-    offcam.timing.BLOCK_SECONDS = HANG_SECONDS
+    offcam.connection.timeouts.BLOCK_SECONDS = HANG_SECONDS
     env = offcam.RecordVideo(
         Barcode(options.length, Look(84, 84)), str(options.folder), lambda _: True, overflow="block"
     )

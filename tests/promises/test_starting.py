@@ -273,7 +273,7 @@ def test_a_daemon_that_dies_in_that_moment_raises_in_no_constructor(moment, tmp_
 def test_an_index_that_opens_slowly_raises_in_no_constructor(tmp_path, serve, impatient, recwarn):
     gate = tmp_path / "gate"
     serve(str(gate), script=PEERS / "slow_index_daemon.py")
-    wait_until(offcam.process.current().reached, "the daemon has answered, which opens no folder")
+    wait_until(offcam.connection.process.current().reached, "the daemon has answered, which opens no folder")
     for make in WRAPPERS:
         train(make, tmp_path / make.__name__)
     (only,) = said(recwarn)
