@@ -18,7 +18,7 @@ from offcam_proto.validation import ID_BYTES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offcam.recorder.frames import Picture
+    from offcam.connection.picture import Picture
     from offcam_proto.client_stream import ClientStream
 
 ARENA_BYTES = 16 * MIB
@@ -35,7 +35,7 @@ one that was built for an old C library does not have them."""
 
 
 class Arena:
-    """The arena of one stream at one daemon. Whoever holds the link's lock may use it.
+    """The arena of one stream at one daemon. Whoever holds the connection's lock may use it.
 
     Args:
         slot_bytes: size of a slot.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from offcam_proto.keys import KeyFile
 
 
-class Dealer:
-    """A DEALER socket to one daemon. One thread at a time: `offcam.connection.connection.Link` has the lock.
+class Transport:
+    """A DEALER socket to one daemon. One thread at a time: `offcam.connection.exchange.Exchange` has the lock.
 
     Attributes:
         endpoint: where the daemon is.
@@ -103,7 +103,7 @@ class Dealer:
 
     # --- keys ---------------------------------------------------------------------------------------------
 
-    def greet(self) -> None:
+    def connect_with_key(self) -> None:
         """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell.
 
         Raises:

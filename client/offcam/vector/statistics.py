@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.statistics_base import Tally
+from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
+class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
     """Sum up each sub-environment's episodes, as Gymnasium's vector wrapper does, and tell the daemon.
 
     When episodes end, ``infos["episode"]`` is ``{"r": returns, "l": lengths, "t": seconds}``, arrays of shape
@@ -73,7 +73,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds: list[object] = [None] * self.num_envs
-        self._set_up_tally(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
+from offcam.wrappers.video_base import VideoBase, nothing_to_collect
 from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from offcam.recorder.env_stream import Overflow
+    from offcam.recorder.clip_writer import Overflow
 
 
 class RecordVideo(
-    VideoRecording,
+    VideoBase,
     VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray],
     RecordConstructorArgs,
 ):

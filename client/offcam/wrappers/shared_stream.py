@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offcam.connection import settings
+from offcam.recorder import settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Joins:
+class StreamSharer:
     """A wrapper with a stream that others around the same env may join."""
 
     _stream: EnvStream | None = None
@@ -44,10 +44,10 @@ class Joins:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
 
 
-def beneath(env: Any) -> Iterator[Joins]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
+def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
     """The offcam wrappers around an env, outermost first."""
     while env is not None:
-        if isinstance(env, Joins):
+        if isinstance(env, StreamSharer):
             yield env
         env = env.__dict__.get("env")
 

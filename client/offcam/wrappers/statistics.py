@@ -10,13 +10,13 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.wrappers import arguments
-from offcam.wrappers.statistics_base import Tally
+from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from collections import deque
 
 
-class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and tell the daemon.
 
     At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before
@@ -66,7 +66,7 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_tally(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, strict=strict)
         self._episode = -1
 
     def reset(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
 
-from offcam.connection import process, settings
-from offcam.recorder.env_stream import as_float
+from offcam.recorder import env_stream, settings
+from offcam.recorder.clip_writer import as_float
 from offcam.wrappers import shared_stream
 from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
 
 
-class Tally(shared_stream.Joins):
+class StatisticsBase(shared_stream.StreamSharer):
     """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
 
     env: Any
 
-    def _set_up_tally(self, buffer_length: int | None, *, strict: bool) -> None:
+    def _set_up_statistics(self, buffer_length: int | None, *, strict: bool) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
@@ -34,7 +34,9 @@ class Tally(shared_stream.Joins):
         self._strict = False
         if self._reporting:
             self._strict = strict or settings.required()
-            process.check(strict=self._strict)  # an address or a key that will not do is said now, not in the loop
+            env_stream.check_daemon(
+                strict=self._strict
+            )  # what is wrong with address or key is said now, not in the loop
             found = shared_stream.stream_beneath(self.env)
             if found is not None:
                 self._stream = found.acquire(self, strict=self._strict)
@@ -79,12 +81,19 @@ class Tally(shared_stream.Joins):
     ) -> None:
         if self._stream is None:
             return
-        self._stream.episode(
+        self._stream.record(
             EpisodeRecord(
-                env_index, episode, as_float(return_), int(length), float(duration), time.time() - float(duration),
-                terminated, truncated, _as_seed(seed),
-            ),
-        )  # fmt: skip
+                env_index=env_index,
+                episode=episode,
+                return_=as_float(return_),
+                length=int(length),
+                duration=float(duration),
+                started=time.time() - float(duration),
+                terminated=terminated,
+                truncated=truncated,
+                seed=_as_seed(seed),
+            )
+        )
 
     def _leave(self) -> None:
         if self._stream is not None:

@@ -10,15 +10,15 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
+from offcam.wrappers.video_base import VideoBase, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.recorder.env_stream import Overflow
+    from offcam.recorder.clip_writer import Overflow
 
 
-class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Record videos of episodes, as `gymnasium.wrappers.RecordVideo` does, without slowing the loop.
 
     Frames are handed to the recorder daemon, which encodes them in its own process; one is started where none
@@ -53,9 +53,9 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
         gc_trigger: from the episode's number, whether to collect garbage after a video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
-            keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
+            keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         strict: whether to raise rather than warn: the constructor where recording is not certain within
-            `timing.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
+            `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
