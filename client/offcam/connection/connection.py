@@ -48,7 +48,7 @@ class Connection(Exchange):
         """Close a stream: nothing more comes."""
         with self.lock:
             wire.close()
-            self.frames.close(wire)
+            self.frames.arenas.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: see `Flush`. Returns whether it is."""

@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.connection.exchange import Exchange
-    from offcam.connection.picture import Picture
+    from offcam.connection.shared_memory import Picture
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
 
 
 class FrameSender:
-    """Sends the frames of all streams of a process."""
+    """Sends the frames of all streams of a process.
+
+    Attributes:
+        arenas: the memory that they share with the daemon.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._arenas = StreamArenas(local=exchange.endpoint.path is not None)
-        self._waiting_left = timeouts.VAIN_SECONDS
-        self._last_wait = time.monotonic()
+        self.arenas = StreamArenas(local=exchange.endpoint.path is not None)
+        self._budget = timeouts.WAIT_BUDGET_SECONDS
+        self._budget_at = time.monotonic()
         self._last_probe = 0.0
 
     def send(
@@ -58,18 +62,14 @@ class FrameSender:
             if cost > wire.credit:
                 self._probe()
                 return "credit"
-            slot = self._arenas.put(wire, clip, index, pictures, cost)
+            slot = self.arenas.put(wire, clip, index, pictures, cost)
             if slot is not None:
                 return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
-            parts = wire.frame(clip, index, layouts, tuple(picture.pixels for picture in pictures))
+            parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
             if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
                 return "no_daemon"
             exchange.send_due()  # frames in slots that go before it
             return None if wire.live and exchange.send(parts) else "no_daemon"
-
-    def close(self, wire: ClientStream) -> None:
-        """No more frames of a stream come: its shared memory is the daemon's alone."""
-        self._arenas.close(wire)
 
     def _send_slot(
         self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int
@@ -100,14 +100,14 @@ class FrameSender:
             self._wait_within_budget(ready, patience)
 
     def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
-        """Wait while waits in vain have something left of `timeouts.VAIN_SECONDS`: a dead daemon soon costs nothing."""
+        """Wait as long as something is left of `timeouts.WAIT_BUDGET_SECONDS`, from which a wait in vain is taken."""
         begun = time.monotonic()
-        earned = (begun - self._last_wait) * timeouts.VAIN_SHARE
-        self._waiting_left, self._last_wait = min(timeouts.VAIN_SECONDS, self._waiting_left + earned), begun
-        if self._waiting_left < timeouts.LEAST_WAIT_SECONDS:
+        earned = (begun - self._budget_at) * timeouts.WAIT_BUDGET_REFILL
+        self._budget, self._budget_at = min(timeouts.WAIT_BUDGET_SECONDS, self._budget + earned), begun
+        if self._budget < timeouts.LEAST_WAIT_SECONDS:
             return
-        if not self._exchange.wait(ready, min(patience, self._waiting_left)):
-            self._waiting_left -= time.monotonic() - begun
+        if not self._exchange.wait(ready, min(patience, self._budget)):
+            self._budget -= time.monotonic() - begun
 
     def _probe(self) -> None:
         """Ask a silent daemon for a sign: out of credit nothing else is sent, by which its death would show."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from offcam.connection import timeouts
-from offcam.recorder.env_stream import UnfinishedFile
 from offcam_proto.messages import OpenClip
 from offcam_proto.records import ClipRecord
 
 if TYPE_CHECKING:
     from offcam.connection.connection import Connection
-    from offcam.connection.picture import Picture
+    from offcam.connection.shared_memory import Picture
     from offcam.recorder.env_stream import EnvStream
     from offcam_proto.client_stream import ClientStream
 
@@ -44,18 +44,10 @@ class _Part:
     """One file of a video.
 
     Attributes:
-        connection: on which its stream was opened.
-        wire: that stream.
         number: of its clip in the stream.
         part: 1, or higher for a later file of the same video.
-        sizes: of its pictures.
-        started: seconds since the Unix epoch.
         epoch: the stream's epoch when it was opened on the wire, 0 before.
         base: frames offered before that.
-        offered: frames offered in all.
-        steps: steps taken meanwhile.
-        return_: sum of their rewards.
-        dropped: frames that were not sent, by reason.
     """
 
     connection: Connection
@@ -69,10 +61,7 @@ class _Part:
     offered: int = 0
     steps: int = 0
     return_: float = 0.0
-    dropped: dict[str, int] = field(default_factory=dict)
-
-    def drop(self, reason: str) -> None:
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 class ClipWriter:
@@ -89,14 +78,12 @@ class ClipWriter:
         overflow: what a frame does when the daemon is far behind.
 
     Attributes:
-        offered: frames captured so far, over all its parts.
         episode_over: whether the last step it saw ended an episode; set by its wrapper.
     """
 
     def __init__(
         self, stream: EnvStream, name: str, *, fps: float, episode: int, step: int, overflow: Overflow
     ) -> None:
-        self.offered = 0
         self.episode_over = False
         self._stream = stream
         self._name = name
@@ -134,18 +121,16 @@ class ClipWriter:
         else:
             connection.pump()
             reason = "no_daemon"
-        self.offered += 1
         part.offered += 1
         if reason is not None:
-            part.drop(reason)
+            part.dropped[reason] += 1
         self._last_frame = time.monotonic()  # now, so that a wait does not make the next one longer
 
     def reject(self) -> None:
         """Count a frame that could not be made into a picture."""
         if self._part is not None:
-            self.offered += 1
             self._part.offered += 1
-            self._part.drop("invalid")
+            self._part.dropped["invalid"] += 1
 
     def step(self, reward: object) -> None:
         """Count a step and its reward towards this video."""
@@ -221,7 +206,7 @@ class ClipWriter:
             steps=part.steps,
             return_=part.return_,
             offered=part.offered,
-            dropped=part.dropped,
+            dropped=dict(part.dropped),
             fps=self._fps,
             started=part.started,
             complete=complete,
@@ -229,7 +214,7 @@ class ClipWriter:
         with connection.lock:
             if part.epoch and part.epoch == wire.epoch and wire.live:
                 wire.end_clip(part.number, complete=complete)
-                stream.unfinished[part.number] = UnfinishedFile(self._name, wire, part.epoch)
+                stream.unfinished[part.number] = self._name, wire, part.epoch
                 connection.unsettled.add(stream)
             elif part.epoch:
                 stream.losses.videos[self._name] = "the connection broke"

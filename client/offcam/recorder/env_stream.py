@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from offcam.connection import launch, process, settings, timeouts
 from offcam.recorder.losses import Losses
@@ -26,21 +26,7 @@ class Clip(Protocol):
         """No more frames come."""
 
     def abandon(self) -> None:
-        """The same where nobody said so."""
-
-
-class UnfinishedFile(NamedTuple):
-    """A video's file on its way to its final name.
-
-    Attributes:
-        name: the video's.
-        wire: the stream that it belongs to.
-        epoch: that stream's when it was opened: the daemon of a later one cannot tell what becomes of it.
-    """
-
-    name: str
-    wire: ClientStream
-    epoch: int
+        """End it where nobody said that it is over: it is complete only if its episode is."""
 
 
 class EnvStream:
@@ -57,11 +43,10 @@ class EnvStream:
         prefix: name prefix of its videos; empty for a stream without video.
 
     Attributes:
-        folder: the same.
-        prefix: the same.
         clips: the videos that are being recorded.
         next_clip: number of the next clip.
-        unfinished: files that ended and are not final, by their clip's number.
+        unfinished: by clip number, each file that ended and is not final: its video's name, its stream and the epoch
+            of that; the daemon of a later epoch cannot tell what becomes of it.
         losses: what is not recorded.
     """
 
@@ -76,11 +61,11 @@ class EnvStream:
         self._copied = False
         self._strict = False
         self._opening = False
-        self._awaited = False  # it was said that recording has not begun
+        self._awaited = False  # whether a warning said that recording has not begun
         self.losses = Losses()
         self.clips: list[Clip] = []
         self.next_clip = 0
-        self.unfinished: dict[int, UnfinishedFile] = {}
+        self.unfinished: dict[int, tuple[str, ClientStream, int]] = {}
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
@@ -185,7 +170,10 @@ class EnvStream:
         return self._wire
 
     def record(self, record: EpisodeRecord | ClipRecord) -> None:
-        """Keep the record of a finished episode or video until the daemon has committed it. Never raises."""
+        """Keep the record of a finished episode or video until the daemon has committed it: the one way of all records.
+
+        Never raises.
+        """
         wire = self.wire()
         connection = self.connection
         try:
@@ -232,11 +220,11 @@ class EnvStream:
         wire, self._wire = self._wire, None
         losses, self.losses = self.losses, Losses()
         if self._strict:
-            losses.settle(wire, [file.name for file in self.unfinished.values()])
+            losses.settle(wire, [name for name, _, _ in self.unfinished.values()])
             losses.raise_if_any(self.folder)
 
-    def dropped(self, user: object, clip: Clip | None = None) -> None:
-        """A user is being garbage-collected without `release`: keep what was recorded, but wait for nothing."""
+    def leave(self, user: object, clip: Clip | None = None) -> None:
+        """Leave it and wait for nothing, as a user that is garbage-collected does: what was recorded is kept."""
         self._users.discard(id(user))
         if self._connection is None or self._pid != os.getpid():
             return
@@ -250,7 +238,7 @@ class EnvStream:
     @property
     def settled(self) -> bool:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
-        return not self.clips and all(file.epoch != file.wire.epoch for file in self.unfinished.values())
+        return not self.clips and all(wire.epoch != epoch for _, wire, epoch in self.unfinished.values())
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""
@@ -265,11 +253,11 @@ class EnvStream:
 
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
-        file = self.unfinished.pop(message.clip, None)
-        if message.error and file is not None:
-            self.losses.videos[file.name] = message.error
+        name, _, _ = self.unfinished.pop(message.clip, ("", None, 0))
+        if message.error and name:
+            self.losses.videos[name] = message.error
         if message.error and self._connection is not None:
-            name = file.name if file is not None else message.file
+            name = name or message.file
             self._connection.warn_once(
                 f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
                 about=f"not whole: {self.folder}",

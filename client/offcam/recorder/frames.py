@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offcam.connection.picture import Picture
+from offcam.connection.shared_memory import Picture
 from offcam_proto.errors import FrameError, ProtocolError
 from offcam_proto.layout import CHANNELS, FrameLayout
 

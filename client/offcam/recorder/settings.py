@@ -6,42 +6,38 @@ import os
 import re
 import secrets
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from offcam_proto.endpoints import endpoint_asked
 from offcam_proto.errors import ConfigError, FolderNotWritable
 from offcam_proto.limits import MAX_PATH_BYTES
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 DEFAULT_RUN_ROOT = "./offcam-runs"
 _OFF = {"off", "0", "false", "no"}
 _ON = {"", "on", "1", "true", "yes"}
-_REQUIRED = {"require"}
+_REQUIRED = "require"
 
 
-def enabled(environ: Mapping[str, str] | None = None) -> bool:
+def enabled() -> bool:
     """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through.
 
     Raises:
         ConfigError: ``OFFCAM`` is none of on, off and require.
     """
-    return _asked(environ) not in _OFF
+    return _asked() not in _OFF
 
 
-def required(environ: Mapping[str, str] | None = None) -> bool:
+def required() -> bool:
     """Whether ``OFFCAM=require`` makes every wrapper strict.
 
     Raises:
         ConfigError: as `enabled`.
     """
-    return _asked(environ) in _REQUIRED
+    return _asked() == _REQUIRED
 
 
-def _asked(environ: Mapping[str, str] | None) -> str:
-    value = (os.environ if environ is None else environ).get("OFFCAM", "").strip().lower()
-    if value not in _ON | _OFF | _REQUIRED:
+def _asked() -> str:
+    value = os.environ.get("OFFCAM", "").strip().lower()
+    if value not in {*_ON, *_OFF, _REQUIRED}:
         raise ConfigError(f"OFFCAM must be 'on', 'off' or 'require', got {value!r}. Unset it to record.")
     return value
 

@@ -35,10 +35,19 @@ class StreamSharer:
         return self._stream is None or self._stream.flush(quiet=self.disable_logger)
 
     def __del__(self) -> None:
-        """Leave the stream where `close` was not called; nothing is lost by that, nor waited for."""
+        """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""
         stream = self.__dict__.get("_stream")
         if stream is not None:
-            stream.dropped(self, self.__dict__.get("_clip"))
+            stream.leave(self, self.__dict__.get("_clip"))
+
+    def _release_stream(self) -> None:
+        """Leave the stream, and wait until what was recorded is final if nobody else has joined it.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
+        if self._stream is not None:
+            self._stream.release(self, quiet=self.disable_logger)
 
     def _adopt(self, stream: EnvStream) -> None:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""

@@ -77,7 +77,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)
-        self._join()
+        self._open_stream()
         self._episode += 1
         self._seed = seed
         self.episode_start_time = time.perf_counter()
@@ -94,15 +94,14 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             assert self._stats_key not in info  # noqa: S101 - as Gymnasium's
             duration = round(time.perf_counter() - self.episode_start_time, 6)
             info[self._stats_key] = {"r": self.episode_returns, "l": self.episode_lengths, "t": duration}
-            self._count(self.episode_returns, self.episode_lengths, duration)
-            self._tell(
+            self._end_episode(
                 env_index=0,
-                episode=max(self._episode, 0),
+                episode=self._episode,
                 return_=self.episode_returns,
                 length=self.episode_lengths,
                 duration=duration,
-                terminated=bool(terminated),
-                truncated=bool(truncated),
+                terminated=terminated,
+                truncated=truncated,
                 seed=self._seed,
             )
             self.episode_start_time = time.perf_counter()
@@ -115,4 +114,4 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             RecordingLost: if strict, where something is not recorded.
         """
         super().close()
-        self._leave()
+        self._release_stream()

@@ -34,9 +34,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         self._strict = False
         if self._reporting:
             self._strict = strict or settings.required()
-            env_stream.check_daemon(
-                strict=self._strict
-            )  # what is wrong with address or key is said now, not in the loop
+            env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
             found = shared_stream.stream_beneath(self.env)
             if found is not None:
                 self._stream = found.acquire(self, strict=self._strict)
@@ -47,7 +45,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         if self._stream is None and self._reporting:
             self._stream = stream.acquire(self, strict=self._strict)
 
-    def _join(self) -> None:
+    def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting:
             return
@@ -61,43 +59,37 @@ class StatisticsBase(shared_stream.StreamSharer):
             if not self._stream.attached:
                 self._stream = None  # there is no daemon that could come back
 
-    def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
-        self.time_queue.append(duration)
-        self.return_queue.append(return_)
-        self.length_queue.append(length)
-        self.episode_count += 1
-
-    def _tell(
+    def _end_episode(
         self,
         *,
         env_index: int,
         episode: int,
-        return_: Any,  # noqa: ANN401 - the env's own numeric type
-        length: int,
-        duration: float,
+        return_: Any,  # noqa: ANN401 - the env's own numeric type, as those below
+        length: Any,  # noqa: ANN401
+        duration: Any,  # noqa: ANN401
         terminated: bool,
         truncated: bool,
         seed: object,
     ) -> None:
+        self.time_queue.append(duration)
+        self.return_queue.append(return_)
+        self.length_queue.append(length)
+        self.episode_count += 1
         if self._stream is None:
             return
         self._stream.record(
             EpisodeRecord(
                 env_index=env_index,
-                episode=episode,
+                episode=max(episode, 0),
                 return_=as_float(return_),
                 length=int(length),
                 duration=float(duration),
                 started=time.time() - float(duration),
-                terminated=terminated,
-                truncated=truncated,
+                terminated=bool(terminated),
+                truncated=bool(truncated),
                 seed=_as_seed(seed),
             )
         )
-
-    def _leave(self) -> None:
-        if self._stream is not None:
-            self._stream.release(self)
 
 
 def _as_seed(seed: object) -> int | str | None:

@@ -84,34 +84,20 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
-        video_length = arguments.video_length(video_length)
-        fps = fps if fps is None else arguments.fps(fps)
-        RecordConstructorArgs.__init__(
-            self,
-            video_folder=video_folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
-        )
+        options: dict[str, Any] = {
+            "episode_trigger": episode_trigger,
+            "step_trigger": step_trigger,
+            "video_length": arguments.video_length(video_length),
+            "name_prefix": name_prefix,
+            "fps": fps if fps is None else arguments.fps(fps),
+            "disable_logger": disable_logger,
+            "gc_trigger": gc_trigger,
+            "overflow": overflow,
+            "strict": strict,
+        }
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
         gym.Wrapper.__init__(self, env)
-        self._set_up(
-            video_folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
-        )
+        self._set_up(video_folder, **options)
 
     def reset(
         self,
@@ -163,7 +149,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
 
     def _capture_frame(self) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._full():
+        if self._end_if_full():
             return
         frame: Any = self.env.render()
         if isinstance(frame, list):
@@ -175,7 +161,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                 return
             self._remember_renders(frame)
             frame = frame[-1]
-        self._offer((frame,), (1, 1))
+        self._add_frame((frame,), (1, 1))
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

@@ -142,14 +142,14 @@ class VideoBase(shared_stream.StreamSharer):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
-    def _full(self) -> bool:
+    def _end_if_full(self) -> bool:
         """End a video that has its ``video_length``; true where it did."""
         if self._frames < self.video_length:
             return False
         self.stop_recording()
         return True
 
-    def _offer(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
+    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
         """Add what was rendered to the video, or end it where that is no picture."""
         for frame in frames:
             if not isinstance(frame, np.ndarray):
@@ -185,5 +185,4 @@ class VideoBase(shared_stream.StreamSharer):
         """
         if self.recording:
             self.stop_recording()
-        if self._stream is not None:
-            self._stream.release(self, quiet=self.disable_logger)
+        self._release_stream()

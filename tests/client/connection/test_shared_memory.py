@@ -241,7 +241,7 @@ def answered() -> None:
     assert connection.wait(
         lambda: all(wire.arena is not None for wire in connection.session.streams.values()), HANG_SECONDS
     )
-    made = [arena for _, arena in connection.frames._arenas._arenas.values()]
+    made = [arena for _, arena in connection.frames.arenas._arenas.values()]
     assert connection.wait(
         lambda: not any(any(arena._memory[STATES_AT : STATES_AT + arena.slots]) for arena in made), HANG_SECONDS
     )
@@ -295,7 +295,7 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
     answered()
     before = env.unwrapped.number
     assert slots == [None, 0]
-    mine = offcam.connection.process.current().frames._arenas
+    mine = offcam.connection.process.current().frames.arenas
     ((_, arena),) = mine._arenas.values()
     arena._memory[SLOTS_AT : SLOTS_AT + 8] = b"parent's"
     states = bytes(arena._memory[STATES_AT:SLOTS_AT])
@@ -307,7 +307,7 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
             answered()
             while env.unwrapped.number < 200:
                 env.step(0)
-            others = offcam.connection.process.current().frames._arenas
+            others = offcam.connection.process.current().frames.arenas
             ((_, other),) = others._arenas.values()
             code = 0 if others is not mine and other.token != arena.token and slots[2:4] == [None, 0] else 2
             env.close()
@@ -335,7 +335,7 @@ def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, mon
         play(env)
         answered()
         play(env, 3)
-        ((_, arena),) = connection.frames._arenas._arenas.values()
+        ((_, arena),) = connection.frames.arenas._arenas.values()
         tokens.add(arena.token)
         used = [slot for slot in slots if slot is not None]
         assert used, "frames lie in slots"
@@ -357,5 +357,5 @@ def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, mon
 
 def test_a_tcp_endpoint_is_never_offered_one():
     connection = offcam.connection.connection.Connection(parse_endpoint("tcp://127.0.0.1:7000", "a test"), named=True)
-    assert not connection.frames._arenas._possible
+    assert not connection.frames.arenas._possible
     connection.shutdown()
