@@ -90,12 +90,14 @@ class Flush:
     def _take_answer(self) -> bool:
         """Take in what the daemon answered, if it did; returns whether all is final."""
         exchange, now = self._exchange, time.monotonic()
-        answer = exchange.answers.get(self._token)
+        with exchange.lock:  # lest another thread puts a newer one there meanwhile
+            answer = exchange.answers.get(self._token)
+            if answer is not None:
+                exchange.answers[self._token] = None
         if answer is None:
             if now - self._asked > timeouts.ANSWER_SECONDS:
                 self._forget_question()
             return False
-        exchange.answers[self._token] = None
         self._asked, self._last = now, answer
         before, self._unacked = self._unacked, exchange.unacked
         if answer.clips == self._unacked == 0:

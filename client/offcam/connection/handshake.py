@@ -83,7 +83,7 @@ class Handshake:
         with exchange.lock:
             if exchange.transport.dialled or exchange.transport.key is None:
                 exchange.pump()
-            exchange.reconnect.greet_now()
+            exchange.reconnect.next_greeting = 0.0
             return exchange.session.state is State.OPEN
 
     def _connect_with_key(self, deadline: float, *, strict: bool) -> None:
@@ -102,7 +102,7 @@ class Handshake:
                     return exchange.transport.connect_with_key()
             except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
                 self._gave_up = time.monotonic()
-                if not strict or time.monotonic() + timeouts.CONTACT_SECONDS > deadline:
+                if not strict or time.monotonic() + timeouts.HANDSHAKE_SECONDS > deadline:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:

@@ -84,6 +84,7 @@ class Reconnect:
     Attributes:
         named: the same.
         starter: starts the embedded daemon.
+        next_greeting: when to greet next while the session is not open, by `time.monotonic`; 0 for at once.
         awaited: whether a construction waits for the daemon, and so says itself why none could be started.
     """
 
@@ -93,7 +94,7 @@ class Reconnect:
         self.awaited = False
         self._session = session
         self._transport = transport
-        self._next_greeting = 0.0
+        self.next_greeting = 0.0
         self._next_launch = time.monotonic() + timeouts.RELAUNCH_SECONDS
         # What flushes found out about the daemon that died last, known by its id:
         self._missed: bytes | None = None
@@ -101,10 +102,6 @@ class Reconnect:
         self._relaunched = False
 
     # --- greeting -----------------------------------------------------------------------------------------
-
-    def greet_now(self) -> None:
-        """Have the next `greet_if_due` greet, whenever the last greeting was."""
-        self._next_greeting = 0.0
 
     def greet_if_due(self, now: float) -> None:
         """Greet the daemon, or greet it again, where the session is not open."""
@@ -115,9 +112,9 @@ class Reconnect:
         if listens:
             session.lost()
             self._transport.renew()  # libzmq looks for one that was not there ever more rarely
-            self._next_greeting = 0.0
-        if session.state in (State.IDLE, State.GREETING) and now >= self._next_greeting:
-            self._next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
+            self.next_greeting = 0.0
+        if session.state in (State.IDLE, State.GREETING) and now >= self.next_greeting:
+            self.next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
             self._transport.dial()
             session.connect()
 
@@ -127,7 +124,7 @@ class Reconnect:
         Returns:
             The warning that is due for a start that failed, or the empty string.
         """
-        self._next_greeting = min(self._next_greeting, now + timeouts.RETRY_SECONDS)
+        self.next_greeting = min(self.next_greeting, now + timeouts.RETRY_SECONDS)
         warning = "" if self.awaited else self.starter.unsaid(before=self._session.instance is not None)
         self.relaunch()
         return warning

@@ -14,10 +14,10 @@ CERTAIN_SECONDS = 30.0
 LAUNCH_SECONDS = 300.0
 """How long a daemon may start, off the agent's thread, until a warning says what to do about it. It is not ended."""
 
-CONTACT_SECONDS = 1.5
+HANDSHAKE_SECONDS = 1.5
 """How long construction waits for a daemon of another host to take or refuse the key."""
 
-CONTACT_TRIES = 3
+HANDSHAKE_TRIES = 3
 """Failed connections in that time after which construction gives up."""
 
 PATIENCE_SECONDS = 0.004
