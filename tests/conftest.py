@@ -139,7 +139,7 @@ def runtime(session_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     for variable, value in _furnish(base).items():
         monkeypatch.setenv(variable, value)
     monkeypatch.chdir(base / "cwd")
-    with _links_of_its_own():
+    with _connections_of_its_own():
         yield base
 
 
@@ -266,13 +266,13 @@ def daemon(shared_daemon: SharedDaemon, monkeypatch: pytest.MonkeyPatch, tmp_pat
     _clean(monkeypatch)
     monkeypatch.setenv("OFFCAM_ADDR", shared_daemon.address)
     monkeypatch.chdir(tmp_path)
-    with _links_of_its_own():
+    with _connections_of_its_own():
         yield shared_daemon
 
 
 @contextlib.contextmanager
-def _links_of_its_own() -> Iterator[None]:
-    """Each test is to the client like a process of its own: its warnings are said anew, its links end with it."""
+def _connections_of_its_own() -> Iterator[None]:
+    """Each test is to the client like a process of its own: its warnings are said anew, its connections end with it."""
     _leave()
     yield
     _leave()

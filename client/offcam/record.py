@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gymnasium.core import ActType, ObsType
 
-    from offcam.recorder.env_stream import Overflow
+    from offcam.recorder.clip_writer import Overflow
 
     Trigger = Callable[[int], bool] | None
 

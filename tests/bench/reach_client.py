@@ -60,7 +60,7 @@ def records(amount: int, folder: str) -> dict[str, float]:
     stream.open()
     begun = ready()
     for number in range(amount):
-        stream.episode(EpisodeRecord(0, number, 1.0, 1, 0.1, 0.0, True, False, None))
+        stream.record(EpisodeRecord(0, number, 1.0, 1, 0.1, 0.0, True, False, None))
     stream.release(stream_user)
     return {"per second": amount / (time.perf_counter() - begun)}
 

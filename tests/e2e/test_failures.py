@@ -170,11 +170,11 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
     env.close()
     assert time.monotonic() - started > offcam.connection.timeouts.GONE_SECONDS
     with monkeypatch.context() as patch:
-        patch.setattr(env.env._stream._link, "wait", lambda *_: pytest.fail("it is known by now"))
+        patch.setattr(env.env._stream._connection, "wait", lambda *_: pytest.fail("it is known by now"))
         other.close()
     assert list(env.length_queue) == [20] * 7
     assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
-    assert env.env._stream._link._unacked() >= 5, "they are kept, to be counted when the process leaves"
+    assert env.env._stream._connection.unacked >= 5, "they are kept, to be counted when the process leaves"
 
 
 def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, recwarn, monkeypatch):
@@ -245,7 +245,7 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
     with monkeypatch.context() as patch:
         patch.setattr(offcam.connection.launch, "start_embedded", start)
         patch.setattr(offcam.connection.timeouts, "RELAUNCH_SECONDS", 0.0)
-        env.env._stream._link._next_launch = 0.0  # it is 30 s after the start
+        env.env._stream._connection.reconnect._next_launch = 0.0  # it is 30 s after the start
         wait_until(lambda: starts or (play(env, 1) and False), "one is being started")
         until = time.monotonic() + 2 * offcam.connection.timeouts.RETRY_SECONDS
         while time.monotonic() < until:

@@ -136,7 +136,7 @@ env.close()
 
 PATIENT = """
 import offcam.connection.timeouts
-offcam.connection.timeouts.PATIENCE_SECONDS, offcam.connection.timeouts.VAIN_SECONDS = 20.0, 1e6
+offcam.connection.timeouts.PATIENCE_SECONDS, offcam.connection.timeouts.WAIT_BUDGET_SECONDS = 20.0, 1e6
 """
 """On a busy machine frames are dropped, and counted, where the daemon is far behind; here it is waited for instead."""
 

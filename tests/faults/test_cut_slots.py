@@ -28,17 +28,17 @@ def test_no_frame_is_encoded_and_dropped(daemons, endpoint, runtime, tmp_path, s
     rng = random.Random(1)
     env = offcam.record(Barcode(10**6), str(tmp_path / "run"), every=1, overflow="block")
     env.reset()
-    link = offcam.connection.process.current()
+    connection = offcam.connection.process.current()
     held = 0
     for _ in range(CUTS):
-        wait_until(lambda: link.pump() or link.session.streams[1].live, "the connection is healed")
+        wait_until(lambda: connection.pump() or connection.session.streams[1].live, "the connection is healed")
         env.step(0)
-        wait_until(lambda: link.pump() or link.session.streams[1].arena, "the daemon has taken the memory")
+        wait_until(lambda: connection.pump() or connection.session.streams[1].arena, "the daemon has taken the memory")
         for _ in range(rng.randrange(1, 20)):
             env.step(0)
-        held += link.session.held
+        held += connection.session.held
         proxy.cut()
-        wait_until(lambda: not link._dealer._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "libzmq knows of it")
+        wait_until(lambda: not connection.transport._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "libzmq knows of it")
         for _ in range(rng.randrange(1, 40)):
             env.step(0)
     env.unwrapped.length = env.unwrapped.number + 10

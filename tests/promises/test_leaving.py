@@ -30,11 +30,11 @@ PATIENT = "; ".join(
 """Who waits for one of these does not leave, however busy the machine is."""
 
 TELLS = """
-finish = offcam.connection.connection.Link.flush
+finish = offcam.connection.connection.Connection.flush
 def flush(*arguments, **options):
     print("finishing", flush=True)
     return finish(*arguments, **options)
-offcam.connection.connection.Link.flush = flush
+offcam.connection.connection.Connection.flush = flush
 """
 """Says when it is about to wait for its recordings; at its end, as `env.flush` has been called before."""
 

@@ -117,12 +117,12 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
 def test_the_first_video_waits_once_more(folder, gate, recwarn, monkeypatch):
     monkeypatch.setattr(timeouts, "START_SECONDS", 0.2)
     env = offcam.record(Barcode(5), str(folder), every=1)
-    contact = offcam.connection.process.current().contact
+    handshake = offcam.connection.process.current().handshake
     monkeypatch.setattr(timeouts, "START_SECONDS", 1e6)
     with ThreadPoolExecutor(1) as other:
 
         def open_the_gate() -> None:
-            wait_until(lambda: not contact._second_chance, "the video waits")
+            wait_until(lambda: not handshake._second_chance, "the video waits")
             gate.touch()
 
         opened = other.submit(open_the_gate)
@@ -301,12 +301,12 @@ def test_it_is_waited_for_once(tmp_path, serve, impatient, recwarn, monkeypatch)
     process, _ = serve()
     with stopped(process):
         offcam.RecordVideo(Barcode(), str(tmp_path / "first"))
-        contact = offcam.connection.process.current().contact
-        assert contact.deadline() <= time.monotonic()
-        assert contact.deadline(strict=True) > time.monotonic()
+        handshake = offcam.connection.process.current().handshake
+        assert handshake.deadline() <= time.monotonic()
+        assert handshake.deadline(strict=True) > time.monotonic()
     env = both(tmp_path / "run")
     until_recording(env)
-    assert contact.deadline() > time.monotonic()
+    assert handshake.deadline() > time.monotonic()
 
 
 # --- strict ---------------------------------------------------------------------------------------------------

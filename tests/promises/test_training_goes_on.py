@@ -15,7 +15,7 @@ import films
 import offcam
 from envs import Barcode, Look, play
 from offcam.connection import timeouts
-from offcam.connection.connection import Link
+from offcam.connection.connection import Connection
 from waiting import wait_until
 
 STEPS = 30
@@ -76,18 +76,18 @@ def test_with_a_daemon_that_dies(agent, serve):
 def test_with_a_daemon_that_is_stopped(agent, serve, monkeypatch):
     """It is waited for a few times, then no more: what is left of the budget is not waited away in little pieces."""
     waits = []
-    real = Link.wait
+    real = Connection.wait
 
-    def wait(link, done, seconds):
+    def wait(connection, done, seconds):
         waits.append(seconds)
-        return real(link, done, seconds)
+        return real(connection, done, seconds)
 
     process, _ = serve(*MEMORY)
-    monkeypatch.setattr(Link, "wait", wait)
+    monkeypatch.setattr(Connection, "wait", wait)
     began = time.monotonic()
     account = agent(lambda: stopped(process))
     short = [seconds for seconds in waits if seconds <= timeouts.PATIENCE_SECONDS]
-    most = 5 * timeouts.VAIN_SECONDS / timeouts.PATIENCE_SECONDS + (time.monotonic() - began)
+    most = 5 * timeouts.WAIT_BUDGET_SECONDS / timeouts.PATIENCE_SECONDS + (time.monotonic() - began)
     assert len(short) <= most  # some of them not in vain
     assert min(short, default=1.0) >= timeouts.LEAST_WAIT_SECONDS
     assert account.keys() == {"encoded", "credit"}

@@ -44,7 +44,7 @@ def url():
 @pytest.fixture
 def alice(store, url, monkeypatch):
     """This process is a client of the daemon at `url`, and waits for its handshake however busy the machine is."""
-    monkeypatch.setattr(timeouts, "CONTACT_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(timeouts, "HANDSHAKE_SECONDS", WAIT_SECONDS)
     monkeypatch.setenv("OFFCAM_ADDR", url)
     monkeypatch.setenv("OFFCAM_KEYS", str(store.directory / "alice.key"))
     return store.directory / "alice.key"

@@ -1,4 +1,4 @@
-"""One link a process: made on first use, left behind by a fork, finished at exit."""
+"""One connection a process: made on first use, left behind by a fork, finished at exit."""
 
 from __future__ import annotations
 
@@ -9,82 +9,65 @@ import threading
 import time
 
 from offcam.connection import keys, settings, timeouts
-from offcam.connection.connection import Link
-from offcam_proto.errors import DaemonUnavailable, KeyRefused, RemoteProtocolError
+from offcam.connection.connection import Connection
+from offcam_proto.errors import KeyRefused
 
 _guard = threading.Lock()
-_current: Link | None = None
-_inherited: list[Link] = []  # a parent's links, kept so that no finaliser touches its sockets
+_current: Connection | None = None
+_inherited: list[Connection] = []  # a parent's, kept so that no finaliser touches their sockets
 
 
-def current() -> Link:
-    """This process's link, made on first use. It does not connect by itself: see `Link.establish`.
+def current() -> Connection:
+    """This process's connection, made on first use. It does not connect by itself: see `establish`.
 
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
     """
-    global _current  # noqa: PLW0603 - one link a process is what it is for
+    global _current  # noqa: PLW0603 - one connection a process is what it is for
     with _guard:
         endpoint, named = settings.daemon_endpoint()
         if _current is None or _current.endpoint != endpoint:
             settings.warn_of_misspelt()
-            key = _inherited[-1].key if _inherited and _inherited[-1].endpoint == endpoint else None
-            _current = Link(endpoint, named=named, key=key or keys.client_key(endpoint))
-            _links.append(_current)
+            key = _inherited[-1].transport.key if _inherited and _inherited[-1].endpoint == endpoint else None
+            _current = Connection(endpoint, named=named, key=key or keys.client_key(endpoint))
+            _connections.append(_current)
             _finish_in_worker()
         return _current
 
 
-def _forget(link: Link) -> None:
-    """Leave a link that came to nothing: the next try may be with another key."""
+def _forget(connection: Connection) -> None:
+    """Leave a connection that came to nothing: the next try may be with another key."""
     global _current  # noqa: PLW0603 - see current()
     with _guard:
-        _links.remove(link)
+        _connections.remove(connection)
         _current = None
-    link.session.close()
-    link.shutdown()
+    connection.session.close()
+    connection.shutdown()
 
 
-def establish(link: Link, deadline: float, *, strict: bool = False) -> None:
-    """Connect a link, and forget it where its key is refused, so that the next try may be with another.
+def establish(connection: Connection, deadline: float, *, strict: bool = False) -> None:
+    """Connect to the daemon; where it refuses the key, forget the connection: the next try may be with another key.
 
     Raises:
-        DaemonNotInstalled, DaemonUnavailable, KeyRefused, VersionMismatch: as `Contact.establish`.
+        DaemonNotInstalled, DaemonUnavailable, KeyRefused, VersionMismatch: as `Handshake.establish`.
     """
     try:
-        link.contact.establish(deadline, strict=strict)
+        connection.handshake.establish(deadline, strict=strict)
     except KeyRefused:
-        if not link.session.streams:
-            _forget(link)
+        if not connection.session.streams:
+            _forget(connection)
         raise
 
 
-def check(*, strict: bool = False) -> None:
-    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it; if strict, with all.
-
-    Raises:
-        ConfigError, KeyRefused: as `current` and `establish`.
-        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
-    """
-    endpoint, _ = settings.daemon_endpoint()
-    if strict or endpoint.path is None:
-        link = current()
-        try:
-            establish(link, link.contact.deadline(strict=strict), strict=strict)
-        except (DaemonUnavailable, RemoteProtocolError):  # said where the stream is opened
-            if strict:
-                raise
-
-
-_links: list[Link] = []
+_connections: list[Connection] = []
 
 
 def _shutdown_all() -> None:
     deadline = time.monotonic() + timeouts.EXIT_SECONDS
-    while _links:
-        link = _links.pop()
-        if link.pid == os.getpid():
-            link.shutdown(deadline - time.monotonic())
+    while _connections:
+        connection = _connections.pop()
+        if connection.pid == os.getpid():
+            connection.shutdown(deadline - time.monotonic())
 
 
 def _finish_in_worker() -> None:
@@ -98,8 +81,8 @@ def _finish_in_worker() -> None:
 def _after_fork() -> None:
     global _current, _guard  # noqa: PLW0603 - see current()
     _guard = threading.Lock()
-    _inherited.extend(_links)
-    _links.clear()
+    _inherited.extend(_connections)
+    _connections.clear()
     _current = None
 
 

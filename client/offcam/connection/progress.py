@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 BLINK_SECONDS = 0.5
 _EVERY_SECONDS = 0.2
@@ -47,12 +43,7 @@ class Progress:
         sys.stderr.flush()
         self._shown = True
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._shown and self._terminal:
             sys.stderr.write("\r" + " " * self._width + "\r")
             sys.stderr.flush()

@@ -1,42 +1,200 @@
-"""Whether a daemon that does not answer will ever come back."""
+"""Coming by a daemon again: greeting it, starting the embedded one, and knowing when none will come."""
 
 from __future__ import annotations
 
+import threading
 import time
-import weakref
 from typing import TYPE_CHECKING
 
-from offcam.connection import launch, timeouts
+from offcam.connection import launch, settings, timeouts
 from offcam_proto.client_session import State
+from offcam_proto.errors import DaemonError, DaemonNotReady
 
 if TYPE_CHECKING:
-    from offcam.connection.connection import Link
+    from offcam.connection.transport import Transport
+    from offcam_proto.client_session import ClientSession
+    from offcam_proto.endpoints import Endpoint
 
 
-class Absence:
-    """Watches, while flushes wait, whether there is a daemon that could answer at all.
+class Starter:
+    """Starts the embedded daemon off the agent's thread, one start at a time, and knows what came of it.
 
-    What it found out of a daemon that died it still knows at the next flush: many envs are closed in a row.
+    Attributes:
+        failure: why the last start came to nothing, or None.
+        listens: whether one that was started listens; whoever acts on it sets it back.
     """
 
-    def __init__(self, link: Link) -> None:
-        self._link = weakref.proxy(link)
-        self._instance: bytes | None = None
-        self._since: float | None = None
-        self._tried = False
+    def __init__(self) -> None:
+        self.failure: DaemonError | None = None
+        self.listens = False
+        self._thread: threading.Thread | None = None
+        self._said: DaemonError | None = None
 
-    def for_good(self) -> bool:
-        """Whether there is none and none will come: it could not be started, or nobody else did so in time."""
-        link, now = self._link, time.monotonic()
-        if self._instance != link.session.instance:  # there was another one in between
-            self._instance, self._since, self._tried = link.session.instance, None, False
-        if link.session.state is State.OPEN or link.starter.running or not launch.gone(link.endpoint):
-            self._since = None
+    @property
+    def running(self) -> bool:
+        """Whether a daemon is being started."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last start came to nothing; one that takes long has not."""
+        return self.failure is not None and not isinstance(self.failure, DaemonNotReady)
+
+    def begin(self, endpoint: Endpoint) -> None:
+        """Start one at an endpoint. The thread dies with the process, the daemon's launcher does not."""
+        self.failure = None
+        self._thread = threading.Thread(target=self._start, args=(endpoint,), name="offcam-launch", daemon=True)
+        self._thread.start()
+
+    def _start(self, endpoint: Endpoint) -> None:
+        try:
+            launch.start_embedded(endpoint)
+        except DaemonError as error:  # said by the agent's thread: filters of warnings are for one thread
+            self.failure = error
+        else:
+            self.listens = True
+
+    def said(self) -> None:
+        """Somebody has said why the last start failed."""
+        self._said = self.failure
+
+    def unsaid(self, *, before: bool) -> str:
+        """The warning that is due for a start that failed, or the empty string.
+
+        Args:
+            before: whether there was a daemon before.
+        """
+        failure = self.failure
+        if failure is None or failure is self._said:
+            return ""
+        self._said = failure
+        if isinstance(failure, DaemonNotReady) or not before:
+            return f"nothing is recorded yet: {failure}"
+        return f"the recorder daemon is gone and could not be started again: {failure}"
+
+
+class Reconnect:
+    """Looks for a daemon while a session has none. Whoever holds the connection's lock may use it.
+
+    Args:
+        session: what is to be open at a daemon.
+        transport: its socket.
+        named: whether its daemon is the user's own; else one is started where none runs.
+
+    Attributes:
+        named: the same.
+        starter: starts the embedded daemon.
+        next_greeting: when to greet next while the session is not open, by `time.monotonic`; 0 for at once.
+        awaited: whether a construction waits for the daemon, and so says itself why none could be started.
+    """
+
+    def __init__(self, session: ClientSession, transport: Transport, *, named: bool) -> None:
+        self.named = named
+        self.starter = Starter()
+        self.awaited = False
+        self._session = session
+        self._transport = transport
+        self.next_greeting = 0.0
+        self._next_launch = time.monotonic() + timeouts.RELAUNCH_SECONDS
+        # What flushes found out about the daemon that died last, known by its id:
+        self._missed: bytes | None = None
+        self._gone_since: float | None = None
+        self._relaunched = False
+
+    # --- greeting -----------------------------------------------------------------------------------------
+
+    def greet_if_due(self, now: float) -> None:
+        """Greet the daemon, or greet it again, where the session is not open."""
+        session, listens = self._session, self.starter.listens
+        self.starter.listens = False
+        if session.state is State.OPEN:
+            return
+        if listens:
+            session.lost()
+            self._transport.renew()  # libzmq looks for one that was not there ever more rarely
+            self.next_greeting = 0.0
+        if session.state in (State.IDLE, State.GREETING) and now >= self.next_greeting:
+            self.next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
+            self._transport.dial()
+            session.connect()
+
+    def retry(self, now: float) -> str:
+        """After a greeting that found no daemon: greet again soon, and have one started where that is due.
+
+        Returns:
+            The warning that is due for a start that failed, or the empty string.
+        """
+        self.next_greeting = min(self.next_greeting, now + timeouts.RETRY_SECONDS)
+        warning = "" if self.awaited else self.starter.unsaid(before=self._session.instance is not None)
+        self.relaunch()
+        return warning
+
+    # --- starting a daemon --------------------------------------------------------------------------------
+
+    def relaunch(self, *, hurry: bool = False) -> None:
+        """Start an embedded daemon where none runs, off the agent's thread; now and then, or at once in a hurry."""
+        now = time.monotonic()
+        if now < self._next_launch and not hurry:
+            return
+        if self._transport.key is not None:  # libzmq never asks again who refused a key once
+            if hurry:
+                return
+            self._next_launch = now + timeouts.RELAUNCH_SECONDS
+            self._transport.renew()
+        if self.named or self.starter.running:
+            return
+        self._find_place()
+        if launch.listening(self._transport.endpoint):
+            self._next_launch = now + timeouts.RETRY_SECONDS
+            return
+        self._next_launch = now + timeouts.RELAUNCH_SECONDS
+        self.starter.begin(self._transport.endpoint)
+
+    def _find_place(self) -> None:
+        """Look anew where the daemon is to be: its directory may be gone, as a runtime directory is after a logout."""
+        place = settings.embedded_endpoint()
+        if place != self._transport.endpoint and not launch.listening(self._transport.endpoint):
+            self._transport.endpoint = place
+            self._transport.renew()
+
+    # --- whether one will come ----------------------------------------------------------------------------
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether none answers, none listens, and none will come of what is done here."""
+        if self._session.state is State.REFUSED:
+            return True
+        if self._session.state is State.OPEN or self.starter.running:
             return False
-        if not link.named:
-            before, self._tried = self._tried, True
-            link.relaunch(hurry=not before)
+        return (self.named or self.starter.failed) and not launch.listening(self._transport.endpoint)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
+        state, transport = self._session.state, self._transport
+        if self.starter.running:
+            return True
+        if launch.gone(transport.endpoint):
+            return False
+        waiting = state in (State.IDLE, State.GREETING)
+        return state is State.OPEN or (waiting and transport.dialled and launch.listening(transport.endpoint))
+
+    def gone_for_good(self) -> bool:
+        """Whether there is no daemon and none will come: it could not be started, or nobody else did so in time.
+
+        Asked while a flush waits. What came out for a daemon that died is still known at the next flush: many envs
+        are closed in a row.
+        """
+        session, now = self._session, time.monotonic()
+        if self._missed != session.instance:  # there was another one in between
+            self._missed, self._gone_since, self._relaunched = session.instance, None, False
+        if session.state is State.OPEN or self.starter.running or not launch.gone(self._transport.endpoint):
+            self._gone_since = None
+            return False
+        if not self.named:
+            before, self._relaunched = self._relaunched, True
+            self.relaunch(hurry=not before)
             return before
-        if self._since is None:
-            self._since = now
-        return now - self._since > timeouts.GONE_SECONDS
+        if self._gone_since is None:
+            self._gone_since = now
+        return now - self._gone_since > timeouts.GONE_SECONDS

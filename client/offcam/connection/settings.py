@@ -1,55 +1,17 @@
-"""What the environment asks of the client, read when it is needed: one place for each variable."""
+"""Where the daemon is, as the environment says when it is asked."""
 
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import warnings
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from gymnasium import logger
 
 from offcam_proto import host
-from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint, endpoint_asked
-from offcam_proto.errors import ConfigError, FolderNotWritable
-from offcam_proto.limits import MAX_PATH_BYTES
+from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint
 from offcam_proto.variables import misspelt
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-DEFAULT_RUN_ROOT = "./offcam-runs"
-_OFF = {"off", "0", "false", "no"}
-_ON = {"", "on", "1", "true", "yes"}
-_REQUIRED = {"require"}
 _said: set[str] = set()
-
-
-def enabled(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through.
-
-    Raises:
-        ConfigError: ``OFFCAM`` is none of on, off and require.
-    """
-    return _asked(environ) not in _OFF
-
-
-def required(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether ``OFFCAM=require`` makes every wrapper strict.
-
-    Raises:
-        ConfigError: as `enabled`.
-    """
-    return _asked(environ) in _REQUIRED
-
-
-def _asked(environ: Mapping[str, str] | None) -> str:
-    value = (os.environ if environ is None else environ).get("OFFCAM", "").strip().lower()
-    if value not in _ON | _OFF | _REQUIRED:
-        raise ConfigError(f"OFFCAM must be 'on', 'off' or 'require', got {value!r}. Unset it to record.")
-    return value
 
 
 def daemon_endpoint() -> tuple[Endpoint, bool]:
@@ -82,71 +44,3 @@ def warn_of_misspelt() -> None:
     """Warn of variables that were probably meant to be one of ours."""
     for name, near in misspelt(os.environ).items():
         warnings.warn(f"offcam: {name} is set and means nothing. Did you mean {near}?", stacklevel=3)
-
-
-def records_here() -> bool:
-    """Whether run folders are this host's; with ``tcp://`` they are the daemon's, which names them itself.
-
-    Raises:
-        ConfigError: an environment variable is wrong.
-    """
-    if not enabled():
-        return True
-    endpoint = endpoint_asked(os.environ)
-    return endpoint is None or endpoint.path is not None
-
-
-def new_run_folder(env_id: str) -> str:
-    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute.
-
-    Raises:
-        ConfigError: as `absolute`.
-    """
-    root = os.environ.get("OFFCAM_DIR") or DEFAULT_RUN_ROOT
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id).strip(".-") or "env"
-    return absolute(os.path.join(root, f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
-
-
-def absolute(folder: str) -> str:
-    """The absolute path of a folder.
-
-    Raises:
-        ConfigError: it is relative, and the working directory was removed, so that nothing relative can be meant.
-    """
-    try:
-        return os.path.abspath(folder)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"the folder {folder!r} is relative to a working directory that does not exist any more. Give an absolute "
-            "path, set OFFCAM_DIR to one, or change into a directory that exists.",
-        ) from error
-
-
-def make_run_folder(folder: str) -> str:
-    """Create a run folder and return its absolute path.
-
-    Raises:
-        ConfigError: the path is too long, or means nothing.
-        FolderNotWritable: it cannot be created or written.
-    """
-    path = absolute(folder)
-    if len(os.fsencode(path)) > MAX_PATH_BYTES:
-        raise ConfigError(f"video_folder is longer than {MAX_PATH_BYTES} bytes: {path[:80]!r}...")
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"video_folder must be valid UTF-8, got {path!r}. Rename the folder.") from error
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise FolderNotWritable(
-            f"cannot create the folder {path!r} for the recordings ({error.strerror}). "
-            "Give a `video_folder` that you may write.",
-        ) from error
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise FolderNotWritable(
-            f"the folder {path!r} for the recordings is not writable for you (uid {os.getuid()}). "
-            "Give another `video_folder`, or change its permissions.",
-        )
-    return path

@@ -7,7 +7,7 @@ import mmap
 import os
 import secrets
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from offcam_proto.validation import ID_BYTES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offcam.recorder.frames import Picture
     from offcam_proto.client_stream import ClientStream
+    from offcam_proto.layout import FrameLayout
 
 ARENA_BYTES = 16 * MIB
 """Most memory of one stream's arena. Only slots that are used take any, and the lowest free one is used next."""
@@ -34,8 +34,20 @@ POSSIBLE = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(f
 one that was built for an old C library does not have them."""
 
 
+class Picture(NamedTuple):
+    """One frame, ready to be copied out; `offcam.recorder.frames.picture` makes one of what an env renders.
+
+    Attributes:
+        layout: where the frame's pixels lie in ``dense``.
+        dense: a C-contiguous uint8 view of (usually) the env's own memory. Valid until the env renders again.
+    """
+
+    layout: FrameLayout
+    dense: NDArray[np.uint8]
+
+
 class Arena:
-    """The arena of one stream at one daemon. Whoever holds the link's lock may use it.
+    """The arena of one stream at one daemon. Whoever holds the connection's lock may use it.
 
     Args:
         slot_bytes: size of a slot.

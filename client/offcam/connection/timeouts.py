@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 START_SECONDS = 2.0
-"""How long construction waits for a daemon in all: until it is started, answers, and has opened the stream. It is not
-waited for again until something was heard of it: many envs are made in a row. Only the first video of a process waits
-once more as long for one that is being started: on a crowded machine a short script would be over by then."""
+"""How long construction waits for a daemon in all: until one is started, answers, and has opened the stream. After a
+wait in vain no construction waits again until the daemon says something: many envs are made in a row. Only the first
+video of a process waits once more as long for a daemon that is being started: on a crowded machine a short script
+would be over by then."""
 
 CERTAIN_SECONDS = 30.0
-"""The same under ``strict=True`` or ``OFFCAM=require``, each time; then construction raises."""
+"""How long construction waits under ``strict=True`` or ``OFFCAM=require``, each time; then it raises."""
 
 LAUNCH_SECONDS = 300.0
-"""How long a daemon may start, off the agent's thread, until it is said what to do about it. It is not ended."""
+"""How long a daemon may start, off the agent's thread, until a warning says what to do about it. It is not ended."""
 
-CONTACT_SECONDS = 1.5
+HANDSHAKE_SECONDS = 1.5
 """How long construction waits for a daemon of another host to take or refuse the key."""
 
-CONTACT_TRIES = 3
-"""Failed connections in that time after which it gives up."""
+HANDSHAKE_TRIES = 3
+"""Failed connections in that time after which construction gives up."""
 
 PATIENCE_SECONDS = 0.004
-"""Longest wait for credit in one step under ``overflow="drop"``, or as long as the step itself took if that is
-longer: while the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
+"""Longest wait for credit in one step under ``overflow="drop"``; in a step that took longer than this, so long as the
+step itself. While the daemon makes progress, a crowded machine slows the loop down a little rather than lose frames."""
 
 MOST_PATIENCE_SECONDS = 0.1
 """Longest wait for credit in a step that itself took longer than this."""
 
-VAIN_SECONDS = 0.03
-"""What waits for credit that does not come may cost a process, all together..."""
+WAIT_BUDGET_SECONDS = 0.03
+"""Most time that a process spends, in all its steps together, on waits for credit that did not come: what a daemon that
+hangs may cost its loop."""
 
-VAIN_SHARE = 0.001
-"""...and the share of its time by which that is refilled."""
+WAIT_BUDGET_REFILL = 0.001
+"""The share of the time that passes which is given back to that budget."""
 
 LEAST_WAIT_SECONDS = 0.001
-"""Shorter waits are not begun: a poll takes that long."""
+"""A shorter wait for credit is not begun: one poll of the socket takes that long."""
 
 LOOK_SECONDS = 0.02
-"""How often a frame that has its credit looks for what the daemon said: each look costs as much as all the rest."""
+"""How often a frame that has its credit takes in what the daemon said: that costs as much as sending the frame."""
 
 HELD_FRAMES = 8
-HELD_SECONDS = 0.1
-"""So many frames in shared memory are named in one message, or those of so long: to wake libzmq's thread for each
+"""Most frames in shared memory that are held back until one message names them all: to wake libzmq's thread for each
 would cost the agent's more than all the rest. What a killed client held back, the daemon finds in the memory."""
+
+HELD_SECONDS = 0.1
+"""Longest time that they are held back."""
 
 BLOCK_SECONDS = 30.0
 """Longest wait for credit in one step under ``overflow="block"``."""
@@ -59,11 +63,11 @@ RELAUNCH_SECONDS = 30.0
 """How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
 
 SILENCE_SECONDS = 10.0
-"""A flush gives up when the daemon has said nothing for this long (`ANSWER_SECONDS` if one just gave up)..."""
+"""A flush gives up on a daemon that has said nothing for this long; where a flush just did, after `ANSWER_SECONDS`."""
 
 GONE_SECONDS = 3.0
-"""...or when, on this host, no process has listened for this long, and none could be started: time enough for a
-service manager to start it again."""
+"""A flush gives up where, on this host, no process has listened for this long and none could be started: time enough
+for a service manager to start a daemon again."""
 
 COMING_SECONDS = 60.0
 """How long a flush waits for a daemon that is still being started; then `SILENCE_SECONDS` count."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from offcam_proto.keys import KeyFile
 
 
-class Dealer:
-    """A DEALER socket to one daemon. One thread at a time: `offcam.connection.connection.Link` has the lock.
+class Transport:
+    """A DEALER socket to one daemon. One thread at a time: `offcam.connection.exchange.Exchange` has the lock.
 
     Attributes:
         endpoint: where the daemon is.
@@ -103,7 +103,7 @@ class Dealer:
 
     # --- keys ---------------------------------------------------------------------------------------------
 
-    def greet(self) -> None:
+    def connect_with_key(self) -> None:
         """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell.
 
         Raises:
@@ -131,10 +131,10 @@ class Dealer:
     def _await_handshake(self, monitor: zmq.Socket[bytes]) -> None:
         from zmq.utils.monitor import recv_monitor_message  # noqa: PLC0415 - it imports all of asyncio
 
-        deadline = time.monotonic() + timeouts.CONTACT_SECONDS
+        deadline = time.monotonic() + timeouts.HANDSHAKE_SECONDS
         url, retries, answered = self.endpoint.url, 0, False
         name = f"{self.key.name!r} ({self.key.fingerprint})" if self.key is not None else "none"
-        while retries < timeouts.CONTACT_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+        while retries < timeouts.HANDSHAKE_TRIES and monitor.poll(max(0, int(1000 * (deadline - time.monotonic())))):
             match recv_monitor_message(monitor)["event"]:
                 case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                     return
@@ -146,7 +146,7 @@ class Dealer:
                 case zmq.EVENT_CONNECT_RETRIED:
                     retries += 1
                 case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-                    answered, retries = True, timeouts.CONTACT_TRIES
+                    answered, retries = True, timeouts.HANDSHAKE_TRIES
                 case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                     answered = True
         if answered:

@@ -7,28 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from offcam.connection.shared_memory import Picture
 from offcam_proto.errors import FrameError, ProtocolError
 from offcam_proto.layout import CHANNELS, FrameLayout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class Picture(NamedTuple):
-    """One frame, ready to be copied out.
-
-    Attributes:
-        layout: where the frame's pixels lie in ``dense``.
-        dense: a C-contiguous uint8 view of (usually) the env's own memory. Valid until the env renders again.
-    """
-
-    layout: FrameLayout
-    dense: NDArray[np.uint8]
-
-    @property
-    def pixels(self) -> memoryview:
-        """The block's bytes, not copied: whoever takes them copies them before the env renders again."""
-        return self.dense.data
 
 
 class _Plan(NamedTuple):

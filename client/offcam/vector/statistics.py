@@ -12,13 +12,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.statistics_base import Tally
+from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
+class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
     """Sum up each sub-environment's episodes, as Gymnasium's vector wrapper does, and tell the daemon.
 
     When episodes end, ``infos["episode"]`` is ``{"r": returns, "l": lengths, "t": seconds}``, arrays of shape
@@ -73,7 +73,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds: list[object] = [None] * self.num_envs
-        self._set_up_tally(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:
@@ -99,7 +99,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if given is not None:
             self._check_mask(given)
-        self._join()
+        self._open_stream()
         self.episode_start_times[mask] = time.perf_counter()
         self.episode_returns[mask] = 0
         self.episode_lengths[mask] = 0
@@ -178,15 +178,14 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
         }
         infos[f"_{self._stats_key}"] = dones.copy()  # a later reset clears `prev_dones` in place
         for index in np.flatnonzero(dones):
-            self._count(self.episode_returns[index], self.episode_lengths[index], durations[index])
-            self._tell(
+            self._end_episode(
                 env_index=int(index),
-                episode=max(int(self._episodes[index]), 0),
+                episode=int(self._episodes[index]),
                 return_=self.episode_returns[index],
-                length=int(self.episode_lengths[index]),
-                duration=float(durations[index]),
-                terminated=bool(terminations[index]),
-                truncated=bool(truncations[index]),
+                length=self.episode_lengths[index],
+                duration=durations[index],
+                terminated=terminations[index],
+                truncated=truncations[index],
                 seed=self._seeds[index],
             )
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
@@ -199,7 +198,7 @@ class RecordEpisodeStatistics(Tally, VectorWrapper[ObsType, ActType, ObsType, Ac
             RecordingLost: if strict, where something is not recorded.
         """
         super().close(**kwargs)
-        self._leave()
+        self._release_stream()
 
 
 def _seed_of(seed: object, index: int) -> object:

@@ -10,45 +10,46 @@ if TYPE_CHECKING:
     from gymnasium.vector import SyncVectorEnv
 
 
-class _Tap(gym.Wrapper[Any, Any, Any, Any]):
+class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Renders its env at the end of an episode, before the vector env resets it.
 
     Attributes:
-        wanted: whether to.
-        frame: what was rendered, until forgotten.
+        keeps_terminal: whether it renders then.
+        frame: the terminal frame that it rendered in the last step, or None.
     """
 
-    wanted = False
+    keeps_terminal = False
     frame: Any = None
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
         result = super().step(action)
-        if self.wanted and (result[2] or result[3]):
-            self.frame = self.env.render()
+        if self.keeps_terminal and (result[2] or result[3]):
+            frame: Any = self.env.render()
+            self.frame = frame[-1] if isinstance(frame, list) else frame
         return result
 
 
 class TerminalFrames:
-    """Taps each sub-environment of a `SyncVectorEnv` for its terminal frame."""
+    """The terminal frame of each sub-environment of a `SyncVectorEnv`, which it wraps for that."""
 
     def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
-        self._taps = [_Tap(sub_env) for sub_env in env.envs]
-        env.envs = list(self._taps)
+        self._sub_envs = [_SubEnv(sub_env) for sub_env in env.envs]
+        env.envs = list(self._sub_envs)
 
     def arm(self, *, wanted: bool) -> None:
-        """Before a step: keep the terminal frames of this step, if wanted, and forget the last one's."""
-        for tap in self._taps:
-            tap.wanted = wanted
-            tap.frame = None
+        """Before a step: have its terminal frames kept if they are wanted, and forget those of the last step."""
+        for sub_env in self._sub_envs:
+            sub_env.keeps_terminal = wanted
+            sub_env.frame = None
 
     def forget(self) -> None:
         """After the terminal frames were shown: what comes now is the new episode."""
-        for tap in self._taps:
-            tap.frame = None
+        for sub_env in self._sub_envs:
+            sub_env.frame = None
 
     def show(self, frames: tuple[Any, ...]) -> tuple[Any, ...]:
         """The frames, with the terminal one in the place of each sub-environment that just ended."""
         return tuple(
-            frame if tap.frame is None else (tap.frame[-1] if isinstance(tap.frame, list) else tap.frame)
-            for tap, frame in zip(self._taps, frames, strict=True)
+            frame if sub_env.frame is None else sub_env.frame
+            for sub_env, frame in zip(self._sub_envs, frames, strict=True)
         )

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
+from offcam.wrappers.video_base import VideoBase, nothing_to_collect
 from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from offcam.recorder.env_stream import Overflow
+    from offcam.recorder.clip_writer import Overflow
 
 
 class RecordVideo(
-    VideoRecording,
+    VideoBase,
     VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray],
     RecordConstructorArgs,
 ):
@@ -91,23 +91,24 @@ class RecordVideo(
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
-        video_length = arguments.video_length(video_length)
-        fps = fps if fps is None else arguments.fps(fps)
+        options: dict[str, Any] = {
+            "episode_trigger": episode_trigger,
+            "step_trigger": step_trigger,
+            "video_length": arguments.video_length(video_length),
+            "name_prefix": name_prefix,
+            "fps": fps if fps is None else arguments.fps(fps),
+            "disable_logger": disable_logger,
+            "gc_trigger": gc_trigger,
+            "overflow": overflow,
+            "strict": strict,
+        }
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
             self,
             video_folder=video_folder,
             video_aspect_ratio=video_aspect_ratio,
             record_first_only=record_first_only,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
+            **options,
         )
         self._check_render_mode()
         self.record_first_only = record_first_only
@@ -116,19 +117,8 @@ class RecordVideo(
         self.frame_cols = -1
         self.has_autoreset = False
         self.autoreset_mode = self._find_autoreset_mode()
-        self._set_up(
-            video_folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
-        )
-        self._terminal = self._tap_terminal_frames()  # last: a construction that fails leaves the env as it was
+        self._set_up(video_folder, **options)
+        self._terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         mode = self.env.metadata.get("autoreset_mode")
@@ -140,7 +130,7 @@ class RecordVideo(
             return AutoresetMode.NEXT_STEP
         return AutoresetMode(mode)
 
-    def _tap_terminal_frames(self) -> TerminalFrames | None:
+    def _find_terminal_frames(self) -> TerminalFrames | None:
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             return None
         base = self.env.unwrapped
@@ -219,7 +209,7 @@ class RecordVideo(
 
     def _capture_frame(self) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._full():
+        if self._end_if_full():
             return
         rendered: Any = self.env.render()
         assert isinstance(rendered, (Sequence, np.ndarray)), type(rendered)  # noqa: S101 - as Gymnasium's
@@ -231,7 +221,6 @@ class RecordVideo(
             frames = frames[:1]
         if self.frame_rows == -1 and isinstance(frames[0], np.ndarray) and frames[0].ndim >= 2:
             height, width = frames[0].shape[:2]
-            self.frame_rows, self.frame_cols = grid_shape(
-                len(frames), max(height, 1), max(width, 1), self.video_aspect_ratio,
-            )  # fmt: skip
-        self._offer(frames, (self.frame_rows, self.frame_cols))
+            ratio = self.video_aspect_ratio
+            self.frame_rows, self.frame_cols = grid_shape(len(frames), max(height, 1), max(width, 1), ratio)
+        self._add_frame(frames, (self.frame_rows, self.frame_cols))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offcam.connection import settings
+from offcam.recorder import settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Joins:
+class StreamSharer:
     """A wrapper with a stream that others around the same env may join."""
 
     _stream: EnvStream | None = None
@@ -35,19 +35,28 @@ class Joins:
         return self._stream is None or self._stream.flush(quiet=self.disable_logger)
 
     def __del__(self) -> None:
-        """Leave the stream where `close` was not called; nothing is lost by that, nor waited for."""
+        """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""
         stream = self.__dict__.get("_stream")
         if stream is not None:
-            stream.dropped(self, self.__dict__.get("_clip"))
+            stream.leave(self, self.__dict__.get("_clip"))
+
+    def _release_stream(self) -> None:
+        """Leave the stream, and wait until what was recorded is final if nobody else has joined it.
+
+        Raises:
+            RecordingLost: if strict, where something is not recorded.
+        """
+        if self._stream is not None:
+            self._stream.release(self, quiet=self.disable_logger)
 
     def _adopt(self, stream: EnvStream) -> None:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
 
 
-def beneath(env: Any) -> Iterator[Joins]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
+def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
     """The offcam wrappers around an env, outermost first."""
     while env is not None:
-        if isinstance(env, Joins):
+        if isinstance(env, StreamSharer):
             yield env
         env = env.__dict__.get("env")
 

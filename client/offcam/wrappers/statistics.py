@@ -10,13 +10,13 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.wrappers import arguments
-from offcam.wrappers.statistics_base import Tally
+from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from collections import deque
 
 
-class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and tell the daemon.
 
     At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before
@@ -66,7 +66,7 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_tally(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, strict=strict)
         self._episode = -1
 
     def reset(
@@ -77,7 +77,7 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)
-        self._join()
+        self._open_stream()
         self._episode += 1
         self._seed = seed
         self.episode_start_time = time.perf_counter()
@@ -94,15 +94,14 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
             assert self._stats_key not in info  # noqa: S101 - as Gymnasium's
             duration = round(time.perf_counter() - self.episode_start_time, 6)
             info[self._stats_key] = {"r": self.episode_returns, "l": self.episode_lengths, "t": duration}
-            self._count(self.episode_returns, self.episode_lengths, duration)
-            self._tell(
+            self._end_episode(
                 env_index=0,
-                episode=max(self._episode, 0),
+                episode=self._episode,
                 return_=self.episode_returns,
                 length=self.episode_lengths,
                 duration=duration,
-                terminated=bool(terminated),
-                truncated=bool(truncated),
+                terminated=terminated,
+                truncated=truncated,
                 seed=self._seed,
             )
             self.episode_start_time = time.perf_counter()
@@ -115,4 +114,4 @@ class RecordEpisodeStatistics(Tally, gym.Wrapper[ObsType, ActType, ObsType, ActT
             RecordingLost: if strict, where something is not recorded.
         """
         super().close()
-        self._leave()
+        self._release_stream()

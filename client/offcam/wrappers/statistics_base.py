@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
 
-from offcam.connection import process, settings
-from offcam.recorder.env_stream import as_float
+from offcam.recorder import env_stream, settings
+from offcam.recorder.clip_writer import as_float
 from offcam.wrappers import shared_stream
 from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
 
 
-class Tally(shared_stream.Joins):
+class StatisticsBase(shared_stream.StreamSharer):
     """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
 
     env: Any
 
-    def _set_up_tally(self, buffer_length: int | None, *, strict: bool) -> None:
+    def _set_up_statistics(self, buffer_length: int | None, *, strict: bool) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
@@ -34,7 +34,7 @@ class Tally(shared_stream.Joins):
         self._strict = False
         if self._reporting:
             self._strict = strict or settings.required()
-            process.check(strict=self._strict)  # an address or a key that will not do is said now, not in the loop
+            env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
             found = shared_stream.stream_beneath(self.env)
             if found is not None:
                 self._stream = found.acquire(self, strict=self._strict)
@@ -45,7 +45,7 @@ class Tally(shared_stream.Joins):
         if self._stream is None and self._reporting:
             self._stream = stream.acquire(self, strict=self._strict)
 
-    def _join(self) -> None:
+    def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting:
             return
@@ -59,36 +59,37 @@ class Tally(shared_stream.Joins):
             if not self._stream.attached:
                 self._stream = None  # there is no daemon that could come back
 
-    def _count(self, return_: Any, length: Any, duration: Any) -> None:  # noqa: ANN401 - the env's own numeric type
-        self.time_queue.append(duration)
-        self.return_queue.append(return_)
-        self.length_queue.append(length)
-        self.episode_count += 1
-
-    def _tell(
+    def _end_episode(
         self,
         *,
         env_index: int,
         episode: int,
-        return_: Any,  # noqa: ANN401 - the env's own numeric type
-        length: int,
-        duration: float,
+        return_: Any,  # noqa: ANN401 - the env's own numeric type, as those below
+        length: Any,  # noqa: ANN401
+        duration: Any,  # noqa: ANN401
         terminated: bool,
         truncated: bool,
         seed: object,
     ) -> None:
+        self.time_queue.append(duration)
+        self.return_queue.append(return_)
+        self.length_queue.append(length)
+        self.episode_count += 1
         if self._stream is None:
             return
-        self._stream.episode(
+        self._stream.record(
             EpisodeRecord(
-                env_index, episode, as_float(return_), int(length), float(duration), time.time() - float(duration),
-                terminated, truncated, _as_seed(seed),
-            ),
-        )  # fmt: skip
-
-    def _leave(self) -> None:
-        if self._stream is not None:
-            self._stream.release(self)
+                env_index=env_index,
+                episode=max(episode, 0),
+                return_=as_float(return_),
+                length=int(length),
+                duration=float(duration),
+                started=time.time() - float(duration),
+                terminated=bool(terminated),
+                truncated=bool(truncated),
+                seed=_as_seed(seed),
+            )
+        )
 
 
 def _as_seed(seed: object) -> int | str | None:

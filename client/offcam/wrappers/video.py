@@ -10,15 +10,15 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoRecording, nothing_to_collect
+from offcam.wrappers.video_base import VideoBase, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.recorder.env_stream import Overflow
+    from offcam.recorder.clip_writer import Overflow
 
 
-class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
+class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Record videos of episodes, as `gymnasium.wrappers.RecordVideo` does, without slowing the loop.
 
     Frames are handed to the recorder daemon, which encodes them in its own process; one is started where none
@@ -53,9 +53,9 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
         disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
         gc_trigger: from the episode's number, whether to collect garbage after a video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
-            keeps its place in time, or ``"block"`` until there is room (at most `timing.BLOCK_SECONDS`).
+            keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         strict: whether to raise rather than warn: the constructor where recording is not certain within
-            `timing.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
+            `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -84,34 +84,20 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
-        video_length = arguments.video_length(video_length)
-        fps = fps if fps is None else arguments.fps(fps)
-        RecordConstructorArgs.__init__(
-            self,
-            video_folder=video_folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
-        )
+        options: dict[str, Any] = {
+            "episode_trigger": episode_trigger,
+            "step_trigger": step_trigger,
+            "video_length": arguments.video_length(video_length),
+            "name_prefix": name_prefix,
+            "fps": fps if fps is None else arguments.fps(fps),
+            "disable_logger": disable_logger,
+            "gc_trigger": gc_trigger,
+            "overflow": overflow,
+            "strict": strict,
+        }
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
         gym.Wrapper.__init__(self, env)
-        self._set_up(
-            video_folder,
-            episode_trigger=episode_trigger,
-            step_trigger=step_trigger,
-            video_length=video_length,
-            name_prefix=name_prefix,
-            fps=fps,
-            disable_logger=disable_logger,
-            gc_trigger=gc_trigger,
-            overflow=overflow,
-            strict=strict,
-        )
+        self._set_up(video_folder, **options)
 
     def reset(
         self,
@@ -163,7 +149,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
 
     def _capture_frame(self) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._full():
+        if self._end_if_full():
             return
         frame: Any = self.env.render()
         if isinstance(frame, list):
@@ -175,7 +161,7 @@ class RecordVideo(VideoRecording, gym.Wrapper[ObsType, ActType, ObsType, ActType
                 return
             self._remember_renders(frame)
             frame = frame[-1]
-        self._offer((frame,), (1, 1))
+        self._add_frame((frame,), (1, 1))
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

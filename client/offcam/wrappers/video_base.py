@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import logger
 
-from offcam.connection import settings
-from offcam.recorder.frames import Picture, picture
+from offcam.recorder import settings
+from offcam.recorder.clip_writer import ClipWriter
+from offcam.recorder.frames import picture
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
@@ -19,7 +20,7 @@ from offcam_proto.errors import ConfigError, FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.recorder.env_stream import ClipWriter, Overflow
+    from offcam.recorder.clip_writer import Overflow
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
@@ -30,7 +31,7 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     return False
 
 
-class VideoRecording(shared_stream.Joins):
+class VideoBase(shared_stream.StreamSharer):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
@@ -120,7 +121,8 @@ class VideoRecording(shared_stream.Joins):
         self.recording = True
         self._frames = 0
         if self._stream is not None:
-            self._clip = self._stream.clip(
+            self._clip = ClipWriter(
+                self._stream,
                 video_name,
                 fps=float(self.frames_per_sec),
                 episode=max(self.episode_id, 0),
@@ -140,14 +142,14 @@ class VideoRecording(shared_stream.Joins):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
-    def _full(self) -> bool:
+    def _end_if_full(self) -> bool:
         """End a video that has its ``video_length``; true where it did."""
         if self._frames < self.video_length:
             return False
         self.stop_recording()
         return True
 
-    def _offer(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
+    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
         """Add what was rendered to the video, or end it where that is no picture."""
         for frame in frames:
             if not isinstance(frame, np.ndarray):
@@ -161,7 +163,7 @@ class VideoRecording(shared_stream.Joins):
         if self._clip is None:
             return
         try:
-            pictures: tuple[Picture, ...] = tuple(map(picture, frames))
+            pictures = tuple(map(picture, frames))
         except FrameError as error:
             self._clip.reject()
             self.stop_recording()
@@ -183,5 +185,4 @@ class VideoRecording(shared_stream.Joins):
         """
         if self.recording:
             self.stop_recording()
-        if self._stream is not None:
-            self._stream.release(self, quiet=self.disable_logger)
+        self._release_stream()

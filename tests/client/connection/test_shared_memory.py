@@ -237,10 +237,12 @@ def slots(monkeypatch):
 
 def answered() -> None:
     """Return when the daemon has said of each arena whether it can use it, and is done with what was in it."""
-    link = offcam.connection.process.current()
-    assert link.wait(lambda: all(wire.arena is not None for wire in link.session.streams.values()), HANG_SECONDS)
-    made = [arena for _, arena in link._arenas._arenas.values()]
-    assert link.wait(
+    connection = offcam.connection.process.current()
+    assert connection.wait(
+        lambda: all(wire.arena is not None for wire in connection.session.streams.values()), HANG_SECONDS
+    )
+    made = [arena for _, arena in connection.frames.arenas._arenas.values()]
+    assert connection.wait(
         lambda: not any(any(arena._memory[STATES_AT : STATES_AT + arena.slots]) for arena in made), HANG_SECONDS
     )
 
@@ -293,7 +295,7 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
     answered()
     before = env.unwrapped.number
     assert slots == [None, 0]
-    mine = offcam.connection.process.current()._arenas
+    mine = offcam.connection.process.current().frames.arenas
     ((_, arena),) = mine._arenas.values()
     arena._memory[SLOTS_AT : SLOTS_AT + 8] = b"parent's"
     states = bytes(arena._memory[STATES_AT:SLOTS_AT])
@@ -305,7 +307,7 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
             answered()
             while env.unwrapped.number < 200:
                 env.step(0)
-            others = offcam.connection.process.current()._arenas
+            others = offcam.connection.process.current().frames.arenas
             ((_, other),) = others._arenas.values()
             code = 0 if others is not mine and other.token != arena.token and slots[2:4] == [None, 0] else 2
             env.close()
@@ -328,12 +330,12 @@ def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, mon
     tokens = set()
     for _ in range(3):
         daemon, _ = serve("0.01", script=SLOW_DAEMON)
-        link = offcam.connection.process.current()
-        assert link.flush(seconds=HANG_SECONDS)  # from now on it knows that this is another one
+        connection = offcam.connection.process.current()
+        assert connection.flush(seconds=HANG_SECONDS)  # from now on it knows that this is another one
         play(env)
         answered()
         play(env, 3)
-        ((_, arena),) = link._arenas._arenas.values()
+        ((_, arena),) = connection.frames.arenas._arenas.values()
         tokens.add(arena.token)
         used = [slot for slot in slots if slot is not None]
         assert used, "frames lie in slots"
@@ -354,6 +356,6 @@ def test_another_daemon_gets_another_arena(tmp_path, serve, endpoint, slots, mon
 
 
 def test_a_tcp_endpoint_is_never_offered_one():
-    link = offcam.connection.connection.Link(parse_endpoint("tcp://127.0.0.1:7000", "a test"), named=True)
-    assert not link._arenas._possible
-    link.shutdown()
+    connection = offcam.connection.connection.Connection(parse_endpoint("tcp://127.0.0.1:7000", "a test"), named=True)
+    assert not connection.frames.arenas._possible
+    connection.shutdown()

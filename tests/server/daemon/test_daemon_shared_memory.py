@@ -385,7 +385,7 @@ timeouts.HELD_SECONDS = 1e9
 env = offcam.RecordVideo(Barcode(10**6), sys.argv[1], overflow="block")
 env.reset()
 def in_use():
-    return any(slot for _, each in offcam.connection.process.current()._arenas._arenas.values()
+    return any(slot for _, each in offcam.connection.process.current().frames.arenas._arenas.values()
                for slot in bytes(each._memory[64:64 + each.slots]))
 while not in_use():
     env.step(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from typing import TYPE_CHECKING
 
 from offcam.connection import launch, timeouts
@@ -13,31 +12,22 @@ from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, RemoteProt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.connection.connection import Link
+    from offcam.connection.exchange import Exchange
     from offcam_proto.client_stream import ClientStream
 
 
-class Contact:
-    """Waits on a link, for so long as a construction may. Raises what became of it; its callers may warn instead.
+class Handshake:
+    """Waits for the daemon as long as a construction may. Raises what became of it; its callers may warn instead."""
 
-    Attributes:
-        waiting: whether somebody waits, and so says why no daemon could be started.
-    """
-
-    def __init__(self, link: Link) -> None:
-        self.waiting = False
-        self._link: Link = weakref.proxy(link)
-        self._in_vain = False
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._gave_up = 0.0  # when somebody waited in vain
         self._second_chance = True
 
-    def heard(self) -> None:
-        """The daemon has said something: it is worth waiting for."""
-        self._in_vain = False
-
     def deadline(self, *, strict: bool = False) -> float:
-        """Until when a construction that begins now may wait, by `time.monotonic`."""
-        seconds = timeouts.CERTAIN_SECONDS if strict else 0.0 if self._in_vain else timeouts.START_SECONDS
-        return time.monotonic() + seconds
+        """Until when a construction that begins now may wait, by `time.monotonic`: not at all for a silent daemon."""
+        patient = timeouts.START_SECONDS if self._exchange.last_heard >= self._gave_up else 0.0
+        return time.monotonic() + (timeouts.CERTAIN_SECONDS if strict else patient)
 
     def establish(self, deadline: float, *, strict: bool = False) -> None:
         """Find the daemon, or have one started, and shake hands; returns at once where that is done already.
@@ -51,18 +41,18 @@ class Contact:
             KeyRefused: it does not take this client's key, or is not the one that the key is for.
             VersionMismatch, RemoteProtocolError: it refused this client.
         """
-        link = self._link
-        if link.reached():
+        exchange = self._exchange
+        if self._done():
             return
-        if link.key is not None:
-            self._greet(deadline, strict=strict)
-        elif link.named and not strict and not launch.listening(link.endpoint):
+        if exchange.transport.key is not None:
+            self._connect_with_key(deadline, strict=strict)
+        elif exchange.reconnect.named and not strict and not launch.listening(exchange.endpoint):
             raise self._no_answer()
-        self._await(lambda: link.session.state in (State.OPEN, State.REFUSED), deadline)
-        refused = link.session.refused
+        self._await(lambda: exchange.session.state in (State.OPEN, State.REFUSED), deadline)
+        refused = exchange.session.refused
         if refused is not None:
             error = VersionMismatch if refused.code == VersionMismatch.reason else RemoteProtocolError
-            raise error(f"the recorder daemon at {link.endpoint.url} refused this client: {refused.text}")
+            raise error(f"the recorder daemon at {exchange.endpoint.url} refused this client: {refused.text}")
 
     def wait_opened(self, wire: ClientStream, deadline: float) -> None:
         """Wait for the daemon to open a stream.
@@ -82,19 +72,37 @@ class Contact:
 
         On a crowded machine its start takes longer than a construction waits, and a short script would be over by then.
         """
-        link, first, self._second_chance = self._link, self._second_chance, False
-        if first and not wire.live and link.starter.running:
-            link.wait(lambda: wire.live or wire.refused is not None or link.hopeless, seconds)
+        first, self._second_chance = self._second_chance, False
+        reconnect = self._exchange.reconnect
+        if first and not wire.live and reconnect.starter.running:
+            self._exchange.wait(lambda: wire.live or wire.refused is not None or reconnect.hopeless, seconds)
 
-    def _greet(self, deadline: float, *, strict: bool) -> None:
+    def _done(self) -> bool:
+        """Whether the daemon answers, as far as is known. Where it does not, it is looked for at once."""
+        exchange = self._exchange
+        with exchange.lock:
+            if exchange.transport.dialled or exchange.transport.key is None:
+                exchange.pump()
+            exchange.reconnect.next_greeting = 0.0
+            return exchange.session.state is State.OPEN
+
+    def _connect_with_key(self, deadline: float, *, strict: bool) -> None:
+        """Connect anew to a daemon of another host.
+
+        Raises:
+            ConfigError, DaemonUnavailable, KeyRefused: as `Transport.connect_with_key`.
+        """
         if time.monotonic() >= deadline:
             raise self._no_answer()
+        exchange = self._exchange
         while True:
             try:
-                return self._link.greet()
+                with exchange.lock:
+                    exchange.session.lost()
+                    return exchange.transport.connect_with_key()
             except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
-                self._in_vain = True
-                if not strict or time.monotonic() + timeouts.CONTACT_SECONDS > deadline:
+                self._gave_up = time.monotonic()
+                if not strict or time.monotonic() + timeouts.HANDSHAKE_SECONDS > deadline:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
@@ -103,23 +111,25 @@ class Contact:
         Raises:
             DaemonNotInstalled, DaemonUnavailable: it did not come in time, or cannot come.
         """
-        link, starter, looked = self._link, self._link.starter, 0.0
+        exchange, reconnect, looked = self._exchange, self._exchange.reconnect, 0.0
+        starter = reconnect.starter
         before = starter.failure
 
         def over() -> bool:
             nonlocal looked
             now = time.monotonic()
-            if link.session.state is State.IDLE and now - looked > timeouts.RETRY_SECONDS:
+            if exchange.session.state is State.IDLE and now - looked > timeouts.RETRY_SECONDS:
                 looked = now
-                link.relaunch(hurry=True)
+                reconnect.relaunch(hurry=True)
             return done() or starter.failure not in (None, before)
 
-        self.waiting = True
+        reconnect.awaited = True
         try:
-            self._in_vain = not link.wait(over, max(0.0, deadline - time.monotonic()))
+            answered = exchange.wait(over, max(0.0, deadline - time.monotonic()))
         finally:
-            self.waiting = False
-        if self._in_vain:
+            reconnect.awaited = False
+        self._gave_up = 0.0 if answered else time.monotonic()
+        if not answered:
             raise self._no_answer()
         if not done() and starter.failure is not None:
             starter.said()
@@ -127,15 +137,15 @@ class Contact:
 
     def _no_answer(self) -> DaemonUnavailable:
         """What keeps the daemon from answering, as far as can be seen."""
-        link = self._link
-        url = link.endpoint.url
-        if link.starter.running:
+        exchange = self._exchange
+        url = exchange.endpoint.url
+        if exchange.reconnect.starter.running:
             return DaemonUnavailable("the recorder daemon is still starting.")
-        if link.named and not launch.listening(link.endpoint):
+        if exchange.reconnect.named and not launch.listening(exchange.endpoint):
             return DaemonUnavailable(
                 f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with "
                 "`offcam serve`, or unset OFFCAM_ADDR to have one started for you.",
             )
-        if link.session.state is State.OPEN:
+        if exchange.session.state is State.OPEN:
             return DaemonUnavailable(f"the recorder daemon at {url} has not opened the run folder yet.")
         return DaemonUnavailable(f"the recorder daemon at {url} does not answer; `offcam doctor` may know why.")

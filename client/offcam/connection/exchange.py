@@ -1,0 +1,208 @@
+"""The messages between a process and its daemon: performs what the sans-I/O session decides."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import gymnasium
+from gymnasium import logger
+
+from offcam.connection import timeouts
+from offcam.connection.reconnect import Reconnect
+from offcam.connection.transport import Transport
+from offcam_proto import __version__
+from offcam_proto.client_session import ClientSession, State
+from offcam_proto.errors import RemoteProtocolError
+from offcam_proto.messages import ClipDone, Flushed, Refused, StreamOpened, StreamRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam_proto.codec import Parts
+    from offcam_proto.endpoints import Endpoint
+    from offcam_proto.keys import KeyFile
+
+
+class Exchange:
+    """Sends what a process's session has to say, and takes in what the daemon answers.
+
+    Thread-safe: a lock serialises its users. It is the base of `offcam.connection.connection.Connection`, and all that
+    the parts of a connection know of one.
+
+    Args:
+        endpoint: where the daemon is.
+        named: whether it is the user's own; else one is started where none runs.
+        key: what is shown to a daemon of another host, None for ``ipc://``.
+
+    Attributes:
+        pid: the process it belongs to; a forked child makes its own.
+        lock: held by whoever changes the session or its streams.
+        session: the protocol's state.
+        transport: the socket.
+        reconnect: comes by a daemon again.
+        owners: who hears of each stream, by its handle.
+        unsettled: owners kept until their files are final, even where nobody else keeps them.
+        answers: of each flush that somebody waits for, by its token, the last answer that was not taken yet.
+        last_heard: when the daemon last said something, by `time.monotonic`; 0 before.
+        next_look: when a frame that has its credit looks again for what the daemon said.
+        held_since: when the first of the frames in slots that are held back was sent.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
+        self.pid = os.getpid()
+        self.lock = _Lock()
+        self.session = ClientSession(
+            uuid.uuid4().bytes,
+            pid=self.pid,
+            host=socket.gethostname(),
+            client=f"offcam/{__version__} python/{platform.python_version()} gymnasium/{gymnasium.__version__}",
+        )
+        self.transport = Transport(endpoint, key)
+        self.reconnect = Reconnect(self.session, self.transport, named=named)
+        self.owners: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
+        self.unsettled: set[StreamOwner] = set()
+        self.answers: dict[int, Flushed | None] = {}
+        self.last_heard = self.next_look = self.held_since = 0.0
+        self._later: deque[Callable[[], None]] = deque()
+        self._warned: set[str] = set()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where the daemon is, or is to be."""
+        return self.transport.endpoint
+
+    @property
+    def unacked(self) -> int:
+        """Records that the daemon has yet to commit; those of a stream that it refused it never will."""
+        with self.lock:
+            return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
+
+    def pump(self) -> None:
+        """Take in what the daemon said and send what is due. Never blocks, never raises."""
+        with self.lock:
+            session = self.session
+            if session.state is State.CLOSED:
+                return
+            while self._later:
+                self._later.popleft()()
+            now = time.monotonic()
+            for parts in self.transport.received():
+                self._receive(parts)
+                self.last_heard = now
+            self.next_look = now + timeouts.LOOK_SECONDS
+            self.reconnect.greet_if_due(now)
+            if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
+                session.flush_slots()
+            self.send_due()
+            if session.state is State.IDLE and (warning := self.reconnect.retry(now)):
+                self.warn_once(warning, about="not started")
+
+    def wait(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Pump until ``done()`` or the time is over. Returns whether it is done."""
+        deadline = time.monotonic() + seconds
+        with self.lock:
+            self.session.flush_slots()
+        while True:
+            with self.lock:
+                self.pump()
+                if done():
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self.transport.await_message(min(left, 0.05))
+
+    def send_due(self) -> None:
+        """Send what the session has to say."""
+        for parts in self.session.take():
+            if not self.send(parts):
+                return
+
+    def send(self, parts: Parts) -> bool:
+        """Send one message; where there is no connection, the session hears of it: records wait for the next one."""
+        sent = False
+        try:
+            sent = self.transport.send(parts)
+        finally:
+            if not sent:
+                self.session.lost()
+        return sent
+
+    def _receive(self, parts: list[bytes]) -> None:
+        try:
+            message = self.session.receive(parts)
+        except RemoteProtocolError as error:
+            self.warn_once(f"the recorder daemon at {self.endpoint.url} broke the protocol: {error}")
+            self.session.lost()
+            return
+        if isinstance(message, Flushed):
+            if message.token in self.answers:
+                self.answers[message.token] = message
+        elif isinstance(message, (StreamOpened, StreamRefused)) and (owner := self.owners.get(message.handle)):
+            owner.answered(refused=message.text if isinstance(message, StreamRefused) else "")
+        elif isinstance(message, Refused):
+            self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
+        elif isinstance(message, ClipDone) and (owner := self.owners.get(message.handle)):
+            owner.clip_done(message)
+            if owner.settled:
+                self.unsettled.discard(owner)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do something now if nobody is using the connection, else when it is used next.
+
+        For finalisers: the garbage collector runs them in the midst of anything, on any thread.
+        """
+        self._later.append(work)
+        if not self.lock.depth:
+            self.pump()
+
+    def warn_once(self, text: str, about: str = "") -> None:
+        """Warn, once for each text, or for each thing that texts which differ in their numbers are about."""
+        if (about or text) not in self._warned:
+            self._warned.add(about or text)
+            logger.warn(text)
+
+
+class _Lock:
+    """A re-entrant lock.
+
+    Attributes:
+        depth: how often its holder has entered it, 0 where it is free.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        self._lock.release()
+
+
+class StreamOwner(Protocol):
+    """Who a stream belongs to; `offcam.recorder.env_stream.EnvStream` is one."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether no clip of it is open or on its way to its final name."""
+
+    def clip_done(self, message: ClipDone) -> None:
+        """One of its clips is final."""
+
+    def answered(self, *, refused: str) -> None:
+        """The daemon has opened it, or will not have it and says why."""
+
+    def abandon(self) -> None:
+        """The process leaves: end what is open."""

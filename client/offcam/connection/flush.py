@@ -1,0 +1,125 @@
+"""Waiting until all that was recorded is final."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from offcam.connection import timeouts
+from offcam.connection.progress import Progress
+from offcam_proto.client_session import State
+
+if TYPE_CHECKING:
+    from offcam.connection.exchange import Exchange
+    from offcam_proto.messages import Flushed
+
+
+class Flush:
+    """One wait until all that was ended is final: files renamed into place, records committed.
+
+    Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when there has been none for
+    `timeouts.GONE_SECONDS` and none could be started, when one has not started within `timeouts.COMING_SECONDS`, or
+    after ``seconds``.
+
+    Args:
+        exchange: with the daemon.
+        seconds: longest time that it may take; None for no bound but the others.
+        gave_up: when the last one gave up on a silent daemon, else 0. As long as nothing was heard of it since, this
+            one gives up after `timeouts.ANSWER_SECONDS`: many envs are closed in a row.
+
+    Attributes:
+        gave_up: the same for this one.
+    """
+
+    def __init__(self, exchange: Exchange, *, seconds: float | None, gave_up: float) -> None:
+        self.gave_up = gave_up
+        self._exchange = exchange
+        self._seconds = seconds
+        self._begun = self._progressed = time.monotonic()
+        self._token = 0  # of the question that waits for an answer, 0 where none does
+        self._asked = 0.0
+        self._another_daemon = True  # than the one that was asked last
+        self._unacked = exchange.unacked
+        self._last: Flushed | None = None
+
+    def wait(self, *, quiet: bool) -> bool:
+        """Wait, and show progress on stderr when it takes longer than a blink.
+
+        Args:
+            quiet: whether to show nothing before that, nor off a terminal.
+
+        Returns:
+            Whether everything is final.
+        """
+        exchange = self._exchange
+        with Progress("offcam: finishing videos", always=not quiet) as progress:
+            while True:
+                with exchange.lock:
+                    exchange.pump()
+                    self._ask()
+                if self._take_answer():
+                    return True
+                last = self._last
+                progress.show(f"{last.clips} left, {last.frames} frames" if last else "asking the daemon")
+                late = self._is_late()
+                with exchange.lock:
+                    over = exchange.session.state in (State.REFUSED, State.CLOSED)
+                    if late or over or exchange.reconnect.gone_for_good():
+                        self.gave_up = time.monotonic() if late else 0.0
+                        self._forget_question()
+                        exchange.pump()  # which says why none could be started
+                        return False
+                exchange.wait(lambda: exchange.answers.get(self._token) is not None, 0.1)
+
+    def _ask(self) -> None:
+        """Ask the daemon where that is due: another one has to be asked anew."""
+        exchange = self._exchange
+        if exchange.session.state is not State.OPEN:
+            self._forget_question()
+            self._another_daemon = True
+            if exchange.reconnect.starter.running:  # one that starts is not silent
+                self._progressed = time.monotonic()
+        elif not self._token:
+            self._token, self._asked = exchange.session.flush(), time.monotonic()
+            exchange.answers[self._token] = None
+            if self._another_daemon:
+                self._progressed = self._asked
+            self._another_daemon = False
+            exchange.pump()
+
+    def _take_answer(self) -> bool:
+        """Take in what the daemon answered, if it did; returns whether all is final."""
+        exchange, now = self._exchange, time.monotonic()
+        with exchange.lock:  # lest another thread puts a newer one there meanwhile
+            answer = exchange.answers.get(self._token)
+            if answer is not None:
+                exchange.answers[self._token] = None
+        if answer is None:
+            if now - self._asked > timeouts.ANSWER_SECONDS:
+                self._forget_question()
+            return False
+        self._asked, self._last = now, answer
+        before, self._unacked = self._unacked, exchange.unacked
+        if answer.clips == self._unacked == 0:
+            self._forget_question()
+            return True
+        if answer.clips or self._unacked != before:  # else it talks, but cannot store the records
+            self._progressed = now
+        if answer.clips == 0:
+            self._forget_question()
+            exchange.wait(lambda: exchange.unacked == 0, 0.1)
+        return False
+
+    def _forget_question(self) -> None:
+        """Wait no more for the answer to what was asked last."""
+        self._exchange.answers.pop(self._token, None)
+        self._token = 0
+
+    def _is_late(self) -> bool:
+        now, exchange = time.monotonic(), self._exchange
+        if self._seconds is not None and now - self._begun > self._seconds:
+            return True
+        if exchange.reconnect.starter.running:
+            return now - self._begun > timeouts.COMING_SECONDS
+        most = timeouts.ANSWER_SECONDS if self.gave_up > exchange.last_heard else timeouts.SILENCE_SECONDS
+        return now - self._progressed > min(most, timeouts.SILENCE_SECONDS)

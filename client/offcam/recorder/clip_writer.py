@@ -1,0 +1,229 @@
+"""One video: its frames and its account, in which every offered frame is found."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from offcam.connection import timeouts
+from offcam_proto.messages import OpenClip
+from offcam_proto.records import ClipRecord
+
+if TYPE_CHECKING:
+    from offcam.connection.connection import Connection
+    from offcam.connection.shared_memory import Picture
+    from offcam.recorder.env_stream import EnvStream
+    from offcam_proto.client_stream import ClientStream
+
+Overflow = Literal["drop", "block"]
+"""What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
+
+_WHY = {
+    "no_daemon": "no recorder daemon answered; start one with `offcam start`",
+    "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
+    "timeout": f"the recorder daemon took no frame for {timeouts.BLOCK_SECONDS:g} s; see `offcam status`",
+}
+
+
+def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
+    """A reward or return as a float; NaN where it is no single number, as the record must have one."""
+    try:
+        return float(value.item() if isinstance(value, np.ndarray) else value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    except (TypeError, ValueError, RuntimeError):  # the last is what torch says to more than one number
+        return float("nan")
+
+
+@dataclass(slots=True)
+class _Part:
+    """One file of a video.
+
+    Attributes:
+        number: of its clip in the stream.
+        part: 1, or higher for a later file of the same video.
+        epoch: the stream's epoch when it was opened on the wire, 0 before.
+        base: frames offered before that.
+    """
+
+    connection: Connection
+    wire: ClientStream
+    number: int
+    part: int
+    sizes: tuple[tuple[int, int], ...]
+    started: float
+    epoch: int = 0
+    base: int = 0
+    offered: int = 0
+    steps: int = 0
+    return_: float = 0.0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+class ClipWriter:
+    """One video of a stream: one file, or more where the frame size changes or the daemon is replaced.
+
+    Nothing is opened before its first frame.
+
+    Args:
+        stream: the stream of the env that it shows.
+        name: its file name without part and extension.
+        fps: frames per second.
+        episode: number of the episode in which it begins.
+        step: number of the last step before it, over all episodes; -1 before the first.
+        overflow: what a frame does when the daemon is far behind.
+
+    Attributes:
+        episode_over: whether the last step it saw ended an episode; set by its wrapper.
+    """
+
+    def __init__(
+        self, stream: EnvStream, name: str, *, fps: float, episode: int, step: int, overflow: Overflow
+    ) -> None:
+        self.episode_over = False
+        self._stream = stream
+        self._name = name
+        self._fps = fps
+        self._episode = episode
+        self._step = max(step, 0)
+        self._block = overflow == "block"
+        self._part: _Part | None = None
+        self._last_frame = time.monotonic()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy goes on in a file of its own."""
+        return {**self.__dict__, "_part": None}
+
+    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int] = (1, 1)) -> None:
+        """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
+
+        The pixels are copied out before it returns. Never raises, and waits only as the overflow policy says.
+        """
+        wire = self._stream.wire()
+        sizes = tuple([picture.layout.size for picture in pictures])
+        part = self._part
+        if part is None or part.wire is not wire or part.sizes != sizes or part.epoch not in (0, wire.epoch):
+            part = self._next_part(wire, sizes)
+        connection = part.connection
+        if not part.offered:
+            seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
+            connection.handshake.await_first_video(wire, seconds)
+        if not part.epoch and wire.live:
+            self._open(part, pictures, grid)
+        if part.epoch:
+            index = part.offered - part.base
+            reason = connection.frames.send(wire, part.epoch, part.number, index, pictures, patience=self._patience())
+            reason = "timeout" if reason == "credit" and self._block else reason
+        else:
+            connection.pump()
+            reason = "no_daemon"
+        part.offered += 1
+        if reason is not None:
+            part.dropped[reason] += 1
+        self._last_frame = time.monotonic()  # now, so that a wait does not make the next one longer
+
+    def reject(self) -> None:
+        """Count a frame that could not be made into a picture."""
+        if self._part is not None:
+            self._part.offered += 1
+            self._part.dropped["invalid"] += 1
+
+    def step(self, reward: object) -> None:
+        """Count a step and its reward towards this video."""
+        if self._part is not None:
+            self._part.steps += 1
+            self._part.return_ += as_float(reward)
+
+    def end(self, *, complete: bool = True) -> None:
+        """No more frames come. The file becomes final in the background."""
+        if self in self._stream.clips:
+            self._stream.clips.remove(self)
+        if self._part is not None:
+            self._finish(self._part, complete=complete)
+            self._part = None
+
+    def abandon(self) -> None:
+        """End it where nobody said that it is over: it is complete only if its episode is."""
+        self.end(complete=self.episode_over)
+
+    def _patience(self) -> float:
+        """How long this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""
+        if self._block:
+            return timeouts.BLOCK_SECONDS
+        step = time.monotonic() - self._last_frame
+        return max(timeouts.PATIENCE_SECONDS, min(step, timeouts.MOST_PATIENCE_SECONDS))
+
+    def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> _Part:
+        stream, before, part = self._stream, self._part, 1
+        if before is not None and before.wire is wire:  # else it is the first, or its file is a forked child's parent's
+            self._finish(before, complete=True)
+            part = before.part + 1
+        if self not in stream.clips:
+            stream.clips.append(self)
+        self._part = _Part(stream.connection, wire, stream.next_clip, part, sizes, time.time())
+        stream.next_clip += 1
+        return self._part
+
+    def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int]) -> None:
+        """Open a part on the wire, if that is live."""
+        wire = part.wire
+        with part.connection.lock:
+            if not wire.live:
+                return
+            part.epoch = wire.epoch
+            part.base = part.offered
+            wire.open_clip(
+                OpenClip(
+                    handle=wire.info.handle,
+                    clip=part.number,
+                    name=self._name,
+                    part=part.part,
+                    fps=self._fps,
+                    rows=grid[0],
+                    cols=grid[1],
+                    episode=self._episode,
+                    step=self._step,
+                    started=part.started,
+                    frame_bytes=sum(picture.layout.nbytes for picture in pictures),
+                )
+            )
+
+    def _finish(self, part: _Part, *, complete: bool) -> None:
+        """Close a part's books: its frames are over, and its account goes to the daemon."""
+        stream, connection, wire = self._stream, part.connection, part.wire
+        if wire is not stream.wire():  # the parent's, in a forked child
+            return
+        record = ClipRecord(
+            clip=part.number,
+            name=self._name,
+            part=part.part,
+            episode=self._episode,
+            step=self._step,
+            steps=part.steps,
+            return_=part.return_,
+            offered=part.offered,
+            dropped=dict(part.dropped),
+            fps=self._fps,
+            started=part.started,
+            complete=complete,
+        )
+        with connection.lock:
+            if part.epoch and part.epoch == wire.epoch and wire.live:
+                wire.end_clip(part.number, complete=complete)
+                stream.unfinished[part.number] = self._name, wire, part.epoch
+                connection.unsettled.add(stream)
+            elif part.epoch:
+                stream.losses.videos[self._name] = "the connection broke"
+        stream.record(record)
+        for reason, count in part.dropped.items():
+            if reason in _WHY:  # of what is no picture, the wrapper has said why
+                stream.losses.frames[reason] += count
+                connection.warn_once(
+                    f"{count} of {part.offered} frames of {self._name!r} are missing: {_WHY[reason]}. "
+                    "(Said once; `offcam ls` counts all.)",
+                    about=reason,
+                )
