@@ -16,7 +16,7 @@ from envs import encode
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import OpenClip, OpenStream
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
-from offcamd.encode.spool import Frame
+from offcamd.encode.frame import Frame
 from offcamd.store.index import EncodedResult, Peer, RunIndex
 from offcamd.store.recovery import recover_folder
 from offcamd.video.mp4 import VideoWriter

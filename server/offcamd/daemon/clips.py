@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from offcamd.config.settings import Settings
     from offcamd.daemon.flow_control import Grants
     from offcamd.daemon.state import Counters, LiveStream
-    from offcamd.encode.spool import Part
+    from offcamd.encode.frame import Part
 
 log = structlog.get_logger(__name__)
 

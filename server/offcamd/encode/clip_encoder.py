@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
 from offcam_runs.format import PLAIN_EXTENSION
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    from offcamd.encode.spool import Frame
+    from offcamd.encode.frame import Frame
     from offcamd.video.pixels import Pixels
+    from offcamd.video.writer import Writer, WriterFactory
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +49,6 @@ class ClipSpec:
     cols: int = 1
     preset: str = DEFAULT_PRESET
     crf: int = DEFAULT_CRF
-
-
-class Writer(Protocol):
-    """What encodes the pictures of one clip; `offcamd.video.mp4.VideoWriter` does."""
-
-    def write(self, i420: Pixels, pts: int) -> None:
-        """Encode a picture, or raise EncodeError."""
-
-    def close(self) -> None:
-        """Finish the file, or raise EncodeError."""
-
-    def copy_to(self, target: Path) -> None:
-        """Write what was finished once more, without the marks that keep a crash from costing it; or EncodeError."""
-
-
-class WriterFactory(Protocol):
-    """What makes a `Writer`; the class `VideoWriter` is one."""
-
-    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-        """Create the file, or raise EncodeError."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,7 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MIB
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
-
-    from offcamd.encode.clip_encoder import Writer, WriterFactory
-    from offcamd.video.pixels import Pixels
 
 LARGEST_SHARE = 20
 """The reserve is at most this part of a disk (one twentieth), or a small one would take no video at all."""
@@ -23,9 +19,6 @@ LARGEST_SHARE = 20
 LOOK_SECONDS = 0.05
 AMPLE_BYTES = 256 * MIB
 """How long a look at a disk is good for (a network file system answers slowly), where so much more is free."""
-
-PICTURES = 2
-"""So many pictures of a video are in the muxer's hands beyond what the disk has seen."""
 
 
 class DiskReserve:
@@ -53,15 +46,6 @@ class DiskReserve:
                 self._looks[str(folder)] = (now, free, total)
         return max(0, wanted + reserves * min(self._nbytes, total // LARGEST_SHARE) - free)
 
-    def guard(self, make_writer: WriterFactory) -> WriterFactory:
-        """The same writers, but each ends its video where the disk runs short."""
-
-        def make(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-            self.require(path, 0)
-            return _Guarded(make_writer(path, width=width, height=height, fps=fps, preset=preset, crf=crf), path, self)
-
-        return make
-
     def require(self, path: Path, nbytes: int) -> None:
         """Raise EncodeError (``disk_full``) where the disk of a video is short of room for so many more bytes."""
         if short := self.missing(path.parent, nbytes):
@@ -70,23 +54,6 @@ class DiskReserve:
                 "Free some, record elsewhere, or lower disk_reserve",
                 "disk_full",
             )
-
-
-class _Guarded:
-    def __init__(self, writer: Writer, path: Path, reserve: DiskReserve) -> None:
-        self._writer = writer
-        self._path = path
-        self._reserve = reserve
-
-    def write(self, i420: Pixels, pts: int) -> None:
-        self._reserve.require(self._path, PICTURES * i420.nbytes)  # encoded, a picture is hardly ever larger
-        self._writer.write(i420, pts)
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def copy_to(self, target: Path) -> None:
-        self._writer.copy_to(target)
 
 
 def _look(folder: Path) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
-from offcamd.encode.clip_encoder import ClipEncoder, ClipResult, ClipSpec, WriterFactory
-from offcamd.encode.frame_queue import Budget, FrameQueue, Spilled
+from offcamd.encode.clip_encoder import ClipEncoder, ClipResult, ClipSpec
+from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.h264 import FAST_PRESETS
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from offcamd.encode.budget import Budget
+    from offcamd.encode.frame import Part
     from offcamd.encode.histogram import Histogram
-    from offcamd.encode.spool import Part
+    from offcamd.video.writer import WriterFactory
 
 TURN_FRAMES = 8
 TURN_BYTES = 2 * MIB

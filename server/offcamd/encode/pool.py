@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
-from offcamd.encode.clip_encoder import ClipSpec, Writer, WriterFactory
-from offcamd.encode.frame_queue import Budget, Spilled
+from offcamd.encode.budget import Budget
+from offcamd.encode.clip_encoder import ClipSpec
+from offcamd.encode.frame_queue import Spilled
 from offcamd.encode.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
 from offcamd.encode.malloc import Heap
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from offcamd.video.writer import WriterFactory
 
-__all__ = [
-    "Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event",
-    "Released", "Saturated", "Writer", "WriterFactory",
-]  # fmt: skip  # one name a line would be most of a screen
+__all__ = ["Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "Saturated"]
 
 STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
@@ -56,7 +55,7 @@ class EncoderPool:
 
     Args:
         workers: threads that encode.
-        memory_limit: bytes of credit that clients hold, all together; see `offcamd.encode.frame_queue.Budget`.
+        memory_limit: bytes of credit that clients hold, all together; see `offcamd.encode.budget.Budget`.
         spool_limit: bytes of disk for frames that wait; 0 for none.
         spool_dir: folder for them.
         on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.

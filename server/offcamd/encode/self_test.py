@@ -24,14 +24,14 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcam_runs.format import PART_EXTENSION
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
-from offcamd.encode.spool import Frame
+from offcamd.encode.frame import Frame
 from offcamd.process.health import FAILED, PASSED, SKIPPED
 from offcamd.video.mp4 import VideoWriter, iter_frames, libraries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcamd.encode.clip_encoder import WriterFactory
+    from offcamd.video.writer import WriterFactory
 
 FILE = "offcam-self-test.mp4"
 

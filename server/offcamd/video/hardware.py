@@ -23,7 +23,7 @@ from offcamd.video.mp4 import VideoWriter, iter_frames
 from offcamd.video.picture_encoder import SpareEncoders
 
 if TYPE_CHECKING:
-    from offcamd.encode.clip_encoder import Writer, WriterFactory
+    from offcamd.video.writer import Writer, WriterFactory
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
 from offcam_proto.limits import MIB
-from offcamd.encode.encoder_memory import cost
 from offcamd.video import h264
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class VideoFormat:
     @property
     def nbytes(self) -> int:
         """Memory that an encoder for it may take."""
-        return cost(self.width, self.height, self.preset)
+        return h264.encoder_bytes(self.width, self.height, self.preset)
 
     @property
     def lasting(self) -> bool:

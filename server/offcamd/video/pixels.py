@@ -16,10 +16,10 @@ import numpy.typing as npt
 from offcam_proto.errors import EncodeError, FrameError
 
 if TYPE_CHECKING:
+    from offcam_proto.client_messages import Buffer
     from offcam_proto.layout import FrameLayout
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Buffer: TypeAlias = bytes | bytearray | memoryview
 
 MAX_PICTURE_PIXELS = 139_264 * 16 * 16
 """Largest picture: level 6.2 of H.264, its highest (ITU-T H.264, table A-1). x264 takes 13 bytes a pixel and more."""
@@ -42,8 +42,7 @@ def view(buffer: Buffer, layout: FrameLayout) -> Pixels:
     Raises:
         FrameError: the buffer has another size than the layout states.
     """
-    with memoryview(buffer) as bytes_:
-        size = bytes_.nbytes
+    size = memoryview(buffer).nbytes
     if size != layout.nbytes:
         raise FrameError(f"the client sent {size} bytes of pixels and a layout for {layout.nbytes}")
     frame: Pixels = np.ndarray(layout.shape, np.uint8, buffer, layout.offset, layout.strides)
