@@ -17,7 +17,7 @@ import zmq
 import offcam
 from envs import Barcode, Look
 from offcam_proto import messages as msg
-from offcamd.video.mp4 import probe
+from offcamd.video.probe import probe
 from rawpeer import WAIT_SECONDS, RawPeer, episode
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import EncodeError, FrameError
 from offcam_runs.format import PLAIN_EXTENSION
 from offcamd.process.health import ENCODER, Health
+from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.video.i420 import I420Converter
-from offcamd.video.mp4 import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.pixels import view
 
 if TYPE_CHECKING:

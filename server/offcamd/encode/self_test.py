@@ -26,7 +26,9 @@ from offcam_runs.format import PART_EXTENSION
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
 from offcamd.encode.frame import Frame
 from offcamd.process.health import FAILED, PASSED, SKIPPED
-from offcamd.video.mp4 import VideoWriter, iter_frames, libraries
+from offcamd.video.av_errors import libraries
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import iter_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,17 +22,9 @@ from offcam_runs.format import (
     VIDEO_EXTENSION,
 )
 from offcamd.store.index import EncodedResult, Peer, RunIndex
-from offcamd.video.mp4 import (
-    VideoInfo,
-    count_fragments,
-    cut_tail,
-    is_fragmented,
-    libraries,
-    probe,
-    publish,
-    remux,
-    survey,
-)
+from offcamd.video.av_errors import libraries
+from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish, remux
+from offcamd.video.probe import VideoInfo, probe, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MAX_FRAME_SIDE
-from offcamd.video.mp4 import decodable
+from offcamd.video.probe import decodable
 
 if TYPE_CHECKING:
     from av.container import InputContainer

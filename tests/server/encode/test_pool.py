@@ -14,7 +14,8 @@ from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import pool, spool
 from offcamd.encode.pool import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
-from offcamd.video.mp4 import VideoWriter, iter_frames, probe
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import iter_frames, probe
 from waiting import HANG_SECONDS
 
 HEIGHT, WIDTH = 24, 32
