@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
-from offcam_runs.format import PLAIN_EXTENSION
+from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.format import ABORTED, FINAL, PLAIN_EXTENSION
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
@@ -49,32 +50,6 @@ class ClipSpec:
     cols: int = 1
     preset: str = DEFAULT_PRESET
     crf: int = DEFAULT_CRF
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipResult:
-    """What became of a clip. ``encoded + sum(dropped.values())`` is the number of frames that came.
-
-    Attributes:
-        encoded: frames that are in the file.
-        dropped: frames that are not, by reason: ``disk_full``, ``encoder``, ``io`` (what failed), ``frame`` (its
-            pixels are no picture), ``order`` (its index did not grow), ``shutdown`` (there was no time left).
-        width: of the video in pixels, 0 without one.
-        height: of the video in pixels, 0 without one.
-        file_bytes: size of the file, 0 without one.
-        duration_seconds: of the video.
-        error: what went wrong first, or None.
-        published: whether the file has its final name. One that is cut off gets it only if no file has it yet.
-    """
-
-    encoded: int
-    dropped: dict[str, int]
-    width: int = 0
-    height: int = 0
-    file_bytes: int = 0
-    duration_seconds: float = 0.0
-    error: str | None
-    published: bool = False
 
 
 class ClipEncoder:
@@ -209,7 +184,7 @@ class ClipEncoder:
         self._seconds = info.duration_seconds
         return min(info.frames, self._encoded)
 
-    def finish(self, *, aborted: bool = False) -> ClipResult:
+    def finish(self, *, aborted: bool = False) -> EncodedResult:
         """Complete the file and give it its name.
 
         Args:
@@ -230,24 +205,27 @@ class ClipEncoder:
                 published = self._publish(writer, aborted=aborted)
         except EncodeError as error:
             self.fail(error)
-        width, height = (self._converter.size if self._encoded else None) or (0, 0)
-        return ClipResult(
+        spec = self.spec
+        width, height = (self._converter.size if self._encoded else None) or (None, None)
+        file = spec.final if published else spec.part
+        return EncodedResult(
+            state=ABORTED if aborted or self.error is not None else FINAL,
+            file=file.name if self._encoded else None,
             encoded=self._encoded,
             dropped=dict(self._dropped),
             width=width,
             height=height,
-            file_bytes=_size(self.spec.final if published else self.spec.part) if self._encoded else 0,
-            duration_seconds=self._seconds if self._encoded else 0.0,
-            error=None if self.error is None else str(self.error),
-            published=published,
+            file_bytes=_size(file) if self._encoded else None,
+            duration=self._seconds if self._encoded else 0.0,
+            error=str(self.error or ""),
         )
 
-    def abandon(self, error: BaseException) -> ClipResult:
+    def abandon(self, error: BaseException) -> EncodedResult:
         """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
         self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
         self.drop(self._encoded)
         self._encoded, self._writer = 0, None
-        return ClipResult(encoded=0, dropped=dict(self._dropped), error=str(self.error))
+        return EncodedResult(ABORTED, None, encoded=0, dropped=dict(self._dropped), duration=0.0, error=str(self.error))
 
     def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
         part, final = self.spec.part, self.spec.final
@@ -281,9 +259,9 @@ class ClipEncoder:
                 plain.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
+def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError as error:
         log.warning("a finished video is not where it was put: %s", error)
-        return 0
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
-from offcamd.encode.clip_encoder import ClipEncoder, ClipResult, ClipSpec
+from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
 from offcamd.process.health import ENCODER, Health
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from offcam_runs.encoded_result import EncodedResult
     from offcamd.encode.budget import Budget
     from offcamd.encode.frame import Part
     from offcamd.encode.histogram import Histogram
@@ -46,19 +48,12 @@ class Saturated:
     saturated: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipFinished(ClipResult):
-    """A clip's last event.
-
-    Attributes:
-        job: the clip.
-        encode_seconds: how long workers were busy with it.
-        aborted: as it was passed to `ClipJob.end`; True if the pool was closed before the clip was ended.
-    """
+@dataclass(frozen=True)
+class ClipFinished:
+    """A clip's last event."""
 
     job: ClipJob
-    encode_seconds: float
-    aborted: bool
+    result: EncodedResult
 
 
 Event: TypeAlias = Released | Saturated | ClipFinished
@@ -125,8 +120,8 @@ class ClipJob:
         """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
 
         Args:
-            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`, and the
-                file replaces no older one.
+            aborted: whether the client went away without ending the clip. Its
+                state is ``aborted`` then, and its file replaces no older one.
         """
         self._pool.end(self, aborted=aborted)
 
@@ -210,7 +205,7 @@ class ClipJob:
         started = time.perf_counter()
         if self._fault is not None and self._encoder.error is None:
             self._encoder.fail(self._fault)
-        results: list[ClipResult] = []
+        results: list[EncodedResult] = []
         with self._pool.health.survive(
             ENCODER, str(self.spec.final), lambda error: results.append(self._encoder.abandon(error))
         ):
@@ -223,10 +218,10 @@ class ClipJob:
         self._encoder.drop(len(self._queue))
         self._over(self._encoder.abandon(error), self._busy_seconds)
 
-    def _over(self, result: ClipResult, busy: float) -> None:
+    def _over(self, result: EncodedResult, busy: float) -> None:
         self._queue.close()
         self._report_released()
-        self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
+        self._pool.on_event(ClipFinished(self, dataclasses.replace(result, encode_seconds=busy)))
 
     def spill(self) -> Spilled:
         """Move one frame to disk; on the spool thread."""

@@ -44,10 +44,9 @@ def test_one_video_too_many_says_so_and_the_next_has_room_again(tmp_path):
     for clip in (first, second, third):
         show(clip, 3)
     done = third.finish()
-    assert (done.encoded, done.dropped, done.published) == (0, {"encoder": 3}, False)
-    assert done.error is not None
+    assert (done.encoded, done.dropped, done.file) == (0, {"encoder": 3}, None)
     assert "too many videos are open" in done.error
-    assert first.finish().published
+    assert first.finish().file == "a.mp4"
     assert memory.nbytes == encoder_bytes(SIDE, SIDE, "flat")
     fourth = encoder(memory, tmp_path, "d")
     show(fourth, 3)
