@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from offcam_proto.errors import EncodeError, FrameError
+from offcam_proto.errors import FrameError
 
 if TYPE_CHECKING:
     from offcam_proto.client_messages import Buffer
@@ -106,23 +106,3 @@ def _copied(frame: Pixels) -> Pixels:
     if frame.ndim == 2:
         copy[...] = frame
     return copy
-
-
-def jpeg(picture: Pixels, longest: int) -> bytes:
-    """A picture as a JPEG file, made smaller where a side is longer than ``longest`` pixels.
-
-    Args:
-        picture: uint8 ``(height, width, 3)`` RGB.
-        longest: side in pixels.
-
-    Raises:
-        EncodeError: cv2 refused.
-    """
-    height, width = picture.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = picture if scale == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not done:
-        raise EncodeError(f"no JPEG can be made of a picture of shape {picture.shape}")
-    return bytes(encoded)
