@@ -10,10 +10,9 @@ import pytest
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
-from offcamd.encode.bounded_writer import BoundedWriters
+from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
 from offcamd.encode.disk_reserve import DiskReserve
-from offcamd.encode.encoder_memory import EncoderMemory, half_of_memory
 from offcamd.encode.frame import Frame
 from offcamd.video.h264 import encoder_bytes
 from offcamd.video.mp4 import VideoWriter
@@ -24,13 +23,13 @@ SETTINGS = {"width": SIDE, "height": SIDE, "fps": Fraction(30), "preset": "flat"
 LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
 
 
-def bounded(memory: EncoderMemory) -> BoundedWriters:
-    return BoundedWriters(VideoWriter, memory, DiskReserve(0))
+def bounded(memory: int) -> BoundedWriters:
+    return BoundedWriters(VideoWriter, DiskReserve(0), memory)
 
 
-def encoder(memory: EncoderMemory, folder, name: str) -> ClipEncoder:
+def encoder(writers: BoundedWriters, folder, name: str) -> ClipEncoder:
     final = folder / f"{name}.mp4"
-    return ClipEncoder(ClipSpec(folder / f"{name}.mp4.part", final, Fraction(30)), bounded(memory))
+    return ClipEncoder(ClipSpec(folder / f"{name}.mp4.part", final, Fraction(30)), writers)
 
 
 def show(clip: ClipEncoder, frames: int) -> None:
@@ -39,31 +38,31 @@ def show(clip: ClipEncoder, frames: int) -> None:
 
 
 def test_one_video_too_many_says_so_and_the_next_has_room_again(tmp_path):
-    memory = EncoderMemory(2 * encoder_bytes(SIDE, SIDE, "flat"))
-    first, second, third = (encoder(memory, tmp_path, name) for name in "abc")
+    writers = bounded(2 * encoder_bytes(SIDE, SIDE, "flat"))
+    first, second, third = (encoder(writers, tmp_path, name) for name in "abc")
     for clip in (first, second, third):
         show(clip, 3)
     done = third.finish()
     assert (done.encoded, done.dropped, done.file) == (0, {"encoder": 3}, None)
     assert "too many videos are open" in done.error
     assert first.finish().file == "a.mp4"
-    assert memory.nbytes == encoder_bytes(SIDE, SIDE, "flat")
-    fourth = encoder(memory, tmp_path, "d")
+    assert writers.memory_bytes == encoder_bytes(SIDE, SIDE, "flat")
+    fourth = encoder(writers, tmp_path, "d")
     show(fourth, 3)
     assert [clip.finish().encoded for clip in (second, fourth)] == [3, 3]
-    assert memory.nbytes == 0
+    assert writers.memory_bytes == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "d.mp4"]
 
 
 def test_a_writer_that_cannot_be_made_takes_nothing(tmp_path):
-    memory = EncoderMemory(half_of_memory())
+    writers = bounded(half_of_memory())
     with pytest.raises(EncodeError):
-        bounded(memory)(tmp_path / "nowhere" / "x.part", **SETTINGS)
-    assert memory.nbytes == 0
-    writer = bounded(memory)(tmp_path / "x.part", **SETTINGS)
+        writers(tmp_path / "nowhere" / "x.part", **SETTINGS)
+    assert writers.memory_bytes == 0
+    writer = writers(tmp_path / "x.part", **SETTINGS)
     writer.close()
     writer.close()
-    assert memory.nbytes == 0
+    assert writers.memory_bytes == 0
 
 
 @pytest.mark.parametrize("preset", ["flat", "superfast", "medium"])
