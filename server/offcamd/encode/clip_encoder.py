@@ -84,7 +84,7 @@ class ClipEncoder:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        """What nobody expected, be it a bug or a video library that works differently, is this clip's error too."""
+        """Make an EncodeError of what nobody expected, be it a bug or a video library that works differently."""
         try:
             yield
         except (EncodeError, FrameError):
@@ -243,7 +243,7 @@ class ClipEncoder:
         return True
 
     def _make_plain(self, writer: Writer, part: Path) -> None:
-        """Take out the marks of each frame that keep a crash from costing more than one: half the size.
+        """Make the part a plain MP4, half as large: a fragment for each frame is of use only while it is written.
 
         The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
         """

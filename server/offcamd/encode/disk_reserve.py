@@ -17,8 +17,10 @@ LARGEST_SHARE = 20
 """The reserve is at most this part of a disk (one twentieth), or a small one would take no video at all."""
 
 LOOK_SECONDS = 0.05
+"""How long the answer of a disk to "how much is free?" is used again, as a network file system answers slowly."""
+
 AMPLE_BYTES = 256 * MIB
-"""How long a look at a disk is good for (a network file system answers slowly), where so much more is free."""
+"""Only where the disk had so much more than is asked for is its answer used again."""
 
 
 class DiskReserve:
@@ -34,7 +36,13 @@ class DiskReserve:
         self._looks: dict[str, tuple[float, int, int]] = {}
 
     def missing(self, folder: Path, wanted: int = 0, reserves: int = 1) -> int:
-        """Bytes that a folder's disk is short of for ``wanted`` more beside the reserve, or several of them."""
+        """Bytes that a folder's disk is short of, 0 if it has room.
+
+        Args:
+            folder: on the disk.
+            wanted: bytes to be written.
+            reserves: how many times the reserve has to stay free beside them.
+        """
         if not self._nbytes:
             return 0
         now = time.monotonic()

@@ -142,30 +142,30 @@ class ClipJob:
 
     @property
     def complete(self) -> bool:
-        """Whether all that is left to do is to finish the file. Under the pool's lock."""
+        """Whether all that is left to do for the clip is to finish its file. Under the pool's lock."""
         return self.ended and not self.spilling and not len(self._queue)
 
     @property
     def light(self) -> bool:
-        """Whether its next turn will hardly leave Python. Under the pool's lock."""
+        """Whether most of the clip's next turn will be Python's work, not the encoder's. Under the pool's lock."""
         return self._small and self.spec.preset in FAST_PRESETS and not self.complete
 
     @property
     def runnable(self) -> bool:
-        """Whether a worker has something to do for it. Under the pool's lock."""
+        """Whether a worker has something to do for the clip. Under the pool's lock."""
         return not self.held and (self._queue.ready or self.complete)
 
     def fail(self, error: EncodeError) -> None:
-        """Have it end with an error, once a worker comes to it: its frames are dropped. From any thread."""
+        """Have the clip end with an error once a worker comes to it: its frames are dropped. From any thread."""
         self._fault = self._fault or error
 
     @property
     def failed(self) -> bool:
-        """Whether it is to end with an error."""
+        """Whether the clip is to end with an error."""
         return self._fault is not None
 
     def broke(self, error: BaseException) -> None:
-        """Something about it raised what nobody expected. Where that happens again, its thread is at fault as well."""
+        """Have the clip end, as work on it raised what nobody expected. What it raises once more is its thread's."""
         if self._fault is not None:
             raise error
         self.fail(EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it"))
@@ -213,7 +213,7 @@ class ClipJob:
         self._over(results[0], self._busy_seconds + time.perf_counter() - started)
 
     def abandon(self, error: BaseException) -> None:
-        """No thread will come to it any more: it ends as it is. On the thread that dies, or for one that did."""
+        """End the clip as it is, as its thread dies or no other is left. On the thread that dies."""
         self.abandoned = True
         self._encoder.drop(len(self._queue))
         self._over(self._encoder.abandon(error), self._busy_seconds)

@@ -205,12 +205,12 @@ class EncoderPool:
                 self._schedule(job)
 
     def _schedule(self, job: ClipJob) -> None:
-        """Have done what there is to do for a clip. Under the lock."""
+        """Queue a clip for the threads that have something to do for it, and wake one. Under the lock."""
         self._line_up(job)
         self._call_worker()
 
     def _line_up(self, job: ClipJob) -> None:
-        """Line a clip up for what there is to do for it. Under the lock."""
+        """Queue a clip for the workers, the spool thread, or both, as it needs. Under the lock."""
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
             self._scheduler.add(job, light=job.light)

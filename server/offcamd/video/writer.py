@@ -1,4 +1,4 @@
-"""What encodes a clip's pictures, as those see it who have one made."""
+"""What a video's writer can do, and what makes one."""
 
 from __future__ import annotations
 
