@@ -26,6 +26,8 @@ class Budget:
             smaller than the credit of one client, or that runs out first.
 
     Attributes:
+        memory_bytes: bytes of frames in memory.
+        spool_bytes: bytes of disk in use.
         spool_open: whether the spool's disk may take more.
     """
 
@@ -35,18 +37,8 @@ class Budget:
         self.clip_memory = memory_limit if clip_memory is None else clip_memory
         self._lock = threading.Lock()
         self.spool_open: Callable[[], bool] = lambda: True
-        self._memory = self._spool = self._clips = 0
+        self.memory_bytes = self.spool_bytes = self._clips = 0
         self._resume_at = 0.0
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of frames in memory."""
-        return self._memory
-
-    @property
-    def spool_bytes(self) -> int:
-        """Bytes of disk in use."""
-        return self._spool
 
     @property
     def share(self) -> int:
@@ -61,22 +53,22 @@ class Budget:
     def count_memory(self, change: int) -> None:
         """Some bytes more or fewer are in memory."""
         with self._lock:
-            self._memory += change
+            self.memory_bytes += change
 
     def reserve_spool(self, nbytes: int) -> bool:
         """Claim room on disk; False if there is none or the disk failed a moment ago."""
         if not self.spool_open():
             return False
         with self._lock:
-            if self._spool + nbytes > self.spool_limit or time.monotonic() < self._resume_at:
+            if self.spool_bytes + nbytes > self.spool_limit or time.monotonic() < self._resume_at:
                 return False
-            self._spool += nbytes
+            self.spool_bytes += nbytes
             return True
 
     def free_spool(self, nbytes: int) -> None:
         """Give room on disk back."""
         with self._lock:
-            self._spool -= nbytes
+            self.spool_bytes -= nbytes
 
     def pause_spool(self) -> None:
         """Leave the disk alone for `RETRY_SECONDS`."""

@@ -173,8 +173,7 @@ class ClipJob:
     def turn(self, *, abandon: bool) -> None:
         """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
         started = time.perf_counter()
-        if self._fault is not None and self._encoder.error is None:
-            self._encoder.fail(self._fault)
+        self._pass_on_fault()
         if abandon:
             self._encoder.drop(self._queue.discard(), "shutdown")
         else:
@@ -183,6 +182,10 @@ class ClipJob:
             self._encoder.drop(self._queue.discard())
         self._busy_seconds += time.perf_counter() - started
         self._report_released()
+
+    def _pass_on_fault(self) -> None:
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
 
     def _encode_some(self) -> None:
         frames = nbytes = 0
@@ -203,8 +206,7 @@ class ClipJob:
     def finish(self) -> None:
         """Complete the file and say so; on a worker, once."""
         started = time.perf_counter()
-        if self._fault is not None and self._encoder.error is None:
-            self._encoder.fail(self._fault)
+        self._pass_on_fault()
         results: list[EncodedResult] = []
         with self._pool.health.survive(
             ENCODER, str(self.spec.final), lambda error: results.append(self._encoder.abandon(error))

@@ -68,16 +68,14 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
     """
     began = time.perf_counter()
     state, text = SKIPPED, "there is no folder for it"
-    for folder in (_temporary(), *folders, _MEMORY):
-        if folder is None:
-            continue
+    for folder in (None, *folders, _MEMORY):
         try:
             with tempfile.TemporaryDirectory(prefix="offcam-self-test-", dir=folder, ignore_cleanup_errors=True) as own:
                 _make_and_read(make_writer, Path(own))
             state, text = PASSED, f"a video was made and read with {libraries()}"
             break
         except OSError as error:  # what the encoder raises is none
-            text = f"{folder} has no room for its file: {error}"
+            text = f"{folder or 'the folder for temporary files'} has no room for its file: {error}"
         except EncodeError as error:
             state, text = (SKIPPED if error.reason in _NO_FAULT else FAILED), str(error)
         except BaseException as error:  # noqa: BLE001 - a library that does not work raises what it likes
@@ -86,13 +84,6 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
             text = f"no video can be made here: {text} ({libraries()}). Statistics go on. Run: {fix()}"
             break
     return Outcome(state, text, time.perf_counter() - began)
-
-
-def _temporary() -> Path | None:
-    """The folder for temporary files, or None where there is none that can be written."""
-    with suppress(OSError):
-        return Path(tempfile.gettempdir())
-    return None
 
 
 def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:

@@ -34,16 +34,7 @@ _START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, ann
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """What an encoder is opened for.
-
-    Attributes:
-        width: of the pictures in pixels, even.
-        height: of the pictures in pixels, even.
-        fps: pictures a second.
-        preset: x264's speed, or ``flat``; see `offcamd.video.h264`.
-        crf: x264's quality.
-        encoder: ``x264``, or another of `offcamd.video.h264.HARDWARE`.
-    """
+    """What an encoder is opened for: arguments of `offcamd.video.mp4.VideoWriter`."""
 
     width: int
     height: int
