@@ -21,8 +21,9 @@ from micro import PRESETS
 from offcam.recorder.frames import picture
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.video.i420 import I420Converter
-from offcamd.video.mp4 import VideoWriter, iter_frames
+from offcamd.video.mp4 import VideoWriter
 from offcamd.video.pixels import view
+from offcamd.video.probe import iter_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

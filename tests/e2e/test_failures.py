@@ -21,7 +21,7 @@ import offcam.connection.launch
 import offcam.connection.timeouts
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
-from offcamd.video.mp4 import survey
+from offcamd.video.probe import survey
 from waiting import wait_until
 
 PEERS = Path(__file__).parent.parent / "peers"

@@ -16,8 +16,8 @@ from envs import encode
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import OpenClip, OpenStream
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
-from offcamd.encode.spool import Frame
-from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcamd.encode.frame import Frame
+from offcamd.store.index import Peer, RunIndex
 from offcamd.store.recovery import recover_folder
 from offcamd.video.mp4 import VideoWriter
 
@@ -58,10 +58,7 @@ def finish_clip(folder: Path, moment: int, *, aborted: bool) -> None:
     for number in range(FRAMES):
         encoder.encode(Frame(number, [(encode(number, 84, 84).tobytes(), LAYOUT)], 84 * 84, 0.0), lambda: None)
     die_before(moment, folder)
-    done = encoder.finish(aborted=aborted)
-    file = FILE if done.published else part.name
-    state = "aborted" if aborted else "final"
-    index.clip_encoded(STREAM, 0, EncodedResult(state, file, done.encoded, width=done.width, height=done.height))
+    index.clip_encoded(STREAM, 0, encoder.finish(aborted=aborted))
     index.close_stream(STREAM)
     index.close()
 

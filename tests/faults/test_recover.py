@@ -21,7 +21,7 @@ from offcam_runs.format import INDEX_NAME
 from offcamd.reports.verify import verify
 from offcamd.store.index import Peer, RunIndex
 from offcamd.store.recovery import recover_folder
-from offcamd.video.mp4 import is_fragmented
+from offcamd.video.files import is_fragmented
 from waiting import Process, wait_until
 
 if TYPE_CHECKING:

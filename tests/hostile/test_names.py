@@ -20,7 +20,7 @@ from offcam_proto import codec
 from offcam_proto import messages as msg
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
 from offcamd.security.remote_folders import make_run_folder
-from offcamd.video.mp4 import probe
+from offcamd.video.probe import probe
 from rawpeer import RawPeer, hello, picture
 from waiting import wait_until
 from witnesses import a_daemon

@@ -18,7 +18,7 @@ import offcam
 import offcam.connection.timeouts
 from envs import Barcode, Look
 from offcam_proto import messages as msg
-from offcamd.video.mp4 import probe
+from offcamd.video.probe import probe
 from rawpeer import WAIT_SECONDS, RawPeer, episode
 from waiting import HANG_SECONDS
 

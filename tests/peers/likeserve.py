@@ -14,7 +14,7 @@ from offcamd.video.mp4 import VideoWriter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from offcamd.encode.pool import WriterFactory
+    from offcamd.video.writer import WriterFactory
 
 
 def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,8 @@ import pytest
 from offcam_proto.errors import NotARunFolder, RunFolderError, RunFormatTooNew
 from offcam_runs import format as fmt
 from offcam_runs.clips import list_episodes, list_run
-from offcamd.store.index import EncodedResult, RunIndex
+from offcam_runs.encoded_result import EncodedResult
+from offcamd.store.index import RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcam_runs.encoded_result import EncodedResult
+from offcamd.store.index import Peer, RunIndex
 from offcamd.video.mp4 import VideoWriter
 
 STREAM = b"s" * 16

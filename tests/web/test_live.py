@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 import offcam
 from offcam_runs.format import DROP_REASONS
 from offcamd.process.query import ask_stats
-from offcamd.video.mp4 import probe
+from offcamd.video.probe import probe
 from offcamd.web.metrics import BREACHES, ENDED_STATES
 from waiting import HANG_SECONDS, wait_until
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from offcam_proto.errors import EncodeError
-from offcam_runs.format import ABORTED, FINAL, PART_EXTENSION, video_file
+from offcam_runs.format import FINAL, PART_EXTENSION, video_file
 from offcamd.daemon.file_names import FileClaims
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
 from offcamd.store import store, tasks
-from offcamd.store.index import EncodedResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from offcamd.config.settings import Settings
     from offcamd.daemon.flow_control import Grants
     from offcamd.daemon.state import Counters, LiveStream
-    from offcamd.encode.spool import Part
+    from offcamd.encode.frame import Part
 
 log = structlog.get_logger(__name__)
 
@@ -188,25 +187,17 @@ class Clips:
 
     def finished(self, event: encoding.ClipFinished) -> None:
         """A clip's file is written, or will not be: count it, and have it stored."""
-        clip = self._by_job[event.job]
+        clip, result = self._by_job[event.job], event.result
         stream = clip.stream
-        whole = not event.aborted and event.error is None
-        self._counters.encoded += event.encoded
-        self._counters.dropped.update(event.dropped)
-        stream.dropped.update(event.dropped)
-        self._counters.clips[FINAL if whole else ABORTED] += 1
-        if event.encoded:
-            clip.written = clip.file if event.published else f"{clip.file}{PART_EXTENSION}"
-        clip.encoded, clip.error, clip.ended = event.encoded, event.error or "", True
-        if not whole:
-            log.warning("a video was cut off", file=clip.file, frames=event.encoded, dropped=event.dropped)
-        if event.error:
-            self._pool.health.note(f"{clip.file}: {event.error}")
-        result = EncodedResult(
-            FINAL if whole else ABORTED, clip.written or None, event.encoded, event.dropped, event.width or None,
-            event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,
-            event.error or "",
-        )  # fmt: skip
+        self._counters.encoded += result.encoded
+        self._counters.dropped.update(result.dropped)
+        stream.dropped.update(result.dropped)
+        self._counters.clips[result.state] += 1
+        clip.written, clip.encoded, clip.error, clip.ended = result.file or "", result.encoded, result.error, True
+        if result.state != FINAL:
+            log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
+        if result.error:
+            self._pool.health.note(f"{clip.file}: {result.error}")
         self._store.put(
             tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
         )

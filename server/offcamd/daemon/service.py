@@ -31,8 +31,8 @@ from offcamd import __version__
 from offcamd.config.settings import default_spool_dir
 from offcamd.daemon.dispatcher import Dispatcher
 from offcamd.daemon.stats import snapshot
+from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.disk_reserve import DiskReserve
-from offcamd.encode.encoder_memory import EncoderMemory, half_of_memory
 from offcamd.encode.pool import EncoderPool
 from offcamd.encode.self_test import self_test
 from offcamd.process import file_descriptors
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
     from offcamd.config.settings import Settings
     from offcamd.daemon.state import Peer
-    from offcamd.encode.pool import WriterFactory
+    from offcamd.video.writer import WriterFactory
 
 log = structlog.get_logger(__name__)
 
@@ -156,7 +156,7 @@ class Service:
             spool_limit=self.settings.spool_limit_bytes,
             spool_dir=self.settings.spool_dir,
             on_event=self._post,
-            writer_factory=EncoderMemory(half_of_memory()).guard(reserve.guard(self._writer_factory)),
+            writer_factory=BoundedWriters(self._writer_factory, reserve, half_of_memory()),
             health=self.health,
         )
         # frames that wait must not take the room of the videos that they are to become

@@ -16,7 +16,7 @@ from offcam_proto.validation import ID_BYTES
 if TYPE_CHECKING:
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import OpenArena
-    from offcamd.encode.spool import Part
+    from offcamd.encode.frame import Part
 
 
 class ArenaUnusable(OffcamError):

@@ -6,14 +6,15 @@ import logging
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
-from offcam_runs.format import PLAIN_EXTENSION
+from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.format import ABORTED, FINAL, PLAIN_EXTENSION
 from offcamd.process.health import ENCODER, Health
+from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from offcamd.video.i420 import I420Converter
-from offcamd.video.mp4 import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.pixels import view
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    from offcamd.encode.spool import Frame
+    from offcamd.encode.frame import Frame
     from offcamd.video.pixels import Pixels
+    from offcamd.video.writer import Writer, WriterFactory
 
 log = logging.getLogger(__name__)
 
@@ -48,52 +50,6 @@ class ClipSpec:
     cols: int = 1
     preset: str = DEFAULT_PRESET
     crf: int = DEFAULT_CRF
-
-
-class Writer(Protocol):
-    """What encodes the pictures of one clip; `offcamd.video.mp4.VideoWriter` does."""
-
-    def write(self, i420: Pixels, pts: int) -> None:
-        """Encode a picture, or raise EncodeError."""
-
-    def close(self) -> None:
-        """Finish the file, or raise EncodeError."""
-
-    def copy_to(self, target: Path) -> None:
-        """Write what was finished once more, without the marks that keep a crash from costing it; or EncodeError."""
-
-
-class WriterFactory(Protocol):
-    """What makes a `Writer`; the class `VideoWriter` is one."""
-
-    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-        """Create the file, or raise EncodeError."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipResult:
-    """What became of a clip. ``encoded + sum(dropped.values())`` is the number of frames that came.
-
-    Attributes:
-        encoded: frames that are in the file.
-        dropped: frames that are not, by reason: ``disk_full``, ``encoder``, ``io`` (what failed), ``frame`` (its
-            pixels are no picture), ``order`` (its index did not grow), ``shutdown`` (there was no time left).
-        width: of the video in pixels, 0 without one.
-        height: of the video in pixels, 0 without one.
-        file_bytes: size of the file, 0 without one.
-        duration_seconds: of the video.
-        error: what went wrong first, or None.
-        published: whether the file has its final name. One that is cut off gets it only if no file has it yet.
-    """
-
-    encoded: int
-    dropped: dict[str, int]
-    width: int = 0
-    height: int = 0
-    file_bytes: int = 0
-    duration_seconds: float = 0.0
-    error: str | None
-    published: bool = False
 
 
 class ClipEncoder:
@@ -128,7 +84,7 @@ class ClipEncoder:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        """What nobody expected, be it a bug or a video library that works differently, is this clip's error too."""
+        """Make an EncodeError of what nobody expected, be it a bug or a video library that works differently."""
         try:
             yield
         except (EncodeError, FrameError):
@@ -228,7 +184,7 @@ class ClipEncoder:
         self._seconds = info.duration_seconds
         return min(info.frames, self._encoded)
 
-    def finish(self, *, aborted: bool = False) -> ClipResult:
+    def finish(self, *, aborted: bool = False) -> EncodedResult:
         """Complete the file and give it its name.
 
         Args:
@@ -249,24 +205,27 @@ class ClipEncoder:
                 published = self._publish(writer, aborted=aborted)
         except EncodeError as error:
             self.fail(error)
-        width, height = (self._converter.size if self._encoded else None) or (0, 0)
-        return ClipResult(
+        spec = self.spec
+        width, height = (self._converter.size if self._encoded else None) or (None, None)
+        file = spec.final if published else spec.part
+        return EncodedResult(
+            state=ABORTED if aborted or self.error is not None else FINAL,
+            file=file.name if self._encoded else None,
             encoded=self._encoded,
             dropped=dict(self._dropped),
             width=width,
             height=height,
-            file_bytes=_size(self.spec.final if published else self.spec.part) if self._encoded else 0,
-            duration_seconds=self._seconds if self._encoded else 0.0,
-            error=None if self.error is None else str(self.error),
-            published=published,
+            file_bytes=_size(file) if self._encoded else None,
+            duration=self._seconds if self._encoded else 0.0,
+            error=str(self.error or ""),
         )
 
-    def abandon(self, error: BaseException) -> ClipResult:
+    def abandon(self, error: BaseException) -> EncodedResult:
         """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
         self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
         self.drop(self._encoded)
         self._encoded, self._writer = 0, None
-        return ClipResult(encoded=0, dropped=dict(self._dropped), error=str(self.error))
+        return EncodedResult(ABORTED, None, encoded=0, dropped=dict(self._dropped), duration=0.0, error=str(self.error))
 
     def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
         part, final = self.spec.part, self.spec.final
@@ -284,7 +243,7 @@ class ClipEncoder:
         return True
 
     def _make_plain(self, writer: Writer, part: Path) -> None:
-        """Take out the marks of each frame that keep a crash from costing more than one: half the size.
+        """Make the part a plain MP4, half as large: a fragment for each frame is of use only while it is written.
 
         The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
         """
@@ -300,9 +259,9 @@ class ClipEncoder:
                 plain.unlink(missing_ok=True)
 
 
-def _size(path: Path) -> int:
+def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError as error:
         log.warning("a finished video is not where it was put: %s", error)
-        return 0
+        return None

@@ -11,21 +11,16 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MIB
 
 if TYPE_CHECKING:
-    from fractions import Fraction
     from pathlib import Path
-
-    from offcamd.encode.clip_encoder import Writer, WriterFactory
-    from offcamd.video.pixels import Pixels
 
 LARGEST_SHARE = 20
 """The reserve is at most this part of a disk (one twentieth), or a small one would take no video at all."""
 
 LOOK_SECONDS = 0.05
-AMPLE_BYTES = 256 * MIB
-"""How long a look at a disk is good for (a network file system answers slowly), where so much more is free."""
+"""How long the answer of a disk to "how much is free?" is used again, as a network file system answers slowly."""
 
-PICTURES = 2
-"""So many pictures of a video are in the muxer's hands beyond what the disk has seen."""
+AMPLE_BYTES = 256 * MIB
+"""Only where the disk had so much more than is asked for is its answer used again."""
 
 
 class DiskReserve:
@@ -41,7 +36,13 @@ class DiskReserve:
         self._looks: dict[str, tuple[float, int, int]] = {}
 
     def missing(self, folder: Path, wanted: int = 0, reserves: int = 1) -> int:
-        """Bytes that a folder's disk is short of for ``wanted`` more beside the reserve, or several of them."""
+        """Bytes that a folder's disk is short of, 0 if it has room.
+
+        Args:
+            folder: on the disk.
+            wanted: bytes to be written.
+            reserves: how many times the reserve has to stay free beside them.
+        """
         if not self._nbytes:
             return 0
         now = time.monotonic()
@@ -53,15 +54,6 @@ class DiskReserve:
                 self._looks[str(folder)] = (now, free, total)
         return max(0, wanted + reserves * min(self._nbytes, total // LARGEST_SHARE) - free)
 
-    def guard(self, make_writer: WriterFactory) -> WriterFactory:
-        """The same writers, but each ends its video where the disk runs short."""
-
-        def make(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-            self.require(path, 0)
-            return _Guarded(make_writer(path, width=width, height=height, fps=fps, preset=preset, crf=crf), path, self)
-
-        return make
-
     def require(self, path: Path, nbytes: int) -> None:
         """Raise EncodeError (``disk_full``) where the disk of a video is short of room for so many more bytes."""
         if short := self.missing(path.parent, nbytes):
@@ -70,23 +62,6 @@ class DiskReserve:
                 "Free some, record elsewhere, or lower disk_reserve",
                 "disk_full",
             )
-
-
-class _Guarded:
-    def __init__(self, writer: Writer, path: Path, reserve: DiskReserve) -> None:
-        self._writer = writer
-        self._path = path
-        self._reserve = reserve
-
-    def write(self, i420: Pixels, pts: int) -> None:
-        self._reserve.require(self._path, PICTURES * i420.nbytes)  # encoded, a picture is hardly ever larger
-        self._writer.write(i420, pts)
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def copy_to(self, target: Path) -> None:
-        self._writer.copy_to(target)
 
 
 def _look(folder: Path) -> tuple[int, int]:

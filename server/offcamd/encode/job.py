@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 import time
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
-from offcamd.encode.clip_encoder import ClipEncoder, ClipResult, ClipSpec, WriterFactory
-from offcamd.encode.frame_queue import Budget, FrameQueue, Spilled
+from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
+from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.h264 import FAST_PRESETS
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from offcam_runs.encoded_result import EncodedResult
+    from offcamd.encode.budget import Budget
+    from offcamd.encode.frame import Part
     from offcamd.encode.histogram import Histogram
-    from offcamd.encode.spool import Part
+    from offcamd.video.writer import WriterFactory
 
 TURN_FRAMES = 8
 TURN_BYTES = 2 * MIB
@@ -44,19 +48,12 @@ class Saturated:
     saturated: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipFinished(ClipResult):
-    """A clip's last event.
-
-    Attributes:
-        job: the clip.
-        encode_seconds: how long workers were busy with it.
-        aborted: as it was passed to `ClipJob.end`; True if the pool was closed before the clip was ended.
-    """
+@dataclass(frozen=True)
+class ClipFinished:
+    """A clip's last event."""
 
     job: ClipJob
-    encode_seconds: float
-    aborted: bool
+    result: EncodedResult
 
 
 Event: TypeAlias = Released | Saturated | ClipFinished
@@ -123,8 +120,8 @@ class ClipJob:
         """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
 
         Args:
-            aborted: whether the client went away without ending the clip. It comes back in `ClipFinished`, and the
-                file replaces no older one.
+            aborted: whether the client went away without ending the clip. Its
+                state is ``aborted`` then, and its file replaces no older one.
         """
         self._pool.end(self, aborted=aborted)
 
@@ -145,30 +142,30 @@ class ClipJob:
 
     @property
     def complete(self) -> bool:
-        """Whether all that is left to do is to finish the file. Under the pool's lock."""
+        """Whether all that is left to do for the clip is to finish its file. Under the pool's lock."""
         return self.ended and not self.spilling and not len(self._queue)
 
     @property
     def light(self) -> bool:
-        """Whether its next turn will hardly leave Python. Under the pool's lock."""
+        """Whether most of the clip's next turn will be Python's work, not the encoder's. Under the pool's lock."""
         return self._small and self.spec.preset in FAST_PRESETS and not self.complete
 
     @property
     def runnable(self) -> bool:
-        """Whether a worker has something to do for it. Under the pool's lock."""
+        """Whether a worker has something to do for the clip. Under the pool's lock."""
         return not self.held and (self._queue.ready or self.complete)
 
     def fail(self, error: EncodeError) -> None:
-        """Have it end with an error, once a worker comes to it: its frames are dropped. From any thread."""
+        """Have the clip end with an error once a worker comes to it: its frames are dropped. From any thread."""
         self._fault = self._fault or error
 
     @property
     def failed(self) -> bool:
-        """Whether it is to end with an error."""
+        """Whether the clip is to end with an error."""
         return self._fault is not None
 
     def broke(self, error: BaseException) -> None:
-        """Something about it raised what nobody expected. Where that happens again, its thread is at fault as well."""
+        """Have the clip end, as work on it raised what nobody expected. What it raises once more is its thread's."""
         if self._fault is not None:
             raise error
         self.fail(EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it"))
@@ -176,8 +173,7 @@ class ClipJob:
     def turn(self, *, abandon: bool) -> None:
         """Encode a few frames, or with ``abandon`` drop all that are queued; on a worker."""
         started = time.perf_counter()
-        if self._fault is not None and self._encoder.error is None:
-            self._encoder.fail(self._fault)
+        self._pass_on_fault()
         if abandon:
             self._encoder.drop(self._queue.discard(), "shutdown")
         else:
@@ -186,6 +182,10 @@ class ClipJob:
             self._encoder.drop(self._queue.discard())
         self._busy_seconds += time.perf_counter() - started
         self._report_released()
+
+    def _pass_on_fault(self) -> None:
+        if self._fault is not None and self._encoder.error is None:
+            self._encoder.fail(self._fault)
 
     def _encode_some(self) -> None:
         frames = nbytes = 0
@@ -206,9 +206,8 @@ class ClipJob:
     def finish(self) -> None:
         """Complete the file and say so; on a worker, once."""
         started = time.perf_counter()
-        if self._fault is not None and self._encoder.error is None:
-            self._encoder.fail(self._fault)
-        results: list[ClipResult] = []
+        self._pass_on_fault()
+        results: list[EncodedResult] = []
         with self._pool.health.survive(
             ENCODER, str(self.spec.final), lambda error: results.append(self._encoder.abandon(error))
         ):
@@ -216,15 +215,15 @@ class ClipJob:
         self._over(results[0], self._busy_seconds + time.perf_counter() - started)
 
     def abandon(self, error: BaseException) -> None:
-        """No thread will come to it any more: it ends as it is. On the thread that dies, or for one that did."""
+        """End the clip as it is, as its thread dies or no other is left. On the thread that dies."""
         self.abandoned = True
         self._encoder.drop(len(self._queue))
         self._over(self._encoder.abandon(error), self._busy_seconds)
 
-    def _over(self, result: ClipResult, busy: float) -> None:
+    def _over(self, result: EncodedResult, busy: float) -> None:
         self._queue.close()
         self._report_released()
-        self._pool.on_event(ClipFinished(**vars(result), job=self, encode_seconds=busy, aborted=self.aborted))
+        self._pool.on_event(ClipFinished(self, dataclasses.replace(result, encode_seconds=busy)))
 
     def spill(self) -> Spilled:
         """Move one frame to disk; on the spool thread."""

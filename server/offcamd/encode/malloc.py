@@ -13,17 +13,17 @@ INTERVAL_SECONDS = 1.0
 """Memory is given back at most so often: each time takes a millisecond or two, in which other threads may wait."""
 
 
-class Heap:
-    """The process's heap. `trim` may be called from any thread; two at once do no harm."""
+class MallocTrimmer:
+    """Has malloc give back to the system what is free. From any thread; two at once do no harm."""
 
     def __init__(self) -> None:
         self._next = 0.0
         # glibc's alone; other C libraries do it by themselves, or cannot
-        self._trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        self._malloc_trim: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def trim(self) -> None:
         """Give back what is free, unless that was done a moment ago."""
         now = time.monotonic()
-        if self._trim is not None and now >= self._next:
+        if self._malloc_trim is not None and now >= self._next:
             self._next = now + INTERVAL_SECONDS
-            self._trim(0)
+            self._malloc_trim(0)

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
-from offcamd.encode.clip_encoder import ClipSpec, Writer, WriterFactory
-from offcamd.encode.frame_queue import Budget, Spilled
+from offcamd.encode.budget import Budget
+from offcamd.encode.clip_encoder import ClipSpec
+from offcamd.encode.frame_queue import Spilled
 from offcamd.encode.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
-from offcamd.encode.malloc import Heap
-from offcamd.encode.scheduler import Turns
+from offcamd.encode.malloc import MallocTrimmer
+from offcamd.encode.scheduler import Scheduler
 from offcamd.process.health import ENCODER, SPOOL, GuardedThread, Health
 from offcamd.video.mp4 import VideoWriter
 
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from offcamd.video.writer import WriterFactory
 
-__all__ = [
-    "Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event",
-    "Released", "Saturated", "Writer", "WriterFactory",
-]  # fmt: skip  # one name a line would be most of a screen
+__all__ = ["Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "Saturated"]
 
 STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
@@ -56,7 +55,7 @@ class EncoderPool:
 
     Args:
         workers: threads that encode.
-        memory_limit: bytes of credit that clients hold, all together; see `offcamd.encode.frame_queue.Budget`.
+        memory_limit: bytes of credit that clients hold, all together; see `offcamd.encode.budget.Budget`.
         spool_limit: bytes of disk for frames that wait; 0 for none.
         spool_dir: folder for them.
         on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.
@@ -96,11 +95,11 @@ class EncoderPool:
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
-        self._turns: Turns[ClipJob] = Turns()
+        self._scheduler: Scheduler[ClipJob] = Scheduler()
         self._watched = False  # whether a worker waits for a turn that takes too long
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
-        self._heap = Heap()
+        self._trimmer = MallocTrimmer()
         self._abandon = self._stop = False
         self._refused: EncodeError | None = None
         self._alive = workers
@@ -206,15 +205,15 @@ class EncoderPool:
                 self._schedule(job)
 
     def _schedule(self, job: ClipJob) -> None:
-        """Have done what there is to do for a clip. Under the lock."""
+        """Queue a clip for the threads that have something to do for it, and wake one. Under the lock."""
         self._line_up(job)
         self._call_worker()
 
     def _line_up(self, job: ClipJob) -> None:
-        """Line a clip up for what there is to do for it. Under the lock."""
+        """Queue a clip for the workers, the spool thread, or both, as it needs. Under the lock."""
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
-            self._turns.add(job, light=job.light)
+            self._scheduler.add(job, light=job.light)
         if self._spooling and job.overflowing and job not in self._blocked:
             self._line_up_spill(job)
 
@@ -227,8 +226,8 @@ class EncoderPool:
     def _call_worker(self) -> None:
         """Wake a worker if there is something for it to do. Under the lock."""
         now = time.monotonic()
-        unwatched = not self._watched and self._turns.patience(now) is not None
-        if self._resting and (unwatched or self._turns.ready(now)):
+        unwatched = not self._watched and self._scheduler.patience(now) is not None
+        if self._resting and (unwatched or self._scheduler.ready(now)):
             self._resting.pop().notify()
 
     def _work(self) -> None:
@@ -267,10 +266,10 @@ class EncoderPool:
 
     def _next(self, own: threading.Condition) -> ClipJob | None:
         """Whose turn it is; waits for one, until the pool stops. Under the lock."""
-        while (job := self._turns.take(time.monotonic())) is None:
+        while (job := self._scheduler.take(time.monotonic())) is None:
             if self._stop:
                 return None
-            patience = None if self._watched else self._turns.patience(time.monotonic())
+            patience = None if self._watched else self._scheduler.patience(time.monotonic())
             self._watched = self._watched or patience is not None
             self._resting.append(own)
             own.wait(patience)
@@ -283,7 +282,7 @@ class EncoderPool:
 
     def _turn_over(self, job: ClipJob) -> None:
         """A worker is done with a clip for now. Under the lock."""
-        self._turns.done(job)
+        self._scheduler.done(job)
         job.scheduled = False
         self._line_up(job)  # and nobody is called: this worker looks for its next clip now
         while self._blocked:  # the turn may have made room
@@ -293,7 +292,7 @@ class EncoderPool:
         if job.saturated:
             self.on_event(Saturated(job, saturated=False))
         job.finish()
-        self._heap.trim()
+        self._trimmer.trim()
         self._forget(job)
 
     def _forget(self, job: ClipJob) -> None:

@@ -20,7 +20,7 @@ LIGHT_SECONDS = 0.05
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class Scheduler(Generic[T]):
     """Clips in line, first come, first served, but for light ones behind a light one that has its turn."""
 
     def __init__(self) -> None:

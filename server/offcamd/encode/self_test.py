@@ -24,14 +24,16 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcam_runs.format import PART_EXTENSION
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
-from offcamd.encode.spool import Frame
+from offcamd.encode.frame import Frame
 from offcamd.process.health import FAILED, PASSED, SKIPPED
-from offcamd.video.mp4 import VideoWriter, iter_frames, libraries
+from offcamd.video.av_errors import libraries
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import iter_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcamd.encode.clip_encoder import WriterFactory
+    from offcamd.video.writer import WriterFactory
 
 FILE = "offcam-self-test.mp4"
 
@@ -66,16 +68,14 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
     """
     began = time.perf_counter()
     state, text = SKIPPED, "there is no folder for it"
-    for folder in (_temporary(), *folders, _MEMORY):
-        if folder is None:
-            continue
+    for folder in (None, *folders, _MEMORY):
         try:
             with tempfile.TemporaryDirectory(prefix="offcam-self-test-", dir=folder, ignore_cleanup_errors=True) as own:
                 _make_and_read(make_writer, Path(own))
             state, text = PASSED, f"a video was made and read with {libraries()}"
             break
         except OSError as error:  # what the encoder raises is none
-            text = f"{folder} has no room for its file: {error}"
+            text = f"{folder or 'the folder for temporary files'} has no room for its file: {error}"
         except EncodeError as error:
             state, text = (SKIPPED if error.reason in _NO_FAULT else FAILED), str(error)
         except BaseException as error:  # noqa: BLE001 - a library that does not work raises what it likes
@@ -84,13 +84,6 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
             text = f"no video can be made here: {text} ({libraries()}). Statistics go on. Run: {fix()}"
             break
     return Outcome(state, text, time.perf_counter() - began)
-
-
-def _temporary() -> Path | None:
-    """The folder for temporary files, or None where there is none that can be written."""
-    with suppress(OSError):
-        return Path(tempfile.gettempdir())
-    return None
 
 
 def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:
@@ -105,7 +98,7 @@ def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:
         raise error
     shown = [float(np.mean(frame)) for frame in iter_frames(final)]
     close = len(shown) == len(_LEVELS) and np.allclose(shown, _LEVELS, atol=_TOLERANCE)
-    if not (result.published and close):
+    if not (result.file == final.name and close):
         levels = ", ".join(f"{level:.0f}" for level in shown)
         raise EncodeError(
             f"pictures of levels {', '.join(map(str, _LEVELS))} were encoded, and the file shows {levels}"

@@ -7,47 +7,25 @@ import os
 import struct
 import tempfile
 from collections import deque
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MIB
+from offcamd.encode.frame import Frame
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from offcamd.encode.frame_queue import Budget
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-Part: TypeAlias = tuple[Buffer, FrameLayout]
+    from offcam_proto.client_messages import Buffer
+    from offcamd.encode.budget import Budget
+    from offcamd.encode.frame import Part
 
 _SEGMENT_BYTES = 32 * MIB
 _RECORD = struct.Struct("<qdIQ")  # index, arrival, number of parts, bytes of pixels
 _LAYOUT = struct.Struct("<B3q3qqqQ")  # axes, shape, strides, offset, bytes stated, bytes that came
-
-
-@dataclass(slots=True)
-class Frame:
-    """One picture's pixels.
-
-    Attributes:
-        index: its place in the clip, in units of ``1 / fps``.
-        parts: pixel buffers and how the pixels lie in them, one for each tile.
-        nbytes: size of all buffers together.
-        arrived: ``time.monotonic()`` when it was put.
-        charged: whether its bytes count as queued memory (not once they were on disk).
-        release: called once its buffers are not needed any more, where they are somebody else's memory.
-    """
-
-    index: int
-    parts: Sequence[Part]
-    nbytes: int
-    arrived: float
-    charged: bool = True
-    release: Callable[[], None] | None = None
 
 
 class _Segment:
@@ -149,16 +127,10 @@ class Spool:
         self._budget.free_spool(segment.end)
 
 
-def size_of(buffer: Buffer) -> int:
-    """Bytes in a buffer."""
-    with memoryview(buffer) as bytes_:
-        return bytes_.nbytes
-
-
 def _packed(part: Part) -> bytes:
     buffer, layout = part
     shape, strides = (*layout.shape, 0)[:3], (*layout.strides, 0)[:3]
-    return _LAYOUT.pack(len(layout.shape), *shape, *strides, layout.offset, layout.nbytes, size_of(buffer))
+    return _LAYOUT.pack(len(layout.shape), *shape, *strides, layout.offset, layout.nbytes, memoryview(buffer).nbytes)
 
 
 def _unpacked(body: memoryview, count: int) -> list[Part]:

@@ -20,8 +20,9 @@ from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
 from offcam_runs.clips import list_run
 from offcam_runs.folder_lock import writer_of
-from offcamd.video.mp4 import is_fragmented, libraries
-from offcamd.video.mp4 import probe as probe_file
+from offcamd.video.av_errors import libraries
+from offcamd.video.files import is_fragmented
+from offcamd.video.probe import probe as probe_file
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.clips import ClipItem, RunListing
     from offcam_runs.folder_lock import Writer
-    from offcamd.video.mp4 import VideoInfo
+    from offcamd.video.probe import VideoInfo
 
 
 @dataclass(frozen=True, slots=True)

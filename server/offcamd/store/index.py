@@ -7,7 +7,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
@@ -19,11 +19,12 @@ from offcamd.store.aggregates import RunAggregates
 from offcamd.store.index_file import explained, format_version, open_to_write, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_proto.records import ClipRecord
+    from offcam_runs.encoded_result import EncodedResult
     from offcam_runs.format import ClientShare, EncoderShare
 
 
@@ -51,35 +52,6 @@ class Applied:
     episodes: list[EpisodeRecord] = field(default_factory=list)
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedResult:
-    """How the encoder ended a clip.
-
-    Attributes:
-        state: ``final``, ``recovered`` (found after a crash) or ``aborted`` (cut off or failed).
-        file: file name within the folder, None where no file was written.
-        encoded: frames in it.
-        dropped: frames received and not encoded, by one of `run_format.ENCODER_DROPS`.
-        width: of the video in pixels, None where no file was written; so are the next four.
-        height: of the video in pixels.
-        file_bytes: size of the file.
-        duration: of the video in seconds.
-        encode_seconds: time spent encoding.
-        error: what went wrong, for people; empty where nothing did.
-    """
-
-    state: Literal["final", "recovered", "aborted"]
-    file: str | None
-    encoded: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    width: int | None = None
-    height: int | None = None
-    file_bytes: int | None = None
-    duration: float | None = None
-    encode_seconds: float | None = None
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
+from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.format import (
     ABORTED,
@@ -21,18 +22,10 @@ from offcam_runs.format import (
     RECOVERED,
     VIDEO_EXTENSION,
 )
-from offcamd.store.index import EncodedResult, Peer, RunIndex
-from offcamd.video.mp4 import (
-    VideoInfo,
-    count_fragments,
-    cut_tail,
-    is_fragmented,
-    libraries,
-    probe,
-    publish,
-    remux,
-    survey,
-)
+from offcamd.store.index import Peer, RunIndex
+from offcamd.video.av_errors import libraries
+from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish, remux
+from offcamd.video.probe import VideoInfo, probe, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

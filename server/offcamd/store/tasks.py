@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcamd.store.index import Applied, EncodedResult, Peer
+    from offcam_runs.encoded_result import EncodedResult
+    from offcamd.store.index import Applied, Peer
     from offcamd.store.recovery import RecoveredClip
 
 

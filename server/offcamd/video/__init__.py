@@ -1,1 +1,1 @@
-"""Pixels to planes to H.264 to MP4, and stills."""
+"""Pixels to planes to H.264 to MP4, and thumbnails."""

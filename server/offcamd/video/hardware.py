@@ -19,11 +19,12 @@ import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcamd.video.h264 import AUTO, DEFAULT_CRF, DEFAULT_PRESET, HARDWARE, X264, failure_of
-from offcamd.video.mp4 import VideoWriter, iter_frames
+from offcamd.video.mp4 import VideoWriter
 from offcamd.video.picture_encoder import SpareEncoders
+from offcamd.video.probe import iter_frames
 
 if TYPE_CHECKING:
-    from offcamd.encode.clip_encoder import Writer, WriterFactory
+    from offcamd.video.writer import Writer, WriterFactory
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,6 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
 from offcam_proto.limits import MIB
-from offcamd.encode.encoder_memory import cost
 from offcamd.video import h264
 
 if TYPE_CHECKING:
@@ -35,16 +34,7 @@ _START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, ann
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """What an encoder is opened for.
-
-    Attributes:
-        width: of the pictures in pixels, even.
-        height: of the pictures in pixels, even.
-        fps: pictures a second.
-        preset: x264's speed, or ``flat``; see `offcamd.video.h264`.
-        crf: x264's quality.
-        encoder: ``x264``, or another of `offcamd.video.h264.HARDWARE`.
-    """
+    """What an encoder is opened for: arguments of `offcamd.video.mp4.VideoWriter`."""
 
     width: int
     height: int
@@ -56,7 +46,7 @@ class VideoFormat:
     @property
     def nbytes(self) -> int:
         """Memory that an encoder for it may take."""
-        return cost(self.width, self.height, self.preset)
+        return h264.encoder_bytes(self.width, self.height, self.preset)
 
     @property
     def lasting(self) -> bool:

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from offcam_proto.errors import EncodeError, FrameError
+from offcam_proto.errors import FrameError
 
 if TYPE_CHECKING:
+    from offcam_proto.client_messages import Buffer
     from offcam_proto.layout import FrameLayout
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Buffer: TypeAlias = bytes | bytearray | memoryview
 
 MAX_PICTURE_PIXELS = 139_264 * 16 * 16
 """Largest picture: level 6.2 of H.264, its highest (ITU-T H.264, table A-1). x264 takes 13 bytes a pixel and more."""
@@ -42,8 +42,7 @@ def view(buffer: Buffer, layout: FrameLayout) -> Pixels:
     Raises:
         FrameError: the buffer has another size than the layout states.
     """
-    with memoryview(buffer) as bytes_:
-        size = bytes_.nbytes
+    size = memoryview(buffer).nbytes
     if size != layout.nbytes:
         raise FrameError(f"the client sent {size} bytes of pixels and a layout for {layout.nbytes}")
     frame: Pixels = np.ndarray(layout.shape, np.uint8, buffer, layout.offset, layout.strides)
@@ -107,23 +106,3 @@ def _copied(frame: Pixels) -> Pixels:
     if frame.ndim == 2:
         copy[...] = frame
     return copy
-
-
-def jpeg(picture: Pixels, longest: int) -> bytes:
-    """A picture as a JPEG file, made smaller where a side is longer than ``longest`` pixels.
-
-    Args:
-        picture: uint8 ``(height, width, 3)`` RGB.
-        longest: side in pixels.
-
-    Raises:
-        EncodeError: cv2 refused.
-    """
-    height, width = picture.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = picture if scale == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    if not done:
-        raise EncodeError(f"no JPEG can be made of a picture of shape {picture.shape}")
-    return bytes(encoded)

@@ -1,4 +1,4 @@
-"""One picture of a video, to show what it is about."""
+"""Thumbnails: one picture of a video, to show what it is about, and a JPEG of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import av
 import av.error
+import cv2
 import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.limits import MAX_FRAME_SIDE
-from offcamd.video.mp4 import decodable
+from offcamd.video.probe import decodable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -68,3 +69,23 @@ def _last_until(moment: int, video: InputContainer, stream: VideoStream) -> Vide
         if found is None:
             raise
     return found
+
+
+def jpeg(picture: Pixels, longest: int) -> bytes:
+    """A picture as a JPEG file, made smaller where a side is longer than ``longest`` pixels.
+
+    Args:
+        picture: uint8 ``(height, width, 3)`` RGB.
+        longest: side in pixels.
+
+    Raises:
+        EncodeError: cv2 refused.
+    """
+    height, width = picture.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = picture if scale == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    if not done:
+        raise EncodeError(f"no JPEG can be made of a picture of shape {picture.shape}")
+    return bytes(encoded)

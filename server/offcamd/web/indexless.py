@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from offcam_runs import format as fmt
 from offcamd.store.index_file import upgrade
-from offcamd.video.mp4 import VideoInfo, survey
+from offcamd.video.probe import VideoInfo, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,7 @@ from starlette.responses import Response
 
 from offcam_proto.errors import EncodeError
 from offcam_runs import format as fmt
-from offcamd.video.pixels import jpeg
-from offcamd.video.thumbnails import middle_picture
+from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.queries import find_clip
 from offcamd.web.reading import NotHere, is_plain, reading
 

@@ -21,11 +21,12 @@ import pytest
 
 import offcamd
 from commandline import COMMAND, WAIT_SECONDS
+from offcam_runs.encoded_result import EncodedResult
 from offcamd import __version__
 from offcamd.cli.text import number, size, span
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock, daemon_paths, pid_namespace, read_lock
 from offcamd.process.logs import MAX_LOG_BYTES, tail
-from offcamd.store.index import EncodedResult, RunIndex
+from offcamd.store.index import RunIndex
 from offcamd.video.mp4 import VideoWriter
 from run_samples import PEER, A, clip, episode, open_clip, packed, stream
 from waiting import wait_until

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
-from offcamd.encode import frame_queue, spool
-from offcamd.encode.frame_queue import Budget, FrameQueue, Spilled
+from offcamd.encode import budget, spool
+from offcamd.encode.budget import Budget
+from offcamd.encode.frame_queue import FrameQueue, Spilled
 from waiting import HANG_SECONDS
 
 KB = 1000
@@ -207,7 +208,7 @@ def test_all_layouts_survive_the_disk(make) -> None:
 
 def test_the_oldest_frame_keeps_its_age_on_disk(make, monkeypatch) -> None:
     now = 100.0
-    monkeypatch.setattr(frame_queue.time, "monotonic", lambda: now)
+    monkeypatch.setattr(budget.time, "monotonic", lambda: now)
     h = make(memory=2 * KB)
     assert h.queue.oldest is None
     for _ in range(4):
@@ -243,8 +244,8 @@ def test_a_disk_that_refuses_a_write_loses_no_frame_and_is_left_alone_for_a_whil
     assert h.spill() == [Spilled.MOVED] * 2 + [Spilled.NO_ROOM]
     full_disk()
     assert h.queue.spill() is Spilled.NO_ROOM, "too soon"
-    now = frame_queue.time.monotonic()
-    monkeypatch.setattr(frame_queue.time, "monotonic", lambda: now + frame_queue.RETRY_SECONDS)
+    now = budget.time.monotonic()
+    monkeypatch.setattr(budget.time, "monotonic", lambda: now + budget.RETRY_SECONDS)
     assert h.spill() == [Spilled.MOVED] * 4
     assert [h.take() for _ in range(11)] == [*range(10), None]
 

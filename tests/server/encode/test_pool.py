@@ -14,7 +14,8 @@ from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import pool, spool
 from offcamd.encode.pool import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
-from offcamd.video.mp4 import VideoWriter, iter_frames, probe
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import iter_frames, probe
 from waiting import HANG_SECONDS
 
 HEIGHT, WIDTH = 24, 32
@@ -25,6 +26,11 @@ NBYTES = LAYOUT.nbytes
 def parts(number: int):
     """A grey frame whose level says which one it is."""
     return [(bytes([number * 7 % 256]) * NBYTES, LAYOUT)]
+
+
+def published(done: ClipFinished) -> bool:
+    """Whether a clip's file has its final name."""
+    return done.result.file == done.job.spec.final.name
 
 
 class Gate:
@@ -121,10 +127,11 @@ def test_a_clip_becomes_a_file_with_every_frame_in_order(make, tmp_path) -> None
     job = h.record(40)
     done = h.wait(ClipFinished)
     assert done.job is job
-    assert (done.encoded, done.dropped, done.error, done.published, done.aborted) == (40, {}, None, True, False)
-    assert (done.width, done.height, done.duration_seconds) == (WIDTH, HEIGHT, pytest.approx(40 / 30))
-    assert done.file_bytes == (tmp_path / "a.mp4").stat().st_size
-    assert done.encode_seconds > 0
+    assert (done.result.encoded, done.result.dropped, done.result.error) == (40, {}, "")
+    assert (published(done), done.result.state) == (True, "final")
+    assert (done.result.width, done.result.height, done.result.duration) == (WIDTH, HEIGHT, pytest.approx(40 / 30))
+    assert done.result.file_bytes == (tmp_path / "a.mp4").stat().st_size
+    assert done.result.encode_seconds > 0
     assert h.released() == 40 * NBYTES
     assert isinstance(h.seen[-1], ClipFinished), "nothing comes after a clip's last event"
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
@@ -151,8 +158,8 @@ def test_a_clip_without_frames_touches_no_file(make, tmp_path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"of an earlier run")
     h.open().end(aborted=True)
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped, done.file_bytes, done.width) == (0, {}, 0, 0)
-    assert (done.published, done.error, done.aborted) == (False, None, True)
+    assert (done.result.encoded, done.result.dropped, done.result.file_bytes, done.result.width) == (0, {}, None, None)
+    assert (published(done), done.result.error, done.result.state) == (False, "", "aborted")
     assert (tmp_path / "a.mp4").read_bytes() == b"of an earlier run"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -164,7 +171,8 @@ def test_tiles_and_gaps_reach_the_file(make, tmp_path) -> None:
         job.offer(index, [*parts(10), *parts(20), *parts(30)])
     job.end()
     done = h.wait(ClipFinished)
-    assert (done.width, done.height, done.encoded, done.duration_seconds) == (64, 48, 3, pytest.approx(5 / 30))
+    assert (done.result.width, done.result.height, done.result.encoded) == (64, 48, 3)
+    assert done.result.duration == pytest.approx(5 / 30)
     frame = next(iter_frames(tmp_path / "a.mp4"))
     corners = frame[[12, 12, 36, 36], [16, 48, 16, 48], 0]
     assert np.allclose(corners.astype(int), [70, 140, 210, 0], atol=4)
@@ -180,7 +188,7 @@ def test_frames_that_are_no_picture_or_out_of_order_are_counted_and_do_no_harm(m
     job.offer(5, parts(5))
     job.end()
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped, done.published) == (4, {"order": 2, "frame": 2}, True)
+    assert (done.result.encoded, done.result.dropped, published(done)) == (4, {"order": 2, "frame": 2}, True)
     assert h.released() == 6 * NBYTES + len(b"too short")
     assert probe(tmp_path / "a.mp4").frames == 4
 
@@ -196,7 +204,7 @@ def test_a_clip_is_never_encoded_by_two_threads_at_once_and_clips_take_turns(mak
     for job in jobs:
         job.end()
     finished = [h.wait(ClipFinished) for _ in jobs]
-    assert all(done.encoded == 64 for done in finished)
+    assert all(done.result.encoded == 64 for done in finished)
     turns = 1 + sum(before != after for before, after in pairwise(gate.order))
     assert turns >= 3 * 64 / 8, "a clip kept its worker for longer than a turn"
 
@@ -206,7 +214,7 @@ def test_many_clips_on_several_workers_are_all_complete(make, tmp_path) -> None:
     for clip in range(12):
         h.record(50, f"clip{clip}")
     results = [h.wait(ClipFinished) for _ in range(12)]
-    assert all((done.encoded, done.dropped, done.published) == (50, {}, True) for done in results)
+    assert all((done.result.encoded, done.result.dropped, published(done)) == (50, {}, True) for done in results)
     for clip in range(12):
         levels = [int(frame[0, 0, 0]) for frame in iter_frames(tmp_path / f"clip{clip}.mp4")]
         assert np.allclose(levels, [number * 7 % 256 for number in range(50)], atol=4)
@@ -227,7 +235,7 @@ def test_a_slow_encoder_fills_the_disk_instead_of_memory_and_gives_credit_back(m
     gate.open()
     job.end()
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped) == (100, {})
+    assert (done.result.encoded, done.result.dropped) == (100, {})
     assert not [event for event in h.seen if isinstance(event, Saturated)]
     assert h.released() == 100 * NBYTES
     assert h.pool.backlog().lag_seconds == 0
@@ -246,7 +254,7 @@ def test_saturation_is_told_once_when_memory_and_disk_are_full_and_once_when_it_
     relieved = h.wait(Saturated)
     assert (relieved.job, relieved.saturated) == (job, False)
     job.end()
-    assert h.wait(ClipFinished).encoded == 40
+    assert h.wait(ClipFinished).result.encoded == 40
     assert len([event for event in h.seen if isinstance(event, Saturated)]) == 2
 
 
@@ -256,7 +264,7 @@ def test_a_saturated_clip_that_ends_is_relieved_before_it_is_finished(make) -> N
     h.record(20)
     assert h.wait(Saturated).saturated
     gate.open()
-    assert h.wait(ClipFinished).encoded == 20
+    assert h.wait(ClipFinished).result.encoded == 20
     assert [event.saturated for event in h.seen if isinstance(event, Saturated)] == [True, False]
 
 
@@ -277,9 +285,9 @@ def test_a_failing_encoder_drops_the_rest_keeps_the_start_and_spares_other_clips
     bad.end()
     good.end()
     results = {done.job: done for done in (h.wait(ClipFinished), h.wait(ClipFinished))}
-    assert (results[bad].encoded, results[bad].dropped) == (10, {reason: 21})
-    assert (results[bad].error, results[bad].published) == ("it broke", True)
-    assert (results[good].encoded, results[good].error) == (30, None)
+    assert (results[bad].result.encoded, results[bad].result.dropped) == (10, {reason: 21})
+    assert (results[bad].result.error, published(results[bad])) == ("it broke", True)
+    assert (results[good].result.encoded, results[good].result.error) == (30, "")
     assert h.released() == 61 * NBYTES
     assert (probe(tmp_path / "bad.mp4").frames, probe(tmp_path / "bad.mp4").error) == (10, None)
 
@@ -289,9 +297,9 @@ def test_an_incomplete_file_never_replaces_an_older_one(make, tmp_path) -> None:
     h = make(writer_factory=failing(at=5, error=EncodeError("it broke")))
     h.record(9)
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.published) == (5, False)
+    assert (done.result.encoded, published(done)) == (5, False)
     assert (tmp_path / "a.mp4").read_bytes() == b"of an earlier run"
-    assert done.file_bytes == (tmp_path / "a.mp4.part").stat().st_size
+    assert done.result.file_bytes == (tmp_path / "a.mp4.part").stat().st_size
     assert probe(tmp_path / "a.mp4.part").frames == 5
 
 
@@ -304,12 +312,13 @@ def test_a_clip_that_was_cut_off_never_replaces_an_older_one(make, tmp_path) -> 
             job.offer(number, parts(number))
         job.end(aborted=True)
         done = h.wait(ClipFinished)
-        assert (done.encoded, done.error, done.aborted, done.published) == (5, None, True, name == "b")
+        assert (done.result.encoded, done.result.error, done.result.state) == (5, "", "aborted")
+        assert published(done) is (name == "b")
     assert (tmp_path / "a.mp4").read_bytes() == b"of an earlier run"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "a.mp4.part", "b.mp4"]
     assert probe(tmp_path / "a.mp4.part").frames == probe(tmp_path / "b.mp4").frames == 5
     h.record(3)  # whole, so it replaces the older one, and what lies beside that
-    assert h.wait(ClipFinished).published
+    assert published(h.wait(ClipFinished))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
     assert probe(tmp_path / "a.mp4").frames == 3
 
@@ -318,8 +327,8 @@ def test_a_failure_at_the_first_frame_leaves_no_litter(make, tmp_path) -> None:
     h = make(writer_factory=failing(at=0, error=EncodeError("it broke")))
     h.record(9)
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped, done.published) == (0, {"encoder": 9}, False)
-    assert (done.width, done.file_bytes, done.duration_seconds) == (0, 0, 0)
+    assert (done.result.encoded, done.result.dropped, published(done)) == (0, {"encoder": 9}, False)
+    assert (done.result.width, done.result.file_bytes, done.result.duration) == (None, None, 0)
     assert not list(tmp_path.iterdir())
 
 
@@ -327,11 +336,11 @@ def test_a_bug_in_one_clip_is_reported_and_spares_the_thread(make, caplog) -> No
     h = make(workers=1, writer_factory=failing(at=3, error=RuntimeError("unforeseen")))
     h.record(9)
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped) == (3, {"encoder": 6})
-    assert "unforeseen" in done.error
+    assert (done.result.encoded, done.result.dropped) == (3, {"encoder": 6})
+    assert "unforeseen" in done.result.error
     assert "Traceback" in caplog.text
     h.record(2, "b")
-    assert h.wait(ClipFinished).encoded == 2
+    assert h.wait(ClipFinished).result.encoded == 2
 
 
 def test_a_folder_that_vanished_is_an_io_error(make, tmp_path) -> None:
@@ -340,7 +349,7 @@ def test_a_folder_that_vanished_is_an_io_error(make, tmp_path) -> None:
     job.offer(0, parts(0))
     job.end()
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped, done.published) == (0, {"io": 1}, False)
+    assert (done.result.encoded, done.result.dropped, published(done)) == (0, {"io": 1}, False)
 
 
 @pytest.mark.usefixtures("tiny_files")
@@ -351,13 +360,13 @@ def test_on_a_full_disk_every_frame_is_in_the_file_or_counted(make, tmp_path) ->
         job.offer(number, [(rng.bytes(NBYTES), LAYOUT)])
     job.end()
     done = h.wait(ClipFinished)
-    assert done.error
-    assert set(done.dropped) == {"disk_full"}
-    assert done.encoded + done.dropped["disk_full"] == 200
-    assert done.encoded > 10
+    assert done.result.error
+    assert set(done.result.dropped) == {"disk_full"}
+    assert done.result.encoded + done.result.dropped["disk_full"] == 200
+    assert done.result.encoded > 10
     info = probe(tmp_path / "a.mp4")
-    assert (info.frames, info.error) == (done.encoded, None)
-    assert done.duration_seconds == pytest.approx(info.duration_seconds)
+    assert (info.frames, info.error) == (done.result.encoded, None)
+    assert done.result.duration == pytest.approx(info.duration_seconds)
 
 
 def test_a_spool_that_cannot_be_read_back_costs_the_frames_on_it_and_no_more(make) -> None:
@@ -374,8 +383,8 @@ def test_a_spool_that_cannot_be_read_back_costs_the_frames_on_it_and_no_more(mak
     gate.open()
     job.end()
     done = h.wait(ClipFinished)
-    assert (done.encoded, done.dropped) == (3, {"io": 17})
-    assert "could not be read back" in done.error
+    assert (done.result.encoded, done.result.dropped) == (3, {"io": 17})
+    assert "could not be read back" in done.result.error
 
 
 def test_buffers_are_let_go_of_as_soon_as_they_are_converted(make) -> None:
@@ -401,8 +410,8 @@ def test_close_waits_for_what_is_queued_and_ends_what_was_not_ended(make, tmp_pa
     job.end()
     assert h.pool.close(30) is True
     results = [h.wait(ClipFinished), h.wait(ClipFinished)]
-    assert {done.job.spec.final.name: done.aborted for done in results} == {"a.mp4": True, "b.mp4": False}
-    assert all(done.encoded == 50 and done.published for done in results)
+    assert {done.job.spec.final.name: done.result.state for done in results} == {"a.mp4": "aborted", "b.mp4": "final"}
+    assert all(done.result.encoded == 50 and published(done) for done in results)
     with pytest.raises(EncodeError, match="shutting down"):
         h.open("c")
 
@@ -421,11 +430,11 @@ def test_a_hard_stop_drops_what_is_queued_and_finishes_the_files(make, tmp_path)
     assert h.pool.close(0) is False
     stopper.join()
     for done in [h.wait(ClipFinished) for _ in jobs]:
-        assert done.encoded + done.dropped["shutdown"] == 50
-        assert done.error is None
-        assert done.published is (done.encoded > 0)
-        if done.encoded:
-            assert probe(done.job.spec.final).frames == done.encoded
+        assert done.result.encoded + done.result.dropped["shutdown"] == 50
+        assert done.result.error == ""
+        assert published(done) is (done.result.encoded > 0)
+        if done.result.encoded:
+            assert probe(done.job.spec.final).frames == done.result.encoded
     assert h.released() == 150 * NBYTES
 
 
@@ -461,9 +470,9 @@ def test_a_refused_pool_ends_what_is_open_and_what_comes(make) -> None:
     before.offer(1, parts(1))
     before.end()
     results = {done.job: done for done in (h.wait(ClipFinished), h.wait(ClipFinished))}
-    assert results[after].dropped == {"encoder": 3}
-    assert results[before].encoded + results[before].dropped["encoder"] == 2
-    assert {done.error for done in results.values()} == {"no video can be made here"}
+    assert results[after].result.dropped == {"encoder": 3}
+    assert results[before].result.encoded + results[before].result.dropped["encoder"] == 2
+    assert {done.result.error for done in results.values()} == {"no video can be made here"}
 
 
 def test_a_spool_that_breaks_ends_the_clip_and_no_other(make, monkeypatch) -> None:
@@ -479,10 +488,10 @@ def test_a_spool_that_breaks_ends_the_clip_and_no_other(make, monkeypatch) -> No
     gate.open()
     job.end()
     done = h.wait(ClipFinished)
-    assert "unforeseen" in done.error
-    assert done.encoded + sum(done.dropped.values()) == 10
+    assert "unforeseen" in done.result.error
+    assert done.result.encoded + sum(done.result.dropped.values()) == 10
     monkeypatch.undo()
     h.record(10, "b")
-    assert h.wait(ClipFinished).encoded == 10
+    assert h.wait(ClipFinished).result.encoded == 10
     assert h.pool.health.unexpected_errors == {"spool": 1}
     assert h.pool.health.problems == {}

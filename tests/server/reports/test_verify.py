@@ -7,10 +7,12 @@ import pytest
 
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
 from offcamd.reports.verify import verify
-from offcamd.store.index import EncodedResult, RunIndex
-from offcamd.video.mp4 import VideoInfo, VideoWriter, probe
+from offcamd.store.index import RunIndex
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import VideoInfo, probe
 from run_samples import PEER, A, clip, episode, open_clip, packed, stream
 
 FRAMES = 8

@@ -20,8 +20,9 @@ from offcam_proto.errors import (
     RunFormatTooNew,
 )
 from offcam_runs import format as fmt
+from offcam_runs.encoded_result import EncodedResult
 from offcamd.store import filesystem, index_file
-from offcamd.store.index import EncodedResult, OpenedClip, RunIndex
+from offcamd.store.index import OpenedClip, RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from offcam_proto.errors import EncodeError
 from offcamd.video import h264, hardware
-from offcamd.video.mp4 import VideoWriter, probe
+from offcamd.video.mp4 import VideoWriter
+from offcamd.video.probe import probe
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ import pytest
 
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
+from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
-from offcamd.encode.encoder_memory import EncoderMemory, cost, half_of_memory
-from offcamd.encode.spool import Frame
+from offcamd.encode.disk_reserve import DiskReserve
+from offcamd.encode.frame import Frame
+from offcamd.video.h264 import encoder_bytes
 from offcamd.video.mp4 import VideoWriter
 from rawpeer import resident_mib
 
@@ -21,9 +23,13 @@ SETTINGS = {"width": SIDE, "height": SIDE, "fps": Fraction(30), "preset": "flat"
 LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
 
 
-def encoder(memory: EncoderMemory, folder, name: str) -> ClipEncoder:
+def bounded(memory: int) -> BoundedWriters:
+    return BoundedWriters(VideoWriter, DiskReserve(0), memory)
+
+
+def encoder(writers: BoundedWriters, folder, name: str) -> ClipEncoder:
     final = folder / f"{name}.mp4"
-    return ClipEncoder(ClipSpec(folder / f"{name}.mp4.part", final, Fraction(30)), memory.guard(VideoWriter))
+    return ClipEncoder(ClipSpec(folder / f"{name}.mp4.part", final, Fraction(30)), writers)
 
 
 def show(clip: ClipEncoder, frames: int) -> None:
@@ -32,32 +38,31 @@ def show(clip: ClipEncoder, frames: int) -> None:
 
 
 def test_one_video_too_many_says_so_and_the_next_has_room_again(tmp_path):
-    memory = EncoderMemory(2 * cost(SIDE, SIDE, "flat"))
-    first, second, third = (encoder(memory, tmp_path, name) for name in "abc")
+    writers = bounded(2 * encoder_bytes(SIDE, SIDE, "flat"))
+    first, second, third = (encoder(writers, tmp_path, name) for name in "abc")
     for clip in (first, second, third):
         show(clip, 3)
     done = third.finish()
-    assert (done.encoded, done.dropped, done.published) == (0, {"encoder": 3}, False)
-    assert done.error is not None
+    assert (done.encoded, done.dropped, done.file) == (0, {"encoder": 3}, None)
     assert "too many videos are open" in done.error
-    assert first.finish().published
-    assert memory.nbytes == cost(SIDE, SIDE, "flat")
-    fourth = encoder(memory, tmp_path, "d")
+    assert first.finish().file == "a.mp4"
+    assert writers.memory_bytes == encoder_bytes(SIDE, SIDE, "flat")
+    fourth = encoder(writers, tmp_path, "d")
     show(fourth, 3)
     assert [clip.finish().encoded for clip in (second, fourth)] == [3, 3]
-    assert memory.nbytes == 0
+    assert writers.memory_bytes == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4", "d.mp4"]
 
 
 def test_a_writer_that_cannot_be_made_takes_nothing(tmp_path):
-    memory = EncoderMemory(half_of_memory())
+    writers = bounded(half_of_memory())
     with pytest.raises(EncodeError):
-        memory.guard(VideoWriter)(tmp_path / "nowhere" / "x.part", **SETTINGS)
-    assert memory.nbytes == 0
-    writer = memory.guard(VideoWriter)(tmp_path / "x.part", **SETTINGS)
+        writers(tmp_path / "nowhere" / "x.part", **SETTINGS)
+    assert writers.memory_bytes == 0
+    writer = writers(tmp_path / "x.part", **SETTINGS)
     writer.close()
     writer.close()
-    assert memory.nbytes == 0
+    assert writers.memory_bytes == 0
 
 
 @pytest.mark.parametrize("preset", ["flat", "superfast", "medium"])
@@ -77,4 +82,4 @@ def test_an_encoder_takes_no_more_than_it_is_counted_as(tmp_path, preset):
     each = (resident_mib(os.getpid()) - before) / count
     for writer in writers:
         writer.close()
-    assert each <= cost(width, height, preset) / 2**20
+    assert each <= encoder_bytes(width, height, preset) / 2**20

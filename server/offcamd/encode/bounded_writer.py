@@ -1,0 +1,90 @@
+"""Writers that stay within what memory and disk are meant for: each open video has an encoder, however idle."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import EncodeError
+from offcamd.video.h264 import encoder_bytes
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
+    from offcamd.encode.disk_reserve import DiskReserve
+    from offcamd.video.pixels import Pixels
+    from offcamd.video.writer import Writer, WriterFactory
+
+PICTURES = 2
+"""So many pictures of a video are in the muxer's hands beyond what the disk has seen."""
+
+
+def half_of_memory() -> int:
+    """Half of this host's memory in bytes: what encoders may take."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+class BoundedWriters:
+    """Makes writers, none for which there is no memory, and each ends its video where the disk runs short. Thread-safe.
+
+    Args:
+        make_writer: makes them.
+        reserve: what is kept free on the disk; where there is no more: EncodeError (``disk_full``).
+        memory_limit: bytes for all encoders that are open at a time; beyond it: EncodeError (``encoder``).
+
+    Attributes:
+        memory_bytes: what those that are open are counted as.
+    """
+
+    def __init__(self, make_writer: WriterFactory, reserve: DiskReserve, memory_limit: int) -> None:
+        self.reserve = reserve
+        self.memory_bytes = 0
+        self._make_writer = make_writer
+        self._memory_limit = memory_limit
+        self._lock = threading.Lock()
+
+    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+        """Create the file, or raise EncodeError."""
+        nbytes = encoder_bytes(width, height, preset)
+        with self._lock:
+            if self.memory_bytes + nbytes > self._memory_limit:
+                raise EncodeError(
+                    f"too many videos are open for {path} to be one more: their encoders take {self.memory_bytes:,} of "
+                    f"{self._memory_limit:,} bytes of memory. Record fewer environments at a time, or smaller frames",
+                )
+            self.memory_bytes += nbytes
+        try:
+            self.reserve.require(path, 0)
+            writer = self._make_writer(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+        except BaseException:
+            self.give_back(nbytes)
+            raise
+        return _BoundedWriter(writer, path, nbytes, self)
+
+    def give_back(self, nbytes: int) -> None:
+        """An encoder is closed."""
+        with self._lock:
+            self.memory_bytes -= nbytes
+
+
+class _BoundedWriter:
+    def __init__(self, writer: Writer, path: Path, nbytes: int, bounds: BoundedWriters) -> None:
+        self.copy_to = writer.copy_to
+        self._writer = writer
+        self._path = path
+        self._nbytes = nbytes
+        self._bounds = bounds
+
+    def write(self, i420: Pixels, pts: int) -> None:
+        # encoded, a picture is hardly ever larger
+        self._bounds.reserve.require(self._path, PICTURES * i420.nbytes)
+        self._writer.write(i420, pts)
+
+    def close(self) -> None:
+        nbytes, self._nbytes = self._nbytes, 0
+        try:
+            self._writer.close()
+        finally:
+            self._bounds.give_back(nbytes)

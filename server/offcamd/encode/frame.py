@@ -1,0 +1,35 @@
+"""One picture on its way to its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from offcam_proto.client_messages import Buffer
+from offcam_proto.layout import FrameLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Part: TypeAlias = tuple[Buffer, FrameLayout]
+
+
+@dataclass(slots=True)
+class Frame:
+    """One picture's pixels.
+
+    Attributes:
+        index: its place in the clip, in units of ``1 / fps``.
+        parts: pixel buffers and how the pixels lie in them, one for each tile.
+        nbytes: size of all buffers together.
+        arrived: ``time.monotonic()`` when it was put.
+        charged: whether its bytes count as queued memory (not once they were on disk).
+        release: called once its buffers are not needed any more, where they are somebody else's memory.
+    """
+
+    index: int
+    parts: Sequence[Part]
+    nbytes: int
+    arrived: float
+    charged: bool = True
+    release: Callable[[], None] | None = None

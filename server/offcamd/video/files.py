@@ -1,0 +1,151 @@
+"""Video files: salvaged after a crash, copied, published whole."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+import av
+
+from offcamd.video.av_errors import as_encode_error, file_url
+from offcamd.video.probe import VideoInfo, decodable, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_NO_DECODING = {"skip_frame": "all"}  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
+
+
+def publish(part: Path, final: Path) -> None:
+    """Give a finished file its name, for good: its bytes and its name survive a power cut once this returns.
+
+    Args:
+        part: the file as it was written, in the same file system as ``final``.
+        final: its name from now on. A file of that name is replaced in one step.
+
+    Raises:
+        EncodeError: the operating system refused; ``part`` is where it was, unless only the last sync failed.
+    """
+    supersede(part, final)
+    with as_encode_error("publishing", final):
+        _sync(final.parent, data_only=False)
+
+
+def supersede(source: Path, target: Path) -> None:
+    """The first half of `publish`: after a crash the name may still be the older file's, but never a torn one's."""
+    with as_encode_error("publishing", target):
+        _sync(source, data_only=True)
+        source.replace(target)
+
+
+def salvage(part: Path) -> VideoInfo:
+    """Make a file that was never finished playable to its end: cut off what was written of a last frame.
+
+    Needs no space on the disk. The file stays fragmented; `remux` makes a plain MP4 of it. A finished file is
+    left as it is.
+
+    Args:
+        part: what a `VideoWriter` that failed or was killed left.
+
+    Returns:
+        What is in the file now; no frames if nothing of it can be used.
+
+    Raises:
+        EncodeError: the operating system failed.
+    """
+    cut_tail(part)
+    return probe(part)
+
+
+def cut_tail(part: Path) -> int:
+    """The first half of `salvage`: cut off what was written of a last frame. Returns how many bytes that were."""
+    with as_encode_error("salvaging", part), open(part, "r+b", opener=_no_link) as file:
+        size = file.seek(0, os.SEEK_END)
+        whole = 0
+        for kind, end in _boxes(file):
+            whole = whole if kind == b"moof" else end
+        if whole < size:
+            file.truncate(whole)
+        return size - whole
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file that is to be changed; a link's target, which may be anywhere, is not."""
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
+def is_fragmented(path: Path) -> bool:
+    """Whether a file is what a `VideoWriter` leaves that was not closed: an empty index, then fragments."""
+    with as_encode_error("reading", path), path.open("rb") as file:
+        kinds = (kind for kind, _ in _boxes(file) if kind != b"free")
+        return tuple(itertools.islice(kinds, 3)) == (b"ftyp", b"moov", b"moof")
+
+
+def count_fragments(path: Path) -> int:
+    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do.
+
+    Raises:
+        EncodeError: the operating system failed.
+    """
+    with as_encode_error("reading", path), path.open("rb") as file:
+        kinds = [kind for kind, _ in _boxes(file)]
+    return sum(pair == (b"moof", b"mdat") for pair in itertools.pairwise(kinds))
+
+
+def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and end of each whole top-level box of an MP4."""
+    size_of_file = file.seek(0, os.SEEK_END)
+    start = 0
+    while start + 8 <= size_of_file:
+        file.seek(start)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if size == 1:
+            (size,) = struct.unpack(">Q", file.read(8).rjust(8, b"\0"))
+        start += size
+        if size < 8 or start > size_of_file:
+            return
+        yield kind, start
+
+
+def remux(source: Path, target: Path) -> None:
+    """Copy a video into a plain MP4 without encoding it again.
+
+    Args:
+        source: an MP4, such as one that `salvage` made playable. Untouched.
+        target: the new file, made anew.
+
+    Raises:
+        EncodeError: either file failed. ``target`` may be left incomplete.
+    """
+    with (
+        as_encode_error("copying", source),
+        av.open(file_url(source), format="mp4", options=_NO_DECODING) as old,
+    ):
+        stream = decodable(old)
+        # the empty packet that ends a stream has no time
+        copy_packets(stream, (packet for packet in old.demux(stream) if packet.dts is not None), target)
+
+
+def copy_packets(template: VideoStream, packets: Iterable[Packet[VideoStream]], target: Path) -> None:
+    """Make a plain MP4 of packets; av's errors are the caller's."""
+    target.unlink(missing_ok=True)  # av would write through a link, to wherever that leads
+    with av.open(file_url(target), "w", format="mp4") as container:
+        stream = container.add_stream_from_template(template, opaque=True)
+        for packet in packets:
+            packet.stream = stream
+            container.mux_one(packet)
+
+
+def _sync(path: Path, *, data_only: bool) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sync = getattr(os, "fdatasync", os.fsync) if data_only else os.fsync  # macOS has no fdatasync
+        sync(descriptor)
+    finally:
+        os.close(descriptor)

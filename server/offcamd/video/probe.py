@@ -1,0 +1,141 @@
+"""What is in a video file, and its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import av
+import av.error
+
+from offcam_proto.errors import EncodeError
+from offcamd.video.av_errors import as_encode_error, file_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from numbers import Rational
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+    from offcamd.video.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What decoding a whole file found.
+
+    Attributes:
+        frames: pictures decoded.
+        width: pixels, 0 if unknown.
+        height: pixels, 0 if unknown.
+        fps: the rate the video was made for, 0 if unknown. Gaps left by dropped frames do not lower it.
+        pix_fmt: such as ``yuv420p``, empty if unknown.
+        codec: such as ``h264``, empty if unknown.
+        duration_seconds: from the start to the end of the last picture.
+        strictly_increasing: whether each picture is shown later than the one before.
+        error: why decoding stopped early, or None.
+    """
+
+    frames: int = 0
+    width: int = 0
+    height: int = 0
+    fps: Fraction = Fraction(0)
+    pix_fmt: str = ""
+    codec: str = ""
+    duration_seconds: float = 0.0
+    strictly_increasing: bool = True
+    error: str | None = None
+
+
+def probe(path: Path) -> VideoInfo:
+    """Decode a whole video and say what is in it. Never raises for a bad file; see `VideoInfo.error`."""
+
+    def decoded(video: InputContainer, stream: VideoStream) -> Iterator[tuple[int | None, int]]:
+        return ((frame.pts, frame.duration) for frame in video.decode(stream))
+
+    return _info(path, decoded, "decoded")
+
+
+def survey(path: Path) -> VideoInfo:
+    """Say what is in a video as `probe` does, but without decoding it.
+
+    Several times faster, and blind to a frame whose bytes are damaged. Never raises for a bad file.
+    """
+
+    def coded(video: InputContainer, stream: VideoStream) -> Iterator[tuple[int | None, int]]:
+        # the empty packet that ends a stream has no time
+        return ((packet.pts, packet.duration or 0) for packet in video.demux(stream) if packet.pts is not None)
+
+    return _info(path, coded, "read")
+
+
+def _info(
+    path: Path, pictures: Callable[[InputContainer, VideoStream], Iterator[tuple[int | None, int]]], done: str
+) -> VideoInfo:
+    """What is in a video, by the time and duration of each picture; ``done`` is what could not be done to its end."""
+    facts: dict[str, object] = {}
+    frames, increasing, last, end, error = 0, True, -1, 0, None
+    try:
+        with av.open(file_url(path), format="mp4") as video:
+            stream = decodable(video)
+            facts = _facts(stream)
+            for pts, duration in pictures(video, stream):
+                frames += 1
+                increasing = increasing and pts is not None and pts > last
+                last = last if pts is None else pts
+                end = last + duration
+            facts["duration_seconds"] = facts["duration_seconds"] or float(end * _fraction(stream.time_base))
+    except (av.error.FFmpegError, EncodeError, OSError) as failure:
+        error = f"{path} cannot be {done} past frame {frames}: {failure}"
+    return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
+
+
+def decodable(container: InputContainer) -> VideoStream:
+    """The video of an open file.
+
+    Raises:
+        EncodeError: it has none, or none that av has a decoder for: before av 18.1 asking for a picture of that
+            ended the process, and a run folder may hold any file.
+    """
+    for stream in container.streams.video[:1]:
+        if cast("object", stream.codec_context) is not None:  # its stub does not say so
+            return stream
+    raise EncodeError("it holds no video that can be decoded")
+
+
+def _facts(stream: VideoStream) -> dict[str, object]:
+    context = stream.codec_context
+    form = context.format  # not `pix_fmt`: where a video has no picture, asking av 17 for that ends the process
+    return {
+        "width": context.width,
+        "height": context.height,
+        "fps": _fraction(context.framerate) or _fraction(stream.average_rate),
+        "pix_fmt": form.name if form else "",
+        "codec": context.name,
+        "duration_seconds": float((stream.duration or 0) * _fraction(stream.time_base)),
+    }
+
+
+def _fraction(ratio: Rational | None) -> Fraction:
+    """A ratio as av says it, which since av 19 is no `Fraction` and may have the denominator 0; 0 if unknown."""
+    return Fraction(int(ratio.numerator), int(ratio.denominator)) if ratio and ratio.denominator else Fraction(0)
+
+
+def iter_frames(path: Path) -> Iterator[Pixels]:
+    """Decode a video, frame by frame.
+
+    Args:
+        path: an MP4.
+
+    Yields:
+        uint8 ``(height, width, 3)`` RGB arrays, each its own.
+
+    Raises:
+        EncodeError: the file cannot be read or decoded.
+    """
+    with as_encode_error("reading", path), av.open(file_url(path), format="mp4") as container:
+        for frame in container.decode(decodable(container)):
+            yield frame.to_ndarray(format="rgb24")
