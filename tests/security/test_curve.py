@@ -24,8 +24,8 @@ from offcam_proto import codec
 from offcam_proto.errors import ConfigError, KeyRefused
 from offcam_proto.keys import KeyFile
 from offcam_proto.messages import OpenStream, Refused, SayHello, StatsReply, StatsRequest, StreamOpened, Welcome
+from offcamd.cli.query import ask_stats
 from offcamd.config.settings import load
-from offcamd.process.query import ask_stats
 from offcamd.reports.verify import verify
 from offcamd.security.authenticator import new_pair
 from offcamd.security.key_store import KeyStore, write
