@@ -274,7 +274,7 @@ def test_a_folder_that_is_a_link_is_refused(service, alice, url, runtime):
 def test_every_thread_ends_with_the_daemon(store, url, endpoint):
     before = set(threading.enumerate())
     with running(url):
-        assert any(thread.name == "offcam-guard" for thread in threading.enumerate())
+        assert any(thread.name == "offcam-authenticator" for thread in threading.enumerate())
     wait_until(
         lambda: all(thread in before or "Garbage" in type(thread).__name__ for thread in threading.enumerate()),
         "all of its threads have ended", threading.enumerate,

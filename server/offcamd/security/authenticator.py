@@ -61,7 +61,7 @@ def dealer(endpoint: Endpoint, key: KeyFile | None) -> Iterator[Dealer]:
         yield socket
 
 
-class Guard:
+class Authenticator:
     """The authenticator of one context, on a thread of its own until the context is terminated.
 
     Who may come in is looked up at each new connection: a client that is authorised or revoked while the daemon
@@ -86,7 +86,7 @@ class Guard:
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind(_ZAP_ENDPOINT)
-        GuardedThread(SERVICE, self._answer, health, name="offcam-guard").start()
+        GuardedThread(SERVICE, self._answer, health, name="offcam-authenticator").start()
 
     def before_local(self, socket: zmq.Socket[bytes]) -> None:
         """Set up what is bound next: ``ipc://``, without encryption, its messages marked as local."""
