@@ -15,7 +15,7 @@ from offcamd.daemon.clips import Clips
 from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
-from offcamd.daemon.liveness import FrozenWatch
+from offcamd.daemon.liveness import Liveness
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
@@ -73,7 +73,7 @@ class Dispatcher:
         self._stats_json = stats_json
         self._grants = Grants(settings.memory_limit_bytes, self._speak)
         self.clips = Clips(settings, pool, storage, self._grants, self.counters)
-        self._frozen = FrozenWatch()
+        self._liveness = Liveness()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         self._names = NameClaims()
@@ -292,7 +292,7 @@ class Dispatcher:
     def tick(self) -> None:
         """Now and then: end who vanished, tell flushes where they stand, grant what could not be before."""
         now = time.monotonic()
-        for peer in self._frozen.look(self.peers.values()):
+        for peer in self._liveness.stopped(self.peers.values()):
             self.unreachable(peer)
         for peer in list(self.peers.values()):
             if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
