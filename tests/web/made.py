@@ -11,11 +11,11 @@ import numpy as np
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcamd.store.index import EncodedResult, RunIndex, StreamOwner
 from offcamd.video.mp4 import VideoWriter
 
 STREAM = b"s" * 16
-PEER = Peer("node7", 4711, "offcam/0.1.0")
+PEER = StreamOwner("node7", 4711, "offcam/0.1.0")
 BEGAN = 1_700_000_000.0
 LENGTH = 20
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Who owns a stream: host name, process id, and what it says it is."""
+class StreamOwner:
+    """The process that opened a stream: its host's name, its process id, and what it says it is."""
 
     host: str
     pid: int
@@ -200,12 +200,12 @@ class RunIndex:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    def open_stream(self, message: OpenStream, peer: Peer, suffix: int = 0) -> int:
+    def open_stream(self, message: OpenStream, owner: StreamOwner, suffix: int = 0) -> int:
         """Note that a stream is open, for the first time or again.
 
         Args:
             message: what its client opened it with.
-            peer: who that is.
+            owner: which process that is.
             suffix: the number its file names carry.
 
         Returns:
@@ -213,7 +213,7 @@ class RunIndex:
         """
         values = (
             *(message.stream.hex(), message.env_id, message.num_envs, message.vector, message.prefix),
-            *(suffix, message.video, peer.host, peer.pid, peer.client, message.started, fmt.LIVE),
+            *(suffix, message.video, owner.host, owner.pid, owner.client, message.started, fmt.LIVE),
         )
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, values)

@@ -21,7 +21,7 @@ from offcam_runs.format import (
     RECOVERED,
     VIDEO_EXTENSION,
 )
-from offcamd.store.index import EncodedResult, Peer, RunIndex
+from offcamd.store.index import EncodedResult, RunIndex, StreamOwner
 from offcamd.video.mp4 import (
     VideoInfo,
     count_fragments,
@@ -256,7 +256,9 @@ def _adopt(index: RunIndex, parts: list[Path], *, thorough: bool) -> list[Recove
         return done
     stream = uuid.uuid4().bytes
     with index.transaction():  # first their rows, so that dying in the midst of it leaves them to the next
-        index.open_stream(_stream(stream, openings[0].started), Peer("", 0, "unknown: found by recovery"))
+        index.open_stream(
+            _stream(stream, openings[0].started), StreamOwner(host="", pid=0, client="unknown: found by recovery")
+        )
         for opening in openings:
             index.clip_opened(stream, opening, _final(parts[opening.clip]).name)
         index.close_stream(stream, lost=True)

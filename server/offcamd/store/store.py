@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from offcam_proto.errors import DaemonError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
+from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover
 from offcamd.store.tasks import (
@@ -35,9 +36,7 @@ from offcamd.store.tasks import (
     Event,
     OpenStreamTask,
     Passed,
-    RecordsTask,
     Recovered,
-    StreamReady,
     Task,
     cost,
     failed,
@@ -260,13 +259,13 @@ class Store:
         try:
             try:
                 with index.transaction():
-                    events = [event for task in tasks if (event := _apply(index, task))]
+                    events = [event for task in tasks if (event := apply(index, task))]
             except RunFolderError:
                 raise
             except BaseException:  # whatever one of them met must not keep the others from going on
                 log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
                 with index.transaction():
-                    events = [event for task in tasks if (event := self._apply_alone(index, task))]
+                    events = [event for task in tasks if (event := apply_alone(index, task, self._health))]
         except RunFolderError as error:
             self._stuck(folder, run, new, str(error))
             return
@@ -275,22 +274,6 @@ class Store:
             run.problem, run.stuck, run.stuck_bytes = None, [], 0
             self._see_what_is_full()
         self._after_commit(run, tasks, events)
-
-    def _apply_alone(self, index: RunIndex, task: Task) -> Event | None:
-        """Apply a task, or undo it and give it a definite end: what cannot be applied of records is set aside."""
-        try:
-            with index.savepoint():
-                return _apply(index, task)
-        except RunFolderError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as its caller says
-            self._health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
-            failure = error
-        if isinstance(task, RecordsTask):
-            with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
-                applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
-                return Committed(task.reply, task.stream, applied)
-        return failed(task, _unexpected(failure, index.folder))
 
     def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
         if run.problem != problem:
@@ -362,7 +345,7 @@ class Store:
             self._count_episodes(run)
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
-            failure = error if isinstance(error, OffcamError) else _unexpected(error, folder)
+            failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
             if failure is not error:
                 self._health.unexpected(STORE, folder, error)
             elif self._unusable.admit(folder):  # a client asks again and again
@@ -388,30 +371,3 @@ class Store:
         finally:
             if lock is not None:
                 lock.release()
-
-
-def _unexpected(error: BaseException, folder: object) -> RunFolderError:
-    return RunFolderError(f"unexpected {error!r} in the index of {folder}: please report it, the daemon's log has more")
-
-
-def _apply(index: RunIndex, task: Task) -> Event | None:
-    match task:
-        case OpenStreamTask():
-            return StreamReady(task.reply, index.open_stream(task.message, task.peer, task.suffix))
-        case RecordsTask():
-            try:
-                return Committed(task.reply, task.stream, index.apply(task.stream, task.first_seq, task.bodies))
-            except RemoteProtocolError as error:
-                return Committed(task.reply, task.stream, None, error)
-        case ClipOpenedTask():
-            index.clip_opened(task.stream, task.message, task.file)
-            return ClipNoted(task.reply)
-        case ClipEncodedTask():
-            index.clip_encoded(task.stream, task.clip, task.result)
-            return ClipStored(task.reply)
-        case CloseStreamTask():
-            with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
-                index.close_stream(task.stream, lost=task.lost)
-        case BarrierTask():
-            pass
-    return None

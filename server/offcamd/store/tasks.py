@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcamd.store.index import Applied, EncodedResult, Peer
+    from offcamd.store.index import Applied, EncodedResult, StreamOwner
     from offcamd.store.recovery import RecoveredClip
 
 
@@ -18,7 +18,7 @@ class OpenStreamTask:
 
     folder: str
     message: OpenStream
-    peer: Peer
+    owner: StreamOwner
     suffix: int
     reply: object
 
