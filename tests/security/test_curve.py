@@ -27,8 +27,8 @@ from offcam_proto.messages import OpenStream, Refused, SayHello, StatsReply, Sta
 from offcamd.cli.query import ask_stats
 from offcamd.config.settings import load
 from offcamd.reports.verify import verify
-from offcamd.security.authenticator import new_pair
 from offcamd.security.key_store import KeyStore, write
+from offcamd.security.keys import new_pair
 from waiting import HANG_SECONDS, wait_until
 
 SECONDS = 2.0
