@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,22 +18,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Arenas:
-    """The arenas of all streams. Belongs to the service's thread.
+    """The arenas of all streams, which may have ``limit`` bytes together. Belongs to the service's thread."""
 
-    Args:
-        streams: the streams, as they are at any moment.
-        limit: bytes that their arenas may have, all together.
-    """
-
-    def __init__(self, streams: Iterable[LiveStream], limit: int) -> None:
-        self._streams = streams
-        self._limit = limit
+    streams: Iterable[LiveStream]
+    limit: int
 
     def open(self, peer: Peer, stream: LiveStream, offer: OpenArena) -> None:
         """Use the memory that a stream's client offers, where it can be used and there is room, and tell the client."""
         stream.arena = None
-        room = self._limit - sum(other.arena.nbytes for other in self._streams if other.arena is not None)
+        room = self.limit - sum(other.arena.nbytes for other in self.streams if other.arena is not None)
         hello = peer.session.hello
         if hello is not None and not peer.user and offer.nbytes <= room:
             try:

@@ -49,12 +49,7 @@ class Clips:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        pool: encoding.EncoderPool,
-        storage: store.Store,
-        grants: Grants,
-        counters: Counters,
+        self, settings: Settings, pool: encoding.EncoderPool, storage: store.Store, grants: Grants, counters: Counters
     ) -> None:
         self.stopping = False
         self._settings = settings
@@ -207,9 +202,7 @@ class Clips:
             event.height or None, event.file_bytes or None, event.duration_seconds, event.encode_seconds,
             event.error or "",
         )  # fmt: skip
-        self._store.put(
-            tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
-        )
+        self._store.put(tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip))
 
     def stored(self, clip: LiveClip) -> bool:
         """A clip is over; returns False where that was known."""

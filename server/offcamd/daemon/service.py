@@ -94,7 +94,7 @@ class Service:
                     started=self.started,
                     pid_namespace=pid_namespace(),
                     tcp=self.settings.tcp.url if self.settings.tcp else None,
-                ),
+                )
             )
             undo.callback(self.lock.release)
             transport = Transport(self.settings, self.health, self._inbox.waker)
@@ -132,7 +132,7 @@ class Service:
             if str(folder) != default_spool_dir(os.environ):
                 raise ConfigError(
                     f"cannot write in the folder {folder} for frames that wait ({error.strerror}): name another with "
-                    "--spool-dir.",
+                    "--spool-dir."
                 ) from error
             log.warning("frames wait in memory alone", problem=str(error), fix="name a folder with --spool-dir")
             self.settings = replace(self.settings, spool_limit_bytes=0)

@@ -55,11 +55,7 @@ def snapshot(
         "encode_seconds": pool.encode_seconds.as_dict(),
         "queue_wait_seconds": pool.wait_seconds.as_dict(),
         "memory": memory(list(dispatcher.peers.values())),
-        "frames": {
-            "offered": counters.offered,
-            "encoded": counters.encoded,
-            "dropped": dict(counters.dropped),
-        },
+        "frames": {"offered": counters.offered, "encoded": counters.encoded, "dropped": dict(counters.dropped)},
         "episodes": counters.episodes,
         "clips": {
             RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),

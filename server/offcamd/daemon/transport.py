@@ -56,13 +56,6 @@ class Message(NamedTuple):
     user: str
 
 
-class Ready(NamedTuple):
-    """What a wait ended for: messages are there, clients have left. Neither where something else woke it."""
-
-    messages: bool
-    disconnections: bool
-
-
 class Transport:
     """The socket that clients connect to. It listens once it is made, and belongs to the service's thread from then on.
 
@@ -130,11 +123,14 @@ class Transport:
         self._router.close(linger=linger_ms)
         self._context.term()
 
-    def wait(self, seconds: float, *, reading: bool) -> Ready:
-        """Wait until something happens. With ``reading`` False clients' messages stay where they are."""
+    def wait(self, seconds: float, *, reading: bool) -> tuple[bool, bool]:
+        """Wait until something happens; returns whether messages are there, and whether connections broke.
+
+        With ``reading`` False clients' messages stay where they are.
+        """
         self._poller.register(self._router, zmq.POLLIN if reading else 0)
         ready = dict(self._poller.poll(int(seconds * 1000)))
-        return Ready(messages=self._router in ready, disconnections=self._monitor in ready)
+        return self._router in ready, self._monitor in ready
 
     def has_message(self, within_ms: int) -> bool:
         """Whether a message is there, or comes in time."""

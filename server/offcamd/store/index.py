@@ -399,7 +399,6 @@ class RunIndex:
             encoder = known.encoder_share()
         count = fmt.account(client, encoder)
         self._db.execute(
-            sql.SET_COUNTS,
-            (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip),
+            sql.SET_COUNTS, (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip)
         )
         return count
