@@ -3,10 +3,10 @@
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcamd.store.index import Peer
+from offcamd.store.index import StreamOwner
 
 A, B = b"a" * 16, b"b" * 16
-PEER = Peer("node7", 4711, "offcam/0.1.0 python/3.12")
+PEER = StreamOwner("node7", 4711, "offcam/0.1.0 python/3.12")
 
 
 def stream(stream_id=A, **changes):

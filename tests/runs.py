@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenStream
 from offcam_proto.records import EpisodeRecord
-from offcamd.store.index import Peer, RunIndex
+from offcamd.store.index import RunIndex, StreamOwner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def write(
     try:
         index.open_stream(
             OpenStream(0, stream, str(folder), "rl-video", 0, True, env_id, num_envs, num_envs > 1, BEGAN),
-            Peer("node7", 4711, "offcam/0.1.0 python/3.12"),
+            StreamOwner("node7", 4711, "offcam/0.1.0 python/3.12"),
         )
         steps = list(lengths) if lengths is not None else [10 + number for number in range(len(returns))]
         started = BEGAN

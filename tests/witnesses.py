@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto import host
-from offcamd.process.query import ask_stats
+from offcamd.cli.query import ask_stats
 from rawpeer import resident_mib
 from waiting import HANG_SECONDS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ MOST_LEVELS = 3
 """How deep below a folder runs are looked for."""
 
 _UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
+
+
+def run_id(folder: Path | str) -> str:
+    """The id by which a run is asked for: of its folder's absolute path, and nothing that a path could hide in."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]
 
 
 def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list[Path]]:

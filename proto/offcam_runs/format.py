@@ -30,6 +30,9 @@ INDEX_COMPANIONS: Final = ("-wal", "-shm", "-journal")
 LOCK_NAME: Final = "offcam.lock"
 """File that whoever writes the folder holds a ``flock`` on. Left by one that died it means nothing."""
 
+TOTALS_KEY: Final = "totals"
+"""Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
+
 VIDEO_EXTENSION: Final = ".mp4"
 PART_EXTENSION: Final = ".part"
 """Appended to a video's file name while it is being written."""

@@ -13,12 +13,12 @@ from offcam_proto.errors import ConfigError, DaemonNotInstalled
 from offcamd import __version__
 from offcamd.process import exit_codes
 
-SERVER_MODULES = ("av", "cv2", "msgpack", "platformdirs", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
+NEEDED = ("av", "cv2", "msgpack", "platformdirs", "psutil", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
 
 
 def missing_modules() -> list[str]:
     """The libraries of the ``server`` extra that are not there, looked up without importing them."""
-    needed = SERVER_MODULES if sys.version_info >= (3, 11) else (*SERVER_MODULES, "tomli")
+    needed = NEEDED if sys.version_info >= (3, 11) else (*NEEDED, "tomli")
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 

@@ -16,8 +16,8 @@ import films
 import offcam
 from commandline import COMMAND, WAIT_SECONDS
 from envs import Barcode, Look, play
+from offcamd.cli.query import Asker, ask_stats
 from offcamd.cli.topview import View
-from offcamd.process.query import Asker, ask_stats
 from terminal import Terminal, plain
 
 LENGTH = 20

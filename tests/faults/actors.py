@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commandline import Offcam
-from offcamd.process.query import ask_stats
+from offcamd.cli.query import ask_stats
 from waiting import HANG_SECONDS
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import OpenClip, OpenStream
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
 from offcamd.encode.frame import Frame
-from offcamd.store.index import Peer, RunIndex
+from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.store.recovery import recover_folder
 from offcamd.video.mp4 import VideoWriter
 
@@ -51,7 +51,7 @@ def finish_clip(folder: Path, moment: int, *, aborted: bool) -> None:
         handle=0, stream=STREAM, folder="/x", prefix="v", suffix=0, video=True, env_id="E", num_envs=1, vector=False,
         started=1.0,
     )  # fmt: skip
-    index.open_stream(stream, Peer("h", 1, "c"))
+    index.open_stream(stream, StreamOwner("h", 1, "c"))
     part = folder / f"{FILE}.part"
     index.clip_opened(STREAM, OpenClip(0, 0, FILE[:-4], 1, 30.0, 1, 1, 1, 0, STARTED, 100), FILE)
     encoder = ClipEncoder(ClipSpec(part, folder / FILE, Fraction(30)), VideoWriter)

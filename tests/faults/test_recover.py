@@ -19,7 +19,7 @@ from offcam_proto.records import ClipRecord
 from offcam_runs.clips import list_run
 from offcam_runs.format import INDEX_NAME
 from offcamd.reports.verify import verify
-from offcamd.store.index import Peer, RunIndex
+from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.store.recovery import recover_folder
 from offcamd.video.files import is_fragmented
 from waiting import Process, wait_until
@@ -72,7 +72,7 @@ def open_clip(index: RunIndex, number: int = 0, stream: bytes = STREAM) -> str:
             handle=0, stream=stream, folder="/x", prefix="v", suffix=0, video=True, env_id="E", num_envs=1,
             vector=False, started=1.0,
         ),
-        Peer("h", 1, "c"),
+        StreamOwner("h", 1, "c"),
     )  # fmt: skip
     index.clip_opened(stream, OpenClip(0, number, file[:-4], 1, 30.0, 1, 1, number, 0, 1.0, 100), file)
     return file
@@ -234,7 +234,7 @@ def test_it_ends_in_no_traceback_where_the_video_library_fails(killed, folder, k
     shutil.copy(killed, folder / "x-episode-3.mp4.part")
     if known:
         index = RunIndex.open(folder)
-        index.open_stream(OpenStream(1, STREAM, str(folder), "x", 0, True, "", 1, False, 1.0), Peer("h", 1, "c"))
+        index.open_stream(OpenStream(1, STREAM, str(folder), "x", 0, True, "", 1, False, 1.0), StreamOwner("h", 1, "c"))
         index.clip_opened(STREAM, OpenClip(1, 0, "x-episode-3", 1, 30.0, 1, 1, 3, 0, 1.0, 0), "x-episode-3.mp4")
         index.close()
     done = subprocess.run(

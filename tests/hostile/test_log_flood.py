@@ -8,9 +8,9 @@ import time
 import zmq
 
 from offcam_proto import messages as msg
+from offcamd.cli.query import ask_stats
 from offcamd.process import log_throttle
 from offcamd.process.log_throttle import Throttle
-from offcamd.process.query import ask_stats
 from rawpeer import WAIT_SECONDS, RawPeer, hello
 from witnesses import a_daemon
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from offcamd.__main__ import main
-from offcamd.daemon import dispatcher, service
+from offcamd.daemon import dispatcher, loop
 from offcamd.encode import clip_encoder, pool, self_test
 from offcamd.store import index, store
 from offcamd.video.mp4 import VideoWriter
@@ -80,7 +80,7 @@ WAYS = {
     "event": lambda: break_when(dispatcher.Dispatcher, "_clip_record", lambda *_: now()),
     "message": lambda: break_when(dispatcher.Dispatcher, "_records", lambda *_: now()),
     "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),
-    "loop": lambda: break_when(service.Service, "_turn", lambda *_: now()),
+    "loop": lambda: break_when(loop.Loop, "_turn", lambda *_: now()),
     "self-test": break_self_test,
 }
 

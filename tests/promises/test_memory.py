@@ -17,7 +17,7 @@ import films
 import offcam
 from envs import Barcode, Look
 from offcam_proto.limits import MAX_UNACKED_RECORDS
-from offcamd.process.query import ask_stats
+from offcamd.cli.query import ask_stats
 from waiting import HANG_SECONDS, wait_until
 
 LOOK = Look(300, 400)

@@ -22,7 +22,7 @@ from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import Flushed, OpenClip, OpenStream, Records
 from offcam_proto.records import ClipRecord, EpisodeRecord
 from offcam_runs.clips import item_dict, list_run
-from offcamd.process.query import ask_stats
+from offcamd.cli.query import ask_stats
 from waiting import wait_until
 
 LENGTH = 5

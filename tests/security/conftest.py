@@ -11,8 +11,8 @@ from curve_scenes import add_client, running
 import commandline
 from commandline import WAIT_SECONDS
 from offcam.connection import timeouts
-from offcamd.security.authenticator import new_pair
 from offcamd.security.key_store import KeyStore
+from offcamd.security.keys import new_pair
 
 
 @pytest.fixture

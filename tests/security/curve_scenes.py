@@ -13,7 +13,7 @@ from offcam_proto import codec, keys
 from offcam_proto.messages import Hello
 from offcamd.config.settings import load
 from offcamd.daemon.service import Service
-from offcamd.security.authenticator import new_pair
+from offcamd.security.keys import new_pair
 from waiting import HANG_SECONDS
 
 

@@ -24,11 +24,11 @@ from offcam_proto import codec
 from offcam_proto.errors import ConfigError, KeyRefused
 from offcam_proto.keys import KeyFile
 from offcam_proto.messages import OpenStream, Refused, SayHello, StatsReply, StatsRequest, StreamOpened, Welcome
+from offcamd.cli.query import ask_stats
 from offcamd.config.settings import load
-from offcamd.process.query import ask_stats
 from offcamd.reports.verify import verify
-from offcamd.security.authenticator import new_pair
 from offcamd.security.key_store import KeyStore, write
+from offcamd.security.keys import new_pair
 from waiting import HANG_SECONDS, wait_until
 
 SECONDS = 2.0
@@ -274,7 +274,7 @@ def test_a_folder_that_is_a_link_is_refused(service, alice, url, runtime):
 def test_every_thread_ends_with_the_daemon(store, url, endpoint):
     before = set(threading.enumerate())
     with running(url):
-        assert any(thread.name == "offcam-guard" for thread in threading.enumerate())
+        assert any(thread.name == "offcam-authenticator" for thread in threading.enumerate())
     wait_until(
         lambda: all(thread in before or "Garbage" in type(thread).__name__ for thread in threading.enumerate()),
         "all of its threads have ended", threading.enumerate,

@@ -13,7 +13,7 @@ from offcam_proto import keys
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
 from offcam_proto.messages import Welcome
-from offcamd.security.authenticator import new_pair
+from offcamd.security.keys import new_pair
 
 
 def test_keys_are_made_for_their_owner_alone_whatever_the_umask(cli, runtime):

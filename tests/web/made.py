@@ -12,11 +12,11 @@ from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
 from offcam_runs.encoded_result import EncodedResult
-from offcamd.store.index import Peer, RunIndex
+from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.video.mp4 import VideoWriter
 
 STREAM = b"s" * 16
-PEER = Peer("node7", 4711, "offcam/0.1.0")
+PEER = StreamOwner("node7", 4711, "offcam/0.1.0")
 BEGAN = 1_700_000_000.0
 LENGTH = 20
 

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 import offcam
 from offcam_runs.format import DROP_REASONS
-from offcamd.process.query import ask_stats
+from offcamd.cli.query import ask_stats
 from offcamd.video.probe import probe
 from offcamd.web.metrics import BREACHES, ENDED_STATES
 from waiting import HANG_SECONDS, wait_until
@@ -246,6 +246,7 @@ def test_answers_are_as_described(client, tmp_path):
 
 
 def test_nothing_of_the_page_is_loaded_before_it_is_ready(tmp_path):
-    code = "import sys, offcamd.daemon.service, offcamd.web.server, offcamd.web.source; print(*sys.modules)"
+    modules = "offcamd.daemon.service, offcamd.web.server, offcamd.daemon.run_source, offcamd.web.source"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"starlette", "uvicorn", "prometheus_client", "anyio"} & set(loaded)

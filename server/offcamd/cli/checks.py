@@ -178,7 +178,7 @@ def _socket_directory(endpoint: Endpoint) -> Check:
 
 
 def _daemon(endpoint: Endpoint) -> Check:
-    from offcamd.process.query import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
+    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
 
     try:
         info = instance_lock.read_lock(endpoint)
@@ -198,7 +198,7 @@ def _daemon(endpoint: Endpoint) -> Check:
 
 
 def _remote_daemon(endpoint: Endpoint) -> Check:
-    from offcamd.process.query import ask_stats  # noqa: PLC0415 - as above
+    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - as above
 
     try:
         running = str(ask_stats(endpoint)["version"])

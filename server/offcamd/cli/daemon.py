@@ -58,11 +58,11 @@ def serve(
 
     import structlog  # noqa: PLC0415 - as above
 
+    from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - as above
     from offcamd.daemon.service import Service  # noqa: PLC0415 - as above
     from offcamd.process import logs  # noqa: PLC0415 - as above
     from offcamd.video.hardware import writer_factory  # noqa: PLC0415 - as above
     from offcamd.web import server  # noqa: PLC0415 - as above
-    from offcamd.web.source import DaemonSource  # noqa: PLC0415 - as above
 
     try:
         log_file = logs.configure_from(settings)

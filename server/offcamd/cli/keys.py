@@ -45,8 +45,8 @@ def new(
     as_json: JsonOption = False,
 ) -> None:
     """Make a client's key and authorise it; the daemon's own is made the first time."""
-    from offcamd.security.authenticator import new_pair  # noqa: PLC0415 - verbs import when they run
     from offcamd.security.key_store import write  # noqa: PLC0415 - as above
+    from offcamd.security.keys import new_pair  # noqa: PLC0415 - verbs import when they run
 
     store = _store(keys)
     store.make_directories()

@@ -26,7 +26,7 @@ def status(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1, metavar="<seconds>")] = 5.0,
 ) -> None:
     """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
-    from offcamd.process.query import ask_stats  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - verbs import when they run
 
     asked = endpoint_of(endpoint, config)
     try:

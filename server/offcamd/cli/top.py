@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from offcamd.process.query import Asker
+    from offcamd.cli.query import Asker
 
 ANSWER_SECONDS = 1.0
 """How long a daemon may take to answer before it is shown as silent."""
@@ -43,7 +43,7 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="Look once and print JSON, as `offcam status` does.")] = False,
 ) -> None:
     """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
-    from offcamd.process.query import Asker  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli.query import Asker  # noqa: PLC0415 - verbs import when they run
 
     console = plain_console()
     with Asker(endpoint_of(endpoint, config)) as asker:

@@ -302,7 +302,7 @@ def load(
     if settings.http and not settings.http.loopback and not settings.http_token:
         raise ConfigError(
             f"{given['http'].source} is {settings.http.netloc}, which other hosts can reach: that needs a token. Set "
-            f"{TOKEN_VARIABLE}, for example to what `openssl rand -hex 16` prints, or keep HTTP on 127.0.0.1.",
+            f"{TOKEN_VARIABLE}, for example to what `openssl rand -hex 16` prints, or keep HTTP on 127.0.0.1."
         )
     return settings
 

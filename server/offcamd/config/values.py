@@ -188,6 +188,6 @@ def token(given: Given) -> str | None:
     text = str(given.value).strip()
     if not _TOKEN.fullmatch(text):
         raise ConfigError(
-            f"{given.source} must be 16 to 512 letters, digits or any of -._~+/=, as `openssl rand -hex 16` prints.",
+            f"{given.source} must be 16 to 512 letters, digits or any of -._~+/=, as `openssl rand -hex 16` prints."
         )
     return text

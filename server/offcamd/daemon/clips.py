@@ -48,12 +48,7 @@ class Clips:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        pool: encoding.EncoderPool,
-        storage: store.Store,
-        grants: Grants,
-        counters: Counters,
+        self, settings: Settings, pool: encoding.EncoderPool, storage: store.Store, grants: Grants, counters: Counters
     ) -> None:
         self.stopping = False
         self._settings = settings

@@ -1,4 +1,4 @@
-"""What each message and each event means for the books: no sockets here, the service has them."""
+"""What each message of a client and each event of another thread means for the daemon's state. No sockets here."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import structlog
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
+from offcamd.daemon.arenas import Arenas
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
-from offcamd.daemon.liveness import FrozenWatch
-from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.daemon.liveness import Liveness
+from offcamd.daemon.recalls import Recalls
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
-from offcamd.store.index import Peer as Origin
+from offcamd.store.index import StreamOwner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,15 +37,14 @@ log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2.0
 """A client whose connection broke may come back within this time before its streams are ended."""
 
-REFUSED_SECONDS = 5.0
-"""How soon a client whose stream was refused is told to ask once more: the disk may have room then."""
-
 _NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
 _NOT_OPENED = "nothing of it was recorded: what waits for an index that cannot be written has no room for more"
 
 
 class Dispatcher:
-    """The daemon's mind. Belongs to the service's thread.
+    """Decides what follows from messages, events and time, and keeps who is connected with which streams.
+
+    Belongs to the service's thread.
 
     Args:
         settings: what the daemon was told.
@@ -73,10 +73,12 @@ class Dispatcher:
         self._stats_json = stats_json
         self._grants = Grants(settings.memory_limit_bytes, self._speak)
         self.clips = Clips(settings, pool, storage, self._grants, self.counters)
-        self._frozen = FrozenWatch()
+        self._liveness = Liveness()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         self._names = NameClaims()
+        self._recalls = Recalls(storage.takes)
+        self._arenas = Arenas(self.streams, settings.memory_limit_bytes // 2)
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._stopping = False
@@ -119,7 +121,7 @@ class Dispatcher:
             case msg.SlotFrames():
                 self.clips.slot_frames(peer.streams[message.handle], message)
             case msg.OpenArena():
-                self._open_arena(peer, peer.streams[message.handle], message)
+                self._arenas.open(peer, peer.streams[message.handle], message)
             case msg.Records():
                 self._records(peer, message)
             case msg.OpenClip():
@@ -170,19 +172,13 @@ class Dispatcher:
 
     def _records(self, peer: Peer, message: msg.Records) -> None:
         stream = peer.streams[message.handle]
-        folder = stream.info.folder
-        if stream.missing is not None and message.first_seq > stream.missing:
-            return  # it comes once more, behind what is missing
-        if not self._store.takes(folder):
-            stream.missing = message.first_seq if stream.missing is None else stream.missing
-            peer.recall(message.handle, folder)
-            return
-        stream.missing = None
-        self._store.put(tasks.RecordsTask(folder, stream.info.stream, message.first_seq, message.bodies, stream))
+        if self._recalls.admits(peer, stream, message):
+            info = stream.info
+            self._store.put(tasks.RecordsTask(info.folder, info.stream, message.first_seq, message.bodies, stream))
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
-        peer.recall(handle, folder, REFUSED_SECONDS)
+        self._recalls.refused(peer, handle, folder)
 
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
         peer.recalls.pop(message.handle, None)  # it is being asked for
@@ -209,20 +205,8 @@ class Dispatcher:
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
-        origin = Origin(hello.host, hello.pid, hello.client)
-        self._store.put(tasks.OpenStreamTask(message.folder, message, origin, suffix, stream))
-
-    def _open_arena(self, peer: Peer, stream: LiveStream, offer: msg.OpenArena) -> None:
-        stream.arena = None
-        taken = sum(other.arena.nbytes for other in self.streams if other.arena is not None)
-        room = self._settings.memory_limit_bytes // 2 - taken
-        hello = peer.session.hello
-        if hello is not None and not peer.user and offer.nbytes <= room:
-            try:
-                stream.arena = Arena(hello.pid, offer)
-            except ArenaUnusable as problem:
-                log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
-        peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
+        owner = StreamOwner(host=hello.host, pid=hello.pid, client=hello.client)
+        self._store.put(tasks.OpenStreamTask(message.folder, message, owner, suffix, stream))
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -292,7 +276,7 @@ class Dispatcher:
     def tick(self) -> None:
         """Now and then: end who vanished, tell flushes where they stand, grant what could not be before."""
         now = time.monotonic()
-        for peer in self._frozen.look(self.peers.values()):
+        for peer in self._liveness.stopped(self.peers.values()):
             self.unreachable(peer)
         for peer in list(self.peers.values()):
             if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
@@ -300,7 +284,7 @@ class Dispatcher:
                     log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
             self._flushes.tell(peer)
-            if peer.ask_again(self._store.takes):
+            if self._recalls.ask_again(peer):
                 self._speak(peer)
         for (reason, user), count in self._throttle.unsaid().items():
             log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
@@ -377,8 +361,7 @@ class Dispatcher:
         if event.applied is None:
             self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
             return
-        if stream.missing is not None:
-            stream.missing = max(stream.missing, event.applied.last_seq + 1)
+        self._recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += len(event.applied.episodes)
         for record in event.applied.clips:
             self._clip_record(record)

@@ -1,4 +1,4 @@
-"""Which local clients are frozen: stopped by a signal, or by a debugger. Their connections stay as they are.
+"""Which local clients are alive as processes, and yet stopped: by a signal, or by a debugger. Their connections stay.
 
 libzmq's heartbeats would notice it, too, but not beside a limit to what it takes in ahead of us: libzmq 4.3.5 aborts
 the process where a client that was held up by that limit leaves (https://github.com/zeromq/libzmq/issues/3937 and
@@ -7,34 +7,34 @@ others), and takes a client for dead that it does not read itself.
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import psutil
+
     from offcamd.daemon.state import Peer
 
-FROZEN_SECONDS = 4.0
+STOPPED_SECONDS = 4.0
 """A process that is stopped for so long is taken for gone."""
 
 LOOK_SECONDS = 0.5
 
-_STOPPED = (b"t", b"T")  # proc(5): stopped, and stopped by a debugger
 
-
-class FrozenWatch:
-    """Looks at the processes of local clients now and then. Without ``/proc`` (macOS) it sees nothing."""
+class Liveness:
+    """Looks at the processes of local clients now and then. Belongs to the service's thread."""
 
     def __init__(self) -> None:
         self._host = socket.gethostname()
         self._since: dict[int, float] = {}
         self._looked = 0.0
 
-    def look(self, peers: Iterable[Peer]) -> Iterator[Peer]:
-        """Those that have been stopped for `FROZEN_SECONDS`; none where it was asked a moment ago."""
+    def stopped(self, peers: Iterable[Peer]) -> Iterator[Peer]:
+        """Those that have been stopped for `STOPPED_SECONDS`; none where it was asked a moment ago."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS:
             return
@@ -45,14 +45,23 @@ class FrozenWatch:
             # what a client says of itself may be wrong: then it harms itself
             if hello and not peer.user and hello.host == self._host and is_stopped(hello.pid):
                 since = self._since[hello.pid] = before.get(hello.pid, now)
-                if now - since >= FROZEN_SECONDS:
+                if now - since >= STOPPED_SECONDS:
                     yield peer
 
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped, as far as can be seen."""
+    import psutil  # noqa: PLC0415 - not before the first client: its import takes longer than the daemon's start may
+
     try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+        return _process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
+    except (psutil.Error, ValueError):  # it is gone, not ours to see, or cannot be
         return False
-    return status.rpartition(b") ")[2][:1] in _STOPPED
+
+
+@functools.lru_cache(maxsize=4096)
+def _process(pid: int) -> psutil.Process:
+    """A process, or another one with its number after it: making one costs as much as asking for its status."""
+    import psutil  # noqa: PLC0415 - as above
+
+    return psutil.Process(pid)

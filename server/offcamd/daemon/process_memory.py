@@ -1,12 +1,8 @@
-"""Memory of the daemon and of its clients' processes, as the kernel counts it."""
+"""Memory of the daemon and of its clients' processes, as the operating system counts it."""
 
 from __future__ import annotations
 
-import os
-import resource
 import socket
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,22 +10,15 @@ if TYPE_CHECKING:
 
     from offcamd.daemon.state import Peer
 
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
 
 def resident_bytes(pid: int | None = None) -> int | None:
     """Memory that a process, this one by default, has in RAM; None where that cannot be seen."""
+    import psutil  # noqa: PLC0415 - not before the first question: see `offcamd.daemon.liveness`
+
     try:
-        pages = Path(f"/proc/{pid or 'self'}/statm").read_bytes().split()[1]
-    except (OSError, IndexError):
-        return None if pid else _peak_bytes()
-    return int(pages) * _PAGE_BYTES
-
-
-def _peak_bytes() -> int:
-    """The most this process ever had: what there is without ``/proc``."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+        return int(psutil.Process(pid).memory_info().rss)
+    except (psutil.Error, ValueError):
+        return None
 
 
 def memory(peers: Iterable[Peer]) -> dict[str, Any]:

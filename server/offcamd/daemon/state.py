@@ -1,18 +1,14 @@
-"""The daemon's books: who is connected, which streams and clips they have open, and what became of frames."""
+"""The daemon's state: who is connected, which streams and clips they have open, and what became of frames."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcam_proto.server_session import ServerSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offcam_proto.messages import OpenStream
     from offcamd.daemon.credit import Account
     from offcamd.daemon.shared_memory import Arena
@@ -112,20 +108,6 @@ class Peer:
     gone_at: float | None = None
     recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
     records: bool = False
-
-    def recall(self, handle: int, folder: str, seconds: float = 0.0) -> None:
-        """Note that not everything was taken of a stream, and is to be asked for no sooner than in some seconds."""
-        if len(self.recalls) < MAX_STREAMS_PER_SESSION:
-            self.recalls[handle] = (folder, time.monotonic() + seconds)
-
-    def ask_again(self, takes: Callable[[str], bool]) -> bool:
-        """Ask for what is due, of folders that take it now; returns whether there was anything."""
-        now = time.monotonic()
-        due = [handle for handle, (folder, start) in self.recalls.items() if now >= start and takes(folder)]
-        for handle in due:
-            del self.recalls[handle]
-            self.session.again(handle)
-        return bool(due)
 
 
 @dataclass(slots=True)

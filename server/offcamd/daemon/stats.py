@@ -13,8 +13,12 @@ from offcamd import __version__
 from offcamd.daemon.process_memory import memory
 
 if TYPE_CHECKING:
-    from offcamd.daemon.service import Service
+    from offcamd.config.settings import Settings
+    from offcamd.daemon.dispatcher import Dispatcher
     from offcamd.daemon.state import LiveStream
+    from offcamd.encode.pool import EncoderPool
+    from offcamd.process.health import Health
+    from offcamd.store.store import Store
 
 _LIBRARIES = {
     "av": "av",
@@ -26,37 +30,32 @@ _LIBRARIES = {
 }
 
 
-def snapshot(service: Service) -> dict[str, Any]:
+def snapshot(
+    settings: Settings, dispatcher: Dispatcher, pool: EncoderPool, store: Store, health: Health
+) -> dict[str, Any]:
     """JSON-ready statistics. From any thread: counters are read one by one, so they may be a moment apart."""
-    dispatcher = service.dispatcher
     counters = dispatcher.counters
-    backlog = service.pool.backlog()
+    backlog = pool.backlog()
     streams = list(dispatcher.streams)
     return {
         "pid": os.getpid(),
         "version": __version__,
         "versions": versions(),
-        "started": service.started,
-        "endpoint": service.endpoint.url,
-        "tcp": service.settings.tcp.url if service.settings.tcp else None,
-        "http": service.settings.http.url if service.settings.http else None,
-        "uptime_seconds": time.monotonic() - service.began,
+        "endpoint": settings.endpoint.url,
+        "tcp": settings.tcp.url if settings.tcp else None,
+        "http": settings.http.url if settings.http else None,
         "clients": sum(1 for peer in list(dispatcher.peers.values()) if peer.streams),
         "streams": sum(1 for stream in streams if not stream.closed),
         "queue_bytes": backlog.memory_bytes,
-        "queue_limit_bytes": service.settings.memory_limit_bytes,
+        "queue_limit_bytes": settings.memory_limit_bytes,
         "shared_memory_bytes": sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None),
         "spool_bytes": backlog.spool_bytes,
-        "spool_limit_bytes": service.settings.spool_limit_bytes,
+        "spool_limit_bytes": settings.spool_limit_bytes,
         "encode_lag_seconds": backlog.lag_seconds,
-        "encode_seconds": service.pool.encode_seconds.as_dict(),
-        "queue_wait_seconds": service.pool.wait_seconds.as_dict(),
+        "encode_seconds": pool.encode_seconds.as_dict(),
+        "queue_wait_seconds": pool.wait_seconds.as_dict(),
         "memory": memory(list(dispatcher.peers.values())),
-        "frames": {
-            "offered": counters.offered,
-            "encoded": counters.encoded,
-            "dropped": dict(counters.dropped),
-        },
+        "frames": {"offered": counters.offered, "encoded": counters.encoded, "dropped": dict(counters.dropped)},
         "episodes": counters.episodes,
         "clips": {
             RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),
@@ -65,12 +64,12 @@ def snapshot(service: Service) -> dict[str, Any]:
             RECOVERED: counters.clips[RECOVERED],
         },
         "breaches": dict(counters.breaches),
-        "problems": service.health.problems,
-        "self_test": service.health.self_test,
-        "unexpected_errors": service.health.unexpected_errors,
-        "recent_errors": service.health.recent_errors,
+        "problems": health.problems,
+        "self_test": health.self_test,
+        "unexpected_errors": health.unexpected_errors,
+        "recent_errors": health.recent_errors,
         "stream_list": [_stream(stream) for stream in _in_order(streams)],
-        "runs": service.store.runs(),
+        "runs": store.runs(),
     }
 
 

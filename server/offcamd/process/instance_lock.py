@@ -86,7 +86,7 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
     if endpoint.path is None:
         raise ConfigError(
             f"{endpoint.url} is for other hosts and has no socket file; on its own host a daemon is found by that. "
-            "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path.",
+            "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path."
         )
     socket = Path(endpoint.path)
     # named after the socket, whatever the daemon's version: two that are given the same one must meet at its lock
@@ -199,8 +199,7 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
             return info
         if time.monotonic() > give_up:
             raise DaemonError(
-                f"somebody holds the lock {path} and does not say who: find the process with `fuser {path}` "
-                "and end it.",
+                f"somebody holds the lock {path} and does not say who: find the process with `fuser {path}` and end it."
             )
         time.sleep(_PAUSE_SECONDS)  # taken a moment ago: empty, or still what a dead daemon wrote
     return None
@@ -235,7 +234,7 @@ def _held(path: Path) -> bool:
     except OSError as error:
         raise DaemonError(
             f"cannot read the daemon's lock {path} ({error.strerror}): it is another user's. Use your own with "
-            "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock, or unset OFFCAM_ADDR.",
+            "OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock, or unset OFFCAM_ADDR."
         ) from error
 
 

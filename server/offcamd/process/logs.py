@@ -122,10 +122,7 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=before,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(tty=stream.isatty()),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(tty=stream.isatty())],
         )
     )
     # other people's libraries tell what is wrong, or everything when we are asked to

@@ -1,4 +1,4 @@
-"""CURVE for ``tcp://``: keys for libzmq, a client's socket, and the authenticator that says who may come in.
+"""The authenticator, which says who may come in over ``tcp://``, where libzmq encrypts by its mechanism CURVE.
 
 Without an authenticator libzmq lets every client key in, so it answers before anything is bound. It speaks ZAP
 (https://rfc.zeromq.org/spec/27/): libzmq asks it about each new connection, in words that only libzmq can send.
@@ -6,27 +6,21 @@ Without an authenticator libzmq lets every client key in, so it answers before a
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import structlog
 import zmq
-from zmq.utils import z85
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
 from offcamd.process.health import SERVICE, GuardedThread
+from offcamd.security.keys import is_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from offcam_proto.endpoints import Endpoint
     from offcamd.process.health import Health
     from offcamd.security.key_store import KeyStore
 
 log = structlog.get_logger(__name__)
-
-Dealer: TypeAlias = "zmq.Socket[bytes]"
 
 LOCAL = ""
 """The user of this host's own ``ipc://`` socket, which only its owner can reach."""
@@ -38,30 +32,7 @@ _LOCAL_USER = "local"  # a remote one has a space in it
 _MOST_REPORTED = 1000
 
 
-def new_pair() -> tuple[bytes, bytes]:
-    """A new public and secret key."""
-    public, secret = zmq.curve_keypair()
-    return z85.decode(public), z85.decode(secret)
-
-
-def is_pair(key: KeyFile) -> bool:
-    """Whether a public and a secret key belong together."""
-    return key.secret is not None and z85.decode(zmq.curve_public(z85.encode(key.secret))) == key.public
-
-
-@contextlib.contextmanager
-def dealer(endpoint: Endpoint, key: KeyFile | None) -> Iterator[Dealer]:
-    """A client's socket, connected to a daemon with the client's key; None for ``ipc://``."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.linger = 0
-        if key is not None:
-            socket.setsockopt(zmq.IPV6, int(":" in str(endpoint.host)))
-            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = key.public, key.secret, key.server
-        socket.connect(endpoint.url)
-        yield socket
-
-
-class Guard:
+class Authenticator:
     """The authenticator of one context, on a thread of its own until the context is terminated.
 
     Who may come in is looked up at each new connection: a client that is authorised or revoked while the daemon
@@ -86,7 +57,7 @@ class Guard:
         self._socket = context.socket(zmq.REP)
         self._socket.linger = 0
         self._socket.bind(_ZAP_ENDPOINT)
-        GuardedThread(SERVICE, self._answer, health, name="offcam-guard").start()
+        GuardedThread(SERVICE, self._answer, health, name="offcam-authenticator").start()
 
     def before_local(self, socket: zmq.Socket[bytes]) -> None:
         """Set up what is bound next: ``ipc://``, without encryption, its messages marked as local."""

@@ -230,5 +230,5 @@ def _check_not_writable(path: str, mode: int, _owner: int, _user: int) -> None:
     if stat.S_IMODE(mode) & 0o022:
         raise ConfigError(
             f"{path} says who may come in, and others may write it (mode {stat.S_IMODE(mode):04o}). "
-            f"Run: chmod go-w {path}",
+            f"Run: chmod go-w {path}"
         )

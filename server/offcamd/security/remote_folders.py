@@ -70,6 +70,6 @@ def make_run_folder(root: Path, user: str, folder: str) -> str:
         if isinstance(error, FolderNotWritable):
             raise
         raise FolderNotWritable(
-            f"the daemon cannot make {path} on its host ({error.strerror}). Make its `root` writable for it.",
+            f"the daemon cannot make {path} on its host ({error.strerror}). Make its `root` writable for it."
         ) from error
     return str(path)

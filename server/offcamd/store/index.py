@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
-from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
+from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcam_proto.records import EpisodeRecord
 from offcam_runs import format as fmt
+from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
-from offcamd.store.aggregates import RunAggregates
 from offcamd.store.index_file import explained, format_version, open_to_write, upgrade
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """Who owns a stream: host name, process id, and what it says it is."""
+class StreamOwner:
+    """The process that opened a stream: its host's name, its process id, and what it says it is."""
 
     host: str
     pid: int
@@ -77,8 +77,8 @@ class RunIndex:
 
     Not thread-safe: all of it, `open` and `close` included, belongs to one thread, the store's.
 
-    What is committed survives a crash of the daemon; a loss of power only where ``journal_mode`` is
-    ``delete`` (each commit is synced). With ``wal`` the last commits before a power loss may be gone; the
+    What is committed survives a crash of the daemon; a loss of power only where the index has a rollback
+    journal (each commit is synced). With a WAL the last commits before a power loss may be gone; the
     index stays whole.
 
     Every method that writes is one transaction, or part of the one that `transaction` began, and raises
@@ -87,10 +87,12 @@ class RunIndex:
 
     Attributes:
         folder: the run folder.
+        totals: statistics of its episodes, as far as `advance_totals` has taken them in.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
         self.folder = folder
+        self.totals = RunTotals()
         self._db = database
         self._closed = False
 
@@ -111,16 +113,13 @@ class RunIndex:
                     "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
                     [("created", repr(time.time())), ("created_by", f"offcam {__version__}")],
                 )
+            with explained(folder):
+                index.totals = RunTotals.kept(index._db)
+                index.totals.load_recent(index._db)
         except BaseException:
             index._db.close()
             raise
         return index
-
-    @property
-    def journal_mode(self) -> str:
-        """``wal``, or ``delete`` (a rollback journal) where the file system cannot have that."""
-        (mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
-        return str(mode)
 
     def close(self) -> None:
         """Close the index and leave it as one plain file, unless somebody is still reading it.
@@ -130,6 +129,8 @@ class RunIndex:
         if self._closed:
             return
         self._closed = True
+        if self.totals.unkept:
+            self._keep_totals()
         with explained(self.folder), closing(self._db):
             self._db.execute("PRAGMA busy_timeout = 0")
             try:
@@ -171,12 +172,12 @@ class RunIndex:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    def open_stream(self, message: OpenStream, peer: Peer, suffix: int = 0) -> int:
+    def open_stream(self, message: OpenStream, owner: StreamOwner, suffix: int = 0) -> int:
         """Note that a stream is open, for the first time or again.
 
         Args:
             message: what its client opened it with.
-            peer: who that is.
+            owner: which process that is.
             suffix: the number its file names carry.
 
         Returns:
@@ -184,7 +185,7 @@ class RunIndex:
         """
         values = (
             *(message.stream.hex(), message.env_id, message.num_envs, message.vector, message.prefix),
-            *(suffix, message.video, peer.host, peer.pid, peer.client, message.started, fmt.LIVE),
+            *(suffix, message.video, owner.host, owner.pid, owner.client, message.started, fmt.LIVE),
         )
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, values)
@@ -281,19 +282,19 @@ class RunIndex:
             self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (last_seq, key))
             return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
 
-    def count_episodes(self) -> int:
-        """Episodes in the index; at once, as none is ever removed."""
+    def advance_totals(self, most: int = -1) -> bool:
+        """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""
         with explained(self.folder):
-            (last,) = self._db.execute("SELECT max(id) FROM episodes").fetchone()
-        return last or 0
+            more = self.totals.advance(self._db, most)
+        if self.totals.unkept >= KEEP_EPISODES:
+            self._keep_totals()
+        return more
 
-    def aggregates(self) -> RunAggregates:
-        """The statistics of all episodes in the index, in order of arrival."""
-        run = RunAggregates()
-        with explained(self.folder):
-            for stream, *values in self._db.execute(sql.ALL_EPISODES):
-                run.add(bytes.fromhex(stream), sql.episode_record(values))
-        return run
+    def _keep_totals(self) -> None:
+        with suppress(RunFolderError):  # then they are kept at another time, or counted again
+            with self.transaction():
+                self.totals.keep(self._db)
+            self.totals.was_kept()
 
     # --- clips --------------------------------------------------------------------------------------------
 
@@ -370,7 +371,6 @@ class RunIndex:
             encoder = known.encoder_share()
         count = fmt.account(client, encoder)
         self._db.execute(
-            sql.SET_COUNTS,
-            (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip),
+            sql.SET_COUNTS, (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip)
         )
         return count

@@ -22,7 +22,7 @@ from offcam_runs.format import (
     RECOVERED,
     VIDEO_EXTENSION,
 )
-from offcamd.store.index import Peer, RunIndex
+from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.video.av_errors import libraries
 from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish, remux
 from offcamd.video.probe import VideoInfo, probe, survey
@@ -249,7 +249,9 @@ def _adopt(index: RunIndex, parts: list[Path], *, thorough: bool) -> list[Recove
         return done
     stream = uuid.uuid4().bytes
     with index.transaction():  # first their rows, so that dying in the midst of it leaves them to the next
-        index.open_stream(_stream(stream, openings[0].started), Peer("", 0, "unknown: found by recovery"))
+        index.open_stream(
+            _stream(stream, openings[0].started), StreamOwner(host="", pid=0, client="unknown: found by recovery")
+        )
         for opening in openings:
             index.clip_opened(stream, opening, _final(parts[opening.clip]).name)
         index.close_stream(stream, lost=True)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offcam_proto.records import EpisodeRecord
-from offcam_runs import format as fmt
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from offcam_proto.records import EpisodeRecord
 
 OPEN_STREAM = """
 INSERT INTO streams
@@ -23,11 +20,6 @@ ADD_EPISODE = """
 INSERT INTO episodes
     (stream_id, seq, env_index, episode, return, length, duration, started, terminated, truncated, seed)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
-ALL_EPISODES = """
-SELECT stream, env_index, episode, return, length, duration, episodes.started, terminated, truncated, seed
-FROM episodes JOIN streams ON streams.id = stream_id ORDER BY episodes.id
 """
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
@@ -86,16 +78,4 @@ def episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]
     return (
         *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
         *(record.started, record.terminated, record.truncated, record.seed),
-    )
-
-
-def episode_record(row: Sequence[object]) -> EpisodeRecord:
-    """An episode as `ALL_EPISODES` gives it, without the stream."""
-    env_index, episode, return_, length, duration, started, terminated, truncated, seed = row
-    real = fmt.real_from_sql
-    return EpisodeRecord(
-        *(env_index, episode, real(return_), length, real(duration), real(started)),  # type: ignore[arg-type]  # the record checks its types itself
-        bool(terminated),
-        bool(truncated),
-        seed,  # type: ignore[arg-type]  # likewise
     )

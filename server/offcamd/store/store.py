@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from offcam_proto.errors import DaemonError, LocalProtocolError, OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
+from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
-from offcamd.store.aggregates import RunAggregates
+from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover
 from offcamd.store.tasks import (
@@ -35,9 +36,7 @@ from offcamd.store.tasks import (
     Event,
     OpenStreamTask,
     Passed,
-    RecordsTask,
     Recovered,
-    StreamReady,
     Task,
     cost,
     failed,
@@ -54,6 +53,9 @@ BATCH_TASKS = 4096
 
 MOST_WAITING_BYTES = 1 << 18
 """From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
+
+COUNT_EPISODES = 5000
+"""Of a run whose index does not keep its totals yet, so many episodes are counted between two batches of tasks."""
 
 MOST_ENDED_RUNS = 200
 """Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
@@ -72,7 +74,8 @@ FLUSH_SECONDS = 10.0
 class _Run:
     lock: FolderLock | None = None
     index: RunIndex | None = None
-    aggregates: RunAggregates = field(default_factory=RunAggregates)
+    totals: RunTotals = field(default_factory=RunTotals)
+    uncounted: bool = False
     live: set[bytes] = field(default_factory=set)
     stuck: list[Task] = field(default_factory=list)
     stuck_bytes: int = 0
@@ -100,7 +103,7 @@ class Store:
         self._dead: StoreDead | None = None
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
-        self._lock = threading.Lock()  # guards _runs and the aggregates against `runs`
+        self._lock = threading.Lock()  # guards _runs and the totals against `runs`
         self._full: frozenset[str] = frozenset()
         self._unusable = Throttle()
         self._waiting = 0
@@ -132,17 +135,19 @@ class Store:
             self._waiting += nbytes
 
     def runs(self) -> list[dict[str, Any]]:
-        """Statistics of every run this daemon has written, JSON-ready."""
+        """Statistics of every run this daemon has written, JSON-ready.
+
+        Of one whose index does not keep totals yet, as an earlier version wrote it, they begin with what was counted so
+        far: some hundred thousand episodes a second.
+        """
         with self._lock:
             return [
                 {
                     "folder": folder,
                     "live_streams": len(run.live),
                     "problem": run.problem,
-                    **run.aggregates.as_dict(),
-                    "streams": {
-                        stream.hex(): aggregate.as_dict() for stream, aggregate in run.aggregates.streams.items()
-                    },
+                    **run.totals.as_dict(),
+                    "streams": {stream: totals.as_dict() for stream, totals in run.totals.streams.items()},
                 }
                 for folder, run in self._runs.items()
             ]
@@ -172,6 +177,7 @@ class Store:
                 batch, stopping = self._next_batch()
                 self._count(-sum(map(cost, batch)))
                 self._perform(batch)
+                self._count_on()
             self._leave()
         except BaseException as error:
             self._die(batch, error)
@@ -208,9 +214,10 @@ class Store:
             self._close_index(run)
 
     def _next_batch(self) -> tuple[list[Task], bool]:
-        stuck = any(run.stuck for run in self._runs.values())
+        runs = self._runs.values()
+        timeout = 0 if any(run.uncounted for run in runs) else RETRY_SECONDS if any(run.stuck for run in runs) else None
         try:
-            task = self._tasks.get(timeout=RETRY_SECONDS if stuck else None)
+            task = self._tasks.get(timeout=timeout)
         except queue.Empty:
             return [], False
         batch: list[Task] = []
@@ -252,13 +259,13 @@ class Store:
         try:
             try:
                 with index.transaction():
-                    events = [event for task in tasks if (event := _apply(index, task))]
+                    events = [event for task in tasks if (event := apply(index, task))]
             except RunFolderError:
                 raise
             except BaseException:  # whatever one of them met must not keep the others from going on
                 log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
                 with index.transaction():
-                    events = [event for task in tasks if (event := self._apply_alone(index, task))]
+                    events = [event for task in tasks if (event := apply_alone(index, task, self._health))]
         except RunFolderError as error:
             self._stuck(folder, run, new, str(error))
             return
@@ -267,22 +274,6 @@ class Store:
             run.problem, run.stuck, run.stuck_bytes = None, [], 0
             self._see_what_is_full()
         self._after_commit(run, tasks, events)
-
-    def _apply_alone(self, index: RunIndex, task: Task) -> Event | None:
-        """Apply a task, or undo it and give it a definite end: what cannot be applied of records is set aside."""
-        try:
-            with index.savepoint():
-                return _apply(index, task)
-        except RunFolderError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as its caller says
-            self._health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
-            failure = error
-        if isinstance(task, RecordsTask):
-            with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
-                applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
-                return Committed(task.reply, task.stream, applied)
-        return failed(task, _unexpected(failure, index.folder))
 
     def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
         if run.problem != problem:
@@ -307,21 +298,35 @@ class Store:
         self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
 
     def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
+        new = [len(event.applied.episodes) for event in events if isinstance(event, Committed) and event.applied]
+        if any(new):
+            self._count_episodes(run, sum(new))
         with self._lock:
-            for event in events:
-                if isinstance(event, Committed) and event.applied and event.applied.episodes:
-                    for record in event.applied.episodes:
-                        run.aggregates.add(event.stream, record)
             for task in tasks:
                 if isinstance(task, OpenStreamTask):
                     run.live.add(task.message.stream)
                 elif isinstance(task, CloseStreamTask):
                     run.live.discard(task.stream)
             self._forget_old_runs()
-        if not run.live:
+        if not run.live and not run.uncounted:
             self._close_index(run)
         for event in events:
             self._on_event(event)
+
+    def _count_episodes(self, run: _Run, episodes: int = 0) -> None:
+        """Take so many episodes into a run's totals, and some more where its index has episodes that they have not."""
+        run.uncounted = False
+        with self._health.survive(STORE, "a run's totals"), self._lock:
+            assert run.index is not None  # noqa: S101 - it is open while a run has uncounted episodes
+            run.uncounted = run.index.advance_totals(episodes + COUNT_EPISODES)
+
+    def _count_on(self) -> None:
+        """Go on with the totals of runs that have uncounted episodes."""
+        for run in self._runs.values():
+            if run.uncounted:
+                self._count_episodes(run)
+                if not run.live and not run.uncounted and not run.stuck:
+                    self._close_index(run)
 
     def _forget_old_runs(self) -> None:
         """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
@@ -330,18 +335,17 @@ class Store:
             self._close_index(self._runs.pop(folder))
 
     def _open(self, folder: str, run: _Run, tasks: list[Task]) -> RunIndex | None:
-        """Become a run's writer: finish what a dead daemon left in it, and read its statistics back."""
+        """Become a run's writer: finish what a dead daemon left in it, and read its totals back."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
             index = run.index = RunIndex.open(Path(folder))
             clips = recover(index)
-            if index.count_episodes() != sum(each.episodes for each in run.aggregates.streams.values()):
-                aggregates = index.aggregates()
-                with self._lock:
-                    run.aggregates = aggregates
+            with self._lock:
+                run.totals = index.totals
+            self._count_episodes(run)
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
-            failure = error if isinstance(error, OffcamError) else _unexpected(error, folder)
+            failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
             if failure is not error:
                 self._health.unexpected(STORE, folder, error)
             elif self._unusable.admit(folder):  # a client asks again and again
@@ -357,7 +361,7 @@ class Store:
 
     def _close_index(self, run: _Run) -> None:
         """Close a run's index, and let others write the folder."""
-        index, run.index = run.index, None
+        index, run.index, run.uncounted = run.index, None, False
         lock, run.lock = run.lock, None
         try:
             if index is not None:
@@ -367,30 +371,3 @@ class Store:
         finally:
             if lock is not None:
                 lock.release()
-
-
-def _unexpected(error: BaseException, folder: object) -> RunFolderError:
-    return RunFolderError(f"unexpected {error!r} in the index of {folder}: please report it, the daemon's log has more")
-
-
-def _apply(index: RunIndex, task: Task) -> Event | None:
-    match task:
-        case OpenStreamTask():
-            return StreamReady(task.reply, index.open_stream(task.message, task.peer, task.suffix))
-        case RecordsTask():
-            try:
-                return Committed(task.reply, task.stream, index.apply(task.stream, task.first_seq, task.bodies))
-            except RemoteProtocolError as error:
-                return Committed(task.reply, task.stream, None, error)
-        case ClipOpenedTask():
-            index.clip_opened(task.stream, task.message, task.file)
-            return ClipNoted(task.reply)
-        case ClipEncodedTask():
-            index.clip_encoded(task.stream, task.clip, task.result)
-            return ClipStored(task.reply)
-        case CloseStreamTask():
-            with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
-                index.close_stream(task.stream, lost=task.lost)
-        case BarrierTask():
-            pass
-    return None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_runs.encoded_result import EncodedResult
-    from offcamd.store.index import Applied, Peer
+    from offcamd.store.index import Applied, StreamOwner
     from offcamd.store.recovery import RecoveredClip
 
 
@@ -19,7 +19,7 @@ class OpenStreamTask:
 
     folder: str
     message: OpenStream
-    peer: Peer
+    owner: StreamOwner
     suffix: int
     reply: object
 

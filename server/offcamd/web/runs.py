@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
-from offcamd.store.aggregates import RECENT, RunningStats
+from offcam_runs.analysis.running import EpisodeTotals
+from offcam_runs.totals import run_totals
 from offcamd.web.reading import is_plain, reading, signature
 
 if TYPE_CHECKING:
@@ -31,22 +31,6 @@ NO_RULE = "nobody said what success is: `offcam show --success RULE` counts by a
 LONG = 10_000
 """Episodes of a run that takes a moment to read."""
 
-_FINITE = "BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308"
-
-# In two steps, so that the squares are of distances from the mean.
-_COUNT = """
-SELECT count(*), ifnull(max(id), 0), total(length), total(duration),
-    total(CASE WHEN duration IS NOT NULL THEN length END), min(length), max(length), avg(length)
-FROM episodes WHERE id > ?
-"""
-_RETURNS = f"""
-SELECT count(*), avg(return), min(return), max(return) FROM episodes WHERE id > ? AND return {_FINITE}
-"""  # noqa: S608 - a constant
-_SQUARES = f"""
-SELECT total((length - ?) * (length - ?)),
-    total(CASE WHEN return {_FINITE} THEN (return - ?) * (return - ?) END) FROM episodes WHERE id > ?
-"""  # noqa: S608 - as above
-_LAST = "SELECT return, length FROM episodes ORDER BY id DESC LIMIT ?"
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
 WHERE state != ? AND dropped != '{}' GROUP BY key
@@ -56,23 +40,7 @@ SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY i
     ifnull((SELECT max(ended) FROM clips), 0), ifnull((SELECT max(ended) FROM streams), 0),
     ifnull((SELECT max(started) FROM streams), 0))
 """
-_STREAMS = (
-    "SELECT id, stream, env_id, num_envs, prefix, pid, host, client, started, ended, state FROM streams ORDER BY id"
-)
-_BY_STREAM = "SELECT stream_id, count(*), sum(length) FROM episodes GROUP BY stream_id"
-
-
-@dataclass
-class _Totals:
-    """Sums over the episodes up to one of them, to which later ones are added."""
-
-    identity: str = ""
-    last: int = 0
-    returns: RunningStats = field(default_factory=RunningStats)
-    lengths: RunningStats = field(default_factory=RunningStats)
-    steps: float = 0.0
-    seconds: float = 0.0
-    timed_steps: float = 0.0
+_STREAMS = "SELECT stream, env_id, num_envs, prefix, pid, host, client, started, ended, state FROM streams ORDER BY id"
 
 
 @dataclass
@@ -81,7 +49,6 @@ class _Kept:
     signature: tuple[object, ...] = ()
     streams: list[dict[str, Any]] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
-    totals: _Totals = field(default_factory=_Totals)
 
 
 class Runs:
@@ -137,10 +104,9 @@ class Runs:
         base = {"id": run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
         try:
             with reading(folder) as database:
-                if not kept.totals.last and _last(database) >= LONG:
+                if not kept.run and _last(database) >= LONG:
                     self._found(folder)
-                kept.totals = _grown(database, kept.totals)
-                facts = _facts(database, kept.totals)
+                facts = _facts(database, run_totals(database).as_dict())
             return {**base, "plain": is_plain(folder), "problem": None, **facts}
         except RunFolderError as error:
             return {**base, "plain": False, "problem": str(error), **_NOTHING}
@@ -148,12 +114,12 @@ class Runs:
 
 def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:
     """The streams of a run."""
-    counts = {key: (episodes, steps) for key, episodes, steps in database.execute(_BY_STREAM)}
+    totals = run_totals(database).streams
     names = ("stream", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
     listed = []
-    for key, *values in database.execute(_STREAMS):
-        episodes, steps = counts.get(key, (0, 0))
-        listed.append({**dict(zip(names, values, strict=True)), "episodes": episodes, "steps": steps})
+    for values in database.execute(_STREAMS):
+        counted = totals.get(values[0], EpisodeTotals())
+        listed.append({**dict(zip(names, values, strict=True)), "episodes": counted.episodes, "steps": counted.steps})
     return listed
 
 
@@ -162,61 +128,22 @@ def _last(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
 
 
-def _grown(database: sqlite3.Connection, before: _Totals) -> _Totals:
-    """The totals with the episodes that have come since."""
-    row = database.execute("SELECT stream FROM streams ORDER BY id LIMIT 1").fetchone()
-    identity = row[0] if row else ""
-    last = _last(database)
-    if identity != before.identity or last < before.last:
-        before = _Totals(identity)
-    if last == before.last:
-        return before
-    count, last, steps, seconds, timed, shortest, longest, mean_length = database.execute(
-        _COUNT, (before.last,)
-    ).fetchone()
-    finite, mean, low, high = database.execute(_RETURNS, (before.last,)).fetchone()
-    values = (mean_length, mean_length, mean or 0.0, mean or 0.0, before.last)
-    length_squares, return_squares = database.execute(_SQUARES, values).fetchone()
-    lengths = RunningStats(count, mean_length, length_squares, shortest, longest)
-    returns = RunningStats(finite, mean, return_squares, low, high) if finite else RunningStats()
-    lengths_before, returns_before = _copy(before.lengths), _copy(before.returns)
-    lengths_before.merge(lengths)
-    returns_before.merge(returns)
-    return _Totals(
-        *(identity, last, returns_before, lengths_before),
-        *(before.steps + steps, before.seconds + seconds, before.timed_steps + timed),
-    )
-
-
-def _copy(stats: RunningStats) -> RunningStats:
-    return RunningStats(stats.count, stats.mean, stats.squares, stats.low, stats.high)
-
-
-def _facts(database: sqlite3.Connection, totals: _Totals) -> dict[str, Any]:
+def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, Any]:
     streams = list(database.execute("SELECT env_id, num_envs, started FROM streams ORDER BY id"))
-    recent = list(database.execute(_LAST, (RECENT,)))
-    finite = [value for value, _ in recent if value is not None and math.isfinite(value)]
     clips = dict(database.execute("SELECT state, count(*) FROM clips GROUP BY state"))
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
         "env_id": ", ".join(dict.fromkeys(env_id for env_id, _, _ in streams if env_id)) or None,
         "num_envs": sum(num_envs for _, num_envs, _ in streams),
         "streams": len(streams),
-        "episodes": totals.lengths.count,
-        "steps": int(totals.steps),
-        "steps_per_second": fmt.json_number(totals.timed_steps / totals.seconds) if totals.seconds > 0 else None,
+        **{name: totals[name] for name in ("episodes", "steps", "steps_per_second")},
         "started": min((started for *_, started in streams if started is not None), default=None),
         "updated": fmt.json_number(updated) or None,
-        "return": {**totals.returns.as_dict(), "last100_mean": _mean(finite)},
-        "length": {**totals.lengths.as_dict(), "last100_mean": _mean([length for _, length in recent])},
+        **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
         **_NO_SUCCESS,
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
     }
-
-
-def _mean(values: list[float]) -> float | None:
-    return fmt.json_number(sum(values) / len(values)) if values else None
 
 
 _NO_NUMBERS = dict.fromkeys(("mean", "std", "min", "max", "last100_mean"))

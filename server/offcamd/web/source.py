@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from offcam_runs.discover import MOST_LEVELS
+from offcam_runs.discover import MOST_LEVELS, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from offcamd.daemon.service import Service
 
 RESCAN_SECONDS = 2.0
 """How often `FolderSource` looks for new runs."""
@@ -25,11 +22,6 @@ MOST_FOLDERS = 20_000
 """How many folders it looks into at a time."""
 
 MOST_RUNS = 2_000
-
-
-def run_id(folder: Path | str) -> str:
-    """The id by which a run is asked for: of its folder's absolute path, and nothing that a path could hide in."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # noqa: PTH100 - links stay as they are
 
 
 class RunSource(Protocol):
@@ -55,35 +47,6 @@ class RunSource(Protocol):
 
     def unhealthy(self) -> str | None:
         """What does not work, or None."""
-
-
-class DaemonSource:
-    """The runs that a daemon has written, and its statistics."""
-
-    daemon = True
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def folders(self) -> dict[str, Path]:
-        """See `RunSource`."""
-        return {run_id(folder): Path(folder) for folder in self._service.store.live_streams()}
-
-    def live(self, run: str) -> bool:
-        """See `RunSource`."""
-        return any(count and run_id(folder) == run for folder, count in self._service.store.live_streams().items())
-
-    def stats(self) -> dict[str, Any] | None:
-        """See `RunSource`."""
-        return self._service.stats()
-
-    def unready(self) -> str | None:
-        """See `RunSource`."""
-        return None if self._service.ready else "The daemon is stopping."
-
-    def unhealthy(self) -> str | None:
-        """See `RunSource`."""
-        return "; ".join(self._service.health.problems.values()) or None
 
 
 class FolderSource:

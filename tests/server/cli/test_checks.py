@@ -8,7 +8,8 @@ from pathlib import Path
 from offcam_proto.errors import DaemonUnavailable
 from offcamd import __version__
 from offcamd.cli import checks as doctor
-from offcamd.process import instance_lock, query
+from offcamd.cli import query
+from offcamd.process import instance_lock
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -23,8 +23,8 @@ from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAK
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord
+from offcamd.cli.query import ask_stats
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
-from offcamd.process.query import ask_stats
 from rawpeer import RawPeer, hello
 from waiting import Process, wait_until
 

@@ -21,6 +21,7 @@ from offcam_proto.errors import (
 )
 from offcam_runs import format as fmt
 from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.totals import run_totals
 from offcamd.store import filesystem, index_file
 from offcamd.store.index import OpenedClip, RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
@@ -96,7 +97,7 @@ def test_local_file_systems_get_a_wal_others_a_synced_journal(folder, monkeypatc
         monkeypatch.setattr(index_file, "wal_works_on", lambda _, works=works: works)
         index = RunIndex.open(folder)
         index.open_stream(stream(), PEER)
-        assert index.journal_mode == journal
+        assert index._db.execute("PRAGMA journal_mode").fetchone() == (journal,)
         assert index._db.execute("PRAGMA synchronous").fetchone() == (level,)
         index.close()
 
@@ -340,18 +341,18 @@ def test_committed_records_survive_the_death_of_the_daemon(folder):
     assert index.live_streams() == [A]
     assert index.open_stream(stream(), PEER) == 2
     assert index.apply(A, 2, packed(episode(1), episode(2))).episodes == [episode(2)]
-    assert index.aggregates().total().episodes == 3
+    assert run_totals(index._db).total().episodes == 3
     index.close()
 
 
-def test_aggregates_are_read_back(index):
+def test_totals_are_read_back(index):
     index.open_stream(stream(A), PEER)
     index.open_stream(stream(B), PEER)
     index.apply(A, 1, packed(episode(0), episode(1, return_=math.nan)))
     index.apply(B, 1, packed(episode(4)))
     index.apply(A, 3, packed(episode(2)))
-    run = index.aggregates()
-    assert {key: value.episodes for key, value in run.streams.items()} == {A: 3, B: 1}
+    run = run_totals(index._db)
+    assert {key: value.episodes for key, value in run.streams.items()} == {A.hex(): 3, B.hex(): 1}
     assert [length for _, length in run.recent] == [20, 21, 24, 22]
     assert run.as_dict()["non_finite"] == 1
     assert run.as_dict()["return"]["max"] == 14.0

@@ -1,6 +1,7 @@
-"""Statistics of episodes, kept up as they arrive: of each stream, and of the run that is all its streams.
+"""Statistics of episodes that are seen one by one and not kept: of a stream, or of a run, which is all its streams.
 
-Pure and not thread-safe: an aggregate belongs to whoever adds to it.
+What comes out depends on the episodes and their order alone, to the last digit: not on who added them, nor when.
+Pure and not thread-safe: each belongs to whoever adds to it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from offcam_runs.format import json_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from offcam_proto.records import EpisodeRecord
 
 RECENT = 100
 """Episodes behind ``last100_mean``."""
@@ -70,12 +69,13 @@ class RunningStats:
         return {name: json_number(value) for name, value in values.items()}
 
 
-def _recent() -> deque[tuple[float, int]]:
+def recent_episodes() -> deque[tuple[float, int]]:
+    """Room for the return and length of the last `RECENT` episodes."""
     return deque(maxlen=RECENT)
 
 
 @dataclass(slots=True)
-class Aggregate:
+class EpisodeTotals:
     """Statistics of a series of episodes.
 
     Attributes:
@@ -94,27 +94,27 @@ class Aggregate:
     lengths: RunningStats = field(default_factory=RunningStats)
     durations: RunningStats = field(default_factory=RunningStats)
     timed_steps: int = 0
-    recent: deque[tuple[float, int]] = field(default_factory=_recent)
+    recent: deque[tuple[float, int]] = field(default_factory=recent_episodes)
 
     @property
     def episodes(self) -> int:
         """Number of episodes."""
         return self.lengths.count
 
-    def add(self, record: EpisodeRecord) -> None:
-        """Take in one episode, the latest."""
-        self.steps += record.length
-        self.lengths.add(record.length)
-        self.recent.append((record.return_, record.length))
-        if math.isfinite(record.return_):
-            self.returns.add(record.return_)
+    def add(self, return_: float, length: int, duration: float) -> None:
+        """Take in one episode, the latest: its return, its length in steps, its duration in seconds."""
+        self.steps += length
+        self.lengths.add(length)
+        self.recent.append((return_, length))
+        if math.isfinite(return_):
+            self.returns.add(return_)
         else:
             self.non_finite += 1
-        if math.isfinite(record.duration):
-            self.durations.add(record.duration)
-            self.timed_steps += record.length
+        if math.isfinite(duration):
+            self.durations.add(duration)
+            self.timed_steps += length
 
-    def merge(self, other: Aggregate) -> None:
+    def merge(self, other: EpisodeTotals) -> None:
         """Take in all episodes of another series, as later ones; ``other`` is left as it is."""
         self.steps += other.steps
         self.non_finite += other.non_finite
@@ -149,35 +149,6 @@ class Aggregate:
             },
             "steps_per_second": json_number(self.timed_steps / total) if total > 0 else None,
         }
-
-
-@dataclass(slots=True)
-class RunAggregates:
-    """Statistics of a run: of each stream by its id, and of all together."""
-
-    streams: dict[bytes, Aggregate] = field(default_factory=dict)
-    recent: deque[tuple[float, int]] = field(default_factory=_recent)
-    """Return and length of the run's last `RECENT` episodes, in order of arrival."""
-
-    def add(self, stream: bytes, record: EpisodeRecord) -> None:
-        """Take in one episode of a stream, the latest of the run."""
-        aggregate = self.streams.get(stream)
-        if aggregate is None:
-            aggregate = self.streams[stream] = Aggregate()
-        aggregate.add(record)
-        self.recent.append(aggregate.recent[-1])
-
-    def total(self) -> Aggregate:
-        """The run's statistics: those of its streams merged. The caller's own."""
-        total = Aggregate()
-        for aggregate in self.streams.values():
-            total.merge(aggregate)
-        total.recent = self.recent.copy()
-        return total
-
-    def as_dict(self) -> dict[str, Any]:
-        """The run's statistics, as `Aggregate.as_dict` has them."""
-        return self.total().as_dict()
 
 
 def _last(recent: Sequence[tuple[float, int]], which: int) -> float | None:

@@ -9,8 +9,8 @@ import zmq
 from offcam_proto import codec
 from offcam_proto.errors import DaemonUnavailable, MalformedMessage, VersionMismatch
 from offcam_proto.messages import Hello, Refused, SayHello, StatsReply, StatsRequest, Welcome
+from offcamd.cli.query import ask_stats
 from offcamd.process.instance_lock import daemon_paths, prepare_directory
-from offcamd.process.query import ask_stats
 
 INSTANCE = b"i" * 16
 WELCOME = Welcome(1, INSTANCE, 1, 1)

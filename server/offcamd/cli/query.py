@@ -7,9 +7,9 @@ import json
 import math
 import os
 import secrets
-import socket
 import time
 from pathlib import Path
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.client_session import ClientSession, State
@@ -17,7 +17,7 @@ from offcam_proto.errors import DaemonUnavailable, VersionMismatch
 from offcam_proto.messages import StatsReply
 from offcam_proto.validation import ID_BYTES
 from offcamd import __version__
-from offcamd.security import authenticator
+from offcamd.security import keys
 from offcamd.security.key_store import client_key
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Asker:
         answer = None
         try:
             if self._conversation is None:
-                self._conversation = _Conversation(self._connection.enter_context(authenticator.dealer(endpoint, key)))
+                self._conversation = _Conversation(self._connection.enter_context(keys.connected(endpoint, key)))
             answer = self._conversation.ask(time.monotonic() + timeout)
         finally:
             if answer is None:  # or what was asked in vain would all be asked once there is a daemon
@@ -89,12 +89,12 @@ class Asker:
 class _Conversation:
     """A session with a daemon, over one socket."""
 
-    def __init__(self, dealer: authenticator.Dealer) -> None:
-        self._dealer = dealer
+    def __init__(self, socket: keys.Socket) -> None:
+        self._socket = socket
         self._session = ClientSession(
             secrets.token_bytes(ID_BYTES),
             pid=os.getpid(),
-            host=socket.gethostname(),
+            host=gethostname(),
             client=f"offcam-cli/{__version__}",
         )
         self._session.connect()
@@ -110,9 +110,9 @@ class _Conversation:
                 token = session.request_stats()
             self._send()
             left = deadline - time.monotonic()
-            if left <= 0 or not self._dealer.poll(math.ceil(left * 1000)):
+            if left <= 0 or not self._socket.poll(math.ceil(left * 1000)):
                 return None
-            message = session.receive(self._dealer.recv_multipart())
+            message = session.receive(self._socket.recv_multipart())
             if isinstance(message, StatsReply) and message.token == token:
                 return message.json
             if session.refused:
@@ -122,8 +122,8 @@ class _Conversation:
         """Say goodbye."""
         self._session.close()
         self._send()
-        self._dealer.linger = 200  # milliseconds for it
+        self._socket.linger = 200  # milliseconds for it
 
     def _send(self) -> None:
         for parts in self._session.take():
-            self._dealer.send_multipart(parts)
+            self._socket.send_multipart(parts)

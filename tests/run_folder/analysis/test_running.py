@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offcamd.store.aggregates import RECENT, Aggregate, RunAggregates, RunningStats
+from offcam_runs.analysis.running import RECENT, EpisodeTotals, RunningStats
+from offcam_runs.totals import RunTotals
 from run_samples import A, B, episode
 
 FINITE = st.floats(-1e9, 1e9)
@@ -19,10 +20,14 @@ def stats(values):
     return running
 
 
+def add(totals, record):
+    totals.add(record.return_, record.length, record.duration)
+
+
 def aggregate(returns):
-    result = Aggregate()
+    result = EpisodeTotals()
     for number, value in enumerate(returns):
-        result.add(episode(number, return_=value))
+        add(result, episode(number, return_=value))
     return result
 
 
@@ -52,7 +57,7 @@ def test_merging_is_as_if_one_had_seen_all(parts):
 
 
 def test_nothing_has_no_numbers():
-    found = Aggregate().as_dict()
+    found = EpisodeTotals().as_dict()
     assert found["episodes"] == found["steps"] == found["non_finite"] == 0
     assert set(found["return"].values()) == set(found["length"].values()) == {None}
     assert found["duration"] == {"total": 0.0, "mean": None}
@@ -104,7 +109,7 @@ def test_returns_that_are_not_finite_are_counted_apart():
 
 def test_a_duration_that_is_no_number_does_not_spoil_the_rate():
     result = aggregate([1.0])
-    result.add(episode(length=1000, duration=math.nan))
+    add(result, episode(length=1000, duration=math.nan))
     assert result.as_dict()["steps_per_second"] == 40.0
     assert result.as_dict()["steps"] == 1020
 
@@ -116,15 +121,15 @@ def test_numbers_too_large_to_sum_stay_json():
 
 
 def test_a_run_is_its_streams_merged_with_its_own_order_of_arrival():
-    run, whole = RunAggregates(), Aggregate()
+    run, whole = RunTotals(), EpisodeTotals()
     for number in range(300):
         record = episode(number, return_=float(number % 7))
-        run.add(A if number % 3 else B, record)
-        whole.add(record)
+        run.add((A if number % 3 else B).hex(), record.return_, record.length, record.duration)
+        add(whole, record)
     found, expected = run.as_dict(), whole.as_dict()
     assert found["return"]["last100_mean"] == expected["return"]["last100_mean"]
     assert found["return"] == pytest.approx(expected["return"])
     assert found["length"] == pytest.approx(expected["length"])
-    assert [run.streams[key].episodes for key in (A, B)] == [200, 100]
-    run.total().add(episode())
+    assert [run.streams[key.hex()].episodes for key in (A, B)] == [200, 100]
+    add(run.total(), episode())
     assert run.as_dict() == found  # a total is the caller's own

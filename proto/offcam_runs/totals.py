@@ -1,0 +1,151 @@
+"""The totals of a run's episodes, which its index keeps up to one of them: whoever reads them counts on from there.
+
+So they cost the same for a long run as for a short one, and are the same to the last digit for all who read them.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from offcam_runs.analysis.running import RECENT, EpisodeTotals, RunningStats, recent_episodes
+from offcam_runs.format import TOTALS_KEY, real_from_sql
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections import deque
+
+KEEP_EPISODES: Final = 1000
+"""So many episodes after the index was given the totals last, it is given them anew."""
+
+RECENT_STREAMS: Final = 100
+"""Of so many streams, the latest, the last episodes are read again when a run is opened to be written."""
+
+_NUMBERS = ("steps", "non_finite", "timed_steps")
+_STATS = ("returns", "lengths", "durations")
+
+_KEPT = "SELECT key, value FROM meta WHERE key > :begin AND key < :end"
+_KEEP = "INSERT OR REPLACE INTO meta (key, value) VALUES (:key, :value)"
+_LATER = """
+SELECT episodes.id, stream, return, length, duration FROM episodes CROSS JOIN streams ON streams.id = stream_id
+WHERE episodes.id > :last ORDER BY episodes.id LIMIT :most
+"""
+_RECENT = "SELECT return, length FROM episodes WHERE id <= :last ORDER BY id DESC LIMIT :most"
+_RECENT_OF_STREAM = """
+SELECT return, length FROM episodes
+WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND +id <= :last ORDER BY seq DESC LIMIT :most
+"""
+
+
+@dataclass(slots=True)
+class RunTotals:
+    """Statistics of a run's episodes up to one of them. Not thread-safe.
+
+    Attributes:
+        last: id of the latest episode that they have, 0 for none.
+        streams: those of each stream, by its id in hexadecimal digits.
+        recent: return and length of the run's last `RECENT` episodes, in order of arrival.
+    """
+
+    last: int = 0
+    streams: dict[str, EpisodeTotals] = field(default_factory=dict)
+    recent: deque[tuple[float, int]] = field(default_factory=recent_episodes)
+    _lasts: dict[str, int] = field(default_factory=dict)  # the latest episode of each stream
+    _kept: int = 0  # the latest episode of those that the index keeps
+
+    @classmethod
+    def kept(cls, database: sqlite3.Connection) -> RunTotals:
+        """Those that an index keeps, which need not have its latest episodes.
+
+        Args:
+            database: an open index of this version.
+        """
+        found = cls()
+        with suppress(ValueError, TypeError, LookupError):  # what another program made of them is of no use
+            found._load(database)
+            return found
+        return cls()
+
+    def _load(self, database: sqlite3.Connection) -> None:
+        begin = f"{TOTALS_KEY}:"
+        for key, value in database.execute(_KEPT, {"begin": begin, "end": f"{TOTALS_KEY};"}):
+            entry: dict[str, Any] = json.loads(value)
+            stream = key.removeprefix(begin)
+            self._lasts[stream] = entry.pop("last")
+            entry.update((name, RunningStats(*entry[name])) for name in _STATS)
+            self.streams[stream] = EpisodeTotals(**entry)
+        self.last = self._kept = max(self._lasts.values(), default=0)
+        self.recent.extend(_episodes(database, _RECENT, last=self.last))
+
+    def load_recent(self, database: sqlite3.Connection) -> None:
+        """Read the last episodes of the latest streams, of which the index keeps the totals alone."""
+        for stream in sorted(self.streams, key=self._lasts.__getitem__)[-RECENT_STREAMS:]:
+            self._load_recent(database, stream)
+
+    def _load_recent(self, database: sqlite3.Connection, stream: str) -> None:
+        self.streams[stream].recent.extend(_episodes(database, _RECENT_OF_STREAM, last=self.last, stream=stream))
+
+    def advance(self, database: sqlite3.Connection, most: int = -1) -> bool:
+        """Take in later episodes, ``most`` of them or all; returns whether there may be more."""
+        rows = database.execute(_LATER, {"last": self.last, "most": most}).fetchall()
+        for last, stream, return_, length, duration in rows:
+            if stream in self.streams and not self.streams[stream].recent:
+                self._load_recent(database, stream)
+            self.add(stream, real_from_sql(return_), length, real_from_sql(duration))
+            self._lasts[stream] = self.last = last
+        return len(rows) == most
+
+    def add(self, stream: str, return_: float, length: int, duration: float) -> None:
+        """Take in one episode of a stream, the latest of the run; see `EpisodeTotals.add`."""
+        totals = self.streams.get(stream)
+        if totals is None:
+            totals = self.streams[stream] = EpisodeTotals()
+        totals.add(return_, length, duration)
+        self.recent.append(totals.recent[-1])
+
+    @property
+    def unkept(self) -> int:
+        """Episodes since those that the index keeps the totals of."""
+        return self.last - self._kept
+
+    def keep(self, database: sqlite3.Connection) -> None:
+        """Have the index keep them. The transaction is the caller's, who calls `was_kept` once it is committed."""
+        for stream, last in self._lasts.items():
+            if last > self._kept:
+                totals = self.streams[stream]
+                entry: dict[str, Any] = {"last": last, **{name: getattr(totals, name) for name in _NUMBERS}}
+                for name in _STATS:
+                    stats = getattr(totals, name)
+                    entry[name] = (stats.count, stats.mean, stats.squares, stats.low, stats.high)
+                database.execute(_KEEP, {"key": f"{TOTALS_KEY}:{stream}", "value": json.dumps(entry)})
+
+    def was_kept(self) -> None:
+        """The index has them now."""
+        self._kept = self.last
+
+    def total(self) -> EpisodeTotals:
+        """The run's statistics: those of its streams merged, by their ids. The caller's own."""
+        total = EpisodeTotals()
+        for stream in sorted(self.streams):
+            total.merge(self.streams[stream])
+        total.recent = self.recent.copy()
+        return total
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run's statistics, as `EpisodeTotals.as_dict` has them."""
+        return self.total().as_dict()
+
+
+def run_totals(database: sqlite3.Connection) -> RunTotals:
+    """The totals of all episodes of a run, of an open index of this version."""
+    totals = RunTotals.kept(database)
+    totals.advance(database)
+    return totals
+
+
+def _episodes(database: sqlite3.Connection, query: str, **values: object) -> list[tuple[float, int]]:
+    """Return and length of the last `RECENT` episodes, the latest last."""
+    rows = database.execute(query, {"most": RECENT, **values}).fetchall()
+    return [(real_from_sql(return_), length) for return_, length in reversed(rows)]

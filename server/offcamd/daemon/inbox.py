@@ -1,0 +1,65 @@
+"""What other threads tell the service's: events of the encoders and the store, and that it is to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Inbox:
+    """Events in order of arrival. `post` and `stop` are for any thread and for signals' handlers.
+
+    Attributes:
+        waker: can be read from once something came.
+        stops: how often it was asked to stop.
+        stop_reason: why, as the first said who asked.
+    """
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.stop_reason = ""
+        self._events: deque[object] = deque()
+        self.waker, self._wake = socket.socketpair()
+        for end in (self.waker, self._wake):
+            end.settimeout(0)
+
+    def post(self, event: object) -> None:
+        """Add an event, and wake the service."""
+        self._events.append(event)
+        self._wake_up()
+
+    def stop(self, reason: str) -> None:
+        """Ask the service to stop; a second time, to hurry."""
+        self.stops += 1
+        self.stop_reason = self.stop_reason or reason
+        self._wake_up()
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(OSError):  # full: the loop is about to wake; closed: there is none any more
+            self._wake.send(b"\0")
+
+    def __bool__(self) -> bool:
+        return bool(self._events)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something comes."""
+        select.select([self.waker], [], [], seconds)
+
+    def take(self) -> Iterator[object]:
+        """The events, those included that come meanwhile."""
+        with contextlib.suppress(BlockingIOError):
+            while self.waker.recv(4096):
+                pass
+        while self._events:
+            yield self._events.popleft()
+
+    def close(self) -> None:
+        """Nobody is woken any more."""
+        self.waker.close()
+        self._wake.close()

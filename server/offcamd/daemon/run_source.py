@@ -1,0 +1,40 @@
+"""What the HTTP server shows of a daemon: the runs that it has written, and its statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offcam_runs.discover import run_id
+
+if TYPE_CHECKING:
+    from offcamd.daemon.service import Service
+
+
+class DaemonSource:
+    """A `offcamd.web.source.RunSource`, which says what each method is."""
+
+    daemon = True
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def folders(self) -> dict[str, Path]:
+        """See there."""
+        return {run_id(folder): Path(folder) for folder in self._service.store.live_streams()}
+
+    def live(self, run: str) -> bool:
+        """See there."""
+        return any(count and run_id(folder) == run for folder, count in self._service.store.live_streams().items())
+
+    def stats(self) -> dict[str, Any] | None:
+        """See there."""
+        return self._service.stats()
+
+    def unready(self) -> str | None:
+        """See there."""
+        return None if self._service.ready else "The daemon is stopping."
+
+    def unhealthy(self) -> str | None:
+        """See there."""
+        return "; ".join(self._service.health.problems.values()) or None
