@@ -1,12 +1,14 @@
-"""Which run folders a path on the command line means: itself, or those that are in it."""
+"""Which run folders a path or a pattern means, and what a run is called."""
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import ConfigError, RunFolderError
+from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 
 if TYPE_CHECKING:
@@ -41,9 +43,32 @@ def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list
     return found
 
 
-def labels(folders: Sequence[Path]) -> list[str]:
+def matching(folders: Sequence[str]) -> list[str]:
+    """The run folders that paths and patterns mean, each once.
+
+    Raises:
+        NotARunFolder: none matches a pattern.
+    """
+    found: dict[str, None] = {}
+    for path in folders:
+        if os.path.exists(path) or not glob.has_magic(path):
+            found[path] = None
+            continue
+        matches = sorted(match for match in glob.glob(path) if os.path.exists(os.path.join(match, fmt.INDEX_NAME)))
+        if not matches:
+            raise NotARunFolder(f"no run folder matches {path!r} in {os.getcwd()!r}: check the pattern")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def run_id(folder: str | os.PathLike[str]) -> str:
+    """The id by which the API names a run: of its folder's absolute path, and nothing that a path could hide in."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # links stay as they are
+
+
+def labels(folders: Sequence[str | os.PathLike[str]]) -> list[str]:
     """A short name for each folder: as few of its last parts as tell them all apart."""
-    paths = [folder.absolute() for folder in folders]
+    paths = [Path(os.path.abspath(folder)) for folder in folders]
     for parts in range(1, max((len(path.parts) for path in paths), default=1)):
         names = [str(Path(*path.parts[-parts:])) for path in paths]
         if len(set(names)) == len(names):

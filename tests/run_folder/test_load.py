@@ -19,10 +19,10 @@ import offcam
 import runs
 from envs import Barcode, play
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError, RunFormatTooNew
+from offcam_runs import database, notebook
 from offcam_runs import format as fmt
-from offcam_runs import notebook, readindex
-from offcam_runs.clips import item_dict, list_run
-from offcam_runs.run import Clip
+from offcam_runs.clips import Clip
+from offcam_runs.run import read_run
 
 RETURNS = [1.0, math.nan, math.inf, -4.0]
 COLUMNS = [
@@ -60,7 +60,7 @@ def test_episodes_are_columns(folder):
     assert episodes.episode.tolist() == [0, 1, 2, 3]
     assert episodes.seed.tolist() == [7, None, str(2**70), -1]
     kinds = {field.name: getattr(episodes, field.name).dtype.kind for field in dataclasses.fields(episodes)}
-    assert "".join(kinds.values()) == "iiififfbbO"
+    assert "".join(kinds.values()) == "iiiififfbbO"
 
 
 def test_streams_and_sub_environments(folder):
@@ -88,15 +88,15 @@ def test_nothing_can_be_changed(folder):
 def test_clips_are_those_that_ls_lists(recorded):
     run = offcam.load(recorded)
     renamed = {"duration": "duration_seconds"}
-    listed = [item_dict(item) for item in list_run(recorded).clips]
+    listed = read_run(recorded).as_dict()["clips"]
     assert len(listed) == len(run.clips) == 2
     for clip, item in zip(run.clips, listed, strict=True):
         for field in dataclasses.fields(Clip):
-            if field.name not in ("folder", "stream"):
+            if field.name not in ("folder", "stream", "stream_id"):
                 name = renamed.get(field.name, field.name.rstrip("_"))
                 assert getattr(clip, field.name) == item[name], name
         assert clip.path == str(recorded / clip.file)
-        assert run.streams[clip.stream].stream == item["stream"]
+        assert run.streams[clip.stream].stream == clip.stream_id == item["stream"]
 
 
 def test_while_a_daemon_writes(daemon, tmp_path):
@@ -288,7 +288,7 @@ def test_a_copy_of_what_a_crash_left_where_nobody_may_write(folder, tmp_path, mo
             raise sqlite3.OperationalError("unable to open database file")
         return real(database, **kwargs)
 
-    monkeypatch.setattr(readindex.sqlite3, "connect", refusing)
+    monkeypatch.setattr(database.sqlite3, "connect", refusing)
     before = sorted(path.name for path in (tmp_path / "copy").iterdir())
     assert f"{fmt.INDEX_NAME}-wal" in before
     assert offcam.load(tmp_path / "copy").episodes.return_.tolist() == [8.5] * 4
