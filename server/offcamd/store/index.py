@@ -62,7 +62,7 @@ class EncodedResult:
         state: ``final``, ``recovered`` (found after a crash) or ``aborted`` (cut off or failed).
         file: file name within the folder, None where no file was written.
         encoded: frames in it.
-        dropped: frames received and not encoded, by one of `run_format.ENCODER_DROPS`.
+        dropped: frames received and not encoded, by one of `offcam_runs.format.ENCODER_DROPS`.
         width: of the video in pixels, None where no file was written; so are the next four.
         height: of the video in pixels.
         file_bytes: size of the file.
