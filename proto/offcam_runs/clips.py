@@ -101,8 +101,8 @@ class Clip:
         return notebook.captioned_video(shown, self.file or self.name, numbers)
 
 
-# Columns in the order of `Clip`, and `place`, the order of opening. A clip shows exactly one whole episode where its
-# name says that it began with it and it has all its steps.
+# Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip
+# shows exactly one whole episode where its name says that it began with it and it has all its steps.
 _SELECT: Final = """
 SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
     c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
@@ -111,7 +111,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
         SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
     ) AS partial, c.rowid AS place
 FROM clips AS c
-JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
+CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
 LEFT JOIN episodes AS e ON e.id = (
     SELECT min(id) FROM episodes
     WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1

@@ -110,8 +110,21 @@ def _look_into(folder: Path, *, unfinished: bool) -> tuple[bool, list[Path]]:
     """Whether a folder is a run, and the folders in it."""
     if (folder / fmt.INDEX_NAME).exists():
         return True, []
-    with os.scandir(folder) as scanned:
-        entries = sorted(scanned, key=lambda entry: entry.name)
-    is_run = unfinished and any(entry.name.endswith(_UNFINISHED) for entry in entries)
-    inner = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
-    return is_run, [folder / entry.name for entry in inner]
+    files, below = look_into(folder)
+    return unfinished and any(name.endswith(_UNFINISHED) for name in files), [folder / name for name in below]
+
+
+def look_into(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the files in a folder, and of the folders in it that runs are looked for in, in order.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                files.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                folders.append(entry.name)
+    return sorted(files), sorted(folders)

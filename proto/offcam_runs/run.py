@@ -39,7 +39,6 @@ What = Literal["episodes", "clips"]
 SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
 
-_LAST = 100  # episodes behind the second mean in a notebook's table
 _FIELDS = {
     "episodes": [name for name in Episode._fields if name not in ("number", "stream")],
     "clips": [field.name for field in fields(Clip) if field.name not in ("folder", "stream", "stream_id")],
@@ -298,13 +297,16 @@ def _for_json(row: Mapping[str, Any], *without: str) -> dict[str, Any]:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    heads = ("run", "env", "episodes", "steps", "return", f"last {_LAST}", "length", "videos")
+    heads = ("run", "env", "episodes", "steps", "return", f"last {SCORE_EPISODES}", "length", "videos")
     return notebook.table(heads, map(_cells, runs))
 
 
 def _cells(run: Run) -> list[str]:
     returns = run.episodes.summary(intervals=False)
-    recent, lengths = run.episodes[-_LAST:].summary(intervals=False), run.episodes.summary("length", intervals=False)
+    recent, lengths = (
+        run.episodes[-SCORE_EPISODES:].summary(intervals=False),
+        run.episodes.summary("length", intervals=False),
+    )
     number = notebook.number
     return [
         run.folder,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from offcam_runs import format as fmt
-from offcam_runs.clip_episodes import span_of
+from offcam_runs.clip_episodes import ClipEpisodes, span_of
 from offcam_runs.clips import read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.streams import read_streams
@@ -21,12 +21,10 @@ from offcamd.web.reading import NotHere, reading
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.clips import Clip
-    from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
 
@@ -83,18 +81,19 @@ def episodes_page(folder: Path, query: Query, cache: EpisodeCache) -> dict[str, 
             database, streams, chosen.condition, chosen.values, order=order, limit=limit, offset=offset
         )
         clips = cache.clips(folder, database, streams)
-    return {"total": total, "offset": offset, "episodes": [_with_clip(row, streams, clips) for row in page]}
+    ids = [stream.stream for stream in streams.values()]
+    return {"total": total, "offset": offset, "episodes": [_with_clip(row, ids, clips) for row in page]}
 
 
-def _with_clip(episode: Episode, streams: Mapping[int, Stream], clips: ClipEpisodes) -> dict[str, Any]:
+def _with_clip(episode: Episode, ids: Sequence[str], clips: ClipEpisodes) -> dict[str, Any]:
     """An episode as the API shows it, with the clip that shows it."""
     clip = clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
-    return {**_episode(episode, streams), "clip": None if clip is None else clip.key}
+    return {**_episode(episode, ids), "clip": None if clip is None else clip.key}
 
 
-def _episode(episode: Episode, streams: Mapping[int, Stream]) -> dict[str, Any]:
-    row = dict(zip(_COLUMNS, episode, strict=True))
-    return {**row, "stream": list(streams.values())[episode.stream].stream}
+def _episode(episode: Episode, ids: Sequence[str]) -> dict[str, Any]:
+    """An episode as the API shows it; ``ids`` are those of the run's streams."""
+    return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": ids[episode.stream]}
 
 
 def episodes_csv(folder: Path) -> Iterator[str]:
@@ -110,7 +109,8 @@ def episodes_csv(folder: Path) -> Iterator[str]:
         with reading(folder) as database:
             streams = read_streams(database)
             piece = read_episodes(database, streams, "id > :last", {"last": last}, limit=_CSV_ROWS)
-        writer.writerows([_cell(value) for value in _episode(row, streams).values()] for row in piece)
+        ids = [stream.stream for stream in streams.values()]
+        writer.writerows([_cell(value) for value in _episode(row, ids).values()] for row in piece)
         yield text.getvalue()
         if len(piece) < _CSV_ROWS:
             return
@@ -205,9 +205,10 @@ def clip_detail(folder: Path, run: str, key: str, cache: EpisodeCache) -> dict[s
     with reading(folder) as database:
         clip = find_clip(database, folder, key)
         streams = read_streams(database)
-        clips = cache.clips(folder, database, streams)
-    places = clips.episodes_of(span_of(clip))[:MOST_ROWS].tolist()
-    listed = [{**_episode(clips.episodes[place], streams), "clip": key} for place in places]
+        episodes = cache.get(folder, database, streams)
+    ids = [stream.stream for stream in streams.values()]
+    places = ClipEpisodes(episodes, []).episodes_of(span_of(clip))[:MOST_ROWS].tolist()
+    listed = [{**_episode(episodes[place], ids), "clip": key} for place in places]
     return {**clip_dict(run, clip), "episodes": listed}
 
 
@@ -232,7 +233,7 @@ def nearest(folder: Path, run: str, query: Query, cache: EpisodeCache) -> dict[s
         shown = None if near is None else clips.shows(int(near))
         clip = None if shown is None else find_clip(database, folder, shown.key)
     return {
-        "episode": _with_clip(clips.episodes[place], streams, clips),
+        "episode": _with_clip(clips.episodes[place], [stream.stream for stream in streams.values()], clips),
         "clip": None if clip is None else clip_dict(run, clip),
         "exact": bool(near is not None and near == place),
         "distance": None if near is None else abs(int(near) - place),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
 from offcamd.store.aggregates import RECENT, RunningStats
+from offcamd.web.lru import LruCache
 from offcamd.web.reading import is_plain, reading, signature
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class Runs:
     def __init__(self, source: RunSource, found: Callable[[Path], None] = lambda _: None) -> None:
         self._source = source
         self._found = found
-        self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
+        self._kept: LruCache[str, _Kept] = LruCache(MOST_KEPT)
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, in the order in which they came."""
@@ -122,11 +122,7 @@ class Runs:
             return {**kept.run, "live": self._source.live(run), "stream_list": kept.streams}
 
     def _up_to_date(self, run: str, folder: Path) -> _Kept:
-        with self._lock:
-            kept = self._kept.pop(run, None) or _Kept()
-            self._kept[run] = kept
-            while len(self._kept) > MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
+        kept = self._kept.get(run, _Kept)
         with kept.lock:
             now = signature(folder)
             if kept.signature != now or kept.run.get("problem"):
