@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from envs import decode
-from offcam_runs.clips import list_run
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from offcam_runs.clips import ClipItem, EpisodeItem
+    from offcam_runs.clips import Clip
+    from offcam_runs.episodes import Episode
 
 
 class Shot(NamedTuple):
@@ -47,20 +48,20 @@ def videos(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.mp4*"))
 
 
-def clips(folder: Path) -> dict[str, ClipItem]:
+def clips(folder: Path) -> dict[str, Clip]:
     """The clips of a run by file name, or by name where there is no file."""
-    return {clip.file or clip.name: clip for clip in list_run(folder).clips}
+    return {clip.file or clip.name: clip for clip in read_run(folder).clips}
 
 
-def episodes(folder: Path) -> list[EpisodeItem]:
+def episodes(folder: Path) -> list[Episode]:
     """The episodes of a run in order of arrival."""
-    return list_run(folder).episodes
+    return list(read_run(folder).episodes)
 
 
 def check(folder: Path) -> None:
     """Require what `offcam verify` requires, and that every offered frame of every clip is accounted for."""
     verdict = verify(folder)
-    clips = list_run(folder).clips
+    clips = read_run(folder).clips
     blank = bool(clips) and not any(clip.frames for clip in clips)  # there is no video to look into, which verify says
     assert [problem for problem in verdict.problems if not (blank and problem.kind == "unchecked")] == []
     assert not verdict.notes, verdict.notes

@@ -21,7 +21,7 @@ import threading
 import warnings
 
 MODULES = (
-    "offcamd.cli", "offcamd.cli.topview", "offcam_runs.episodes", "offcamd.cli.query", "offcamd.cli.checks",
+    "offcamd.cli", "offcamd.cli.topview", "offcam_runs.run", "offcamd.cli.query", "offcamd.cli.checks",
     "offcamd.reports.export", "offcamd.video.hardware", "offcamd.process.logs", "offcamd.reports.plot",
     "offcamd.store.recovery", "offcamd.encode.self_test", "offcamd.daemon.service", "offcamd.reports.verify",
     "offcamd.web.app", "offcamd.web.server", "offcamd.web.source",

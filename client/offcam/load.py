@@ -34,8 +34,9 @@ def load(folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> R
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: its index is damaged or cannot be read.
     """
-    from offcam_runs.run import Runs, matching, read_run  # noqa: PLC0415 - a training that only records need not load it
+    from offcam_runs.discover import matching  # noqa: PLC0415 - a training that only records need not load it
+    from offcam_runs.run import Runs, load_run  # noqa: PLC0415 - as above
 
     if isinstance(folder, (str, os.PathLike)):
-        return read_run(os.fspath(folder))
-    return Runs(tuple(map(read_run, matching([os.fspath(path) for path in folder]))))
+        return load_run(os.fspath(folder))
+    return Runs(tuple(map(load_run, matching([os.fspath(path) for path in folder]))))

@@ -7,29 +7,35 @@ for sub-environment 0; the others' episodes are shown if they ended while the cl
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offcam_runs import format as fmt
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
-    from offcamd.web.episode_cache import Chain, Columns, Places
+    from offcam_runs.clips import Clip
+    from offcam_runs.episodes import EpisodeTable
+    from offcam_runs.streams import Stream
 
-_SHOWABLE = """
+Places = NDArray[np.intp]
+
+_SPANS = """
 SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0)
-FROM clips WHERE file IS NOT NULL AND state NOT IN (?, ?) ORDER BY stream_id, clip
+FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced) ORDER BY stream_id, clip
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ShownClip:
-    """What there is to know of a clip with a file, columns as in ``clips``."""
+class ClipSpan(NamedTuple):
+    """Which part of a stream a clip shows. Fields as in `clips.Clip`, but ``steps``: those that it shows."""
 
-    stream_id: int
+    stream: int
+    stream_id: str
     clip: int
     name: str
     episode: int
@@ -38,68 +44,119 @@ class ShownClip:
     started: float
 
     @property
+    def key(self) -> str:
+        """The clip's name in URLs."""
+        return f"{self.stream_id}-{self.clip}"
+
+    @property
     def begins_within(self) -> bool:
         """Whether it began at a step, maybe within an episode."""
         return self.name.endswith(f"-step-{self.step}")
 
 
-def showable(database: sqlite3.Connection) -> list[ShownClip]:
-    """The clips of an index that can be watched."""
-    return [ShownClip(*row) for row in database.execute(_SHOWABLE, (fmt.RECORDING, fmt.REPLACED))]
+def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
+    """What the clips of an open index show that can be watched; all of them are read in a moment."""
+    places = {key: (place, stream.stream) for place, (key, stream) in enumerate(streams.items())}
+    rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED})
+    return [ClipSpan(*places[key], *values) for key, *values in rows]
 
 
-def shown(columns: Columns, clips: list[ShownClip]) -> Places:
-    """For each episode the place among ``clips`` of the one that shows it, -1 for none.
+def span_of(clip: Clip) -> ClipSpan:
+    """What a clip shows."""
+    named = (clip.stream, clip.stream_id, clip.clip, clip.name)
+    return ClipSpan(*named, clip.episode, clip.step, clip.length or 0, clip.started)
 
-    Where several do it is the one that began with it, else the first. Kept until an episode or a clip comes.
+
+class _Chain:
+    """Episodes of a stream: those of its first sub-environment in order of their numbers, and the others'.
+
+    Attributes:
+        places: (n,) where the first one's are among all.
+        numbers: (n,) their numbers.
+        steps: (n,) steps up to the end of each.
+        ended: (n,) when each ended, in seconds since the epoch.
+        others: (m,) where those of the other sub-environments are, in order of their ends.
     """
-    if columns.shown_before is None or columns.shown_before[0] != clips:
-        columns.shown_before = clips, _shown(columns, clips)
-    return columns.shown_before[1]
+
+    def __init__(self, episodes: EpisodeTable, ended: NDArray[np.float64], stream: int) -> None:
+        of_stream = np.flatnonzero(episodes.stream == stream)
+        first = episodes.env_index[of_stream] == 0
+        places, others = of_stream[first], of_stream[~first]
+        self.places: Places = places[np.argsort(episodes.episode[places], kind="stable")]
+        self.numbers = episodes.episode[self.places]
+        self.steps = np.cumsum(episodes.length[self.places], dtype=np.float64)
+        self.ended = ended[self.places]
+        self.others: Places = others[np.argsort(ended[others], kind="stable")]
+
+    def span(self, clip: ClipSpan) -> tuple[int, int]:
+        """The first of the episodes that a clip shows, and the one behind the last."""
+        first = int(self.numbers.searchsorted(clip.episode))
+        if first == self.numbers.size or self.numbers[first] != clip.episode:
+            return first, first  # it never ended
+        before = float(self.steps[first - 1]) if first else 0.0
+        begin = min(max(before, clip.step), float(self.steps[first]) - 1) if clip.begins_within else before
+        last = int(self.steps.searchsorted(begin + clip.steps))
+        return first, min(max(first, last) + 1, self.numbers.size)
 
 
-def _shown(columns: Columns, clips: list[ShownClip]) -> Places:
-    found = np.full(len(columns), -1, np.intp)
-    by_stream: dict[int, list[int]] = defaultdict(list)
-    for place, clip in enumerate(clips):
-        by_stream[clip.stream_id].append(place)
-    for stream, places in by_stream.items():
-        spans = [(place, _span(columns.chain(stream), clips[place])) for place in reversed(places)]
-        if columns.others(stream).size:
-            for place, span in spans:
-                found[_beside(columns, clips[place], span)] = place
-        chained = columns.chain(stream).places
-        for place, (first, behind) in spans:
-            found[chained[first:behind]] = place
-        for place, (first, behind) in spans:
-            found[chained[first : min(behind, first + 1)]] = place
-    return found
+class ClipEpisodes:
+    """Says of a run's episodes which clip shows them, and of a clip which episodes. Read-only, of any thread.
 
+    Args:
+        episodes: all of the run, in order of arrival; an attribute, too.
+        clips: those that can be watched; likewise.
+    """
 
-def episodes_of(columns: Columns, clip: ShownClip) -> Places:
-    """Where the finished episodes are that a clip shows, of sub-environment 0, in order."""
-    chain = columns.chain(clip.stream_id)
-    first, behind = _span(chain, clip)
-    return chain.places[first:behind]
+    def __init__(self, episodes: EpisodeTable, clips: list[ClipSpan]) -> None:
+        self.episodes = episodes
+        self.clips = clips
+        self._chains: dict[int, _Chain] = {}
 
+    @cached_property
+    def _ended(self) -> NDArray[np.float64]:
+        return self.episodes.ended
 
-def _span(chain: Chain, clip: ShownClip) -> tuple[int, int]:
-    """The first of a chain's episodes that a clip shows, and the one behind the last."""
-    first = int(chain.numbers.searchsorted(clip.episode))
-    if first == chain.numbers.size or chain.numbers[first] != clip.episode:
-        return first, first  # it never ended
-    before = float(chain.steps[first - 1]) if first else 0.0
-    begin = min(max(before, clip.step), float(chain.steps[first]) - 1) if clip.begins_within else before
-    last = int(chain.steps.searchsorted(begin + clip.steps))
-    return first, min(max(first, last) + 1, chain.numbers.size)
+    @cached_property
+    def shown(self) -> Places:
+        """For each episode the place among ``clips`` of the one that shows it, -1 for none.
 
+        Where several do it is the one that began with it, else the first.
+        """
+        found = np.full(len(self.episodes), -1, np.intp)
+        by_stream: dict[int, list[int]] = defaultdict(list)
+        for place, clip in enumerate(self.clips):
+            by_stream[clip.stream].append(place)
+        for stream, places in by_stream.items():
+            chain = self._chain(stream)
+            spans = [(place, chain.span(self.clips[place])) for place in reversed(places)]
+            for place, span in spans if chain.others.size else ():
+                found[self._beside(chain, self.clips[place], span)] = place
+            for place, (first, behind) in spans:
+                found[chain.places[first:behind]] = place
+            for place, (first, behind) in spans:
+                found[chain.places[first : min(behind, first + 1)]] = place
+        return found
 
-def _beside(columns: Columns, clip: ShownClip, span: tuple[int, int]) -> Places:
-    """Where the episodes of the other sub-environments are that ended during a clip."""
-    others, chain = columns.others(clip.stream_id), columns.chain(clip.stream_id)
-    first, behind = span
-    if first == behind:
-        return others[:0]
-    end = chain.ended[behind - 1]
-    begin, end = np.searchsorted(columns.ended[others], [clip.started, end], side="right")
-    return others[begin:end]
+    def shows(self, place: int) -> ClipSpan | None:
+        """The clip that shows the episode at a place."""
+        return self.clips[found] if (found := self.shown[place]) >= 0 else None
+
+    def episodes_of(self, clip: ClipSpan) -> Places:
+        """Where the finished episodes are that a clip shows, of sub-environment 0, in order."""
+        chain = self._chain(clip.stream)
+        first, behind = chain.span(clip)
+        return chain.places[first:behind]
+
+    def _chain(self, stream: int) -> _Chain:
+        if stream not in self._chains:
+            self._chains[stream] = _Chain(self.episodes, self._ended, stream)
+        return self._chains[stream]
+
+    def _beside(self, chain: _Chain, clip: ClipSpan, span: tuple[int, int]) -> Places:
+        """Where the episodes of the other sub-environments are that ended during a clip."""
+        first, behind = span
+        if first == behind:
+            return chain.others[:0]
+        bounds = [clip.started, chain.ended[behind - 1]]
+        begin, end = np.searchsorted(self._ended[chain.others], bounds, side="right")
+        return chain.others[begin:end]

@@ -1,56 +1,59 @@
-"""What is in a run folder, read from its index. Works while a daemon writes it, and on a read-only copy."""
+"""The clips of a run: its videos, and what they show."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from offcam_runs import format as fmt
-from offcam_runs.sql import CLIPS, CLIPS_VALUES, STREAMS, Stream, stream_of
-from offcamd.store.index_file import open_to_read
+from offcam_runs import notebook
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-Item = TypeVar("Item", "EpisodeItem", "ClipItem")
-SortKey = Literal["arrival", "episode", "return", "length"]
+    from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeItem:
-    """One episode. Fields as in the ``episodes`` table; seconds, and seconds since the Unix epoch."""
-
-    stream: str
-    env_index: int
-    episode: int
-    return_: float
-    length: int
-    duration_seconds: float
-    started: float
-    terminated: bool
-    truncated: bool
-    seed: int | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClipItem:
-    """One clip. Fields as in the ``clips`` table, but for these.
+@dataclass(frozen=True)
+class Clip:
+    """One video, or one part of one.
 
     Attributes:
-        stream: id of its stream in hex.
+        folder: of its run.
+        stream: place of its stream in `Run.streams`.
+        stream_id: id of that stream, 32 hexadecimal digits.
+        clip: its number in the stream.
+        name: as the wrapper named it, without suffix, part and extension.
+        part: from 1; a video has several where the frame size changed or the daemon was replaced.
         file: file name within the folder, None where there is no file.
-        frames: frames in the file.
-        return_: the episode's return where the clip shows exactly one whole episode that the index knows,
-            else the sum of the rewards of the clip's steps. NaN while the client has not told.
+        state: ``recording``, ``final``, ``recovered`` or ``aborted``.
+        frames: in the file.
+        fps: frames per second.
+        width: in pixels, None until it has ended.
+        height: in pixels, likewise.
+        duration: of the video in seconds, likewise.
+        episode: number of the episode in which it began.
+        step: number of the step, over all episodes, at which it began.
+        return_: of the episode if it shows exactly one whole episode that the index knows, else the sum of its steps'
+            rewards. NaN while the client has not told.
         length: that episode's steps, or the clip's. None while the client has not told.
-        partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index
-            has no end of the episode that it began with.
+        offered: frames that the wrapper captured: ``frames`` and those dropped, once it has ended.
+        received: frames that reached the daemon.
+        dropped: frames not in the file, by reason.
+        complete: whether it ended as its owner meant it to, None while the client has not told.
+        file_bytes: size of the file, None until it has ended.
+        encode_seconds: time that its encoder took, likewise.
+        started: when it began, in seconds since the epoch.
+        ended: when its encoder ended it, None until then.
+        error: what went wrong, in words.
+        partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index has
+            no end of the episode that it began with.
     """
 
-    stream: str
+    folder: str
+    stream: int
+    stream_id: str
     clip: int
     name: str
     part: int
@@ -60,7 +63,7 @@ class ClipItem:
     fps: float
     width: int | None
     height: int | None
-    duration_seconds: float | None
+    duration: float | None
     episode: int
     step: int
     return_: float
@@ -76,146 +79,85 @@ class ClipItem:
     error: str | None
     partial: bool
 
+    @property
+    def path(self) -> str | None:
+        """Path of its file: with ``.part`` while it is recorded, None where there is none."""
+        if self.file is None:
+            return None
+        return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
 
-@dataclass(frozen=True, slots=True)
-class RunListing:
-    """What a run folder holds at one moment.
-
-    Attributes:
-        folder: the folder as it was given.
-        format_version: of its index, as it was read.
-        streams: in order of their opening.
-        clips: in order of their opening; those whose file was replaced by a later clip's are left out.
-        episodes: in order of arrival.
-        quarantined: records that were set aside because they could not be understood.
-    """
-
-    folder: Path
-    format_version: int
-    streams: list[Stream]
-    clips: list[ClipItem]
-    episodes: list[EpisodeItem]
-    quarantined: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON: NaN and the infinities are None."""
-        return {
-            "folder": str(self.folder),
-            "format_version": self.format_version,
-            "quarantined": self.quarantined,
-            "streams": [item_dict(item) for item in self.streams],
-            "clips": [item_dict(item) for item in self.clips],
-            "episodes": [item_dict(item) for item in self.episodes],
-        }
+    def _repr_html_(self) -> str:
+        numbers = [f"episode {self.episode}", f"return {notebook.number(self.return_)}"]
+        if self.length is not None:
+            numbers.append(f"{self.length:,} steps")
+        numbers.append(f"{self.frames:,} frames at {notebook.number(self.fps)} fps")
+        if dropped := sum(self.dropped.values()):
+            numbers.append(f"{dropped:,} dropped")
+        if self.state != fmt.FINAL:
+            numbers.append(self.state)
+        if self.error:
+            numbers.append(self.error)
+        shown = self.path if self.frames or self.state == fmt.RECORDING else None
+        return notebook.captioned_video(shown, self.file or self.name, numbers)
 
 
-def item_dict(item: Stream | EpisodeItem | ClipItem) -> dict[str, Any]:
-    """A stream, episode or clip, ready for JSON: keys without the trailing underscore, NaN is None."""
-    values = ((field.name.rstrip("_"), getattr(item, field.name)) for field in fields(item))
-    return {name: fmt.json_number(value) if type(value) is float else value for name, value in values}
+# Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip
+# shows exactly one whole episode where its name says that it began with it and it has all its steps.
+_SELECT: Final = """
+SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
+    c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
+    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error,
+    c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
+        SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
+    ) AS partial, c.rowid AS place
+FROM clips AS c
+CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
+LEFT JOIN episodes AS e ON e.id = (
+    SELECT min(id) FROM episodes
+    WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
+        AND c.name LIKE '%-episode-' || c.episode
+)
+WHERE c.state != :replaced
+"""
 
 
-def list_run(folder: Path) -> RunListing:
-    """List a run folder.
-
-    Args:
-        folder: the run folder; it need not be writable.
-
-    Returns:
-        Its streams, clips and episodes at one moment, even while a daemon writes.
-
-    Raises:
-        NotARunFolder: there is no index in it.
-        RunFormatTooNew: a newer offcam wrote it.
-        RunFolderError: its index is damaged or cannot be read.
-    """
-    with open_to_read(folder) as database:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
-        return RunListing(
-            folder,
-            version,
-            [stream_of(row) for _key, *row in database.execute(STREAMS)],
-            select_clips(database),
-            _episodes(database, "arrival"),
-            quarantined,
-        )
-
-
-def list_episodes(
-    folder: Path, sort: SortKey = "arrival", *, descending: bool = False, limit: int = -1, offset: int = 0
-) -> list[EpisodeItem]:
-    """One page of a run's episodes, by an index where there is one. Raises what `list_run` raises.
-
-    Args:
-        folder: the run folder.
-        sort: by order of arrival, by stream and episode number, by return (NaN is the least), or by length.
-        descending: the largest or latest first.
-        limit: most episodes to return, -1 for all.
-        offset: episodes to pass over.
-    """
-    with open_to_read(folder) as database:
-        return _episodes(database, sort, descending=descending, limit=limit, offset=offset)
-
-
-def select_clips(
+def read_clips(
     database: sqlite3.Connection,
+    folder: str | os.PathLike[str],
     condition: str = "TRUE",
-    values: Sequence[object] = (),
+    values: Mapping[str, object] | None = None,
     *,
     order: str = "place",
     limit: int = -1,
     offset: int = 0,
-) -> list[ClipItem]:
+) -> list[Clip]:
     """Clips of an index that is open; those whose file was replaced by a later clip's are left out.
 
     Args:
-        database: from `offcamd.store.index_file.open_to_read`.
+        database: from `database.open_to_read`.
+        folder: of the run.
         condition: SQL over the columns of ``clips``, ``stream`` (in hex) and ``place`` (order of opening). Never from
             outside; what is goes into ``values``.
-        values: for its question marks.
+        values: for its named parameters.
         order: SQL of the order, likewise.
         limit: most clips to return, -1 for all.
         offset: clips to pass over.
     """
-    query = f"SELECT * FROM ({CLIPS}) WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - see above
-    rows = database.execute(query, (*CLIPS_VALUES, *values, limit, offset))
-    return [_item(ClipItem, row) for _key, *row, _place in rows]
+    query = f"SELECT * FROM ({_SELECT}) WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 - see above
+    states = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED}
+    rows = database.execute(query, {**states, **(values or {}), "limit": limit, "offset": offset})
+    return [_clip(os.fspath(folder), row) for *row, _place in rows]
 
 
-def _episodes(
-    database: sqlite3.Connection, sort: SortKey, *, descending: bool = False, limit: int = -1, offset: int = 0
-) -> list[EpisodeItem]:
-    direction = "DESC" if descending else "ASC"
-    order = ", ".join(f"{column} {direction}" for column in _ORDER[sort])
-    query = f"{_EPISODES} ORDER BY {order} LIMIT ? OFFSET ?"
-    return [_item(EpisodeItem, row) for row in database.execute(query, (limit, offset))]
-
-
-_ORDER: dict[SortKey, tuple[str, ...]] = {
-    "arrival": ("e.id",),
-    "episode": ("e.stream_id", "e.episode", "e.id"),
-    "return": ("e.return", "e.id"),
-    "length": ("e.length", "e.id"),
-}
-
-_EPISODES = """
-SELECT (SELECT stream FROM streams WHERE id = e.stream_id), e.env_index, e.episode, e.return, e.length,
-    e.duration, e.started, e.terminated, e.truncated, e.seed
-FROM episodes AS e
-"""
-
-# How a column becomes a field, by the field's type; other types are as SQLite gives them.
-_FROM_SQL: dict[object, Callable[[Any], Any]] = {
-    "bool": bool,
-    "bool | None": lambda value: None if value is None else bool(value),
-    "dict[str, int]": json.loads,
-    "float": fmt.real_from_sql,
-}
-_CONVERTERS = {kind: [_FROM_SQL.get(field.type) for field in fields(kind)] for kind in (EpisodeItem, ClipItem)}
-
-
-def _item(kind: type[Item], row: Sequence[Any]) -> Item:
-    """Make a row, its columns in the order of the fields, a stream, episode or clip."""
-    pairs = zip(_CONVERTERS[kind], row, strict=True)
-    return kind(*(value if convert is None else convert(value) for convert, value in pairs))
+def _clip(folder: str, row: list[Any]) -> Clip:
+    names = list(Clip.__dataclass_fields__)[1:]
+    values = dict(zip(names, row, strict=True))
+    for name in ("fps", "return_", "started"):
+        values[name] = fmt.real_from_sql(values[name])
+    complete = values["complete"]
+    values.update(
+        dropped=json.loads(values["dropped"]),
+        complete=None if complete is None else bool(complete),
+        partial=bool(values["partial"]),
+    )
+    return Clip(folder, **values)

@@ -1,13 +1,14 @@
-"""Which run folders a path on the command line means: itself, or those that are in it."""
+"""Which run folders a path or a pattern means, and what a run is called."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import ConfigError, RunFolderError
+from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ MOST_LEVELS = 3
 """How deep below a folder runs are looked for."""
 
 _UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
-
-
-def run_id(folder: Path | str) -> str:
-    """The id by which a run is asked for: of its folder's absolute path, and nothing that a path could hide in."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]
 
 
 def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list[Path]]:
@@ -47,9 +43,32 @@ def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list
     return found
 
 
-def labels(folders: Sequence[Path]) -> list[str]:
+def matching(folders: Sequence[str]) -> list[str]:
+    """The run folders that paths and patterns mean, each once.
+
+    Raises:
+        NotARunFolder: none matches a pattern.
+    """
+    found: dict[str, None] = {}
+    for path in folders:
+        if os.path.exists(path) or not glob.has_magic(path):
+            found[path] = None
+            continue
+        matches = sorted(match for match in glob.glob(path) if os.path.exists(os.path.join(match, fmt.INDEX_NAME)))
+        if not matches:
+            raise NotARunFolder(f"no run folder matches {path!r} in {os.getcwd()!r}: check the pattern")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+def run_id(folder: str | os.PathLike[str]) -> str:
+    """The id by which the API names a run: of its folder's absolute path, and nothing that a path could hide in."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # links stay as they are
+
+
+def labels(folders: Sequence[str | os.PathLike[str]]) -> list[str]:
     """A short name for each folder: as few of its last parts as tell them all apart."""
-    paths = [folder.absolute() for folder in folders]
+    paths = [Path(os.path.abspath(folder)) for folder in folders]
     for parts in range(1, max((len(path.parts) for path in paths), default=1)):
         names = [str(Path(*path.parts[-parts:])) for path in paths]
         if len(set(names)) == len(names):
@@ -91,8 +110,21 @@ def _look_into(folder: Path, *, unfinished: bool) -> tuple[bool, list[Path]]:
     """Whether a folder is a run, and the folders in it."""
     if (folder / fmt.INDEX_NAME).exists():
         return True, []
-    with os.scandir(folder) as scanned:
-        entries = sorted(scanned, key=lambda entry: entry.name)
-    is_run = unfinished and any(entry.name.endswith(_UNFINISHED) for entry in entries)
-    inner = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
-    return is_run, [folder / entry.name for entry in inner]
+    files, below = look_into(folder)
+    return unfinished and any(name.endswith(_UNFINISHED) for name in files), [folder / name for name in below]
+
+
+def look_into(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the files in a folder, and of the folders in it that runs are looked for in, in order.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    files, folders = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file(follow_symlinks=False):
+                files.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                folders.append(entry.name)
+    return sorted(files), sorted(folders)

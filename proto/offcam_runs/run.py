@@ -1,4 +1,4 @@
-"""What `offcam.load` returns: runs with their streams, episodes and clips. Nothing in them can be changed."""
+"""The one reader of a run folder: what `offcam.load` returns, and what every verb and report takes its numbers from."""
 
 from __future__ import annotations
 
@@ -9,133 +9,60 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints, overload
 
 import numpy as np
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
-from offcam_runs import format as fmt
 from offcam_runs import notebook
-from offcam_runs.readindex import read_index
-from offcam_runs.sql import Stream, stream_of
+from offcam_runs.analysis import summary
+from offcam_runs.clips import Clip, read_clips
+from offcam_runs.database import open_to_read
+from offcam_runs.discover import labels
+from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
+from offcam_runs.format import json_number
+from offcam_runs.streams import Stream, began, read_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import sqlite3
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     import polars as pl
     from numpy.typing import NDArray
 
+    from offcam_runs.analysis import Axis, Curve, Summary
+    from offcam_runs.episodes import Quantity
+
 What = Literal["episodes", "clips"]
 
+SCORE_EPISODES = 100
+"""Episodes at the end of a run whose mean return is its score among other seeds."""
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Episodes:
-    """A run's finished episodes in order of arrival: arrays of shape (episodes,) that cannot be written to.
-
-    Attributes:
-        stream: place of its stream in `Run.streams`, int64.
-        env_index: sub-environment, 0 for a single one, int64.
-        episode: number of the episode in its (sub-)environment, from 0, int64.
-        return_: sums of rewards, float64; may be NaN or infinite.
-        length: in steps, int64.
-        duration: from the reset to the last step in seconds, float64, NaN where it is not known.
-        started: time of the reset in seconds since the epoch, float64.
-        terminated: flag of the last step, bool.
-        truncated: flag of the last step, bool.
-        seed: given to the reset, object: int or None, text where it exceeds 63 bits.
-    """
-
-    stream: NDArray[np.int64]
-    env_index: NDArray[np.int64]
-    episode: NDArray[np.int64]
-    return_: NDArray[np.float64]
-    length: NDArray[np.int64]
-    duration: NDArray[np.float64]
-    started: NDArray[np.float64]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    seed: NDArray[np.object_]
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).flags.writeable = False
-
-    def __len__(self) -> int:
-        return self.length.size
-
-    def __repr__(self) -> str:
-        return f"<{len(self):,} episodes>"
+_FIELDS = {
+    "episodes": [name for name in Episode._fields if name not in ("number", "stream")],
+    "clips": [field.name for field in fields(Clip) if field.name not in ("folder", "stream", "stream_id")],
+}
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One video, or one part of one.
+def column_names(what: What) -> list[str]:
+    """The columns of tables and files of episodes or clips, in order."""
+    return ["run", "env_id", "stream", *map(_column, _FIELDS[what])]
 
-    Attributes:
-        folder: of its run.
-        stream: place of its stream in `Run.streams`.
-        clip: its number in the stream.
-        name: as the wrapper named it, without suffix, part and extension.
-        part: from 1; a video has several where the frame size changed or the daemon was replaced.
-        file: file name within the folder, None where there is no file.
-        state: ``recording``, ``final``, ``recovered`` or ``aborted``.
-        frames: in the file.
-        fps: frames per second.
-        width: in pixels, None until it has ended.
-        height: in pixels, likewise.
-        duration: of the video in seconds, likewise.
-        episode: number of the episode in which it began.
-        step: number of the step, over all episodes, at which it began.
-        return_: of the episode if it shows exactly one whole episode, else the sum of its steps' rewards. NaN while
-            the client has not told.
-        length: that episode's steps, or the clip's. None while the client has not told.
-        offered: frames that the wrapper captured: ``frames`` and those dropped, once it has ended.
-        received: frames that reached the daemon.
-        dropped: frames not in the file, by reason.
-        complete: whether it ended as its owner meant it to, None while the client has not told.
-        file_bytes: size of the file, None until it has ended.
-        started: when it began, in seconds since the epoch.
-        ended: when its encoder ended it, None until then.
-        error: what went wrong, in words.
-        partial: whether it was cut off within an episode.
-    """
 
-    folder: str
-    stream: int
-    clip: int
-    name: str
-    part: int
-    file: str | None
-    state: str
-    frames: int
-    fps: float
-    width: int | None
-    height: int | None
-    duration: float | None
-    episode: int
-    step: int
-    return_: float
-    length: int | None
-    offered: int
-    received: int
-    dropped: dict[str, int]
-    complete: bool | None
-    file_bytes: int | None
-    started: float
-    ended: float | None
-    error: str | None
-    partial: bool
+def column_types(what: What) -> dict[str, type]:
+    """The types of these columns' values that are not None: bool, int, float, or str for what is none of these."""
+    hints = get_type_hints(Episode if what == "episodes" else Clip)
+    found: dict[str, type] = dict.fromkeys(column_names(what), str)
+    for name in _FIELDS[what]:
+        kinds = {*(get_args(hints[name]) or (hints[name],))} - {type(None)}
+        found[_column(name)] = kinds.pop() if len(kinds) == 1 else str
+    return found
 
-    @property
-    def path(self) -> str | None:
-        """Path of its file: with ``.part`` while it is recorded, None where there is none."""
-        if self.file is None:
-            return None
-        return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
 
-    def _repr_html_(self) -> str:
-        return notebook.clip_html(self)
+def _column(name: str) -> str:
+    """What a field of an episode or a clip is called in tables and in JSON."""
+    return "duration_seconds" if name == "duration" else name.rstrip("_")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,12 +74,16 @@ class Run:
         streams: in order of opening.
         episodes: finished ones, in order of arrival.
         clips: in order of opening, without those whose file was replaced by a later one.
+        format_version: of its index, as it was read.
+        quarantined: records that were set aside because they could not be understood.
     """
 
     folder: str
     streams: tuple[Stream, ...]
-    episodes: Episodes
+    episodes: EpisodeTable
     clips: tuple[Clip, ...]
+    format_version: int
+    quarantined: int
 
     @property
     def name(self) -> str:
@@ -164,6 +95,20 @@ class Run:
         """Of its streams, each once."""
         return tuple(dict.fromkeys(stream.env_id for stream in self.streams))
 
+    @property
+    def began(self) -> float:
+        """When the first of its streams began, in seconds since the epoch. NaN without streams."""
+        return began(self.streams)
+
+    def curve(self, quantity: Quantity = "return", axis: Axis = "episode") -> Curve:
+        """Its learning curve, which `offcam plot` and the page draw: each episode, not averaged yet.
+
+        Args:
+            quantity: returns, lengths in steps, or durations in seconds.
+            axis: by ``"episode"``, ``"step"`` or ``"time"``, see `offcam_runs.analysis.curve`.
+        """
+        return self.episodes.curve(quantity, axis, began=self.began)
+
     def columns(self, what: What = "episodes", *, label: str | None = None) -> dict[str, list[Any] | NDArray[Any]]:
         """Episodes or clips as columns by name, as ``offcam export`` has them: ``run``, ``env_id``, ``stream``, ...
 
@@ -171,22 +116,41 @@ class Run:
             what: which of the two.
             label: for the column ``run``; by default the folder's name.
         """
+        found = self._columns(what, label)
+        if what == "clips":
+            found["dropped"] = list(map(json.dumps, found["dropped"]))
+        return found
+
+    def rows(self, what: What = "episodes", *, label: str | None = None) -> Iterator[dict[str, Any]]:
+        """The same as one dictionary for each; frames that were dropped are a dictionary by reason in it."""
+        columns = self._columns(what, label)
+        lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
+        return (dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True))
+
+    def _columns(self, what: What, label: str | None) -> dict[str, list[Any] | NDArray[Any]]:
         of = self.episodes.stream.tolist() if what == "episodes" else [clip.stream for clip in self.clips]
         found: dict[str, list[Any] | NDArray[Any]] = {
             "run": [label or self.name] * len(of),
             "env_id": [self.streams[place].env_id for place in of],
             "stream": [self.streams[place].stream for place in of],
         }
-        for name in _names(Episodes if what == "episodes" else Clip):
-            if name in ("folder", "stream"):
-                continue
-            column = "duration_seconds" if name == "duration" else name.rstrip("_")
-            if what == "episodes":
-                found[column] = getattr(self.episodes, name)
-            else:
-                values = [getattr(clip, name) for clip in self.clips]
-                found[column] = [json.dumps(value) for value in values] if name == "dropped" else values
+        for name in _FIELDS[what]:
+            episodes = what == "episodes"
+            found[_column(name)] = (
+                getattr(self.episodes, name) if episodes else [getattr(clip, name) for clip in self.clips]
+            )
         return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON: NaN and the infinities are None."""
+        return {
+            "folder": self.folder,
+            "format_version": self.format_version,
+            "quarantined": self.quarantined,
+            "streams": [_for_json(vars(stream)) for stream in self.streams],
+            "clips": [_for_json(row, "run", "env_id") for row in self.rows("clips")],
+            "episodes": [_for_json(row, "run", "env_id") for row in self.rows("episodes")],
+        }
 
     def to_pandas(self, what: What = "episodes") -> pd.DataFrame:
         """Episodes or clips as a pandas frame, with the columns of `columns`.
@@ -208,7 +172,8 @@ class Run:
         return f"<Run {self.folder!r}: {len(self.episodes):,} episodes, {len(self.clips):,} clips>"
 
     def _repr_html_(self) -> str:
-        return notebook.run_html(self)
+        shown = next((clip for clip in reversed(self.clips) if clip.path and os.path.exists(clip.path)), None)
+        return _table([self]) + (shown._repr_html_() if shown else "")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,6 +201,19 @@ class Runs(Sequence[Run]):
     def __iter__(self) -> Iterator[Run]:
         return iter(self.runs)
 
+    def scores(self, episodes: int = SCORE_EPISODES) -> NDArray[np.float64]:
+        """One number of each run, (runs,): the mean return of its last so many episodes. NaN of a run without any."""
+        return np.array([run.episodes[-episodes:].summary(intervals=False).mean for run in self.runs])
+
+    def summary(self, *, episodes: int = SCORE_EPISODES, confidence: float = 0.95) -> Summary:
+        """Statistics over seeds, each run counting by its score: interquartile mean, intervals over runs, and so on.
+
+        Args:
+            episodes: at the end of each run, behind its score; see `scores`.
+            confidence: of the intervals, between 0 and 1.
+        """
+        return summary(self.scores(episodes), confidence=confidence)
+
     def to_pandas(self, what: What = "episodes") -> pd.DataFrame:
         """Episodes or clips of all runs as a pandas frame; which run is in the column ``run``.
 
@@ -256,74 +234,90 @@ class Runs(Sequence[Run]):
         return f"<Runs: {', '.join(map(repr, self.runs))}>"
 
     def _repr_html_(self) -> str:
-        return notebook.runs_html(self.runs)
+        return _table(self.runs)
 
 
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def read_run(folder: str) -> Run:
-    """Read a run folder. Raises what `offcam.load` raises."""
+def read_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a run folder as it is at one moment, even while a daemon writes it; it need not be writable.
+
+    Raises:
+        NotARunFolder: there is no index in it.
+        RunFormatTooNew: a newer offcam wrote it.
+        RunFolderError: its index is damaged or cannot be read.
+    """
+    with open_to_read(folder) as database:
+        return run_of(database, folder)
+
+
+def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last: int | None = None) -> Run:
+    """The run whose index is open.
+
+    Args:
+        database: from `database.open_to_read`.
+        folder: of the run.
+        last: the latest so many clips and episodes alone.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
+    streams = read_streams(database)
+    if last is None:
+        episodes, clips = read_episodes(database, streams), read_clips(database, folder)
+    else:
+        episodes = read_episodes(database, streams, order="id DESC", limit=last)[::-1]
+        clips = read_clips(database, folder, order="place DESC", limit=last)[::-1]
+    return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), version, quarantined)
+
+
+def load_run(folder: str) -> Run:
+    """Read a run folder whose files may be opened by the names in its index. Raises what `offcam.load` raises."""
     if glob.has_magic(folder) and not os.path.exists(folder):
         raise NotARunFolder(
             f"no folder is named {folder!r}; to load all that match it, give a list: load([{folder!r}])"
         )
-    rows = read_index(folder)
-    places = {row[0]: place for place, row in enumerate(rows.streams)}
-    streams = tuple(stream_of(row[1:]) for row in rows.streams)
-    clips = tuple(_clip(folder, row, places) for row in rows.clips)
-    return Run(folder, streams, _episodes(rows.episodes, places), clips)
+    run = read_run(folder)
+    for file in (clip.file for clip in run.clips if clip.file is not None):
+        if os.path.basename(file) != file:
+            raise RunFolderError(f"the index of {folder!r} names a file out of the folder, {file!r}: do not trust it")
+    return run
 
 
-def matching(folders: Sequence[str]) -> list[str]:
-    """The run folders that paths and patterns mean, each once.
-
-    Raises:
-        NotARunFolder: none matches a pattern.
-    """
-    found: dict[str, None] = {}
-    for path in folders:
-        if os.path.exists(path) or not glob.has_magic(path):
-            found[path] = None
-            continue
-        matches = sorted(match for match in glob.glob(path) if os.path.exists(os.path.join(match, fmt.INDEX_NAME)))
-        if not matches:
-            raise NotARunFolder(f"no run folder matches {path!r} in {os.getcwd()!r}: check the pattern")
-        found.update(dict.fromkeys(matches))
-    return list(found)
+def _for_json(row: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    """A stream, clip or episode with None for what JSON has no number for."""
+    return {
+        name: json_number(value) if type(value) is float else value
+        for name, value in row.items()
+        if name not in without
+    }
 
 
-def _episodes(rows: list[tuple[Any, ...]], places: dict[int, int]) -> Episodes:
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * len(_DTYPES)
-    columns[0] = [places[number] for number in columns[0]]
-    arrays = [np.empty(len(rows), dtype) for dtype in _DTYPES]
-    for array, column in zip(arrays, columns, strict=True):
-        array[:] = column  # None becomes NaN
-    return Episodes(*arrays)
+# --- notebooks --------------------------------------------------------------------------------------------
 
 
-_DTYPES: tuple[Any, ...] = (*[np.int64] * 3, np.float64, np.int64, *[np.float64] * 2, *[np.bool_] * 2, np.object_)
+def _table(runs: Sequence[Run]) -> str:
+    heads = ("run", "env", "episodes", "steps", "return", f"last {SCORE_EPISODES}", "length", "videos")
+    return notebook.table(heads, map(_cells, runs))
 
 
-def _clip(folder: str, row: tuple[Any, ...], places: dict[int, int]) -> Clip:
-    named = dict(zip(_names(Clip)[1:], row, strict=True))
-    file = named["file"]
-    if file is not None and os.path.basename(file) != file:
-        raise RunFolderError(f"the index of {folder!r} names a file out of the folder, {file!r}: do not trust it")
-    named.update(
-        stream=places[named["stream"]],
-        fps=fmt.real_from_sql(named["fps"]),
-        return_=fmt.real_from_sql(named["return_"]),
-        dropped=json.loads(named["dropped"]),
-        complete=None if named["complete"] is None else bool(named["complete"]),
-        started=fmt.real_from_sql(named["started"]),
-        partial=bool(named["partial"]),
+def _cells(run: Run) -> list[str]:
+    returns = run.episodes.summary(intervals=False)
+    recent, lengths = (
+        run.episodes[-SCORE_EPISODES:].summary(intervals=False),
+        run.episodes.summary("length", intervals=False),
     )
-    return Clip(folder, **named)
-
-
-def _names(kind: type[Episodes | Clip]) -> list[str]:
-    return [field.name for field in fields(kind)]
+    number = notebook.number
+    return [
+        run.folder,
+        ", ".join(run.env_ids),
+        f"{len(run.episodes):,}",
+        f"{int(run.episodes.length.sum()):,}",
+        f"{number(returns.mean)} ± {number(returns.std)}" if returns.count else "-",
+        number(recent.mean) if recent.count else "-",
+        number(lengths.mean) if lengths.count else "-",
+        f"{len(run.clips):,}",
+    ]
 
 
 # --- frames -----------------------------------------------------------------------------------------------
@@ -340,18 +334,9 @@ def _library(name: str) -> Any:  # noqa: ANN401 - a module
         ) from error
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """For each run as few of the last parts of its path as tell them all apart."""
-    paths = [os.path.abspath(run.folder).split(os.sep) for run in runs]
-    for parts in range(1, max(map(len, paths), default=1)):
-        names = [os.sep.join(path[-parts:]) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [run.folder for run in runs]
-
-
 def _columns(runs: Sequence[Run], what: What) -> list[dict[str, Any]]:
-    return [run.columns(what, label=label) for run, label in zip(runs, _labels(runs), strict=True)]
+    names = labels([run.folder for run in runs])
+    return [run.columns(what, label=label) for run, label in zip(runs, names, strict=True)]
 
 
 def _to_pandas(runs: Sequence[Run], what: What) -> pd.DataFrame:

@@ -237,7 +237,7 @@ def _accounts(folder: Path) -> dict[str, int]:
     """Frames, summed over the clips; each clip's account must be even."""
     total = {"offered": 0, "encoded": 0, "dropped": 0}
     if folder.exists():
-        for clip in importlib.import_module("offcam_runs.clips").list_run(folder).clips:
+        for clip in importlib.import_module("offcam_runs.run").read_run(folder).clips:
             dropped = sum(clip.dropped.values())
             if clip.offered != clip.frames + dropped:
                 raise RuntimeError(f"{clip.name}: {clip.offered} offered, {clip.frames} encoded, {dropped} dropped")

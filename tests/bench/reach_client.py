@@ -120,9 +120,9 @@ def ready() -> float:
 
 def frames_in(folder: str) -> int:
     """Frames in the files, as the run's index counts them."""
-    from offcam_runs.clips import list_run  # noqa: PLC0415 - after what is measured
+    from offcam_runs.run import read_run  # noqa: PLC0415 - after what is measured
 
-    return sum(clip.frames for clip in list_run(Path(folder)).clips)
+    return sum(clip.frames for clip in read_run(Path(folder)).clips)
 
 
 def resident_mib() -> float:

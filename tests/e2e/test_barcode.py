@@ -64,7 +64,7 @@ def test_frames_are_0_to_n(tmp_path, height, width, fps, length, style, memory):
     (clip,) = films.clips(tmp_path / "run").values()
     assert (clip.frames, clip.offered, clip.dropped, clip.state) == (length + 1, length + 1, {}, "final")
     assert clip.fps == pytest.approx(fps)
-    assert clip.duration_seconds == pytest.approx((length + 1) / fps, rel=1e-3)
+    assert clip.duration == pytest.approx((length + 1) / fps, rel=1e-3)
     assert (clip.width, clip.height) == (width + width % 2, height + height % 2)
 
 

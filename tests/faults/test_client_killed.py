@@ -20,9 +20,9 @@ from envs import Barcode, play
 from offcam_proto.codec import encode
 from offcam_proto.limits import PROTOCOL_VERSION
 from offcam_proto.messages import Hello, OpenStream
-from offcam_runs.clips import list_run
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run import read_run
 from waiting import wait_until
 
 NOTICED_SECONDS = 5.0
@@ -41,7 +41,7 @@ def ended(folder):
     """The listing once no clip and no stream is open in it, or None."""
     if not (folder / INDEX_NAME).exists():
         return None
-    run = list_run(folder)
+    run = read_run(folder)
     over = all(clip.state != "recording" for clip in run.clips) and all(each.state != "live" for each in run.streams)
     return run if run.clips and over else None
 
@@ -102,7 +102,7 @@ def test_a_killed_client_spares_the_whole_video_of_an_earlier_run(daemons, agent
     env.close()
     assert films.videos(folder) == [name]
     assert films.numbers(folder / name) == list(range(31))
-    assert [clip.state for clip in list_run(folder).clips] == ["final"]
+    assert [clip.state for clip in read_run(folder).clips] == ["final"]
     films.check(folder)
     daemons.stop()
 
@@ -113,7 +113,7 @@ def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, t
     agent = agents.start(folder, "--length", "500", "--pause", "0.002", "--overflow", "block")
     other = agents.start(tmp_path / "other", "--length", "20", "--pause", "0.002")
     wait_until(lambda: daemons.stats()["episodes"] >= 3 and (folder / INDEX_NAME).exists(), "both record")
-    wait_until(lambda: list_run(folder).episodes and list(folder.glob("*.part")), "a video is in the making")
+    wait_until(lambda: read_run(folder).episodes and list(folder.glob("*.part")), "a video is in the making")
     froze = time.time()
     agent.send_signal(signal.SIGSTOP)
     run = wait_until(lambda: ended(folder), "its clip and its stream have ended")
@@ -127,12 +127,12 @@ def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, t
 
     woke = time.time()
     agent.send_signal(signal.SIGCONT)
-    run = wait_until(lambda: (now := list_run(folder)).streams[0].state == "live" and now, "its stream is live again")
+    run = wait_until(lambda: (now := read_run(folder)).streams[0].state == "live" and now, "its stream is live again")
     back = time.time() - woke
     episodes = len(run.episodes)
-    wait_until(lambda: len(list_run(folder).episodes) > episodes + 1, "it goes on")
+    wait_until(lambda: len(read_run(folder).episodes) > episodes + 1, "it goes on")
     finished = agents.finish()
-    run = list_run(folder)
+    run = read_run(folder)
     assert [episode.episode for episode in run.episodes] == list(range(finished[0]))
     assert len(run.streams) == 1
     assert run.streams[0].state == "closed"
@@ -144,7 +144,7 @@ def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, t
     assert rest == list(range(rest[0], 501))
     films.check(folder)
     films.check(tmp_path / "other")
-    assert len(list_run(tmp_path / "other").episodes) == finished[1]
+    assert len(read_run(tmp_path / "other").episodes) == finished[1]
     assert other.returncode == 0
     daemons.stop()
     with capsys.disabled():
@@ -157,7 +157,7 @@ def test_a_client_that_is_busy_is_not_taken_for_a_frozen_one(daemons, agents, tm
     folder = tmp_path / "run"
     agents.start(folder, "--length", "1", "--pause", str(FROZEN_SECONDS), "--least", "1")
     assert agents.finish() == [1]
-    (clip,) = list_run(folder).clips
+    (clip,) = read_run(folder).clips
     assert (clip.state, clip.frames) == ("final", 2)
     assert not daemons.events("a connection broke")
     daemons.stop()
@@ -183,7 +183,7 @@ def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path, within):
     began = time.monotonic()
     wait_until(
         lambda: (
-            sum(len(list_run(path).streams) for path in tmp_path.glob("run*") if (path / INDEX_NAME).exists()) == 100
+            sum(len(read_run(path).streams) for path in tmp_path.glob("run*") if (path / INDEX_NAME).exists()) == 100
         ),
         "all were heard",
     )
@@ -191,7 +191,7 @@ def test_clients_that_are_gone_before_they_are_heard(daemons, tmp_path, within):
     within(time.monotonic() - began, 2 * NOTICED_SECONDS)
     for number in range(5):
         wait_until(lambda number=number: writer_of(tmp_path / f"run{number}") is None, "the folder is let go")
-        assert {stream.state for stream in list_run(tmp_path / f"run{number}").streams} == {"lost"}
+        assert {stream.state for stream in read_run(tmp_path / f"run{number}").streams} == {"lost"}
     daemons.stop()
 
 
@@ -211,13 +211,13 @@ def test_a_connection_that_is_renewed_while_frames_wait(daemons, runtime, tmp_pa
     assert env.flush()  # the client sends the last few when it is used next, and no step follows
     assert daemons.stats()["frames"]["offered"] == 21, "they have come, and wait at the gate"
     proxy.cut()
-    wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "a second part is begun")
-    assert list_run(folder).clips[0].state == "recording"
+    wait_until(lambda: env.step(0) and len(read_run(folder).clips) == 2, "a second part is begun")
+    assert read_run(folder).clips[0].state == "recording"
     gate.touch()
-    wait_until(lambda: list_run(folder).clips[0].state != "recording", "the first part is ended")
+    wait_until(lambda: read_run(folder).clips[0].state != "recording", "the first part is ended")
     assert writer_of(folder) is not None
     env.close()
-    run = list_run(folder)
+    run = read_run(folder)
     assert [(clip.part, clip.state) for clip in run.clips] == [(1, "aborted"), (2, "final")]
     assert [stream.state for stream in run.streams] == ["closed"]
     assert writer_of(folder) is None

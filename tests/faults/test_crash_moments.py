@@ -18,8 +18,8 @@ from actors import TESTS, end
 from mortal import FILE, FRAMES, STARTED
 
 import films
-from offcam_runs.clips import list_run
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run import read_run
 from offcamd.store.recovery import recover_folder
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def make_run(folder: Path, *, older: bool) -> Path:
 
 def require_one_clip(folder: Path, *, older: bool, aborted: bool) -> str:
     """The clip is there once and whole, under one name; an older video is replaced by it or as it was."""
-    (clip,) = list_run(folder).clips
+    (clip,) = read_run(folder).clips
     assert clip.frames == FRAMES
     names = {path.name for path in folder.iterdir()}
     if clip.file == FILE:

@@ -18,9 +18,9 @@ from actors import COUNTING_DAEMON
 
 import films
 from envs import decode
-from offcam_runs.clips import list_run
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import PART_EXTENSION, RECOVERED
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from waiting import wait_until
 
@@ -108,7 +108,7 @@ def test_it_costs_at_most_one_frame_that_the_muxer_had(kills, daemons, agents, t
                 costs += [max(cost, 0)] if folder / name in parts else []
                 frames += handed[name]
                 (taken / name).unlink()  # or what is looked at grew with every kill
-    listing = list_run(folder)
+    listing = read_run(folder)
     assert sum(clip.state == RECOVERED for clip in listing.clips) >= len(costs)
     assert sorted(path.name for path in folder.glob("*.part")) == []
     verdict = verify(folder)

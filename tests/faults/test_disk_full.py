@@ -20,7 +20,7 @@ import pytest
 import films
 import offcam
 from envs import play
-from offcam_runs.clips import list_run
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from waiting import wait_until
 
@@ -99,12 +99,12 @@ def test_a_limit_for_files(daemons, tmp_path, offcam_command):
 
     small = offcam.RecordVideo(Noise(), str(other), lambda _: True, video_length=3)  # it fits
     finish(small)
-    (clip,) = list_run(other).clips
+    (clip,) = read_run(other).clips
     assert (clip.state, clip.frames, clip.dropped) == ("final", 3, {})
 
     stats = daemons.stats()
     assert (stats["pid"], process.poll()) == (process.pid, None)
-    assert stats["frames"]["dropped"]["disk_full"] == sum(clip.dropped["disk_full"] for clip in list_run(full).clips)
+    assert stats["frames"]["dropped"]["disk_full"] == sum(clip.dropped["disk_full"] for clip in read_run(full).clips)
     assert stats["episodes"] == 2
     assert any("no space left" in error for error in stats["recent_errors"])
     assert any(event["dropped"].get("disk_full") for event in daemons.events("a video was cut off"))
@@ -156,7 +156,7 @@ def test_videos_stop_before_the_index_has_no_room(daemons, small_disk, tmp_path)
     with pytest.warns(UserWarning, match="no space left"):
         finish(env, 4)
     finish(elsewhere)
-    run = list_run(folder)
+    run = read_run(folder)
     short = [clip for clip in run.clips if clip.dropped]
     assert short
     for clip in short:
@@ -168,13 +168,13 @@ def test_videos_stop_before_the_index_has_no_room(daemons, small_disk, tmp_path)
     assert len(run.episodes) == 4
     size = os.statvfs(small_disk).f_blocks * os.statvfs(small_disk).f_frsize
     assert free(small_disk) >= size // 20
-    assert [clip.state for clip in list_run(other).clips] == ["final"]
+    assert [clip.state for clip in read_run(other).clips] == ["final"]
 
     for path in folder.glob("*.mp4"):  # room again: the next video is as ever
         path.unlink()
     finish(env)
-    assert list_run(folder).clips[-1].state == "final"
-    assert len(list_run(folder).episodes) == 5
+    assert read_run(folder).clips[-1].state == "final"
+    assert len(read_run(folder).episodes) == 5
     daemons.stop()
 
 
@@ -191,7 +191,7 @@ def test_statistics_wait_for_room_where_there_is_none_at_all(daemons, small_disk
         play(env, 10)
     problem = wait_until(lambda: daemons.stats()["runs"][0]["problem"], "the index is full")
     assert "full" in problem
-    assert len(list_run(folder).episodes) < 2003
+    assert len(read_run(folder).episodes) < 2003
     monkeypatch.setattr("offcam.connection.timeouts.SILENCE_SECONDS", 1.0)
     with pytest.warns(UserWarning, match="gave up waiting"):
         env.close()  # in bounded time, though the daemon answers
@@ -209,5 +209,5 @@ def test_a_log_on_the_full_disk_is_no_reason_to_stop(daemons, small_disk, tmp_pa
     daemons.start("--log-file", str(small_disk / "log"), "--log-level", "debug")
     env = recorder(tmp_path / "run")
     finish(env)
-    assert [clip.state for clip in list_run(tmp_path / "run").clips] == ["final"]
+    assert [clip.state for clip in read_run(tmp_path / "run").clips] == ["final"]
     daemons.stop()

@@ -17,7 +17,7 @@ import films
 import offcam
 from envs import play
 from offcam_proto import messages as msg
-from offcam_runs.clips import list_run
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from rawpeer import RawPeer, episode, picture
 from waiting import wait_until
@@ -83,7 +83,7 @@ def test_what_is_kept_is_bounded_and_the_rest_is_asked_for_again(daemons, peer, 
     stats = daemons.stats()
     assert (stats["episodes"], stats["breaches"]) == (MESSAGES * EACH, {})
     daemons.stop()
-    assert len(list_run(folder).episodes) == MESSAGES * EACH
+    assert len(read_run(folder).episodes) == MESSAGES * EACH
 
 
 class Short(gym.Env):

@@ -15,9 +15,9 @@ import films
 import offcam
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
-from offcam_runs.clips import list_run
 from offcam_runs.folder_lock import FolderLock, writer_of
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
+from offcam_runs.run import read_run
 from waiting import Process, wait_until
 
 PEERS = Path(__file__).parents[1] / "peers"
@@ -52,7 +52,7 @@ def test_daemons_of_two_versions_serve_side_by_side(serve, tmp_path):
     env.close()
     for folder in (tmp_path / "old", tmp_path / "new"):
         films.check(folder)
-        assert [clip.state for clip in list_run(folder).clips] == ["final", "final"]
+        assert [clip.state for clip in read_run(folder).clips] == ["final", "final"]
     assert old.poll() is None
 
 
@@ -97,7 +97,7 @@ def test_a_stream_that_was_refused_goes_on_once_it_can(daemons, tmp_path):
     stored = wait_until(lambda: played(env) and daemons.stats()["episodes"], "its stream is open again")
     assert stored
     env.close()
-    run = list_run(folder)
+    run = read_run(folder)
     assert [episode.episode for episode in run.episodes] == list(range(len(run.episodes)))
     assert run.clips[-1].state == "final"
     assert len(daemons.events("a run folder cannot be used")) == 1, "said once, not at each try"
@@ -128,7 +128,7 @@ def test_a_second_daemon_on_the_same_folder_is_refused(daemons, agents, tmp_path
     env = offcam.RecordVideo(Barcode(), str(folder), name_prefix="second")  # now it may
     play(env)
     env.close()
-    run = list_run(folder)
+    run = read_run(folder)
     assert len(run.episodes) == count
     assert {clip.state for clip in run.clips} == {"final"}
     films.check(folder)
@@ -148,7 +148,7 @@ def test_two_daemons_take_turns_in_a_folder(daemons, tmp_path, serve, monkeypatc
         env.close()
     (run,) = [run for run in daemons.stats()["runs"] if run["folder"] == str(folder)]
     assert run["episodes"] == 6  # as of its last turn
-    assert len(list_run(folder).episodes) == 8
+    assert len(read_run(folder).episodes) == 8
     films.check(folder)
     daemons.stop()
 
@@ -170,9 +170,9 @@ def test_a_lock_of_the_dead_means_nothing(daemons, tmp_path, monkeypatch):
     assert os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string
 
     daemons.start("--spool-dir", str(spool))
-    wait_until(lambda: env.step(0) and len(list_run(folder).clips) == 2, "the agent is back with a second part")
+    wait_until(lambda: env.step(0) and len(read_run(folder).clips) == 2, "the agent is back with a second part")
     env.close()
-    assert {clip.state for clip in list_run(folder).clips} == {"recovered", "final"}
+    assert {clip.state for clip in read_run(folder).clips} == {"recovered", "final"}
     assert sorted(path.name for path in folder.iterdir() if not path.name.endswith(".mp4")) == [INDEX_NAME]
     daemons.stop()
     assert not os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string

@@ -16,8 +16,8 @@ import films
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord
-from offcam_runs.clips import list_run
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.store.recovery import recover_folder
@@ -97,8 +97,8 @@ def test_parts_without_an_index(killed, folder, offcam_command):
     for name in names:
         assert films.numbers(folder / name) == list(range(40))
         assert not is_fragmented(folder / name)  # a plain MP4, as all others
-        assert (clips[name].state, clips[name].fps, clips[name].duration_seconds) == ("recovered", 30.0, 40 / 30)
-    assert {stream.state for stream in list_run(folder).streams} == {"lost"}
+        assert (clips[name].state, clips[name].fps, clips[name].duration) == ("recovered", 30.0, 40 / 30)
+    assert {stream.state for stream in read_run(folder).streams} == {"lost"}
     films.check(folder)
     again = offcam_command("recover", str(folder))
     assert (again.returncode, again.stdout) == (1, "nothing to recover.\n")
@@ -132,7 +132,7 @@ def test_the_clients_account_tells_what_is_lost(killed, folder):
     recovery = recover_folder(folder)
     assert recovery.outcome == "lossy"
     assert recovery.clips[0].loss == "3 frames that the client sent are in no file"
-    (clip,) = list_run(folder).clips
+    (clip,) = read_run(folder).clips
     assert (clip.frames, clip.offered, clip.dropped) == (40, 45, {"credit": 2, "lost": 3})
     films.check(folder)
 
@@ -175,7 +175,7 @@ def test_an_older_whole_video_is_not_replaced_by_a_part_of_one(killed, folder):
     index = RunIndex.open(folder)  # recorded anew, which writes that part
     open_clip(index, stream=b"t" * 16)
     index.close()
-    assert [clip.stream for clip in list_run(folder).clips] == [(b"t" * 16).hex()]  # the older clip is replaced
+    assert [clip.stream_id for clip in read_run(folder).clips] == [(b"t" * 16).hex()]  # the older clip is replaced
 
 
 def test_what_is_not_ours_is_left_alone(folder, offcam_command):
@@ -211,7 +211,7 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
     assert len(films.clips(folder)) == 12
     for number in range(12):
         assert films.numbers(folder / f"v-episode-{number}.mp4") == list(range(40))
-    assert {clip.state for clip in list_run(folder).clips} == {"recovered"}
+    assert {clip.state for clip in read_run(folder).clips} == {"recovered"}
     films.check(folder)
     assert len(list(folder.iterdir())) == 13
 
@@ -243,7 +243,7 @@ def test_it_ends_in_no_traceback_where_the_video_library_fails(killed, folder, k
     assert done.returncode == 3, done.stderr
     assert "x-episode-3.mp4: recovered, 40 frames; its frames could not be looked at, as PyAV" in done.stdout
     assert "offcam doctor" in done.stdout
-    (clip,) = list_run(folder).clips
+    (clip,) = read_run(folder).clips
     assert (clip.state, clip.frames, clip.file) == ("recovered", 40, "x-episode-3.mp4")
     assert films.numbers(folder / "x-episode-3.mp4") == list(range(40))
     assert verify(folder).ok

@@ -19,10 +19,10 @@ import offcam
 from commandline import WAIT_SECONDS
 from offcam_proto.endpoints import SOCKET_NAME
 from offcam_runs import file_lock
-from offcam_runs.clips import list_run
 from offcam_runs.file_lock import CLAIM_ENDING, FileLock, held
 from offcam_runs.folder_lock import FolderLock, writer_of
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
+from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 
 HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ os._exit(0)
     assert run("-c", reading, folder).stdout == "0\n"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("offcam_proto.host.locks_missing", lambda *_: True)
-        assert list_run(folder).episodes == []
+        assert list(read_run(folder).episodes) == []
     done = run("-c", code, folder)
     assert done.stdout == "delete\n", done.stderr
 

@@ -52,6 +52,6 @@ test("ticks say whole numbers, or times", () => {
   for (const steps of [WHOLE_STEPS, TIME_STEPS]) assert.deepEqual([...steps].sort((one, other) => one - other), steps);
 });
 
-test("the average leaves most of the shortest run with one", () => {
-  assert.deepEqual([[0], [4], [24], [25], [100], [499], [500], [1e6], [1e6, 60]].map(fittingWindow), [1, 1, 1, 5, 10, 30, 100, 100, 10]);
+test("the average is over a tenth of the shortest run, as in `offcam plot` (test_the_default_window)", () => {
+  assert.deepEqual([[0], [1], [19], [20], [500], [1000], [1e6], [1e6, 60]].map(fittingWindow), [1, 1, 1, 2, 50, 100, 100, 6]);
 });

@@ -21,7 +21,7 @@ from offcam_proto.client_session import ClientSession, State
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import Flushed, OpenClip, OpenStream, Records
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcam_runs.clips import item_dict, list_run
+from offcam_runs.run import read_run
 from offcamd.cli.query import ask_stats
 from waiting import wait_until
 
@@ -93,7 +93,7 @@ def require_that_it_goes_on(folder, bare, env) -> list:
     films.check(folder)
     *rows, last = films.episodes(folder)
     assert (last.return_, last.length) == (LENGTH, LENGTH)
-    assert list_run(folder).quarantined == 0
+    assert read_run(folder).quarantined == 0
     for clip in films.clips(folder).values():
         assert films.numbers(folder / clip.file) == list(range(LENGTH + 1))
     return rows
@@ -130,7 +130,7 @@ def test_rewards(folder, daemon):
     assert len(rows) == len(REWARDS)
     for (name, (_, expected)), row in zip(REWARDS.items(), rows, strict=True):
         assert row.return_ == pytest.approx(expected, nan_ok=True), name
-    json.dumps([item_dict(row) for row in rows], allow_nan=False)
+    json.dumps(read_run(folder).as_dict(), allow_nan=False)
     clips = list(films.clips(folder).values())
     for (name, (_, expected)), clip in zip(REWARDS.items(), clips, strict=False):
         assert clip.return_ == pytest.approx(expected, nan_ok=True), name
@@ -214,7 +214,7 @@ def test_env_ids(tmp_path, daemon, name, recwarn):
     assert env.flush()
     env.close()
     (run,) = (tmp_path / "offcam-runs").iterdir()
-    listing = list_run(run)
+    listing = read_run(run)
     assert [row.length for row in listing.episodes] == [LENGTH, LENGTH]
     readable = name.encode(errors="backslashreplace").decode().replace("\0", "\\0")
     assert readable.startswith(listing.streams[0].env_id[:150])
@@ -275,10 +275,10 @@ def test_clocks_that_jump(folder, serve, endpoint, tmp_path, monkeypatch):
     assert agent.returncode == 0, error
     rows = films.episodes(folder)
     assert len(rows) == 6
-    assert all(row.duration_seconds > 0 for row in rows)
-    assert sum(row.duration_seconds for row in rows) <= float(out)
+    assert all(row.duration > 0 for row in rows)
+    assert sum(row.duration for row in rows) <= float(out)
     for clip in films.clips(folder).values():
-        assert clip.duration_seconds == pytest.approx(6 / 30)
+        assert clip.duration == pytest.approx(6 / 30)
         assert 0 <= clip.encode_seconds < HOUR
     assert 0 <= ask_stats(endpoint)["uptime_seconds"] < HOUR
     films.check(folder)
@@ -435,7 +435,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
         peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.clip(0, [0, 1, 2])
     peer.settle()
-    listing = list_run(folder)
+    listing = read_run(folder)
     assert [row.episode for row in listing.episodes] == [0, 1, 2, 3]
     assert listing.quarantined == len(bodies)
     assert next(iter(films.clips(folder).values())).frames == 3

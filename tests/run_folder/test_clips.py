@@ -8,8 +8,11 @@ import pytest
 
 from offcam_proto.errors import NotARunFolder, RunFolderError, RunFormatTooNew
 from offcam_runs import format as fmt
-from offcam_runs.clips import list_episodes, list_run
+from offcam_runs.database import open_to_read
 from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.episodes import ORDERS, read_episodes
+from offcam_runs.run import read_run
+from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
 
@@ -33,7 +36,7 @@ def add_clip(index, number=0, *, stream_id=A, seq=1, file=None, **changes):
 def test_a_run_while_it_is_written(index):
     index.apply(A, 1, packed(episode(0, return_=math.nan), episode(1, seed=str(2**70))))
     add_clip(index, seq=3)
-    listing = list_run(index.folder)
+    listing = read_run(index.folder)
     found = json.loads(json.dumps(listing.as_dict(), allow_nan=False))
     assert found["format_version"] == fmt.FORMAT_VERSION
     assert found["folder"] == str(index.folder)
@@ -100,7 +103,7 @@ def test_a_clips_return_is_its_episodes_where_it_shows_just_that(index, expected
     index.clip_opened(A, open_clip(name=changes.get("name", "rl-video-episode-0")), "0.mp4")
     index.clip_encoded(A, 0, EncodedResult("final", "0.mp4", 21))
     index.apply(A, 2, packed(clip(**changes)))
-    (item,) = list_run(index.folder).clips
+    (item,) = read_run(index.folder).clips
     assert (item.return_, item.length) == (expected, changes.get("steps", 20))
 
 
@@ -108,13 +111,13 @@ def test_a_vector_clip_keeps_its_own_return(index):
     index.open_stream(stream(B, num_envs=4, vector=True), PEER)
     index.apply(B, 1, packed(episode(0)))
     add_clip(index, stream_id=B, seq=2)
-    assert [item.return_ for item in list_run(index.folder).clips] == [9.0]
+    assert [item.return_ for item in read_run(index.folder).clips] == [9.0]
 
 
 def test_a_clip_being_recorded_and_one_without_a_file(index):
     index.clip_opened(A, open_clip(0), "0.mp4")
     index.apply(A, 1, packed(clip(1, dropped={"no_daemon": 21})))
-    recording, never = list_run(index.folder).as_dict()["clips"]
+    recording, never = read_run(index.folder).as_dict()["clips"]
     assert (recording["state"], recording["complete"], recording["return"], recording["length"]) == (
         *("recording", None, None, None),
     )
@@ -126,21 +129,27 @@ def test_a_clip_being_recorded_and_one_without_a_file(index):
 def test_a_replaced_clip_is_left_out(index):
     add_clip(index, 0, file="x.mp4")
     add_clip(index, 1, seq=2, file="x.mp4")
-    assert [(item.clip, item.file) for item in list_run(index.folder).clips] == [(1, "x.mp4")]
+    assert [(item.clip, item.file) for item in read_run(index.folder).clips] == [(1, "x.mp4")]
 
 
 def test_quarantined_records_are_counted(index):
     index.apply(A, 1, [b"\xc1", b"\xc1"])
-    assert list_run(index.folder).quarantined == 2
+    assert read_run(index.folder).quarantined == 2
+
+
+def page(index, sort="arrival", *, descending=False, **part):
+    order = ORDERS[sort].format("DESC" if descending else "ASC")
+    with open_to_read(index.folder) as database:
+        return read_episodes(database, read_streams(database), order=order, **part)
 
 
 def test_pages_of_episodes(index):
     returns = [3.0, math.nan, -math.inf, 7.0, 3.0]
     index.apply(A, 1, packed(*(episode(9 - n, return_=value, length=n % 2) for n, value in enumerate(returns))))
-    assert [item.episode for item in list_episodes(index.folder)] == [9, 8, 7, 6, 5]
-    assert [item.episode for item in list_episodes(index.folder, "episode", limit=2, offset=1)] == [6, 7]
-    assert [item.episode for item in list_episodes(index.folder, "return", descending=True)] == [6, 5, 9, 7, 8]
-    assert [item.episode for item in list_episodes(index.folder, "length")] == [9, 7, 5, 8, 6]
+    assert [item.episode for item in page(index)] == [9, 8, 7, 6, 5]
+    assert [item.episode for item in page(index, "episode", limit=2, offset=1)] == [6, 7]
+    assert [item.episode for item in page(index, "return", descending=True)] == [6, 5, 9, 7, 8]
+    assert [item.episode for item in page(index, "length")] == [9, 7, 5, 8, 6]
 
 
 @pytest.mark.parametrize("sort", ["arrival", "episode", "return", "length"])
@@ -156,8 +165,8 @@ def test_a_page_is_read_by_an_index(index, monkeypatch, sort, descending):
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect)
-    list_episodes(index.folder, sort, descending=descending, limit=5)
-    (query,) = (text for text in asked if "ORDER BY" in text)
+    page(index, sort, descending=descending, limit=5)
+    (query,) = (text for text in asked if "ORDER BY" in text and "FROM episodes" in text)
     plan = " ".join(row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert "TEMP B-TREE FOR ORDER BY" not in plan
 
@@ -174,7 +183,7 @@ def test_a_copy_without_permission_to_write(index, tmp_path):
         (copy / name).chmod(0o444)
     copy.chmod(0o555)
     before = sorted(path.name for path in copy.iterdir())
-    assert [item.episode for item in list_run(copy).episodes] == [0, 1]
+    assert [item.episode for item in read_run(copy).episodes] == [0, 1]
     if os.geteuid():  # root may write there, and then SQLite does
         assert sorted(path.name for path in copy.iterdir()) == before
     copy.chmod(0o755)
@@ -193,14 +202,14 @@ def test_what_a_crash_left_is_read_from_a_repaired_copy(index, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", refusing)
     before = sorted(path.name for path in index.folder.iterdir())
     assert f"{fmt.INDEX_NAME}-wal" in before
-    assert [item.episode for item in list_run(index.folder).episodes] == [0]
+    assert [item.episode for item in read_run(index.folder).episodes] == [0]
     assert sorted(path.name for path in index.folder.iterdir()) == before
 
 
 def test_a_folder_of_gymnasiums_own_videos(tmp_path):
     (tmp_path / "rl-video-episode-0.mp4").touch()
     with pytest.raises(NotARunFolder, match=r"its 1 \.mp4 files .*Gymnasium's own RecordVideo"):
-        list_run(tmp_path)
+        read_run(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -210,13 +219,13 @@ def test_what_is_no_run_folder(tmp_path, name, message):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(NotARunFolder, match=message):
-        list_run(tmp_path / name)
+        read_run(tmp_path / name)
 
 
 def test_an_index_that_was_just_made_is_an_empty_run(tmp_path):
     (tmp_path / fmt.INDEX_NAME).touch()
-    listing = list_run(tmp_path)
-    assert (listing.streams, listing.clips, listing.episodes) == ([], [], [])
+    listing = read_run(tmp_path)
+    assert (listing.streams, listing.clips, list(listing.episodes)) == ((), (), [])
 
 
 def test_a_newer_and_a_damaged_index(index):
@@ -226,7 +235,7 @@ def test_a_newer_and_a_damaged_index(index):
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(RunFormatTooNew, match="99"):
-        list_run(index.folder)
+        read_run(index.folder)
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(RunFolderError, match="damaged"):
-        list_run(index.folder)
+        read_run(index.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import math
 import re
 import shutil
@@ -14,15 +15,17 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy.stats import trim_mean
 
+import commandline
 import offcam
 import runs
 from envs import Barcode, play
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError, RunFormatTooNew
+from offcam_runs import database, notebook
 from offcam_runs import format as fmt
-from offcam_runs import notebook, readindex
-from offcam_runs.clips import item_dict, list_run
-from offcam_runs.run import Clip
+from offcam_runs.clips import Clip
+from offcam_runs.run import read_run
 
 RETURNS = [1.0, math.nan, math.inf, -4.0]
 COLUMNS = [
@@ -60,7 +63,7 @@ def test_episodes_are_columns(folder):
     assert episodes.episode.tolist() == [0, 1, 2, 3]
     assert episodes.seed.tolist() == [7, None, str(2**70), -1]
     kinds = {field.name: getattr(episodes, field.name).dtype.kind for field in dataclasses.fields(episodes)}
-    assert "".join(kinds.values()) == "iiififfbbO"
+    assert "".join(kinds.values()) == "iiiififfbbO"
 
 
 def test_streams_and_sub_environments(folder):
@@ -73,6 +76,25 @@ def test_streams_and_sub_environments(folder):
     assert run.env_ids == ("CartPole-v1", "Pong-v5")
     assert run.episodes.stream.tolist() == [0] * 4 + [1] * 6
     assert run.episodes.env_index.tolist() == [0] * 4 + [0, 1, 2] * 2
+
+
+def test_a_table_of_episodes_has_rows_and_parts(folder):
+    episodes = offcam.load(folder).episodes
+    assert [row.episode for row in episodes[1:3]] == [1, 2]
+    last = episodes[-1]
+    assert (last.number, last.stream, last.return_, last.length, last.terminated, last.seed) == (
+        3,
+        0,
+        -4.0,
+        13,
+        True,
+        -1,
+    )
+    assert [type(value) for value in last] == [int] * 4 + [float, int, float, float, bool, bool, int]
+    assert list(episodes)[-1] == last
+    assert episodes[9:].summary().count == len(episodes[9:]) == 0
+    with pytest.raises(IndexError):
+        episodes[4]
 
 
 def test_nothing_can_be_changed(folder):
@@ -88,15 +110,15 @@ def test_nothing_can_be_changed(folder):
 def test_clips_are_those_that_ls_lists(recorded):
     run = offcam.load(recorded)
     renamed = {"duration": "duration_seconds"}
-    listed = [item_dict(item) for item in list_run(recorded).clips]
+    listed = read_run(recorded).as_dict()["clips"]
     assert len(listed) == len(run.clips) == 2
     for clip, item in zip(run.clips, listed, strict=True):
         for field in dataclasses.fields(Clip):
-            if field.name not in ("folder", "stream"):
+            if field.name not in ("folder", "stream", "stream_id"):
                 name = renamed.get(field.name, field.name.rstrip("_"))
                 assert getattr(clip, field.name) == item[name], name
         assert clip.path == str(recorded / clip.file)
-        assert run.streams[clip.stream].stream == item["stream"]
+        assert run.streams[clip.stream].stream == clip.stream_id == item["stream"]
 
 
 def test_while_a_daemon_writes(daemon, tmp_path):
@@ -111,6 +133,43 @@ def test_while_a_daemon_writes(daemon, tmp_path):
     env.close()
     assert len(before.episodes) == 1
     assert len(offcam.load(tmp_path / "run").episodes) == 3
+
+
+# --- statistics -------------------------------------------------------------------------------------------
+
+
+def test_statistics_are_those_that_show_prints(tmp_path):
+    returns = [*np.random.default_rng(0).normal(size=60), math.nan]
+    folder = runs.write(tmp_path / "run", returns)
+    run = offcam.load(folder)
+    rule = "terminated and return > 0"
+    (shown,) = json.loads(commandline.run("show", "--json", "--success", rule, folder).stdout)["runs"]
+    assert run.episodes.summary().as_dict() == shown["return"]
+    assert run.episodes.summary("length").as_dict() == shown["length"]
+    assert run.episodes.success_rate(rule).as_dict() == shown["success"]
+    assert run.episodes.per_step().as_dict() == shown["per_step"]
+    found = run.episodes.summary(confidence=0.9)
+    assert (found.count, found.non_finite) == (60, 1)
+    assert found.iqm == pytest.approx(trim_mean(returns[:60], 0.25))
+    assert found.iqm_interval.low < found.iqm < found.iqm_interval.high
+    with pytest.raises(ConfigError, match="no condition of success"):
+        run.episodes.success_rate("won")
+
+
+def test_statistics_over_seeds(tmp_path):
+    group = offcam.load([runs.write(tmp_path / str(seed), [0.0] * 50 + [float(seed)] * 100) for seed in range(5)])
+    np.testing.assert_equal(group.scores(), range(5))
+    assert group.scores(150)[3] == pytest.approx(2.0)
+    found = group.summary(confidence=0.8)
+    assert (found.count, found.mean, found.iqm, found.confidence) == (5, 2.0, 2.0, 0.8)
+
+
+def test_a_learning_curve(folder):
+    run = offcam.load(folder)
+    np.testing.assert_equal(run.curve().y, [1.0, math.nan, math.nan, -4.0])
+    assert run.curve().x.tolist() == [0, 1, 2, 3]
+    assert run.curve("length", "step").x.tolist() == [10, 21, 33, 46]
+    assert run.curve("duration", "time").x.tolist() == pytest.approx([0.10, 0.21, 0.33, 0.46], abs=1e-6)
 
 
 # --- several ----------------------------------------------------------------------------------------------
@@ -288,7 +347,7 @@ def test_a_copy_of_what_a_crash_left_where_nobody_may_write(folder, tmp_path, mo
             raise sqlite3.OperationalError("unable to open database file")
         return real(database, **kwargs)
 
-    monkeypatch.setattr(readindex.sqlite3, "connect", refusing)
+    monkeypatch.setattr(database.sqlite3, "connect", refusing)
     before = sorted(path.name for path in (tmp_path / "copy").iterdir())
     assert f"{fmt.INDEX_NAME}-wal" in before
     assert offcam.load(tmp_path / "copy").episodes.return_.tolist() == [8.5] * 4

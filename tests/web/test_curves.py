@@ -10,8 +10,9 @@ import pytest
 
 from offcam_proto.codec import pack_record
 from offcam_runs.discover import run_id
+from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
-from offcamd.web.episode_cache import ColumnCache
+from offcamd.web.episode_cache import EpisodeCache
 from offcamd.web.reading import reading
 
 RETURNS = np.array([made.return_of(number) for number in range(5000)])
@@ -127,23 +128,23 @@ def test_a_group_of_seeds(look, tmp_path):
 
 def test_columns_are_kept_for_the_latest_runs_only(tmp_path):
     folders = [made.make_run(tmp_path / str(number), 100, 0) for number in range(3)]
-    cache = ColumnCache(most_bytes=2 * 100 * 64)
+    cache = EpisodeCache(most_bytes=2 * 100 * 74)
     for folder in folders:
         with reading(folder) as database:
-            assert len(cache.get(folder, database)) == 100
-    assert list(cache._runs) == folders[1:]
+            assert len(cache.get(folder, database, read_streams(database))) == 100
+    assert list(cache._runs._kept) == folders[1:]
 
 
 def test_a_reader_that_began_earlier_sees_what_there_was_then(tmp_path):
     folder = made.make_run(tmp_path / "run", 10, 0)
-    index, cache = RunIndex.open(folder), ColumnCache()
+    index, cache = RunIndex.open(folder), EpisodeCache()
     with reading(folder) as before:
-        assert len(cache.get(folder, before)) == 10
+        assert len(cache.get(folder, before, read_streams(before))) == 10
         index.apply(made.STREAM, 11, [pack_record(made.episode(10, 0.0))])
         with reading(folder) as after:
-            kept = cache.get(folder, after)
+            kept = cache.get(folder, after, read_streams(after))
             assert len(kept) == 11
-        assert len(cache.get(folder, before)) == 10
+        assert len(cache.get(folder, before, read_streams(before))) == 10
         with reading(folder) as again:
-            assert cache.get(folder, again) is kept
+            assert cache.get(folder, again, read_streams(again)) is kept
     index.close()

@@ -12,9 +12,11 @@ import made
 import numpy as np
 import pytest
 
+from offcam_runs import episodes
 from offcam_runs.format import INDEX_NAME
-from offcamd.web import episode_cache, queries, runs
-from offcamd.web.episode_cache import ColumnCache, ReadAhead
+from offcam_runs.streams import read_streams
+from offcamd.web import episode_cache, runs
+from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.reading import reading
 from offcamd.web.runs import Runs
 from offcamd.web.source import FolderSource
@@ -39,9 +41,9 @@ def test_the_benchmark_measures_every_page(tmp_path):
 )
 @pytest.mark.parametrize("direction", ["ASC", "DESC"])
 def test_pages_need_no_sorting(run, sort, index, direction):
-    order = f"{queries._EPISODE_ORDER[sort].format(direction)} {direction}"
+    order = episodes.ORDERS[sort].format(direction)
     with reading(run) as database:
-        query = f"EXPLAIN QUERY PLAN {queries._EPISODES} ORDER BY {order} LIMIT 10"
+        query = f"EXPLAIN QUERY PLAN {episodes.SELECT} ORDER BY {order} LIMIT 10"
         plan = " ".join(row[-1] for row in database.execute(query))
     assert index in plan
     assert "TEMP B-TREE" not in plan
@@ -67,26 +69,27 @@ def join_the_reader():
 
 def test_what_was_read_ahead_is_not_read_again(run, monkeypatch):
     with reading(run) as database:
-        rows = database.execute(episode_cache._NEW, (0,)).fetchall()
-        at_once = ColumnCache().get(run, database).table
-    cache = ColumnCache()
+        rows = database.execute(f"{episodes.SELECT} ORDER BY id").fetchall()
+        at_once = EpisodeCache().get(run, database, read_streams(database))
+    cache = EpisodeCache()
     ReadAhead(cache).add(run)
     join_the_reader()
-    monkeypatch.setattr(episode_cache, "_new", lambda *_arguments: pytest.fail("it was read again"))
+    monkeypatch.setattr(episode_cache, "read_episodes", lambda *_arguments: pytest.fail("it was read again"))
     with reading(run) as database:
-        ahead = cache.get(run, database).table
-    np.testing.assert_array_equal(ahead, np.array(rows, float))
-    np.testing.assert_array_equal(ahead, at_once)
+        ahead = cache.get(run, database, read_streams(database))
+    expected = [(number, stream - 1, *values) for number, stream, *values in rows]
+    np.testing.assert_array_equal(np.array(list(ahead), float), np.array(expected, float))
+    np.testing.assert_array_equal(np.array(list(ahead), float), np.array(list(at_once), float))
 
 
 def test_a_run_that_cannot_be_read_ahead_holds_up_no_other(run, tmp_path):
     (tmp_path / INDEX_NAME).write_bytes(b"no database" * 100)
-    cache = ColumnCache()
+    cache = EpisodeCache()
     ahead = ReadAhead(cache)
     for folder in (tmp_path, run, tmp_path):
         ahead.add(folder)
         join_the_reader()
-    assert list(cache._runs) == [run]
+    assert list(cache._runs._kept) == [run]
 
 
 def test_long_runs_are_read_ahead_once(tmp_path, monkeypatch):

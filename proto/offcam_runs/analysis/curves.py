@@ -28,7 +28,7 @@ class Curve:
     """One run's episodes, in ascending order of x.
 
     Attributes:
-        x: (n,) where each episode ended: its number from 1, steps, or seconds since the run began.
+        x: (n,) its number from 0, or where it ended: in steps, or in seconds since the run began.
         y: (n,) a number of each episode, such as its return. NaN where there is none.
     """
 
@@ -73,20 +73,19 @@ def curve(y: ArrayLike, lengths: ArrayLike, ended: ArrayLike, axis: Axis = "epis
         y: (n,) a number of each episode, such as its return. Infinite ones become NaN.
         lengths: (n,) steps of each.
         ended: (n,) when each ended, in seconds since the epoch.
-        axis: by ``"episode"``, the number of episodes so far; by ``"step"``, the steps of all of them so far, over all
-            streams of the run; by ``"time"``, seconds since ``began`` (episodes without a time are left out).
+        axis: by ``"episode"``, the number of each in order of arrival, from 0; by ``"step"``, the steps of all of them
+            so far, over all streams of the run; by ``"time"``, seconds since ``began``. An episode without a time, or
+            that ended before one that arrived earlier, stands where the one before it does, the first at 0.
         began: when the run began, in seconds since the epoch.
     """
     values = np.array(y, np.float64)
     values[~np.isfinite(values)] = math.nan
     if axis == "episode":
-        return Curve(np.arange(1, values.size + 1, dtype=np.float64), values)
+        return Curve(np.arange(values.size, dtype=np.float64), values)
     if axis == "step":
         return Curve(np.cumsum(np.asarray(lengths, np.float64)), values)
     seconds = np.asarray(ended, np.float64) - began
-    order = np.argsort(seconds, kind="stable")
-    order = order[np.isfinite(seconds[order])]
-    return Curve(seconds[order], values[order])
+    return Curve(np.maximum.accumulate(np.where(np.isfinite(seconds), seconds, 0.0)), values)
 
 
 def default_window(episodes: int) -> int:

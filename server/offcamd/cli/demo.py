@@ -13,7 +13,7 @@ import typer
 
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import INDEX_NAME
-from offcamd.cli.folders import show_run
+from offcamd.cli.folders import latest, show_listing
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.progress import progress_bar, waiting
 from offcamd.cli.text import printable, say_json
@@ -83,12 +83,11 @@ def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
 
 def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
     """Show a run and verify it; what was found, for programs."""
-    from offcam_runs.clips import list_run  # noqa: PLC0415 - as above
     from offcamd.reports.verify import verify  # noqa: PLC0415 - as above
 
-    run = list_run(folder)
+    listing = latest(folder)
     if not as_json:
-        show_run(run)
+        show_listing(listing)
     with progress_bar("Verifying") as progress:
         verdict = verify(folder, progress=progress)
     files = [str(file) for file in sorted(folder.glob("*.mp4"))]
@@ -97,4 +96,4 @@ def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
         for file in files:
             typer.echo(f"  {printable(file)}")
         typer.echo("")
-    return {"folder": str(folder), "files": files, "episodes": len(run.episodes), **verdict.as_dict()}
+    return {"folder": str(folder), "files": files, "episodes": listing.episodes, **verdict.as_dict()}

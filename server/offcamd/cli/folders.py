@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
@@ -13,10 +13,12 @@ from offcamd.cli.text import Column, counted, number, numbers, print_table, prin
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from offcam_runs.clips import ClipItem, EpisodeItem, RunListing
+    from offcam_runs.clips import Clip
+    from offcam_runs.episodes import Episode
+    from offcam_runs.run import Run
 
 Result = TypeVar("Result")
 
@@ -38,12 +40,15 @@ def list_folders(
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
 ) -> None:
     """List the videos and episodes of runs. Needs no daemon."""
-    from offcam_runs.clips import list_run  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.run import read_run  # noqa: PLC0415 - verbs import when they run
 
-    def show(run: RunListing) -> None:
-        show_run(run, everything=everything)
+    def look(folder: Path) -> Listing:
+        if not (everything or as_json):
+            return latest(folder)
+        run = read_run(folder)
+        return Listing(run, len(run.clips), len(run.episodes))
 
-    found = over_runs(folders, list_run, show=show, to_json=lambda run: run.as_dict(), as_json=as_json)
+    found = over_runs(folders, look, show=show_listing, to_json=lambda listing: listing.run.as_dict(), as_json=as_json)
     if None in found:
         raise typer.Exit(exit_codes.CANNOT)
 
@@ -105,22 +110,42 @@ def over_runs(
     return results
 
 
-def show_run(run: RunListing, *, everything: bool = False) -> None:
+class Listing(NamedTuple):
+    """A run, maybe with its latest rows alone, and how many it has of each."""
+
+    run: Run
+    clips: int
+    episodes: int
+
+
+def latest(folder: Path) -> Listing:
+    """The last `LAST` clips and episodes of a run, without reading the others. Raises what `read_run` raises."""
+    from offcam_runs.database import open_to_read  # noqa: PLC0415 - as above
+    from offcam_runs.run import run_of  # noqa: PLC0415 - as above
+
+    with open_to_read(folder) as database:
+        run = run_of(database, folder, last=LAST)
+        (clips,) = database.execute("SELECT count(*) FROM clips WHERE state != 'replaced'").fetchone()
+        (episodes,) = database.execute("SELECT count(*) FROM episodes").fetchone()
+    return Listing(run, clips, episodes)
+
+
+def show_listing(listing: Listing) -> None:
     """Print the tables of a run."""
-    _say_rows("video", len(run.clips), everything=everything)
-    if run.clips:
-        _show_clips(run.clips if everything else run.clips[-LAST:])
-    _say_rows("episode", len(run.episodes), everything=everything)
-    if run.episodes:
-        _show_episodes(run.episodes if everything else run.episodes[-LAST:])
+    _say_rows("video", listing.clips, len(listing.run.clips))
+    if listing.run.clips:
+        _show_clips(listing.run.clips)
+    _say_rows("episode", listing.episodes, len(listing.run.episodes))
+    if listing.run.episodes:
+        _show_episodes(listing.run.episodes)
 
 
-def _say_rows(thing: str, rows: int, *, everything: bool) -> None:
-    shown = "" if everything or rows <= LAST else f", the last {LAST} (--all shows every one)"
-    typer.echo(styled(f"{counted(rows, thing)}{shown}", bold=True))
+def _say_rows(thing: str, there: int, shown: int) -> None:
+    more = "" if shown == there else f", the last {shown} (--all shows every one)"
+    typer.echo(styled(f"{counted(there, thing)}{more}", bold=True))
 
 
-def _show_clips(clips: list[ClipItem]) -> None:
+def _show_clips(clips: Iterable[Clip]) -> None:
     columns = [
         Column("file", "name"), Column("state"), *numbers("frames", "duration", "return", "length", "dropped")
     ]  # fmt: skip
@@ -131,7 +156,7 @@ def _show_clips(clips: list[ClipItem]) -> None:
                 clip.file or f"({clip.name})",
                 f"{clip.state}, partial" if clip.partial else clip.state,
                 f"{clip.frames:,}",
-                span(clip.duration_seconds),
+                span(clip.duration),
                 number(clip.return_),
                 number(clip.length),
                 ", ".join(f"{count:,} {reason}" for reason, count in clip.dropped.items()) or "0",
@@ -141,7 +166,7 @@ def _show_clips(clips: list[ClipItem]) -> None:
     )
 
 
-def _show_episodes(episodes: list[EpisodeItem]) -> None:
+def _show_episodes(episodes: Iterable[Episode]) -> None:
     columns = [*numbers("episode", "env", "return", "length", "duration"), Column("end"), Column("seed")]
     print_table(
         columns,
@@ -151,7 +176,7 @@ def _show_episodes(episodes: list[EpisodeItem]) -> None:
                 str(episode.env_index),
                 number(episode.return_),
                 f"{episode.length:,}",
-                span(episode.duration_seconds),
+                span(episode.duration),
                 _end(episode),
                 "-" if episode.seed is None else str(episode.seed),
             )
@@ -160,6 +185,6 @@ def _show_episodes(episodes: list[EpisodeItem]) -> None:
     )
 
 
-def _end(episode: EpisodeItem) -> str:
+def _end(episode: Episode) -> str:
     ends = {"terminated": episode.terminated, "truncated": episode.truncated}
     return "+".join(name for name, yes in ends.items() if yes) or "-"

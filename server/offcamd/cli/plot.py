@@ -16,7 +16,7 @@ from offcamd.cli.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcam_runs.episodes import EpisodeColumns
+    from offcam_runs.run import Run
     from offcamd.reports.plot import Line
 
 ENDINGS = (".png", ".svg", ".pdf")
@@ -73,7 +73,7 @@ def plot(
         )
     with replacing(output, ending) as file:
         draw(lines, Look(axis, window, statistic, confidence, raw, title), file)
-    episodes = sum(run.length.size for line in lines for run in line.runs)
+    episodes = sum(len(run.episodes) for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)
     say_written(
         to,
@@ -86,18 +86,18 @@ def plot(
 def _lines(folders: Sequence[Path], *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said."""
     from offcam_runs.discover import labels, run_folders  # noqa: PLC0415 - as above
-    from offcam_runs.episodes import read_columns  # noqa: PLC0415 - as above
+    from offcam_runs.run import read_run  # noqa: PLC0415 - as above
     from offcamd.reports.plot import Line  # noqa: PLC0415 - as above
 
     found = run_folders(folders)
-    runs = {folder: read_columns(folder) for given in found for folder in given}
-    for folder in [folder for folder, run in runs.items() if not run.length.size]:
+    runs = {folder: read_run(folder) for given in found for folder in given}
+    for folder in [folder for folder, run in runs.items() if not run.episodes]:
         typer.echo(f"offcam: {folder} has no finished episodes yet", err=True)
         del runs[folder]
     names = dict(zip(runs, labels(list(runs)), strict=True))
     if not group:
         return [Line(names[folder], (run,)) for folder, run in runs.items()]
-    groups: dict[str, list[EpisodeColumns]] = {}
+    groups: dict[str, list[Run]] = {}
     singles = [given[0] for given, path in zip(found, folders, strict=True) if given == [path]]
     for given, path in zip(found, folders, strict=True):
         label = path.absolute().name if given != [path] else _together(singles)

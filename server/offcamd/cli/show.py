@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -13,10 +14,7 @@ from offcamd.cli.text import Column, number, numbers, print_table, printable, sa
 
 if TYPE_CHECKING:
     from offcam_runs.analysis import SuccessRule
-    from offcam_runs.episodes import EpisodeColumns
-
-SCORE_EPISODES = 100
-"""Episodes at the end of a run whose mean return is its score among other seeds."""
+    from offcam_runs.run import Run
 
 NO_RULE = "nobody said what success is: give a rule with --success"
 
@@ -48,12 +46,12 @@ def show(
     """
     from offcam_runs.analysis import SuccessRule  # noqa: PLC0415 - verbs import when they run
     from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
-    from offcam_runs.episodes import read_columns  # noqa: PLC0415 - as above
+    from offcam_runs.run import read_run  # noqa: PLC0415 - as above
 
     rule = SuccessRule(success) if success is not None else None
-    runs = [read_columns(folder) for given in run_folders(folders) for folder in given]
+    runs = [read_run(folder) for given in run_folders(folders) for folder in given]
     if last is not None:
-        runs = [run.last(last) for run in runs]
+        runs = [replace(run, episodes=run.episodes[-last:]) for run in runs]
     found = {
         "runs": [_run(run, rule, confidence) for run in runs],
         "groups": _groups(runs, confidence),
@@ -70,42 +68,40 @@ def show(
     typer.echo(f"IQM: interquartile mean; {100 * confidence:g} %: bootstrap interval over episodes (or runs)")
 
 
-def _run(run: EpisodeColumns, rule: SuccessRule | None, confidence: float) -> dict[str, Any]:
+def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any]:
     """One run's statistics, ready for JSON."""
-    from offcam_runs.analysis import per_step, success_rate, summary  # noqa: PLC0415 - as above
-
-    columns = {"return": run.return_, "length": run.length, "duration": run.duration}
-    flags = {"terminated": run.terminated, "truncated": run.truncated}
-    success = None if rule is None else success_rate({**columns, **flags}, rule, confidence=confidence).as_dict()
+    episodes = run.episodes
+    success = None if rule is None else episodes.success_rate(rule, confidence=confidence).as_dict()
     return {
-        "folder": str(run.folder),
+        "folder": run.folder,
         "env_ids": list(run.env_ids),
-        "episodes": run.length.size,
-        "steps": int(run.length.sum()),
-        **{name: summary(values, confidence=confidence).as_dict() for name, values in columns.items()},
-        "per_step": per_step(run.return_, run.length, run.duration).as_dict(),
+        "episodes": len(episodes),
+        "steps": int(episodes.length.sum()),
+        "return": episodes.summary(confidence=confidence).as_dict(),
+        "length": episodes.summary("length", confidence=confidence).as_dict(),
+        "duration": episodes.summary("duration", confidence=confidence).as_dict(),
+        "per_step": episodes.per_step().as_dict(),
         "success": success,
         "success_why": NO_RULE if rule is None else None,
     }
 
 
-def _groups(runs: list[EpisodeColumns], confidence: float) -> list[dict[str, Any]]:
+def _groups(runs: list[Run], confidence: float) -> list[dict[str, Any]]:
     """For each env of at least two runs the statistics of their scores, ready for JSON."""
-    from offcam_runs.analysis import summary  # noqa: PLC0415 - as above
+    from offcam_runs.run import SCORE_EPISODES, Runs  # noqa: PLC0415 - as above
 
-    scores: dict[str, list[float]] = {}
-    for run in runs:
-        score = summary(run.last(SCORE_EPISODES).return_, intervals=False).mean
+    groups: dict[str, list[Run]] = {}
+    for run, score in zip(runs, Runs(tuple(runs)).scores(), strict=True):
         if math.isfinite(score):
-            scores.setdefault(", ".join(run.env_ids), []).append(score)
+            groups.setdefault(", ".join(run.env_ids), []).append(run)
     return [
         {
             "env_id": env_id,
             "score": f"mean return of the last {SCORE_EPISODES} episodes",
-            **summary(values, confidence=confidence).as_dict(),
+            **Runs(tuple(members)).summary(confidence=confidence).as_dict(),
         }
-        for env_id, values in scores.items()
-        if len(values) > 1
+        for env_id, members in groups.items()
+        if len(members) > 1
     ]
 
 

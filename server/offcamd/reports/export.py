@@ -5,31 +5,30 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from offcam_proto.errors import ConfigError
 from offcam_runs import format as fmt
-from offcam_runs.clips import ClipItem, EpisodeItem, list_run
 from offcam_runs.discover import labels, valid_text
 from offcam_runs.json_text import dumps
+from offcam_runs.run import column_names, column_types, read_run
 from offcamd.process.atomic_file import destination, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from offcam_runs.clips import RunListing
+    from offcam_runs.episodes import Episode
+    from offcam_runs.run import Run, What
 
 Format = Literal["csv", "jsonl", "parquet", "monitor"]
-What = Literal["episodes", "clips"]
 Row = dict[str, Any]
 
 MONITOR_NAME = "monitor.csv"
 """What Stable-Baselines3's ``load_results`` looks for: all files of a folder whose names end so."""
 
 _BATCH = 10_000
-_KINDS: dict[What, type[EpisodeItem | ClipItem]] = {"episodes": EpisodeItem, "clips": ClipItem}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +65,15 @@ def export(
 
     Raises:
         ConfigError: there is such a file already, or it cannot be written, or is a part of a run.
-        RunFolderError: as `listing.list_run`.
+        RunFolderError: as `offcam_runs.run.read_run`.
     """
     if form != "monitor":
         _check_free(path, force=force)
-    runs = dict(zip(map(valid_text, labels(folders)), map(list_run, folders), strict=True))
+    runs = dict(zip(map(valid_text, labels(folders)), map(read_run, folders), strict=True))
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())
-    rows = _counted(_rows(runs, what), total, progress)
+    rows = _counted((row for name, run in runs.items() for row in run.rows(what, label=name)), total, progress)
     with replacing(path) as file:
         if form == "parquet":
             _write_parquet(file, rows, what)
@@ -83,20 +82,6 @@ def export(
                 (_write_csv if form == "csv" else _write_jsonl)(text, rows, what)
         _check_free(path, force=force)
     return Exported((path,), total)
-
-
-def column_names(what: What) -> list[str]:
-    """The columns of an export, in order."""
-    return ["run", "env_id", *(field.name.rstrip("_") for field in fields(_KINDS[what]))]
-
-
-def _rows(runs: dict[str, RunListing], what: What) -> Iterator[Row]:
-    names = [(field.name.rstrip("_"), field.name) for field in fields(_KINDS[what])]
-    for label, run in runs.items():
-        env_ids = {stream.stream: stream.env_id for stream in run.streams}
-        for item in getattr(run, what):
-            values = {column: getattr(item, name) for column, name in names}
-            yield {"run": label, "env_id": env_ids[item.stream], **values}
 
 
 def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Row]:
@@ -144,7 +129,7 @@ def _write_jsonl(file: TextIO, rows: Iterable[Row], _what: What) -> None:
     file.writelines(f"{dumps(row)}\n" for row in rows)
 
 
-_ARROW_TYPES = {"bool": "bool_", "int": "int64", "float": "float64", "str": "string", "dict[str, int]": "string"}
+_ARROW_TYPES = {bool: "bool_", int: "int64", float: "float64"}
 
 
 def _write_parquet(file: Path, rows: Iterable[Row], what: What) -> None:
@@ -152,8 +137,7 @@ def _write_parquet(file: Path, rows: Iterable[Row], what: What) -> None:
     import pyarrow as pa  # noqa: PLC0415 - an extra of its own, and slow to import
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    kinds = {"run": "str", "env_id": "str", **{item.name.rstrip("_"): str(item.type) for item in fields(_KINDS[what])}}
-    names = {name: _ARROW_TYPES.get(kind.removesuffix(" | None"), "string") for name, kind in kinds.items()}
+    names = {name: _ARROW_TYPES.get(kind, "string") for name, kind in column_types(what).items()}
     schema = pa.schema([(name, getattr(pa, arrow)()) for name, arrow in names.items()])
     texts = [name for name, arrow in names.items() if arrow == "string"]
 
@@ -188,7 +172,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 
 def _export_monitors(
-    runs: dict[str, RunListing], path: Path, *, force: bool, progress: Callable[[int, int], None] | None
+    runs: dict[str, Run], path: Path, *, force: bool, progress: Callable[[int, int], None] | None
 ) -> Exported:
     """One file for each environment, as Stable-Baselines3's ``Monitor`` writes it, all in one folder.
 
@@ -198,33 +182,29 @@ def _export_monitors(
     to = destination(path)
     if to.is_stdout or (to.path.exists() and not to.path.is_dir()):
         raise ConfigError(f"{path} is no folder: give a folder, as one file is written for each environment")
-    monitors: dict[tuple[str, str, int], list[EpisodeItem]] = {}
-    env_ids: dict[tuple[str, str, int], str] = {}
+    monitors: dict[tuple[str, int, int], list[Episode]] = {}
     for label, run in runs.items():
-        streams = {stream.stream: stream.env_id for stream in run.streams}
         for item in run.episodes:
-            key = (label, item.stream, item.env_index)
-            monitors.setdefault(key, []).append(item)
-            env_ids[key] = streams[item.stream]
+            monitors.setdefault((label, item.stream, item.env_index), []).append(item)
     if not monitors:
         raise ConfigError(f"no finished episodes yet in {', '.join(runs)}: there is nothing to export")
     names = [MONITOR_NAME] if len(monitors) == 1 else [f"{n}.{MONITOR_NAME}" for n in range(len(monitors))]
     _check_monitors(path, set(names), force=force)
     total, done = sum(map(len, monitors.values())), 0
-    for name, (key, episodes) in zip(names, monitors.items(), strict=True):
+    for name, ((label, stream, _), episodes) in zip(names, monitors.items(), strict=True):
         with replacing(path / name) as file, file.open("w", encoding="utf-8", newline="") as text:
-            _write_monitor(text, env_ids[key], episodes)
+            _write_monitor(text, runs[label].streams[stream].env_id, episodes)
         done += len(episodes)
         if progress is not None:
             progress(done, total)
     return Exported(tuple(path / name for name in names), done)
 
 
-def _write_monitor(file: TextIO, env_id: str, episodes: Sequence[EpisodeItem]) -> None:
+def _write_monitor(file: TextIO, env_id: str, episodes: Sequence[Episode]) -> None:
     t_start = min((item.started for item in episodes if math.isfinite(item.started)), default=0.0)
     file.write(f"#{json.dumps({'t_start': t_start, 'env_id': env_id})}\nr,l,t\n")
     for item in episodes:
-        ended = item.started + (item.duration_seconds if math.isfinite(item.duration_seconds) else 0.0)
+        ended = item.started + (item.duration if math.isfinite(item.duration) else 0.0)
         file.write(f"{round(item.return_, 6)},{item.length},{round(ended - t_start, 6)}\n")
 
 

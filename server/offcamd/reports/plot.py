@@ -11,7 +11,7 @@ from matplotlib import patheffects
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from offcam_runs.analysis import Curve, Statistic, align, band, curve, default_window, moving_average
+from offcam_runs.analysis import Curve, Statistic, align, band, default_window, moving_average
 from offcam_runs.discover import valid_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from offcam_runs.analysis import Axis
     from offcam_runs.analysis.curves import Floats
-    from offcam_runs.episodes import EpisodeColumns
+    from offcam_runs.episodes import Quantity
+    from offcam_runs.run import Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/), without the yellow,
@@ -75,7 +76,7 @@ class Line:
     """
 
     label: str
-    runs: tuple[EpisodeColumns, ...]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class _Panel:
     """One quantity's axes, with what is needed to draw all lines alike."""
 
     axes: Axes
-    column: str
+    quantity: Quantity
     look: Look
     window: int
     unit: float
@@ -130,7 +131,7 @@ class _Panel:
         """Keep values that are out of all proportion from setting the axis; returns a note that says so."""
         given = np.concatenate(self.drawn)
         values = given[np.isfinite(given)]
-        name = {"return_": "return", "length": "length"}[self.column]
+        name = self.quantity
         notes = [f"{count(given.size - values.size, name)} not finite"] if values.size < given.size else []
         if values.size:
             low, high = np.percentile(values, (1, 99))
@@ -141,8 +142,8 @@ class _Panel:
                 notes.append(f"{count(beyond, f'extreme {name}')} beyond the axis")
         return "; ".join(notes)
 
-    def _curve(self, run: EpisodeColumns) -> Curve:
-        found = _curve(run, self.column, self.look.axis)
+    def _curve(self, run: Run) -> Curve:
+        found = run.curve(self.quantity, self.look.axis)
         y = np.clip(found.y, -1e100, 1e100)  # matplotlib overflows on the largest numbers
         self.drawn.append(y)
         return Curve(found.x / self.unit, y)
@@ -187,13 +188,13 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         OSError: it cannot be written.
     """
     runs = [run for line in lines for run in line.runs]
-    window = look.window or default_window(min((run.length.size for run in runs), default=1))
+    window = look.window or default_window(min((len(run.episodes) for run in runs), default=1))
     raw = look.raw if look.raw is not None else window == 1 or len(lines) == len(runs) <= RAW_RUNS
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 5.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         unit, x_name = _x_axis(runs, look.axis)
-        panels = [_Panel(*panel, look, window, unit, raw) for panel in ((upper, "return_"), (lower, "length"))]
+        panels = [_Panel(upper, "return", look, window, unit, raw), _Panel(lower, "length", look, window, unit, raw)]
         for number, line in enumerate(lines):
             dash = DASHES[number // len(PALETTE) % len(DASHES)]
             for panel in panels:
@@ -207,15 +208,11 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         figure.savefig(file, metadata=METADATA[file.suffix.lower()])
 
 
-def _curve(run: EpisodeColumns, column: str, axis: Axis) -> Curve:
-    return curve(getattr(run, column), run.length, run.ended, axis, began=run.began)
-
-
-def _x_axis(runs: Sequence[EpisodeColumns], axis: Axis) -> tuple[float, str]:
+def _x_axis(runs: Sequence[Run], axis: Axis) -> tuple[float, str]:
     """What one unit of the horizontal axis is, and its name."""
     if axis != "time":
         return 1.0, {"episode": "Episode", "step": "Environment steps"}[axis]
-    longest = max((x[-1] for x in (_curve(run, "length", axis).x for run in runs) if x.size), default=0.0)
+    longest = max((x[-1] for x in (run.curve("length", axis).x for run in runs) if x.size), default=0.0)
     for unit, name in ((3600.0, "h"), (60.0, "min")):
         if longest >= 2 * unit:
             return unit, f"Time since the run began ({name})"
@@ -226,7 +223,7 @@ def _method(lines: Sequence[Line], look: Look, window: int) -> str:
     """What is drawn and how it was made, where the legend does not say it."""
     runs = [run for line in lines for run in line.runs]
     if len(runs) == 1:
-        return f"{lines[0].label}, {count(runs[0].length.size, 'episode')}"
+        return f"{lines[0].label}, {count(len(runs[0].episodes), 'episode')}"
     notes = [f"moving average of {window} episodes"] if window > 1 else []
     if any(len(line.runs) > 1 for line in lines):
         notes.append(f"{STATISTICS[look.statistic]} over seeds, {100 * look.confidence:g} % bootstrap interval")
@@ -240,7 +237,7 @@ def _label_axes(upper: Axes, lower: Axes, x_name: str) -> None:
     lower.margins(x=0.015)
     left, right = lower.get_xlim()
     if right - left < 1 and x_name == "Episode":
-        lower.set_xlim(0, 2)  # a single episode
+        lower.set_xlim(-1, 1)  # a single episode
     if right > 9999:
         lower.xaxis.set_major_formatter(EngFormatter(sep=""))
     lower.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=STEPS, integer=x_name == "Episode"))

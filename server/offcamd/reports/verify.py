@@ -18,8 +18,8 @@ from offcam_proto.errors import (
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
-from offcam_runs.clips import list_run
 from offcam_runs.folder_lock import writer_of
+from offcam_runs.run import read_run
 from offcamd.video.av_errors import libraries
 from offcamd.video.files import is_fragmented
 from offcamd.video.probe import probe as probe_file
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from offcam_runs.clips import ClipItem, RunListing
+    from offcam_runs.clips import Clip
     from offcam_runs.folder_lock import Writer
+    from offcam_runs.run import Run
     from offcamd.video.probe import VideoInfo
 
 
@@ -99,7 +100,7 @@ def verify(
     present = _video_names(folder)  # before the index is read, which then knows them all
     writer = writer_of(folder)
     try:
-        run = list_run(folder)
+        run = read_run(folder)
     except (FolderNotWritable, RunFormatTooNew):
         raise
     except RunFolderError as error:
@@ -131,14 +132,14 @@ def verify(
             problems.append(found)
     if progress is not None:
         progress(len(videos), len(videos))
-    problems += _leftovers(run, present)
+    problems += _leftovers(folder, run, present)
     if not clips:
         problems += _unchecked(run, {problem.file for problem in problems}, writer)
     notes += _unknown(run, present)
     return Verdict(clips, frames, problems, notes)
 
 
-def _accounts(run: RunListing) -> Iterator[Problem]:
+def _accounts(run: Run) -> Iterator[Problem]:
     """What the index alone shows to be wrong."""
     for clip in run.clips:
         count = fmt.FrameCount(clip.offered, clip.received, clip.frames, clip.dropped)
@@ -153,7 +154,7 @@ def _accounts(run: RunListing) -> Iterator[Problem]:
         yield Problem(fmt.INDEX_NAME, "quarantine", text)
 
 
-def _unfinished(run: RunListing, writer: Writer | None) -> Iterator[Problem]:
+def _unfinished(run: Run, writer: Writer | None) -> Iterator[Problem]:
     for clip in run.clips:
         if clip.state == fmt.RECORDING:
             name = clip.file or clip.name
@@ -174,7 +175,7 @@ def _missing(folder: Path, name: str) -> Problem | None:
     return None
 
 
-def _video_problems(clip: ClipItem, info: VideoInfo) -> Iterator[tuple[str, str]]:
+def _video_problems(clip: Clip, info: VideoInfo) -> Iterator[tuple[str, str]]:
     """Kind and text of what is wrong with a clip's video."""
     if info.error is not None:
         yield "unreadable", f"decoded up to frame {info.frames} of {clip.frames}: {info.error}"
@@ -190,17 +191,17 @@ def _video_problems(clip: ClipItem, info: VideoInfo) -> Iterator[tuple[str, str]
         yield "size", f"is {info.width}x{info.height}, the index says {clip.width}x{clip.height}"
 
 
-def _leftovers(run: RunListing, present: list[str]) -> Iterator[Problem]:
+def _leftovers(folder: Path, run: Run, present: list[str]) -> Iterator[Problem]:
     unfinished = {f"{clip.file}{fmt.PART_EXTENSION}" for clip in run.clips if clip.state == fmt.RECORDING}
     known = unfinished | {clip.file for clip in run.clips}
     for name in present:
         leftover = name.endswith(fmt.PART_EXTENSION) and name not in known
-        if leftover and (run.folder / name).exists():  # a daemon may have finished it just now
+        if leftover and (folder / name).exists():  # a daemon may have finished it just now
             text = f"is an unfinished video that the index does not know: run `offcam recover {run.folder}`"
             yield Problem(name, "leftover_part", text)
 
 
-def _unchecked(run: RunListing, known: set[str], writer: Writer | None) -> Iterator[Problem]:
+def _unchecked(run: Run, known: set[str], writer: Writer | None) -> Iterator[Problem]:
     """Why there is no video to be checked of clips that there are: to say that all is well would mislead."""
     for clip in run.clips:
         name = clip.file or clip.name
@@ -232,7 +233,7 @@ def _without_index(folder: Path, names: list[str]) -> Iterator[Problem]:
             yield Problem(name, "unchecked", "was not checked, as the index cannot be read")
 
 
-def _unknown(run: RunListing, present: list[str]) -> Iterator[Problem]:
+def _unknown(run: Run, present: list[str]) -> Iterator[Problem]:
     known = {clip.file for clip in run.clips}
     for name in present:
         if name.endswith(fmt.VIDEO_EXTENSION) and name not in known:

@@ -13,10 +13,11 @@ from offcam_proto.codec import unpack_record
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcam_proto.records import EpisodeRecord
 from offcam_runs import format as fmt
+from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
-from offcamd.store.index_file import explained, format_version, open_to_write, upgrade
+from offcamd.store.index_file import open_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

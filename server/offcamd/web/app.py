@@ -21,7 +21,7 @@ from offcam_proto.errors import RunFolderError
 from offcam_runs.json_text import dumps
 from offcamd.web import curves, queries
 from offcamd.web.access import AccessCheck, Headers, HostCheck
-from offcamd.web.episode_cache import ColumnCache, ReadAhead
+from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster, EventResponse
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
@@ -75,8 +75,8 @@ class Api:
 
     def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
         self._source = source
-        self._columns = ColumnCache()
-        self._runs = Runs(source, ReadAhead(self._columns).add)
+        self._episodes = EpisodeCache()
+        self._runs = Runs(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
@@ -161,7 +161,7 @@ class Api:
     async def episodes(self, request: Request) -> Response:
         """A page of a run's episodes."""
         query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, _: queries.episodes_page(folder, query, self._columns)))
+        return _json(await self._of(request, lambda folder, _: queries.episodes_page(folder, query, self._episodes)))
 
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
@@ -173,7 +173,7 @@ class Api:
     async def curve(self, request: Request) -> Response:
         """A run's learning curve."""
         query = Query(request.query_params)
-        text = await self._of(request, lambda folder, _: curves.curve(folder, query, self._columns))
+        text = await self._of(request, lambda folder, _: curves.curve(folder, query, self._episodes))
         return Response(text, media_type="application/json")
 
     async def group(self, request: Request) -> Response:
@@ -182,14 +182,14 @@ class Api:
 
         def answer() -> str:
             folders = [folder_of(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
-            return curves.group(folders, query, self._columns)
+            return curves.group(folders, query, self._episodes)
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
     async def nearest(self, request: Request) -> Response:
         """An episode, and what there is to watch of it or near it."""
         query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, run: queries.nearest(folder, run, query, self._columns)))
+        return _json(await self._of(request, lambda folder, run: queries.nearest(folder, run, query, self._episodes)))
 
     # --- clips ------------------------------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class Api:
     async def clip(self, request: Request) -> Response:
         """One clip, and the episodes it shows."""
         key = request.path_params["key"]
-        return _json(await self._of(request, lambda folder, run: queries.clip_detail(folder, run, key, self._columns)))
+        return _json(await self._of(request, lambda folder, run: queries.clip_detail(folder, run, key, self._episodes)))
 
     async def video(self, request: Request) -> Response:
         """A clip's file, or a range of it."""

@@ -6,13 +6,13 @@ import hashlib
 import re
 import sqlite3
 import stat
-import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from offcam_runs import format as fmt
-from offcamd.store.index_file import upgrade
+from offcam_runs.database import upgrade
 from offcamd.video.probe import VideoInfo, survey
+from offcamd.web.lru import LruCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,8 @@ PLAIN_CLIENT = "plain"
 """What stands as ``client`` of the one stream of such a folder."""
 
 _NUMBER = re.compile(r"-(episode|step)-(\d{1,15})(?:\.|-|$)")
-_MOST_KNOWN = 4 * MOST_FILES
 
-_known: dict[tuple[str, int, int], VideoInfo] = {}
-_known_lock = threading.Lock()
+_known: LruCache[tuple[Path, int, int], VideoInfo] = LruCache(4 * MOST_FILES)
 
 
 def videos(folder: Path) -> list[Path]:
@@ -87,13 +85,7 @@ def _clip(path: Path) -> tuple[object, ...]:
 
 
 def _survey(path: Path, changed: int, size: int) -> VideoInfo:
-    key = (str(path), changed, size)
-    with _known_lock:
-        known = _known.get(key)
-    if known is None:
-        known = survey(path) if stat.S_ISREG(path.lstat().st_mode) else VideoInfo(error="it is no file any more")
-        with _known_lock:
-            _known[key] = known
-            while len(_known) > _MOST_KNOWN:
-                del _known[next(iter(_known))]
-    return known
+    def make() -> VideoInfo:
+        return survey(path) if stat.S_ISREG(path.lstat().st_mode) else VideoInfo(error="it is no file any more")
+
+    return _known.get((path, changed, size), make)

@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import threading
-from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from offcam_proto.errors import EncodeError
 from offcam_runs import format as fmt
 from offcamd.video.thumbnails import jpeg, middle_picture
+from offcamd.web.lru import LruCache
 from offcamd.web.queries import find_clip
 from offcamd.web.reading import NotHere, is_plain, reading
 
@@ -82,7 +82,7 @@ def open_clip(folder: Path, key: str) -> OpenFile:
         RunFolderError: see `reading`.
     """
     with reading(folder) as database:
-        clip = find_clip(database, key)
+        clip = find_clip(database, folder, key)
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")
     if "/" in clip.file or "\0" in clip.file or clip.file in (".", ".."):
@@ -182,10 +182,8 @@ class Posters:
     """Pictures out of videos' middles, the latest kept. Of any thread, one of them decoding at a time."""
 
     def __init__(self, most_bytes: int = MOST_POSTER_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._lock = threading.Lock()
         self._decoding = threading.Lock()
-        self._kept: OrderedDict[tuple[Path, str, str], bytes] = OrderedDict()
+        self._kept: LruCache[tuple[Path, str, str], bytes] = LruCache(most_bytes, len)
 
     def get(self, folder: Path, key: str) -> tuple[bytes, OpenFile]:
         """The JPEG of a clip, and of which file it is (closed by now).
@@ -195,15 +193,7 @@ class Posters:
             RunFolderError: see `reading`.
         """
         with _closing(open_clip(folder, key)) as file:
-            name = (folder, file.name, file.etag)
-            with self._lock:
-                known = self._kept.get(name)
-                if known is not None:
-                    self._kept.move_to_end(name)
-            if known is None:
-                known = self._make(file)
-                self._keep(name, known)
-            return known, file
+            return self._kept.get((folder, file.name, file.etag), lambda: self._make(file)), file
 
     def _make(self, file: OpenFile) -> bytes:
         with self._decoding:  # encoders need the processor more
@@ -211,12 +201,6 @@ class Posters:
                 return jpeg(middle_picture(file.fd, file.name), POSTER_SIDE)
             except EncodeError as error:
                 raise NotHere(f"{file.name} has no picture to show: {error}") from error
-
-    def _keep(self, name: tuple[Path, str, str], picture: bytes) -> None:
-        with self._lock:
-            self._kept[name] = picture
-            while sum(map(len, self._kept.values())) > self._most_bytes:
-                self._kept.popitem(last=False)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from urllib.parse import quote
 import numpy as np
 
 from offcam_runs import format as fmt
-from offcam_runs.clip_episodes import ShownClip, episodes_of, showable, shown
-from offcam_runs.clips import select_clips
+from offcam_runs.clip_episodes import ClipEpisodes, span_of
+from offcam_runs.clips import read_clips
+from offcam_runs.episodes import ORDERS, Episode, read_episodes
+from offcam_runs.streams import read_streams
 from offcamd.web.reading import NotHere, reading
 
 if TYPE_CHECKING:
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from offcam_runs.clips import ClipItem
-    from offcamd.web.episode_cache import ColumnCache, Columns
+    from offcam_runs.clips import Clip
+    from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
 
 MOST_ROWS = 1000
@@ -32,20 +35,7 @@ MOST_OFFSET = 2**53
 
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
-_EPISODE_ORDER = {
-    "arrival": "id",
-    "episode": "stream_id {0}, episode {0}, id",
-    "return": "return {0}, id",
-    "length": "length {0}, id",
-    "duration": "duration {0}, id",
-}
-_EPISODES = """
-SELECT id, stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed FROM episodes
-"""
-_COLUMNS = (
-    *("number", "stream", "env_index", "episode", "return", "length", "duration_seconds", "started"),
-    *("terminated", "truncated", "seed"),
-)
+_COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name) for name in Episode._fields]
 
 
 # --- episodes -----------------------------------------------------------------------------------------------
@@ -53,72 +43,57 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which episodes are wanted, as SQL and the values for its question marks."""
+    """Which episodes are wanted, as SQL and the values for its parameters."""
 
     condition: str
-    values: tuple[object, ...]
+    values: dict[str, object]
 
     @classmethod
     def of(cls, query: Query) -> Filter:
         """From a request's values. Raises BadQuery."""
-        terms: list[tuple[str, object]] = []
-        if stream := query.hexadecimal("stream"):
-            terms.append(("stream_id IN (SELECT id FROM streams WHERE stream = ?)", stream))
-        for name, column in (
-            ("env_index", "env_index ="),
-            ("terminated", "terminated ="),
-            ("truncated", "truncated ="),
-        ):
-            value = query.integer(name, None, 0, 2**31) if name == "env_index" else query.boolean(name)
-            if value is not None:
-                terms.append((f"{column} ?", int(value)))
-        for name, column in (("min_return", "return >="), ("max_return", "return <=")):
-            limit = query.number(name)
-            if limit is not None:
-                terms.append((f"{column} ?", limit))
-        return cls(" AND ".join(term for term, _ in terms) or "TRUE", tuple(value for _, value in terms))
+        of_stream = "stream_id IN (SELECT id FROM streams WHERE stream = :stream)"
+        asked: dict[str, tuple[str, object]] = {
+            "stream": (of_stream, query.hexadecimal("stream") or None),
+            "env_index": ("env_index = :env_index", query.integer("env_index", None, 0, 2**31)),
+            "terminated": ("terminated = :terminated", query.boolean("terminated")),
+            "truncated": ("truncated = :truncated", query.boolean("truncated")),
+            "min_return": ("return >= :min_return", query.number("min_return")),
+            "max_return": ("return <= :max_return", query.number("max_return")),
+        }
+        given = {name: value for name, (_, value) in asked.items() if value is not None}
+        return cls(" AND ".join(asked[name][0] for name in given) or "TRUE", given)
 
 
-def episodes_page(folder: Path, query: Query, cache: ColumnCache) -> dict[str, Any]:
+def episodes_page(folder: Path, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """One page of a run's episodes, see ``GET /api/runs/{id}/episodes``. Raises BadQuery and what `reading` does."""
-    sort = query.choice("sort", tuple(_EPISODE_ORDER))
+    sort = query.choice("sort", tuple(ORDERS))
     direction = query.choice("order", ("asc", "desc")).upper()
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     chosen = Filter.of(query)
-    order = f"{_EPISODE_ORDER[sort].format(direction)} {direction}"
     with reading(folder) as database:
+        streams = read_streams(database)
         (total,) = database.execute(
             f"SELECT count(*) FROM episodes WHERE {chosen.condition}",  # noqa: S608 - of our own words
             chosen.values,
         ).fetchone()
-        rows = database.execute(
-            f"{_EPISODES} WHERE {chosen.condition} ORDER BY {order} LIMIT ? OFFSET ?",
-            (*chosen.values, limit, offset),
-        ).fetchall()
-        listed = _with_clips(database, rows, cache.get(folder, database))
-    return {"total": total, "offset": offset, "episodes": listed}
+        order = ORDERS[sort].format(direction)
+        page = read_episodes(
+            database, streams, chosen.condition, chosen.values, order=order, limit=limit, offset=offset
+        )
+        clips = cache.clips(folder, database, streams)
+    ids = [stream.stream for stream in streams.values()]
+    return {"total": total, "offset": offset, "episodes": [_with_clip(row, ids, clips) for row in page]}
 
 
-def _with_clips(database: sqlite3.Connection, rows: list[tuple[Any, ...]], columns: Columns) -> list[dict[str, Any]]:
-    """Episodes as the API shows them, each with the clip that shows it."""
-    streams = _streams(database)
-    clips = showable(database)
-    found = shown(columns, clips)
-    places = np.searchsorted(columns["id"], [row[0] for row in rows]) if rows else ()
-    listed = []
-    for row, place in zip(rows, places, strict=True):
-        clip = clips[found[place]] if found[place] >= 0 else None
-        listed.append({**_episode(row, streams), "clip": None if clip is None else clip_key(streams, clip)})
-    return listed
+def _with_clip(episode: Episode, ids: Sequence[str], clips: ClipEpisodes) -> dict[str, Any]:
+    """An episode as the API shows it, with the clip that shows it."""
+    clip = clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
+    return {**_episode(episode, ids), "clip": None if clip is None else clip.key}
 
 
-def _streams(database: sqlite3.Connection) -> dict[int, str]:
-    return dict(database.execute("SELECT id, stream FROM streams"))
-
-
-def _episode(row: Sequence[Any], streams: dict[int, str]) -> dict[str, Any]:
-    values = [row[0] - 1, streams.get(row[1], ""), *row[2:8], bool(row[8]), bool(row[9]), row[10]]
-    return dict(zip(_COLUMNS, values, strict=True))
+def _episode(episode: Episode, ids: Sequence[str]) -> dict[str, Any]:
+    """An episode as the API shows it; ``ids`` are those of the run's streams."""
+    return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": ids[episode.stream]}
 
 
 def episodes_csv(folder: Path) -> Iterator[str]:
@@ -132,28 +107,26 @@ def episodes_csv(folder: Path) -> Iterator[str]:
     writer.writerow(_COLUMNS)
     while True:
         with reading(folder) as database:
-            streams = _streams(database)
-            rows = database.execute(f"{_EPISODES} WHERE id > ? ORDER BY id LIMIT ?", (last, _CSV_ROWS)).fetchall()
-        writer.writerows([_cell(value) for value in _episode(row, streams).values()] for row in rows)
+            streams = read_streams(database)
+            piece = read_episodes(database, streams, "id > :last", {"last": last}, limit=_CSV_ROWS)
+        ids = [stream.stream for stream in streams.values()]
+        writer.writerows([_cell(value) for value in _episode(row, ids).values()] for row in piece)
         yield text.getvalue()
-        if len(rows) < _CSV_ROWS:
+        if len(piece) < _CSV_ROWS:
             return
-        last = rows[-1][0]
+        last = piece[-1].number + 1
         text.seek(0)
         text.truncate()
 
 
 def _cell(value: object) -> object:
-    """A value as spreadsheets may have it: a client's text is no formula."""
+    """A value as spreadsheets may have it: nothing for NaN, and a client's text is no formula."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 # --- clips --------------------------------------------------------------------------------------------------
-
-
-def clip_key(streams: dict[int, str], clip: ShownClip) -> str:
-    """The name of a clip in URLs."""
-    return f"{streams[clip.stream_id]}-{clip.clip}"
 
 
 def clips_page(folder: Path, run: str, query: Query) -> dict[str, Any]:
@@ -170,25 +143,25 @@ def clips_page(folder: Path, run: str, query: Query) -> dict[str, Any]:
         "length": f"steps IS NULL, steps {direction}, place",
         "episode": f"episode {direction}, place {direction}",
     }[sort]
-    condition = "(? = '' OR state = ?) AND (? = '' OR instr(lower(name || ' ' || ifnull(file, '')), ?) > 0)"
-    values = (state, state, text, text)
+    condition = "(:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
+    values = {"state": state, "text": text}
     with reading(folder) as database:
         (total,) = database.execute(
-            f"SELECT count(*) FROM clips WHERE {condition} AND state != ?",  # noqa: S608 - of our own words
-            (*values, fmt.REPLACED),
+            f"SELECT count(*) FROM clips WHERE {condition} AND state != :replaced",  # noqa: S608 - of our own words
+            {**values, "replaced": fmt.REPLACED},
         ).fetchone()
-        clips = select_clips(database, condition, values, order=order, limit=limit, offset=offset)
+        clips = read_clips(database, folder, condition, values, order=order, limit=limit, offset=offset)
     return {"total": total, "offset": offset, "clips": [clip_dict(run, clip) for clip in clips]}
 
 
-def clip_dict(run: str, clip: ClipItem) -> dict[str, Any]:
+def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
     """A clip as the API shows it."""
-    key = f"{clip.stream}-{clip.clip}"
+    key = f"{clip.stream_id}-{clip.clip}"
     watchable = clip.file is not None and clip.state != fmt.RECORDING
     url = f"/api/runs/{quote(run)}/clips/{key}"
     return {
         "key": key,
-        "stream": clip.stream,
+        "stream": clip.stream_id,
         "name": clip.name,
         "part": clip.part,
         "file": clip.file,
@@ -197,7 +170,7 @@ def clip_dict(run: str, clip: ClipItem) -> dict[str, Any]:
         "fps": clip.fps,
         "width": clip.width,
         "height": clip.height,
-        "duration_seconds": clip.duration_seconds,
+        "duration_seconds": clip.duration,
         "episode": clip.episode,
         "step": clip.step,
         "return": fmt.json_number(clip.return_),
@@ -212,7 +185,7 @@ def clip_dict(run: str, clip: ClipItem) -> dict[str, Any]:
     }
 
 
-def find_clip(database: sqlite3.Connection, key: str) -> ClipItem:
+def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
     """A clip by its key.
 
     Raises:
@@ -220,31 +193,26 @@ def find_clip(database: sqlite3.Connection, key: str) -> ClipItem:
     """
     match = _KEY.fullmatch(key)
     if match and int(match[2]) < 2**63:
-        clips = select_clips(database, "stream = ? AND clip = ?", (match[1], int(match[2])))
+        values = {"stream": match[1], "clip": int(match[2])}
+        clips = read_clips(database, folder, "stream = :stream AND clip = :clip", values)
         if clips:
             return clips[0]
     raise NotHere(f"there is no clip {key[:100]!r} in this run: GET /api/runs/ID/clips lists those there are")
 
 
-def clip_detail(folder: Path, run: str, key: str, cache: ColumnCache) -> dict[str, Any]:
+def clip_detail(folder: Path, run: str, key: str, cache: EpisodeCache) -> dict[str, Any]:
     """A clip, with the episodes it shows. Raises NotHere and what `reading` does."""
     with reading(folder) as database:
-        clip = find_clip(database, key)
-        streams = _streams(database)
-        (stream,) = (number for number, name in streams.items() if name == clip.stream)
-        span = ShownClip(stream, clip.clip, clip.name, clip.episode, clip.step, clip.length or 0, clip.started)
-        columns = cache.get(folder, database)
-        wanted = columns["id"][episodes_of(columns, span)].astype(np.int64).tolist()
-        rows = _episodes_by_id(database, wanted[:MOST_ROWS])
-    listed = [{**_episode(row, streams), "clip": key} for row in rows]
+        clip = find_clip(database, folder, key)
+        streams = read_streams(database)
+        episodes = cache.get(folder, database, streams)
+    ids = [stream.stream for stream in streams.values()]
+    places = ClipEpisodes(episodes, []).episodes_of(span_of(clip))[:MOST_ROWS].tolist()
+    listed = [{**_episode(episodes[place], ids), "clip": key} for place in places]
     return {**clip_dict(run, clip), "episodes": listed}
 
 
-def _episodes_by_id(database: sqlite3.Connection, ids: list[int]) -> list[tuple[Any, ...]]:
-    return [row for number in ids for row in database.execute(f"{_EPISODES} WHERE id = ?", (number,))]
-
-
-def nearest(folder: Path, run: str, query: Query, cache: ColumnCache) -> dict[str, Any]:
+def nearest(folder: Path, run: str, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """An episode by its number of arrival, and the clip that shows it, or that of the nearest recorded one.
 
     Raises:
@@ -253,20 +221,19 @@ def nearest(folder: Path, run: str, query: Query, cache: ColumnCache) -> dict[st
     """
     number = query.integer("number", None, 0, MOST_OFFSET)
     with reading(folder) as database:
-        columns = cache.get(folder, database)
-        numbers = columns.number
+        streams = read_streams(database)
+        clips = cache.clips(folder, database, streams)
+        numbers = clips.episodes.number
         place = int(np.searchsorted(numbers, -1 if number is None else number))
-        if number is None or place == len(columns) or numbers[place] != number:
-            last = f"the last one is {int(numbers[-1])}" if len(columns) else "none has ended yet"
+        if number is None or place == numbers.size or numbers[place] != number:
+            last = f"the last one is {int(numbers[-1])}" if numbers.size else "none has ended yet"
             raise NotHere(f"there is no episode number {number}: give its order of arrival from 0 on; {last}")
-        clips, streams = showable(database), _streams(database)
-        found = shown(columns, clips)
-        recorded = np.flatnonzero(found >= 0)
+        recorded = np.flatnonzero(clips.shown >= 0)
         near = recorded[np.argmin(np.abs(recorded - place))] if recorded.size else None
-        (episode,) = _with_clips(database, _episodes_by_id(database, [number + 1]), columns)
-        clip = None if near is None else find_clip(database, clip_key(streams, clips[found[near]]))
+        shown = None if near is None else clips.shows(int(near))
+        clip = None if shown is None else find_clip(database, folder, shown.key)
     return {
-        "episode": episode,
+        "episode": _with_clip(clips.episodes[place], [stream.stream for stream in streams.values()], clips),
         "clip": None if clip is None else clip_dict(run, clip),
         "exact": bool(near is not None and near == place),
         "distance": None if near is None else abs(int(near) - place),

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import NotARunFolder, RunFolderError
+from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
-from offcamd.store.index_file import open_to_read
 from offcamd.web import indexless
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     """Read a run as it is at this moment, by its index or, where it has none, by its videos.
 
     Raises:
-        RunFolderError: it cannot be read; its kinds say why, see `offcamd.store.index_file.open_to_read`.
+        RunFolderError: it cannot be read; its kinds say why, see `offcam_runs.database.open_to_read`.
     """
     if not is_plain(folder):
         with open_to_read(folder) as database:

@@ -10,6 +10,7 @@ from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.analysis.running import EpisodeTotals
 from offcam_runs.totals import run_totals
+from offcamd.web.lru import LruCache
 from offcamd.web.reading import is_plain, reading, signature
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ class Runs:
     def __init__(self, source: RunSource, found: Callable[[Path], None] = lambda _: None) -> None:
         self._source = source
         self._found = found
-        self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
+        self._kept: LruCache[str, _Kept] = LruCache(MOST_KEPT)
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, in the order in which they came."""
@@ -89,11 +89,7 @@ class Runs:
             return {**kept.run, "live": self._source.live(run), "stream_list": kept.streams}
 
     def _up_to_date(self, run: str, folder: Path) -> _Kept:
-        with self._lock:
-            kept = self._kept.pop(run, None) or _Kept()
-            self._kept[run] = kept
-            while len(self._kept) > MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
+        kept = self._kept.get(run, _Kept)
         with kept.lock:
             now = signature(folder)
             if kept.signature != now or kept.run.get("problem"):

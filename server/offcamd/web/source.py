@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from offcam_runs.discover import MOST_LEVELS, run_id
+from offcam_runs.discover import MOST_LEVELS, look_into, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 
@@ -98,24 +98,12 @@ class FolderSource:
         while waiting and seen < MOST_FOLDERS and runs < MOST_RUNS:
             folder, level = waiting.pop()
             seen += 1
-            names, below = _look_into(folder)
+            try:
+                names, below = look_into(folder)
+            except OSError:
+                continue
             if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names):
                 runs += 1
                 yield run_id(folder), folder
             if level < MOST_LEVELS:
-                waiting += [(folder / name, level + 1) for name in sorted(below, reverse=True)]
-
-
-def _look_into(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the files in a folder, and of the folders to look into next. What cannot be read is empty."""
-    files, folders = [], []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    files.append(entry.name)
-                elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    folders.append(entry.name)
-    except OSError:
-        return [], []
-    return files, folders
+                waiting += [(folder / name, level + 1) for name in reversed(below)]

@@ -53,7 +53,7 @@ def test_info_and_queues(tmp_path):
     assert list(env.time_queue) == [info["episode"]["t"] for info in infos]
     assert env.episode_count == 2
     env.close()
-    assert [(e.return_, e.length, e.duration_seconds) for e in films.episodes(the_run(tmp_path))] == [
+    assert [(e.return_, e.length, e.duration) for e in films.episodes(the_run(tmp_path))] == [
         (3.5, 3, info["episode"]["t"]) for info in infos
     ]
 

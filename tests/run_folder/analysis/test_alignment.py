@@ -49,11 +49,14 @@ def test_moving_average_of_less_than_its_window():
 def test_a_curve_by_episode_step_and_time():
     returns, lengths, ended = [1.0, math.inf, 3.0], [10, 20, 5], [107.0, NAN, 105.0]
     by_episode = curve(returns, lengths, ended)
-    assert by_episode.x.tolist() == [1, 2, 3]
+    assert by_episode.x.tolist() == [0, 1, 2]
     np.testing.assert_equal(by_episode.y, [1.0, NAN, 3.0])
     assert curve(returns, lengths, ended, "step").x.tolist() == [10, 30, 35]
-    by_time = curve(returns, lengths, ended, "time", began=100.0)  # in order of time, without what has none
-    assert (by_time.x.tolist(), by_time.y.tolist()) == ([5.0, 7.0], [3.0, 1.0])
+    by_time = curve(returns, lengths, ended, "time", began=100.0)
+    assert by_time.x.tolist() == [7.0, 7.0, 7.0]  # without a time, or out of order: where the one before it is
+    np.testing.assert_equal(by_time.y, [1.0, NAN, 3.0])
+    assert curve(returns, lengths, ended, "time", began=NAN).x.tolist() == [0, 0, 0]
+    assert curve([], [], [], "time").x.size == 0
 
 
 def line(x, y):

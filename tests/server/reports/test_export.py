@@ -16,7 +16,7 @@ import pytest
 import runs
 from offcam_proto.errors import ConfigError, NotARunFolder
 from offcam_runs import format as fmt
-from offcam_runs.clips import list_run
+from offcam_runs.run import read_run
 from offcamd.reports.export import column_names, export
 
 RETURNS = [1.0, math.nan, math.inf, -math.inf, 1e300, 0.1 + 0.2]
@@ -49,7 +49,7 @@ def test_json_lines(folder, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["return"] for row in rows] == [1.0, None, None, None, 1e300, 0.1 + 0.2]
     assert [row["seed"] for row in rows] == SEEDS
-    listed = list_run(folder).as_dict()["episodes"]
+    listed = read_run(folder).as_dict()["episodes"]
     assert [{key: row[key] for key in listed[0]} for row in rows] == listed
 
 

@@ -13,14 +13,14 @@ from matplotlib import image
 import runs
 from offcam_proto.errors import ConfigError
 from offcam_runs.discover import labels, run_folders
-from offcam_runs.episodes import read_columns
+from offcam_runs.run import read_run
 from offcamd.reports.plot import PALETTE, Line, Look, draw
 
 RANDOM = np.random.default_rng(0)
 
 
 def line(folder, returns, name="run", **more):
-    return Line(name, (read_columns(runs.write(folder / name, returns, **more)),))
+    return Line(name, (read_run(runs.write(folder / name, returns, **more)),))
 
 
 def texts(file):
@@ -117,14 +117,17 @@ def test_a_window_longer_than_a_run_leaves_its_episodes(tmp_path):
 
 
 def test_columns_of_a_run(tmp_path):
-    run = read_columns(runs.write(tmp_path / "run", [1.0, math.nan, 3.0]))
-    np.testing.assert_equal(run.return_, [1.0, math.nan, 3.0])
-    assert run.length.tolist() == [10, 11, 12]
-    assert (run.ended - runs.BEGAN).tolist() == pytest.approx([0.10, 0.21, 0.33], abs=1e-6)
-    assert (run.terminated.tolist(), run.truncated.tolist()) == ([True, True, False], [False, False, True])
+    run = read_run(runs.write(tmp_path / "run", [1.0, math.nan, 3.0]))
+    np.testing.assert_equal(run.episodes.return_, [1.0, math.nan, 3.0])
+    assert run.episodes.length.tolist() == [10, 11, 12]
+    assert (run.episodes.ended - runs.BEGAN).tolist() == pytest.approx([0.10, 0.21, 0.33], abs=1e-6)
+    assert (run.episodes.terminated.tolist(), run.episodes.truncated.tolist()) == (
+        [True, True, False],
+        [False, False, True],
+    )
     assert (run.env_ids, run.began) == (("CartPole-v1",), runs.BEGAN)
-    assert run.last(2).length.tolist() == [11, 12]
-    assert run.last(9).length.tolist() == [10, 11, 12]
+    assert run.episodes[-2:].length.tolist() == [11, 12]
+    assert run.episodes[-9:].length.tolist() == [10, 11, 12]
 
 
 def test_a_folder_of_runs_means_its_runs(tmp_path):

@@ -20,6 +20,7 @@ from offcam_proto.errors import (
     RunFormatTooNew,
 )
 from offcam_runs import format as fmt
+from offcam_runs.database import open_to_read
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.totals import run_totals
 from offcamd.store import filesystem, index_file
@@ -83,12 +84,12 @@ def test_a_closed_index_is_one_plain_file(folder):
 def test_closing_while_somebody_reads_loses_nothing(folder):
     index = RunIndex.open(folder)
     index.open_stream(stream(), PEER)
-    with index_file.open_to_read(folder) as reader:
+    with open_to_read(folder) as reader:
         reader.execute("SELECT * FROM episodes").fetchall()
         index.apply(A, 1, packed(episode()))
         index.close()
         assert reader.execute("SELECT count(*) FROM episodes").fetchone() == (0,)  # its own moment
-    with index_file.open_to_read(folder) as reader:
+    with open_to_read(folder) as reader:
         assert reader.execute("SELECT count(*) FROM episodes").fetchone() == (1,)
 
 
@@ -165,7 +166,7 @@ def test_an_older_index_is_upgraded(folder, monkeypatch):
     monkeypatch.setattr(
         fmt, "_UPGRADES", {**fmt._UPGRADES, 1: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
     )
-    with index_file.open_to_read(folder) as reader:  # a reader leaves the folder as it is
+    with open_to_read(folder) as reader:  # a reader leaves the folder as it is
         assert reader.execute("SELECT episode, note FROM episodes").fetchall() == [(3, "new")]
     assert b"note TEXT" not in (folder / fmt.INDEX_NAME).read_bytes()
     index = RunIndex.open(folder)

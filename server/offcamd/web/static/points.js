@@ -1,6 +1,5 @@
 // Learning curves as numbers: their order, what is nearest to a position, what an axis shows. Nothing here draws.
 import { short, timeTick } from "./format.js";
-import { SMOOTHING } from "./view.js";
 
 /** @import { Curve } from "./api.js" */
 
@@ -81,10 +80,10 @@ export function tickText(value, step, x) {
 }
 
 /**
- * Episodes in the average where none are asked for: what leaves most of the shortest run with one.
+ * Episodes in the average where none are asked for: a tenth of the shortest run, as `default_window` of
+ * `offcam_runs.analysis` has it for `offcam plot`.
  * @param {number[]} episodes of each run
  */
 export function fittingWindow(episodes) {
-  const most = Math.min(MOST_SMOOTHING, Math.min(...episodes) / 5);
-  return Math.max(1, ...SMOOTHING.filter((window) => window <= most));
+  return Math.max(1, Math.min(MOST_SMOOTHING, Math.floor(Math.min(...episodes) / 10)));
 }

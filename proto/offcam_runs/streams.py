@@ -1,0 +1,63 @@
+"""The streams of a run: who recorded into it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from offcam_runs.format import real_from_sql
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One environment, or one vector environment, of one client process.
+
+    Attributes:
+        stream: its id, 32 hexadecimal digits.
+        env_id: environment id, such as ``CartPole-v1``.
+        num_envs: sub-environments, 1 for a single one.
+        vector: whether it is a vector environment.
+        prefix: of its videos' names, empty without video.
+        suffix: number in its videos' names, 0 for none.
+        host: of the process that recorded it.
+        pid: its process id.
+        client: what that process says it is.
+        started: when it was made, in seconds since the epoch.
+        ended: when it was closed or lost, None while it is live.
+        state: ``live``, ``closed`` or ``lost``.
+    """
+
+    stream: str
+    env_id: str
+    num_envs: int
+    vector: bool
+    prefix: str
+    suffix: int
+    host: str
+    pid: int
+    client: str
+    started: float
+    ended: float | None
+    state: str
+
+
+_SELECT: Final = f"SELECT id, {', '.join(field.name for field in fields(Stream))} FROM streams ORDER BY id"  # noqa: S608 - of our own words
+
+
+def read_streams(database: sqlite3.Connection) -> dict[int, Stream]:
+    """All streams of an open index in order of opening, by the key by which its other tables name each."""
+    found = {}
+    for key, *row in database.execute(_SELECT):
+        named = dict(zip((field.name for field in fields(Stream)), row, strict=True))
+        found[key] = Stream(**{**named, "vector": bool(named["vector"]), "started": real_from_sql(named["started"])})
+    return found
+
+
+def began(streams: Iterable[Stream]) -> float:
+    """When the first of a run's streams began, in seconds since the epoch. NaN where nobody knows."""
+    return min((stream.started for stream in streams if math.isfinite(stream.started)), default=math.nan)
