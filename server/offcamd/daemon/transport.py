@@ -37,7 +37,7 @@ A local one is watched by `offcamd.daemon.liveness`, as libzmq does not bear hea
 `MOST_QUEUED_IN`."""
 
 HEARTBEAT_TIMEOUT_MS = 4000
-"""How long that may take: then the process is frozen, or its host is gone, and its connection is closed."""
+"""How long that may take: then the process is stopped, or its host is gone, and its connection is closed."""
 
 
 class Message(NamedTuple):
