@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from offcam_runs.analysis.running import RECENT, EpisodeTotals, RunningStats, recent_episodes
 from offcam_runs.format import TOTALS_KEY, real_from_sql
+from offcam_runs.running import RECENT, EpisodeTotals, RunningStats, recent_episodes
 
 if TYPE_CHECKING:
     import sqlite3
