@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from offcam_runs.analysis.running import RECENT, EpisodeTotals, RunningStats, recent_episodes
 from offcam_runs.format import TOTALS_KEY, real_from_sql
+from offcam_runs.running import RECENT, EpisodeTotals, RunningStats, recent_episodes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -89,13 +89,14 @@ class RunTotals:
 
     def advance(self, database: sqlite3.Connection, most: int = -1) -> bool:
         """Take in later episodes, ``most`` of them or all; returns whether there may be more."""
-        rows = database.execute(_LATER, {"last": self.last, "most": most}).fetchall()
-        for last, stream, return_, length, duration in rows:
+        count = 0
+        rows = database.execute(_LATER, {"last": self.last, "most": most})
+        for count, (last, stream, return_, length, duration) in enumerate(rows, 1):  # noqa: B007 - the last one's
             if stream in self.streams and not self.streams[stream].recent:
                 self._load_recent(database, stream)
             self.add(stream, real_from_sql(return_), length, real_from_sql(duration))
             self._lasts[stream] = self.last = last
-        return len(rows) == most
+        return count == most
 
     def add(self, stream: str, return_: float, length: int, duration: float) -> None:
         """Take in one episode of a stream, the latest of the run; see `EpisodeTotals.add`."""

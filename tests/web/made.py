@@ -45,6 +45,7 @@ def make_run(folder, episodes, every=100, *, stream=STREAM, video=None, began=BE
         for clip in range(math.ceil(episodes / every) if every else 0):
             add_clip(index, folder, stream, clip, clip * every, video)
         index.close_stream(stream)
+    index.advance_totals()  # as a daemon does
     index.close()
     return folder
 

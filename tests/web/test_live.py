@@ -249,4 +249,4 @@ def test_nothing_of_the_page_is_loaded_before_it_is_ready(tmp_path):
     modules = "offcamd.daemon.service, offcamd.web.server, offcamd.daemon.run_source, offcamd.web.source"
     code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"starlette", "uvicorn", "prometheus_client", "anyio"} & set(loaded)
+    assert not {"starlette", "uvicorn", "prometheus_client", "anyio", "psutil", "offcam_runs.analysis"} & set(loaded)

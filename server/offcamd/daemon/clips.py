@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LAGGING_SECONDS = 2.0
-"""From this encode lag on, new clips get the fastest preset."""
+"""While the encoders are further behind than this, new clips get the fastest preset."""
 
 FASTEST_PRESET = "ultrafast"
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from offcam_proto.limits import MIB
 
 MOST_PER_STREAM = 64 * MIB
-"""A stream alone gets this much: enough to ride out a pause of the daemon."""
+"""Bytes that a stream gets at most, as when it is alone: enough for frames to go on through a pause of the daemon."""
 
 LEAST_PER_STREAM = MIB
-"""With many streams each still gets this much, unless one frame needs more."""
+"""Bytes that a stream gets however many there are; more where a frame of it is larger."""
 
 BEFORE_FIRST_CLIP = 4
-"""A stream that has not recorded anything yet keeps no more than this part of its share from the others: enough for
-its first frames until its first clip is known."""
+"""A stream whose first clip has not begun is granted its share divided by this: the size of its frames is not known
+yet, and the others can use the rest meanwhile."""
 
 LEAST_FRAMES = 4
-"""A stream with large frames gets room for this many."""
+"""So many frames fit into the credit of a stream, however large they are."""
 
 KEPT_FOR_STREAMS = 64
 """Half of the limit is divided among so many streams: what is kept for each, whatever the others were granted."""
@@ -27,7 +27,8 @@ COMMON_PART = 4
 
 
 WORTH_WHILE, WORTH_IT = 4, 16
-"""The part of its target that a grant has to be: of a stream with plenty of credit, and of one that runs low."""
+"""A grant is worth a message from a fourth of the stream's target on where it has plenty of credit, and from a
+sixteenth on where it runs low."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from offcamd.daemon.state import LiveClip, Peer
 
 MOST_FLUSHES = 256
-"""Flushes of one client that are kept; of more the oldest is forgotten, and asked again by whoever waits for it."""
+"""Flushes of one client that are kept. With one more the oldest is forgotten; its client asks again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What of streams was not taken, as an index cannot be written, and is asked for again once it can be."""
+"""Records and streams that were refused while an index could not be written: clients are asked for them again later."""
 
 from __future__ import annotations
 

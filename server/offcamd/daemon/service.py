@@ -82,6 +82,7 @@ class Service:
             log.warning("few file descriptors", problem=short, fix=file_descriptors.FIX)
         self._settle_spool()
         http = self.settings.http.url if self.settings.http else None
+        tcp = self.settings.tcp.url if self.settings.tcp else None
         with contextlib.ExitStack() as undo:
             undo.callback(self._inbox.close)
             self.lock.acquire(
@@ -93,7 +94,7 @@ class Service:
                     log_file=str(self.settings.log_file) if self.settings.log_file else None,
                     started=self.started,
                     pid_namespace=pid_namespace(),
-                    tcp=self.settings.tcp.url if self.settings.tcp else None,
+                    tcp=tcp,
                 )
             )
             undo.callback(self.lock.release)
@@ -116,7 +117,6 @@ class Service:
         self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
-        tcp = self.settings.tcp.url if self.settings.tcp else None
         if self.lock.unlocked:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
         log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)

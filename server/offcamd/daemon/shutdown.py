@@ -28,7 +28,7 @@ FINISH_SECONDS = 60.0
 
 QUIET_MS = 50
 DRAIN_SECONDS = 0.5
-"""A stop goes on receiving until no message has come for a moment, or for so long from clients that never pause."""
+"""A stop receives messages until none has come for `QUIET_MS`, or for `DRAIN_SECONDS` where clients never pause."""
 
 
 @dataclass(frozen=True, slots=True)

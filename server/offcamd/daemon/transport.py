@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MOST_QUEUED_IN = 32
-"""Messages of one local client that libzmq takes in ahead of us. What is behind them waits in the client."""
+"""Messages of one local client that libzmq receives before the daemon reads them. Later ones wait in the client."""
 
 MOST_QUEUED_OUT = 4 * MAX_STREAMS_PER_SESSION
-"""Answers that one client may leave unread, a few for each stream that it can have; then it counts as gone."""
+"""Answers that one client may leave unread, a few for each stream that it can have. With more it counts as gone."""
 
 HEARTBEAT_MS = 1000
 """How often a remote client that is silent is asked for a sign of life. Its libzmq gives it, however busy Python is.
@@ -37,7 +37,7 @@ A local one is watched by `offcamd.daemon.liveness`, as libzmq does not bear hea
 `MOST_QUEUED_IN`."""
 
 HEARTBEAT_TIMEOUT_MS = 4000
-"""How long that may take: then the process is frozen, or its host is gone, and its connection is closed."""
+"""How long that may take: then the process is stopped, or its host is gone, and its connection is closed."""
 
 
 class Message(NamedTuple):

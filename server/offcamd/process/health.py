@@ -1,4 +1,4 @@
-"""What keeps the daemon from working, as its own threads report it, and how they go on after what nobody expected.
+"""The daemon's health: what keeps it from working, and how its threads go on after an error that nobody expected.
 
 Two rules, for every thread. A piece of work that raises is told of and given a definite end, and its thread goes on
 with the next (`Health.survive`). A thread that ends all the same is known to have (`GuardedThread`): the part of the

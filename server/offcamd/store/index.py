@@ -110,10 +110,8 @@ class RunIndex:
         try:
             with index.transaction():  # another daemon may be about to do the same
                 upgrade(index._db, format_version(index._db, folder), folder)
-                index._db.executemany(
-                    "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)",
-                    [("created", repr(time.time())), ("created_by", f"offcam {__version__}")],
-                )
+                for key, value in {"created": repr(time.time()), "created_by": f"offcam {__version__}"}.items():
+                    index._db.execute(sql.NEW_FACT, {"key": key, "value": value})
             with explained(folder):
                 index.totals = RunTotals.kept(index._db)
                 index.totals.load_recent(index._db)
@@ -184,34 +182,28 @@ class RunIndex:
         Returns:
             Its last committed record, 0 where there is none.
         """
-        values = (
-            *(message.stream.hex(), message.env_id, message.num_envs, message.vector, message.prefix),
-            *(suffix, message.video, owner.host, owner.pid, owner.client, message.started, fmt.LIVE),
-        )
+        process = {"host": owner.host, "pid": owner.pid, "client": owner.client}
+        own = {"stream": message.stream.hex(), "suffix": suffix, "state": fmt.LIVE, **process}
         with self.transaction():
-            self._db.execute(sql.OPEN_STREAM, values)
+            self._db.execute(sql.OPEN_STREAM, sql.Fields(message, **own))
             return self._stream(message.stream)[1]
 
     def close_stream(self, stream: bytes, *, lost: bool = False) -> None:
         """Note that a stream has ended, by its client's word or because that vanished (``lost``)."""
         with self.transaction():
             key, _ = self._stream(stream)
-            self._db.execute(
-                "UPDATE streams SET state = ?, ended = ? WHERE id = ?",
-                (fmt.LOST if lost else fmt.CLOSED, time.time(), key),
-            )
+            state = fmt.LOST if lost else fmt.CLOSED
+            self._db.execute(sql.END_STREAM, {"state": state, "ended": time.time(), "stream_id": key})
 
     def live_streams(self) -> list[bytes]:
         """Streams that nobody has closed: of this daemon, of another one, or of one that died."""
         with explained(self.folder):
-            rows = self._db.execute("SELECT stream FROM streams WHERE state = ? ORDER BY id", (fmt.LIVE,))
+            rows = self._db.execute(sql.LIVE_STREAMS, {"live": fmt.LIVE})
             return [bytes.fromhex(stream) for (stream,) in rows]
 
     def _stream(self, stream: bytes) -> tuple[int, int]:
         """Row id and last committed record of a stream."""
-        row: tuple[int, int] | None = self._db.execute(
-            "SELECT id, last_seq FROM streams WHERE stream = ?", (stream.hex(),)
-        ).fetchone()
+        row: tuple[int, int] | None = self._db.execute(sql.STREAM, {"stream": stream.hex()}).fetchone()
         if row is None:
             raise LocalProtocolError(f"stream {stream.hex()} was never opened in {self.folder}")
         return row
@@ -251,7 +243,7 @@ class RunIndex:
         for seq, body in enumerate(bodies, last_seq + 1):
             self._insert_one(key, seq, body, new, rows)
         self._db.executemany(sql.ADD_EPISODE, rows)
-        self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (new.last_seq, key))
+        self._db.execute(sql.COMMITTED, {"last_seq": new.last_seq, "stream_id": key})
         return new
 
     def _insert_one(self, key: int, seq: int, body: bytes, new: Applied, rows: list[tuple[object, ...]]) -> None:
@@ -265,7 +257,7 @@ class RunIndex:
                 self._add_clip_record(key, record)
                 new.clips.append(record)
         except RemoteProtocolError as error:
-            self._db.execute("INSERT INTO quarantine VALUES (?, ?, ?, ?)", (key, seq, body, str(error)))
+            self._quarantine(key, seq, body, str(error))
             new.quarantined.append(seq)
 
     def set_aside(self, stream: bytes, first_seq: int, bodies: Sequence[bytes], reason: str) -> Applied:
@@ -276,12 +268,14 @@ class RunIndex:
         with self.transaction():
             key, last_seq = self._stream(stream)
             numbered = [(seq, body) for seq, body in enumerate(bodies, first_seq) if seq > last_seq]
-            self._db.executemany(
-                "INSERT INTO quarantine VALUES (?, ?, ?, ?)", [(key, seq, body, reason) for seq, body in numbered]
-            )
+            for seq, body in numbered:
+                self._quarantine(key, seq, body, reason)
             last_seq = max(last_seq, first_seq + len(bodies) - 1)
-            self._db.execute("UPDATE streams SET last_seq = ? WHERE id = ?", (last_seq, key))
+            self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
             return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
+
+    def _quarantine(self, key: int, seq: int, body: bytes, reason: str) -> None:
+        self._db.execute(sql.QUARANTINE, {"stream_id": key, "seq": seq, "body": body, "reason": reason})
 
     def advance_totals(self, most: int = -1) -> bool:
         """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""
@@ -307,12 +301,10 @@ class RunIndex:
             message: what its client opened it with.
             file: its file's name once it is final.
         """
-        values = (message.clip, message.name, message.part, message.fps)
-        more = (message.episode, message.step, message.started, file, fmt.RECORDING)
         with self.transaction():
             key, _ = self._stream(stream)
-            self._db.execute(sql.OVERWRITE_PART, (fmt.REPLACED, file + fmt.PART_EXTENSION))
-            self._db.execute(sql.OPEN_CLIP, (key, *values, *more))
+            self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
+            self._db.execute(sql.OPEN_CLIP, sql.Fields(message, stream_id=key, file=file, state=fmt.RECORDING))
             self._settle(key, message.clip)
 
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
@@ -327,21 +319,21 @@ class RunIndex:
             LocalProtocolError: the clip was never opened, or a drop reason is none of the encoder's.
         """
         share = fmt.EncoderShare(result.encoded, result.dropped)
-        values = (result.state, result.file, result.width, result.height, result.file_bytes)
-        more = (result.duration, result.encode_seconds, result.error or None, time.time())
         with self.transaction():
             key, _ = self._stream(stream)
-            changed = self._db.execute(sql.END_CLIP, (*values, *more, key, clip)).rowcount
-            if not changed:
+            where = {"stream_id": key, "clip": clip}
+            own = sql.Fields(result, error=result.error or None, ended=time.time(), **where)
+            if not self._db.execute(sql.END_CLIP, own).rowcount:
                 raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
             if result.file is not None:
-                self._db.execute(sql.REPLACE_CLIPS, (fmt.REPLACED, result.file, fmt.RECORDING, key, clip))
+                states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
+                self._db.execute(sql.REPLACE_CLIPS, {"file": result.file, **states, **where})
             return self._settle(key, clip, encoder=share)
 
     def open_clips(self) -> list[OpenedClip]:
         """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""
         with explained(self.folder):
-            rows = self._db.execute(sql.OPEN_CLIPS, (fmt.RECORDING,))
+            rows = self._db.execute(sql.OPEN_CLIPS, {"recording": fmt.RECORDING})
             return [
                 OpenedClip(bytes.fromhex(stream), clip, file, fmt.real_from_sql(started))
                 for stream, clip, file, started in rows
@@ -349,29 +341,26 @@ class RunIndex:
 
     def knows_file(self, name: str) -> bool:
         """Whether a file, finished or not, is some clip's."""
-        final = name.removesuffix(fmt.PART_EXTENSION)
+        values = {"name": name, "final": name.removesuffix(fmt.PART_EXTENSION), "recording": fmt.RECORDING}
         with explained(self.folder):
-            return self._db.execute(sql.CLIP_OF_FILE, (name, final, fmt.RECORDING)).fetchone() is not None
+            return self._db.execute(sql.CLIP_OF_FILE, values).fetchone() is not None
 
     def _add_clip_record(self, key: int, record: ClipRecord) -> None:
         share = fmt.ClientShare(record.offered, record.dropped)
-        values = (record.clip, record.name, record.part, record.fps, record.episode, record.step)
-        more = (record.steps, record.return_, record.complete, record.started, fmt.ABORTED)
-        self._db.execute(sql.ADD_CLIP_RECORD, (key, *values, *more))
+        self._db.execute(sql.ADD_CLIP_RECORD, sql.Fields(record, stream_id=key, state=fmt.ABORTED))
         self._settle(key, record.clip, client=share)
 
     def _settle(
         self, key: int, clip: int, client: ClientShare | None = None, encoder: EncoderShare | None = None
     ) -> fmt.FrameCount:
         """Put a clip's account together from the half given and the half its row may hold."""
-        offered, received, encoded, dropped, complete, state = self._db.execute(sql.CLIP_COUNTS, (key, clip)).fetchone()
+        where = {"stream_id": key, "clip": clip}
+        offered, received, encoded, dropped, complete, state = self._db.execute(sql.CLIP_COUNTS, where).fetchone()
         known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
         if client is None and complete is not None:
             client = known.client_share()
         if encoder is None and state != fmt.RECORDING:
             encoder = known.encoder_share()
         count = fmt.account(client, encoder)
-        self._db.execute(
-            sql.SET_COUNTS, (count.offered, count.received, count.encoded, json.dumps(count.dropped), key, clip)
-        )
+        self._db.execute(sql.SET_COUNTS, sql.Fields(count, dropped=json.dumps(count.dropped), **where))
         return count

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 OPEN_STREAM = """
 INSERT INTO streams
     (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (:stream, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :state)
 ON CONFLICT (stream) DO UPDATE SET
     suffix = excluded.suffix, video = max(video, excluded.video), host = excluded.host, pid = excluded.pid,
     client = excluded.client, state = excluded.state, ended = NULL
@@ -25,7 +25,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
 INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state)
 ON CONFLICT (stream_id, clip) DO UPDATE SET file = excluded.file, state = excluded.state, ended = NULL
 WHERE ended IS NULL
 """
@@ -34,47 +34,69 @@ WHERE ended IS NULL
 ADD_CLIP_RECORD = """
 INSERT INTO clips
     (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES
+    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
     steps = excluded.steps, return = excluded.return, complete = excluded.complete
 """
 
 END_CLIP = """
-UPDATE clips SET state = ?, file = ?, width = ?, height = ?, file_bytes = ?, duration = ?,
-    encode_seconds = ?, error = ?, ended = ?
-WHERE stream_id = ? AND clip = ?
+UPDATE clips SET state = :state, file = :file, width = :width, height = :height, file_bytes = :file_bytes,
+    duration = :duration, encode_seconds = :encode_seconds, error = :error, ended = :ended
+WHERE stream_id = :stream_id AND clip = :clip
 """
 
 REPLACE_CLIPS = """
-UPDATE clips SET state = ?, file = NULL
-WHERE file = ? AND state != ? AND NOT (stream_id = ? AND clip = ?)
+UPDATE clips SET state = :replaced, file = NULL
+WHERE file = :file AND state != :recording AND NOT (stream_id = :stream_id AND clip = :clip)
 """
 
 # What an older recording left unfinished under a name that is now written anew.
 OVERWRITE_PART = """
-UPDATE clips SET state = ?, file = NULL WHERE file = ?
+UPDATE clips SET state = :replaced, file = NULL WHERE file = :part
 """
 
 CLIP_OF_FILE = """
-SELECT 1 FROM clips WHERE file = ? OR (file = ? AND state = ?) LIMIT 1
+SELECT 1 FROM clips WHERE file = :name OR (file = :final AND state = :recording) LIMIT 1
 """
 
 OPEN_CLIPS = """
 SELECT stream, clip, file, clips.started FROM clips JOIN streams ON streams.id = stream_id
-WHERE clips.state = ? ORDER BY clips.rowid
+WHERE clips.state = :recording ORDER BY clips.rowid
 """
 
 SET_COUNTS = """
-UPDATE clips SET offered = ?, received = ?, encoded = ?, dropped = ? WHERE stream_id = ? AND clip = ?
+UPDATE clips SET offered = :offered, received = :received, encoded = :encoded, dropped = :dropped
+WHERE stream_id = :stream_id AND clip = :clip
 """
 
 CLIP_COUNTS = """
-SELECT offered, received, encoded, dropped, complete, state FROM clips WHERE stream_id = ? AND clip = ?
+SELECT offered, received, encoded, dropped, complete, state FROM clips
+WHERE stream_id = :stream_id AND clip = :clip
 """
 
 
+NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
+QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"
+COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
+END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
+LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
+STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
+
+
+class Fields(dict[str, object]):
+    """Named parameters of a statement: those that are given, and for the other names the fields of a record."""
+
+    def __init__(self, record: object, **given: object) -> None:
+        super().__init__(given)
+        self._record = record
+
+    def __missing__(self, name: str) -> object:
+        return getattr(self._record, name)
+
+
 def episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:
-    """An episode as `ADD_EPISODE` takes it."""
+    """An episode as `ADD_EPISODE` takes it: by place, as that is what there is most of."""
     return (
         *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
         *(record.started, record.terminated, record.truncated, record.seed),

@@ -1,4 +1,4 @@
-"""The store: one thread that writes the indexes of all run folders, in batches, and keeps their statistics.
+"""The store: one thread that writes the indexes of all run folders, in batches, and their totals.
 
 The service hands it tasks and gets events back; a record is acked only when its event has come.
 """
@@ -52,7 +52,8 @@ BATCH_TASKS = 4096
 """Most tasks between two commits."""
 
 MOST_WAITING_BYTES = 1 << 18
-"""From so many bytes on that it has not begun with, the store is behind: a moment's work, so that no ack is late."""
+"""With more bytes of tasks than this to begin with, the store is behind, and the service reads no more messages. It
+works that much off in a moment, so that acks stay prompt."""
 
 COUNT_EPISODES = 5000
 """Of a run whose index does not keep its totals yet, so many episodes are counted between two batches of tasks."""
@@ -61,7 +62,8 @@ MOST_ENDED_RUNS = 200
 """Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
 
 MOST_STUCK_BYTES = 32 * MIB
-"""What is kept in memory for indexes that cannot be written, all together; from then on clients keep it."""
+"""Bytes of tasks that are kept in memory for indexes that cannot be written, all runs together. Of more, the clients
+keep what they have, and send it once it can be written."""
 
 RETRY_SECONDS = 1.0
 """How often a run whose index cannot be written is tried again."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.analysis.running import EpisodeTotals
+from offcam_runs.running import EpisodeTotals
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import is_plain, reading, signature

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offcam_runs.analysis.running import RECENT, EpisodeTotals, RunningStats
+from offcam_runs.running import RECENT, EpisodeTotals, RunningStats
 from offcam_runs.totals import RunTotals
 from run_samples import A, B, episode
 
