@@ -107,12 +107,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env, and start a video if this episode is to have one."""
         obs, info = super().reset(seed=seed, options=options)
-        self.episode_id += 1
-        if self.recording and self.video_length == float("inf"):
-            self.stop_recording()
         self._forget_renders()
-        if self.episode_trigger and self.episode_trigger(self.episode_id):
-            self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
+        self._next_episode()
         if self.recording:
             self._capture_frame()
         return obs, info

@@ -142,6 +142,14 @@ class VideoBase(shared_stream.StreamSharer):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
+    def _next_episode(self) -> None:
+        """Count an episode: end the video of the last one, and start one if this episode is to have one."""
+        self.episode_id += 1
+        if self.recording and self.video_length == math.inf:
+            self.stop_recording()
+        if self.episode_trigger and self.episode_trigger(self.episode_id):
+            self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
+
     def _end_if_full(self) -> bool:
         """End a video that has its ``video_length``; true where it did."""
         if self._frames < self.video_length:
