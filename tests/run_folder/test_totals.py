@@ -9,11 +9,11 @@ from contextlib import suppress
 
 import pytest
 
+from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_NAME, TOTALS_KEY
 from offcam_runs.totals import KEEP_EPISODES, RECENT_STREAMS, RunTotals, run_totals
 from offcamd.store import index_file
 from offcamd.store.index import RunIndex
-from offcamd.store.index_file import open_to_read
 from offcamd.store.store import COUNT_EPISODES, Store
 from offcamd.store.tasks import CloseStreamTask, OpenStreamTask, RecordsTask
 from offcamd.web.runs import Runs

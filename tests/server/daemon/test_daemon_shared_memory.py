@@ -381,7 +381,7 @@ AGENT = """
 import sys, offcam
 from envs import Barcode
 from offcam.connection import shared_memory, timeouts
-timeouts.HELD_SECONDS = 1e9
+timeouts.HELD_SECONDS = timeouts.START_SECONDS = 1e9
 env = offcam.RecordVideo(Barcode(10**6), sys.argv[1], overflow="block")
 env.reset()
 def in_use():
