@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
 import made
 
+from offcam_runs.discover import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.daemon.process_memory import resident_bytes
 from offcamd.web.server import bind, bound_address, serving
-from offcamd.web.source import FolderSource, run_id
+from offcamd.web.source import FolderSource
 
 
 def pages(run: str, key: str, episodes: int) -> list[str]:

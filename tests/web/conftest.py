@@ -8,9 +8,10 @@ import httpx
 import made
 import pytest
 
+from offcam_runs.discover import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.server import bind, bound_address, serving
-from offcamd.web.source import FolderSource, run_id
+from offcamd.web.source import FolderSource
 from waiting import HANG_SECONDS
 
 

@@ -9,11 +9,12 @@ import httpx
 import made
 import pytest
 
+from offcam_runs.discover import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import Runs
 from offcamd.web.server import bind, bound_address, serving
-from offcamd.web.source import FolderSource, run_id
+from offcamd.web.source import FolderSource
 from sources import FixedSource
 from waiting import HANG_SECONDS
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from offcam_proto.codec import pack_record
+from offcam_runs.discover import run_id
 from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
 from offcamd.web.episode_cache import EpisodeCache
 from offcamd.web.reading import reading
-from offcamd.web.source import run_id
 
 RETURNS = np.array([made.return_of(number) for number in range(5000)])
 LENGTHS = np.array([made.length_of(number) for number in range(5000)])

@@ -11,9 +11,9 @@ import made
 import numpy as np
 import pytest
 
+from offcam_runs.discover import run_id
 from offcam_runs.format import INDEX_NAME
 from offcamd.web.media import CHUNK_BYTES, requested_range
-from offcamd.web.source import run_id
 
 
 @pytest.fixture

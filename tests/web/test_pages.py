@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from offcam_proto.codec import pack_record
+from offcam_runs.discover import run_id
 from offcam_runs.format import INDEX_NAME
 from offcamd.store.index import RunIndex
-from offcamd.web.source import run_id
 
 
 def test_a_run_says_what_numpy_does(client, base, run):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from offcam_runs.discover import MOST_LEVELS, look_into
+from offcam_runs.discover import MOST_LEVELS, look_into, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 
@@ -25,11 +24,6 @@ MOST_FOLDERS = 20_000
 """How many folders it looks into at a time."""
 
 MOST_RUNS = 2_000
-
-
-def run_id(folder: Path | str) -> str:
-    """The id by which a run is asked for: of its folder's absolute path, and nothing that a path could hide in."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # noqa: PTH100 - links stay as they are
 
 
 class RunSource(Protocol):
