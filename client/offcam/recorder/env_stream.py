@@ -211,6 +211,12 @@ class EnvStream:
         if self._strict:
             losses.settle(wire, [part.name for part in self._unfinished.values()])
             losses.raise_if_any(self.folder)
+        elif wire.lost_records and self._link is not None:
+            self._link.warn_once(
+                f"{wire.lost_records} records of episodes or videos that ended are in no index of {self.folder}: too "
+                "many waited for the recorder daemon, or the index that had them was replaced.",
+                about=f"lost records: {self.folder}",
+            )
 
     def dropped(self, user: object, clip: ClipWriter | None = None) -> None:
         """A user is being garbage-collected without `release`: keep what was recorded, but wait for nothing."""
