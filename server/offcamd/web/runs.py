@@ -85,7 +85,7 @@ class _Kept:
     totals: _Totals = field(default_factory=_Totals)
 
 
-class Runs:
+class RunDescriptions:
     """Describes runs, and reads of each only what has changed. Of any thread.
 
     Args:
