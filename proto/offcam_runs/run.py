@@ -20,12 +20,12 @@ from offcam_runs.clips import Clip, read_clips
 from offcam_runs.database import open_to_read
 from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
-from offcam_runs.format import json_number
+from offcam_runs.json_text import finite
 from offcam_runs.streams import Stream, began, read_streams
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     import pandas as pd
     import polars as pl
@@ -143,14 +143,19 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: NaN and the infinities are None."""
-        return {
-            "folder": self.folder,
-            "format_version": self.format_version,
-            "quarantined": self.quarantined,
-            "streams": [_for_json(vars(stream)) for stream in self.streams],
-            "clips": [_for_json(row, "run", "env_id") for row in self.rows("clips")],
-            "episodes": [_for_json(row, "run", "env_id") for row in self.rows("episodes")],
-        }
+        found: dict[str, Any] = finite(
+            {
+                "folder": self.folder,
+                "format_version": self.format_version,
+                "quarantined": self.quarantined,
+                "streams": [vars(stream) for stream in self.streams],
+                "clips": list(self.rows("clips")),
+                "episodes": list(self.rows("episodes")),
+            }
+        )
+        for row in (*found["clips"], *found["episodes"]):
+            del row["run"], row["env_id"]  # the streams have it
+        return found
 
     def to_pandas(self, what: What = "episodes") -> pd.DataFrame:
         """Episodes or clips as a pandas frame, with the columns of `columns`.
@@ -282,15 +287,6 @@ def load_run(folder: str) -> Run:
         if os.path.basename(file) != file:
             raise RunFolderError(f"the index of {folder!r} names a file out of the folder, {file!r}: do not trust it")
     return run
-
-
-def _for_json(row: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    """A stream, clip or episode with None for what JSON has no number for."""
-    return {
-        name: json_number(value) if type(value) is float else value
-        for name, value in row.items()
-        if name not in without
-    }
 
 
 # --- notebooks --------------------------------------------------------------------------------------------

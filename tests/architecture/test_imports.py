@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import runs
 from waiting import HANG_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,18 @@ def test_proto_uses_msgpack_and_a_pure_part_of_the_standard_library():
     assert {name: extra for name, extra in used.items() if extra} == {}
 
 
+def test_reading_runs_needs_numpy_and_the_standard_library():
+    files = sorted((ROOT / "proto" / "offcam_runs").glob("**/*.py"))
+    used = set().union(*map(imported, files)) - sys.stdlib_module_names
+    assert used == {
+        "numpy",
+        "offcam_proto",
+        "offcam_runs",
+        "pandas",
+        "polars",
+    }  # the last two for types, or if asked for
+
+
 def test_the_source_roots_are_no_packages():
     for root in ROOTS:
         assert (ROOT / root).is_dir()
@@ -216,6 +229,12 @@ def test_importing_offcam_needs_nothing_of_the_server(elsewhere):
 def test_importing_offcam_loads_nothing_that_only_reading_runs_needs(elsewhere):
     (loaded,) = elsewhere("import offcam, sys\nprint(*sorted(name for name in sys.modules))")
     assert not set(loaded.split()) & {"offcam_runs.run", "offcam_runs.notebook", "sqlite3", "pandas", "polars"}
+
+
+def test_runs_are_loaded_without_the_server(elsewhere, tmp_path):
+    folder = runs.write(tmp_path / "run", [1.0, 2.0, 6.0])
+    code = f"import offcam\nrun = offcam.load({str(folder)!r})\nprint(run, run.episodes.summary().mean, run.clips)"
+    assert elsewhere(code) == [f"<Run {str(folder)!r}: 3 episodes, 0 clips> 3.0 ()"]
 
 
 @pytest.mark.parametrize(

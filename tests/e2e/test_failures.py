@@ -21,6 +21,8 @@ import offcam.connection.launch
 import offcam.connection.timeouts
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
+from offcam_runs.format import INDEX_NAME
+from offcam_runs.run import read_run
 from offcamd.video.probe import survey
 from waiting import wait_until
 
@@ -175,6 +177,23 @@ def test_a_daemon_killed_for_good(folder, serve, endpoint, recwarn, monkeypatch)
     assert list(env.length_queue) == [20] * 7
     assert len(warned_of(recwarn, "gave up waiting for the recorder daemon")) == 1
     assert env.env._stream._connection.unacked >= 5, "they are kept, to be counted when the process leaves"
+
+
+def test_records_that_went_with_their_index_are_counted_in_a_warning(folder, serve, endpoint, recwarn, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    process, _ = serve()
+    env = offcam.record(Barcode(20), str(folder), episode_trigger=lambda _: False)
+    play(env, 3)
+    assert env.flush()
+    process.kill()
+    process.wait()
+    for file in folder.glob(f"{INDEX_NAME}*"):
+        file.unlink()
+    serve()
+    play(env, 2)
+    env.close()
+    assert [row.episode for row in read_run(folder).episodes] == [3, 4]
+    assert len(warned_of(recwarn, "3 records of episodes or videos that ended are in no index")) == 1
 
 
 def test_a_daemon_that_comes_back_while_close_waits(folder, serve, endpoint, recwarn, monkeypatch):

@@ -11,7 +11,7 @@ from offcam_runs import format as fmt
 from offcam_runs.database import open_to_read
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.episodes import ORDERS, read_episodes
-from offcam_runs.run import read_run
+from offcam_runs.run import read_run, run_of
 from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
@@ -150,6 +150,18 @@ def test_pages_of_episodes(index):
     assert [item.episode for item in page(index, "episode", limit=2, offset=1)] == [6, 7]
     assert [item.episode for item in page(index, "return", descending=True)] == [6, 5, 9, 7, 8]
     assert [item.episode for item in page(index, "length")] == [9, 7, 5, 8, 6]
+
+
+def test_the_latest_rows_alone(index):
+    index.apply(A, 1, packed(*(episode(n) for n in range(9))))
+    for number in range(4):
+        add_clip(index, number, seq=10 + number)
+    with open_to_read(index.folder) as database:
+        run = run_of(database, index.folder, last=3)
+    assert run.episodes.number.tolist() == run.episodes.episode.tolist() == [6, 7, 8]
+    assert [item.clip for item in run.clips] == [1, 2, 3]
+    whole = read_run(index.folder)
+    assert (list(run.episodes), list(run.clips)) == (list(whole.episodes)[-3:], list(whole.clips)[-3:])
 
 
 @pytest.mark.parametrize("sort", ["arrival", "episode", "return", "length"])

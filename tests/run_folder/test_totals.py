@@ -51,7 +51,7 @@ def everything(totals):
 def statements(monkeypatch):
     """How much SQLite does for an index: instructions of its virtual machine, by hundreds, and rows that it gives."""
     done = Counter()
-    plain = index_file._open
+    plain = index_file.connect
 
     def counting(*args, **kwargs):
         database = plain(*args, **kwargs)
@@ -64,7 +64,7 @@ def statements(monkeypatch):
         database.row_factory = row
         return database
 
-    monkeypatch.setattr(index_file, "_open", counting)
+    monkeypatch.setattr(index_file, "connect", counting)
     return done
 
 

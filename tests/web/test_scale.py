@@ -18,7 +18,7 @@ from offcam_runs.streams import read_streams
 from offcamd.web import episode_cache, runs
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.reading import reading
-from offcamd.web.runs import Runs
+from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 
 BENCH = Path(__file__).parents[1] / "bench" / "api.py"
@@ -51,7 +51,7 @@ def test_pages_need_no_sorting(run, sort, index, direction):
 
 def test_a_run_that_did_not_change_is_not_opened_again(run, monkeypatch):
     source = FolderSource([run])
-    described = Runs(source)
+    described = RunDescriptions(source)
     first = described.all()
 
     def no_more(*_arguments):
@@ -96,6 +96,6 @@ def test_long_runs_are_read_ahead_once(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "LONG", 50)
     folders = [made.make_run(tmp_path / str(episodes), episodes, 0) for episodes in (49, 50, 0)]
     found = []
-    described = Runs(FolderSource(folders), found.append)
+    described = RunDescriptions(FolderSource(folders), found.append)
     assert len(described.all()) == len(described.all()) == 3
     assert found == [folders[1]]

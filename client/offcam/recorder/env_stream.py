@@ -222,6 +222,12 @@ class EnvStream:
         if self._strict:
             losses.settle(wire, [name for name, _, _ in self.unfinished.values()])
             losses.raise_if_any(self.folder)
+        elif wire.lost_records:
+            self.connection.warn_once(
+                f"{wire.lost_records} records of episodes or videos that ended are in no index of {self.folder}: too "
+                "many waited for the recorder daemon, or the index that had them was replaced.",
+                about=f"lost records: {self.folder}",
+            )
 
     def leave(self, user: object, clip: Clip | None = None) -> None:
         """Leave it and wait for nothing, as a user that is garbage-collected does: what was recorded is kept."""

@@ -146,11 +146,9 @@ def _say_rows(thing: str, there: int, shown: int) -> None:
 
 
 def _show_clips(clips: Iterable[Clip]) -> None:
-    columns = [
-        Column("file", "name"), Column("state"), *numbers("frames", "duration", "return", "length", "dropped")
-    ]  # fmt: skip
+    counts = numbers("frames", "duration", "return", "length", "dropped")
     print_table(
-        columns,
+        [Column("file", "name"), Column("state"), *counts],
         (
             (
                 clip.file or f"({clip.name})",

@@ -72,7 +72,8 @@ def plot(
             "there are no finished episodes yet, so there is nothing to plot: come back when one has ended"
         )
     with replacing(output, ending) as file:
-        draw(lines, Look(axis, window, statistic, confidence, raw, title), file)
+        look = Look(axis=axis, window=window, statistic=statistic, confidence=confidence, raw=raw, title=title)
+        draw(lines, look, file)
     episodes = sum(len(run.episodes) for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)
     say_written(

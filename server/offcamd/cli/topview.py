@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offcamd.cli.status import memory_of
-from offcamd.cli.text import cell_width, number, printable, shortened, size, span
+from offcamd.cli.text import cell_width, counted, number, printable, shortened, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,8 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
     frames = stats["frames"]
     dropped = {reason: count for reason, count in frames["dropped"].items() if count}
     lost = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-    who = f"offcam {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_seconds'])}: {_many(stats)}"
+    many = f"{counted(stats['clients'], 'client')}, {counted(stats['streams'], 'stream')}"
+    who = f"offcam {stats['version']}, pid {stats['pid']}, up {span(stats['uptime_seconds'])}: {many}"
     queue = f"queue {size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
     behind = f"{span(stats['encode_lag_seconds'])} behind"
     spool = f"; on disk {size(stats['spool_bytes'])}" if stats["spool_bytes"] else ""
@@ -143,11 +144,6 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
         (f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes", "yellow" if dropped else ""),
     )
     return [Text(line, style=style, no_wrap=True, overflow="ellipsis") for line, style in lines]
-
-
-def _many(stats: dict[str, Any]) -> str:
-    counts = ((stats["clients"], "client"), (stats["streams"], "stream"))
-    return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
 
 
 def _table(rows: list[_Row], width: int) -> Table:

@@ -136,13 +136,13 @@ def verify(
     if not clips:
         problems += _unchecked(run, {problem.file for problem in problems}, writer)
     notes += _unknown(run, present)
-    return Verdict(clips, frames, problems, notes)
+    return Verdict(clips_checked=clips, frames_checked=frames, problems=problems, notes=notes)
 
 
 def _accounts(run: Run) -> Iterator[Problem]:
     """What the index alone shows to be wrong."""
     for clip in run.clips:
-        count = fmt.FrameCount(clip.offered, clip.received, clip.frames, clip.dropped)
+        count = fmt.FrameCount(offered=clip.offered, received=clip.received, encoded=clip.frames, dropped=clip.dropped)
         if clip.state != fmt.RECORDING and not count.balanced:
             yield Problem(
                 clip.file or clip.name,

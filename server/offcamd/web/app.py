@@ -28,7 +28,7 @@ from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.reading import NotHere, folder_of
-from offcamd.web.runs import Runs
+from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,7 +76,7 @@ class Api:
     def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
         self._source = source
         self._episodes = EpisodeCache()
-        self._runs = Runs(source, ReadAhead(self._episodes).add)
+        self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from offcamd.web.runs import Runs
+    from offcamd.web.runs import RunDescriptions
     from offcamd.web.source import RunSource
 
 INTERVAL_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Broadcaster:
         stopping: whether the server is about to stop.
     """
 
-    def __init__(self, source: RunSource, runs: Runs, stopping: Callable[[], bool]) -> None:
+    def __init__(self, source: RunSource, runs: RunDescriptions, stopping: Callable[[], bool]) -> None:
         self._source = source
         self._runs = runs
         self._stopping = stopping

@@ -52,7 +52,7 @@ class _Kept:
     run: dict[str, Any] = field(default_factory=dict)
 
 
-class Runs:
+class RunDescriptions:
     """Describes runs, and reads of each only what has changed. Of any thread.
 
     Args:
