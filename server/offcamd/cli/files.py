@@ -15,7 +15,12 @@ from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the 
 def files(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Python 3.10 takes no `|` here
-        typer.Argument(metavar="[NAME]...", help=f"{', '.join(FILES)}; none lists them.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]...",
+            help=f"{', '.join(FILES)}; none lists them.",
+            show_default=False,
+            autocompletion=lambda incomplete: [name for name in FILES if name.startswith(incomplete)],
+        ),
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - as above
