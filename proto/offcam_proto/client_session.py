@@ -22,8 +22,9 @@ is passed over.
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from offcam_proto import codec
 from offcam_proto.client_outbox import Outbox

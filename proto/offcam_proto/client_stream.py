@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from offcam_proto import codec
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
