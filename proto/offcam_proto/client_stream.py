@@ -75,11 +75,11 @@ class ClientStream:
         self.lost_records = 0
         self._outbox = outbox
         self._forget = forget
-        self._surplus = False  # one more than its session may have
+        self._surplus = False  # whether its session has as many streams as it may without this one
         self._asked = False  # an OpenStream is on its way and not answered yet
-        self._offer: OpenArena | None = None  # the last arena
-        self._unanswered = 0  # offers of arenas
-        self._clips: set[int] = set()  # open now, in this epoch
+        self._offer: OpenArena | None = None  # the arena that was offered last
+        self._unanswered = 0  # offers of arenas that the daemon has yet to answer
+        self._clips: set[int] = set()  # numbers of the clips that are open in this epoch
         self._last_clip = -1
         self._acked = 0
         self._next_seq = 1
@@ -130,7 +130,9 @@ class ClientStream:
     def offer_arena(self, descriptor: int, token: bytes, slot_bytes: int, slots: int) -> None:
         """Offer an arena in place of the one it has. The stream must be `live`; `arena` says when it may be used."""
         self._require_live()
-        self._offer = OpenArena(self.info.handle, descriptor, token, slot_bytes, slots)
+        self._offer = OpenArena(
+            handle=self.info.handle, descriptor=descriptor, token=token, slot_bytes=slot_bytes, slots=slots
+        )
         self._outbox.send(self._offer)
         self._unanswered += 1
         self.arena = None
