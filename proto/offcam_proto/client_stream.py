@@ -119,7 +119,7 @@ class ClientStream:
             The parts to send, behind what `ClientSession.take` holds; or None where the clip is not open, as it was
             cut off when the connection broke, or where the stream's credit does not suffice.
         """
-        frame = Frame(self.info.handle, clip, index, layouts, pixels)
+        frame = Frame(handle=self.info.handle, clip=clip, index=index, layouts=layouts, pixels=pixels)
         cost = frame.nbytes
         if clip not in self._clips or cost > self.credit:
             return None
@@ -161,7 +161,7 @@ class ClientStream:
         if clip not in self._clips:
             raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
         self._clips.remove(clip)
-        self._outbox.send(EndClip(self.info.handle, clip, complete))
+        self._outbox.send(EndClip(handle=self.info.handle, clip=clip, complete=complete))
 
     def record(self, record: Record) -> bool:
         """Keep a record until the daemon has committed it, and send it if the stream is live.
@@ -177,7 +177,7 @@ class ClientStream:
         body = codec.pack_record(record)
         self._unacked.append((self._next_seq, body))
         if self.live:
-            self._outbox.send(Records(self.info.handle, self._next_seq, (body,)))
+            self._outbox.send(Records(handle=self.info.handle, first_seq=self._next_seq, bodies=(body,)))
         self._next_seq += 1
         return True
 
@@ -283,7 +283,7 @@ class ClientStream:
     def _send_unacked(self) -> None:
         for batch in _batches(self._unacked):
             self._outbox.send(
-                Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
+                Records(handle=self.info.handle, first_seq=batch[0][0], bodies=tuple(body for _, body in batch)),
             )
 
     def _leave(self) -> None:

@@ -44,7 +44,7 @@ def _by_type(union: object) -> dict[int, type[Any]]:
 _CLIENT = _by_type(ClientMessage)
 _SERVER = _by_type(ServerMessage)
 _pack = msgspec.msgpack.Encoder().encode
-_unpack_any = msgspec.msgpack.Decoder().decode
+_unpack_any = msgspec.msgpack.Decoder().decode  # one with types would take 1 for 1.0, and pass over surplus fields
 
 
 def encode(message: Message) -> Parts:
@@ -187,19 +187,20 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
     try:
         handle, clip, index, rows = values
         layouts = tuple(
-            FrameLayout(_numbers(shape), _numbers(strides), offset, memoryview(part).nbytes)
+            FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=memoryview(part).nbytes)
             for (shape, strides, offset), part in zip(rows, pixels, strict=True)
         )
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a frame header: {error}") from error
-    return Frame(handle, clip, index, layouts, tuple(pixels))
+    return Frame(handle=handle, clip=clip, index=index, layouts=layouts, pixels=tuple(pixels))
 
 
 def _decode_slot_frames(values: list[Any]) -> SlotFrames:
     try:
         handle, clip, rows, frames = values
         layouts = tuple(
-            FrameLayout(_numbers(shape), _numbers(strides), offset, nbytes) for shape, strides, offset, nbytes in rows
+            FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=nbytes)
+            for shape, strides, offset, nbytes in rows
         )
         return SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
     except (TypeError, ValueError) as error:
