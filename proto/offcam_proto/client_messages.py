@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+import msgspec
 
 from offcam_proto import validation as check
 from offcam_proto.arena import SLOTS_AT
 from offcam_proto.errors import LimitExceeded, MalformedMessage
+from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
 from offcam_proto.limits import (
     MAX_ARENA_BYTES,
     MAX_ARENA_SLOTS,
@@ -20,15 +22,11 @@ from offcam_proto.limits import (
     MAX_SLOT_FRAMES,
 )
 
-if TYPE_CHECKING:
-    from offcam_proto.layout import FrameLayout
-
 Buffer = bytes | bytearray | memoryview
 """Pixels: anything with one contiguous byte buffer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(msgspec.Struct, frozen=True):
     """Opens a session. The first message on every connection, sent again after each reconnection.
 
     Attributes:
@@ -60,8 +58,7 @@ class Hello:
         check.text("client", self.client)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenStream:
+class OpenStream(msgspec.Struct, frozen=True):
     """Opens, or reopens after a reconnection, the stream of one environment.
 
     Attributes:
@@ -109,8 +106,7 @@ class OpenStream:
         check.real("started", self.started)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenArena:
+class OpenArena(msgspec.Struct, frozen=True):
     """Offers an arena for a stream's frames, in place of the one it had. Answered by `ArenaReply`.
 
     Attributes:
@@ -144,8 +140,7 @@ class OpenArena:
         return SLOTS_AT + self.slots * self.slot_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OpenClip:
+class OpenClip(msgspec.Struct, frozen=True):
     """Opens one video file of a stream; frames follow.
 
     Attributes:
@@ -192,8 +187,7 @@ class OpenClip:
         check.uint("frame_bytes", self.frame_bytes, MAX_FRAME_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One frame of an open clip: one pixel buffer, or one for each tile of its grid.
 
     Attributes:
@@ -231,8 +225,7 @@ class Frame:
         return sum(layout.nbytes for layout in self.layouts)
 
 
-@dataclass(frozen=True, slots=True)
-class SlotFrames:
+class SlotFrames(msgspec.Struct, frozen=True):
     """Frames of one clip, in slots of their stream's arena.
 
     Attributes:
@@ -268,8 +261,7 @@ class SlotFrames:
         return sum(layout.nbytes for layout in self.layouts)
 
 
-@dataclass(frozen=True, slots=True)
-class Records:
+class Records(msgspec.Struct, frozen=True):
     """Consecutive records of a stream.
 
     Attributes:
@@ -297,8 +289,7 @@ class Records:
         check.uint("the last sequence number", self.first_seq + len(self.bodies) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class EndClip:
+class EndClip(msgspec.Struct, frozen=True):
     """No more frames come for this clip; its `ClipRecord` is among the stream's records.
 
     Attributes:
@@ -319,8 +310,7 @@ class EndClip:
         check.flag("complete", self.complete)
 
 
-@dataclass(frozen=True, slots=True)
-class CloseStream:
+class CloseStream(msgspec.Struct, frozen=True):
     """The stream sends nothing more; its credit ends."""
 
     TYPE: ClassVar[int] = 7
@@ -331,8 +321,7 @@ class CloseStream:
         check.uint("handle", self.handle)
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(msgspec.Struct, frozen=True):
     """Asks to be told when everything this session ended before it is final. Answered by `Flushed`."""
 
     TYPE: ClassVar[int] = 8
@@ -343,8 +332,7 @@ class Flush:
         check.uint("token", self.token)
 
 
-@dataclass(frozen=True, slots=True)
-class StatsRequest:
+class StatsRequest(msgspec.Struct, frozen=True):
     """Asks for the daemon's statistics. Answered by `StatsReply`."""
 
     TYPE: ClassVar[int] = 9
@@ -355,8 +343,7 @@ class StatsRequest:
         check.uint("token", self.token)
 
 
-@dataclass(frozen=True, slots=True)
-class Goodbye:
+class Goodbye(msgspec.Struct, frozen=True):
     """The session, or the daemon, leaves in good order. Sent by either side; nothing follows it."""
 
     TYPE: ClassVar[int] = 10

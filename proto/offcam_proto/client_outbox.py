@@ -27,7 +27,8 @@ class Outbox:
     def __init__(self) -> None:
         self.held = 0
         self._messages: list[Parts] = []
-        self._kinds: dict[int, tuple[FrameKind, list[tuple[int, int]]]] = {}  # of each stream, and what is held back
+        # by the stream's handle: the kind of its last frames in slots, and the index and slot of those held back
+        self._kinds: dict[int, tuple[FrameKind, list[tuple[int, int]]]] = {}
 
     def take(self) -> list[Parts]:
         """Hand over what is to be sent, in order, but for what is held back."""

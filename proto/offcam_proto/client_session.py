@@ -22,8 +22,9 @@ is passed over.
 from __future__ import annotations
 
 import enum
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from offcam_proto import codec
 from offcam_proto.client_outbox import Outbox
@@ -80,7 +81,9 @@ class ClientSession:
         self.refused: Refused | None = None
         self.instance: bytes | None = None
         self.streams: dict[int, ClientStream] = {}
-        self._hello = Hello(Hello.MAGIC, PROTOCOL_VERSION, session, pid, host, client)
+        self._hello = Hello(
+            magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
+        )
         self._outbox = Outbox()
         self._next_handle = 1
         self._next_token = 1

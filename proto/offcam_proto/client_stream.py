@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from offcam_proto import codec
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
@@ -74,11 +75,11 @@ class ClientStream:
         self.lost_records = 0
         self._outbox = outbox
         self._forget = forget
-        self._surplus = False  # one more than its session may have
+        self._surplus = False  # whether its session has as many streams as it may without this one
         self._asked = False  # an OpenStream is on its way and not answered yet
-        self._offer: OpenArena | None = None  # the last arena
-        self._unanswered = 0  # offers of arenas
-        self._clips: set[int] = set()  # open now, in this epoch
+        self._offer: OpenArena | None = None  # the arena that was offered last
+        self._unanswered = 0  # offers of arenas that the daemon has yet to answer
+        self._clips: set[int] = set()  # numbers of the clips that are open in this epoch
         self._last_clip = -1
         self._acked = 0
         self._next_seq = 1
@@ -118,7 +119,7 @@ class ClientStream:
             The parts to send, behind what `ClientSession.take` holds; or None where the clip is not open, as it was
             cut off when the connection broke, or where the stream's credit does not suffice.
         """
-        frame = Frame(self.info.handle, clip, index, layouts, pixels)
+        frame = Frame(handle=self.info.handle, clip=clip, index=index, layouts=layouts, pixels=pixels)
         cost = frame.nbytes
         if clip not in self._clips or cost > self.credit:
             return None
@@ -129,7 +130,9 @@ class ClientStream:
     def offer_arena(self, descriptor: int, token: bytes, slot_bytes: int, slots: int) -> None:
         """Offer an arena in place of the one it has. The stream must be `live`; `arena` says when it may be used."""
         self._require_live()
-        self._offer = OpenArena(self.info.handle, descriptor, token, slot_bytes, slots)
+        self._offer = OpenArena(
+            handle=self.info.handle, descriptor=descriptor, token=token, slot_bytes=slot_bytes, slots=slots
+        )
         self._outbox.send(self._offer)
         self._unanswered += 1
         self.arena = None
@@ -158,7 +161,7 @@ class ClientStream:
         if clip not in self._clips:
             raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
         self._clips.remove(clip)
-        self._outbox.send(EndClip(self.info.handle, clip, complete))
+        self._outbox.send(EndClip(handle=self.info.handle, clip=clip, complete=complete))
 
     def record(self, record: Record) -> bool:
         """Keep a record until the daemon has committed it, and send it if the stream is live.
@@ -174,7 +177,7 @@ class ClientStream:
         body = codec.pack_record(record)
         self._unacked.append((self._next_seq, body))
         if self.live:
-            self._outbox.send(Records(self.info.handle, self._next_seq, (body,)))
+            self._outbox.send(Records(handle=self.info.handle, first_seq=self._next_seq, bodies=(body,)))
         self._next_seq += 1
         return True
 
@@ -280,7 +283,7 @@ class ClientStream:
     def _send_unacked(self) -> None:
         for batch in _batches(self._unacked):
             self._outbox.send(
-                Records(self.info.handle, batch[0][0], tuple(body for _, body in batch)),
+                Records(handle=self.info.handle, first_seq=batch[0][0], bodies=tuple(body for _, body in batch)),
             )
 
     def _leave(self) -> None:

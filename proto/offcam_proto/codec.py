@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
-import msgpack
+import msgspec
+from msgspec.structs import astuple
 
 from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import (
     MAX_HEADER_BYTES,
-    MAX_NESTED_LENGTH,
     MAX_PIXEL_PARTS,
     MAX_RECORD_BYTES,
     MAX_STATS_BYTES,
@@ -32,7 +31,7 @@ from offcam_proto.messages import (
 from offcam_proto.records import RECORD_KINDS, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Parts = list[Buffer]
 """One message as it travels: the header, then the pixel buffers or the JSON."""
@@ -44,8 +43,8 @@ def _by_type(union: object) -> dict[int, type[Any]]:
 
 _CLIENT = _by_type(ClientMessage)
 _SERVER = _by_type(ServerMessage)
-_FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in (*_CLIENT.values(), *_SERVER.values())}
-_RECORD_FIELDS = {cls: tuple(f.name for f in fields(cls)) for cls in RECORD_KINDS.values()}
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_any = msgspec.msgpack.Decoder().decode  # one with types would take 1 for 1.0, and pass over surplus fields
 
 
 def encode(message: Message) -> Parts:
@@ -57,14 +56,13 @@ def encode(message: Message) -> Parts:
     if isinstance(message, Frame):
         layouts = [(lay.shape, lay.strides, lay.offset) for lay in message.layouts]
         header = (Frame.TYPE, message.handle, message.clip, message.index, layouts)
-        return [_bounded(msgpack.packb(header)), *message.pixels]
+        return [_bounded(_pack(header)), *message.pixels]
     if isinstance(message, SlotFrames):
         sized = [(lay.shape, lay.strides, lay.offset, lay.nbytes) for lay in message.layouts]
-        return [_bounded(msgpack.packb((SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
+        return [_bounded(_pack((SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
     if isinstance(message, StatsReply):
-        return [msgpack.packb((StatsReply.TYPE, message.token)), message.json]
-    values = (getattr(message, name) for name in _FIELDS[type(message)])
-    return [_bounded(msgpack.packb((message.TYPE, *values)))]
+        return [_pack((StatsReply.TYPE, message.token)), message.json]
+    return [_bounded(_pack((message.TYPE, *astuple(message))))]
 
 
 def decode_client(parts: Sequence[Buffer]) -> ClientMessage:
@@ -85,8 +83,7 @@ def pack_record(record: Record) -> bytes:
     Raises:
         LimitExceeded: it is larger than `MAX_RECORD_BYTES`.
     """
-    values = (getattr(record, name) for name in _RECORD_FIELDS[type(record)])
-    body: bytes = msgpack.packb((record.KIND, *values))
+    body = _pack((record.KIND, *astuple(record)))
     if len(body) > MAX_RECORD_BYTES:
         raise LimitExceeded(f"a record is at most {MAX_RECORD_BYTES} bytes, got {len(body)}")
     return body
@@ -102,7 +99,7 @@ def unpack_record(body: bytes) -> Record:
     if len(body) > MAX_RECORD_BYTES:
         raise LimitExceeded(f"a record is at most {MAX_RECORD_BYTES} bytes, got {len(body)}")
     kind, values = _unpack(body)
-    record: Record = _build(RECORD_KINDS.get(kind), _RECORD_FIELDS.__getitem__, kind, values)
+    record: Record = _build(RECORD_KINDS.get(kind), kind, values)
     return record
 
 
@@ -123,27 +120,19 @@ def _bounded(header: Buffer) -> Buffer:
 
 def _unpack(data: Buffer) -> tuple[int, list[Any]]:
     try:
-        # strict_map_key and the default ext handling keep every key and value a plain type; the lengths are
-        # bounded because an array's memory is set aside before its elements are seen
-        header = msgpack.unpackb(
-            data,
-            use_list=True,
-            strict_map_key=True,
-            max_array_len=MAX_NESTED_LENGTH,
-            max_map_len=MAX_NESTED_LENGTH,
-        )
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        header = _unpack_any(data)
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise MalformedMessage(f"not a msgpack header: {error}") from error
     if not isinstance(header, list) or not header or type(header[0]) is not int:
         raise MalformedMessage("a header is an array that starts with a type code")
     return header[0], header[1:]
 
 
-def _build(cls: type[Any] | None, names: Callable[[type[Any]], tuple[str, ...]], code: int, values: list[Any]) -> Any:  # noqa: ANN401 - one of a union, which the callers name
+def _build(cls: type[Any] | None, code: int, values: list[Any]) -> Any:  # noqa: ANN401 - one of a union, which the callers name
     if cls is None:
         raise MalformedMessage(f"unknown type code {code}")
-    if len(values) != len(names(cls)):
-        raise MalformedMessage(f"{cls.__name__} has {len(names(cls))} fields, got {len(values)}")
+    if len(values) != len(cls.__struct_fields__):
+        raise MalformedMessage(f"{cls.__name__} has {len(cls.__struct_fields__)} fields, got {len(values)}")
     return cls(*values)
 
 
@@ -170,7 +159,7 @@ def _decode(parts: Sequence[Buffer], known: dict[int, type[Any]]) -> Any:  # noq
     if cls is Records and len(values) == 3 and isinstance(values[2], list):
         values[2] = tuple(values[2])
     try:
-        return _build(cls, _FIELDS.__getitem__, code, values)
+        return _build(cls, code, values)
     except RemoteProtocolError as error:
         if cls is Hello:
             _check_version(values, error)
@@ -198,19 +187,20 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
     try:
         handle, clip, index, rows = values
         layouts = tuple(
-            FrameLayout(_numbers(shape), _numbers(strides), offset, memoryview(part).nbytes)
+            FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=memoryview(part).nbytes)
             for (shape, strides, offset), part in zip(rows, pixels, strict=True)
         )
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a frame header: {error}") from error
-    return Frame(handle, clip, index, layouts, tuple(pixels))
+    return Frame(handle=handle, clip=clip, index=index, layouts=layouts, pixels=tuple(pixels))
 
 
 def _decode_slot_frames(values: list[Any]) -> SlotFrames:
     try:
         handle, clip, rows, frames = values
         layouts = tuple(
-            FrameLayout(_numbers(shape), _numbers(strides), offset, nbytes) for shape, strides, offset, nbytes in rows
+            FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=nbytes)
+            for shape, strides, offset, nbytes in rows
         )
         return SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
     except (TypeError, ValueError) as error:

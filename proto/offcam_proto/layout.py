@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage
@@ -17,8 +18,7 @@ CHANNELS = (1, 3, 4)
 """Channels a frame may have: grey, RGB, RGBA (alpha is ignored)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameLayout:
+class FrameLayout(msgspec.Struct, frozen=True):
     """Where each pixel of a uint8 frame lies in its buffer.
 
     The fields mean what they mean in numpy: element ``[y, x, c]`` is the byte at

@@ -65,8 +65,5 @@ MAX_CLIPS_PER_STREAM = 256
 MAX_STATS_BYTES = 8 * MIB
 """Largest JSON text of the statistics, in bytes."""
 
-MAX_NESTED_LENGTH = 4096
-"""Longest array or map within a header: as many as a frame has pixel buffers."""
-
 MAX_INT = 2**63 - 1
 """Largest integer on the wire: what SQLite stores. Larger ones travel as text."""

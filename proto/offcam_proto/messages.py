@@ -1,4 +1,4 @@
-"""Every message of the wire, as a frozen dataclass that is valid by construction.
+"""Every message of the wire, as a frozen `msgspec.Struct` that is valid by construction.
 
 A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
 followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.

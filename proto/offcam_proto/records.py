@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
 from offcam_proto.limits import MAX_INT, MAX_NAME_BYTES, MAX_SEED_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeRecord:
+class EpisodeRecord(msgspec.Struct, frozen=True):
     """One finished episode of one (sub-)environment.
 
     Attributes:
@@ -53,8 +53,7 @@ class EpisodeRecord:
             raise MalformedMessage(f"seed must be an integer, text or None, got {check.shown(self.seed)}")
 
 
-@dataclass(frozen=True, slots=True)
-class ClipRecord:
+class ClipRecord(msgspec.Struct, frozen=True):
     """The client's account of one clip it has ended: with it, every offered frame is accounted for.
 
     Attributes:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+import msgspec
 
 from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.limits import MAX_STATS_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(msgspec.Struct, frozen=True):
     """Answers `Hello`.
 
     Attributes:
@@ -35,8 +35,7 @@ class Welcome:
         check.uint("max_frame_bytes", self.max_frame_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The session ends: the daemon does not talk to this peer.
 
     Attributes:
@@ -57,15 +56,13 @@ class Refused:
         check.text("text", self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class SayHello:
+class SayHello(msgspec.Struct, frozen=True):
     """The daemon does not know this session (it was restarted): say `Hello` and reopen the streams."""
 
     TYPE: ClassVar[int] = 66
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
+class StreamOpened(msgspec.Struct, frozen=True):
     """Answers `OpenStream`.
 
     Attributes:
@@ -89,8 +86,7 @@ class StreamOpened:
         check.uint("credit", self.credit)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRefused:
+class StreamRefused(msgspec.Struct, frozen=True):
     """Answers `OpenStream` where the run folder cannot be used.
 
     Attributes:
@@ -111,8 +107,7 @@ class StreamRefused:
         check.text("text", self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(msgspec.Struct, frozen=True):
     """Grants more credit.
 
     Attributes:
@@ -133,8 +128,7 @@ class Credit:
         check.flag("saturated", self.saturated)
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(msgspec.Struct, frozen=True):
     """All records of the stream up to ``seq`` are committed: they survive a crash of the daemon."""
 
     TYPE: ClassVar[int] = 70
@@ -147,8 +141,7 @@ class Ack:
         check.uint("seq", self.seq)
 
 
-@dataclass(frozen=True, slots=True)
-class ClipDone:
+class ClipDone(msgspec.Struct, frozen=True):
     """A clip's file is final, or will not be.
 
     Attributes:
@@ -175,8 +168,7 @@ class ClipDone:
         check.text("error", self.error)
 
 
-@dataclass(frozen=True, slots=True)
-class Flushed:
+class Flushed(msgspec.Struct, frozen=True):
     """Answers `Flush`, at first with what remains, at last with 0.
 
     Attributes:
@@ -197,8 +189,7 @@ class Flushed:
         check.uint("frames", self.frames)
 
 
-@dataclass(frozen=True, slots=True)
-class StatsReply:
+class StatsReply(msgspec.Struct, frozen=True):
     """Answers `StatsRequest`. The JSON is a message part of its own, behind the header.
 
     Attributes:
@@ -219,8 +210,7 @@ class StatsReply:
             raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {len(self.json)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """There is room again for what was not taken of a stream: its records, or the stream itself.
 
     Attributes:
@@ -235,8 +225,7 @@ class Again:
         check.uint("handle", self.handle)
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaReply:
+class ArenaReply(msgspec.Struct, frozen=True):
     """Answers `OpenArena`.
 
     Attributes:

@@ -99,8 +99,8 @@ class ServerStream:
 
     Attributes:
         info: what the peer opened it with.
-        outstanding: bytes of credit granted and not spent yet.
-        arena: what it said of its arena, None while it has none.
+        outstanding: bytes of credit that were granted and not spent yet.
+        arena: the arena that its client offered last, None while it has none that can be used.
         clips: its open clips by number.
         last_clip: highest clip number opened so far; numbers are never used again.
     """
@@ -157,7 +157,7 @@ class ServerSession:
             self._check(message)
         except RemoteProtocolError as error:
             self.state = State.CLOSED
-            self.send(Refused(error.reason, PROTOCOL_VERSION, _words(str(error))))
+            self.send(Refused(code=error.reason, version=PROTOCOL_VERSION, text=_words(str(error))))
             raise
         return message
 
@@ -225,7 +225,7 @@ class ServerSession:
             if clip is None or clip.slot_layouts is None:
                 continue
             with contextlib.suppress(RemoteProtocolError):
-                message = SlotFrames(handle, number, clip.slot_layouts, ((index, slot),))
+                message = SlotFrames(handle=handle, clip=number, layouts=clip.slot_layouts, frames=((index, slot),))
                 self._check_slots(message)  # the layouts may be those of an arena with larger slots
                 self._check_frame(handle, number, clip.slot_layouts, [index])
                 found.append(message)
@@ -276,31 +276,31 @@ class ServerSession:
 
     def welcome(self, instance: bytes, pid: int) -> None:
         """Answer Hello."""
-        self.send(Welcome(PROTOCOL_VERSION, instance, pid, MAX_FRAME_BYTES))
+        self.send(Welcome(version=PROTOCOL_VERSION, instance=instance, pid=pid, max_frame_bytes=MAX_FRAME_BYTES))
 
     def stream_opened(self, handle: int, *, acked_seq: int, suffix: int, credit: int) -> None:
         """Answer OpenStream with what is committed, the file-name suffix, and credit in bytes."""
         if stream := self.streams.get(handle):
             stream.outstanding = credit
-            self.send(StreamOpened(handle, acked_seq, suffix, credit))
+            self.send(StreamOpened(handle=handle, acked_seq=acked_seq, suffix=suffix, credit=credit))
 
     def arena_answer(self, handle: int, *, usable: bool) -> None:
         """Answer OpenArena."""
         stream = self.streams.get(handle)
         if stream is not None:
             stream.arena = stream.arena if usable else None
-            self.send(ArenaReply(handle, usable))
+            self.send(ArenaReply(handle=handle, usable=usable))
 
     def refuse_stream(self, handle: int, code: str, text: str) -> None:
         """Answer OpenStream where its folder cannot be used."""
         if self.streams.pop(handle, None):
-            self.send(StreamRefused(handle, code, _words(text)))
+            self.send(StreamRefused(handle=handle, code=code, text=_words(text)))
 
     def grant(self, handle: int, nbytes: int, *, saturated: bool) -> None:
         """Add credit in bytes (none, where only ``saturated`` is news)."""
         if stream := self.streams.get(handle):
             stream.outstanding += nbytes
-            self.send(Credit(handle, nbytes, saturated))
+            self.send(Credit(handle=handle, nbytes=nbytes, saturated=saturated))
 
     def ack(self, handle: int, seq: int) -> None:
         """Say that the stream's records up to ``seq`` are committed."""
@@ -312,11 +312,11 @@ class ServerSession:
 
     def clip_done(self, handle: int, clip: int, *, file: str, encoded: int, error: str) -> None:
         """Say that a clip's file is final, or that it will not be."""
-        self.send(ClipDone(handle, clip, file, encoded, _words(error)))
+        self.send(ClipDone(handle=handle, clip=clip, file=file, encoded=encoded, error=_words(error)))
 
     def flushed(self, token: int, *, clips: int, frames: int) -> None:
         """Answer Flush with what remains."""
-        self.send(Flushed(token, clips, frames))
+        self.send(Flushed(token=token, clips=clips, frames=frames))
 
     def stats(self, token: int, json: bytes) -> None:
         """Answer StatsRequest; with ``{"error": ...}`` where the JSON is larger than the wire takes."""
@@ -326,7 +326,7 @@ class ServerSession:
 
     def refuse(self, code: str, text: str) -> None:
         """Turn the peer away for a reason that is not in the protocol's bytes: what it is, or whose it is."""
-        self.send(Refused(code, PROTOCOL_VERSION, _words(text)))
+        self.send(Refused(code=code, version=PROTOCOL_VERSION, text=_words(text)))
         self.state = State.CLOSED
 
     def goodbye(self, reason: str) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 ROOTS = ("client", "proto", "server")
 PROTO_MAY_USE = {
     "__future__", "collections", "contextlib", "dataclasses", "difflib", "enum", "hashlib", "itertools", "math",
-    "msgpack", "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
+    "msgspec", "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
 }  # fmt: skip
 HOST_MAY_USE = {"errno", "fcntl", "os", "secrets", "shutil", "socket", "time"}
 SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "structlog", "starlette", "uvicorn")
@@ -111,7 +111,7 @@ def imported(file: Path) -> set[str]:
     return found
 
 
-def test_proto_uses_msgpack_and_a_pure_part_of_the_standard_library():
+def test_proto_uses_msgspec_and_a_pure_part_of_the_standard_library():
     files = sorted((ROOT / "proto" / "offcam_proto").glob("**/*.py"))
     assert len(files) > 5
     used = {file.name: imported(file) - PROTO_MAY_USE for file in files}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import zmq
+from msgspec.structs import replace
 from mutations import Mutator, corpus
 from sessions import CLIPS, STREAMS
 

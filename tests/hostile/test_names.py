@@ -92,7 +92,7 @@ def record(peer, clip, name):
 
 def raw(message, **values):
     """A message with values that could not be constructed."""
-    fields = [values.get(name, getattr(message, name)) for name in type(message).__slots__]
+    fields = [values.get(name, getattr(message, name)) for name in type(message).__struct_fields__]
     return [msgpack.packb([message.TYPE, *fields], unicode_errors="surrogatepass")]
 
 

@@ -18,7 +18,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # what is built and installed comes over the network
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("offcam", "offcam_proto", "offcamd")
+PACKAGES = ("offcam", "offcam_proto", "offcam_runs", "offcamd")
 LINK = re.compile(r"\]\(([^)]+)\)")
 
 TRAINING = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 
 import pytest
 from test_vectors import FOLDER, MESSAGES, RECORDS
@@ -34,14 +33,14 @@ def test_each_message_has_its_code_direction_and_fields(cls):
     text = section(cls.__name__, f"Code {cls.TYPE}")
     side = "either side" if cls is Goodbye else "the client" if cls in ClientMessage.__args__ else "the daemon"
     assert text.startswith(f" from {side}.")
-    names = [field.name for field in fields(cls)]
+    names = list(cls.__struct_fields__)
     assert table_fields(text) + BEHIND_THE_HEADER.get(cls.__name__, []) == names
 
 
 @pytest.mark.parametrize("cls", RECORD_KINDS.values())
 def test_each_record_has_its_kind_and_fields(cls):
     text = section(cls.__name__, f"Kind {cls.KIND}")
-    assert table_fields(text) == [field.name.rstrip("_") for field in fields(cls)]
+    assert table_fields(text) == [name.rstrip("_") for name in cls.__struct_fields__]
 
 
 @pytest.mark.parametrize(("record", "name", "text"), BLOCKS, ids=[block[1] for block in BLOCKS])

@@ -45,6 +45,7 @@ _ALL = (
     DeployFile("grafana", "grafana-dashboard.json", "dashboard for Grafana"),
     DeployFile("runbook", "RUNBOOK.md", "how to run the daemon, and what to do when"),
     DeployFile("threat-model", "THREAT-MODEL.md", "who can reach what"),
+    DeployFile("guarantees", "GUARANTEES.md", "what is promised, what was measured, and the test of each promise"),
 )
 FILES = {file.name: file for file in _ALL}
 

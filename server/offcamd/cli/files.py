@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer evaluates the verbs' annotations
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.deployed import FILES, named, write
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.text import say_json
 
 
 def files(
     names: Annotated[
         Optional[list[str]],  # noqa: UP045 - Python 3.10 takes no `|` here
-        typer.Argument(metavar="[NAME]...", help=f"{', '.join(FILES)}; none lists them.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]...",
+            help=f"{', '.join(FILES)}; none lists them.",
+            show_default=False,
+            autocompletion=lambda incomplete: [name for name in FILES if name.startswith(incomplete)],
+        ),
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045 - as above
@@ -25,23 +31,20 @@ def files(
     as_json: JsonOption = False,
 ) -> None:
     """List or print what runs the daemon as a service and watches it: systemd, containers, Prometheus, Grafana."""
+    facts: dict[str, Any]
     chosen = named(names or [])
     if output is not None:
         written = [str(path) for path in write(chosen, output, force=force)]
-        _print({"written": written} if as_json else "\n".join(written), as_json=as_json)
+        facts, text = {"written": written}, "\n".join([*written, ""])
     elif not names:
-        table = "\n".join(f"{file.name:13} {file.file:31} {file.about}" for file in chosen)
-        listed = [{"name": file.name, "file": file.file, "about": file.about} for file in chosen]
-        _print({"files": listed} if as_json else table, as_json=as_json)
+        facts = {"files": [{"name": file.name, "file": file.file, "about": file.about} for file in chosen]}
+        text = "".join(f"{file.name:13} {file.file:31} {file.about}\n" for file in chosen)
     elif len(chosen) > 1:
         raise ConfigError("one file at a time is printed: name one, or give a folder to write them to with -o")
-    elif as_json:
-        _print({"name": chosen[0].name, "file": chosen[0].file, "text": chosen[0].text()}, as_json=True)
     else:
-        typer.echo(chosen[0].text(), nl=False)
-
-
-def _print(value: object, *, as_json: bool) -> None:
-    from offcam_runs.json_text import dumps  # noqa: PLC0415 - verbs import when they run
-
-    typer.echo(dumps(value, indent=2) if as_json else value)
+        text = chosen[0].text()
+        facts = {"name": chosen[0].name, "file": chosen[0].file, "text": text}
+    if as_json:
+        say_json(facts)
+    else:
+        typer.echo(text, nl=False)

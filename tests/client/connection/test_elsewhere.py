@@ -14,7 +14,7 @@ import films
 from offcam.connection import elsewhere
 from offcam_proto import __version__
 
-BASE = ("numpy", "numpy.libs", "gymnasium", "farama_notifications", "cloudpickle", "typing_extensions.py", "msgpack",
+BASE = ("numpy", "numpy.libs", "gymnasium", "farama_notifications", "cloudpickle", "typing_extensions.py", "msgspec",
         "zmq", "pyzmq.libs")  # fmt: skip
 """What `pip install offcam` brings, by its names in site-packages."""
 

@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 import films
 from offcam_proto import messages as msg

@@ -1,0 +1,26 @@
+# The commands that people run, in the environment of the README's test command. `just` lists them.
+
+python := ".venv/bin/python"
+
+_list:
+    @just --list --unsorted
+
+# the default tests, or some of them: just test -k names
+test *words:
+    {{ python }} -m pytest -n 2 --dist worksteal {{ words }}
+
+# the long tests
+slow *words:
+    {{ python }} -m pytest -m slow {{ words }}
+
+# what a commit has to pass: ruff, mypy, import-linter
+lint:
+    .ci/lint
+
+# the smoke set in fresh environments: just smoke 3.12 --resolution lowest
+smoke *words:
+    {{ python }} tests/smoke/matrix.py {{ words }}
+
+# what recording costs: just bench --reach
+bench *words:
+    {{ python }} tests/bench {{ words }}
