@@ -64,7 +64,12 @@ def test_contributing_has_the_whole_house():
     rooms = re.findall(r"^\| ((?:`[\w/]+`(?:, )?)+) \|", table, re.MULTILINE)
     named = {name.rpartition("/")[2] for row in rooms for name in re.findall(r"`([\w/]+)`", row)}
     there = [path for side in ("client", "server", "proto") for path in (ROOT / side).glob("off*")]
-    there += [path for side in ("client/offcam", "server/offcamd") for path in (ROOT / side).iterdir() if path.is_dir()]
+    there += [
+        path
+        for side in ("client/offcam", "server/offcamd")
+        for path in (ROOT / side).iterdir()
+        if (path / "__init__.py").is_file()
+    ]
     assert named - {"examples"} == {path.name for path in there} - {"offcamd", "__pycache__"}
 
 
