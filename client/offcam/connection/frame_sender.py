@@ -33,14 +33,7 @@ class FrameSender:
         self._last_probe = 0.0
 
     def send(
-        self,
-        wire: ClientStream,
-        epoch: int,
-        clip: int,
-        index: int,
-        pictures: tuple[Picture, ...],
-        *,
-        patience: float,
+        self, wire: ClientStream, epoch: int, clip: int, index: int, pictures: tuple[Picture, ...], *, patience: float
     ) -> str | None:
         """Send one frame of a clip that was opened in an epoch, waiting at most ``patience`` seconds for its credit.
 

@@ -144,7 +144,7 @@ class Handshake:
         if exchange.reconnect.named and not launch.listening(exchange.endpoint):
             return DaemonUnavailable(
                 f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with "
-                "`offcam serve`, or unset OFFCAM_ADDR to have one started for you.",
+                "`offcam serve`, or unset OFFCAM_ADDR to have one started for you."
             )
         if exchange.session.state is State.OPEN:
             return DaemonUnavailable(f"the recorder daemon at {url} has not opened the run folder yet.")

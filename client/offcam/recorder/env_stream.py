@@ -144,7 +144,7 @@ class EnvStream:
         if wire.live and wire.info.suffix:
             connection.warn_once(
                 f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`.",
+                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`."
             )
 
     def _not_yet(self, connection: Connection, error: DaemonError) -> None:

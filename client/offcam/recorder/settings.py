@@ -77,7 +77,7 @@ def absolute(folder: str) -> str:
     except FileNotFoundError as error:
         raise ConfigError(
             f"the folder {folder!r} is relative to a working directory that does not exist any more. Give an absolute "
-            "path, set OFFCAM_DIR to one, or change into a directory that exists.",
+            "path, set OFFCAM_DIR to one, or change into a directory that exists."
         ) from error
 
 
@@ -100,11 +100,11 @@ def make_run_folder(folder: str) -> str:
     except OSError as error:
         raise FolderNotWritable(
             f"cannot create the folder {path!r} for the recordings ({error.strerror}). "
-            "Give a `video_folder` that you may write.",
+            "Give a `video_folder` that you may write."
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise FolderNotWritable(
             f"the folder {path!r} for the recordings is not writable for you (uid {os.getuid()}). "
-            "Give another `video_folder`, or change its permissions.",
+            "Give another `video_folder`, or change its permissions."
         )
     return path

@@ -145,7 +145,7 @@ def fps(given: Number) -> float:
         return int(given) if isinstance(given, Integral) else float(given)
     raise ConfigError(
         f"fps must be a number from 0.001 to 1000, got {given!r}. Pass `fps=30`, or set the env's "
-        "`metadata['render_fps']`.",
+        "`metadata['render_fps']`."
     )
 
 
@@ -165,7 +165,7 @@ def name(what: str, given: str, *, room: int = 0) -> str:
     if size > most or any(char in given for char in "/\\\0") or given in (".", ".."):
         raise ConfigError(
             f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
-            f"got {given[:80]!r}. Put folders into `video_folder` instead.",
+            f"got {given[:80]!r}. Put folders into `video_folder` instead."
         )
     return given
 

@@ -123,10 +123,7 @@ def remux(source: Path, target: Path) -> None:
     Raises:
         EncodeError: either file failed. ``target`` may be left incomplete.
     """
-    with (
-        as_encode_error("copying", source),
-        av.open(file_url(source), format="mp4", options=_NO_DECODING) as old,
-    ):
+    with as_encode_error("copying", source), av.open(file_url(source), format="mp4", options=_NO_DECODING) as old:
         stream = decodable(old)
         # the empty packet that ends a stream has no time
         copy_packets(stream, (packet for packet in old.demux(stream) if packet.dts is not None), target)
