@@ -37,8 +37,7 @@ class FrameSender:
     ) -> str | None:
         """Send one frame of a clip that was opened in an epoch, waiting at most ``patience`` seconds for its credit.
 
-        Returns:
-            None where it was sent, else the reason why it was dropped.
+        Returns None where it was sent, else the reason why it was dropped.
         """
         exchange = self._exchange
         layouts = tuple([picture.layout for picture in pictures])

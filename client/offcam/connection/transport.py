@@ -86,11 +86,7 @@ class Transport:
         self._socket.poll(max(1, int(1000 * seconds)))
 
     def send(self, parts: Parts) -> bool:
-        """Send one message, copied before this returns. Never blocks.
-
-        Returns:
-            False where there is no connection.
-        """
+        """Send one message, copied before this returns; False where there is no connection. Never blocks."""
         try:
             # copied here, as the env may render into the same buffer next; libzmq's own copy is the cheapest
             self._socket.send_multipart(parts, zmq.DONTWAIT, copy=True)
@@ -100,8 +96,6 @@ class Transport:
             self.renew(timeouts.LINGER_MS)
             raise
         return True
-
-    # --- keys ---------------------------------------------------------------------------------------------
 
     def connect_with_key(self) -> None:
         """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell.

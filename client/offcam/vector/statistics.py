@@ -98,11 +98,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if given is not None:
             self._check_mask(given)
         self._open_stream()
-        self.episode_start_times[mask] = time.perf_counter()
-        self.episode_returns[mask] = 0
-        self.episode_lengths[mask] = 0
         self.prev_dones[mask] = False
-        self._episodes[mask] += 1
+        self._restart(mask)
         for index in np.flatnonzero(mask):
             self._seeds[index] = _seed_of(seed, int(index))
         return obs, info

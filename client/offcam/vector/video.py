@@ -48,15 +48,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
-        episode_trigger: as in `offcam.RecordVideo`.
-        step_trigger: as in `offcam.RecordVideo`.
-        video_length: as in `offcam.RecordVideo`.
-        name_prefix: as in `offcam.RecordVideo`.
-        fps: as in `offcam.RecordVideo`.
-        disable_logger: as in `offcam.RecordVideo`.
-        gc_trigger: as in `offcam.RecordVideo`.
-        overflow: as in `offcam.RecordVideo`.
-        strict: as in `offcam.RecordVideo`.
+        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, strict:
+            as in `offcam.RecordVideo`.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.

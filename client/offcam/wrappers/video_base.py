@@ -104,8 +104,6 @@ class VideoBase(shared_stream.StreamSharer):
                 '`gym.make(..., render_mode="rgb_array")`.'
             )
 
-    # --- recording ----------------------------------------------------------------------------------------
-
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
 
@@ -186,11 +184,7 @@ class VideoBase(shared_stream.StreamSharer):
             self._clip.episode_over = over
 
     def _close_recording(self) -> None:
-        """End the video and wait for its file.
-
-        Raises:
-            RecordingLost: if strict, where something is not recorded.
-        """
+        """End the video and wait for its file."""
         if self.recording:
             self.stop_recording()
         self._release_stream()

@@ -119,9 +119,7 @@ class ClipJob:
     def end(self, *, aborted: bool = False) -> None:
         """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
 
-        Args:
-            aborted: whether the client went away without ending the clip. Its
-                state is ``aborted`` then, and its file replaces no older one.
+        If the client went away without ending it, its state is ``aborted``, and its file replaces no older one.
         """
         self._pool.end(self, aborted=aborted)
 

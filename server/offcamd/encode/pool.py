@@ -37,13 +37,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits to be encoded.
-
-    Attributes:
-        memory_bytes: bytes of frames in memory.
-        spool_bytes: bytes of disk in use.
-        lag_seconds: how long the oldest frame has waited.
-    """
+    """What waits to be encoded: bytes of frames in memory, of disk in use, and how long the oldest has waited."""
 
     memory_bytes: int
     spool_bytes: int

@@ -75,8 +75,7 @@ def cut_tail(part: Path) -> int:
         return size - whole
 
 
-def _no_link(path: str, flags: int) -> int:
-    """Open a file that is to be changed; a link's target, which may be anywhere, is not."""
+def _no_link(path: str, flags: int) -> int:  # a link's target may be anywhere
     return os.open(path, flags | os.O_NOFOLLOW)
 
 
@@ -88,11 +87,7 @@ def is_fragmented(path: Path) -> bool:
 
 
 def count_fragments(path: Path) -> int:
-    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do.
-
-    Raises:
-        EncodeError: the operating system failed.
-    """
+    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do."""
     with as_encode_error("reading", path), path.open("rb") as file:
         kinds = [kind for kind, _ in _boxes(file)]
     return sum(pair == (b"moof", b"mdat") for pair in itertools.pairwise(kinds))

@@ -215,8 +215,6 @@ class _Changes:
             self._rest = REST_FRAMES
 
 
-# --- the conversion ---------------------------------------------------------------------------------------
-
 _memory = threading.local()
 
 
