@@ -80,5 +80,5 @@ class Connection(Exchange):
             records = "1 record was" if count == 1 else f"{count} records were"
             logger.warn(
                 f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "
-                "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`.",
+                "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`."
             )

@@ -26,9 +26,7 @@ class Flush:
         seconds: longest time that it may take; None for no bound but the others.
         gave_up: when the last one gave up on a silent daemon, else 0. As long as nothing was heard of it since, this
             one gives up after `timeouts.ANSWER_SECONDS`: many envs are closed in a row.
-
-    Attributes:
-        gave_up: the same for this one.
+            It is an attribute, too: the same for this one.
     """
 
     def __init__(self, exchange: Exchange, *, seconds: float | None, gave_up: float) -> None:
@@ -43,13 +41,9 @@ class Flush:
         self._last: Flushed | None = None
 
     def wait(self, *, quiet: bool) -> bool:
-        """Wait, and show progress on stderr when it takes longer than a blink.
+        """Wait, and show progress on stderr when it takes longer than a blink; unless quiet, at once and anywhere.
 
-        Args:
-            quiet: whether to show nothing before that, nor off a terminal.
-
-        Returns:
-            Whether everything is final.
+        Returns whether everything is final.
         """
         exchange = self._exchange
         with Progress("offcam: finishing videos", always=not quiet) as progress:

@@ -33,19 +33,11 @@ class FrameSender:
         self._last_probe = 0.0
 
     def send(
-        self,
-        wire: ClientStream,
-        epoch: int,
-        clip: int,
-        index: int,
-        pictures: tuple[Picture, ...],
-        *,
-        patience: float,
+        self, wire: ClientStream, epoch: int, clip: int, index: int, pictures: tuple[Picture, ...], *, patience: float
     ) -> str | None:
         """Send one frame of a clip that was opened in an epoch, waiting at most ``patience`` seconds for its credit.
 
-        Returns:
-            None where it was sent, else the reason why it was dropped.
+        Returns None where it was sent, else the reason why it was dropped.
         """
         exchange = self._exchange
         layouts = tuple([picture.layout for picture in pictures])

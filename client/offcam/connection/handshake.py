@@ -42,8 +42,12 @@ class Handshake:
             VersionMismatch, RemoteProtocolError: it refused this client.
         """
         exchange = self._exchange
-        if self._done():
-            return
+        with exchange.lock:
+            if exchange.transport.dialled or exchange.transport.key is None:
+                exchange.pump()
+            exchange.reconnect.next_greeting = 0.0  # a daemon that does not answer is looked for at once
+            if exchange.session.state is State.OPEN:
+                return
         if exchange.transport.key is not None:
             self._connect_with_key(deadline, strict=strict)
         elif exchange.reconnect.named and not strict and not launch.listening(exchange.endpoint):
@@ -77,21 +81,8 @@ class Handshake:
         if first and not wire.live and reconnect.starter.running:
             self._exchange.wait(lambda: wire.live or wire.refused is not None or reconnect.hopeless, seconds)
 
-    def _done(self) -> bool:
-        """Whether the daemon answers, as far as is known. Where it does not, it is looked for at once."""
-        exchange = self._exchange
-        with exchange.lock:
-            if exchange.transport.dialled or exchange.transport.key is None:
-                exchange.pump()
-            exchange.reconnect.next_greeting = 0.0
-            return exchange.session.state is State.OPEN
-
     def _connect_with_key(self, deadline: float, *, strict: bool) -> None:
-        """Connect anew to a daemon of another host.
-
-        Raises:
-            ConfigError, DaemonUnavailable, KeyRefused: as `Transport.connect_with_key`.
-        """
+        """Connect anew to a daemon of another host, as `Transport.connect_with_key`."""
         if time.monotonic() >= deadline:
             raise self._no_answer()
         exchange = self._exchange
@@ -106,11 +97,7 @@ class Handshake:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
-        """Wait for an answer, having a daemon started where none runs: also where one has died just now.
-
-        Raises:
-            DaemonNotInstalled, DaemonUnavailable: it did not come in time, or cannot come.
-        """
+        """Wait for an answer, having a daemon started where none runs: also where one has died just now."""
         exchange, reconnect, looked = self._exchange, self._exchange.reconnect, 0.0
         starter = reconnect.starter
         before = starter.failure
@@ -144,7 +131,7 @@ class Handshake:
         if exchange.reconnect.named and not launch.listening(exchange.endpoint):
             return DaemonUnavailable(
                 f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with "
-                "`offcam serve`, or unset OFFCAM_ADDR to have one started for you.",
+                "`offcam serve`, or unset OFFCAM_ADDR to have one started for you."
             )
         if exchange.session.state is State.OPEN:
             return DaemonUnavailable(f"the recorder daemon at {url} has not opened the run folder yet.")

@@ -58,7 +58,7 @@ def start_embedded(endpoint: Endpoint) -> None:
     if not sys.executable:
         raise DaemonUnavailable(
             "there is no Python executable to start the recorder daemon with (an embedded interpreter?): "
-            "start it yourself with `offcam serve`.",
+            "start it yourself with `offcam serve`."
         )
     try:
         _launch([sys.executable, "-m", "offcamd"], endpoint, {**os.environ, "PYTHONSAFEPATH": "1"})

@@ -14,6 +14,7 @@ from offcam_proto.errors import KeyRefused
 
 _guard = threading.Lock()
 _current: Connection | None = None
+_connections: list[Connection] = []  # all of this process, until they are shut down
 _inherited: list[Connection] = []  # a parent's, kept so that no finaliser touches their sockets
 
 
@@ -35,31 +36,19 @@ def current() -> Connection:
         return _current
 
 
-def _forget(connection: Connection) -> None:
-    """Leave a connection that came to nothing: the next try may be with another key."""
-    global _current  # noqa: PLW0603 - see current()
-    with _guard:
-        _connections.remove(connection)
-        _current = None
-    connection.session.close()
-    connection.shutdown()
-
-
 def establish(connection: Connection, deadline: float, *, strict: bool = False) -> None:
-    """Connect to the daemon; where it refuses the key, forget the connection: the next try may be with another key.
-
-    Raises:
-        DaemonNotInstalled, DaemonUnavailable, KeyRefused, VersionMismatch: as `Handshake.establish`.
-    """
+    """As `Handshake.establish`; where the key is refused, forget the connection: the next try may be with another."""
+    global _current  # noqa: PLW0603 - see current()
     try:
         connection.handshake.establish(deadline, strict=strict)
     except KeyRefused:
         if not connection.session.streams:
-            _forget(connection)
+            with _guard:
+                _connections.remove(connection)
+                _current = None
+            connection.session.close()
+            connection.shutdown()
         raise
-
-
-_connections: list[Connection] = []
 
 
 def _shutdown_all() -> None:

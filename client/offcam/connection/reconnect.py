@@ -59,11 +59,7 @@ class Starter:
         self._said = self.failure
 
     def unsaid(self, *, before: bool) -> str:
-        """The warning that is due for a start that failed, or the empty string.
-
-        Args:
-            before: whether there was a daemon before.
-        """
+        """The warning that is due for a start that failed, or ""; ``before`` says whether there was a daemon before."""
         failure = self.failure
         if failure is None or failure is self._said:
             return ""
@@ -82,7 +78,6 @@ class Reconnect:
         named: whether its daemon is the user's own; else one is started where none runs.
 
     Attributes:
-        named: the same.
         starter: starts the embedded daemon.
         next_greeting: when to greet next while the session is not open, by `time.monotonic`; 0 for at once.
         awaited: whether a construction waits for the daemon, and so says itself why none could be started.
@@ -100,8 +95,6 @@ class Reconnect:
         self._missed: bytes | None = None
         self._gone_since: float | None = None
         self._relaunched = False
-
-    # --- greeting -----------------------------------------------------------------------------------------
 
     def greet_if_due(self, now: float) -> None:
         """Greet the daemon, or greet it again, where the session is not open."""
@@ -121,15 +114,12 @@ class Reconnect:
     def retry(self, now: float) -> str:
         """After a greeting that found no daemon: greet again soon, and have one started where that is due.
 
-        Returns:
-            The warning that is due for a start that failed, or the empty string.
+        Returns the warning that is due for a start that failed, or the empty string.
         """
         self.next_greeting = min(self.next_greeting, now + timeouts.RETRY_SECONDS)
         warning = "" if self.awaited else self.starter.unsaid(before=self._session.instance is not None)
         self.relaunch()
         return warning
-
-    # --- starting a daemon --------------------------------------------------------------------------------
 
     def relaunch(self, *, hurry: bool = False) -> None:
         """Start an embedded daemon where none runs, off the agent's thread; now and then, or at once in a hurry."""
@@ -156,8 +146,6 @@ class Reconnect:
         if place != self._transport.endpoint and not launch.listening(self._transport.endpoint):
             self._transport.endpoint = place
             self._transport.renew()
-
-    # --- whether one will come ----------------------------------------------------------------------------
 
     @property
     def hopeless(self) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import TYPE_CHECKING
 
 from gymnasium import logger
 
 from offcam_proto import host
 from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint
 from offcam_proto.variables import misspelt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _said: set[str] = set()
 
@@ -22,22 +26,21 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
-    found = host.find(os.environ, os.getuid())
-    _warn_of_places(found)
+    found = _find(os.environ)
     return found.endpoint, found.named
 
 
 def embedded_endpoint() -> Endpoint:
     """Where this user's own daemon is, or is to be, whatever ``OFFCAM_ADDR`` says; warns as `daemon_endpoint` does."""
-    found = host.find({**os.environ, ADDR_VARIABLE: ""}, os.getuid())
-    _warn_of_places(found)
-    return found.endpoint
+    return _find({**os.environ, ADDR_VARIABLE: ""}).endpoint
 
 
-def _warn_of_places(found: host.Found) -> None:
+def _find(environ: Mapping[str, str]) -> host.Found:
+    found = host.find(environ, os.getuid())
     if found.usable and found.warning and found.warning not in _said:  # else the daemon says why it cannot start
         _said.add(found.warning)
         logger.warn(found.warning)
+    return found
 
 
 def warn_of_misspelt() -> None:

@@ -47,14 +47,9 @@ class Picture(NamedTuple):
 
 
 class Arena:
-    """The arena of one stream at one daemon. Whoever holds the connection's lock may use it.
+    """The arena of one stream at one daemon: so many slots of so many bytes. OSError where there is no such memory.
 
-    Args:
-        slot_bytes: size of a slot.
-        slots: how many.
-
-    Raises:
-        OSError: the system gives no such memory.
+    Whoever holds the connection's lock may use it.
     """
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
@@ -111,10 +106,9 @@ class StreamArenas:
         self._arenas: dict[int, tuple[int, Arena]] = {}
 
     def put(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> int | None:
-        """Copy a frame of ``cost`` bytes into a slot of its live stream's arena.
+        """Copy a frame of ``cost`` bytes into a slot of its live stream's arena, and return the slot.
 
-        Returns:
-            The slot, or None where the frame has to go through the socket: there is no arena (yet), or no free slot.
+        None where the frame has to go through the socket: there is no arena (yet), or no free slot.
         """
         if not self._possible:
             return None

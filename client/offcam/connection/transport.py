@@ -86,11 +86,7 @@ class Transport:
         self._socket.poll(max(1, int(1000 * seconds)))
 
     def send(self, parts: Parts) -> bool:
-        """Send one message, copied before this returns. Never blocks.
-
-        Returns:
-            False where there is no connection.
-        """
+        """Send one message, copied before this returns; False where there is no connection. Never blocks."""
         try:
             # copied here, as the env may render into the same buffer next; libzmq's own copy is the cheapest
             self._socket.send_multipart(parts, zmq.DONTWAIT, copy=True)
@@ -100,8 +96,6 @@ class Transport:
             self.renew(timeouts.LINGER_MS)
             raise
         return True
-
-    # --- keys ---------------------------------------------------------------------------------------------
 
     def connect_with_key(self) -> None:
         """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell.
@@ -141,7 +135,7 @@ class Transport:
                 case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                     raise KeyRefused(
                         f"the recorder daemon at {url} does not let the key {name} in. On "
-                        "its host, see `offcam keys list`: make a key with `offcam keys new NAME` and use that here.",
+                        "its host, see `offcam keys list`: make a key with `offcam keys new NAME` and use that here."
                     )
                 case zmq.EVENT_CONNECT_RETRIED:
                     retries += 1
@@ -153,9 +147,9 @@ class Transport:
             raise KeyRefused(
                 f"what listens at {url} is not the recorder daemon that the key {name} is "
                 "for: its own key is another. Copy the client's key file from that daemon's host anew (`offcam keys "
-                "list` there shows its keys), or set OFFCAM_ADDR to the right one.",
+                "list` there shows its keys), or set OFFCAM_ADDR to the right one."
             )
         raise DaemonUnavailable(
             f"no recorder daemon answers at {url} (OFFCAM_ADDR). Start it there with `offcam serve --tcp {url}`, see "
-            "that no firewall is in between, or unset OFFCAM_ADDR to have one started here for you.",
+            "that no firewall is in between, or unset OFFCAM_ADDR to have one started here for you."
         )

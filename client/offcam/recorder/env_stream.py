@@ -88,9 +88,7 @@ class EnvStream:
     def acquire(self, user: object, *, strict: bool = False) -> EnvStream:
         """Join it: it stays open until each user has called `release`.
 
-        Args:
-            user: who joins.
-            strict: whether `open` and the last `release` raise where something is or was not recorded.
+        If strict, `open` and the last `release` raise where something is or was not recorded.
         """
         self._users.add(id(user))
         self._strict = self._strict or strict
@@ -144,7 +142,7 @@ class EnvStream:
         if wire.live and wire.info.suffix:
             connection.warn_once(
                 f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`.",
+                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`."
             )
 
     def _not_yet(self, connection: Connection, error: DaemonError) -> None:
@@ -238,8 +236,6 @@ class EnvStream:
             self._connection.later(self.abandon)
         elif clip is not None:
             self._connection.later(clip.abandon)
-
-    # --- StreamOwner --------------------------------------------------------------------------------------
 
     @property
     def settled(self) -> bool:

@@ -88,20 +88,20 @@ def _as_uint8(frame: NDArray[np.generic]) -> NDArray[np.uint8]:
         return scaled
     if kind not in "iuf":
         raise FrameError(
-            f"a frame must hold numbers, got dtype {frame.dtype}: return `frame.astype(np.uint8)` from `render()`.",
+            f"a frame must hold numbers, got dtype {frame.dtype}: return `frame.astype(np.uint8)` from `render()`."
         )
     low, high = float(frame.min()), float(frame.max())
     if kind == "f":
         if not (low >= 0.0 and high <= 1.0):  # also catches NaN
             raise FrameError(
                 f"a frame of dtype {frame.dtype} must be within 0..1, got {low:g}..{high:g}: scale it, or return "
-                "`np.clip(frame, 0, 255).astype(np.uint8)` from `render()` where 255 is white.",
+                "`np.clip(frame, 0, 255).astype(np.uint8)` from `render()` where 255 is white."
             )
         levels: NDArray[np.uint8] = np.rint(frame.astype(np.float64) * 255).astype(np.uint8)
         return levels
     if low < 0 or high > 255:
         raise FrameError(
             f"a frame of dtype {frame.dtype} must be within 0..255, got {low:g}..{high:g}: scale it, then return "
-            "`frame.astype(np.uint8)` from `render()`.",
+            "`frame.astype(np.uint8)` from `render()`."
         )
     return frame.astype(np.uint8)

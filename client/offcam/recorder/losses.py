@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import RecordingLost
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_NAMES = 10
 
 
+@dataclass
 class Losses:
     """What is not recorded of one stream, or not known to be.
 
@@ -24,10 +26,9 @@ class Losses:
         videos: videos that are not whole, with the reason.
     """
 
-    def __init__(self) -> None:
-        self.records = 0
-        self.frames: Counter[str] = Counter()
-        self.videos: dict[str, str] = {}
+    records: int = 0
+    frames: Counter[str] = field(default_factory=Counter)
+    videos: dict[str, str] = field(default_factory=dict)
 
     def settle(self, wire: ClientStream, unfinished: Iterable[str]) -> None:
         """Count what its stream still waits for, now that nothing is waited for any more."""
@@ -36,11 +37,7 @@ class Losses:
             self.videos.setdefault(name, "not confirmed to be final")
 
     def raise_if_any(self, folder: str) -> None:
-        """Raise what was lost.
-
-        Raises:
-            RecordingLost: something was.
-        """
+        """Raise RecordingLost where something was lost."""
         if not (self.records or self.frames or self.videos):
             return
         what = []

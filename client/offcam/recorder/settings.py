@@ -1,4 +1,7 @@
-"""Whether to record, and into which folder: what the environment asks, read when it is needed."""
+"""Whether to record, and into which folder: what the environment asks, read when it is needed.
+
+A variable or a folder that is wrong is a ConfigError.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +21,12 @@ _REQUIRED = "require"
 
 
 def enabled() -> bool:
-    """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through.
-
-    Raises:
-        ConfigError: ``OFFCAM`` is none of on, off and require.
-    """
+    """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through."""
     return _asked() not in _OFF
 
 
 def required() -> bool:
-    """Whether ``OFFCAM=require`` makes every wrapper strict.
-
-    Raises:
-        ConfigError: as `enabled`.
-    """
+    """Whether ``OFFCAM=require`` makes every wrapper strict."""
     return _asked() == _REQUIRED
 
 
@@ -43,11 +38,7 @@ def _asked() -> str:
 
 
 def records_here() -> bool:
-    """Whether run folders are this host's; with ``tcp://`` they are the daemon's, which names them itself.
-
-    Raises:
-        ConfigError: an environment variable is wrong.
-    """
+    """Whether run folders are this host's; with ``tcp://`` they are the daemon's, which names them itself."""
     if not enabled():
         return True
     endpoint = endpoint_asked(os.environ)
@@ -55,11 +46,7 @@ def records_here() -> bool:
 
 
 def new_run_folder(env_id: str) -> str:
-    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute.
-
-    Raises:
-        ConfigError: as `absolute`.
-    """
+    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute."""
     root = os.environ.get("OFFCAM_DIR") or DEFAULT_RUN_ROOT
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id).strip(".-") or "env"
@@ -67,27 +54,18 @@ def new_run_folder(env_id: str) -> str:
 
 
 def absolute(folder: str) -> str:
-    """The absolute path of a folder.
-
-    Raises:
-        ConfigError: it is relative, and the working directory was removed, so that nothing relative can be meant.
-    """
+    """The absolute path of a folder. Where the working directory was removed, nothing relative can be meant."""
     try:
         return os.path.abspath(folder)
     except FileNotFoundError as error:
         raise ConfigError(
             f"the folder {folder!r} is relative to a working directory that does not exist any more. Give an absolute "
-            "path, set OFFCAM_DIR to one, or change into a directory that exists.",
+            "path, set OFFCAM_DIR to one, or change into a directory that exists."
         ) from error
 
 
 def make_run_folder(folder: str) -> str:
-    """Create a run folder and return its absolute path.
-
-    Raises:
-        ConfigError: the path is too long, or means nothing.
-        FolderNotWritable: it cannot be created or written.
-    """
+    """Create a run folder and return its absolute path; FolderNotWritable where it cannot be made or written."""
     path = absolute(folder)
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigError(f"video_folder is longer than {MAX_PATH_BYTES} bytes: {path[:80]!r}...")
@@ -100,11 +78,11 @@ def make_run_folder(folder: str) -> str:
     except OSError as error:
         raise FolderNotWritable(
             f"cannot create the folder {path!r} for the recordings ({error.strerror}). "
-            "Give a `video_folder` that you may write.",
+            "Give a `video_folder` that you may write."
         ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise FolderNotWritable(
             f"the folder {path!r} for the recordings is not writable for you (uid {os.getuid()}). "
-            "Give another `video_folder`, or change its permissions.",
+            "Give another `video_folder`, or change its permissions."
         )
     return path

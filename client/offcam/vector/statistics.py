@@ -80,7 +80,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             logger.warn(
                 f"{self} is missing `autoreset_mode` tag in its metadata, therefore, `RecordEpisodeStatistics` is "
                 "assuming that the environment uses `AutoresetMode.NEXT_STEP`. See "
-                "`https://farama.org/Vector-Autoreset-Mode` for more information on autoreset modes.",
+                "`https://farama.org/Vector-Autoreset-Mode` for more information on autoreset modes."
             )
             return AutoresetMode.NEXT_STEP
         mode = self.env.metadata["autoreset_mode"]
@@ -89,9 +89,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         return mode
 
     def reset(
-        self,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        self, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, or those of ``options["reset_mask"]``, and start their sums anew."""
         given = None if options is None else options.get("reset_mask")
@@ -100,11 +98,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if given is not None:
             self._check_mask(given)
         self._open_stream()
-        self.episode_start_times[mask] = time.perf_counter()
-        self.episode_returns[mask] = 0
-        self.episode_lengths[mask] = 0
         self.prev_dones[mask] = False
-        self._episodes[mask] += 1
+        self._restart(mask)
         for index in np.flatnonzero(mask):
             self._seeds[index] = _seed_of(seed, int(index))
         return obs, info
@@ -119,13 +114,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if not mask.any():
             raise ValueError(
                 f"`options['reset_mask']` must contain a boolean array with at least one True value, "
-                f"got reset_mask={mask}",
+                f"got reset_mask={mask}"
             )
 
-    def step(
-        self,
-        actions: ActType,
-    ) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+    def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments; where episodes end, fill ``infos`` and the queues and send the records."""
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
         assert isinstance(infos, dict), (  # noqa: S101 - as Gymnasium's
@@ -168,7 +160,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if self._stats_key in infos or f"_{self._stats_key}" in infos:
             raise ValueError(
                 f"Attempted to add episode stats with key '{self._stats_key}' but this key already exists in info: "
-                f"{list(infos.keys())}",
+                f"{list(infos.keys())}"
             )
         durations = np.round(time.perf_counter() - self.episode_start_times, 6)
         infos[self._stats_key] = {

@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from offcam.recorder.clip_writer import Overflow
 
 
-class RecordVideo(
-    VideoBase,
-    VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray],
-    RecordConstructorArgs,
-):
+class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
     """Record videos of a vector env, as `gymnasium.wrappers.vector.RecordVideo` does, without slowing the loop.
 
     All sub-environments are shown in one picture, side by side in a grid; the daemon puts it together, the
@@ -52,15 +48,8 @@ class RecordVideo(
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
-        episode_trigger: as in `offcam.RecordVideo`.
-        step_trigger: as in `offcam.RecordVideo`.
-        video_length: as in `offcam.RecordVideo`.
-        name_prefix: as in `offcam.RecordVideo`.
-        fps: as in `offcam.RecordVideo`.
-        disable_logger: as in `offcam.RecordVideo`.
-        gc_trigger: as in `offcam.RecordVideo`.
-        overflow: as in `offcam.RecordVideo`.
-        strict: as in `offcam.RecordVideo`.
+        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, strict:
+            as in `offcam.RecordVideo`.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -125,7 +114,7 @@ class RecordVideo(
         if mode is None:
             logger.warn(
                 f"{self.env} metadata doesn't specify its autoreset mode ({self.env.metadata!r}), "
-                "therefore, defaulting to next step.",
+                "therefore, defaulting to next step."
             )
             return AutoresetMode.NEXT_STEP
         return AutoresetMode(mode)
@@ -138,15 +127,12 @@ class RecordVideo(
             return TerminalFrames(base)
         logger.warn(
             "Vector environment's autoreset mode is same-step (https://farama.org/Vector-Autoreset-Mode). "
-            "Recorded episodes will not contain the last frame of the episode.",
+            "Recorded episodes will not contain the last frame of the episode."
         )
         return None
 
     def reset(
-        self,
-        *,
-        seed: int | list[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
         first = options is None or "reset_mask" not in options or bool(options["reset_mask"][0])
@@ -158,10 +144,7 @@ class RecordVideo(
         self.has_autoreset = False
         return obs, info
 
-    def step(
-        self,
-        actions: ActType,
-    ) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
+    def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments and add a picture of them all if a video is being recorded."""
         if self._terminal is not None:
             self._terminal.arm(wanted=self.recording)

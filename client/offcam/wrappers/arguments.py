@@ -1,6 +1,7 @@
 """What the wrappers are given, checked when they are made and in one form from then on: each error names its fix.
 
-Whatever Gymnasium's wrappers can work with passes. What they find out in the midst of a training is an error here.
+Whatever Gymnasium's wrappers can work with passes. What they find out in the midst of a training is an error here, a
+ConfigError where nothing else is said.
 """
 
 from __future__ import annotations
@@ -28,26 +29,15 @@ NUMBER_BYTES = len("-episode-") + 19
 """What a prefix must leave room for, lest a name be too long in the midst of a training."""
 
 
-# --- the env ----------------------------------------------------------------------------------------------
-
-
 def check_single(env: object, wrapper: str) -> None:
-    """Require an env for a single wrapper.
-
-    Raises:
-        TypeError: it is something else, as Gymnasium says it; and what to use instead.
-    """
+    """Require an env for a single wrapper; else TypeError, as Gymnasium says it, and what to use instead."""
     if not isinstance(env, gym.Env):
         fix = f"It is a vector env: use `offcam.vector.{wrapper}`." if isinstance(env, VectorEnv) else instead_of(env)
         raise TypeError(f"Expected env to be a `gymnasium.Env` but got {type(env)}. {fix}")
 
 
 def check_vector(env: object, wrapper: str) -> None:
-    """Require a vector env for a vector wrapper.
-
-    Raises:
-        TypeError: as `check_single`.
-    """
+    """Require a vector env for a vector wrapper; else TypeError, as `check_single`."""
     if not isinstance(env, VectorEnv):
         fix = f"It is a single env: use `offcam.{wrapper}`." if isinstance(env, gym.Env) else instead_of(env)
         raise TypeError(f"Expected env to be a `gymnasium.vector.VectorEnv` but got {type(env)}. {fix}")
@@ -77,24 +67,13 @@ def instead_of(env: object) -> str:
     return 'Give it an env, as `gymnasium.make("CartPole-v1", render_mode="rgb_array")` returns one.'
 
 
-# --- videos -----------------------------------------------------------------------------------------------
-
-
 def folder(given: Folder) -> str:
-    """A folder as text.
-
-    Raises:
-        TypeError: it is no path.
-    """
+    """A folder as text; TypeError where it is no path."""
     return os.fsdecode(given)
 
 
 def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> Callable[[int], bool] | None:
-    """A trigger, or None where there is none; as in Gymnasium, False never records.
-
-    Raises:
-        ConfigError: it cannot be called.
-    """
+    """A trigger, or None where there is none; as in Gymnasium, False never records."""
     if given is False:
         return lambda _number: False
     if given is None or callable(given):
@@ -107,11 +86,7 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
 
 
 def every_nth(every: Whole) -> Callable[[int], bool]:
-    """The trigger of each ``every``-th episode.
-
-    Raises:
-        ConfigError: it is no positive integer.
-    """
+    """The trigger of each ``every``-th episode; that is a positive integer."""
     if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
         raise ConfigError(
             f"every must be a positive integer, got {every!r}. Pass `every=1` for each episode, `every=100` for each "
@@ -122,11 +97,7 @@ def every_nth(every: Whole) -> Callable[[int], bool]:
 
 
 def video_length(given: Number) -> float:
-    """Most frames of a video, 0 for whole episodes.
-
-    Raises:
-        ConfigError: it is no such number.
-    """
+    """Most frames of a video, 0 for whole episodes."""
     if isinstance(given, Real) and given >= 0:
         return int(given) if isinstance(given, Integral) else float(given)
     raise ConfigError(
@@ -136,25 +107,17 @@ def video_length(given: Number) -> float:
 
 
 def fps(given: Number) -> float:
-    """Frames per second.
-
-    Raises:
-        ConfigError: it is no number from 0.001 to 1000.
-    """
+    """Frames per second, from 0.001 to 1000."""
     if isinstance(given, Real) and 0.001 <= given <= 1000:
         return int(given) if isinstance(given, Integral) else float(given)
     raise ConfigError(
         f"fps must be a number from 0.001 to 1000, got {given!r}. Pass `fps=30`, or set the env's "
-        "`metadata['render_fps']`.",
+        "`metadata['render_fps']`."
     )
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:
-    """A name that can be part of a file name, and that leaves ``room`` for so many bytes more.
-
-    Raises:
-        ConfigError: it is no text, has a separator or a NUL, or is too long, empty or no valid Unicode.
-    """
+    """A name that can be part of a file name (no separator, no NUL), with ``room`` for so many bytes more."""
     if not isinstance(given, str) or not given:
         raise ConfigError(f"{what} must be text that file names can begin with, got {given!r}. Pass `{what}='eval'`.")
     try:
@@ -165,17 +128,13 @@ def name(what: str, given: str, *, room: int = 0) -> str:
     if size > most or any(char in given for char in "/\\\0") or given in (".", ".."):
         raise ConfigError(
             f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
-            f"got {given[:80]!r}. Put folders into `video_folder` instead.",
+            f"got {given[:80]!r}. Put folders into `video_folder` instead."
         )
     return given
 
 
 def aspect_ratio(given: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture of many.
-
-    Raises:
-        ConfigError: it is no pair of positive numbers.
-    """
+    """Width and height of a picture of many, both positive."""
     try:
         width, height = given
         if width > 0 and height > 0:
@@ -185,15 +144,8 @@ def aspect_ratio(given: tuple[int, int]) -> tuple[int, int]:
     raise ConfigError(f"video_aspect_ratio must be (width, height), got {given!r}. Pass `video_aspect_ratio=(16, 9)`.")
 
 
-# --- statistics -------------------------------------------------------------------------------------------
-
-
 def buffer_length(given: Whole | None) -> int | None:
-    """Length of the queues: None for no bound; as in Gymnasium, 0 keeps none.
-
-    Raises:
-        ConfigError: it is no such number.
-    """
+    """Length of the queues: None for no bound; as in Gymnasium, 0 keeps none."""
     if given is None:
         return None
     try:

@@ -29,8 +29,7 @@ class StreamSharer:
     def flush(self) -> bool:
         """Wait until every video that ended is final in its folder, and every episode is in the index.
 
-        Returns:
-            Whether they are; False where the daemon is gone.
+        Returns whether they are; False where the daemon is gone.
         """
         return self._stream is None or self._stream.flush(quiet=self.disable_logger)
 
@@ -41,11 +40,7 @@ class StreamSharer:
             stream.leave(self, self.__dict__.get("_clip"))
 
     def _release_stream(self) -> None:
-        """Leave the stream, and wait until what was recorded is final if nobody else has joined it.
-
-        Raises:
-            RecordingLost: if strict, where something is not recorded.
-        """
+        """Leave the stream; if nobody else has joined it, wait until what was recorded is final, or RecordingLost."""
         if self._stream is not None:
             self._stream.release(self, quiet=self.disable_logger)
 

@@ -70,10 +70,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self._episode = -1
 
     def reset(
-        self,
-        *,
-        seed: int | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)

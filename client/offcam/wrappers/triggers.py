@@ -4,12 +4,9 @@ from __future__ import annotations
 
 
 def capped_cubic_video_schedule(episode_id: int) -> bool:
-    """Gymnasium's default schedule: each cube below 1000, then each thousandth episode.
+    """Gymnasium's default schedule, by 0-based numbers: each cube below 1000, then each thousandth episode.
 
     Gymnasium's own is in a module that cannot be imported without moviepy, which offcam has no use for.
-
-    Args:
-        episode_id: 0-based number of the episode.
     """
     if episode_id < 1000:
         root: int = round(episode_id ** (1 / 3))

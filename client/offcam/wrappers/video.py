@@ -100,10 +100,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         self._set_up(video_folder, **options)
 
     def reset(
-        self,
-        *,
-        seed: int | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env, and start a video if this episode is to have one."""
         obs, info = super().reset(seed=seed, options=options)
@@ -152,7 +149,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             if not frame:
                 logger.warn(
                     "Trying to capture render frame but 'env.render()' has just been called. "
-                    "The frame cannot be captured.",
+                    "The frame cannot be captured."
                 )
                 return
             self._remember_renders(frame)

@@ -85,7 +85,7 @@ class VideoBase(shared_stream.StreamSharer):
             if os.path.isdir(self.video_folder):
                 logger.warn(
                     f"Overwriting existing videos at {self.video_folder} folder "
-                    f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)",
+                    f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)"
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
@@ -101,10 +101,8 @@ class VideoBase(shared_stream.StreamSharer):
             raise ValueError(
                 f"Render mode is {mode}, which is incompatible with RecordVideo. "
                 "Initialize your environment with a render_mode that returns an image, such as rgb_array: "
-                '`gym.make(..., render_mode="rgb_array")`.',
+                '`gym.make(..., render_mode="rgb_array")`.'
             )
-
-    # --- recording ----------------------------------------------------------------------------------------
 
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
@@ -164,7 +162,7 @@ class VideoBase(shared_stream.StreamSharer):
                 self.stop_recording()
                 logger.warn(
                     "Recording stopped: expected type of frame returned by render to be a numpy array, "
-                    f"got instead {type(frame)}.",
+                    f"got instead {type(frame)}."
                 )
                 return
         self._frames += 1
@@ -186,11 +184,7 @@ class VideoBase(shared_stream.StreamSharer):
             self._clip.episode_over = over
 
     def _close_recording(self) -> None:
-        """End the video and wait for its file.
-
-        Raises:
-            RecordingLost: if strict, where something is not recorded.
-        """
+        """End the video and wait for its file."""
         if self.recording:
             self.stop_recording()
         self._release_stream()

@@ -73,6 +73,6 @@ class Flushes:
 
     def _tell(self, peer: Peer, token: int) -> None:
         waiting = peer.flushes[token]
-        frames = sum(clip.job.waiting for clip in waiting)
+        frames = sum(len(clip.job.queue) for clip in waiting)
         peer.session.flushed(token, clips=len(waiting), frames=frames)
         self._speak(peer)

@@ -82,8 +82,8 @@ def _stream(stream: LiveStream) -> dict[str, Any]:
     """An open stream; the statistics of its episodes are in its run, under its id."""
     info, peer, clips = stream.info, stream.peer, list(stream.clips.values())
     hello = peer.session.hello if peer else None
-    arrivals = [arrived for clip in clips if (arrived := clip.job.oldest) is not None]
-    waiting = {clip: clip.job.waiting for clip in clips}
+    arrivals = [arrived for clip in clips if (arrived := clip.job.queue.oldest) is not None]
+    waiting = {clip: len(clip.job.queue) for clip in clips}
     encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in clips)  # of open ones about
     return {
         "stream": info.stream.hex(),

@@ -52,7 +52,7 @@ class BoundedWriters:
             if self.memory_bytes + nbytes > self._memory_limit:
                 raise EncodeError(
                     f"too many videos are open for {path} to be one more: their encoders take {self.memory_bytes:,} of "
-                    f"{self._memory_limit:,} bytes of memory. Record fewer environments at a time, or smaller frames",
+                    f"{self._memory_limit:,} bytes of memory. Record fewer environments at a time, or smaller frames"
                 )
             self.memory_bytes += nbytes
         try:

@@ -26,8 +26,7 @@ class Budget:
             smaller than the credit of one client, or that runs out first.
 
     Attributes:
-        memory_bytes: bytes of frames in memory.
-        spool_bytes: bytes of disk in use.
+        memory_bytes, spool_bytes: of frames in memory, and of disk in use.
         spool_open: whether the spool's disk may take more.
     """
 

@@ -31,17 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One video to be made.
-
-    Attributes:
-        part: where it is written.
-        final: its name once it is complete; in the same folder.
-        fps: frames a second.
-        rows: tiles above each other.
-        cols: tiles beside each other.
-        preset: x264's speed.
-        crf: x264's quality.
-    """
+    """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it."""
 
     part: Path
     final: Path
@@ -151,9 +141,7 @@ class ClipEncoder:
     def fail(self, error: EncodeError, *, lost: int = 0) -> None:
         """Give up on the clip, keep what can be saved of its file and count the rest as dropped.
 
-        Args:
-            error: why.
-            lost: frames that were neither encoded nor dropped so far.
+        ``lost`` are frames that were neither encoded nor dropped so far.
         """
         log.error("%s was not recorded to its end: %s", self.spec.final, error)
         self.error = self.error or error
@@ -185,11 +173,7 @@ class ClipEncoder:
         return min(info.frames, self._encoded)
 
     def finish(self, *, aborted: bool = False) -> EncodedResult:
-        """Complete the file and give it its name.
-
-        Args:
-            aborted: whether the clip was cut off, so that it must not replace an older file of its name.
-        """
+        """Complete the file and give it its name; one of a clip that was cut off must replace no older file."""
         published = False
         writer = self._writer
         try:

@@ -38,10 +38,7 @@ class DiskReserve:
     def missing(self, folder: Path, wanted: int = 0, reserves: int = 1) -> int:
         """Bytes that a folder's disk is short of, 0 if it has room.
 
-        Args:
-            folder: on the disk.
-            wanted: bytes to be written.
-            reserves: how many times the reserve has to stay free beside them.
+        So many bytes are wanted, and so many reserves have to stay free beside them.
         """
         if not self._nbytes:
             return 0

@@ -97,8 +97,7 @@ class FrameQueue:
             parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
             release: called, on any thread, when it is.
 
-        Returns:
-            Its bytes.
+        Returns its bytes.
         """
         nbytes = sum(memoryview(buffer).nbytes for buffer, _ in parts)
         frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
@@ -177,11 +176,7 @@ class FrameQueue:
             self._moving = None
 
     def discard(self) -> int:
-        """Throw away what is queued, bar a frame that is just being moved to disk.
-
-        Returns:
-            How many frames that were.
-        """
+        """Throw away what is queued, bar a frame that is just being moved to disk; returns how many frames."""
         with self._lock:
             frames = [*self._head, *self._tail]
             self._head.clear()

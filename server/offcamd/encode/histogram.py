@@ -42,8 +42,5 @@ class Histogram:
         with self._lock:
             counts, total = list(self._counts), self._sum
         up_to = list(accumulate(counts))
-        return {
-            "count": up_to[-1],
-            "sum": total,
-            "buckets": [list(pair) for pair in zip(self.bounds, up_to[:-1], strict=True)],
-        }
+        buckets = [list(pair) for pair in zip(self.bounds, up_to[:-1], strict=True)]
+        return {"count": up_to[-1], "sum": total, "buckets": buckets}

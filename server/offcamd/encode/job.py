@@ -82,6 +82,7 @@ class ClipJob:
 
     Attributes:
         spec: the video to be made.
+        queue: the frames not yet encoded.
     """
 
     def __init__(self, spec: ClipSpec, pool: Pool) -> None:
@@ -91,7 +92,7 @@ class ClipJob:
         self._released = 0
         self._busy_seconds = 0.0
         self._small = False
-        self._queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
+        self.queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
         self._encoder = ClipEncoder(spec, pool.writer_factory, pool.health)
         self._fault: EncodeError | None = None
         # These belong to the pool and are guarded by its lock.
@@ -110,40 +111,23 @@ class ClipJob:
         """
         if self.ended:
             raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
-        self._small = self._queue.put(index, parts, release) <= LIGHT_BYTES
+        self._small = self.queue.put(index, parts, release) <= LIGHT_BYTES
         if self.abandoned:
-            self._queue.discard()
+            self.queue.discard()
             self._report_released()
         self._pool.wake(self)
 
     def end(self, *, aborted: bool = False) -> None:
         """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
 
-        Args:
-            aborted: whether the client went away without ending the clip. Its
-                state is ``aborted`` then, and its file replaces no older one.
+        If the client went away without ending it, its state is ``aborted``, and its file replaces no older one.
         """
         self._pool.end(self, aborted=aborted)
 
     @property
-    def oldest(self) -> float | None:
-        """When the oldest queued frame arrived (``time.monotonic()``), or None."""
-        return self._queue.oldest
-
-    @property
-    def waiting(self) -> int:
-        """Frames not yet encoded."""
-        return len(self._queue)
-
-    @property
-    def overflowing(self) -> bool:
-        """Whether frames ought to be moved to disk."""
-        return self._queue.overflowing
-
-    @property
     def complete(self) -> bool:
         """Whether all that is left to do for the clip is to finish its file. Under the pool's lock."""
-        return self.ended and not self.spilling and not len(self._queue)
+        return self.ended and not self.spilling and not len(self.queue)
 
     @property
     def light(self) -> bool:
@@ -153,7 +137,7 @@ class ClipJob:
     @property
     def runnable(self) -> bool:
         """Whether a worker has something to do for the clip. Under the pool's lock."""
-        return not self.held and (self._queue.ready or self.complete)
+        return not self.held and (self.queue.ready or self.complete)
 
     def fail(self, error: EncodeError) -> None:
         """Have the clip end with an error once a worker comes to it: its frames are dropped. From any thread."""
@@ -175,11 +159,11 @@ class ClipJob:
         started = time.perf_counter()
         self._pass_on_fault()
         if abandon:
-            self._encoder.drop(self._queue.discard(), "shutdown")
+            self._encoder.drop(self.queue.discard(), "shutdown")
         else:
             self._encode_some()
         if self._encoder.error is not None:
-            self._encoder.drop(self._queue.discard())
+            self._encoder.drop(self.queue.discard())
         self._busy_seconds += time.perf_counter() - started
         self._report_released()
 
@@ -191,7 +175,7 @@ class ClipJob:
         frames = nbytes = 0
         while self._encoder.error is None and frames < TURN_FRAMES and nbytes < TURN_BYTES:
             try:
-                frame = self._queue.take()
+                frame = self.queue.take()
             except EncodeError as error:
                 self._encoder.fail(error)
                 return
@@ -200,7 +184,7 @@ class ClipJob:
             frames, nbytes = frames + 1, nbytes + frame.nbytes
             self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
             began = time.perf_counter()
-            self._encoder.encode(frame, functools.partial(self._queue.done, frame))
+            self._encoder.encode(frame, functools.partial(self.queue.done, frame))
             self._pool.encode_seconds.observe(time.perf_counter() - began)
 
     def finish(self) -> None:
@@ -217,17 +201,17 @@ class ClipJob:
     def abandon(self, error: BaseException) -> None:
         """End the clip as it is, as its thread dies or no other is left. On the thread that dies."""
         self.abandoned = True
-        self._encoder.drop(len(self._queue))
+        self._encoder.drop(len(self.queue))
         self._over(self._encoder.abandon(error), self._busy_seconds)
 
     def _over(self, result: EncodedResult, busy: float) -> None:
-        self._queue.close()
+        self.queue.close()
         self._report_released()
         self._pool.on_event(ClipFinished(self, dataclasses.replace(result, encode_seconds=busy)))
 
     def spill(self) -> Spilled:
         """Move one frame to disk; on the spool thread."""
-        outcome = self._queue.spill()
+        outcome = self.queue.spill()
         self._report_released()
         return outcome
 

@@ -37,13 +37,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits to be encoded.
-
-    Attributes:
-        memory_bytes: bytes of frames in memory.
-        spool_bytes: bytes of disk in use.
-        lag_seconds: how long the oldest frame has waited.
-    """
+    """What waits to be encoded: bytes of frames in memory, of disk in use, and how long the oldest has waited."""
 
     memory_bytes: int
     spool_bytes: int
@@ -155,7 +149,7 @@ class EncoderPool:
         """What waits to be encoded, in all clips. From any thread."""
         with self._lock:
             jobs = list(self._jobs)
-        arrivals = [job.oldest for job in jobs]
+        arrivals = [job.queue.oldest for job in jobs]
         now = time.monotonic()
         lag = max((now - arrived for arrived in arrivals if arrived is not None), default=0.0)
         return Backlog(self.budget.memory_bytes, self.budget.spool_bytes, lag)
@@ -214,7 +208,7 @@ class EncoderPool:
         if not job.scheduled and job.runnable and job in self._jobs:
             job.scheduled = True
             self._scheduler.add(job, light=job.light)
-        if self._spooling and job.overflowing and job not in self._blocked:
+        if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
 
     def _line_up_spill(self, job: ClipJob) -> None:
@@ -330,7 +324,7 @@ class EncoderPool:
         """Move one frame of a clip; returns whether the disk has no room for it."""
         full = job.spill() is Spilled.NO_ROOM
         # Relieved only once nothing waits any more, lest the client be told two things with every frame.
-        if full != job.saturated and (full or not job.overflowing):
+        if full != job.saturated and (full or not job.queue.overflowing):
             job.saturated = full
             self.on_event(Saturated(job, full))
         return full

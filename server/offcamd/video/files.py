@@ -75,8 +75,7 @@ def cut_tail(part: Path) -> int:
         return size - whole
 
 
-def _no_link(path: str, flags: int) -> int:
-    """Open a file that is to be changed; a link's target, which may be anywhere, is not."""
+def _no_link(path: str, flags: int) -> int:  # a link's target may be anywhere
     return os.open(path, flags | os.O_NOFOLLOW)
 
 
@@ -88,11 +87,7 @@ def is_fragmented(path: Path) -> bool:
 
 
 def count_fragments(path: Path) -> int:
-    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do.
-
-    Raises:
-        EncodeError: the operating system failed.
-    """
+    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do."""
     with as_encode_error("reading", path), path.open("rb") as file:
         kinds = [kind for kind, _ in _boxes(file)]
     return sum(pair == (b"moof", b"mdat") for pair in itertools.pairwise(kinds))
@@ -123,10 +118,7 @@ def remux(source: Path, target: Path) -> None:
     Raises:
         EncodeError: either file failed. ``target`` may be left incomplete.
     """
-    with (
-        as_encode_error("copying", source),
-        av.open(file_url(source), format="mp4", options=_NO_DECODING) as old,
-    ):
+    with as_encode_error("copying", source), av.open(file_url(source), format="mp4", options=_NO_DECODING) as old:
         stream = decodable(old)
         # the empty packet that ends a stream has no time
         copy_packets(stream, (packet for packet in old.demux(stream) if packet.dts is not None), target)

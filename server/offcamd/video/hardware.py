@@ -34,10 +34,9 @@ _TRIAL_TOLERANCE = 6
 
 
 def writer_factory(asked: str) -> WriterFactory:
-    """What makes the daemon's videos. Tries the encoders that are asked for, which takes seconds.
+    """What makes the daemon's videos. Tries which of `ENCODERS` is asked for, which takes seconds.
 
-    Args:
-        asked: one of `ENCODERS`. What does not work here is replaced by x264, and the log says so.
+    What does not work here is replaced by x264, and the log says so.
     """
     software = partial(VideoWriter, spares=SpareEncoders())
     if asked == X264:
@@ -69,19 +68,8 @@ class _HardwareFirst:
         return self._otherwise(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
 
 
-# --- the trial --------------------------------------------------------------------------------------------
-
-
 def trial(encoder: str, folder: Path) -> None:
-    """Encode a few pictures, decode them, compare.
-
-    Args:
-        encoder: ``x264`` or one of `HARDWARE`.
-        folder: for the file.
-
-    Raises:
-        EncodeError: the encoder failed, or what it made is not what it was given.
-    """
+    """Encode a few pictures into a folder, decode them, compare; EncodeError where they are not what was given."""
     width, height = _TRIAL_SIZE
     path = folder / "trial.mp4"
     writer = VideoWriter(

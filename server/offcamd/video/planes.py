@@ -39,11 +39,7 @@ _LUMA = 219 / 255, float(BLACK)
 _BLUE = 224 / 255 / 2 / (1 - 0.114)
 _RED = 224 / 255 / 2 / (1 - 0.299)
 
-_TO_GREY = {
-    (3, False): cv2.COLOR_RGB2GRAY,
-    (3, True): cv2.COLOR_BGR2GRAY,
-    (4, False): cv2.COLOR_RGBA2GRAY,
-}
+_TO_GREY = {(3, False): cv2.COLOR_RGB2GRAY, (3, True): cv2.COLOR_BGR2GRAY, (4, False): cv2.COLOR_RGBA2GRAY}
 _WORDS = (np.uint64, np.uint32, np.uint16, np.uint8)
 
 Box: TypeAlias = tuple[int, int, int, int]  # top, bottom, left, right of a part of a frame
@@ -218,8 +214,6 @@ class _Changes:
         if self._whole >= WHOLE_FRAMES:
             self._rest = REST_FRAMES
 
-
-# --- the conversion ---------------------------------------------------------------------------------------
 
 _memory = threading.local()
 

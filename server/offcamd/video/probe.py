@@ -13,11 +13,13 @@ from offcam_proto.errors import EncodeError
 from offcamd.video.av_errors import as_encode_error, file_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from numbers import Rational
     from pathlib import Path
 
     from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from offcamd.video.pixels import Pixels
@@ -52,11 +54,7 @@ class VideoInfo:
 
 def probe(path: Path) -> VideoInfo:
     """Decode a whole video and say what is in it. Never raises for a bad file; see `VideoInfo.error`."""
-
-    def decoded(video: InputContainer, stream: VideoStream) -> Iterator[tuple[int | None, int]]:
-        return ((frame.pts, frame.duration) for frame in video.decode(stream))
-
-    return _info(path, decoded, "decoded")
+    return _info(path, decode=True)
 
 
 def survey(path: Path) -> VideoInfo:
@@ -64,32 +62,30 @@ def survey(path: Path) -> VideoInfo:
 
     Several times faster, and blind to a frame whose bytes are damaged. Never raises for a bad file.
     """
-
-    def coded(video: InputContainer, stream: VideoStream) -> Iterator[tuple[int | None, int]]:
-        # the empty packet that ends a stream has no time
-        return ((packet.pts, packet.duration or 0) for packet in video.demux(stream) if packet.pts is not None)
-
-    return _info(path, coded, "read")
+    return _info(path, decode=False)
 
 
-def _info(
-    path: Path, pictures: Callable[[InputContainer, VideoStream], Iterator[tuple[int | None, int]]], done: str
-) -> VideoInfo:
-    """What is in a video, by the time and duration of each picture; ``done`` is what could not be done to its end."""
+def _info(path: Path, *, decode: bool) -> VideoInfo:
+    """What is in a video, by the time and duration of each frame, or of each packet."""
     facts: dict[str, object] = {}
     frames, increasing, last, end, error = 0, True, -1, 0, None
     try:
         with av.open(file_url(path), format="mp4") as video:
             stream = decodable(video)
             facts = _facts(stream)
-            for pts, duration in pictures(video, stream):
+            pictures: Iterator[VideoFrame | Packet[VideoStream]]
+            pictures = video.decode(stream) if decode else video.demux(stream)
+            for picture in pictures:
+                pts = picture.pts
+                if pts is None and not decode:  # the empty packet that ends a stream
+                    continue
                 frames += 1
                 increasing = increasing and pts is not None and pts > last
                 last = last if pts is None else pts
-                end = last + duration
+                end = last + (picture.duration or 0)
             facts["duration_seconds"] = facts["duration_seconds"] or float(end * _fraction(stream.time_base))
     except (av.error.FFmpegError, EncodeError, OSError) as failure:
-        error = f"{path} cannot be {done} past frame {frames}: {failure}"
+        error = f"{path} cannot be {'decoded' if decode else 'read'} past frame {frames}: {failure}"
     return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
 
 

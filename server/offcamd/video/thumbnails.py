@@ -72,14 +72,9 @@ def _last_until(moment: int, video: InputContainer, stream: VideoStream) -> Vide
 
 
 def jpeg(picture: Pixels, longest: int) -> bytes:
-    """A picture as a JPEG file, made smaller where a side is longer than ``longest`` pixels.
+    """A picture, uint8 ``(height, width, 3)`` RGB, as a JPEG file whose sides are at most ``longest`` pixels.
 
-    Args:
-        picture: uint8 ``(height, width, 3)`` RGB.
-        longest: side in pixels.
-
-    Raises:
-        EncodeError: cv2 refused.
+    EncodeError where cv2 refuses.
     """
     height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))

@@ -378,7 +378,7 @@ def test_a_spool_that_cannot_be_read_back_costs_the_frames_on_it_and_no_more(mak
     for number in range(1, 20):  # two stay in memory
         job.offer(number, parts(number))
     h.wait_released(18 * NBYTES)  # the first, which was converted, and those on disk
-    for segment in job._queue._spool._segments:  # as a failing disk would
+    for segment in job.queue._spool._segments:  # as a failing disk would
         segment.file.truncate(0)
     gate.open()
     job.end()
