@@ -16,7 +16,7 @@ from offcamd.store import index_file
 from offcamd.store.index import RunIndex
 from offcamd.store.store import COUNT_EPISODES, Store
 from offcamd.store.tasks import CloseStreamTask, OpenStreamTask, RecordsTask
-from offcamd.web.runs import Runs
+from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 from run_samples import PEER, A, B, episode, packed, stream
 from waiting import wait_until
@@ -197,7 +197,7 @@ def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path):
     folder = made(tmp_path / "run", count)
     source = FolderSource([folder])
     ((run, _),) = source.folders().items()
-    pages = Runs(source)
+    pages = RunDescriptions(source)
     before = pages.detail(run, folder)
     store = Store(lambda _: None, "test")
     try:
