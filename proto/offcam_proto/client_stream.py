@@ -190,14 +190,18 @@ class ClientStream:
     def receive(self, message: StreamMessage) -> None:
         """The daemon says something about it."""
         match message:
-            case msg.StreamOpened():
+            case msg.StreamOpened() if self._asked:
                 self._opened(message)
-            case msg.ArenaReply():
-                self._arena_answered(message)
-            case msg.StreamRefused():
-                self._turned_down(message)
-            case msg.Credit():
-                self._granted(message)
+            case msg.ArenaReply() if self._unanswered:  # an answer about an earlier offer is passed over
+                self._unanswered -= 1
+                self.arena = None if self._unanswered else message.usable
+            case msg.StreamRefused() if self._asked:  # its records are kept: another daemon may take them
+                self.lost()
+                self.refused, self.refused_code = message.text, message.code
+                self._forget_if_done()
+            case msg.Credit() if self.live:
+                self.credit += message.nbytes
+                self.saturated = message.saturated
             case msg.Ack():
                 self._committed(message.seq)
             case msg.Again():
@@ -219,8 +223,6 @@ class ClientStream:
 
     def _opened(self, message: msg.StreamOpened) -> None:
         """The daemon has (re)opened it: settle what is acked, send the rest again."""
-        if not self._asked:
-            return
         self._asked = False
         self._agree(message.acked_seq)
         self.info = replace(self.info, suffix=message.suffix)
@@ -238,25 +240,6 @@ class ClientStream:
             self._send_unacked()
         elif not self._asked and (self.refused is not None or self._unacked):
             self.ask()
-
-    def _turned_down(self, message: msg.StreamRefused) -> None:
-        """The daemon will not have it. Its records are kept: another daemon may."""
-        if self._asked:
-            self.lost()
-            self.refused, self.refused_code = message.text, message.code
-            self._forget_if_done()
-
-    def _arena_answered(self, message: msg.ArenaReply) -> None:
-        """The daemon can use the arena that was offered, or cannot. An answer about an earlier one is passed over."""
-        if self._unanswered:
-            self._unanswered -= 1
-            self.arena = None if self._unanswered else message.usable
-
-    def _granted(self, message: msg.Credit) -> None:
-        """More credit has come."""
-        if self.live:
-            self.credit += message.nbytes
-            self.saturated = message.saturated
 
     def _committed(self, seq: int) -> None:
         """Forget the records up to ``seq``: they are committed."""

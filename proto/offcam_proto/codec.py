@@ -27,12 +27,8 @@ Parts = list[msg.Buffer]
 """One message as it travels: the header, then the pixel buffers or the JSON."""
 
 
-def _by_type(union: object) -> dict[int, type[Any]]:
-    return {cls.TYPE: cls for cls in get_args(union)}
-
-
-_CLIENT = _by_type(msg.ClientMessage)
-_SERVER = _by_type(msg.ServerMessage)
+_CLIENT: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ClientMessage)}
+_SERVER: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ServerMessage)}
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_any = msgspec.msgpack.Decoder().decode  # one with types would take 1 for 1.0, and pass over surplus fields
 

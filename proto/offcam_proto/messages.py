@@ -2,6 +2,7 @@
 
 A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
 followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.
+Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` the number of a clip in it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,6 @@ class OpenArena(Checked, frozen=True):
     """Offers an arena for a stream's frames, in place of the one it had. Answered by `ArenaReply`.
 
     Attributes:
-        handle: the stream.
         descriptor: the arena's file descriptor in the client's process. It may be closed after the answer.
         token: what the arena begins with.
         slot_bytes: size of each slot.
@@ -113,7 +113,6 @@ class OpenClip(Checked, frozen=True):
     """Opens one video file of a stream; frames follow.
 
     Attributes:
-        handle: the stream.
         clip: number of the clip in its stream, never used again.
         name: video name without suffix, part or extension: ``rl-video-episode-0``.
         part: 1, or higher where the frame size changed or the daemon was replaced within the video.
@@ -145,8 +144,6 @@ class Frame(msgspec.Struct, frozen=True):
     """One frame of an open clip: one pixel buffer, or one for each tile of its grid.
 
     Attributes:
-        handle: the stream.
-        clip: the clip.
         index: 0-based number of the frame in its clip, which is also its time in units of 1/fps. Increasing;
             a gap is frames the client dropped.
         layouts: how the pixels lie in each buffer.
@@ -183,8 +180,6 @@ class SlotFrames(msgspec.Struct, frozen=True):
     """Frames of one clip, in slots of their stream's arena.
 
     Attributes:
-        handle: the stream.
-        clip: the clip.
         layouts: how the pixels lie in each of a frame's buffers, which follow each other in its slot.
         frames: the index (see `Frame.index`) and the slot of each frame, in order.
     """
@@ -219,7 +214,6 @@ class Records(msgspec.Struct, frozen=True):
     """Consecutive records of a stream.
 
     Attributes:
-        handle: the stream.
         first_seq: sequence number of the first; the first record of a stream has 1.
         bodies: each record packed by `codec.pack_record`; unpacked one by one, so that a poison one is
             set aside alone.
@@ -247,8 +241,6 @@ class EndClip(Checked, frozen=True):
     """No more frames come for this clip; its `ClipRecord` is among the stream's records.
 
     Attributes:
-        handle: the stream.
-        clip: the clip.
         complete: whether it ended as its owner meant it to, rather than being cut off.
     """
 
@@ -338,7 +330,6 @@ class StreamOpened(Checked, frozen=True):
     """Answers `OpenStream`.
 
     Attributes:
-        handle: the stream.
         acked_seq: last record of this stream that is committed; later ones are to be sent again.
         suffix: 0, or the number its file names carry because another live stream has the same names.
         credit: bytes of frames it may send.
@@ -356,7 +347,6 @@ class StreamRefused(Checked, frozen=True):
     """Answers `OpenStream` where the run folder cannot be used.
 
     Attributes:
-        handle: the stream.
         code: ``folder``, ``format``, ``limit``, or ``daemon`` where the folder is not at fault.
         text: what is wrong and how to fix it, for people.
     """
@@ -372,7 +362,6 @@ class Credit(Checked, frozen=True):
     """Grants more credit.
 
     Attributes:
-        handle: the stream.
         nbytes: bytes added to its credit.
         saturated: whether the daemon's queues are full, so that waiting for credit is in vain for now.
     """
@@ -397,8 +386,6 @@ class ClipDone(Checked, frozen=True):
     """A clip's file is final, or will not be.
 
     Attributes:
-        handle: the stream.
-        clip: the clip.
         file: its file name within the run folder, empty where no file was written.
         encoded: frames in the file.
         error: what went wrong and the fix, for people; empty where nothing did.
@@ -446,8 +433,7 @@ class StatsReply(Checked, frozen=True):
 class Again(Checked, frozen=True):
     """There is room again for what was not taken of a stream: its records, or the stream itself.
 
-    Attributes:
-        handle: the stream; it may be closed or refused meanwhile.
+    The stream may be closed or refused meanwhile.
     """
 
     TYPE: ClassVar[int] = 74
@@ -459,7 +445,6 @@ class ArenaReply(Checked, frozen=True):
     """Answers `OpenArena`.
 
     Attributes:
-        handle: the stream.
         usable: whether frames may come in the arena's slots; else they all come through the socket.
     """
 

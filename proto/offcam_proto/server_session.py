@@ -161,7 +161,6 @@ class ServerSession:
                 self._check_frame(message.handle, message.clip, message.layouts, [index for index, _ in message.frames])
                 self.streams[message.handle].clips[message.clip].slot_layouts = message.layouts
             case msg.EndClip():
-                self._stream(message.handle)
                 self._clip(message.handle, message.clip)
                 del self.streams[message.handle].clips[message.clip]
             case msg.Records():
@@ -191,10 +190,10 @@ class ServerSession:
         Returns:
             What the client would have said, as far as it may be said.
         """
-        stream = self.streams.get(handle)
+        clips = self.streams[handle].clips if handle in self.streams else {}
         found = []
-        for number, index, slot in frames if stream is not None else ():
-            clip = stream.clips.get(number) if stream is not None else None
+        for number, index, slot in frames:
+            clip = clips.get(number)
             if clip is None or clip.slot_layouts is None:
                 continue
             with contextlib.suppress(RemoteProtocolError):
@@ -240,7 +239,7 @@ class ServerSession:
         return stream
 
     def _clip(self, handle: int, clip: int) -> ServerClip:
-        found = self.streams[handle].clips.get(clip)
+        found = self._stream(handle).clips.get(clip)
         if found is None:
             raise MalformedMessage(f"clip {clip} of stream {handle} is not open")
         return found
@@ -259,8 +258,7 @@ class ServerSession:
 
     def arena_answer(self, handle: int, *, usable: bool) -> None:
         """Answer OpenArena."""
-        stream = self.streams.get(handle)
-        if stream is not None:
+        if stream := self.streams.get(handle):
             stream.arena = stream.arena if usable else None
             self.send(msg.ArenaReply(handle=handle, usable=usable))
 

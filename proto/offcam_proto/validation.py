@@ -13,7 +13,7 @@ from offcam_proto import limits
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 MAGIC = "offcam"
 """What a session opens with."""
@@ -84,8 +84,7 @@ def counts(name: str, value: object) -> None:
         raise MalformedMessage(f"{name} must be a map of counts, got {shown(value)}")
     if len(value) > limits.MAX_COUNTS:
         raise LimitExceeded(f"{name} must have at most {limits.MAX_COUNTS} entries, got {len(value)}")
-    mapping: Mapping[object, object] = value
-    for key, count in mapping.items():
+    for key, count in value.items():
         text(f"a key of {name}", key, limits.MAX_COUNT_NAME_BYTES)
         uint(f"{name}[{shown(key)}]", count)
 
