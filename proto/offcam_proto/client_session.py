@@ -27,33 +27,16 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from offcam_proto import codec
+from offcam_proto import messages as msg
 from offcam_proto.client_outbox import Outbox
 from offcam_proto.client_stream import ClientStream
 from offcam_proto.errors import LocalProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION, PROTOCOL_VERSION
-from offcam_proto.messages import (
-    Ack,
-    Again,
-    ArenaReply,
-    Credit,
-    Flush,
-    Goodbye,
-    Hello,
-    OpenStream,
-    Refused,
-    SayHello,
-    ServerMessage,
-    StatsRequest,
-    StreamOpened,
-    StreamRefused,
-    Welcome,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from offcam_proto.codec import Parts
-    from offcam_proto.messages import Buffer
 
 
 class State(enum.Enum):
@@ -78,11 +61,11 @@ class ClientSession:
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
         self.state = State.IDLE
-        self.refused: Refused | None = None
+        self.refused: msg.Refused | None = None
         self.instance: bytes | None = None
         self.streams: dict[int, ClientStream] = {}
-        self._hello = Hello(
-            magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
+        self._hello = msg.Hello(
+            magic=msg.Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
         )
         self._outbox = Outbox()
         self._next_handle = 1
@@ -120,11 +103,11 @@ class ClientSession:
     def close(self) -> None:
         """Leave in good order."""
         if self.state is State.OPEN:
-            self._outbox.send(Goodbye("the client is done"))
+            self._outbox.send(msg.Goodbye("the client is done"))
         self.state = State.CLOSED
         self._streams_lost()
 
-    def open_stream(self, info: OpenStream) -> ClientStream:
+    def open_stream(self, info: msg.OpenStream) -> ClientStream:
         """Open a stream; its handle is set here. It becomes `live` when the daemon answers.
 
         One more than `MAX_STREAMS_PER_SESSION` is `refused` at once, and its records are lost.
@@ -147,13 +130,13 @@ class ClientSession:
 
     def flush(self) -> int:
         """Ask to be told when everything ended so far is final. Returns the token of the answer."""
-        return self._ask(Flush)
+        return self._ask(msg.Flush)
 
     def request_stats(self) -> int:
         """Ask for the daemon's statistics. Returns the token of the answer."""
-        return self._ask(StatsRequest)
+        return self._ask(msg.StatsRequest)
 
-    def receive(self, parts: Sequence[Buffer]) -> ServerMessage:
+    def receive(self, parts: Sequence[msg.Buffer]) -> msg.ServerMessage:
         """Take in one message of the daemon, and return it for whoever else it concerns.
 
         Raises:
@@ -163,19 +146,19 @@ class ClientSession:
         if self.state in (State.REFUSED, State.CLOSED):
             return message
         match message:
-            case Refused():
+            case msg.Refused():
                 self.lost()
                 self.state = State.REFUSED
                 self.refused = message
-            case Goodbye():
+            case msg.Goodbye():
                 self.lost()
-            case Welcome() if self.state is State.GREETING:
+            case msg.Welcome() if self.state is State.GREETING:
                 self._welcomed(message)
-            case SayHello() if self.state is State.OPEN:
+            case msg.SayHello() if self.state is State.OPEN:
                 self.lost()
-            case StreamOpened() | StreamRefused() | ArenaReply() | Credit() | Ack() | Again() if (
-                self.state is State.OPEN
-            ):
+            case (
+                msg.StreamOpened() | msg.StreamRefused() | msg.ArenaReply() | msg.Credit() | msg.Ack() | msg.Again()
+            ) if self.state is State.OPEN:
                 if stream := self.streams.get(message.handle):
                     stream.receive(message)
             case _:
@@ -192,7 +175,7 @@ class ClientSession:
             if stream.done:
                 self._forget(stream)
 
-    def _welcomed(self, message: Welcome) -> None:
+    def _welcomed(self, message: msg.Welcome) -> None:
         if message.version != PROTOCOL_VERSION:
             raise codec.version_mismatch(message.version, PROTOCOL_VERSION)
         self.state = State.OPEN
@@ -201,7 +184,7 @@ class ClientSession:
             if stream.refused is None or stream.unacked:
                 stream.ask()
 
-    def _ask(self, question: type[Flush | StatsRequest]) -> int:
+    def _ask(self, question: type[msg.Flush | msg.StatsRequest]) -> int:
         if self.state is not State.OPEN:
             raise LocalProtocolError(f"cannot ask a daemon while {self.state.value}")
         token = self._next_token

@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from offcam_proto import codec
+from offcam_proto import messages as msg
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
     MAX_RECORDS_PER_MESSAGE,
     MAX_UNACKED_RECORDS,
-)
-from offcam_proto.messages import (
-    Ack,
-    Again,
-    ArenaReply,
-    CloseStream,
-    Credit,
-    EndClip,
-    Frame,
-    OpenArena,
-    Records,
-    StreamOpened,
-    StreamRefused,
 )
 
 if TYPE_CHECKING:
@@ -35,10 +23,9 @@ if TYPE_CHECKING:
     from offcam_proto.client_outbox import Outbox
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
-    from offcam_proto.messages import Buffer, OpenClip, OpenStream
     from offcam_proto.records import Record
 
-StreamMessage = StreamOpened | StreamRefused | ArenaReply | Credit | Ack | Again
+StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Credit | msg.Ack | msg.Again
 """What the daemon says about a stream; `messages.ClipDone` is for the shell."""
 
 
@@ -62,7 +49,7 @@ class ClientStream:
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
 
-    def __init__(self, outbox: Outbox, info: OpenStream, forget: Callable[[ClientStream], None]) -> None:
+    def __init__(self, outbox: Outbox, info: msg.OpenStream, forget: Callable[[ClientStream], None]) -> None:
         self.info = info
         self.epoch = 0
         self.live = False
@@ -77,7 +64,7 @@ class ClientStream:
         self._forget = forget
         self._surplus = False  # whether its session has as many streams as it may without this one
         self._asked = False  # an OpenStream is on its way and not answered yet
-        self._offer: OpenArena | None = None  # the arena that was offered last
+        self._offer: msg.OpenArena | None = None  # the arena that was offered last
         self._unanswered = 0  # offers of arenas that the daemon has yet to answer
         self._clips: set[int] = set()  # numbers of the clips that are open in this epoch
         self._last_clip = -1
@@ -95,7 +82,7 @@ class ClientStream:
         """Whether the daemon has yet to say if it takes the stream's arena."""
         return self._unanswered > 0
 
-    def open_clip(self, clip: OpenClip) -> None:
+    def open_clip(self, clip: msg.OpenClip) -> None:
         """Open a clip, with a number higher than any before. The stream must be `live`."""
         self._require_live()
         if clip.clip <= self._last_clip:
@@ -111,7 +98,7 @@ class ClientStream:
         clip: int,
         index: int,
         layouts: tuple[FrameLayout, ...],
-        pixels: tuple[Buffer, ...],
+        pixels: tuple[msg.Buffer, ...],
     ) -> Parts | None:
         """Spend credit on a frame of an open clip.
 
@@ -119,7 +106,7 @@ class ClientStream:
             The parts to send, behind what `ClientSession.take` holds; or None where the clip is not open, as it was
             cut off when the connection broke, or where the stream's credit does not suffice.
         """
-        frame = Frame(handle=self.info.handle, clip=clip, index=index, layouts=layouts, pixels=pixels)
+        frame = msg.Frame(handle=self.info.handle, clip=clip, index=index, layouts=layouts, pixels=pixels)
         cost = frame.nbytes
         if clip not in self._clips or cost > self.credit:
             return None
@@ -130,7 +117,7 @@ class ClientStream:
     def offer_arena(self, descriptor: int, token: bytes, slot_bytes: int, slots: int) -> None:
         """Offer an arena in place of the one it has. The stream must be `live`; `arena` says when it may be used."""
         self._require_live()
-        self._offer = OpenArena(
+        self._offer = msg.OpenArena(
             handle=self.info.handle, descriptor=descriptor, token=token, slot_bytes=slot_bytes, slots=slots
         )
         self._outbox.send(self._offer)
@@ -161,7 +148,7 @@ class ClientStream:
         if clip not in self._clips:
             raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
         self._clips.remove(clip)
-        self._outbox.send(EndClip(handle=self.info.handle, clip=clip, complete=complete))
+        self._outbox.send(msg.EndClip(handle=self.info.handle, clip=clip, complete=complete))
 
     def record(self, record: Record) -> bool:
         """Keep a record until the daemon has committed it, and send it if the stream is live.
@@ -177,7 +164,7 @@ class ClientStream:
         body = codec.pack_record(record)
         self._unacked.append((self._next_seq, body))
         if self.live:
-            self._outbox.send(Records(handle=self.info.handle, first_seq=self._next_seq, bodies=(body,)))
+            self._outbox.send(msg.Records(handle=self.info.handle, first_seq=self._next_seq, bodies=(body,)))
         self._next_seq += 1
         return True
 
@@ -203,17 +190,21 @@ class ClientStream:
     def receive(self, message: StreamMessage) -> None:
         """The daemon says something about it."""
         match message:
-            case StreamOpened():
+            case msg.StreamOpened() if self._asked:
                 self._opened(message)
-            case ArenaReply():
-                self._arena_answered(message)
-            case StreamRefused():
-                self._turned_down(message)
-            case Credit():
-                self._granted(message)
-            case Ack():
+            case msg.ArenaReply() if self._unanswered:  # an answer about an earlier offer is passed over
+                self._unanswered -= 1
+                self.arena = None if self._unanswered else message.usable
+            case msg.StreamRefused() if self._asked:  # its records are kept: another daemon may take them
+                self.lost()
+                self.refused, self.refused_code = message.text, message.code
+                self._forget_if_done()
+            case msg.Credit() if self.live:
+                self.credit += message.nbytes
+                self.saturated = message.saturated
+            case msg.Ack():
                 self._committed(message.seq)
-            case Again():
+            case msg.Again():
                 self._again()
 
     def lost(self) -> None:
@@ -230,10 +221,8 @@ class ClientStream:
         """Whether nothing of it is left to be said or heard."""
         return self.closed and not self._unacked and not self._asked
 
-    def _opened(self, message: StreamOpened) -> None:
+    def _opened(self, message: msg.StreamOpened) -> None:
         """The daemon has (re)opened it: settle what is acked, send the rest again."""
-        if not self._asked:
-            return
         self._asked = False
         self._agree(message.acked_seq)
         self.info = replace(self.info, suffix=message.suffix)
@@ -252,25 +241,6 @@ class ClientStream:
         elif not self._asked and (self.refused is not None or self._unacked):
             self.ask()
 
-    def _turned_down(self, message: StreamRefused) -> None:
-        """The daemon will not have it. Its records are kept: another daemon may."""
-        if self._asked:
-            self.lost()
-            self.refused, self.refused_code = message.text, message.code
-            self._forget_if_done()
-
-    def _arena_answered(self, message: ArenaReply) -> None:
-        """The daemon can use the arena that was offered, or cannot. An answer about an earlier one is passed over."""
-        if self._unanswered:
-            self._unanswered -= 1
-            self.arena = None if self._unanswered else message.usable
-
-    def _granted(self, message: Credit) -> None:
-        """More credit has come."""
-        if self.live:
-            self.credit += message.nbytes
-            self.saturated = message.saturated
-
     def _committed(self, seq: int) -> None:
         """Forget the records up to ``seq``: they are committed."""
         if seq >= self._next_seq:
@@ -283,12 +253,12 @@ class ClientStream:
     def _send_unacked(self) -> None:
         for batch in _batches(self._unacked):
             self._outbox.send(
-                Records(handle=self.info.handle, first_seq=batch[0][0], bodies=tuple(body for _, body in batch)),
+                msg.Records(handle=self.info.handle, first_seq=batch[0][0], bodies=tuple(body for _, body in batch)),
             )
 
     def _leave(self) -> None:
         """Nothing may follow a CloseStream."""
-        self._outbox.send(CloseStream(self.info.handle))
+        self._outbox.send(msg.CloseStream(self.info.handle))
         self.lost()
 
     def _agree(self, acked_seq: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import msgspec
 from msgspec.structs import astuple
 
+from offcam_proto import messages as msg
 from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
@@ -17,63 +18,48 @@ from offcam_proto.limits import (
     MAX_STATS_BYTES,
     PROTOCOL_VERSION,
 )
-from offcam_proto.messages import (
-    Buffer,
-    ClientMessage,
-    Frame,
-    Hello,
-    Message,
-    Records,
-    ServerMessage,
-    SlotFrames,
-    StatsReply,
-)
 from offcam_proto.records import RECORD_KINDS, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Parts = list[Buffer]
+Parts = list[msg.Buffer]
 """One message as it travels: the header, then the pixel buffers or the JSON."""
 
 
-def _by_type(union: object) -> dict[int, type[Any]]:
-    return {cls.TYPE: cls for cls in get_args(union)}
-
-
-_CLIENT = _by_type(ClientMessage)
-_SERVER = _by_type(ServerMessage)
+_CLIENT: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ClientMessage)}
+_SERVER: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ServerMessage)}
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_any = msgspec.msgpack.Decoder().decode  # one with types would take 1 for 1.0, and pass over surplus fields
 
 
-def encode(message: Message) -> Parts:
+def encode(message: msg.Message) -> Parts:
     """Turn a message into its parts; a frame's pixels are passed on, never copied.
 
     Raises:
         LimitExceeded: the header is larger than `MAX_HEADER_BYTES`.
     """
-    if isinstance(message, Frame):
+    if isinstance(message, msg.Frame):
         layouts = [(lay.shape, lay.strides, lay.offset) for lay in message.layouts]
-        header = (Frame.TYPE, message.handle, message.clip, message.index, layouts)
+        header = (msg.Frame.TYPE, message.handle, message.clip, message.index, layouts)
         return [_bounded(_pack(header)), *message.pixels]
-    if isinstance(message, SlotFrames):
+    if isinstance(message, msg.SlotFrames):
         sized = [(lay.shape, lay.strides, lay.offset, lay.nbytes) for lay in message.layouts]
-        return [_bounded(_pack((SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
-    if isinstance(message, StatsReply):
-        return [_pack((StatsReply.TYPE, message.token)), message.json]
+        return [_bounded(_pack((msg.SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
+    if isinstance(message, msg.StatsReply):
+        return [_pack((msg.StatsReply.TYPE, message.token)), message.json]
     return [_bounded(_pack((message.TYPE, *astuple(message))))]
 
 
-def decode_client(parts: Sequence[Buffer]) -> ClientMessage:
+def decode_client(parts: Sequence[msg.Buffer]) -> msg.ClientMessage:
     """Parse what a client sent. See `_decode` for what is raised."""
-    message: ClientMessage = _decode(parts, _CLIENT)
+    message: msg.ClientMessage = _decode(parts, _CLIENT)
     return message
 
 
-def decode_server(parts: Sequence[Buffer]) -> ServerMessage:
+def decode_server(parts: Sequence[msg.Buffer]) -> msg.ServerMessage:
     """Parse what a daemon sent. See `_decode` for what is raised."""
-    message: ServerMessage = _decode(parts, _SERVER)
+    message: msg.ServerMessage = _decode(parts, _SERVER)
     return message
 
 
@@ -111,14 +97,14 @@ def version_mismatch(daemon: int, client: int) -> VersionMismatch:
     )
 
 
-def _bounded(header: Buffer) -> Buffer:
+def _bounded(header: msg.Buffer) -> msg.Buffer:
     size = memoryview(header).nbytes
     if size > MAX_HEADER_BYTES:
         raise LimitExceeded(f"a header is at most {MAX_HEADER_BYTES} bytes, got {size}")
     return header
 
 
-def _unpack(data: Buffer) -> tuple[int, list[Any]]:
+def _unpack(data: msg.Buffer) -> tuple[int, list[Any]]:
     try:
         header = _unpack_any(data)
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
@@ -136,7 +122,7 @@ def _build(cls: type[Any] | None, code: int, values: list[Any]) -> Any:  # noqa:
     return cls(*values)
 
 
-def _decode(parts: Sequence[Buffer], known: dict[int, type[Any]]) -> Any:  # noqa: ANN401 - see _build
+def _decode(parts: Sequence[msg.Buffer], known: dict[int, type[Any]]) -> Any:  # noqa: ANN401 - see _build
     """Parse one message.
 
     Raises:
@@ -148,40 +134,40 @@ def _decode(parts: Sequence[Buffer], known: dict[int, type[Any]]) -> Any:  # noq
     header, *others = parts
     code, values = _unpack(_bounded(header))
     cls = known.get(code)
-    if cls is Frame:
+    if cls is msg.Frame:
         return _decode_frame(values, others)
-    if cls is StatsReply:
+    if cls is msg.StatsReply:
         return _decode_stats(values, others)
     if others and cls is not None:
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
-    if cls is SlotFrames:
+    if cls is msg.SlotFrames:
         return _decode_slot_frames(values)
-    if cls is Records and len(values) == 3 and isinstance(values[2], list):
+    if cls is msg.Records and len(values) == 3 and isinstance(values[2], list):
         values[2] = tuple(values[2])
     try:
         return _build(cls, code, values)
     except RemoteProtocolError as error:
-        if cls is Hello:
+        if cls is msg.Hello:
             _check_version(values, error)
         raise
 
 
 def _check_version(values: list[Any], error: RemoteProtocolError) -> None:
     """Say that a Hello is of another version, where that is why it cannot be understood."""
-    if len(values) >= 2 and values[0] == Hello.MAGIC and type(values[1]) is int and values[1] != PROTOCOL_VERSION:
+    if len(values) >= 2 and values[0] == msg.Hello.MAGIC and type(values[1]) is int and values[1] != PROTOCOL_VERSION:
         raise version_mismatch(PROTOCOL_VERSION, values[1]) from error
 
 
-def _decode_stats(values: list[Any], others: list[Buffer]) -> StatsReply:
+def _decode_stats(values: list[Any], others: list[msg.Buffer]) -> msg.StatsReply:
     if len(values) != 1 or len(others) != 1:
         raise MalformedMessage(f"StatsReply is a token and one part of JSON, got {len(values)} and {len(others)}")
     size = memoryview(others[0]).nbytes
     if size > MAX_STATS_BYTES:  # before it is copied
         raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {size}")
-    return StatsReply(values[0], bytes(others[0]))
+    return msg.StatsReply(values[0], bytes(others[0]))
 
 
-def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
+def _decode_frame(values: list[Any], pixels: list[msg.Buffer]) -> msg.Frame:
     if len(pixels) > MAX_PIXEL_PARTS:
         raise LimitExceeded(f"a frame has at most {MAX_PIXEL_PARTS} pixel buffers, got {len(pixels)}")
     try:
@@ -192,17 +178,17 @@ def _decode_frame(values: list[Any], pixels: list[Buffer]) -> Frame:
         )
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a frame header: {error}") from error
-    return Frame(handle=handle, clip=clip, index=index, layouts=layouts, pixels=tuple(pixels))
+    return msg.Frame(handle=handle, clip=clip, index=index, layouts=layouts, pixels=tuple(pixels))
 
 
-def _decode_slot_frames(values: list[Any]) -> SlotFrames:
+def _decode_slot_frames(values: list[Any]) -> msg.SlotFrames:
     try:
         handle, clip, rows, frames = values
         layouts = tuple(
             FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=nbytes)
             for shape, strides, offset, nbytes in rows
         )
-        return SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
+        return msg.SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a header of frames in slots: {error}") from error
 

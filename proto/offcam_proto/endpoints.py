@@ -130,12 +130,17 @@ def choose(
     """
     fine: list[Candidate] = []
     skipped: dict[Candidate, str] = {}
-    order = []
+    order: list[Candidate] = []
+
+    def chosen(candidate: Candidate | None) -> Choice:
+        before = order[: order.index(candidate)] if candidate else order
+        return Choice(candidate, tuple((each, skipped[each]) for each in before if each in skipped))
+
     for candidate in candidates:
         order.append(candidate)
         seen = look(candidate)
         if seen.listening:
-            return Choice(candidate, _before(candidate, order, skipped))
+            return chosen(candidate)
         if seen.problem:
             if candidate.source == RUNTIME_VARIABLE or not seen.missing:
                 skipped[candidate] = seen.problem
@@ -144,19 +149,13 @@ def choose(
         elif problem := prepare(candidate):
             skipped[candidate] = problem
         else:
-            return Choice(candidate, _before(candidate, order, skipped))
+            return chosen(candidate)
     for candidate in fine:
         if problem := prepare(candidate):
             skipped[candidate] = problem
         else:
-            return Choice(candidate, _before(candidate, order, skipped))
-    return Choice(None, tuple((each, skipped[each]) for each in order if each in skipped))
-
-
-def _before(
-    chosen: Candidate, order: list[Candidate], skipped: Mapping[Candidate, str]
-) -> tuple[tuple[Candidate, str], ...]:
-    return tuple((each, skipped[each]) for each in order[: order.index(chosen)] if each in skipped)
+            return chosen(candidate)
+    return chosen(None)
 
 
 def fits(path: str) -> bool:

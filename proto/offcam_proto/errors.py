@@ -1,29 +1,5 @@
 """Every error offcam raises, in one tree.
 
-::
-
-    OffcamError
-    ├── ConfigError             a setting, argument or environment variable is wrong
-    ├── FrameError              a rendered frame cannot become video
-    ├── ProtocolError
-    │   ├── LocalProtocolError  our own side broke the protocol: a bug in offcam
-    │   └── RemoteProtocolError the peer broke it
-    │       ├── MalformedMessage    bytes that are no message
-    │       ├── LimitExceeded       a message larger than its stated limit
-    │       └── VersionMismatch     a peer that speaks another version
-    ├── DaemonError
-    │   ├── DaemonUnavailable   nobody answers at the endpoint
-    │   │   └── DaemonNotReady  one is being started, or still leaving
-    │   ├── KeyRefused          whoever answers does not take the client's key, or is not whom it expects
-    │   ├── DaemonNotInstalled  the daemon's libraries are missing
-    │   └── DaemonAlreadyRunning    another daemon owns the endpoint or the folder
-    ├── RunFolderError
-    │   ├── FolderNotWritable   a run folder that cannot be created or written
-    │   ├── NotARunFolder       no index in it
-    │   └── RunFormatTooNew     written by a newer offcam
-    ├── RecordingLost           what was to be recorded under ``strict=True`` is not
-    └── EncodeError             a frame could not be encoded or its file not written
-
 Each message says what happened, whose fault it is and the fix, with the actual values.
 """
 

@@ -231,14 +231,11 @@ def locks_missing(*paths: str) -> bool:
     Opening and closing a file ends the locks that this process has on it, as SQLite may: name another one first.
     """
     for path in paths:
-        with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_RDONLY)
+        with contextlib.suppress(OSError), open(path, "rb") as file:
             try:
-                fcntl.lockf(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError as error:
                 return error.errno in NO_LOCKS
-            finally:
-                os.close(fd)
             return False
     return False
 

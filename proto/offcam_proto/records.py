@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import msgspec
+from typing import Annotated, ClassVar
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
-from offcam_proto.limits import MAX_INT, MAX_NAME_BYTES, MAX_SEED_BYTES
+from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, UInt
 
 
-class EpisodeRecord(msgspec.Struct, frozen=True):
+class EpisodeRecord(Checked, frozen=True):
     """One finished episode of one (sub-)environment.
 
     Attributes:
@@ -28,32 +26,18 @@ class EpisodeRecord(msgspec.Struct, frozen=True):
 
     KIND: ClassVar[int] = 1
 
-    env_index: int
-    episode: int
-    return_: float
-    length: int
-    duration: float
-    started: float
-    terminated: bool
-    truncated: bool
-    seed: int | str | None
-
-    def __post_init__(self) -> None:
-        check.uint("env_index", self.env_index)
-        check.uint("episode", self.episode)
-        check.real("return", self.return_)
-        check.uint("length", self.length)
-        check.real("duration", self.duration)
-        check.real("started", self.started)
-        check.flag("terminated", self.terminated)
-        check.flag("truncated", self.truncated)
-        if isinstance(self.seed, str):
-            check.text("seed", self.seed, MAX_SEED_BYTES)
-        elif self.seed is not None and (type(self.seed) is not int or not -MAX_INT <= self.seed <= MAX_INT):
-            raise MalformedMessage(f"seed must be an integer, text or None, got {check.shown(self.seed)}")
+    env_index: UInt
+    episode: UInt
+    return_: Real
+    length: UInt
+    duration: Real
+    started: Real
+    terminated: Flag
+    truncated: Flag
+    seed: Annotated[int | str | None, check.seed]
 
 
-class ClipRecord(msgspec.Struct, frozen=True):
+class ClipRecord(Checked, frozen=True):
     """The client's account of one clip it has ended: with it, every offered frame is accounted for.
 
     Attributes:
@@ -73,36 +57,25 @@ class ClipRecord(msgspec.Struct, frozen=True):
 
     KIND: ClassVar[int] = 2
 
-    clip: int
-    name: str
-    part: int
-    episode: int
-    step: int
-    steps: int
-    return_: float
-    offered: int
-    dropped: dict[str, int]
-    fps: float
-    started: float
-    complete: bool
+    clip: UInt
+    name: FileName
+    part: PositiveInt
+    episode: UInt
+    step: UInt
+    steps: UInt
+    return_: Real
+    offered: UInt
+    dropped: Annotated[dict[str, int], check.counts]
+    fps: Real
+    started: Real
+    complete: Flag
 
     def __post_init__(self) -> None:
-        check.uint("clip", self.clip)
-        check.file_name("name", self.name, MAX_NAME_BYTES)
-        check.uint("part", self.part, low=1)
-        check.uint("episode", self.episode)
-        check.uint("step", self.step)
-        check.uint("steps", self.steps)
-        check.real("return", self.return_)
-        check.uint("offered", self.offered)
-        check.counts("dropped", self.dropped)
+        super().__post_init__()
         if sum(self.dropped.values()) > self.offered:
             raise MalformedMessage(
                 f"dropped {check.shown(self.dropped)} is more than the {self.offered} frames offered"
             )
-        check.real("fps", self.fps)
-        check.real("started", self.started)
-        check.flag("complete", self.complete)
 
     @property
     def sent(self) -> int:

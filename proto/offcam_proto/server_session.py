@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto import codec
+from offcam_proto import messages as msg
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
@@ -30,40 +31,12 @@ from offcam_proto.limits import (
     MAX_STREAMS_PER_SESSION,
     PROTOCOL_VERSION,
 )
-from offcam_proto.messages import (
-    Ack,
-    Again,
-    ArenaReply,
-    ClientMessage,
-    ClipDone,
-    CloseStream,
-    Credit,
-    EndClip,
-    Flush,
-    Flushed,
-    Frame,
-    Goodbye,
-    Hello,
-    OpenArena,
-    OpenClip,
-    OpenStream,
-    Records,
-    Refused,
-    SayHello,
-    SlotFrames,
-    StatsReply,
-    StatsRequest,
-    StreamOpened,
-    StreamRefused,
-    Welcome,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
-    from offcam_proto.messages import Buffer, ServerMessage
 
 
 class State(enum.Enum):
@@ -105,9 +78,9 @@ class ServerStream:
         last_clip: highest clip number opened so far; numbers are never used again.
     """
 
-    info: OpenStream
+    info: msg.OpenStream
     outstanding: int = 0
-    arena: OpenArena | None = None
+    arena: msg.OpenArena | None = None
     clips: dict[int, ServerClip] = field(default_factory=dict)
     last_clip: int = -1
 
@@ -123,7 +96,7 @@ class ServerSession:
 
     def __init__(self) -> None:
         self.state = State.NEW
-        self.hello: Hello | None = None
+        self.hello: msg.Hello | None = None
         self.streams: dict[int, ServerStream] = {}
         self._outbox: list[Parts] = []
 
@@ -132,13 +105,13 @@ class ServerSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
-    def send(self, message: ServerMessage) -> None:
+    def send(self, message: msg.ServerMessage) -> None:
         """Queue a message for `take`."""
         self._outbox.append(codec.encode(message))
 
     # --- what the peer says -------------------------------------------------------------------------------
 
-    def receive(self, parts: Sequence[Buffer]) -> ClientMessage | None:
+    def receive(self, parts: Sequence[msg.Buffer]) -> msg.ClientMessage | None:
         """Take in one message of the peer and check that it may be said now.
 
         Returns:
@@ -151,27 +124,27 @@ class ServerSession:
             return None
         try:
             message = codec.decode_client(parts)
-            if self.state is State.NEW and not isinstance(message, Hello):
-                self.send(SayHello())
+            if self.state is State.NEW and not isinstance(message, msg.Hello):
+                self.send(msg.SayHello())
                 return None
             self._check(message)
         except RemoteProtocolError as error:
             self.state = State.CLOSED
-            self.send(Refused(code=error.reason, version=PROTOCOL_VERSION, text=_words(str(error))))
+            self.send(msg.Refused(code=error.reason, version=PROTOCOL_VERSION, text=_words(str(error))))
             raise
         return message
 
-    def _check(self, message: ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
+    def _check(self, message: msg.ClientMessage) -> None:  # noqa: C901, PLR0912 - one case for each message
         match message:
-            case Hello():
+            case msg.Hello():
                 self._check_hello(message)
-            case OpenStream():
+            case msg.OpenStream():
                 if len(self.streams) >= MAX_STREAMS_PER_SESSION:
                     raise LimitExceeded(f"a session has at most {MAX_STREAMS_PER_SESSION} open streams")
                 if message.handle in self.streams:
                     raise MalformedMessage(f"stream {message.handle} is open already")
                 self.streams[message.handle] = ServerStream(message)
-            case OpenClip():
+            case msg.OpenClip():
                 stream = self._stream(message.handle)
                 if message.clip <= stream.last_clip:
                     raise MalformedMessage(f"clip {message.clip} was opened before")
@@ -179,36 +152,35 @@ class ServerSession:
                     raise LimitExceeded(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
                 stream.last_clip = message.clip
                 stream.clips[message.clip] = ServerClip(message.rows, message.cols)
-            case OpenArena():
+            case msg.OpenArena():
                 self._stream(message.handle).arena = message
-            case Frame():
+            case msg.Frame():
                 self._check_frame(message.handle, message.clip, message.layouts, [message.index])
-            case SlotFrames():
+            case msg.SlotFrames():
                 self._check_slots(message)
                 self._check_frame(message.handle, message.clip, message.layouts, [index for index, _ in message.frames])
                 self.streams[message.handle].clips[message.clip].slot_layouts = message.layouts
-            case EndClip():
-                self._stream(message.handle)
+            case msg.EndClip():
                 self._clip(message.handle, message.clip)
                 del self.streams[message.handle].clips[message.clip]
-            case Records():
+            case msg.Records():
                 self._stream(message.handle)
-            case CloseStream():
+            case msg.CloseStream():
                 self._stream(message.handle)
                 del self.streams[message.handle]
-            case Goodbye():
+            case msg.Goodbye():
                 self.state = State.CLOSED
-            case Flush() | StatsRequest():
+            case msg.Flush() | msg.StatsRequest():
                 pass
 
-    def _check_hello(self, message: Hello) -> None:
+    def _check_hello(self, message: msg.Hello) -> None:
         if message.version != PROTOCOL_VERSION:
             raise codec.version_mismatch(PROTOCOL_VERSION, message.version)
         self.state = State.OPEN
         self.hello = message
         self.streams.clear()
 
-    def unnamed(self, handle: int, frames: Sequence[tuple[int, int, int]]) -> list[SlotFrames]:
+    def unnamed(self, handle: int, frames: Sequence[tuple[int, int, int]]) -> list[msg.SlotFrames]:
         """Take in frames that a stream's client wrote into its arena, and could not name before it was gone.
 
         Args:
@@ -218,20 +190,20 @@ class ServerSession:
         Returns:
             What the client would have said, as far as it may be said.
         """
-        stream = self.streams.get(handle)
+        clips = self.streams[handle].clips if handle in self.streams else {}
         found = []
-        for number, index, slot in frames if stream is not None else ():
-            clip = stream.clips.get(number) if stream is not None else None
+        for number, index, slot in frames:
+            clip = clips.get(number)
             if clip is None or clip.slot_layouts is None:
                 continue
             with contextlib.suppress(RemoteProtocolError):
-                message = SlotFrames(handle=handle, clip=number, layouts=clip.slot_layouts, frames=((index, slot),))
+                message = msg.SlotFrames(handle=handle, clip=number, layouts=clip.slot_layouts, frames=((index, slot),))
                 self._check_slots(message)  # the layouts may be those of an arena with larger slots
                 self._check_frame(handle, number, clip.slot_layouts, [index])
                 found.append(message)
         return found
 
-    def _check_slots(self, message: SlotFrames) -> None:
+    def _check_slots(self, message: msg.SlotFrames) -> None:
         arena = self._stream(message.handle).arena
         if arena is None:
             raise MalformedMessage(f"frames in slots of stream {message.handle}, which has no arena")
@@ -267,7 +239,7 @@ class ServerSession:
         return stream
 
     def _clip(self, handle: int, clip: int) -> ServerClip:
-        found = self.streams[handle].clips.get(clip)
+        found = self._stream(handle).clips.get(clip)
         if found is None:
             raise MalformedMessage(f"clip {clip} of stream {handle} is not open")
         return found
@@ -276,62 +248,61 @@ class ServerSession:
 
     def welcome(self, instance: bytes, pid: int) -> None:
         """Answer Hello."""
-        self.send(Welcome(version=PROTOCOL_VERSION, instance=instance, pid=pid, max_frame_bytes=MAX_FRAME_BYTES))
+        self.send(msg.Welcome(version=PROTOCOL_VERSION, instance=instance, pid=pid, max_frame_bytes=MAX_FRAME_BYTES))
 
     def stream_opened(self, handle: int, *, acked_seq: int, suffix: int, credit: int) -> None:
         """Answer OpenStream with what is committed, the file-name suffix, and credit in bytes."""
         if stream := self.streams.get(handle):
             stream.outstanding = credit
-            self.send(StreamOpened(handle=handle, acked_seq=acked_seq, suffix=suffix, credit=credit))
+            self.send(msg.StreamOpened(handle=handle, acked_seq=acked_seq, suffix=suffix, credit=credit))
 
     def arena_answer(self, handle: int, *, usable: bool) -> None:
         """Answer OpenArena."""
-        stream = self.streams.get(handle)
-        if stream is not None:
+        if stream := self.streams.get(handle):
             stream.arena = stream.arena if usable else None
-            self.send(ArenaReply(handle=handle, usable=usable))
+            self.send(msg.ArenaReply(handle=handle, usable=usable))
 
     def refuse_stream(self, handle: int, code: str, text: str) -> None:
         """Answer OpenStream where its folder cannot be used."""
         if self.streams.pop(handle, None):
-            self.send(StreamRefused(handle=handle, code=code, text=_words(text)))
+            self.send(msg.StreamRefused(handle=handle, code=code, text=_words(text)))
 
     def grant(self, handle: int, nbytes: int, *, saturated: bool) -> None:
         """Add credit in bytes (none, where only ``saturated`` is news)."""
         if stream := self.streams.get(handle):
             stream.outstanding += nbytes
-            self.send(Credit(handle=handle, nbytes=nbytes, saturated=saturated))
+            self.send(msg.Credit(handle=handle, nbytes=nbytes, saturated=saturated))
 
     def ack(self, handle: int, seq: int) -> None:
         """Say that the stream's records up to ``seq`` are committed."""
-        self.send(Ack(handle, seq))
+        self.send(msg.Ack(handle, seq))
 
     def again(self, handle: int) -> None:
         """Ask for what was not taken of a stream, which may have been refused or closed meanwhile."""
-        self.send(Again(handle))
+        self.send(msg.Again(handle))
 
     def clip_done(self, handle: int, clip: int, *, file: str, encoded: int, error: str) -> None:
         """Say that a clip's file is final, or that it will not be."""
-        self.send(ClipDone(handle=handle, clip=clip, file=file, encoded=encoded, error=_words(error)))
+        self.send(msg.ClipDone(handle=handle, clip=clip, file=file, encoded=encoded, error=_words(error)))
 
     def flushed(self, token: int, *, clips: int, frames: int) -> None:
         """Answer Flush with what remains."""
-        self.send(Flushed(token=token, clips=clips, frames=frames))
+        self.send(msg.Flushed(token=token, clips=clips, frames=frames))
 
     def stats(self, token: int, json: bytes) -> None:
         """Answer StatsRequest; with ``{"error": ...}`` where the JSON is larger than the wire takes."""
         if len(json) > MAX_STATS_BYTES:
             json = b'{"error": "the statistics are %d bytes, too large for one message"}' % len(json)
-        self.send(StatsReply(token, json))
+        self.send(msg.StatsReply(token, json))
 
     def refuse(self, code: str, text: str) -> None:
         """Turn the peer away for a reason that is not in the protocol's bytes: what it is, or whose it is."""
-        self.send(Refused(code=code, version=PROTOCOL_VERSION, text=_words(text)))
+        self.send(msg.Refused(code=code, version=PROTOCOL_VERSION, text=_words(text)))
         self.state = State.CLOSED
 
     def goodbye(self, reason: str) -> None:
         """Leave in good order."""
-        self.send(Goodbye(_words(reason)))
+        self.send(msg.Goodbye(_words(reason)))
         self.state = State.CLOSED
 
 

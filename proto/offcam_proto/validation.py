@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import posixpath
 import reprlib
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+import msgspec
+
+from offcam_proto import limits
 from offcam_proto.errors import LimitExceeded, MalformedMessage
-from offcam_proto.limits import MAX_COUNT_NAME_BYTES, MAX_COUNTS, MAX_INT, MAX_TEXT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+MAGIC = "offcam"
+"""What a session opens with."""
 
 ID_BYTES = 16
 """Size of a session, stream or daemon-instance id: a random UUID's bytes."""
@@ -24,7 +31,7 @@ def shown(value: object) -> str:
     return _short.repr(value)
 
 
-def uint(name: str, value: object, limit: int = MAX_INT, *, low: int = 0) -> None:
+def uint(name: str, value: object, limit: int = limits.MAX_INT, *, low: int = 0) -> None:
     """Require an integer in ``low..limit`` (a bool is none)."""
     if type(value) is not int or value < low:
         raise MalformedMessage(f"{name} must be an integer from {low} on, got {shown(value)}")
@@ -50,7 +57,7 @@ def identifier(name: str, value: object) -> None:
         raise MalformedMessage(f"{name} must be {ID_BYTES} bytes, got {shown(value)}")
 
 
-def text(name: str, value: object, limit: int = MAX_TEXT_BYTES) -> None:
+def text(name: str, value: object, limit: int = limits.MAX_TEXT_BYTES) -> None:
     """Require a str that encodes to at most ``limit`` UTF-8 bytes and holds no NUL."""
     if type(value) is not str:
         raise MalformedMessage(f"{name} must be text, got {shown(value)}")
@@ -72,12 +79,78 @@ def file_name(name: str, value: object, limit: int) -> None:
 
 
 def counts(name: str, value: object) -> None:
-    """Require a mapping from short text to non-negative integers, at most `MAX_COUNTS` entries."""
+    """Require a mapping from short text to non-negative integers, at most `limits.MAX_COUNTS` entries."""
     if not isinstance(value, dict):
         raise MalformedMessage(f"{name} must be a map of counts, got {shown(value)}")
-    if len(value) > MAX_COUNTS:
-        raise LimitExceeded(f"{name} must have at most {MAX_COUNTS} entries, got {len(value)}")
-    mapping: Mapping[object, object] = value
-    for key, count in mapping.items():
-        text(f"a key of {name}", key, MAX_COUNT_NAME_BYTES)
+    if len(value) > limits.MAX_COUNTS:
+        raise LimitExceeded(f"{name} must have at most {limits.MAX_COUNTS} entries, got {len(value)}")
+    for key, count in value.items():
+        text(f"a key of {name}", key, limits.MAX_COUNT_NAME_BYTES)
         uint(f"{name}[{shown(key)}]", count)
+
+
+def magic(_name: str, value: object) -> None:
+    """Require what a session opens with."""
+    if value != MAGIC:
+        raise MalformedMessage(f"a session opens with {MAGIC!r}, got {shown(value)}")
+
+
+def folder(name: str, value: str) -> None:
+    """Require an absolute path in its one spelling, as it is a run's identity."""
+    text(name, value, limits.MAX_PATH_BYTES)
+    # normpath keeps two slashes at the beginning, as POSIX leaves their meaning open
+    if posixpath.normpath(value) != value or not value.startswith("/") or value.startswith("//"):
+        raise MalformedMessage(f"{name} must be an absolute, normalised path, got {shown(value)}")
+
+
+def prefix(name: str, value: object) -> None:
+    """Require the beginning of file names, or nothing."""
+    if value != "":  # not its truth: None and 0 are no prefixes
+        file_name(name, value, limits.MAX_NAME_BYTES)
+
+
+def frame_rate(name: str, value: float) -> None:
+    """Require frames per second."""
+    real(name, value)
+    if not 0 < value <= 1000:
+        raise MalformedMessage(f"{name} must be in (0, 1000], got {value}")
+
+
+def seed(name: str, value: object) -> None:
+    """Require an integer of 63 bits, text or None."""
+    if isinstance(value, str):
+        text(name, value, limits.MAX_SEED_BYTES)
+    elif value is not None and (type(value) is not int or not -limits.MAX_INT <= value <= limits.MAX_INT):
+        raise MalformedMessage(f"{name} must be an integer, text or None, got {shown(value)}")
+
+
+def json_bytes(name: str, value: object) -> None:
+    """Require the JSON of statistics."""
+    if type(value) is not bytes:
+        raise MalformedMessage(f"{name} must be bytes")
+    if len(value) > limits.MAX_STATS_BYTES:
+        raise LimitExceeded(f"statistics are at most {limits.MAX_STATS_BYTES} bytes of JSON, got {len(value)}")
+
+
+UInt = Annotated[int, uint]
+PositiveInt = Annotated[int, partial(uint, low=1)]
+Real = Annotated[float, real]
+Flag = Annotated[bool, flag]
+Id = Annotated[bytes, identifier]
+Text = Annotated[str, text]
+FileName = Annotated[str, partial(file_name, limit=limits.MAX_NAME_BYTES)]
+
+
+@cache
+def _checks(cls: type[Checked]) -> tuple[tuple[str, Callable[[str, Any], None]], ...]:
+    """The name of each field in an error's text, and its check."""
+    hints = get_type_hints(cls, include_extras=True)
+    return tuple((name.rstrip("_"), hints[name].__metadata__[0]) for name in cls.__struct_fields__)
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A struct that is valid by construction: the type of each field is annotated with its check."""
+
+    def __post_init__(self) -> None:
+        for (name, check), value in zip(_checks(type(self)), msgspec.structs.astuple(self), strict=True):
+            check(name, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,19 +45,14 @@ def open_to_read(run: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
     path = folder / fmt.INDEX_NAME
     if not path.is_file():
         raise NotARunFolder(_why_no_run(folder))
-    with explained(folder):
+    with explained(folder), ExitStack() as stack:
         try:
-            database = None if without_locks(folder) else _begun(path, folder, "ro")
+            database = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
         except sqlite3.OperationalError as error:
             if not any(text in str(error) for text in _NO_ACCESS):
                 raise
             database = None
-        if database is None:
-            with _copied(path) as copy, closing(_begun(copy, folder, "rw")) as database:
-                yield database
-            return
-        with closing(database):
-            yield database
+        yield database or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
 
 
 def without_locks(folder: Path) -> bool:
@@ -75,31 +70,19 @@ def connect(path: Path, mode: str, *, unlocked: bool) -> sqlite3.Connection:
     return database
 
 
-def _begun(path: Path, folder: Path, mode: str) -> sqlite3.Connection:
+@contextmanager
+def _begun(path: Path, folder: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """Open an index, or with ``rw`` a copy of our own, and begin a read transaction; see `open_to_read`."""
-    database = connect(path, mode, unlocked=mode == "rw")
-    try:
-        database.execute("BEGIN")
-        version = format_version(database, folder)
-        if version == fmt.FORMAT_VERSION:
-            return database
-        return _upgraded_copy(database, version, folder)
-    except BaseException:
-        database.close()
-        raise
-
-
-def _upgraded_copy(database: sqlite3.Connection, version: int, folder: Path) -> sqlite3.Connection:
-    """A copy in memory of an index of an older version, which is closed."""
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        with closing(database):
-            database.backup(copy)
-        upgrade(copy, version, folder)
-    except BaseException:
-        copy.close()
-        raise
-    return copy
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as upgraded:
+        with closing(connect(path, mode, unlocked=mode == "rw")) as database:
+            database.execute("BEGIN")
+            version = format_version(database, folder)
+            if version == fmt.FORMAT_VERSION:
+                yield database
+                return
+            database.backup(upgraded)
+        upgrade(upgraded, version, folder)
+        yield upgraded
 
 
 @contextmanager

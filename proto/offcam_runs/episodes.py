@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, overload
+from dataclasses import InitVar, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam_runs.analysis import Axis, Curve, PerStep, SuccessRate, Summary
+    from offcam_runs.running import EpisodeTotals, RunningStats
 
 Quantity = Literal["return", "length", "duration"]
 """What statistics and curves can be of."""
@@ -65,6 +66,8 @@ class EpisodeTable:
     """A run's finished episodes: arrays of shape (episodes,) that cannot be written to.
 
     Indexed by a place it gives an `Episode`, by a slice a table: ``episodes[-100:]`` are the last hundred.
+    That of a whole run is made with its ``totals``, by which the daemon, the API and the page count, too: so the
+    digits are the same.
 
     Attributes:
         number: order of arrival in the run, from 0, int64.
@@ -91,8 +94,11 @@ class EpisodeTable:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     seed: NDArray[np.object_]
+    _totals: ClassVar[EpisodeTotals | None] = None  # until it is made with some
+    totals: InitVar[EpisodeTotals | None] = field(default=None, kw_only=True)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, totals: EpisodeTotals | None) -> None:
+        object.__setattr__(self, "_totals", totals)
         for column in self._arrays():
             column.flags.writeable = False
 
@@ -117,7 +123,7 @@ class EpisodeTable:
         return f"<{len(self):,} episodes>"
 
     def _arrays(self) -> list[NDArray[Any]]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, name) for name in Episode._fields]
 
     @property
     def nbytes(self) -> int:
@@ -149,7 +155,11 @@ class EpisodeTable:
             confidence: of the intervals, between 0 and 1.
             intervals: whether to compute them, which takes most of the time; otherwise they are NaN.
         """
-        return summary(self.column(quantity), confidence=confidence, intervals=intervals)
+        found = summary(self.column(quantity), confidence=confidence, intervals=intervals)
+        if self._totals is None or not found.count:
+            return found
+        stats: RunningStats = getattr(self._totals, f"{quantity}s")
+        return replace(found, count=stats.count, mean=stats.mean, std=stats.std)
 
     def success_rate(self, rule: str | SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
         """The share of episodes that succeeded, with Wilson's interval.

@@ -126,17 +126,14 @@ def held(path: Path) -> bool:
         OSError: the file is there and cannot be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY)
+        with path.open("rb") as file:
+            if not _try_flock(file.fileno(), fcntl.LOCK_SH):
+                return True
     except FileNotFoundError:
         return False
-    try:
-        if not _try_flock(fd, fcntl.LOCK_SH):
-            return True
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-    finally:
-        os.close(fd)
     return _claimed(_claim_path(path))
 
 

@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
+from offcam_proto.errors import DaemonAlreadyRunning
+from offcam_runs.database import not_writable
 from offcam_runs.file_lock import NO_LOCKS_LINE, FileLock, held
 from offcam_runs.format import LOCK_NAME
 
@@ -61,7 +62,7 @@ class FolderLock:
     def acquire(cls, folder: Path, what: str) -> FolderLock:
         """Take the lock, and say in it who has it. The folder is made where it does not exist.
 
-        Where the file system has no locks, a claim stands for it (`filelock`), and a line in the log says so.
+        Where the file system has no locks, a claim stands for it (see `file_lock`), and a line in the log says so.
 
         Raises:
             DaemonAlreadyRunning: another process has it.
@@ -71,10 +72,7 @@ class FolderLock:
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock.take(folder / LOCK_NAME, 0o644)
         except OSError as error:
-            raise FolderNotWritable(
-                f"the run folder {folder} cannot be written by user id {os.geteuid()} ({error.strerror}): make it "
-                "writable, or record into another folder"
-            ) from error
+            raise not_writable(folder, str(error.strerror)) from error
         if lock is None:
             raise _taken(folder)
         if lock.unlocked:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints, overload
 
 import numpy as np
@@ -22,6 +22,7 @@ from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.streams import Stream, began, read_streams
+from offcam_runs.totals import run_totals
 
 if TYPE_CHECKING:
     import sqlite3
@@ -135,10 +136,8 @@ class Run:
             "stream": [self.streams[place].stream for place in of],
         }
         for name in _FIELDS[what]:
-            episodes = what == "episodes"
-            found[_column(name)] = (
-                getattr(self.episodes, name) if episodes else [getattr(clip, name) for clip in self.clips]
-            )
+            each = getattr(self.episodes, name) if what == "episodes" else [getattr(clip, name) for clip in self.clips]
+            found[_column(name)] = each
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -220,19 +219,11 @@ class Runs(Sequence[Run]):
         return summary(self.scores(episodes), confidence=confidence)
 
     def to_pandas(self, what: What = "episodes") -> pd.DataFrame:
-        """Episodes or clips of all runs as a pandas frame; which run is in the column ``run``.
-
-        Raises:
-            ConfigError: pandas is not installed.
-        """
+        """Episodes or clips of all runs as `Run.to_pandas` has them; which run is in the column ``run``."""
         return _to_pandas(self.runs, what)
 
     def to_polars(self, what: What = "episodes") -> pl.DataFrame:
-        """Episodes or clips of all runs as a polars frame; which run is in the column ``run``.
-
-        Raises:
-            ConfigError: polars is not installed.
-        """
+        """Episodes or clips of all runs as `Run.to_polars` has them; which run is in the column ``run``."""
         return _to_polars(self.runs, what)
 
     def __repr__(self) -> str:
@@ -269,7 +260,8 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
     streams = read_streams(database)
     if last is None:
-        episodes, clips = read_episodes(database, streams), read_clips(database, folder)
+        episodes = replace(read_episodes(database, streams), totals=run_totals(database).total())
+        clips = read_clips(database, folder)
     else:
         episodes = read_episodes(database, streams, order="id DESC", limit=last)[::-1]
         clips = read_clips(database, folder, order="place DESC", limit=last)[::-1]
@@ -298,11 +290,8 @@ def _table(runs: Sequence[Run]) -> str:
 
 
 def _cells(run: Run) -> list[str]:
-    returns = run.episodes.summary(intervals=False)
-    recent, lengths = (
-        run.episodes[-SCORE_EPISODES:].summary(intervals=False),
-        run.episodes.summary("length", intervals=False),
-    )
+    returns, lengths = (run.episodes.summary(what, intervals=False) for what in ("return", "length"))
+    recent = run.episodes[-SCORE_EPISODES:].summary(intervals=False)
     number = notebook.number
     return [
         run.folder,

@@ -11,12 +11,13 @@ import pytest
 
 from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_NAME, TOTALS_KEY
+from offcam_runs.run import read_run
 from offcam_runs.totals import KEEP_EPISODES, RECENT_STREAMS, RunTotals, run_totals
 from offcamd.store import index_file
 from offcamd.store.index import RunIndex
 from offcamd.store.store import COUNT_EPISODES, Store
 from offcamd.store.tasks import CloseStreamTask, OpenStreamTask, RecordsTask
-from offcamd.web.runs import Runs
+from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 from run_samples import PEER, A, B, episode, packed, stream
 from waiting import wait_until
@@ -122,6 +123,17 @@ def test_the_numbers_are_the_same_however_they_were_come_by(tmp_path, step):
     again.close()
 
 
+def test_a_run_that_is_loaded_has_the_same_numbers(tmp_path):
+    folder = made(tmp_path / "run", 3_000)
+    with open_to_read(folder) as database:
+        totals = run_totals(database).total()
+    episodes = read_run(folder).episodes
+    for quantity, stats in (("return", totals.returns), ("length", totals.lengths), ("duration", totals.durations)):
+        of_all, of_a_part = (each.summary(quantity, intervals=False) for each in (episodes, episodes[:]))
+        assert (of_all.count, of_all.mean, of_all.std) == (stats.count, stats.mean, stats.std)
+        assert (of_a_part.count, of_a_part.mean) == (stats.count, pytest.approx(stats.mean))
+
+
 def test_totals_are_kept_now_and_then_and_at_the_end(tmp_path):
     index = RunIndex.open(made(tmp_path / "run", KEEP_EPISODES - 1))
     index.advance_totals()
@@ -197,7 +209,7 @@ def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path):
     folder = made(tmp_path / "run", count)
     source = FolderSource([folder])
     ((run, _),) = source.folders().items()
-    pages = Runs(source)
+    pages = RunDescriptions(source)
     before = pages.detail(run, folder)
     store = Store(lambda _: None, "test")
     try:

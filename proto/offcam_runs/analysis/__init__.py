@@ -22,25 +22,7 @@ from offcam_runs.analysis.steps import PerStep, per_step
 from offcam_runs.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
-    "Aligned",
-    "Axis",
-    "Band",
-    "Curve",
-    "Interval",
-    "PerStep",
-    "Statistic",
-    "SuccessRate",
-    "SuccessRule",
-    "Summary",
-    "align",
-    "band",
-    "bootstrap_interval",
-    "center",
-    "curve",
-    "default_window",
-    "interquartile_mean",
-    "moving_average",
-    "per_step",
-    "success_rate",
-    "summary",
-]
+    "Aligned", "Axis", "Band", "Curve", "Interval", "PerStep", "Statistic", "SuccessRate", "SuccessRule", "Summary",
+    "align", "band", "bootstrap_interval", "center", "curve", "default_window", "interquartile_mean",
+    "moving_average", "per_step", "success_rate", "summary",
+]  # fmt: skip

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from offcam_runs.analysis.statistics import Statistic, bootstrap_interval, center
+from offcam_runs.analysis.statistics import Floats, Statistic, bootstrap_interval, center
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
 Axis = Literal["episode", "step", "time"]
 
 GUIDE_WINDOW = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offcam_runs.format import json_number
+from offcam_runs.json_text import finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,19 +70,8 @@ class Summary:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: None for what is NaN."""
-        return {
-            "count": self.count,
-            "non_finite": self.non_finite,
-            "mean": json_number(self.mean),
-            "std": json_number(self.std),
-            "median": json_number(self.median),
-            "iqm": json_number(self.iqm),
-            "min": json_number(self.low),
-            "max": json_number(self.high),
-            "mean_interval": [json_number(end) for end in self.mean_interval],
-            "iqm_interval": [json_number(end) for end in self.iqm_interval],
-            "confidence": self.confidence,
-        }
+        names = {"low": "min", "high": "max"}
+        return {names.get(name, name): value for name, value in finite(asdict(self)).items()}
 
 
 def summary(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0, intervals: bool = True) -> Summary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +29,9 @@ class PerStep:
     seconds: float
     steps_per_second: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | None]:
         """All of it, ready for JSON: None for what is NaN or infinite."""
-        return {
-            "reward": json_number(self.reward),
-            "seconds": json_number(self.seconds),
-            "steps_per_second": json_number(self.steps_per_second),
-        }
+        return {name: json_number(value) for name, value in asdict(self).items()}
 
 
 def per_step(returns: ArrayLike, lengths: ArrayLike, durations: ArrayLike) -> PerStep:

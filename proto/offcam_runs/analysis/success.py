@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_proto.errors import ConfigError
 from offcam_runs.analysis.statistics import Interval
-from offcam_runs.format import json_number
+from offcam_runs.json_text import finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,14 +50,8 @@ class SuccessRate:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: None for what is NaN."""
-        return {
-            "rule": self.rule,
-            "successes": self.successes,
-            "count": self.count,
-            "rate": json_number(self.rate),
-            "interval": [json_number(end) for end in self.interval],
-            "confidence": self.confidence,
-        }
+        found: dict[str, Any] = finite(asdict(self))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

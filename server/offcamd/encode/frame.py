@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from offcam_proto.client_messages import Buffer
 from offcam_proto.layout import FrameLayout
+from offcam_proto.messages import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

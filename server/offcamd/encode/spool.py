@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from offcam_proto.client_messages import Buffer
+    from offcam_proto.messages import Buffer
     from offcamd.encode.budget import Budget
     from offcamd.encode.frame import Part
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from offcam_runs.analysis import Axis
-    from offcam_runs.analysis.curves import Floats
+    from offcam_runs.analysis.statistics import Floats
     from offcam_runs.episodes import Quantity
     from offcam_runs.run import Run
 

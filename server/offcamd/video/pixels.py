@@ -16,8 +16,8 @@ import numpy.typing as npt
 from offcam_proto.errors import FrameError
 
 if TYPE_CHECKING:
-    from offcam_proto.client_messages import Buffer
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import Buffer
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 

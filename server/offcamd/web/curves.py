@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam_runs.analysis import Axis, Curve
-    from offcam_runs.analysis.curves import Floats
+    from offcam_runs.analysis.statistics import Floats
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.episodes import Quantity
     from offcamd.web.episode_cache import EpisodeCache

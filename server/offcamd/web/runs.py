@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.json_text import finite
 from offcam_runs.running import EpisodeTotals
+from offcam_runs.streams import began, read_streams
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import is_plain, reading, signature
@@ -41,7 +43,8 @@ SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY i
     ifnull((SELECT max(ended) FROM clips), 0), ifnull((SELECT max(ended) FROM streams), 0),
     ifnull((SELECT max(started) FROM streams), 0))
 """
-_STREAMS = "SELECT stream, env_id, num_envs, prefix, pid, host, client, started, ended, state FROM streams ORDER BY id"
+_SHOWN = ("stream", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
+"""What is shown of a stream."""
 
 
 @dataclass
@@ -111,11 +114,11 @@ class RunDescriptions:
 def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:
     """The streams of a run."""
     totals = run_totals(database).streams
-    names = ("stream", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
     listed = []
-    for values in database.execute(_STREAMS):
-        counted = totals.get(values[0], EpisodeTotals())
-        listed.append({**dict(zip(names, values, strict=True)), "episodes": counted.episodes, "steps": counted.steps})
+    for stream in read_streams(database).values():
+        counted = totals.get(stream.stream, EpisodeTotals())
+        shown = finite({name: getattr(stream, name) for name in _SHOWN})
+        listed.append({**shown, "episodes": counted.episodes, "steps": counted.steps})
     return listed
 
 
@@ -125,15 +128,15 @@ def _last(database: sqlite3.Connection) -> int:
 
 
 def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, Any]:
-    streams = list(database.execute("SELECT env_id, num_envs, started FROM streams ORDER BY id"))
+    streams = read_streams(database).values()
     clips = dict(database.execute("SELECT state, count(*) FROM clips GROUP BY state"))
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
-        "env_id": ", ".join(dict.fromkeys(env_id for env_id, _, _ in streams if env_id)) or None,
-        "num_envs": sum(num_envs for _, num_envs, _ in streams),
+        "env_id": ", ".join(dict.fromkeys(stream.env_id for stream in streams if stream.env_id)) or None,
+        "num_envs": sum(stream.num_envs for stream in streams),
         "streams": len(streams),
         **{name: totals[name] for name in ("episodes", "steps", "steps_per_second")},
-        "started": min((started for *_, started in streams if started is not None), default=None),
+        "started": fmt.json_number(began(streams)),
         "updated": fmt.json_number(updated) or None,
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
         **_NO_SUCCESS,

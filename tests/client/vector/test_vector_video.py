@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import RenderCollection
-from triggers import always
 
 import films
 import offcam
 from envs import Barcode, Look, decode
 from offcam.vector import RecordVideo
+from triggers import always
 
 pytestmark = pytest.mark.usefixtures("daemon")
 

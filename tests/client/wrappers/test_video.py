@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from triggers import always, every_second
 
 import films
 import offcam
 from envs import Barcode, Look, play
 from offcam import RecordVideo
 from offcam.wrappers.triggers import capped_cubic_video_schedule
+from triggers import always, every_second
 
 pytestmark = pytest.mark.usefixtures("daemon")
 

@@ -9,11 +9,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.wrappers import RenderCollection
-from triggers import always
 
 import films
 from envs import Barcode, decode, play
 from offcam import RecordVideo
+from triggers import always
 
 pytestmark = pytest.mark.usefixtures("daemon")
 

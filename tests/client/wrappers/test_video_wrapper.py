@@ -7,12 +7,12 @@ import inspect
 
 import gymnasium as gym
 import pytest
-from triggers import always, every_second
 
 import films
 from envs import Barcode, play
 from offcam import RecordVideo
 from offcam.wrappers.video_base import nothing_to_collect
+from triggers import always, every_second
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
