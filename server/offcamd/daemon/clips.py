@@ -193,9 +193,7 @@ class Clips:
             log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
         if result.error:
             self._pool.health.note(f"{clip.file}: {result.error}")
-        self._store.put(
-            tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
-        )
+        self._store.put(tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip))
 
     def stored(self, clip: LiveClip) -> bool:
         """A clip is over; returns False where that was known."""
