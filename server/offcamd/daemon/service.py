@@ -195,7 +195,7 @@ class Service:
             stack.callback(self._loop.transport.close, GOODBYE_MS)
             with self.health.survive(SERVICE, "its loop", self._failed):
                 self._loop.run(self.settings.idle_seconds)
-            Shutdown(self._loop, self._inbox, self.pool, self.store, self.lock, self.health).run(self._failed)
+            Shutdown(self._loop, self.pool, self.lock).run(self._failed)
 
     def _failed(self, error: BaseException) -> None:
         """The loop cannot go on: what came is finished, and the daemon leaves."""

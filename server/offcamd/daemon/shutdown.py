@@ -14,12 +14,9 @@ from offcamd.process.health import SERVICE, GuardedThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcamd.daemon.inbox import Inbox
     from offcamd.daemon.loop import Loop
     from offcamd.encode.pool import EncoderPool
-    from offcamd.process.health import Health
     from offcamd.process.instance_lock import DaemonLock
-    from offcamd.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -36,44 +33,41 @@ class Shutdown:
     """The end of a daemon, on the service's thread; each part of it as far as it can be."""
 
     loop: Loop
-    inbox: Inbox
     pool: EncoderPool
-    store: Store
     lock: DaemonLock
-    health: Health
 
     def run(self, failed: Callable[[BaseException], object]) -> None:
         """Stop; ``failed`` is called with what a part of it raises."""
-        log.info("stopping", reason=self.inbox.stop_reason)
+        log.info("stopping", reason=self.loop.inbox.stop_reason)
         for step in (
             self._receive_the_last,
             lambda: self._go_on_during(lambda: self.pool.close(FINISH_SECONDS)),
-            lambda: self._go_on_during(self.store.close),
+            lambda: self._go_on_during(self.loop.store.close),
         ):
-            with self.health.survive(SERVICE, "its end", failed):
+            with self.loop.health.survive(SERVICE, "its end", failed):
                 step()
 
     def _receive_the_last(self) -> None:
         self.lock.update(stopping=True)
         deadline = time.monotonic() + DRAIN_SECONDS
         # what clients have sent may still be under way: take it in until nothing has come for a moment
-        while self.loop.transport.has_message(QUIET_MS) and self.inbox.stops < 2 and time.monotonic() < deadline:
+        while self.loop.transport.has_message(QUIET_MS) and self.loop.inbox.stops < 2 and time.monotonic() < deadline:
             self.loop.receive()
             self.loop.handle_events()
             self.loop.answer()
-        self.loop.dispatcher.goodbye(self.inbox.stop_reason)
+        self.loop.dispatcher.goodbye(self.loop.inbox.stop_reason)
         self.loop.answer()
 
     def _go_on_during(self, work: Callable[[], object]) -> None:
         """Go on handling events while something waits for their consequences; a second stop hurries it."""
-        thread = GuardedThread(SERVICE, work, self.health, name="offcam-finish")
+        thread = GuardedThread(SERVICE, work, self.loop.health, name="offcam-finish")
         thread.start()
         hurried = False
-        while thread.is_alive() or self.inbox:
-            self.inbox.wait(0.05)
+        while thread.is_alive() or self.loop.inbox:
+            self.loop.inbox.wait(0.05)
             self.loop.handle_events()
             self.loop.answer()
-            if self.inbox.stops > 1 and not hurried:
+            if self.loop.inbox.stops > 1 and not hurried:
                 hurried = True
                 threading.Thread(target=self.pool.close, args=(0.0,), daemon=True).start()
         thread.join()
