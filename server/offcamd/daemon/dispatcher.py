@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
+from offcamd.daemon import recalls
 from offcamd.daemon.arenas import mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
 from offcamd.daemon.liveness import Liveness
-from offcamd.daemon.recalls import Recalls
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
@@ -76,7 +76,6 @@ class Dispatcher:
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         self._names = NameClaims()
-        self._recalls = Recalls(storage.takes)
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._stopping = False
@@ -173,13 +172,13 @@ class Dispatcher:
 
     def _records(self, peer: Peer, message: msg.Records) -> None:
         stream = peer.streams[message.handle]
-        if self._recalls.admits(peer, stream, message):
+        if recalls.admits(self._store, peer, stream, message):
             info = stream.info
             self._store.put(tasks.RecordsTask(info.folder, info.stream, message.first_seq, message.bodies, stream))
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
-        self._recalls.refused(peer, handle, folder)
+        recalls.refused(peer, handle, folder)
 
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
         peer.recalls.pop(message.handle, None)  # it is being asked for
@@ -285,7 +284,7 @@ class Dispatcher:
                     log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
             self._flushes.tell(peer)
-            if self._recalls.ask_again(peer):
+            if recalls.ask_again(self._store, peer):
                 self._speak(peer)
         for (reason, user), count in self._throttle.unsaid().items():
             log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
@@ -362,7 +361,7 @@ class Dispatcher:
         if event.applied is None:
             self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
             return
-        self._recalls.committed(stream, event.applied.last_seq)
+        recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += len(event.applied.episodes)
         for record in event.applied.clips:
             self.counters.dropped.update(record.dropped)

@@ -80,9 +80,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
 
     Unfinished videos that no index knows are entered into one, which is made where there is none.
 
-    Args:
-        folder: the run folder.
-        progress: called with the clips done and the clips there are.
+    ``progress`` is called with the clips done and the clips there are.
 
     Raises:
         DaemonAlreadyRunning: a daemon is writing it: what is unfinished there is no leftover.
