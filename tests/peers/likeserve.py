@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | None = None) -> None:
     """Serve until SIGTERM. ``flags`` are settings by name, as from the command line."""
     settings = load(flags or {})
-    logs.configure_from(settings)
+    logs.configure(settings.log_level, settings.log_file)
     service = Service(settings, writer_factory)
     signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
     service.start()

@@ -65,7 +65,7 @@ def serve(
     from offcamd.web import server  # noqa: PLC0415 - as above
 
     try:
-        log_file = logs.configure_from(settings)
+        log_file = logs.configure(settings.log_level, settings.log_file)
     except OSError as error:
         raise ConfigError(
             f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",

@@ -42,26 +42,10 @@ SECRETS = (TOKEN_VARIABLE,)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the daemon is told. Made by `load`; valid by then.
+    """Everything the daemon is told; `SPECS` says what each is. Made by `load`; valid by then.
 
-    Attributes:
-        endpoint: its socket, where this host's clients find it; always ``ipc://``.
-        tcp: where it listens for other hosts as well, or None for nowhere.
-        keys: directory of the keys for that.
-        root: below which other hosts' runs are.
-        http: where it serves HTTP, or None for nowhere.
-        http_token: what HTTP requests must carry, or None.
-        idle_seconds: seconds without any client after which it leaves; 0 for never.
-        encoders: threads that encode, one clip each at a time.
-        memory_limit_bytes: bytes of frames kept in memory, over all clips.
-        spool_limit_bytes: bytes of frames kept on disk, over all clips.
-        disk_reserve_bytes: bytes that videos leave free on their disk, less on a small one.
-        spool_dir: where that is.
-        crf: x264's constant rate factor, 0 (lossless) to 51.
-        preset: x264's preset.
-        encoder: ``x264``, another that it is to try, or ``auto`` for any.
-        log_level: one of `LOG_LEVELS`.
-        log_file: the log, or None for stderr.
+    ``endpoint`` is always ``ipc://``. ``tcp``, ``http`` and ``http_token`` are None where they are off,
+    ``log_file`` for stderr. Limits hold for all clips together.
     """
 
     endpoint: Endpoint
@@ -152,7 +136,6 @@ class Spec:
         parse: from a `Given` to the field's value; raises ConfigError.
         default: the default as it would be written, or a function of the environment.
         help: one line for ``--help``.
-        key: its name in files.
         variable: its environment variable.
         metavar: what its value is, for ``--help``.
     """
@@ -161,14 +144,16 @@ class Spec:
     parse: Callable[[Given], Any]
     default: object | Callable[[Mapping[str, str]], object]
     help: str
-    key: str = ""
     variable: str = ""
     metavar: str = "<str>"
 
     def __post_init__(self) -> None:
-        key = self.key or self.field
-        object.__setattr__(self, "key", key)
-        object.__setattr__(self, "variable", self.variable or f"OFFCAM_{key.upper()}")
+        object.__setattr__(self, "variable", self.variable or f"OFFCAM_{self.key.upper()}")
+
+    @property
+    def key(self) -> str:
+        """Its name in files, where a size has its unit with it."""
+        return self.field.removesuffix("_bytes")
 
     @property
     def flag(self) -> str:
@@ -228,7 +213,6 @@ SPECS: tuple[Spec, ...] = (
         values.memory_size,
         "512MiB",
         "Frames kept in memory at most, for example 512MiB.",
-        key="memory_limit",
         metavar="<size>",
     ),
     Spec(
@@ -236,7 +220,6 @@ SPECS: tuple[Spec, ...] = (
         values.size,
         "4GiB",
         "Frames kept on disk at most once memory is full, for example 4GiB.",
-        key="spool_limit",
         metavar="<size>",
     ),
     Spec(
@@ -244,7 +227,6 @@ SPECS: tuple[Spec, ...] = (
         values.size,
         "64MiB",
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
-        key="disk_reserve",
         metavar="<size>",
     ),
     Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk.", metavar="<path>"),
@@ -321,8 +303,7 @@ def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded
 def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
     """The endpoint alone, as a client would use it, so that a wrong ``crf`` is no reason not to ask a daemon.
 
-    Raises:
-        ConfigError: it is wrong, or a file cannot be read.
+    Raises as `load` does.
     """
     endpoint: Endpoint = SPECS[0].parse(
         _gather({"endpoint": flag}, config, os.environ, working_directory(), embedded=False)["endpoint"]
@@ -331,11 +312,7 @@ def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
 
 
 def load_keys(flag: Path | None) -> Path:
-    """The directory of the keys alone, as `load` finds it.
-
-    Raises:
-        ConfigError: it is wrong, or a file cannot be read.
-    """
+    """The directory of the keys alone, as `load` finds it, and with its errors."""
     given = _gather({"keys": flag}, None, os.environ, working_directory(), embedded=False)["keys"]
     return values.keys_directory(given)
 
@@ -371,11 +348,7 @@ def working_directory() -> Path:
 
 
 def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> list[Path]:
-    """The config files that are there, the stronger first.
-
-    Raises:
-        ConfigError: ``config`` was asked for and is not there.
-    """
+    """The config files that are there, the stronger first; raises ConfigError where ``config`` is not."""
     if config is not None:
         path = cwd / config.expanduser()
         if not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,21 +17,17 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Arenas:
-    """The arenas of all streams, which may have ``limit`` bytes together. Belongs to the service's thread."""
+def mapped_bytes(streams: Iterable[LiveStream]) -> int:
+    """Bytes of the arenas of some streams."""
+    return sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None)
 
-    streams: Iterable[LiveStream]
-    limit: int
 
-    def open(self, peer: Peer, stream: LiveStream, offer: OpenArena) -> None:
-        """Use the memory that a stream's client offers, where it can be used and there is room, and tell the client."""
-        stream.arena = None
-        room = self.limit - sum(other.arena.nbytes for other in self.streams if other.arena is not None)
-        hello = peer.session.hello
-        if hello is not None and not peer.user and offer.nbytes <= room:
-            try:
-                stream.arena = Arena(hello.pid, offer)
-            except ArenaUnusable as problem:
-                log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
-        peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
+def open_arena(peer: Peer, stream: LiveStream, offer: OpenArena, room: int) -> None:
+    """Use the memory that a stream's client offers, where it can be used and has ``room``, and tell the client."""
+    hello = peer.session.hello
+    if hello is not None and not peer.user and offer.nbytes <= room:
+        try:
+            stream.arena = Arena(hello.pid, offer)
+        except ArenaUnusable as problem:
+            log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
+    peer.session.arena_answer(offer.handle, usable=stream.arena is not None)

@@ -11,7 +11,6 @@ import structlog
 
 from offcam_proto.errors import EncodeError
 from offcam_runs.format import FINAL, PART_EXTENSION, video_file
-from offcamd.daemon.file_names import FileClaims
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
 from offcamd.store import store, tasks
@@ -56,7 +55,7 @@ class Clips:
         self._store = storage
         self._grants = grants
         self._counters = counters
-        self._files = FileClaims()
+        self._files: set[Path] = set()  # that are being written
         self._by_job: dict[encoding.ClipJob, LiveClip] = {}
 
     @property
@@ -75,22 +74,19 @@ class Clips:
         self._grants.fit(stream, message.frame_bytes)
         if not self._store.takes(stream.info.folder):
             return  # nobody could find its video again; its frames are counted
-        file = self._files.claim(
-            stream.info.folder,
-            [
-                video_file(message.name, stream.suffix, message.part),
-                video_file(f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}", 0, message.part),
-            ],
-        )
-        final = Path(stream.info.folder) / file
+        final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
+        if final in self._files:
+            unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"
+            final = final.with_name(video_file(unique, 0, message.part))
+        self._files.add(final)
         try:
             job = self._pool.open(self._spec(final, message), held=True)  # until its row is in the index
         except EncodeError as error:
             log.warning("a clip cannot be begun", file=str(final), problem=str(error))
             return
-        clip = LiveClip(stream, message.clip, file, job)
+        clip = LiveClip(stream, message.clip, final.name, job)
         stream.clips[message.clip] = self._by_job[job] = clip
-        self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, file, clip))
+        self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, final.name, clip))
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
         lagging = self._pool.backlog().lag_seconds > LAGGING_SECONDS
@@ -152,11 +148,6 @@ class Clips:
             return self._pool.closed.reason
         return "encoder" if clip is not None and clip.error else "disk_full"
 
-    @property
-    def closed(self) -> EncodeError | None:
-        """Why no clip can be begun, or None."""
-        return self._pool.closed
-
     @staticmethod
     def end(clip: LiveClip, *, aborted: bool) -> None:
         """No more frames come for a clip."""
@@ -165,10 +156,6 @@ class Clips:
             clip.job.end(aborted=aborted)
 
     # --- what the encoders and the store report -----------------------------------------------------------
-
-    def noted(self, clip: LiveClip) -> None:
-        """A clip's row is in the index, or the index cannot be written: the file may be begun."""
-        self._pool.start(clip.job)
 
     def released(self, event: encoding.Released) -> None:
         """Frames have left memory."""
@@ -193,9 +180,7 @@ class Clips:
             log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
         if result.error:
             self._pool.health.note(f"{clip.file}: {result.error}")
-        self._store.put(
-            tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip),
-        )
+        self._store.put(tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip))
 
     def stored(self, clip: LiveClip) -> bool:
         """A clip is over; returns False where that was known."""
@@ -204,5 +189,5 @@ class Clips:
         stream = clip.stream
         stream.clips.pop(clip.number, None)
         stream.encoded += clip.encoded
-        self._files.release(stream.info.folder, clip.file)
+        self._files.discard(Path(stream.info.folder) / clip.file)
         return True

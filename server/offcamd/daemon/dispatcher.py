@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
-from offcamd.daemon.arenas import Arenas
+from offcamd.daemon import recalls
+from offcamd.daemon.arenas import mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
 from offcamd.daemon.liveness import Liveness
-from offcamd.daemon.recalls import Recalls
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from offcam_proto.messages import Buffer
-    from offcam_proto.records import ClipRecord
     from offcamd.config.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -77,8 +76,6 @@ class Dispatcher:
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
         self._names = NameClaims()
-        self._recalls = Recalls(storage.takes)
-        self._arenas = Arenas(self.streams, settings.memory_limit_bytes // 2)
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._stopping = False
@@ -121,7 +118,10 @@ class Dispatcher:
             case msg.SlotFrames():
                 self.clips.slot_frames(peer.streams[message.handle], message)
             case msg.OpenArena():
-                self._arenas.open(peer, peer.streams[message.handle], message)
+                stream = peer.streams[message.handle]
+                stream.arena = None
+                room = self._settings.memory_limit_bytes // 2 - mapped_bytes(self.streams)
+                open_arena(peer, stream, message, room)
             case msg.Records():
                 self._records(peer, message)
             case msg.OpenClip():
@@ -131,7 +131,7 @@ class Dispatcher:
                 if clip is not None:
                     self.clips.end(clip, aborted=not message.complete)
                 else:
-                    why = str(self.clips.closed or _NOT_OPENED)
+                    why = str(self._pool.closed or _NOT_OPENED)
                     peer.session.clip_done(message.handle, message.clip, file="", encoded=0, error=why)
             case msg.OpenStream():
                 self._open_stream(peer, message)
@@ -172,13 +172,13 @@ class Dispatcher:
 
     def _records(self, peer: Peer, message: msg.Records) -> None:
         stream = peer.streams[message.handle]
-        if self._recalls.admits(peer, stream, message):
+        if recalls.admits(self._store, peer, stream, message):
             info = stream.info
             self._store.put(tasks.RecordsTask(info.folder, info.stream, message.first_seq, message.bodies, stream))
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
-        self._recalls.refused(peer, handle, folder)
+        recalls.refused(peer, handle, folder)
 
     def _open_stream(self, peer: Peer, message: msg.OpenStream) -> None:
         peer.recalls.pop(message.handle, None)  # it is being asked for
@@ -196,12 +196,12 @@ class Dispatcher:
         suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
         hello = peer.session.hello
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
-        account = self._grants.open() if message.video else None
+        account = self._grants.pool.open() if message.video else None
         stream = LiveStream(peer, message, suffix, hello.session, account)
         if not peer.records:  # who only asks, as a health check does every few seconds, is not worth a line
             peer.records = True
             log.info("a client came", pid=hello.pid, client=hello.client)
-        self._pool.budget.clip_memory = self._grants.assured // 2
+        self._pool.budget.clip_memory = self._grants.pool.assured // 2
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
@@ -284,13 +284,13 @@ class Dispatcher:
                     log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
             self._flushes.tell(peer)
-            if self._recalls.ask_again(peer):
+            if recalls.ask_again(self._store, peer):
                 self._speak(peer)
         for (reason, user), count in self._throttle.unsaid().items():
             log.warning("more clients were refused", reason=reason, user=user or "local", count=count)
         for stream in self.streams:
             self._grants.grant(stream)
-        self._pool.budget.clip_memory = self._grants.assured // 2
+        self._pool.budget.clip_memory = self._grants.pool.assured // 2
         if self.streams or self.clips.live:
             self._last_active = now
 
@@ -312,7 +312,7 @@ class Dispatcher:
             case tasks.Committed():
                 self._committed(event)
             case tasks.ClipNoted(reply=LiveClip() as clip):
-                self.clips.noted(clip)
+                self._pool.start(clip.job)
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
                 self._clip_stored(clip)
@@ -361,18 +361,15 @@ class Dispatcher:
         if event.applied is None:
             self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
             return
-        self._recalls.committed(stream, event.applied.last_seq)
+        recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += len(event.applied.episodes)
         for record in event.applied.clips:
-            self._clip_record(record)
+            self.counters.dropped.update(record.dropped)
+            self.counters.dropped_unsent += sum(record.dropped.values())
             stream.dropped.update(record.dropped)
         if stream.peer is not None:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
             self._speak(stream.peer)
-
-    def _clip_record(self, record: ClipRecord) -> None:
-        self.counters.dropped.update(record.dropped)
-        self.counters.dropped_unsent += sum(record.dropped.values())
 
     def _clip_stored(self, clip: LiveClip) -> None:
         if not self.clips.stored(clip):

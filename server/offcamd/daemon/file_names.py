@@ -51,20 +51,3 @@ class NameClaims:
             group.live.pop(stream, None)
             if not group.live:
                 del self._groups[names]
-
-
-class FileClaims:
-    """File names being written right now, for names that do not come from a prefix. Not thread-safe."""
-
-    def __init__(self) -> None:
-        self._open: set[tuple[str, str]] = set()
-
-    def claim(self, folder: str, files: list[str]) -> str:
-        """The first of some candidates that nobody is writing; the last one must be unique."""
-        file = next((name for name in files[:-1] if (folder, name) not in self._open), files[-1])
-        self._open.add((folder, file))
-        return file
-
-    def release(self, folder: str, file: str) -> None:
-        """The file is final."""
-        self._open.discard((folder, file))

@@ -9,7 +9,6 @@ from offcamd.daemon.credit import CreditPool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcamd.daemon.credit import Account
     from offcamd.daemon.state import LiveStream, Peer
 
 
@@ -17,32 +16,23 @@ class Grants:
     """The credit of all streams with video; one without has no account. Belongs to the service's thread.
 
     Args:
-        limit: bytes that all of them share.
+        limit: bytes that all of them share, as ``pool`` has them.
         speak: called with a peer that has something to be sent.
     """
 
     def __init__(self, limit: int, speak: Callable[[Peer], None]) -> None:
-        self._pool = CreditPool(limit)
+        self.pool = CreditPool(limit)
         self._speak = speak
-
-    @property
-    def assured(self) -> int:
-        """Bytes that each stream may count on just now."""
-        return self._pool.assured
-
-    def open(self) -> Account:
-        """An account for a new stream."""
-        return self._pool.open()
 
     def first(self, stream: LiveStream) -> int:
         """What a stream is opened with."""
-        return self._pool.grant(stream.account, 0) if stream.account is not None else 0
+        return self.pool.grant(stream.account, 0) if stream.account is not None else 0
 
     def grant(self, stream: LiveStream) -> None:
         """Grant a stream what it may have more, if that is worth a message."""
         if stream.account is None or stream.closed or not stream.ready:
             return
-        nbytes = self._pool.grant(stream.account, _unspent(stream))
+        nbytes = self.pool.grant(stream.account, _unspent(stream))
         if nbytes:
             self._tell(stream, nbytes)
 
@@ -55,7 +45,7 @@ class Grants:
     def released(self, stream: LiveStream, nbytes: int) -> None:
         """Frames of a stream have left memory, or were not kept at all."""
         if stream.account is not None:
-            self._pool.released(stream.account, nbytes)
+            self.pool.released(stream.account, nbytes)
             self.grant(stream)
 
     def saturated(self, stream: LiveStream, *, saturated: bool) -> None:
@@ -66,7 +56,7 @@ class Grants:
     def close(self, stream: LiveStream) -> None:
         """A stream ends: its credit is void, but for that of its frames in memory."""
         if stream.account is not None:
-            self._pool.close(stream.account, stream.in_memory)
+            self.pool.close(stream.account, stream.in_memory)
 
     def _tell(self, stream: LiveStream, nbytes: int) -> None:
         if stream.peer is not None and not stream.closed:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -14,8 +13,7 @@ MOST_FLUSHES = 256
 """Flushes of one client that are kept. With one more the oldest is forgotten; its client asks again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FlushRequest:
+class FlushRequest(NamedTuple):
     """A peer's flush, on its way through the store."""
 
     peer: Peer

@@ -21,7 +21,7 @@ from offcamd.config.settings import default_spool_dir
 from offcamd.daemon.dispatcher import Dispatcher
 from offcamd.daemon.inbox import Inbox
 from offcamd.daemon.loop import Loop
-from offcamd.daemon.shutdown import Shutdown
+from offcamd.daemon.shutdown import shut_down
 from offcamd.daemon.stats import snapshot
 from offcamd.daemon.transport import Transport
 from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
@@ -195,7 +195,7 @@ class Service:
             stack.callback(self._loop.transport.close, GOODBYE_MS)
             with self.health.survive(SERVICE, "its loop", self._failed):
                 self._loop.run(self.settings.idle_seconds)
-            Shutdown(self._loop, self._inbox, self.pool, self.store, self.lock, self.health).run(self._failed)
+            shut_down(self._loop, self.pool, self.lock, self._failed)
 
     def _failed(self, error: BaseException) -> None:
         """The loop cannot go on: what came is finished, and the daemon leaves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,12 +14,9 @@ from offcamd.process.health import SERVICE, GuardedThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcamd.daemon.inbox import Inbox
     from offcamd.daemon.loop import Loop
     from offcamd.encode.pool import EncoderPool
-    from offcamd.process.health import Health
     from offcamd.process.instance_lock import DaemonLock
-    from offcamd.store.store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -31,49 +28,43 @@ DRAIN_SECONDS = 0.5
 """A stop receives messages until none has come for `QUIET_MS`, or for `DRAIN_SECONDS` where clients never pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
-    """The end of a daemon, on the service's thread; each part of it as far as it can be."""
+def shut_down(loop: Loop, pool: EncoderPool, lock: DaemonLock, failed: Callable[[BaseException], object]) -> None:
+    """End the daemon, on the service's thread, each part of it as far as it can be.
 
-    loop: Loop
-    inbox: Inbox
-    pool: EncoderPool
-    store: Store
-    lock: DaemonLock
-    health: Health
+    ``failed`` is called with what a part of it raises.
+    """
+    log.info("stopping", reason=loop.inbox.stop_reason)
+    for step in (
+        partial(_receive_the_last, loop, lock),
+        partial(_go_on_during, loop, pool, partial(pool.close, FINISH_SECONDS)),
+        partial(_go_on_during, loop, pool, loop.store.close),
+    ):
+        with loop.health.survive(SERVICE, "its end", failed):
+            step()
 
-    def run(self, failed: Callable[[BaseException], object]) -> None:
-        """Stop; ``failed`` is called with what a part of it raises."""
-        log.info("stopping", reason=self.inbox.stop_reason)
-        for step in (
-            self._receive_the_last,
-            lambda: self._go_on_during(lambda: self.pool.close(FINISH_SECONDS)),
-            lambda: self._go_on_during(self.store.close),
-        ):
-            with self.health.survive(SERVICE, "its end", failed):
-                step()
 
-    def _receive_the_last(self) -> None:
-        self.lock.update(stopping=True)
-        deadline = time.monotonic() + DRAIN_SECONDS
-        # what clients have sent may still be under way: take it in until nothing has come for a moment
-        while self.loop.transport.has_message(QUIET_MS) and self.inbox.stops < 2 and time.monotonic() < deadline:
-            self.loop.receive()
-            self.loop.handle_events()
-            self.loop.answer()
-        self.loop.dispatcher.goodbye(self.inbox.stop_reason)
-        self.loop.answer()
+def _receive_the_last(loop: Loop, lock: DaemonLock) -> None:
+    lock.update(stopping=True)
+    deadline = time.monotonic() + DRAIN_SECONDS
+    # what clients have sent may still be under way: take it in until nothing has come for a moment
+    while loop.transport.has_message(QUIET_MS) and loop.inbox.stops < 2 and time.monotonic() < deadline:
+        loop.receive()
+        loop.handle_events()
+        loop.answer()
+    loop.dispatcher.goodbye(loop.inbox.stop_reason)
+    loop.answer()
 
-    def _go_on_during(self, work: Callable[[], object]) -> None:
-        """Go on handling events while something waits for their consequences; a second stop hurries it."""
-        thread = GuardedThread(SERVICE, work, self.health, name="offcam-finish")
-        thread.start()
-        hurried = False
-        while thread.is_alive() or self.inbox:
-            self.inbox.wait(0.05)
-            self.loop.handle_events()
-            self.loop.answer()
-            if self.inbox.stops > 1 and not hurried:
-                hurried = True
-                threading.Thread(target=self.pool.close, args=(0.0,), daemon=True).start()
-        thread.join()
+
+def _go_on_during(loop: Loop, pool: EncoderPool, work: Callable[[], object]) -> None:
+    """Go on handling events while something waits for their consequences; a second stop hurries it."""
+    thread = GuardedThread(SERVICE, work, loop.health, name="offcam-finish")
+    thread.start()
+    hurried = False
+    while thread.is_alive() or loop.inbox:
+        loop.inbox.wait(0.05)
+        loop.handle_events()
+        loop.answer()
+        if loop.inbox.stops > 1 and not hurried:
+            hurried = True
+            threading.Thread(target=pool.close, args=(0.0,), daemon=True).start()
+    thread.join()

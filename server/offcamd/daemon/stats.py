@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_runs.format import ABORTED, FINAL, RECORDING, RECOVERED
 from offcamd import __version__
+from offcamd.daemon.arenas import mapped_bytes
 from offcamd.daemon.process_memory import memory
 
 if TYPE_CHECKING:
@@ -20,14 +21,8 @@ if TYPE_CHECKING:
     from offcamd.process.health import Health
     from offcamd.store.store import Store
 
-_LIBRARIES = {
-    "av": "av",
-    "opencv": "cv2",
-    "numpy": "numpy",
-    "pyzmq": "zmq",
-    "starlette": "starlette",
-    "uvicorn": "uvicorn",
-}
+_LIBRARIES = ("av", "opencv", "numpy", "pyzmq", "starlette", "uvicorn")
+_MODULES = {"opencv": "cv2", "pyzmq": "zmq"}
 
 
 def snapshot(
@@ -37,6 +32,7 @@ def snapshot(
     counters = dispatcher.counters
     backlog = pool.backlog()
     streams = list(dispatcher.streams)
+    live = sorted((stream for stream in streams if not stream.closed), key=lambda each: each.info.started)
     return {
         "pid": os.getpid(),
         "version": __version__,
@@ -45,10 +41,10 @@ def snapshot(
         "tcp": settings.tcp.url if settings.tcp else None,
         "http": settings.http.url if settings.http else None,
         "clients": sum(1 for peer in list(dispatcher.peers.values()) if peer.streams),
-        "streams": sum(1 for stream in streams if not stream.closed),
+        "streams": len(live),
         "queue_bytes": backlog.memory_bytes,
         "queue_limit_bytes": settings.memory_limit_bytes,
-        "shared_memory_bytes": sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None),
+        "shared_memory_bytes": mapped_bytes(streams),
         "spool_bytes": backlog.spool_bytes,
         "spool_limit_bytes": settings.spool_limit_bytes,
         "encode_lag_seconds": backlog.lag_seconds,
@@ -68,14 +64,9 @@ def snapshot(
         "self_test": health.self_test,
         "unexpected_errors": health.unexpected_errors,
         "recent_errors": health.recent_errors,
-        "stream_list": [_stream(stream) for stream in _in_order(streams)],
+        "stream_list": [_stream(stream) for stream in live],
         "runs": store.runs(),
     }
-
-
-def _in_order(streams: list[LiveStream]) -> list[LiveStream]:
-    """Those that are open, by their start."""
-    return sorted((stream for stream in streams if not stream.closed), key=lambda each: each.info.started)
 
 
 def _stream(stream: LiveStream) -> dict[str, Any]:
@@ -104,6 +95,6 @@ def _stream(stream: LiveStream) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of offcam, Python, and the libraries that this process has loaded."""
-    loaded = {name: getattr(sys.modules.get(module), "__version__", None) for name, module in _LIBRARIES.items()}
+    loaded = {name: getattr(sys.modules.get(_MODULES.get(name, name)), "__version__", None) for name in _LIBRARIES}
     known = {name: version for name, version in loaded.items() if version is not None}
     return {"offcam": __version__, "python": platform.python_version(), **known}

@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto import host
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
@@ -28,8 +28,7 @@ _READ_SECONDS = 2.0
 _PAUSE_SECONDS = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonPaths:
+class DaemonPaths(NamedTuple):
     """The files of the daemon at an endpoint, all in one directory."""
 
     directory: Path
@@ -78,11 +77,7 @@ class DaemonInfo:
 
 
 def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
-    """Where the daemon at an endpoint keeps its files.
-
-    Raises:
-        ConfigError: it is no ``ipc://`` endpoint.
-    """
+    """Where the daemon at an endpoint keeps its files; raises ConfigError where that is not ``ipc://``."""
     if endpoint.path is None:
         raise ConfigError(
             f"{endpoint.url} is for other hosts and has no socket file; on its own host a daemon is found by that. "
@@ -221,10 +216,8 @@ def _alive(info: DaemonInfo) -> bool:
         return True  # its pid says nothing here; that the lock is held says enough
     try:
         os.kill(info.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # another user's
     return True
 
 

@@ -16,8 +16,6 @@ from offcamd.process.atomic_file import destination
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from offcamd.config.settings import Settings
-
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """Size at which a log file is set aside as ``<name>.1``, in place of an earlier one."""
 
@@ -128,11 +126,6 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
     # other people's libraries tell what is wrong, or everything when we are asked to
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     return own if isinstance(own, BoundedLog) else None
-
-
-def configure_from(settings: Settings) -> BoundedLog | None:
-    """`configure` as the settings say."""
-    return configure(settings.log_level, settings.log_file)
 
 
 def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:

@@ -60,11 +60,7 @@ class KeyStore:
             yield path, self.public(path)
 
     def name_of(self, public: bytes) -> str | None:
-        """The name of the client with a public key, or None where nobody with it may come in.
-
-        Raises:
-            ConfigError: as `clients`.
-        """
+        """The name of the client with a public key, or None where nobody with it may come in. Raises as `clients`."""
         return next((path.stem for path, key in self.clients() if key.public == public), None)
 
     def secret(self, path: Path) -> KeyFile:
@@ -91,11 +87,7 @@ class KeyStore:
 
     @staticmethod
     def check_directory(directory: Path) -> None:
-        """Require a directory to be this user's, and closed to others.
-
-        Raises:
-            ConfigError: it is not.
-        """
+        """Require, or raise ConfigError, that a directory is this user's and closed to others."""
         try:
             status = directory.stat()
         except OSError as error:
@@ -120,11 +112,7 @@ class KeyStore:
         self.check_directory(self.clients_directory)
 
     def make_server(self, pair: Callable[[], tuple[bytes, bytes]]) -> tuple[KeyFile, bool]:
-        """The daemon's pair, made where there is none. Returns it, and whether it is new.
-
-        Args:
-            pair: makes a public and a secret key.
-        """
+        """The daemon's pair, made by ``pair`` where there is none. Returns it, and whether it is new."""
         if self.server_file.exists():
             return self.secret(self.server_file), False
         key = KeyFile("server", *pair())
@@ -133,11 +121,7 @@ class KeyStore:
         return key, True
 
     def make_client(self, name: str, pair: Callable[[], tuple[bytes, bytes]], server: KeyFile) -> tuple[Path, KeyFile]:
-        """A new client's pair, in a file of its own beside the daemon's. Returns the file and the pair.
-
-        Raises:
-            ConfigError: there is one of that name.
-        """
+        """A new client's pair, in a file of its own beside the daemon's; raises ConfigError where its name is taken."""
         if name == keys.SERVER_FILE.removesuffix(keys.SECRET_ENDING):
             raise ConfigError(f"{name!r} is the daemon's own name. Choose another for the client.")
         path = self.directory / f"{keys.check_name(name)}{keys.SECRET_ENDING}"
@@ -147,11 +131,7 @@ class KeyStore:
         return path, key
 
     def authorise(self, name: str, public: bytes) -> Path:
-        """Let a client in.
-
-        Raises:
-            ConfigError: another has that name.
-        """
+        """Let a client in; raises ConfigError where another has that name."""
         path = self._authorised(name)
         write(path, KeyFile(name, public))
         return path
@@ -174,11 +154,7 @@ class KeyStore:
 
 
 def client_key(url: str, environ: Mapping[str, str]) -> KeyFile:
-    """The key with which the command line asks a daemon of another host.
-
-    Raises:
-        ConfigError: there is none, or it cannot be used.
-    """
+    """The key with which the command line asks a daemon of another host; raises ConfigError where it has none."""
     path = Path(keys.client_file(environ)).expanduser().absolute()
     if not path.exists():
         raise keys.no_client_key(url, str(path))

@@ -46,7 +46,7 @@ def run_folder(root: Path, user: str, folder: str) -> Path:
 
     Args:
         root: the daemon's ``root``.
-        user: who the client is, as `offcamd.security.authenticator.Guard` says: its name, a space, its key's
+        user: who the client is, as `offcamd.security.authenticator.Authenticator` says: its name, a space, its key's
             fingerprint.
         folder: what it asked for.
     """

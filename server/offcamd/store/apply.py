@@ -7,52 +7,38 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcamd.process.health import STORE
-from offcamd.store.tasks import (
-    BarrierTask,
-    ClipEncodedTask,
-    ClipNoted,
-    ClipOpenedTask,
-    ClipStored,
-    CloseStreamTask,
-    Committed,
-    Event,
-    OpenStreamTask,
-    RecordsTask,
-    StreamReady,
-    Task,
-    failed,
-)
+from offcamd.store import tasks
 
 if TYPE_CHECKING:
     from offcamd.process.health import Health
     from offcamd.store.index import RunIndex
 
 
-def apply(index: RunIndex, task: Task) -> Event | None:
+def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
     """Do a task, and return the event that tells of it once the transaction is committed."""
     match task:
-        case OpenStreamTask():
-            return StreamReady(task.reply, index.open_stream(task.message, task.owner, task.suffix))
-        case RecordsTask():
+        case tasks.OpenStreamTask():
+            return tasks.StreamReady(task.reply, index.open_stream(task.message, task.owner, task.suffix))
+        case tasks.RecordsTask():
             try:
-                return Committed(task.reply, task.stream, index.apply(task.stream, task.first_seq, task.bodies))
+                return tasks.Committed(task.reply, index.apply(task.stream, task.first_seq, task.bodies))
             except RemoteProtocolError as error:
-                return Committed(task.reply, task.stream, None, error)
-        case ClipOpenedTask():
+                return tasks.Committed(task.reply, None, error)
+        case tasks.ClipOpenedTask():
             index.clip_opened(task.stream, task.message, task.file)
-            return ClipNoted(task.reply)
-        case ClipEncodedTask():
+            return tasks.ClipNoted(task.reply)
+        case tasks.ClipEncodedTask():
             index.clip_encoded(task.stream, task.clip, task.result)
-            return ClipStored(task.reply)
-        case CloseStreamTask():
+            return tasks.ClipStored(task.reply)
+        case tasks.CloseStreamTask():
             with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)
-        case BarrierTask():
+        case tasks.BarrierTask():
             pass
     return None
 
 
-def apply_alone(index: RunIndex, task: Task, health: Health) -> Event | None:
+def apply_alone(index: RunIndex, task: tasks.Task, health: Health) -> tasks.Event | None:
     """Do a task, or undo it and give it a definite end: records that cannot be applied are set aside.
 
     Raises:
@@ -66,11 +52,11 @@ def apply_alone(index: RunIndex, task: Task, health: Health) -> Event | None:
     except BaseException as error:  # noqa: BLE001 - whatever one of them met must not keep the others from going on
         health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
         failure = error
-    if isinstance(task, RecordsTask):
+    if isinstance(task, tasks.RecordsTask):
         with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
             applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
-            return Committed(task.reply, task.stream, applied)
-    return failed(task, unexpected(failure, index.folder))
+            return tasks.Committed(task.reply, applied)
+    return tasks.failed(task, unexpected(failure, index.folder))
 
 
 def unexpected(error: BaseException, folder: object) -> RunFolderError:

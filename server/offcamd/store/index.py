@@ -7,7 +7,7 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from offcam_runs.format import ClientShare, EncoderShare
 
 
-@dataclass(frozen=True, slots=True)
-class StreamOwner:
+class StreamOwner(NamedTuple):
     """The process that opened a stream: its host's name, its process id, and what it says it is."""
 
     host: str
@@ -55,8 +54,7 @@ class Applied:
     quarantined: list[int] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedClip:
+class OpenedClip(NamedTuple):
     """A clip that no encoder has ended yet.
 
     Attributes:
@@ -121,10 +119,7 @@ class RunIndex:
         return index
 
     def close(self) -> None:
-        """Close the index and leave it as one plain file, unless somebody is still reading it.
-
-        Closing twice is harmless.
-        """
+        """Close the index and leave it as one plain file, unless somebody still reads it. Twice is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -172,18 +167,12 @@ class RunIndex:
     # --- streams ------------------------------------------------------------------------------------------
 
     def open_stream(self, message: OpenStream, owner: StreamOwner, suffix: int = 0) -> int:
-        """Note that a stream is open, for the first time or again.
-
-        Args:
-            message: what its client opened it with.
-            owner: which process that is.
-            suffix: the number its file names carry.
+        """Note that a stream is open, for the first time or again, and that its file names carry ``suffix``.
 
         Returns:
             Its last committed record, 0 where there is none.
         """
-        process = {"host": owner.host, "pid": owner.pid, "client": owner.client}
-        own = {"stream": message.stream.hex(), "suffix": suffix, "state": fmt.LIVE, **process}
+        own = {"stream": message.stream.hex(), "suffix": suffix, "state": fmt.LIVE, **owner._asdict()}
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, sql.Fields(message, **own))
             return self._stream(message.stream)[1]
@@ -294,13 +283,7 @@ class RunIndex:
     # --- clips --------------------------------------------------------------------------------------------
 
     def clip_opened(self, stream: bytes, message: OpenClip, file: str) -> None:
-        """Note that a clip is being recorded.
-
-        Args:
-            stream: its stream.
-            message: what its client opened it with.
-            file: its file's name once it is final.
-        """
+        """Note that a clip of a stream is being recorded, into what will be ``file`` once it is final."""
         with self.transaction():
             key, _ = self._stream(stream)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})

@@ -5,23 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
+from offcam_runs import format as fmt
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
-from offcam_runs.format import (
-    ABORTED,
-    INDEX_NAME,
-    LOST_DROP,
-    PART_EXTENSION,
-    PLAIN_EXTENSION,
-    RECOVERED,
-    VIDEO_EXTENSION,
-)
 from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.video.av_errors import libraries
 from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish, remux
@@ -37,7 +29,7 @@ REMUX_BYTES = 32 << 20
 """A daemon that recovers a folder while its clients wait makes plain MP4s only of files up to this size."""
 
 _COPY_NAME = "offcam.recovering"  # of its own, as the video's name may be as long as a name can be
-_UNFINISHED = VIDEO_EXTENSION + PART_EXTENSION
+_UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
 _NAME = re.compile(r"(?P<name>.+?)(?:-s\d+)?(?:-part(?P<part>\d+))?", re.DOTALL)
 _EPISODE = re.compile(r"-episode-(\d+)\Z")
 _ANY_FPS = 30.0  # of a video that could not be looked into
@@ -88,9 +80,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
 
     Unfinished videos that no index knows are entered into one, which is made where there is none.
 
-    Args:
-        folder: the run folder.
-        progress: called with the clips done and the clips there are.
+    ``progress`` is called with the clips done and the clips there are.
 
     Raises:
         DaemonAlreadyRunning: a daemon is writing it: what is unfinished there is no leftover.
@@ -100,15 +90,12 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
     if not folder.is_dir():
         raise NotARunFolder(f"{folder} is no folder: check the path")
     folder = folder.absolute()
-    if not (folder / INDEX_NAME).exists() and not any(_strays(folder)):
+    if not (folder / fmt.INDEX_NAME).exists() and not any(_strays(folder)):
         return Recovery([])  # and nothing is made in a folder that is none of ours
     lock = FolderLock.acquire(folder, "offcam recover")
     try:
-        index = RunIndex.open(folder)
-        try:
+        with closing(RunIndex.open(folder)) as index:
             return Recovery(recover(index, thorough=True, progress=progress))
-        finally:
-            index.close()
     finally:
         lock.release()
 
@@ -126,20 +113,19 @@ def recover(
     """
     for stream in index.live_streams():
         index.close_stream(stream, lost=True)
-    clips = index.open_clips()
     with suppress(OSError):
         (index.folder / _COPY_NAME).unlink()  # of a recovery that died
-    strays = [part for part in _strays(index.folder) if not index.knows_file(part.name)]
+    _adopt(index, [part for part in _strays(index.folder) if not index.knows_file(part.name)])
+    clips = index.open_clips()
     done: list[RecoveredClip] = []
     for clip in clips:
         if progress is not None:
-            progress(len(done), len(clips) + len(strays))
+            progress(len(done), len(clips))
         result, loss = _rescue(index.folder / clip.file, clip.started, thorough=thorough)
         count = index.clip_encoded(clip.stream, clip.clip, result)
-        if missing := count.dropped.get(LOST_DROP):
+        if missing := count.dropped.get(fmt.LOST_DROP):
             loss = f"{missing} frames that the client sent are in no file"
         done.append(RecoveredClip(result.file or clip.file, result.state, result.encoded, loss))
-    done += _adopt(index, strays, thorough=thorough)
     if progress is not None:
         progress(len(done), len(done))
     for rescued in done:
@@ -156,19 +142,20 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
     Returns:
         What it is now, and what is known to be lost.
     """
-    part = final.with_name(final.name + PART_EXTENSION)
+    part = final.with_name(final.name + fmt.PART_EXTENSION)
     try:
-        part.with_name(part.name + PLAIN_EXTENSION).unlink(missing_ok=True)  # a copy of the part, perhaps half made
+        part.with_name(part.name + fmt.PLAIN_EXTENSION).unlink(missing_ok=True)  # a copy of the part, perhaps half made
         if part.exists():
             return _rescue_part(part, final, thorough=thorough)
         if final.exists() and final.stat().st_mtime >= started:
             return _result(final, _look(final, thorough=thorough)), ""
     except _NotLookedAt as error:  # it was finished, so it may well be whole
         kept = part if part.exists() else final
-        return EncodedResult(ABORTED, kept.name, 0, error=f"the daemon died; {error}"), str(error)
+        return EncodedResult(fmt.ABORTED, kept.name, 0, error=f"the daemon died; {error}"), str(error)
     except (EncodeError, OSError) as error:
         log.error("%s cannot be recovered: %s", part, error)  # noqa: TRY400 - the reason says it all
-        return EncodedResult(ABORTED, None, 0, error=f"the daemon died, and its file is no use: {error}"), str(error)
+        why = f"the daemon died, and its file is no use: {error}"
+        return EncodedResult(fmt.ABORTED, None, 0, error=why), str(error)
     return _nothing("the daemon died before the first frame was written")
 
 
@@ -220,13 +207,13 @@ def _look(path: Path, *, thorough: bool) -> VideoInfo:
 
 def _result(path: Path, info: VideoInfo) -> EncodedResult:
     return EncodedResult(
-        RECOVERED, path.name, info.frames, width=info.width or None, height=info.height or None,
+        fmt.RECOVERED, path.name, info.frames, width=info.width or None, height=info.height or None,
         file_bytes=path.stat().st_size, duration=info.duration_seconds, error=_DIED,
     )  # fmt: skip
 
 
 def _nothing(why: str) -> tuple[EncodedResult, str]:
-    return EncodedResult(ABORTED, None, 0, error=why), why
+    return EncodedResult(fmt.ABORTED, None, 0, error=why), why
 
 
 # --- videos that no index knows ---------------------------------------------------------------------------
@@ -241,37 +228,20 @@ def _strays(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _adopt(index: RunIndex, parts: list[Path], *, thorough: bool) -> list[RecoveredClip]:
-    """Enter unfinished videos that the index does not know as clips of a stream of their own."""
-    done: list[RecoveredClip] = []
-    openings = [opening for number, part in enumerate(parts) if (opening := _opening(number, part))]
+def _adopt(index: RunIndex, parts: list[Path]) -> None:
+    """Enter unfinished videos that the index does not know as clips of a stream of their own, to be recovered."""
+    openings = {part: opening for number, part in enumerate(parts) if (opening := _opening(number, part))}
     if not openings:
-        return done
-    stream = uuid.uuid4().bytes
-    with index.transaction():  # first their rows, so that dying in the midst of it leaves them to the next
-        index.open_stream(
-            _stream(stream, openings[0].started), StreamOwner(host="", pid=0, client="unknown: found by recovery")
-        )
-        for opening in openings:
-            index.clip_opened(stream, opening, _final(parts[opening.clip]).name)
-        index.close_stream(stream, lost=True)
-    for opening in openings:
-        final = _final(parts[opening.clip])
-        result, loss = _rescue(final, opening.started, thorough=thorough)
-        index.clip_encoded(stream, opening.clip, result)
-        done.append(RecoveredClip(result.file or final.name, result.state, result.encoded, loss))
-    return done
-
-
-def _final(part: Path) -> Path:
-    return part.with_name(part.name.removesuffix(PART_EXTENSION))
-
-
-def _stream(stream: bytes, started: float) -> OpenStream:
-    return OpenStream(
-        handle=0, stream=stream, folder="/", prefix="", suffix=0, video=True, env_id="", num_envs=1, vector=False,
-        started=started,
+        return
+    stream = OpenStream(
+        handle=0, stream=uuid.uuid4().bytes, folder="/", prefix="", suffix=0, video=True, env_id="", num_envs=1,
+        vector=False, started=next(iter(openings.values())).started,
     )  # fmt: skip
+    with index.transaction():
+        index.open_stream(stream, StreamOwner(host="", pid=0, client="unknown: found by recovery"))
+        for part, opening in openings.items():
+            index.clip_opened(stream.stream, opening, part.name.removesuffix(fmt.PART_EXTENSION))
+        index.close_stream(stream.stream, lost=True)
 
 
 def _opening(number: int, path: Path) -> OpenClip | None:

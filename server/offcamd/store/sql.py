@@ -52,13 +52,9 @@ WHERE file = :file AND state != :recording AND NOT (stream_id = :stream_id AND c
 """
 
 # What an older recording left unfinished under a name that is now written anew.
-OVERWRITE_PART = """
-UPDATE clips SET state = :replaced, file = NULL WHERE file = :part
-"""
+OVERWRITE_PART = "UPDATE clips SET state = :replaced, file = NULL WHERE file = :part"
 
-CLIP_OF_FILE = """
-SELECT 1 FROM clips WHERE file = :name OR (file = :final AND state = :recording) LIMIT 1
-"""
+CLIP_OF_FILE = "SELECT 1 FROM clips WHERE file = :name OR (file = :final AND state = :recording) LIMIT 1"
 
 OPEN_CLIPS = """
 SELECT stream, clip, file, clips.started FROM clips JOIN streams ON streams.id = stream_id
@@ -74,7 +70,6 @@ CLIP_COUNTS = """
 SELECT offered, received, encoded, dropped, complete, state FROM clips
 WHERE stream_id = :stream_id AND clip = :clip
 """
-
 
 NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
 QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"

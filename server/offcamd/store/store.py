@@ -22,25 +22,10 @@ from offcam_runs.folder_lock import FolderLock
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
+from offcamd.store import tasks
 from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover
-from offcamd.store.tasks import (
-    BarrierTask,
-    ClipEncodedTask,
-    ClipNoted,
-    ClipOpenedTask,
-    ClipStored,
-    CloseStreamTask,
-    Committed,
-    Event,
-    OpenStreamTask,
-    Passed,
-    Recovered,
-    Task,
-    cost,
-    failed,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +64,7 @@ class _Run:
     totals: RunTotals = field(default_factory=RunTotals)
     uncounted: bool = False
     live: set[bytes] = field(default_factory=set)
-    stuck: list[Task] = field(default_factory=list)
+    stuck: list[tasks.Task] = field(default_factory=list)
     stuck_bytes: int = 0
     retry_at: float = 0.0
     problem: str | None = None
@@ -98,12 +83,12 @@ class Store:
         health: is told of what nobody expected.
     """
 
-    def __init__(self, on_event: Callable[[Event], None], owner: str, health: Health | None = None) -> None:
+    def __init__(self, on_event: Callable[[tasks.Event], None], owner: str, health: Health | None = None) -> None:
         self._on_event = on_event
         self._owner = owner
         self._health = health or Health()
         self._dead: StoreDead | None = None
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tasks.Task | None] = queue.SimpleQueue()
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()  # guards _runs and the totals against `runs`
         self._full: frozenset[str] = frozenset()
@@ -113,12 +98,12 @@ class Store:
         self._thread = GuardedThread(STORE, self._work, self._health, name="offcam-store")
         self._thread.start()
 
-    def put(self, task: Task) -> None:
+    def put(self, task: tasks.Task) -> None:
         """Hand over a task. Where the store is dead, it is answered at once that it cannot be done."""
         with self._waiting_lock:
             dead = self._dead
             if dead is None:
-                self._waiting += cost(task)
+                self._waiting += tasks.cost(task)
                 self._tasks.put(task)
         if dead is not None:
             self._refuse(task, dead)
@@ -131,10 +116,6 @@ class Store:
     def takes(self, folder: str) -> bool:
         """Whether tasks for a run's index may be handed over; else it cannot be written, and too much waits for it."""
         return folder not in self._full
-
-    def _count(self, nbytes: int) -> None:
-        with self._waiting_lock:
-            self._waiting += nbytes
 
     def runs(self) -> list[dict[str, Any]]:
         """Statistics of every run this daemon has written, JSON-ready.
@@ -172,12 +153,13 @@ class Store:
     # --- the store's thread -------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        batch: list[Task] = []
+        batch: list[tasks.Task] = []
         try:
             stopping = False
             while not stopping:
                 batch, stopping = self._next_batch()
-                self._count(-sum(map(cost, batch)))
+                with self._waiting_lock:
+                    self._waiting -= sum(map(tasks.cost, batch))
                 self._perform(batch)
                 self._count_on()
             self._leave()
@@ -185,7 +167,7 @@ class Store:
             self._die(batch, error)
             raise
 
-    def _die(self, batch: list[Task], error: BaseException) -> None:
+    def _die(self, batch: list[tasks.Task], error: BaseException) -> None:
         """Nothing is stored any more: who waits for a task hears so. The locks stay, as videos are still written."""
         dead = StoreDead(
             f"the daemon's store is dead ({error!r}), and nothing is stored any more: restart the daemon with `offcam "
@@ -200,8 +182,8 @@ class Store:
         for task in batch:
             self._refuse(task, dead)
 
-    def _refuse(self, task: Task, error: OffcamError) -> None:
-        if (event := failed(task, error)) is not None:
+    def _refuse(self, task: tasks.Task, error: OffcamError) -> None:
+        if (event := tasks.failed(task, error)) is not None:
             self._on_event(event)
 
     def _leave(self) -> None:
@@ -215,14 +197,14 @@ class Store:
                 log.error("records could not be stored", folder=folder, tasks=len(run.stuck), problem=run.problem)
             self._close_index(run)
 
-    def _next_batch(self) -> tuple[list[Task], bool]:
+    def _next_batch(self) -> tuple[list[tasks.Task], bool]:
         runs = self._runs.values()
         timeout = 0 if any(run.uncounted for run in runs) else RETRY_SECONDS if any(run.stuck for run in runs) else None
         try:
             task = self._tasks.get(timeout=timeout)
         except queue.Empty:
             return [], False
-        batch: list[Task] = []
+        batch: list[tasks.Task] = []
         while task is not None:
             batch.append(task)
             if len(batch) == BATCH_TASKS or self._tasks.empty():
@@ -230,44 +212,44 @@ class Store:
             task = self._tasks.get()
         return batch, True
 
-    def _perform(self, batch: list[Task], *, retry: bool = False) -> None:
+    def _perform(self, batch: list[tasks.Task], *, retry: bool = False) -> None:
         """Perform tasks, and with ``retry``, or from time to time, those that are stuck."""
-        by_run: dict[str, list[Task]] = defaultdict(list)
-        barriers = [task for task in batch if isinstance(task, BarrierTask)]
+        by_run: dict[str, list[tasks.Task]] = defaultdict(list)
+        barriers = [task for task in batch if isinstance(task, tasks.BarrierTask)]
         for task in batch:
-            if not isinstance(task, BarrierTask):
+            if not isinstance(task, tasks.BarrierTask):
                 by_run[task.folder].append(task)
         for folder, run in list(self._runs.items()):
             if run.stuck and (retry or time.monotonic() >= run.retry_at):
                 self._perform_run(folder, by_run.pop(folder, []))
-        for folder, tasks in by_run.items():
+        for folder, new in by_run.items():
             known = self._runs.get(folder)
             if known is not None and known.stuck:
-                self._hold(known, tasks)
+                self._hold(known, new)
             else:
-                self._perform_run(folder, tasks)
+                self._perform_run(folder, new)
         for barrier in barriers:
-            self._on_event(Passed(barrier.reply))
+            self._on_event(tasks.Passed(barrier.reply))
 
-    def _perform_run(self, folder: str, new: list[Task]) -> None:
+    def _perform_run(self, folder: str, new: list[tasks.Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
         run = self._runs.get(folder) or _Run()
-        tasks = run.stuck + new
-        if run.index is None and all(isinstance(task, CloseStreamTask) for task in tasks):
+        batch = run.stuck + new
+        if run.index is None and all(isinstance(task, tasks.CloseStreamTask) for task in batch):
             return  # of streams that could not be opened
-        index = run.index or self._open(folder, run, tasks)
+        index = run.index or self._open(folder, run, batch)
         if index is None:
             return
         try:
             try:
                 with index.transaction():
-                    events = [event for task in tasks if (event := apply(index, task))]
+                    events = [event for task in batch if (event := apply(index, task))]
             except RunFolderError:
                 raise
             except BaseException:  # whatever one of them met must not keep the others from going on
                 log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
                 with index.transaction():
-                    events = [event for task in tasks if (event := apply_alone(index, task, self._health))]
+                    events = [event for task in batch if (event := apply_alone(index, task, self._health))]
         except RunFolderError as error:
             self._stuck(folder, run, new, str(error))
             return
@@ -275,39 +257,39 @@ class Store:
             log.info("the index can be written again", folder=folder)
             run.problem, run.stuck, run.stuck_bytes = None, [], 0
             self._see_what_is_full()
-        self._after_commit(run, tasks, events)
+        self._after_commit(run, batch, events)
 
-    def _stuck(self, folder: str, run: _Run, tasks: list[Task], problem: str) -> None:
+    def _stuck(self, folder: str, run: _Run, batch: list[tasks.Task], problem: str) -> None:
         if run.problem != problem:
             log.error("the index cannot be written, trying again", folder=folder, problem=problem)
         run.problem = problem
         run.retry_at = time.monotonic() + RETRY_SECONDS
-        self._hold(run, tasks)
+        self._hold(run, batch)
 
-    def _hold(self, run: _Run, tasks: list[Task]) -> None:
+    def _hold(self, run: _Run, batch: list[tasks.Task]) -> None:
         """Keep tasks until the run's index can be written."""
-        run.stuck += tasks
-        run.stuck_bytes += sum(map(cost, tasks))
+        run.stuck += batch
+        run.stuck_bytes += sum(map(tasks.cost, batch))
         self._see_what_is_full()
-        for task in tasks:  # videos, and who waits for them, need not wait for it
-            if isinstance(task, ClipOpenedTask):
-                self._on_event(ClipNoted(task.reply))
-            elif isinstance(task, ClipEncodedTask):
-                self._on_event(ClipStored(task.reply))
+        for task in batch:  # videos, and who waits for them, need not wait for it
+            if isinstance(task, tasks.ClipOpenedTask):
+                self._on_event(tasks.ClipNoted(task.reply))
+            elif isinstance(task, tasks.ClipEncodedTask):
+                self._on_event(tasks.ClipStored(task.reply))
 
     def _see_what_is_full(self) -> None:
         held = {folder: run.stuck_bytes for folder, run in self._runs.items() if run.stuck}
         self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
 
-    def _after_commit(self, run: _Run, tasks: list[Task], events: list[Event]) -> None:
-        new = [len(event.applied.episodes) for event in events if isinstance(event, Committed) and event.applied]
+    def _after_commit(self, run: _Run, batch: list[tasks.Task], events: list[tasks.Event]) -> None:
+        new = [len(event.applied.episodes) for event in events if isinstance(event, tasks.Committed) and event.applied]
         if any(new):
             self._count_episodes(run, sum(new))
         with self._lock:
-            for task in tasks:
-                if isinstance(task, OpenStreamTask):
+            for task in batch:
+                if isinstance(task, tasks.OpenStreamTask):
                     run.live.add(task.message.stream)
-                elif isinstance(task, CloseStreamTask):
+                elif isinstance(task, tasks.CloseStreamTask):
                     run.live.discard(task.stream)
             self._forget_old_runs()
         if not run.live and not run.uncounted:
@@ -336,7 +318,7 @@ class Store:
         for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
             self._close_index(self._runs.pop(folder))
 
-    def _open(self, folder: str, run: _Run, tasks: list[Task]) -> RunIndex | None:
+    def _open(self, folder: str, run: _Run, batch: list[tasks.Task]) -> RunIndex | None:
         """Become a run's writer: finish what a dead daemon left in it, and read its totals back."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
@@ -352,13 +334,13 @@ class Store:
                 self._health.unexpected(STORE, folder, error)
             elif self._unusable.admit(folder):  # a client asks again and again
                 log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
-            for task in tasks:
+            for task in batch:
                 self._refuse(task, failure)
             return None
         with self._lock:
             self._runs[folder] = run
         if clips:
-            self._on_event(Recovered(folder, clips))
+            self._on_event(tasks.Recovered(clips))
         return index
 
     def _close_index(self, run: _Run) -> None:

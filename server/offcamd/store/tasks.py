@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from offcamd.store.recovery import RecoveredClip
 
 
-@dataclass(frozen=True, slots=True)
-class OpenStreamTask:
+class OpenStreamTask(NamedTuple):
     """A stream opens; answered by `StreamReady`."""
 
     folder: str
@@ -24,8 +22,7 @@ class OpenStreamTask:
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsTask:
+class RecordsTask(NamedTuple):
     """Records came; answered by `Committed`."""
 
     folder: str
@@ -35,8 +32,7 @@ class RecordsTask:
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class ClipOpenedTask:
+class ClipOpenedTask(NamedTuple):
     """A clip opened; answered by `ClipNoted`."""
 
     folder: str
@@ -46,8 +42,7 @@ class ClipOpenedTask:
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class ClipEncodedTask:
+class ClipEncodedTask(NamedTuple):
     """A clip's file is final; answered by `ClipStored`."""
 
     folder: str
@@ -57,8 +52,7 @@ class ClipEncodedTask:
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class CloseStreamTask:
+class CloseStreamTask(NamedTuple):
     """A stream and all its clips have ended."""
 
     folder: str
@@ -67,12 +61,10 @@ class CloseStreamTask:
     reply: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class BarrierTask:
+class BarrierTask(NamedTuple):
     """Answered by `Passed` when everything before it is committed or stuck."""
 
     reply: object
-    folder: str = ""
 
 
 Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
@@ -86,8 +78,7 @@ def cost(task: Task) -> int:
     return _TASK_BYTES + sum(len(body) + _BODY_BYTES for body in bodies)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReady:
+class StreamReady(NamedTuple):
     """A stream is in the index, with its last committed record; or the folder cannot be used."""
 
     reply: object
@@ -95,33 +86,27 @@ class StreamReady:
     error: OffcamError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """Records are committed; ``error`` says what was wrong with them where they were refused."""
 
     reply: object
-    stream: bytes
     applied: Applied | None
     error: RemoteProtocolError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClipNoted:
+class ClipNoted(NamedTuple):
     """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written."""
 
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """What a dead daemon left in a folder is finished."""
 
-    folder: str
     clips: list[RecoveredClip]
 
 
-@dataclass(frozen=True, slots=True)
-class ClipStored:
+class ClipStored(NamedTuple):
     """A clip's last row is committed, or will be once the index can be written; may come twice then.
 
     Attributes:
@@ -132,8 +117,7 @@ class ClipStored:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(NamedTuple):
     """The answer to a `BarrierTask`."""
 
     reply: object
