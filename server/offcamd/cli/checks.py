@@ -110,11 +110,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
 def _libraries() -> Iterator[Check]:
     probes = {
         name: subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd="/",
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
         )
         for name, code in _PROBES.items()
     }

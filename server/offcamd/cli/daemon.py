@@ -68,7 +68,7 @@ def serve(
         log_file = logs.configure_from(settings)
     except OSError as error:
         raise ConfigError(
-            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
+            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file."
         ) from error
     if note := passed_over(settings.endpoint):
         logging.getLogger(__name__).warning(note)
@@ -101,7 +101,7 @@ def serve(
                     DaemonSource(service),
                     token=settings.http_token,
                     health=service.health,
-                ),
+                )
             )
         _say_ready(settings, as_json=as_json)
         service.test_itself()
@@ -244,7 +244,7 @@ def _signal(info: DaemonInfo) -> None:
     if not info.here:
         raise DaemonError(
             f"the daemon at {info.endpoint} runs in another container, where its pid {info.pid} counts: stop it "
-            "there (for example `docker compose stop`).",
+            "there (for example `docker compose stop`)."
         )
     try:
         os.kill(info.pid, signal.SIGTERM)

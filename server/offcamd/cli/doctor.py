@@ -11,11 +11,7 @@ from offcamd.process import exit_codes
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 
-def doctor(
-    endpoint: EndpointOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def doctor(endpoint: EndpointOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what recording needs: versions, encoder, socket directory, daemon, rendering. 1 if a check fails."""
     from offcamd.cli import checks as examination  # noqa: PLC0415 - verbs import when they run
 

@@ -81,9 +81,7 @@ class Verdict:
 
 
 def verify(
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
-    probe: Callable[[Path], VideoInfo] = probe_file,
+    folder: Path, progress: Callable[[int, int], None] | None = None, probe: Callable[[Path], VideoInfo] = probe_file
 ) -> Verdict:
     """Check a run folder. Nothing in it is changed; a daemon may be writing it.
 

@@ -51,10 +51,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         upgrade(database, 0, folder)
         files = videos(folder)
         stream = hashlib.blake2b(bytes(folder), digest_size=16).hexdigest()
-        database.execute(
-            _ADD_STREAM,
-            (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED),
-        )
+        database.execute(_ADD_STREAM, (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED))
         database.executemany(_ADD_CLIP, [_clip(path) for path in files])
         yield database
 

@@ -106,11 +106,7 @@ const query = (given) => {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 };
 
-/**
- * @param {string} path
- * @param {Parameters} given
- * @param {RequestInit} options
- */
+/** @type {(path: string, given?: Parameters, options?: RequestInit) => Promise<any>} */
 const getJson = (path, given = {}, options = {}) => request(path + query(given), (reply) => reply.json(), options);
 
 const id = encodeURIComponent;

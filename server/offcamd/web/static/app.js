@@ -93,10 +93,7 @@ async function pick(runId, number, count, key) {
   }
 }
 
-/**
- * @param {string} name
- * @param {any} data
- */
+/** @type {(name: string, data: any) => void} */
 function heard(name, data) {
   if (name === "stats") {
     daemon = true;

@@ -54,11 +54,7 @@ export class Chart {
     document.addEventListener("offcam-theme", () => this.redraw());
   }
 
-  /**
-   * @param {Line[]} curves
-   * @param {Group | null} band
-   * @param {Chart["view"]} view
-   */
+  /** @type {(curves: Line[], band: Group | null, view: Chart["view"]) => void} */
   draw(curves, band, view) {
     this.curves = curves;
     this.band = band;
@@ -73,20 +69,14 @@ export class Chart {
     if (left >= 0) this.plot.setCursor({ left, top }); // whoever points at it sees the new numbers
   }
 
-  /**
-   * @param {Curve} curve
-   * @returns {uPlot.AlignedData}
-   */
+  /** @type {(curve: Curve) => uPlot.AlignedData} */
   columns(curve) {
     return curve.decimated && this.view.raw
       ? [curve.xs, curve.min, curve.max, curve.mean, curve.average]
       : [curve.xs, curve.mean, curve.average];
   }
 
-  /**
-   * @param {uPlot.AlignedData} data
-   * @param {string} shape
-   */
+  /** @type {(data: uPlot.AlignedData, shape: string) => uPlot} */
   build(data, shape) {
     this.plot?.destroy();
     this.shape = shape;
@@ -267,10 +257,7 @@ export class Chart {
     this.readout.style.transform = `translate(${Math.round(Math.max(0, Math.min(beside, room - width)))}px, ${Math.round(Math.max(4, top > 120 ? top - 60 : top + 24))}px)`;
   }
 
-  /**
-   * @param {Group} band
-   * @param {number} x
-   */
+  /** @type {(band: Group, x: number) => HTMLElement | null} */
   bandLine({ xs, mean, low, high, iqm, runs }, x) {
     const place = nearestIndex(xs, x);
     if (place < 0) return null;

@@ -240,10 +240,7 @@ export class Gallery {
     );
   }
 
-  /**
-   * @param {Clip} clip
-   * @param {string} path
-   */
+  /** @type {(clip: Clip, path: string) => HTMLImageElement} */
   poster(clip, path) {
     const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
     image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
@@ -257,10 +254,7 @@ export class Gallery {
     return image;
   }
 
-  /**
-   * @param {string} id
-   * @param {HTMLInputElement} box
-   */
+  /** @type {(id: string, box: HTMLInputElement) => void} */
   pick(id, box) {
     const { pick } = state();
     if (box.checked && pick.length >= MOST_CLIPS) {

@@ -167,20 +167,13 @@ export class Player {
     return h("dl", {}, kept.map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
   }
 
-  /**
-   * @param {ClipDetail} clip
-   * @param {string} path of its video
-   */
+  /** @type {(clip: ClipDetail, path: string) => HTMLElement} */
   file(clip, path) {
     const name = clip.file ?? clip.name;
     return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
   }
 
-  /**
-   * @param {Event} event
-   * @param {string} path
-   * @param {string} name
-   */
+  /** @type {(event: Event, path: string, name: string) => Promise<void>} */
   async download(event, path, name) {
     if (!api.hasToken()) return; // the link does it
     event.preventDefault();
@@ -325,10 +318,5 @@ export class Player {
 /** @param {string} text */
 const key = (text) => h("kbd", {}, text);
 
-/**
- * @param {Parameters<typeof icon>[0]} name
- * @param {string} label
- * @param {() => void} press
- * @param {Attributes} extra
- */
+/** @type {(name: Parameters<typeof icon>[0], label: string, press: () => void, extra?: Attributes) => HTMLButtonElement} */
 const control = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));

@@ -66,12 +66,7 @@ export class Runs {
     return { node, box, button, dot, name, env, last, facts };
   }
 
-  /**
-   * @param {Row} row
-   * @param {Run} run
-   * @param {string[]} chosen
-   * @param {Map<string, string>} names
-   */
+  /** @type {(row: Row, run: Run, chosen: string[], names: Map<string, string>) => void} */
   update(row, run, chosen, names) {
     const place = chosen.indexOf(run.id);
     const name = names.get(run.id) ?? run.name;
@@ -102,10 +97,7 @@ export class Runs {
     this.unfold(false);
   }
 
-  /**
-   * @param {string} id
-   * @param {HTMLInputElement} box
-   */
+  /** @type {(id: string, box: HTMLInputElement) => void} */
   lay(id, box) {
     const { runs } = state();
     if (box.checked && runs.length >= MOST_RUNS) box.checked = false;

@@ -65,8 +65,5 @@ export class Tray {
   }
 }
 
-/**
- * @param {string} name
- * @returns {Known}
- */
+/** @type {(name: string) => Known} */
 const unlisted = (name) => ({ name, episode: null, length: null, return: null });
