@@ -12,7 +12,7 @@ import pytest
 from offcam_runs.discover import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
-from offcamd.web.runs import Runs
+from offcamd.web.runs import RunDescriptions
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource
 from sources import FixedSource
@@ -113,7 +113,7 @@ def test_head_of_events_ends(client):
 def test_who_does_not_read_is_let_go_and_the_others_are_told():
     async def play():
         source = FixedSource({"runs": [], "pid": 1})
-        broadcaster = Broadcaster(source, Runs(source), lambda: False)
+        broadcaster = Broadcaster(source, RunDescriptions(source), lambda: False)
         slow, quick = broadcaster.listen(), broadcaster.listen()
         async with contextlib.aclosing(slow), contextlib.aclosing(quick):
             for events in (slow, quick):

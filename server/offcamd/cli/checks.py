@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from offcam_proto import host, variables
 from offcam_proto.endpoints import MAX_SOCKET_PATH
@@ -75,10 +75,6 @@ class Check:
     outcome: Outcome
     detail: str
     fix: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
 
 
 def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
@@ -25,6 +27,6 @@ def doctor(endpoint: EndpointOption = None, config: ConfigOption = None, as_json
                 typer.echo(f"      {check.fix}")
     ok = all(check.outcome != "fail" for check in checks)
     if as_json:
-        say_json({"ok": ok, "checks": [check.as_dict() for check in checks]})
+        say_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     if not ok:
         raise typer.Exit(exit_codes.PROBLEM)

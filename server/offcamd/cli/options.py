@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.text import printable, say_json
-from offcamd.config.settings import SPECS, load, load_endpoint
+from offcamd.cli.text import printable, say
+from offcamd.config.settings import SPECS, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam_proto.endpoints import Endpoint
     from offcamd.process.atomic_file import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
@@ -48,20 +49,21 @@ def file_to_write(path: Path, *, as_json: bool) -> Destination:
 
 def say_written(to: Destination, text: str, facts: dict[str, Any], *, as_json: bool) -> None:
     """Tell that a file was written and what is in it; on stderr where the file is stdout."""
-    if as_json:
-        say_json(facts)
-    else:
-        name = "stdout" if to.is_stdout else printable(str(to.path))
-        typer.echo(f"{name}: {text}", err=to.is_stdout)
+    name = "stdout" if to.is_stdout else printable(str(to.path))
+    say(f"{name}: {text}", facts, as_json=as_json, err=to.is_stdout)
 
 
-def endpoint_of(flag: str | None, config: Path | None) -> Endpoint:
-    """The endpoint that a verb's options mean.
+def require(module: str, *, extra: str, verb: str) -> None:
+    """Make sure that a library is installed which the ``server`` extra does not bring, without importing it.
 
     Raises:
-        ConfigError: it, or the config file, is wrong.
+        ConfigError: it is not; the message has the command that installs it.
     """
-    return load_endpoint(flag, config=config)
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(
+            f"`offcam {verb}` needs {module}, which is not installed in {sys.prefix}. "
+            f'Run: {sys.executable} -m pip install "offcam[{extra}]"'
+        )
 
 
 def with_settings(verb: Callable[..., None]) -> Callable[..., None]:

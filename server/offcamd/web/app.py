@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import mimetypes
 import threading
@@ -31,7 +32,7 @@ from offcamd.web.reading import NotHere, folder_of
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.requests import Request
 
@@ -118,13 +119,11 @@ class Api:
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the server answers, and every part of the daemon works."""
-        reason = self._source.unhealthy()
-        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
+        return _well_unless(self._source.unhealthy())
 
     async def readyz(self, _request: Request) -> Response:
         """Whether the daemon takes in what clients send."""
-        reason = await run_in_threadpool(self._source.unready)
-        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
+        return _well_unless(await run_in_threadpool(self._source.unready))
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
@@ -165,7 +164,12 @@ class Api:
 
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
-        pieces = await self._of(request, lambda folder, _: _begun(queries.episodes_csv(folder)))
+
+        def begun(folder: Path, _run: str) -> Iterable[str]:
+            pieces = queries.episodes_csv(folder)
+            return itertools.chain([next(pieces)], pieces)  # what is wrong shows with the first piece
+
+        pieces = await self._of(request, begun)
         return StreamingResponse(
             pieces, media_type="text/csv", headers={"content-disposition": 'attachment; filename="episodes.csv"'}
         )
@@ -224,14 +228,8 @@ class Api:
         return await run_in_threadpool(lambda: answer(folder_of(self._source, run), run))
 
 
-def _begun(pieces: Any) -> Any:  # noqa: ANN401 - an iterator of text, with the first piece made
-    first = next(pieces)
-
-    def all_of_them() -> Any:  # noqa: ANN401 - as above
-        yield first
-        yield from pieces
-
-    return all_of_them()
+def _well_unless(reason: str | None) -> Response:
+    return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
 
 
 def _json(value: dict[str, Any]) -> Response:
