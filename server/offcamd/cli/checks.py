@@ -144,12 +144,8 @@ def _environment() -> Iterator[Check]:
         hint = f"Did you mean {near}?" if near else f"Unset {name}."
         yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
     if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
-        yield Check(
-            "environment",
-            "warn",
-            f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing",
-            "Unset OFFCAM to record.",
-        )
+        detail = f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing"
+        yield Check("environment", "warn", detail, "Unset OFFCAM to record.")
 
 
 def _socket_directory(endpoint: Endpoint) -> Check:
@@ -209,12 +205,8 @@ def _spool(settings: config.Settings) -> Check:
         detail = f"{settings.spool_dir} cannot be written: frames wait in memory alone"
         return Check("spool", "warn", detail, "Choose another with --spool-dir.")
     if free < settings.spool_limit_bytes:
-        return Check(
-            "spool",
-            "warn",
-            f"{detail}, less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB",
-            "Lower it with --spool-limit, or choose another disk with --spool-dir.",
-        )
+        detail += f", less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB"
+        return Check("spool", "warn", detail, "Lower it with --spool-limit, or choose another disk with --spool-dir.")
     return Check("spool", "ok", detail)
 
 
@@ -260,11 +252,8 @@ def _rendering() -> Iterator[Check]:
     if backend:
         yield Check("MUJOCO_GL", "ok", f"{backend}, for mujoco {mujoco}")
     elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        yield Check(
-            "MUJOCO_GL",
-            "warn",
-            f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display",
-            "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)",
-        )
+        detail = f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display"
+        fix = "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)"
+        yield Check("MUJOCO_GL", "warn", detail, fix)
     else:
         yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")

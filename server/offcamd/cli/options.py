@@ -17,6 +17,7 @@ from offcamd.config.settings import SPECS, load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from offcamd.config.settings import Spec
     from offcamd.process.atomic_file import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
@@ -30,6 +31,7 @@ ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045 - see above
     typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
 ]
+EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors too.")]
 
 
@@ -74,42 +76,24 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
         verb(load(flags, config=config, embedded=embedded), **given)
 
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
     shared = [
-        inspect.Parameter(
-            spec.key,
-            keyword,
-            default=None,
-            annotation=Annotated[
-                Optional[str],  # noqa: UP045 - see above
-                typer.Option(
-                    spec.flag,
-                    help=_help(spec.help, spec.default, spec.variable),
-                    metavar=spec.metavar,
-                    show_default=False,
-                ),
-            ],
-        )
-        for spec in SPECS
+        *(_parameter(spec.key, None, _option(spec)) for spec in SPECS),
+        _parameter("config", None, ConfigOption),
+        _parameter("embedded", False, EmbeddedOption),  # noqa: FBT003 - its default
+        *(_parameter(item.name, item.default, item.annotation) for item in own),
     ]
-    shared += [
-        inspect.Parameter("config", keyword, default=None, annotation=ConfigOption),
-        inspect.Parameter(
-            "embedded",
-            keyword,
-            default=False,
-            annotation=Annotated[
-                bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")
-            ],
-        ),
-    ]
-    signature = inspect.Signature([*shared, *(item.replace(kind=keyword) for item in own)])
-    command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    command.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {}
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     return command
 
 
-def _help(text: str, default: object, variable: str) -> str:
-    shown = "" if callable(default) or default is None else f"Default {default}. "
-    return f"{text} {shown}(${variable})"
+def _parameter(name: str, default: object, annotation: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option(spec: Spec) -> object:
+    default = "" if callable(spec.default) or spec.default is None else f"Default {spec.default}. "
+    text = f"{spec.help} {default}(${spec.variable})"
+    option = typer.Option(spec.flag, help=text, metavar=spec.metavar, show_default=False)
+    return Annotated[Optional[str], option]  # noqa: UP045 - see above

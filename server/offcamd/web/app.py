@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
     from offcamd.web.source import RunSource
 
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
 STATIC_FOLDER = Path(__file__).with_name("static")
 
 mimetypes.add_type("text/javascript", ".js")  # whatever this host says: nothing else is run as a module
@@ -89,7 +91,8 @@ class Api:
     def routes(self) -> list[Route]:
         """All of them, but for the page's own files."""
         run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
-        endpoints: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        told, kept = self._told, self._episodes
+        endpoints: dict[str, Endpoint] = {
             "/": self.page,
             "/healthz": self.healthz,
             "/readyz": self.readyz,
@@ -99,12 +102,12 @@ class Api:
             "/api/events": self.events,
             "/api/group": self.group,
             "/api/runs": self.runs,
-            run: self.run,
-            f"{run}/episodes": self.episodes,
+            run: told(lambda folder, run, _: self._runs.detail(run, folder)),
+            f"{run}/episodes": told(lambda folder, _, query: queries.episodes_page(folder, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
             f"{run}/curve": self.curve,
-            f"{run}/nearest": self.nearest,
-            f"{run}/clips": self.clips,
+            f"{run}/nearest": told(lambda folder, run, query: queries.nearest(folder, run, query, kept)),
+            f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
             f"{clip}/video": self.video,
             f"{clip}/poster": self.poster,
@@ -153,15 +156,6 @@ class Api:
         """All runs."""
         return _json({"daemon": self._source.daemon, "runs": await run_in_threadpool(self._runs.all)})
 
-    async def run(self, request: Request) -> Response:
-        """One run, and its streams."""
-        return _json(await self._of(request, lambda folder, run: self._runs.detail(run, folder)))
-
-    async def episodes(self, request: Request) -> Response:
-        """A page of a run's episodes."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, _: queries.episodes_page(folder, query, self._episodes)))
-
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
 
@@ -190,17 +184,7 @@ class Api:
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
-    async def nearest(self, request: Request) -> Response:
-        """An episode, and what there is to watch of it or near it."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, run: queries.nearest(folder, run, query, self._episodes)))
-
     # --- clips ------------------------------------------------------------------------------------------------
-
-    async def clips(self, request: Request) -> Response:
-        """A page of a run's clips."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, run: queries.clips_page(folder, run, query)))
 
     async def clip(self, request: Request) -> Response:
         """One clip, and the episodes it shows."""
@@ -221,6 +205,15 @@ class Api:
         if request.headers.get("if-none-match") == file.etag:
             return Response(None, 304, headers)
         return Response(picture, media_type="image/jpeg", headers=headers)
+
+    def _told(self, answer: Callable[[Path, str, Query], dict[str, Any]]) -> Endpoint:
+        """An endpoint that tells what a function says of the run that is asked for, by the request's values."""
+
+        async def endpoint(request: Request) -> Response:
+            query = Query(request.query_params)
+            return _json(await self._of(request, lambda folder, run: answer(folder, run, query)))
+
+        return endpoint
 
     async def _of(self, request: Request, answer: Callable[[Path, str], Any]) -> Any:  # noqa: ANN401 - what answer returns
         """What a function says of the run that is asked for, on a worker thread."""

@@ -88,8 +88,7 @@ async function pick(runId, number, count, key) {
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
-    toast(error.message);
+    toast(api.wordsOf(error));
   }
 }
 

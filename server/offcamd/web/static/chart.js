@@ -38,7 +38,7 @@ export class Chart {
       role: "application",
       "aria-label": "Learning curve. Left and right arrows move along it, Enter plays the episode.",
       onkeydown: (event) => this.key(event),
-      onblur: () => this.leave(),
+      onblur: () => this.plot?.setCursor({ left: -10, top: -10 }),
     });
     host.append(this.plotHost, this.readout, this.spoken);
     /** @type {uPlot | null} */
@@ -96,16 +96,8 @@ export class Chart {
           { ...axis, size: 28, space: 72, values: (_u, ticks, _a, _s, step) => ticks.map((tick) => tickText(tick, step, x)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS },
           { ...axis, size: 56, space: 44, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) },
         ],
-        cursor: {
-          y: false,
-          drag: { x: true, y: false, setScale: false, dist: 8 },
-          points: { show: false },
-        },
-        hooks: {
-          draw: [(u) => this.drawMarks(u)],
-          setCursor: [(u) => this.hover(u)],
-          setSelect: [(u) => this.select(u)],
-        },
+        cursor: { y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { show: false } },
+        hooks: { draw: [(u) => this.drawMarks(u)], setCursor: [(u) => this.hover(u)], setSelect: [(u) => this.select(u)] },
       },
       data,
       this.plotHost,
@@ -318,9 +310,5 @@ export class Chart {
     } else if (event.key === "Escape" && this.view.from !== null) this.told.zoom(null, null);
     else return;
     event.preventDefault();
-  }
-
-  leave() {
-    this.plot?.setCursor({ left: -10, top: -10 });
   }
 }

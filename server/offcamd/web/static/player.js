@@ -133,9 +133,8 @@ export class Player {
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      fill(screen, h("p.failed", {}, icon("warning"), api.wordsOf(error)));
       fill(words);
-      fill(screen, h("p.failed", {}, icon("warning"), error.message));
       return null;
     }
   }
@@ -177,12 +176,7 @@ export class Player {
   async download(event, path, name) {
     if (!api.hasToken()) return; // the link does it
     event.preventDefault();
-    try {
-      await api.save(path, name);
-    } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
-      toast(error.message);
-    }
+    await api.save(path, name).catch((error) => toast(api.wordsOf(error)));
   }
 
   /**
@@ -199,7 +193,7 @@ export class Player {
       say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
       this.word.hidden = false;
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error; // the figure says what is wrong
+      api.wordsOf(error); // which the figure says
     }
   }
 

@@ -56,12 +56,11 @@ export class Tray {
     this.known.set(id, unlisted("clip"));
     try {
       this.known.set(id, await api.clip(...split(id)));
-      this.show();
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
       this.known.set(id, unlisted("a clip that is gone"));
-      this.show();
     }
+    this.show();
   }
 }
 
