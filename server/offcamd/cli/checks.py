@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from offcam_proto import host, variables
 from offcam_proto.endpoints import MAX_SOCKET_PATH
@@ -76,10 +76,6 @@ class Check:
     detail: str
     fix: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
-
 
 def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:
     """Look at everything, one check after the other."""
@@ -110,11 +106,7 @@ def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -
 def _libraries() -> Iterator[Check]:
     probes = {
         name: subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd="/",
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
         )
         for name, code in _PROBES.items()
     }
@@ -152,12 +144,8 @@ def _environment() -> Iterator[Check]:
         hint = f"Did you mean {near}?" if near else f"Unset {name}."
         yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
     if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
-        yield Check(
-            "environment",
-            "warn",
-            f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing",
-            "Unset OFFCAM to record.",
-        )
+        detail = f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing"
+        yield Check("environment", "warn", detail, "Unset OFFCAM to record.")
 
 
 def _socket_directory(endpoint: Endpoint) -> Check:
@@ -217,12 +205,8 @@ def _spool(settings: config.Settings) -> Check:
         detail = f"{settings.spool_dir} cannot be written: frames wait in memory alone"
         return Check("spool", "warn", detail, "Choose another with --spool-dir.")
     if free < settings.spool_limit_bytes:
-        return Check(
-            "spool",
-            "warn",
-            f"{detail}, less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB",
-            "Lower it with --spool-limit, or choose another disk with --spool-dir.",
-        )
+        detail += f", less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB"
+        return Check("spool", "warn", detail, "Lower it with --spool-limit, or choose another disk with --spool-dir.")
     return Check("spool", "ok", detail)
 
 
@@ -268,11 +252,8 @@ def _rendering() -> Iterator[Check]:
     if backend:
         yield Check("MUJOCO_GL", "ok", f"{backend}, for mujoco {mujoco}")
     elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        yield Check(
-            "MUJOCO_GL",
-            "warn",
-            f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display",
-            "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)",
-        )
+        detail = f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display"
+        fix = "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)"
+        yield Check("MUJOCO_GL", "warn", detail, fix)
     else:
         yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")

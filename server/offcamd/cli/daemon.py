@@ -19,10 +19,10 @@ import typer
 from offcam_proto import variables
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError, DaemonNotReady, OffcamError
 from offcam_runs.file_lock import FileLock
-from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of, with_settings
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, with_settings
 from offcamd.cli.progress import waiting
-from offcamd.cli.text import say_json
-from offcamd.config.settings import Settings, default_endpoint, passed_over
+from offcamd.cli.text import say
+from offcamd.config.settings import Settings, default_endpoint, load_endpoint, passed_over
 from offcamd.process import exit_codes
 from offcamd.process.instance_lock import DaemonInfo, daemon_paths, last_words, read_lock
 from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
@@ -68,7 +68,7 @@ def serve(
         log_file = logs.configure(settings.log_level, settings.log_file)
     except OSError as error:
         raise ConfigError(
-            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file.",
+            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file."
         ) from error
     if note := passed_over(settings.endpoint):
         logging.getLogger(__name__).warning(note)
@@ -78,7 +78,11 @@ def serve(
     sys.setswitchinterval(SWITCH_SECONDS)
     _give_way()
     if info := read_lock(settings.endpoint):
-        raise DaemonAlreadyRunning(_already(info), info.pid)
+        text = (
+            f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
+            "(`offcam status`), or give this one another --endpoint."
+        )
+        raise DaemonAlreadyRunning(text, info.pid)
     with ExitStack() as stack:
         if launch_lock >= 0:
             stack.enter_context(_failure_told())
@@ -96,12 +100,10 @@ def serve(
         if listener and settings.http:
             stack.enter_context(
                 server.serving(
-                    listener,
-                    settings.http.host,
-                    DaemonSource(service),
+                    *(listener, settings.http.host, DaemonSource(service)),
                     token=settings.http_token,
                     health=service.health,
-                ),
+                )
             )
         _say_ready(settings, as_json=as_json)
         service.test_itself()
@@ -135,10 +137,7 @@ def start(
         info = start_detached(settings, timeout)
     except DaemonNotReady as error:
         raise typer.Exit(exit_codes.say(error, exit_codes.PROBLEM, as_json=as_json)) from error
-    if as_json:
-        say_json(_where(info.pid, info.endpoint, info.http, info.tcp))
-    else:
-        typer.echo(info.ready_line)
+    say(info.ready_line, _where(info.pid, info.endpoint, info.http, info.tcp), as_json=as_json)
 
 
 def stop(
@@ -150,16 +149,14 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Stop the daemon: it finalises every video and leaves. Run it again to hurry it. 1 if not everything is final."""
-    asked = endpoint_of(endpoint, config)
+    asked = load_endpoint(endpoint, config=config)
     where = asked if asked.path is not None else default_endpoint(os.environ)
     info = read_lock(where)
     if asked.path is None and (info is None or info.tcp != asked.url):
         raise DaemonError(f"the daemon of {asked.url} is none that runs here: run `offcam stop` on its own host.")
     if info is None:
-        if as_json:
-            say_json({"stopped": False, "pid": None, "endpoint": where.url})
-        else:
-            typer.echo(f"No offcam daemon is running at {where.url}.")
+        none = {"stopped": False, "pid": None, "endpoint": where.url}
+        say(f"No offcam daemon is running at {where.url}.", none, as_json=as_json)
         return
     _signal(info)
     began = time.monotonic()
@@ -176,10 +173,8 @@ def stop(
     if words := last_words(where, info.pid):
         left = DaemonError(f"pid {info.pid} has left, but {_left(words)}")
         raise typer.Exit(exit_codes.say(left, exit_codes.PROBLEM, as_json=as_json))
-    if as_json:
-        say_json({"stopped": True, "pid": info.pid, "endpoint": info.endpoint})
-    else:
-        typer.echo(f"Stopped the offcam daemon (pid {info.pid}).")
+    stopped = {"stopped": True, "pid": info.pid, "endpoint": info.endpoint}
+    say(f"Stopped the offcam daemon (pid {info.pid}).", stopped, as_json=as_json)
 
 
 def _heed_signals(service: Service, log_file: BoundedLog | None) -> None:
@@ -233,18 +228,11 @@ def _left(unfinished: Sequence[str]) -> str:
     return f"not everything was finished: {'; '.join(unfinished[:MOST_NAMED])}{more}."
 
 
-def _already(info: DaemonInfo) -> str:
-    return (
-        f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
-        "(`offcam status`), or give this one another --endpoint."
-    )
-
-
 def _signal(info: DaemonInfo) -> None:
     if not info.here:
         raise DaemonError(
             f"the daemon at {info.endpoint} runs in another container, where its pid {info.pid} counts: stop it "
-            "there (for example `docker compose stop`).",
+            "there (for example `docker compose stop`)."
         )
     try:
         os.kill(info.pid, signal.SIGTERM)

@@ -34,9 +34,8 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
     with waiting("Starting the recorder daemon"):
         info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
     if not as_json:
-        typer.echo(
-            f"The recorder daemon runs (pid {info.pid}); its statistics are at {info.http or 'no HTTP address'}."
-        )
+        where = info.http or "no HTTP address"
+        typer.echo(f"The recorder daemon runs (pid {info.pid}); its statistics are at {where}.")
     folder = folder / time.strftime("%Y%m%dT%H%M%S")  # each run its own, so that its table shows it alone
     began = time.monotonic()
     if _record(folder, info.endpoint, as_json=as_json):
@@ -52,9 +51,8 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
     if not well:
         raise typer.Exit(exit_codes.PROBLEM)
     if not as_json:
-        typer.echo(
-            f"Watch them in any player or browser. More: `offcam view {printable(str(folder))}`, `offcam status`."
-        )
+        name = printable(str(folder))
+        typer.echo(f"Watch them in any player or browser. More: `offcam view {name}`, `offcam status`.")
 
 
 def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:

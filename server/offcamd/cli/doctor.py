@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
@@ -11,11 +13,7 @@ from offcamd.process import exit_codes
 _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 
-def doctor(
-    endpoint: EndpointOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def doctor(endpoint: EndpointOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what recording needs: versions, encoder, socket directory, daemon, rendering. 1 if a check fails."""
     from offcamd.cli import checks as examination  # noqa: PLC0415 - verbs import when they run
 
@@ -29,6 +27,6 @@ def doctor(
                 typer.echo(f"      {check.fix}")
     ok = all(check.outcome != "fail" for check in checks)
     if as_json:
-        say_json({"ok": ok, "checks": [check.as_dict() for check in checks]})
+        say_json({"ok": ok, "checks": [asdict(check) for check in checks]})
     if not ok:
         raise typer.Exit(exit_codes.PROBLEM)

@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from offcamd.cli.extras import require
 from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.options import JsonOption, file_to_write, say_written
+from offcamd.cli.options import JsonOption, file_to_write, require, say_written
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted
 

@@ -11,7 +11,7 @@ import typer
 from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.text import Column, print_table, printable, say_json
+from offcamd.cli.text import Column, print_table, printable, say, say_json
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
@@ -87,20 +87,16 @@ def authorize(
     key = store.public(file)
     store.make_directories()
     authorised = store.authorise(key.name, key.public)
-    if as_json:
-        say_json({"file": str(authorised), **_shown(key)})
-    else:
-        typer.echo(f"Authorised {key.name!r} ({key.fingerprint}): {authorised}")
+    text = f"Authorised {key.name!r} ({key.fingerprint}): {authorised}"
+    say(text, {"file": str(authorised), **_shown(key)}, as_json=as_json)
 
 
 @app.command()
 def revoke(name: NameArgument, keys: KeysOption = None, as_json: JsonOption = False) -> None:
     """Let a client in no more, from its next connection on."""
     removed = _store(keys).revoke(name)
-    if as_json:
-        say_json({"removed": str(removed), "name": name})
-    else:
-        typer.echo(f"Removed {removed}. Restart the daemon to end the client's present connections.")
+    text = f"Removed {removed}. Restart the daemon to end the client's present connections."
+    say(text, {"removed": str(removed), "name": name}, as_json=as_json)
 
 
 @app.command("list")

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.text import printable, say_json
-from offcamd.config.settings import SPECS, load, load_endpoint
+from offcamd.cli.text import printable, say
+from offcamd.config.settings import SPECS, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam_proto.endpoints import Endpoint
+    from offcamd.config.settings import Spec
     from offcamd.process.atomic_file import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
@@ -29,6 +31,7 @@ ConfigOption = Annotated[
     Optional[Path],  # noqa: UP045 - see above
     typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
 ]
+EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors too.")]
 
 
@@ -48,20 +51,21 @@ def file_to_write(path: Path, *, as_json: bool) -> Destination:
 
 def say_written(to: Destination, text: str, facts: dict[str, Any], *, as_json: bool) -> None:
     """Tell that a file was written and what is in it; on stderr where the file is stdout."""
-    if as_json:
-        say_json(facts)
-    else:
-        name = "stdout" if to.is_stdout else printable(str(to.path))
-        typer.echo(f"{name}: {text}", err=to.is_stdout)
+    name = "stdout" if to.is_stdout else printable(str(to.path))
+    say(f"{name}: {text}", facts, as_json=as_json, err=to.is_stdout)
 
 
-def endpoint_of(flag: str | None, config: Path | None) -> Endpoint:
-    """The endpoint that a verb's options mean.
+def require(module: str, *, extra: str, verb: str) -> None:
+    """Make sure that a library is installed which the ``server`` extra does not bring, without importing it.
 
     Raises:
-        ConfigError: it, or the config file, is wrong.
+        ConfigError: it is not; the message has the command that installs it.
     """
-    return load_endpoint(flag, config=config)
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(
+            f"`offcam {verb}` needs {module}, which is not installed in {sys.prefix}. "
+            f'Run: {sys.executable} -m pip install "offcam[{extra}]"'
+        )
 
 
 def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
@@ -72,42 +76,24 @@ def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
         verb(load(flags, config=config, embedded=embedded), **given)
 
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
-    keyword = inspect.Parameter.KEYWORD_ONLY
     shared = [
-        inspect.Parameter(
-            spec.key,
-            keyword,
-            default=None,
-            annotation=Annotated[
-                Optional[str],  # noqa: UP045 - see above
-                typer.Option(
-                    spec.flag,
-                    help=_help(spec.help, spec.default, spec.variable),
-                    metavar=spec.metavar,
-                    show_default=False,
-                ),
-            ],
-        )
-        for spec in SPECS
+        *(_parameter(spec.key, None, _option(spec)) for spec in SPECS),
+        _parameter("config", None, ConfigOption),
+        _parameter("embedded", False, EmbeddedOption),  # noqa: FBT003 - its default
+        *(_parameter(item.name, item.default, item.annotation) for item in own),
     ]
-    shared += [
-        inspect.Parameter("config", keyword, default=None, annotation=ConfigOption),
-        inspect.Parameter(
-            "embedded",
-            keyword,
-            default=False,
-            annotation=Annotated[
-                bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")
-            ],
-        ),
-    ]
-    signature = inspect.Signature([*shared, *(item.replace(kind=keyword) for item in own)])
-    command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
+    command.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {}
     command.__name__, command.__doc__ = verb.__name__, verb.__doc__
     return command
 
 
-def _help(text: str, default: object, variable: str) -> str:
-    shown = "" if callable(default) or default is None else f"Default {default}. "
-    return f"{text} {shown}(${variable})"
+def _parameter(name: str, default: object, annotation: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option(spec: Spec) -> object:
+    default = "" if callable(spec.default) or spec.default is None else f"Default {spec.default}. "
+    text = f"{spec.help} {default}(${spec.variable})"
+    option = typer.Option(spec.flag, help=text, metavar=spec.metavar, show_default=False)
+    return Annotated[Optional[str], option]  # noqa: UP045 - see above

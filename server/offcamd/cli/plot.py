@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.extras import require
 from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.options import JsonOption, file_to_write, say_written
+from offcamd.cli.options import JsonOption, file_to_write, require, say_written
 from offcamd.cli.text import counted
 
 if TYPE_CHECKING:

@@ -92,10 +92,7 @@ class _Conversation:
     def __init__(self, socket: keys.Socket) -> None:
         self._socket = socket
         self._session = ClientSession(
-            secrets.token_bytes(ID_BYTES),
-            pid=os.getpid(),
-            host=gethostname(),
-            client=f"offcam-cli/{__version__}",
+            secrets.token_bytes(ID_BYTES), pid=os.getpid(), host=gethostname(), client=f"offcam-cli/{__version__}"
         )
         self._session.connect()
 

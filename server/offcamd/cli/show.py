@@ -52,10 +52,7 @@ def show(
     runs = [read_run(folder) for given in run_folders(folders) for folder in given]
     if last is not None:
         runs = [replace(run, episodes=run.episodes[-last:]) for run in runs]
-    found = {
-        "runs": [_run(run, rule, confidence) for run in runs],
-        "groups": _groups(runs, confidence),
-    }
+    found = {"runs": [_run(run, rule, confidence) for run in runs], "groups": _groups(runs, confidence)}
     if as_json:
         say_json(found)
         return

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption, endpoint_of
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, number, numbers, print_facts, print_table, say_json, size, span, styled
-from offcamd.config.settings import passed_over
+from offcamd.config.settings import load_endpoint, passed_over
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def status(
     """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
     from offcamd.cli.query import ask_stats  # noqa: PLC0415 - verbs import when they run
 
-    asked = endpoint_of(endpoint, config)
+    asked = load_endpoint(endpoint, config=config)
     try:
         stats = ask_stats(asked, timeout)
     except DaemonUnavailable as error:
@@ -60,7 +60,8 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "http", stats["http"] or "off"
     yield "clients", f"{stats['clients']} with {stats['streams']} streams"
     yield "memory", memory_of(stats)
-    yield "queue", _queue(stats)
+    full = f"{size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
+    yield "queue", f"{full}, {span(stats['encode_lag_seconds'])} behind"
     yield "frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"
     yield "clips", _counts(stats["clips"])
     yield "episodes", f"{stats['episodes']:,}"
@@ -73,11 +74,6 @@ def memory_of(stats: dict[str, Any]) -> str:
     known = [client["rss_bytes"] for client in memory.get("clients", ()) if client["rss_bytes"] is not None]
     clients = f", clients {size(sum(known))}" if known else ""
     return f"{size(memory.get('daemon_rss_bytes'))}{clients}"
-
-
-def _queue(stats: dict[str, Any]) -> str:
-    full = f"{size(stats['queue_bytes'])} of {size(stats['queue_limit_bytes'])}"
-    return f"{full}, {span(stats['encode_lag_seconds'])} behind"
 
 
 def _print_runs(runs: list[dict[str, Any]]) -> None:

@@ -29,6 +29,14 @@ def say_json(value: object, *, indent: int | None = 2) -> None:
     typer.echo(dumps(value, indent=indent))
 
 
+def say(text: str, facts: object, *, as_json: bool, err: bool = False) -> None:
+    """Print facts as JSON for programs, or a text for people, on stderr if ``err``."""
+    if as_json:
+        say_json(facts)
+    else:
+        typer.echo(text, err=err)
+
+
 def plain_console() -> Console:
     """A console that prints names as they are, a folder ``runs[bold]`` is no markup; off a terminal of any width."""
     from rich.console import Console  # noqa: PLC0415 - as above

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd.cli.options import ConfigOption, EndpointOption, endpoint_of
+from offcamd.cli.options import ConfigOption, EndpointOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import plain_console, say_json
+from offcamd.config.settings import load_endpoint
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def top(
     from offcamd.cli.query import Asker  # noqa: PLC0415 - verbs import when they run
 
     console = plain_console()
-    with Asker(endpoint_of(endpoint, config)) as asker:
+    with Asker(load_endpoint(endpoint, config=config)) as asker:
         if once or as_json or not console.is_terminal:
             _print_once(asker, console, as_json=as_json)
         else:

@@ -89,23 +89,22 @@ class View:
 
     def show(self, width: int, height: int | None) -> RenderableType:
         """As much as fits a terminal of such a size; all of it where ``height`` is None."""
-        last = Text("q leaves", style="dim", no_wrap=True) if height else None
+        last = [Text("q leaves", style="dim", no_wrap=True)] if height else []
         if self._stats is None:
-            lines = [Text("No daemon answers. It is shown here as soon as one does.", style="bold"), Text("")]
-            return _group([*lines, Text(self._problem or ""), Text("")], last)
+            silent = Text("No daemon answers. It is shown here as soon as one does.", style="bold")
+            return Group(silent, Text(""), Text(self._problem or ""), Text(""), *last)
         stats = self._stats
-        rows = [
-            _Row(stream, episodes, self._rate(stream, episodes)) for stream, episodes in reversed(_streams(stats))
-        ]  # the latest first
+        latest_first = reversed(_streams(stats))
+        rows = [_Row(stream, episodes, self._rate(stream, episodes)) for stream, episodes in latest_first]
         room = len(rows) if height is None else max(height - FIXED_LINES, 1)
         parts: list[RenderableType] = [*_daemon(stats), Text("")]
         if rows:
             parts.append(_table(rows[:room], width))
         else:
             parts.append(Text("Nobody records. Wrap an env: env = offcam.record(env, FOLDER)", style="dim"))
-        if last is not None and len(rows) > room:
-            last.append(f"; not shown: {len(rows) - room}")
-        return _group(parts, last)
+        if last and len(rows) > room:
+            last[0].append(f"; not shown: {len(rows) - room}")
+        return Group(*parts, *last)
 
     def _rate(self, stream: dict[str, Any], episodes: dict[str, Any]) -> float | None:
         """Steps of the episodes that ended since, a second; before any did, what its episodes so far took."""
@@ -115,10 +114,6 @@ class View:
             return (last - first) / (now - began)
         rate: float | None = episodes.get("steps_per_second")
         return rate
-
-
-def _group(parts: list[RenderableType], last: Text | None) -> Group:
-    return Group(*parts, *([last] if last is not None else []))
 
 
 def _streams(stats: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

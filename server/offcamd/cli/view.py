@@ -66,16 +66,13 @@ def view(
 
 
 def _check(folder: Path) -> None:
+    name = printable(str(folder))
     try:
         os.scandir(folder).close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotARunFolder(
-            f"there is no folder {printable(str(folder))}: give one that offcam recorded into."
-        ) from error
+        raise NotARunFolder(f"there is no folder {name}: give one that offcam recorded into.") from error
     except OSError as error:
-        raise RunFolderError(
-            f"{printable(str(folder))} cannot be read ({error.strerror}): check its permissions"
-        ) from error
+        raise RunFolderError(f"{name} cannot be read ({error.strerror}): check its permissions") from error
 
 
 def can_show(environment: Mapping[str, str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -96,10 +97,8 @@ def _check_free(path: Path, *, force: bool) -> None:
     to = destination(path)
     if to.file is None:
         return
-    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in (
-        fmt.VIDEO_EXTENSION,
-        fmt.PART_EXTENSION,
-    )
+    videos = (fmt.VIDEO_EXTENSION, fmt.PART_EXTENSION)
+    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in videos
     if part_of_a_run or to.file.is_dir():
         raise ConfigError(f"{path} is {'a folder' if to.file.is_dir() else 'a part of a run'}: give another file")
     if to.exists and not force:
@@ -147,25 +146,13 @@ def _write_parquet(file: Path, rows: Iterable[Row], what: What) -> None:
         return pa.Table.from_pylist(batch, schema=schema)
 
     with pq.ParquetWriter(file, schema) as writer:
-        for batch in _batches(rows):
+        rows = iter(rows)
+        while batch := list(itertools.islice(rows, _BATCH)):
             writer.write_table(table(batch))
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - whatever a column holds
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value)
-
-
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 # --- Stable-Baselines3 ------------------------------------------------------------------------------------

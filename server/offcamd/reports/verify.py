@@ -7,14 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto.errors import (
-    EncodeError,
-    FolderNotWritable,
-    NotARunFolder,
-    ProtocolError,
-    RunFolderError,
-    RunFormatTooNew,
-)
+from offcam_proto import errors
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
@@ -81,9 +74,7 @@ class Verdict:
 
 
 def verify(
-    folder: Path,
-    progress: Callable[[int, int], None] | None = None,
-    probe: Callable[[Path], VideoInfo] = probe_file,
+    folder: Path, progress: Callable[[int, int], None] | None = None, probe: Callable[[Path], VideoInfo] = probe_file
 ) -> Verdict:
     """Check a run folder. Nothing in it is changed; a daemon may be writing it.
 
@@ -101,10 +92,11 @@ def verify(
     writer = writer_of(folder)
     try:
         run = read_run(folder)
-    except (FolderNotWritable, RunFormatTooNew):
+    except (errors.FolderNotWritable, errors.RunFormatTooNew):
         raise
-    except RunFolderError as error:
-        lost = present if not isinstance(error, NotARunFolder) else [*filter(_is_part_of_ours(folder), present)]
+    except errors.RunFolderError as error:
+        foreign = isinstance(error, errors.NotARunFolder)
+        lost = [name for name in present if not foreign or _is_part_of_ours(folder / name)]
         if not lost:
             raise
         return Verdict(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
@@ -144,11 +136,8 @@ def _accounts(run: Run) -> Iterator[Problem]:
     for clip in run.clips:
         count = fmt.FrameCount(offered=clip.offered, received=clip.received, encoded=clip.frames, dropped=clip.dropped)
         if clip.state != fmt.RECORDING and not count.balanced:
-            yield Problem(
-                clip.file or clip.name,
-                "accounting",
-                f"{clip.offered} frames were offered, but {clip.frames} encoded and {clip.dropped} dropped",
-            )
+            text = f"{clip.offered} frames were offered, but {clip.frames} encoded and {clip.dropped} dropped"
+            yield Problem(clip.file or clip.name, "accounting", text)
     if run.quarantined:
         text = f"{run.quarantined} records could not be understood; they are in the table quarantine"
         yield Problem(fmt.INDEX_NAME, "quarantine", text)
@@ -168,7 +157,7 @@ def _unfinished(run: Run, writer: Writer | None) -> Iterator[Problem]:
 def _missing(folder: Path, name: str) -> Problem | None:
     try:
         file_name("file", name, MAX_PATH_BYTES)
-    except ProtocolError as error:  # an index from elsewhere may name any path
+    except errors.ProtocolError as error:  # an index from elsewhere may name any path
         return Problem(name, "bad_name", f"the index names a file outside the folder: {error}")
     if not (folder / name).is_file():
         return Problem(name, "missing_file", "is in the index but not in the folder")
@@ -215,13 +204,10 @@ def _unchecked(run: Run, known: set[str], writer: Writer | None) -> Iterator[Pro
         yield Problem(name, "unchecked", text)
 
 
-def _is_part_of_ours(folder: Path) -> Callable[[str], bool]:
-    def is_part(name: str) -> bool:
-        with suppress(EncodeError):
-            return name.endswith(fmt.PART_EXTENSION) and is_fragmented(folder / name)
-        return False
-
-    return is_part
+def _is_part_of_ours(path: Path) -> bool:
+    with suppress(errors.EncodeError):
+        return path.name.endswith(fmt.PART_EXTENSION) and is_fragmented(path)
+    return False
 
 
 def _without_index(folder: Path, names: list[str]) -> Iterator[Problem]:

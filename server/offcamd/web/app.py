@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import mimetypes
 import threading
@@ -31,11 +32,13 @@ from offcamd.web.reading import NotHere, folder_of
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from starlette.requests import Request
 
     from offcamd.web.source import RunSource
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
 
 STATIC_FOLDER = Path(__file__).with_name("static")
 
@@ -88,7 +91,8 @@ class Api:
     def routes(self) -> list[Route]:
         """All of them, but for the page's own files."""
         run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
-        endpoints: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        told, kept = self._told, self._episodes
+        endpoints: dict[str, Endpoint] = {
             "/": self.page,
             "/healthz": self.healthz,
             "/readyz": self.readyz,
@@ -98,12 +102,12 @@ class Api:
             "/api/events": self.events,
             "/api/group": self.group,
             "/api/runs": self.runs,
-            run: self.run,
-            f"{run}/episodes": self.episodes,
+            run: told(lambda folder, run, _: self._runs.detail(run, folder)),
+            f"{run}/episodes": told(lambda folder, _, query: queries.episodes_page(folder, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
             f"{run}/curve": self.curve,
-            f"{run}/nearest": self.nearest,
-            f"{run}/clips": self.clips,
+            f"{run}/nearest": told(lambda folder, run, query: queries.nearest(folder, run, query, kept)),
+            f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
             f"{clip}/video": self.video,
             f"{clip}/poster": self.poster,
@@ -118,13 +122,11 @@ class Api:
 
     async def healthz(self, _request: Request) -> Response:
         """Whether the server answers, and every part of the daemon works."""
-        reason = self._source.unhealthy()
-        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
+        return _well_unless(self._source.unhealthy())
 
     async def readyz(self, _request: Request) -> Response:
         """Whether the daemon takes in what clients send."""
-        reason = await run_in_threadpool(self._source.unready)
-        return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
+        return _well_unless(await run_in_threadpool(self._source.unready))
 
     async def metrics(self, request: Request) -> Response:
         """For Prometheus."""
@@ -154,18 +156,14 @@ class Api:
         """All runs."""
         return _json({"daemon": self._source.daemon, "runs": await run_in_threadpool(self._runs.all)})
 
-    async def run(self, request: Request) -> Response:
-        """One run, and its streams."""
-        return _json(await self._of(request, lambda folder, run: self._runs.detail(run, folder)))
-
-    async def episodes(self, request: Request) -> Response:
-        """A page of a run's episodes."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, _: queries.episodes_page(folder, query, self._episodes)))
-
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
-        pieces = await self._of(request, lambda folder, _: _begun(queries.episodes_csv(folder)))
+
+        def begun(folder: Path, _run: str) -> Iterable[str]:
+            pieces = queries.episodes_csv(folder)
+            return itertools.chain([next(pieces)], pieces)  # what is wrong shows with the first piece
+
+        pieces = await self._of(request, begun)
         return StreamingResponse(
             pieces, media_type="text/csv", headers={"content-disposition": 'attachment; filename="episodes.csv"'}
         )
@@ -186,17 +184,7 @@ class Api:
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
-    async def nearest(self, request: Request) -> Response:
-        """An episode, and what there is to watch of it or near it."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, run: queries.nearest(folder, run, query, self._episodes)))
-
     # --- clips ------------------------------------------------------------------------------------------------
-
-    async def clips(self, request: Request) -> Response:
-        """A page of a run's clips."""
-        query = Query(request.query_params)
-        return _json(await self._of(request, lambda folder, run: queries.clips_page(folder, run, query)))
 
     async def clip(self, request: Request) -> Response:
         """One clip, and the episodes it shows."""
@@ -218,20 +206,23 @@ class Api:
             return Response(None, 304, headers)
         return Response(picture, media_type="image/jpeg", headers=headers)
 
+    def _told(self, answer: Callable[[Path, str, Query], dict[str, Any]]) -> Endpoint:
+        """An endpoint that tells what a function says of the run that is asked for, by the request's values."""
+
+        async def endpoint(request: Request) -> Response:
+            query = Query(request.query_params)
+            return _json(await self._of(request, lambda folder, run: answer(folder, run, query)))
+
+        return endpoint
+
     async def _of(self, request: Request, answer: Callable[[Path, str], Any]) -> Any:  # noqa: ANN401 - what answer returns
         """What a function says of the run that is asked for, on a worker thread."""
         run = request.path_params["id"]
         return await run_in_threadpool(lambda: answer(folder_of(self._source, run), run))
 
 
-def _begun(pieces: Any) -> Any:  # noqa: ANN401 - an iterator of text, with the first piece made
-    first = next(pieces)
-
-    def all_of_them() -> Any:  # noqa: ANN401 - as above
-        yield first
-        yield from pieces
-
-    return all_of_them()
+def _well_unless(reason: str | None) -> Response:
+    return PlainTextResponse("ok" if reason is None else reason, 200 if reason is None else 503)
 
 
 def _json(value: dict[str, Any]) -> Response:

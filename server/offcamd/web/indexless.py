@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import sqlite3
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 from offcam_runs import format as fmt
 from offcam_runs.database import upgrade
 from offcamd.video.probe import VideoInfo, survey
-from offcamd.web.lru import LruCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,6 @@ PLAIN_CLIENT = "plain"
 """What stands as ``client`` of the one stream of such a folder."""
 
 _NUMBER = re.compile(r"-(episode|step)-(\d{1,15})(?:\.|-|$)")
-
-_known: LruCache[tuple[Path, int, int], VideoInfo] = LruCache(4 * MOST_FILES)
 
 
 def videos(folder: Path) -> list[Path]:
@@ -51,10 +49,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         upgrade(database, 0, folder)
         files = videos(folder)
         stream = hashlib.blake2b(bytes(folder), digest_size=16).hexdigest()
-        database.execute(
-            _ADD_STREAM,
-            (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED),
-        )
+        database.execute(_ADD_STREAM, (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED))
         database.executemany(_ADD_CLIP, [_clip(path) for path in files])
         yield database
 
@@ -84,8 +79,6 @@ def _clip(path: Path) -> tuple[object, ...]:
     )
 
 
-def _survey(path: Path, changed: int, size: int) -> VideoInfo:
-    def make() -> VideoInfo:
-        return survey(path) if stat.S_ISREG(path.lstat().st_mode) else VideoInfo(error="it is no file any more")
-
-    return _known.get((path, changed, size), make)
+@functools.lru_cache(4 * MOST_FILES)
+def _survey(path: Path, _changed: int, _size: int) -> VideoInfo:
+    return survey(path) if stat.S_ISREG(path.lstat().st_mode) else VideoInfo(error="it is no file any more")

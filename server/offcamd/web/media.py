@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,7 +22,7 @@ from offcamd.web.queries import find_clip
 from offcamd.web.reading import NotHere, is_plain, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -192,8 +191,11 @@ class Posters:
             NotHere: there is no such clip, or no picture in it.
             RunFolderError: see `reading`.
         """
-        with _closing(open_clip(folder, key)) as file:
+        file = open_clip(folder, key)
+        try:
             return self._kept.get((folder, file.name, file.etag), lambda: self._make(file)), file
+        finally:
+            os.close(file.fd)
 
     def _make(self, file: OpenFile) -> bytes:
         with self._decoding:  # encoders need the processor more
@@ -201,11 +203,3 @@ class Posters:
                 return jpeg(middle_picture(file.fd, file.name), POSTER_SIDE)
             except EncodeError as error:
                 raise NotHere(f"{file.name} has no picture to show: {error}") from error
-
-
-@contextmanager
-def _closing(file: OpenFile) -> Iterator[OpenFile]:
-    try:
-        yield file
-    finally:
-        os.close(file.fd)

@@ -65,25 +65,21 @@ class Exporter(Collector):
         yield InfoMetricFamily("offcam_build", "Versions of offcam and of what it uses.", value=stats["versions"])
         for name, text, key in _GAUGES:
             yield GaugeMetricFamily(name, text, value=stats[key])
-        yield _sums("offcam_frames_offered", "Frames that wrappers captured.", stats["frames"]["offered"])
-        yield _sums("offcam_frames_encoded", "Frames in finished videos.", stats["frames"]["encoded"])
+        frames = stats["frames"]
+        yield CounterMetricFamily("offcam_frames_offered", "Frames that wrappers captured.", value=frames["offered"])
+        yield CounterMetricFamily("offcam_frames_encoded", "Frames in finished videos.", value=frames["encoded"])
         yield _labelled(
             "offcam_frames_dropped",
             "Frames in no video, by reason. What a daemon that died lost is in the run's index alone.",
             "reason",
-            {reason: stats["frames"]["dropped"].get(reason, 0) for reason in DROP_REASONS},
+            {reason: frames["dropped"].get(reason, 0) for reason in DROP_REASONS},
         )
-        yield _sums("offcam_episodes", "Episodes committed.", stats["episodes"])
-        yield _labelled(
-            "offcam_clips",
-            "Clips that ended, by state.",
-            "state",
-            {state: stats["clips"][state] for state in ENDED_STATES},
-        )
+        yield CounterMetricFamily("offcam_episodes", "Episodes committed.", value=stats["episodes"])
+        ended = {state: stats["clips"][state] for state in ENDED_STATES}
+        yield _labelled("offcam_clips", "Clips that ended, by state.", "state", ended)
         yield GaugeMetricFamily("offcam_clips_recording", "Clips being recorded.", value=stats["clips"][RECORDING])
-        yield _labelled(
-            "offcam_refused_messages", "Messages refused, by reason.", "reason", _refused(stats["breaches"])
-        )
+        refused = _refused(stats["breaches"])
+        yield _labelled("offcam_refused_messages", "Messages refused, by reason.", "reason", refused)
         yield _labelled(
             "offcam_unexpected_errors",
             "Errors that nobody expected, by the part of the daemon that met them.",
@@ -111,10 +107,8 @@ def _refused(breaches: dict[str, int]) -> dict[str, int]:
 
 
 def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
-    own = memory["daemon_rss_bytes"]
-    yield GaugeMetricFamily(
-        "offcam_resident_memory_bytes", "The daemon's memory in RAM.", value=math.nan if own is None else own
-    )
+    own = math.nan if memory["daemon_rss_bytes"] is None else memory["daemon_rss_bytes"]
+    yield GaugeMetricFamily("offcam_resident_memory_bytes", "The daemon's memory in RAM.", value=own)
     known = {client["pid"]: client["rss_bytes"] for client in memory["clients"] if client["rss_bytes"] is not None}
     yield GaugeMetricFamily(
         "offcam_clients_resident_memory_bytes",
@@ -124,10 +118,6 @@ def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "offcam_clients_resident_memory_max_bytes", "That of the largest of them.", value=max(known.values(), default=0)
     )
-
-
-def _sums(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(name, text, value=value)
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

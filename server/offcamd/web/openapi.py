@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
 from offcamd.web import curves, queries
 from offcamd.web.params import MOST_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Schema = dict[str, Any]
 
@@ -20,11 +23,6 @@ FLAG: Schema = {"type": "boolean"}
 
 def _or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _open(schema: Schema) -> Schema:
-    """The same, and more properties may be there."""
-    return {**schema, "additionalProperties": True}
 
 
 def _object(**properties: Schema) -> Schema:
@@ -45,25 +43,23 @@ def _one_of(*values: str) -> Schema:
     return {"type": "string", "enum": list(values)}
 
 
-def _counts(*names: str) -> Schema:
-    return {"type": "object", "propertyNames": {"enum": list(names)}, "additionalProperties": INTEGER}
-
-
-def _by_part(schema: Schema) -> Schema:
-    return {"type": "object", "propertyNames": {"enum": list(PARTS)}, "additionalProperties": schema}
+def _by(names: Iterable[str], schema: Schema) -> Schema:
+    """Some of these names, each with such a value."""
+    return {"type": "object", "propertyNames": {"enum": list(names)}, "additionalProperties": schema}
 
 
 _MAYBE = _or_null(NUMBER)
 _ID = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
 _NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean=_MAYBE)
 _SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
+_DROPPED = _by(DROP_REASONS, INTEGER)
 
 _RUN = _object(
     id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
     num_envs=INTEGER, streams=INTEGER, episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
-    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_counts(*DROP_REASONS),
+    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED,
 )  # fmt: skip
 _STREAM = _object(
     stream=TEXT, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT, started=_MAYBE,
@@ -77,7 +73,7 @@ _EPISODE = _object(
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
-    step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_counts(*DROP_REASONS), partial=FLAG,
+    step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
     started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT), poster=_or_null(TEXT),
 )  # fmt: skip
 _CURVE = _object(
@@ -90,21 +86,21 @@ _GROUP = _object(
     **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
 )  # fmt: skip
 _HISTOGRAM = _object(count=INTEGER, sum=NUMBER, buckets=_list(_list(NUMBER)))
-_STATS = _open(_object(
+_STATS = {**_object(
     pid=INTEGER, version=TEXT, versions={"type": "object", "additionalProperties": TEXT}, started=NUMBER, endpoint=TEXT,
     tcp=_or_null(TEXT), http=_or_null(TEXT), uptime_seconds=NUMBER, clients=INTEGER, streams=INTEGER,
     queue_bytes=INTEGER, queue_limit_bytes=INTEGER, shared_memory_bytes=INTEGER, spool_bytes=INTEGER,
     spool_limit_bytes=INTEGER,
     encode_lag_seconds=NUMBER, encode_seconds=_ref("Histogram"), queue_wait_seconds=_ref("Histogram"),
-    frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_counts(*DROP_REASONS)), episodes=INTEGER,
+    frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_DROPPED), episodes=INTEGER,
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
-    problems=_by_part(TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by_part(INTEGER),
+    problems=_by(PARTS, TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by(PARTS, INTEGER),
     recent_errors=_list(TEXT), runs=_list({"type": "object"}),
     memory=_object(
         daemon_rss_bytes=_or_null(INTEGER),
         clients=_list(_object(pid=INTEGER, host=TEXT, streams=INTEGER, rss_bytes=_or_null(INTEGER))),
     ),
-))  # fmt: skip
+), "additionalProperties": True}  # fmt: skip
 
 
 def _query(name: str, schema: Schema, text: str, **more: object) -> Schema:
@@ -235,21 +231,15 @@ def description() -> Schema:
     }
     responses: Schema = {code: {"description": text, "content": error} for code, text in failures.items()}
     responses["503"] = {"description": "Not now."}
-    streams: Schema = {
-        "type": "object",
-        "properties": {"stream_list": _list(_ref("Stream"))},
-        "required": ["stream_list"],
-    }
-    shows: Schema = {"type": "object", "properties": {"episodes": _list(_ref("Episode"))}, "required": ["episodes"]}
     schemas = {
         "Error": _object(error=TEXT),
         "Numbers": _NUMBERS,
         "Run": _RUN,
-        "RunDetail": _extended(_RUN, streams),
+        "RunDetail": _object(**_RUN["properties"], stream_list=_list(_ref("Stream"))),
         "Stream": _STREAM,
         "Episode": _EPISODE,
         "Clip": _CLIP,
-        "ClipDetail": _extended(_CLIP, shows),
+        "ClipDetail": _object(**_CLIP["properties"], episodes=_list(_ref("Episode"))),
         "Curve": _CURVE,
         "Group": _GROUP,
         "Nearest": _object(
@@ -269,12 +259,4 @@ def description() -> Schema:
         "paths": _paths(),
         "components": {"schemas": schemas, "responses": responses, "securitySchemes": {"token": token}},
         "security": [{}, {"token": []}],
-    }
-
-
-def _extended(base: Schema, more: Schema) -> Schema:
-    return {
-        **base,
-        "properties": {**base["properties"], **more["properties"]},
-        "required": [*base["required"], *more["required"]],
     }

@@ -31,19 +31,19 @@ class Query:
     def __init__(self, values: QueryParams) -> None:
         self._values = values
 
-    def text(self, name: str, default: str = "") -> str:
-        """A value as it is."""
+    def text(self, name: str) -> str:
+        """A value as it is, empty where it is not given."""
         given = self._values.getlist(name)
         if len(given) > 1:
             raise BadQuery(f"{name} is given {len(given)} times: give it once")
-        value = given[0] if given and given[0] != "" else default
+        value = given[0] if given else ""
         if len(value) > MOST_TEXT or "\0" in value:
             raise BadQuery(f"{name} is a text of at most {MOST_TEXT} characters without NUL, got {len(value)}")
         return value
 
-    def choice(self, name: str, choices: Sequence[Text], default: Text | None = None) -> Text:
+    def choice(self, name: str, choices: Sequence[Text]) -> Text:
         """One of a few words, by default the first."""
-        value = self.text(name, default or choices[0])
+        value = self.text(name) or choices[0]
         for choice in choices:
             if value == choice:
                 return choice

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -41,27 +40,19 @@ _COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name
 # --- episodes -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which episodes are wanted, as SQL and the values for its parameters."""
-
-    condition: str
-    values: dict[str, object]
-
-    @classmethod
-    def of(cls, query: Query) -> Filter:
-        """From a request's values. Raises BadQuery."""
-        of_stream = "stream_id IN (SELECT id FROM streams WHERE stream = :stream)"
-        asked: dict[str, tuple[str, object]] = {
-            "stream": (of_stream, query.hexadecimal("stream") or None),
-            "env_index": ("env_index = :env_index", query.integer("env_index", None, 0, 2**31)),
-            "terminated": ("terminated = :terminated", query.boolean("terminated")),
-            "truncated": ("truncated = :truncated", query.boolean("truncated")),
-            "min_return": ("return >= :min_return", query.number("min_return")),
-            "max_return": ("return <= :max_return", query.number("max_return")),
-        }
-        given = {name: value for name, (_, value) in asked.items() if value is not None}
-        return cls(" AND ".join(asked[name][0] for name in given) or "TRUE", given)
+def _wanted(query: Query) -> tuple[str, dict[str, object]]:
+    """Which episodes are wanted, as SQL and the values for its parameters. Raises BadQuery."""
+    of_stream = "stream_id IN (SELECT id FROM streams WHERE stream = :stream)"
+    asked: dict[str, tuple[str, object]] = {
+        "stream": (of_stream, query.hexadecimal("stream") or None),
+        "env_index": ("env_index = :env_index", query.integer("env_index", None, 0, 2**31)),
+        "terminated": ("terminated = :terminated", query.boolean("terminated")),
+        "truncated": ("truncated = :truncated", query.boolean("truncated")),
+        "min_return": ("return >= :min_return", query.number("min_return")),
+        "max_return": ("return <= :max_return", query.number("max_return")),
+    }
+    given = {name: value for name, (_, value) in asked.items() if value is not None}
+    return " AND ".join(asked[name][0] for name in given) or "TRUE", given
 
 
 def episodes_page(folder: Path, query: Query, cache: EpisodeCache) -> dict[str, Any]:
@@ -69,17 +60,13 @@ def episodes_page(folder: Path, query: Query, cache: EpisodeCache) -> dict[str, 
     sort = query.choice("sort", tuple(ORDERS))
     direction = query.choice("order", ("asc", "desc")).upper()
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
-    chosen = Filter.of(query)
+    condition, values = _wanted(query)
     with reading(folder) as database:
         streams = read_streams(database)
-        (total,) = database.execute(
-            f"SELECT count(*) FROM episodes WHERE {chosen.condition}",  # noqa: S608 - of our own words
-            chosen.values,
-        ).fetchone()
+        count = f"SELECT count(*) FROM episodes WHERE {condition}"  # noqa: S608 - of our own words
+        (total,) = database.execute(count, values).fetchone()
         order = ORDERS[sort].format(direction)
-        page = read_episodes(
-            database, streams, chosen.condition, chosen.values, order=order, limit=limit, offset=offset
-        )
+        page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
         clips = cache.clips(folder, database, streams)
     ids = [stream.stream for stream in streams.values()]
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, ids, clips) for row in page]}
@@ -146,10 +133,8 @@ def clips_page(folder: Path, run: str, query: Query) -> dict[str, Any]:
     condition = "(:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
     values = {"state": state, "text": text}
     with reading(folder) as database:
-        (total,) = database.execute(
-            f"SELECT count(*) FROM clips WHERE {condition} AND state != :replaced",  # noqa: S608 - of our own words
-            {**values, "replaced": fmt.REPLACED},
-        ).fetchone()
+        count = f"SELECT count(*) FROM clips WHERE {condition} AND state != :replaced"  # noqa: S608 - of our own words
+        (total,) = database.execute(count, {**values, "replaced": fmt.REPLACED}).fetchone()
         clips = read_clips(database, folder, condition, values, order=order, limit=limit, offset=offset)
     return {"total": total, "offset": offset, "clips": [clip_dict(run, clip) for clip in clips]}
 

@@ -49,9 +49,7 @@ def bind(address: HttpAddress, fix: str = FIX) -> socket.socket:
     except OSError as error:
         if not address.asked and error.errno == errno.EADDRINUSE:
             return bind(HttpAddress(address.host, 0))
-        raise ConfigError(
-            f"cannot serve HTTP at {address.netloc} ({error.strerror or error}). {fix}",
-        ) from error
+        raise ConfigError(f"cannot serve HTTP at {address.netloc} ({error.strerror or error}). {fix}") from error
     # Connections inherit it. asyncio sets it only on sockets that name their protocol; else answers wait for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

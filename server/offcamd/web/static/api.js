@@ -55,6 +55,15 @@ export class ApiError extends Error {
   }
 }
 
+/**
+ * What the recorder says is wrong. Any other error is thrown on: it is a bug of this page.
+ * @param {unknown} error
+ */
+export function wordsOf(error) {
+  if (error instanceof ApiError) return error.message;
+  throw error;
+}
+
 export const hasToken = () => Boolean(token);
 
 /** @param {string} value */
@@ -106,11 +115,7 @@ const query = (given) => {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
 };
 
-/**
- * @param {string} path
- * @param {Parameters} given
- * @param {RequestInit} options
- */
+/** @type {(path: string, given?: Parameters, options?: RequestInit) => Promise<any>} */
 const getJson = (path, given = {}, options = {}) => request(path + query(given), (reply) => reply.json(), options);
 
 const id = encodeURIComponent;
@@ -146,15 +151,7 @@ export async function media(path) {
  * Why a file cannot be had, as the recorder says; null where it can.
  * @param {string} path
  */
-export async function trouble(path) {
-  try {
-    await request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } });
-    return null;
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return error.message;
-  }
-}
+export const trouble = (path) => request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } }).then(() => null, wordsOf);
 
 /** @param {string} url */
 export function release(url) {

@@ -88,15 +88,11 @@ async function pick(runId, number, count, key) {
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
-    toast(error.message);
+    toast(api.wordsOf(error));
   }
 }
 
-/**
- * @param {string} name
- * @param {any} data
- */
+/** @type {(name: string, data: any) => void} */
 function heard(name, data) {
   if (name === "stats") {
     daemon = true;

@@ -38,7 +38,7 @@ export class Chart {
       role: "application",
       "aria-label": "Learning curve. Left and right arrows move along it, Enter plays the episode.",
       onkeydown: (event) => this.key(event),
-      onblur: () => this.leave(),
+      onblur: () => this.plot?.setCursor({ left: -10, top: -10 }),
     });
     host.append(this.plotHost, this.readout, this.spoken);
     /** @type {uPlot | null} */
@@ -54,11 +54,7 @@ export class Chart {
     document.addEventListener("offcam-theme", () => this.redraw());
   }
 
-  /**
-   * @param {Line[]} curves
-   * @param {Group | null} band
-   * @param {Chart["view"]} view
-   */
+  /** @type {(curves: Line[], band: Group | null, view: Chart["view"]) => void} */
   draw(curves, band, view) {
     this.curves = curves;
     this.band = band;
@@ -73,20 +69,14 @@ export class Chart {
     if (left >= 0) this.plot.setCursor({ left, top }); // whoever points at it sees the new numbers
   }
 
-  /**
-   * @param {Curve} curve
-   * @returns {uPlot.AlignedData}
-   */
+  /** @type {(curve: Curve) => uPlot.AlignedData} */
   columns(curve) {
     return curve.decimated && this.view.raw
       ? [curve.xs, curve.min, curve.max, curve.mean, curve.average]
       : [curve.xs, curve.mean, curve.average];
   }
 
-  /**
-   * @param {uPlot.AlignedData} data
-   * @param {string} shape
-   */
+  /** @type {(data: uPlot.AlignedData, shape: string) => uPlot} */
   build(data, shape) {
     this.plot?.destroy();
     this.shape = shape;
@@ -106,16 +96,8 @@ export class Chart {
           { ...axis, size: 28, space: 72, values: (_u, ticks, _a, _s, step) => ticks.map((tick) => tickText(tick, step, x)), incrs: x === "time" ? TIME_STEPS : WHOLE_STEPS },
           { ...axis, size: 56, space: 44, values: (_u, ticks) => ticks.map((tick) => (Math.abs(tick) >= 10000 ? short(tick) : amount(tick))) },
         ],
-        cursor: {
-          y: false,
-          drag: { x: true, y: false, setScale: false, dist: 8 },
-          points: { show: false },
-        },
-        hooks: {
-          draw: [(u) => this.drawMarks(u)],
-          setCursor: [(u) => this.hover(u)],
-          setSelect: [(u) => this.select(u)],
-        },
+        cursor: { y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { show: false } },
+        hooks: { draw: [(u) => this.drawMarks(u)], setCursor: [(u) => this.hover(u)], setSelect: [(u) => this.select(u)] },
       },
       data,
       this.plotHost,
@@ -267,10 +249,7 @@ export class Chart {
     this.readout.style.transform = `translate(${Math.round(Math.max(0, Math.min(beside, room - width)))}px, ${Math.round(Math.max(4, top > 120 ? top - 60 : top + 24))}px)`;
   }
 
-  /**
-   * @param {Group} band
-   * @param {number} x
-   */
+  /** @type {(band: Group, x: number) => HTMLElement | null} */
   bandLine({ xs, mean, low, high, iqm, runs }, x) {
     const place = nearestIndex(xs, x);
     if (place < 0) return null;
@@ -331,9 +310,5 @@ export class Chart {
     } else if (event.key === "Escape" && this.view.from !== null) this.told.zoom(null, null);
     else return;
     event.preventDefault();
-  }
-
-  leave() {
-    this.plot?.setCursor({ left: -10, top: -10 });
   }
 }

@@ -26,10 +26,7 @@ export class Curves {
     this.note = h("p.note", { role: "status" });
     this.canvas = h("div.chart");
     section.append(this.head, this.canvas, this.note);
-    this.chart = new Chart(this.canvas, {
-      pick,
-      zoom: (from, to) => change({ from, to }),
-    });
+    this.chart = new Chart(this.canvas, { pick, zoom: (from, to) => change({ from, to }) });
     /** @type {Run[]} */
     this.runs = [];
     /** @type {Map<string, Curve>} */
@@ -43,10 +40,7 @@ export class Curves {
     this.refresh = throttle(() => this.load(), REFRESH_MS);
   }
 
-  /**
-   * Show these runs, in this order.
-   * @param {Run[]} runs
-   */
+  /** @param {Run[]} runs to show, in this order */
   show(runs) {
     this.runs = runs;
     this.section.hidden = !runs.length;
@@ -58,21 +52,13 @@ export class Curves {
     this.load();
   }
 
-  /**
-   * A run has new episodes.
-   * @param {Run} run
-   */
+  /** @param {Run} run that has new episodes */
   grown(run) {
     if (!this.runs.some((other) => other.id === run.id)) return;
     const before = this.window();
     this.runs = this.runs.map((other) => (other.id === run.id ? { ...run, name: other.name } : other));
     if (this.window() !== before) this.controls();
     this.refresh();
-  }
-
-  parameters() {
-    const { x, y, from, to } = state();
-    return { x, y, window: this.window(), from, to, points: this.points() };
   }
 
   /** About one a pixel: more could not be seen, and they would come over the wire again with each new episode. */
@@ -90,14 +76,14 @@ export class Curves {
     this.fetching = new AbortController();
     const { signal } = this.fetching;
     const ids = this.runs.map((run) => run.id);
-    const { from, to, ...view } = this.parameters();
+    const { x, y, from, to } = state();
+    const view = { x, y, window: this.window(), points: this.points() };
     /** @type {string[]} */
     const failures = [];
     /** @type {<T>(answer: Promise<T>) => Promise<T | null>} */
     const careful = (answer) =>
       answer.catch((error) => {
-        if (!(error instanceof api.ApiError)) throw error;
-        failures.push(error.message);
+        failures.push(api.wordsOf(error));
         return null;
       });
     try {
@@ -186,13 +172,8 @@ export class Curves {
   }
 
   async csv() {
-    for (const run of this.runs) {
-      try {
-        await api.save(`/api/runs/${encodeURIComponent(run.id)}/episodes.csv`, `${run.name}-episodes.csv`);
-      } catch (error) {
-        if (!(error instanceof api.ApiError)) throw error;
-        toast(error.message);
-      }
+    for (const { id, name } of this.runs) {
+      await api.save(`/api/runs/${encodeURIComponent(id)}/episodes.csv`, `${name}-episodes.csv`).catch((error) => toast(api.wordsOf(error)));
     }
   }
 }

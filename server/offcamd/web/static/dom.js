@@ -60,6 +60,18 @@ export function fill(element, ...children) {
 }
 
 /**
+ * Have an element hold these children in this order; those that stand right already are not touched.
+ * @param {Element} element
+ * @param {Element[]} wanted
+ */
+export function arrange(element, wanted) {
+  wanted.forEach((node, place) => {
+    if (element.children[place] !== node) element.insertBefore(node, element.children[place] ?? null);
+  });
+  while (element.children.length > wanted.length) element.lastElementChild?.remove();
+}
+
+/**
  * Set an element's text only where it differs: no layout, no flicker, and a selection in it survives.
  * @param {Element} element
  * @param {string} text

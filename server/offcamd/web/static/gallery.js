@@ -1,6 +1,6 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
-import { fill, h, icon, say, select, throttle, toast } from "./dom.js";
+import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { amount, clipTitle, clock, count, reasons, total, whole } from "./format.js";
 import { change, state } from "./state.js";
 import { MOST_CLIPS } from "./view.js";
@@ -49,10 +49,7 @@ export class Gallery {
     this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.sorting));
   }
 
-  /**
-   * Show the clips of one of these runs.
-   * @param {Run[]} runs
-   */
+  /** @param {Run[]} runs of one of which the clips are shown */
   show(runs) {
     const { tab, sort, order, clip } = state();
     this.run = runs.find((run) => run.id === tab) ?? runs[0];
@@ -80,10 +77,7 @@ export class Gallery {
     this.marks();
   }
 
-  /**
-   * A run has changed: more clips, or one has become final.
-   * @param {Run} run
-   */
+  /** @param {Run} run that has changed: more clips, or one has become final */
   grown(run) {
     if (run.id !== this.run?.id) return;
     const signature = JSON.stringify(run.clips);
@@ -178,11 +172,7 @@ export class Gallery {
       cards.set(id, old?.print === print ? old : { print, node: this.card(clip) });
     }
     this.cards = cards;
-    const wanted = [...cards.values()].map(({ node }) => node);
-    wanted.forEach((node, place) => {
-      if (this.grid.children[place] !== node) this.grid.insertBefore(node, this.grid.children[place] ?? null);
-    });
-    while (this.grid.children.length > wanted.length) this.grid.lastElementChild?.remove();
+    arrange(this.grid, [...cards.values()].map(({ node }) => node));
     this.more.hidden = clips.length >= this.total;
     this.lookAgain();
     fill(this.title, "Clips ", h("span.count", {}, whole(this.total)));
@@ -240,10 +230,7 @@ export class Gallery {
     );
   }
 
-  /**
-   * @param {Clip} clip
-   * @param {string} path
-   */
+  /** @type {(clip: Clip, path: string) => HTMLImageElement} */
   poster(clip, path) {
     const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
     image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
@@ -257,10 +244,7 @@ export class Gallery {
     return image;
   }
 
-  /**
-   * @param {string} id
-   * @param {HTMLInputElement} box
-   */
+  /** @type {(id: string, box: HTMLInputElement) => void} */
   pick(id, box) {
     const { pick } = state();
     if (box.checked && pick.length >= MOST_CLIPS) {

@@ -86,12 +86,7 @@ export class Health {
     if (this.details.open || !this.panel.children.length) this.more(stats);
   }
 
-  /**
-   * @param {keyof Health["items"]} key
-   * @param {string} text
-   * @param {boolean} bad
-   * @param {string} title
-   */
+  /** @type {(key: keyof Health["items"], text: string, bad: boolean, title: string) => void} */
   set(key, text, bad, title) {
     const { node, value } = this.items[key];
     say(value, text);

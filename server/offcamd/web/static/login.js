@@ -2,10 +2,7 @@
 import * as api from "./api.js";
 import { fill, h, say } from "./dom.js";
 
-/**
- * @param {HTMLDialogElement} dialog
- * @param {() => void} done
- */
+/** @type {(dialog: HTMLDialogElement, done: () => void) => void} */
 export function askForToken(dialog, done) {
   if (dialog.open) return;
   const field = h("input", { type: "password", autocomplete: "off", "aria-label": "Token", spellcheck: "false" });

@@ -59,12 +59,7 @@ export class Overview {
     fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
   }
 
-  /**
-   * @param {string} label
-   * @param {string} value
-   * @param {string} under
-   * @param {boolean} bad
-   */
+  /** @type {(label: string, value: string, under: string, bad?: boolean) => void} */
   tile(label, value, under, bad = false) {
     let tile = this.tiles.get(label);
     if (!tile) {
@@ -100,11 +95,7 @@ export class Overview {
     );
   }
 
-  /**
-   * @param {string} title
-   * @param {string} text
-   * @param {string} folder
-   */
+  /** @type {(title: string, text: string, folder?: string) => void} */
   problem(title, text, folder = "") {
     this.kind = "problem";
     fill(

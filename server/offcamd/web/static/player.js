@@ -133,9 +133,8 @@ export class Player {
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      fill(screen, h("p.failed", {}, icon("warning"), api.wordsOf(error)));
       fill(words);
-      fill(screen, h("p.failed", {}, icon("warning"), error.message));
       return null;
     }
   }
@@ -167,29 +166,17 @@ export class Player {
     return h("dl", {}, kept.map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
   }
 
-  /**
-   * @param {ClipDetail} clip
-   * @param {string} path of its video
-   */
+  /** @type {(clip: ClipDetail, path: string) => HTMLElement} */
   file(clip, path) {
     const name = clip.file ?? clip.name;
     return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
   }
 
-  /**
-   * @param {Event} event
-   * @param {string} path
-   * @param {string} name
-   */
+  /** @type {(event: Event, path: string, name: string) => Promise<void>} */
   async download(event, path, name) {
     if (!api.hasToken()) return; // the link does it
     event.preventDefault();
-    try {
-      await api.save(path, name);
-    } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
-      toast(error.message);
-    }
+    await api.save(path, name).catch((error) => toast(api.wordsOf(error)));
   }
 
   /**
@@ -206,7 +193,7 @@ export class Player {
       say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
       this.word.hidden = false;
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error; // the figure says what is wrong
+      api.wordsOf(error); // which the figure says
     }
   }
 
@@ -325,10 +312,5 @@ export class Player {
 /** @param {string} text */
 const key = (text) => h("kbd", {}, text);
 
-/**
- * @param {Parameters<typeof icon>[0]} name
- * @param {string} label
- * @param {() => void} press
- * @param {Attributes} extra
- */
+/** @type {(name: Parameters<typeof icon>[0], label: string, press: () => void, extra?: Attributes) => HTMLButtonElement} */
 const control = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));

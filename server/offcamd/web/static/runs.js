@@ -1,5 +1,5 @@
 // The list of runs: what is live, what was, a filter, and a box each to lay several curves over one another.
-import { fill, h, icon, say, throttle } from "./dom.js";
+import { arrange, fill, h, icon, say, throttle } from "./dom.js";
 import { ago, amount, count, short, total, whole } from "./format.js";
 import { matching } from "./runlist.js";
 import { change, state } from "./state.js";
@@ -45,13 +45,12 @@ export class Runs {
     const shown = found.slice(0, LIST_AT_MOST);
     const before = this.rows;
     this.rows = new Map();
-    shown.forEach((run, place) => {
+    for (const run of shown) {
       const row = before.get(run.id) ?? this.row(run.id);
       this.rows.set(run.id, row);
       this.update(row, run, chosen, names);
-      if (this.list.children[place] !== row.node) this.list.insertBefore(row.node, this.list.children[place] ?? null);
-    });
-    while (this.list.children.length > shown.length) this.list.lastElementChild?.remove();
+    }
+    arrange(this.list, [...this.rows.values()].map(({ node }) => node));
     say(this.note, !found.length && runs.length ? `No run matches “${filter}”.` : found.length > shown.length ? `${whole(found.length - shown.length)} more: narrow them down with the filter.` : "");
     const first = runs.find((run) => run.id === chosen[0]);
     fill(this.title, "Runs ", h("span.count", {}, whole(runs.length)), first ? h("span.muted", {}, ` · ${names.get(first.id)}`) : null);
@@ -66,12 +65,7 @@ export class Runs {
     return { node, box, button, dot, name, env, last, facts };
   }
 
-  /**
-   * @param {Row} row
-   * @param {Run} run
-   * @param {string[]} chosen
-   * @param {Map<string, string>} names
-   */
+  /** @type {(row: Row, run: Run, chosen: string[], names: Map<string, string>) => void} */
   update(row, run, chosen, names) {
     const place = chosen.indexOf(run.id);
     const name = names.get(run.id) ?? run.name;
@@ -102,10 +96,7 @@ export class Runs {
     this.unfold(false);
   }
 
-  /**
-   * @param {string} id
-   * @param {HTMLInputElement} box
-   */
+  /** @type {(id: string, box: HTMLInputElement) => void} */
   lay(id, box) {
     const { runs } = state();
     if (box.checked && runs.length >= MOST_RUNS) box.checked = false;

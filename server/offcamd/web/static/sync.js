@@ -23,10 +23,7 @@ export class Sync {
     this.turn = 0; // what was begun before the last command is out of date
   }
 
-  /**
-   * Take these; the caller has set their src.
-   * @param {Film[]} films
-   */
+  /** @param {Film[]} films whose src the caller has set */
   load(films) {
     this.stop();
     this.tracks = films.map((film) => ({ ...film, shown: 0, exact: false }));

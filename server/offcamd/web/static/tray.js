@@ -56,17 +56,13 @@ export class Tray {
     this.known.set(id, unlisted("clip"));
     try {
       this.known.set(id, await api.clip(...split(id)));
-      this.show();
     } catch (error) {
       if (!(error instanceof api.ApiError)) throw error;
       this.known.set(id, unlisted("a clip that is gone"));
-      this.show();
     }
+    this.show();
   }
 }
 
-/**
- * @param {string} name
- * @returns {Known}
- */
+/** @type {(name: string) => Known} */
 const unlisted = (name) => ({ name, episode: null, length: null, return: null });

@@ -24,10 +24,7 @@ const list = () => ({ usual: [], parse: (text) => text.split(",").filter(Boolean
 /** @returns {Field<string>} */
 const text = () => ({ usual: "", parse: (value) => value, print: (value) => value });
 
-/**
- * @param {boolean} usual
- * @returns {Field<boolean>}
- */
+/** @type {(usual: boolean) => Field<boolean>} */
 const flag = (usual) => ({ usual, parse: (value) => value === "1", print: (value) => (value ? "1" : "0") });
 
 /**
@@ -116,10 +113,7 @@ export function print(view) {
  */
 export const differences = (one, other) => fields.map(([name]) => name).filter((name) => !same(one[name], other[name]));
 
-/**
- * @param {unknown} one
- * @param {unknown} other
- */
+/** @type {(one: unknown, other: unknown) => boolean} */
 const same = (one, other) => String(one) === String(other) && (one === null) === (other === null);
 
 /**
