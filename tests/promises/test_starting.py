@@ -19,6 +19,7 @@ import offcam.connection.launch
 import offcam.connection.process
 from envs import Barcode, play
 from offcam.connection import timeouts
+from offcam_proto.client_session import State
 from offcamd.process.instance_lock import daemon_paths
 from waiting import wait_until
 
@@ -273,7 +274,11 @@ def test_a_daemon_that_dies_in_that_moment_raises_in_no_constructor(moment, tmp_
 def test_an_index_that_opens_slowly_raises_in_no_constructor(tmp_path, serve, impatient, recwarn):
     gate = tmp_path / "gate"
     serve(str(gate), script=PEERS / "slow_index_daemon.py")
-    wait_until(offcam.connection.process.current().reached, "the daemon has answered, which opens no folder")
+    connection = offcam.connection.process.current()
+    wait_until(
+        lambda: connection.pump() or connection.session.state is State.OPEN,
+        "the daemon has answered, which opens no folder",
+    )
     for make in WRAPPERS:
         train(make, tmp_path / make.__name__)
     (only,) = said(recwarn)
