@@ -7,7 +7,6 @@ Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` the nu
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -22,7 +21,7 @@ from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Re
 Buffer = bytes | bytearray | memoryview
 """Pixels: anything with one contiguous byte buffer."""
 
-Tiles = Annotated[int, partial(check.uint, limit=limits.MAX_PIXEL_PARTS, low=1)]
+Tiles = Annotated[int, check.within(limits.MAX_PIXEL_PARTS, low=1)]
 
 # --- what a client says -----------------------------------------------------------------------------------
 
@@ -95,8 +94,8 @@ class OpenArena(Checked, frozen=True):
     handle: UInt
     descriptor: UInt
     token: Id
-    slot_bytes: Annotated[int, partial(check.uint, limit=limits.MAX_ARENA_BYTES, low=1)]
-    slots: Annotated[int, partial(check.uint, limit=limits.MAX_ARENA_SLOTS, low=1)]
+    slot_bytes: Annotated[int, check.within(limits.MAX_ARENA_BYTES, low=1)]
+    slots: Annotated[int, check.within(limits.MAX_ARENA_SLOTS, low=1)]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +136,7 @@ class OpenClip(Checked, frozen=True):
     episode: UInt
     step: UInt
     started: Real
-    frame_bytes: Annotated[int, partial(check.uint, limit=limits.MAX_FRAME_BYTES)]
+    frame_bytes: Annotated[int, check.within(limits.MAX_FRAME_BYTES)]
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import reprlib
-from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import msgspec
@@ -103,10 +102,15 @@ def folder(name: str, value: str) -> None:
         raise MalformedMessage(f"{name} must be an absolute, normalised path, got {shown(value)}")
 
 
+def video_name(name: str, value: object) -> None:
+    """Require a file name to which a suffix and a part may be appended."""
+    file_name(name, value, limits.MAX_NAME_BYTES)
+
+
 def prefix(name: str, value: object) -> None:
     """Require the beginning of file names, or nothing."""
     if value != "":  # not its truth: None and 0 are no prefixes
-        file_name(name, value, limits.MAX_NAME_BYTES)
+        video_name(name, value)
 
 
 def frame_rate(name: str, value: float) -> None:
@@ -132,25 +136,31 @@ def json_bytes(name: str, value: object) -> None:
         raise LimitExceeded(f"statistics are at most {limits.MAX_STATS_BYTES} bytes of JSON, got {len(value)}")
 
 
+def within(limit: int, *, low: int = 0) -> Callable[[str, object], None]:
+    """The check of an integer in ``low..limit``."""
+    return lambda name, value: uint(name, value, limit, low=low)
+
+
 UInt = Annotated[int, uint]
-PositiveInt = Annotated[int, partial(uint, low=1)]
+PositiveInt = Annotated[int, within(limits.MAX_INT, low=1)]
 Real = Annotated[float, real]
 Flag = Annotated[bool, flag]
 Id = Annotated[bytes, identifier]
 Text = Annotated[str, text]
-FileName = Annotated[str, partial(file_name, limit=limits.MAX_NAME_BYTES)]
+FileName = Annotated[str, video_name]
 
 
-@cache
-def _checks(cls: type[Checked]) -> tuple[tuple[str, Callable[[str, Any], None]], ...]:
-    """The name of each field in an error's text, and its check."""
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple((name.rstrip("_"), hints[name].__metadata__[0]) for name in cls.__struct_fields__)
+_CHECKS: dict[type, list[tuple[str, Callable[[str, Any], None]]]] = {}
+"""By class: the name of each field in an error's text, and its check. Found out when the first one is made."""
 
 
 class Checked(msgspec.Struct, frozen=True):
     """A struct that is valid by construction: the type of each field is annotated with its check."""
 
     def __post_init__(self) -> None:
-        for (name, check), value in zip(_checks(type(self)), msgspec.structs.astuple(self), strict=True):
+        cls = type(self)
+        if cls not in _CHECKS:
+            hints = get_type_hints(cls, include_extras=True)
+            _CHECKS[cls] = [(name.rstrip("_"), hints[name].__metadata__[0]) for name in cls.__struct_fields__]
+        for (name, check), value in zip(_CHECKS[cls], msgspec.structs.astuple(self), strict=True):
             check(name, value)
