@@ -77,7 +77,7 @@ WAYS = {
     "worker": lambda: break_when(pool.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
     "row": lambda: break_when(index.RunIndex, "clip_encoded", lambda _, __, clip, ___: clip == 0),
     "records": lambda: break_when(index.RunIndex, "_insert", lambda _, __, last_seq, ___: last_seq == 0),
-    "event": lambda: break_when(dispatcher.Dispatcher, "_clip_record", lambda *_: now()),
+    "event": lambda: break_when(dispatcher.Dispatcher, "_committed", lambda _, event: event.applied.clips and now()),
     "message": lambda: break_when(dispatcher.Dispatcher, "_records", lambda *_: now()),
     "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),
     "loop": lambda: break_when(loop.Loop, "_turn", lambda *_: now()),
