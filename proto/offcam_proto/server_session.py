@@ -88,6 +88,8 @@ class ServerStream:
 class ServerSession:
     """One peer's session at the daemon. Not thread-safe: it belongs to the service's thread.
 
+    It has a method for each message that the daemon may say, which makes more of them than a class should have else.
+
     Attributes:
         state: where it stands.
         hello: what the peer said of itself, once it did.
