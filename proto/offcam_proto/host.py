@@ -1,6 +1,6 @@
-"""What this host has for both sides: a directory for the daemon's socket, and locks on files or none.
+"""What this host has for both sides: a directory for the daemon's socket, locks on files or none, shared memory.
 
-The one module of the protocol's package that looks at the file system. It is here, beside the rule that it serves,
+The one module of the protocol's package that does I/O. It is here, beside the rule that it serves,
 because both sides must come to the same answer, and neither may import the other.
 """
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import secrets
 import shutil
 import socket
 import stat
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -287,3 +289,10 @@ def _copy(path: str, copy: str) -> None:
     except FileNotFoundError:
         with contextlib.suppress(FileNotFoundError):  # of an earlier try
             os.unlink(copy)
+
+
+def mapped(descriptor: int, size: int) -> mmap.mmap:
+    """Map so many bytes of an open file, where Python can do that without keeping a copy of its descriptor."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)

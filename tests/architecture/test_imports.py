@@ -21,7 +21,7 @@ PROTO_MAY_USE = {
     "__future__", "collections", "contextlib", "dataclasses", "difflib", "enum", "hashlib", "itertools", "math",
     "msgspec", "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
 }  # fmt: skip
-HOST_MAY_USE = {"errno", "fcntl", "os", "secrets", "shutil", "socket", "time"}
+HOST_MAY_USE = {"errno", "fcntl", "mmap", "os", "secrets", "shutil", "socket", "sys", "time"}
 SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "structlog", "starlette", "uvicorn")
 
 

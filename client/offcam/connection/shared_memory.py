@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import secrets
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TOKEN_AT, WRITTEN, shape_of
+from offcam_proto.host import mapped
 from offcam_proto.limits import MIB
 from offcam_proto.validation import ID_BYTES
 
@@ -62,7 +62,7 @@ class Arena:
             os.ftruncate(self.descriptor, size)
             # The daemon takes no arena that could shrink: reading what is gone would kill it.
             fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-            self._memory = _mapped(self.descriptor, size)
+            self._memory = mapped(self.descriptor, size)
         except BaseException:
             self.release_descriptor()
             raise
@@ -89,13 +89,6 @@ class Arena:
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
         self._memory[place] = WRITTEN  # last: from now on the daemon finds it, should this process be killed
         return slot
-
-
-def _mapped(descriptor: int, size: int) -> mmap.mmap:
-    """Map it, without keeping a copy of the descriptor for as long as the map lives where Python can do that."""
-    if sys.version_info >= (3, 13):
-        return mmap.mmap(descriptor, size, trackfd=False)
-    return mmap.mmap(descriptor, size)
 
 
 class StreamArenas:

@@ -24,7 +24,7 @@ from offcamd.cli.progress import waiting
 from offcamd.cli.text import say
 from offcamd.config.settings import Settings, default_endpoint, load_endpoint, passed_over
 from offcamd.process import exit_codes
-from offcamd.process.instance_lock import DaemonInfo, daemon_paths, last_words, read_lock
+from offcamd.process.instance_lock import DaemonInfo, daemon_paths, last_words, read_lock, ready_line
 from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, FAILED, start_detached
 
 if TYPE_CHECKING:
@@ -209,11 +209,8 @@ def _terminal_is_there() -> bool:
 def _say_ready(settings: Settings, *, as_json: bool) -> None:
     url = settings.http.url if settings.http else None
     tcp = settings.tcp.url if settings.tcp else None
-    if as_json:
-        line = json.dumps(_where(os.getpid(), settings.endpoint.url, url, tcp))
-    else:
-        line = f"offcam ready pid={os.getpid()} endpoint={settings.endpoint.url} http={url or 'off'}"
-        line += f" tcp={tcp}" if tcp else ""
+    facts = os.getpid(), settings.endpoint.url, url, tcp
+    line = json.dumps(_where(*facts)) if as_json else ready_line(*facts)
     with suppress(OSError):  # whoever started it has gone, or its disk is full; that is no reason to go too
         os.write(sys.stdout.fileno(), f"{line}\n".encode(errors="backslashreplace"))
 

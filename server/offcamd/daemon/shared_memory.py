@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import stat
-import sys
 from typing import TYPE_CHECKING
 
 from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
 from offcam_proto.errors import OffcamError
+from offcam_proto.host import mapped
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Arena:
             )
             try:
                 _check(descriptor, offer.nbytes)
-                self._memory = _mapped(descriptor, offer.nbytes)
+                self._memory = mapped(descriptor, offer.nbytes)
             finally:
                 os.close(descriptor)
         except (OSError, ValueError) as error:
@@ -86,10 +85,3 @@ def _check(descriptor: int, nbytes: int) -> None:
         raise ArenaUnusable("this Python cannot tell whether it is sealed against shrinking")
     if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
         raise ArenaUnusable("it is not sealed against shrinking")
-
-
-def _mapped(descriptor: int, size: int) -> mmap.mmap:
-    """Map it, without keeping a copy of the descriptor for as long as the map lives where Python can do that."""
-    if sys.version_info >= (3, 13):
-        return mmap.mmap(descriptor, size, trackfd=False)
-    return mmap.mmap(descriptor, size)

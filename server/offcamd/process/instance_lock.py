@@ -66,14 +66,19 @@ class DaemonInfo:
 
     @property
     def ready_line(self) -> str:
-        """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
-        tcp = f" tcp={self.tcp}" if self.tcp else ""
-        return f"offcam ready pid={self.pid} endpoint={self.endpoint} http={self.http or 'off'}{tcp}"
+        """See `ready_line`."""
+        return ready_line(self.pid, self.endpoint, self.http, self.tcp)
 
     @property
     def here(self) -> bool:
         """Whether its pid means that process to us too."""
         return self.pid_namespace == pid_namespace()
+
+
+def ready_line(pid: int, endpoint: str, http: str | None, tcp: str | None) -> str:
+    """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
+    also = f" tcp={tcp}" if tcp else ""
+    return f"offcam ready pid={pid} endpoint={endpoint} http={http or 'off'}{also}"
 
 
 def daemon_paths(endpoint: Endpoint) -> DaemonPaths:

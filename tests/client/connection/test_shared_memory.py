@@ -203,12 +203,12 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
 
 @pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "mmap"])
 def test_where_the_system_gives_no_such_memory_frames_go_through_the_socket(scene, monkeypatch, fails):
-    def refuse(*_: object) -> int:
+    def refuse(*_: object, **__: object) -> int:
         raise OSError(38, "Function not implemented")
 
     place = {
         "fcntl": "offcam.connection.shared_memory.fcntl.fcntl",
-        "mmap": "offcam.connection.shared_memory.mmap.mmap",
+        "mmap": "offcam_proto.host.mmap.mmap",
     }.get(fails, f"os.{fails}")
     before = descriptors()
     with monkeypatch.context() as patch:
