@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,10 @@ LEAVING_SECONDS = 60.0
 
 settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
 settings.load_profile("offcam")
+
+for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # `nohup pytest`, `pytest &` in a script: children inherit that
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture

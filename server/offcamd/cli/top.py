@@ -17,6 +17,7 @@ from offcamd.cli.options import ConfigOption, EndpointOption  # noqa: TC001 - ty
 from offcamd.cli.text import plain_console, say_json
 from offcamd.config.settings import load_endpoint
 from offcamd.process import exit_codes
+from offcamd.process.signals import SIGNAL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,8 +99,8 @@ def _left(keys: int | None, seconds: float) -> bool:
     deadline = time.monotonic() + max(seconds, 0.05)
     while (left := deadline - time.monotonic()) > 0:
         if keys is None:
-            time.sleep(left)
-        elif select.select([keys], [], [], left)[0]:
+            time.sleep(min(left, SIGNAL_SECONDS))
+        elif select.select([keys], [], [], min(left, SIGNAL_SECONDS))[0]:
             typed = os.read(keys, 64)
             if not typed or any(key in _QUIT for key in typed):
                 return True

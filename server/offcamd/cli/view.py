@@ -14,6 +14,7 @@ from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
 from offcamd.cli.text import counted, printable, say_json
+from offcamd.process.signals import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def view(
         _say(url, len(source.folders()), as_json=as_json)
         if browser and not as_json and can_show(os.environ):
             _open(url)
-        ended.wait()
+        wait_for(ended)
 
 
 def _check(folder: Path) -> None:

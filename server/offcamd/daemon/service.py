@@ -31,6 +31,7 @@ from offcamd.encode.self_test import self_test
 from offcamd.process import file_descriptors
 from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock
+from offcamd.process.signals import wait_for
 from offcamd.store.store import Store
 from offcamd.video.mp4 import VideoWriter
 
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from offcamd.video.writer import WriterFactory
 
 log = structlog.get_logger(__name__)
-
-SIGNAL_SECONDS = 0.2
-"""Longest time until a signal that another thread received is handled."""
 
 GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
@@ -138,10 +136,8 @@ class Service:
             self.settings = replace(self.settings, spool_limit_bytes=0)
 
     def wait(self) -> None:
-        """Return when the service has stopped and everything is final. Interrupted by signals' handlers."""
-        # The kernel may give a signal to any thread, and Python runs its handler in this one, when it next wakes.
-        while not self._finished.wait(SIGNAL_SECONDS):
-            pass
+        """Return when the service has stopped and everything is final. What signals' handlers raise is raised."""
+        wait_for(self._finished)
 
     def test_itself(self) -> None:
         """Make one tiny video and read it, on a thread of its own. If that fails, no other is made: each ends so."""
