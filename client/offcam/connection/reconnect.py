@@ -127,6 +127,7 @@ class Reconnect:
         self._session = session
         self._transport = transport
         self.next_greeting = 0.0
+        self._hot_until = 0.0  # until when a daemon that has just been started is being connected to
         self._next_ask = time.monotonic() + timeouts.REFUSED_KEY_SECONDS
         # since when flushes have missed the daemon that died last, and its id
         self._missed: bytes | None = None
@@ -143,6 +144,7 @@ class Reconnect:
             session.lost()
             self._transport.renew()  # libzmq looks for one that was not there ever more rarely
             self.next_greeting = 0.0
+            self._hot_until = now + timeouts.ANSWER_SECONDS
         if session.state in (State.IDLE, State.GREETING) and now >= self.next_greeting:
             self.next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
             self._transport.dial()
@@ -153,7 +155,8 @@ class Reconnect:
 
         Returns the warning that is due for a start that failed, or the empty string.
         """
-        self.next_greeting = min(self.next_greeting, now + timeouts.RETRY_SECONDS)
+        pause = timeouts.SOON_SECONDS if now < self._hot_until else timeouts.RETRY_SECONDS
+        self.next_greeting = min(self.next_greeting, now + pause)
         warning = "" if self.awaited else self.starter.unsaid(before=self._session.instance is not None)
         self.relaunch()
         return warning

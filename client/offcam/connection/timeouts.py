@@ -53,6 +53,10 @@ BLOCK_SECONDS = 30.0
 REOPEN_SECONDS = 2.0
 """How long the first step after a fork or a `close` waits for a daemon that listens or is being started."""
 
+SOON_SECONDS = 0.01
+"""How often a daemon that has just been started is greeted until there is a connection, and how often a construction or
+a flush looks whether it is there."""
+
 RETRY_SECONDS = 0.25
 """How often a step looks for a daemon that is gone."""
 
