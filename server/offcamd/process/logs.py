@@ -90,6 +90,7 @@ class Forgiving:
         return sys.stderr.isatty()
 
 
+_MOST_HELD = 64
 _PATIENT = ("debug", "info")  # methods whose lines can wait
 _loading = threading.RLock()
 _configure: Callable[[], None] | None = None  # structlog, as `configure` was told; None where that is done
@@ -118,9 +119,10 @@ class Logger:
 
     def _hold(self, method: str, *arguments: object, **values: object) -> None:
         with _loading:
-            if _configure is not None:
+            if _configure is not None and len(_held) < _MOST_HELD:
                 _held.append(partial(self._write, method, *arguments, **values))
                 return
+        load()
         self._write(method, *arguments, **values)
 
     def _write(self, method: str, *arguments: object, **values: object) -> None:

@@ -424,6 +424,7 @@ import os, sys
 from pathlib import Path
 from offcamd.process import logs
 logs.configure("info", Path(sys.argv[1]))
+logs.load()
 log = logs.Logger("test")
 log.debug("too quiet")
 for number in range(100):
