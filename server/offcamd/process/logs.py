@@ -132,9 +132,9 @@ class Logger:
 def load() -> Any:  # noqa: ANN401 - a module
     """Load structlog, set it up as `configure` was told, and write what was held back. Returns the module."""
     global _configure
-    with _loading:
-        import structlog  # noqa: PLC0415 - see above
+    import structlog  # noqa: PLC0415 - see above; not under the lock, which the service's thread takes to hold a line
 
+    with _loading:
         configure_, _configure = _configure, None
         if configure_ is not None:
             configure_()
