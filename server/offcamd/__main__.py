@@ -61,6 +61,10 @@ def _run(words: list[str]) -> int:
             from offcamd.process.launch import for_wrapper  # noqa: PLC0415 - a training waits: not all of the command line
 
             return for_wrapper(endpoint, float(seconds))
+        case ["serve", *flags, "--launch-lock", descriptor] if descriptor.isdecimal():  # the launcher's words
+            from offcamd.serving import launched  # noqa: PLC0415 - as above
+
+            return launched(flags, int(descriptor))
     from offcamd.cli import run  # noqa: PLC0415 - needs typer, see above
 
     return run(words)

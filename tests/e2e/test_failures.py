@@ -252,14 +252,12 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
     kill_embedded(offcam_command)
     starts, go_on = [], threading.Event()
 
-    def start(endpoint) -> None:
+    def start(*_) -> None:
         starts.append(threading.current_thread())
         go_on.wait()
 
     with monkeypatch.context() as patch:
         patch.setattr(offcam.connection.launch, "start_embedded", start)
-        patch.setattr(offcam.connection.timeouts, "RELAUNCH_SECONDS", 0.0)
-        env.env._stream._connection.reconnect._next_launch = 0.0  # it is 30 s after the start
         wait_until(lambda: starts or (play(env, 1) and False), "one is being started")
         until = time.monotonic() + 2 * offcam.connection.timeouts.RETRY_SECONDS
         while time.monotonic() < until:
@@ -271,7 +269,6 @@ def test_a_daemon_is_started_by_one_thread_at_a_time(folder, embedded, offcam_co
 
 
 def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_command, recwarn, monkeypatch):
-    monkeypatch.setattr(offcam.connection.timeouts, "RELAUNCH_SECONDS", 1.0)
     monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 1.0)
     start_embedded(offcam_command)
     env = offcam.record(Barcode(20), str(folder), every=1)

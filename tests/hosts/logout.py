@@ -19,7 +19,6 @@ from waiting import wait_until
 
 def main(folder: str) -> None:
     offcam.connection.timeouts.START_SECONDS = 90.0  # what is recorded is asked here, not how soon
-    offcam.connection.timeouts.RELAUNCH_SECONDS = 0.1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         env = offcam.record(Barcode(4), folder, every=1)

@@ -25,6 +25,7 @@ def run(writer_factory: WriterFactory = VideoWriter, flags: Mapping[str, str] | 
     signal.signal(signal.SIGTERM, lambda *_: service.stop("SIGTERM"))
     service.start()
     print("offcam ready", flush=True)
+    service.tell()
     service.test_itself()
     service.wait()
     sys.exit(1 if service.unfinished else 0)

@@ -60,6 +60,7 @@ class Connection(Exchange):
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         owners = set(self.owners.values())
+        self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         try:
             for owner in owners:
                 owner.abandon()

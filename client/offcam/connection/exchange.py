@@ -107,9 +107,9 @@ class Exchange:
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Pump until ``done()`` or the time is over. Returns whether it is done."""
-        deadline = time.monotonic() + seconds
+        deadline, session = time.monotonic() + seconds, self.session
         with self.lock:
-            self.session.flush_slots()
+            session.flush_slots()
         while True:
             with self.lock:
                 self.pump()
@@ -118,7 +118,7 @@ class Exchange:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                self.transport.await_message(min(left, 0.05))
+                self.transport.await_message(min(left, 0.05 if session.state is State.OPEN else timeouts.SOON_SECONDS))
 
     def send_due(self) -> None:
         """Send what the session has to say."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Flush:
     """One wait until all that was ended is final: files renamed into place, records committed.
 
-    Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when there has been none for
-    `timeouts.GONE_SECONDS` and none could be started, when one has not started within `timeouts.COMING_SECONDS`, or
+    Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when one that the user named has been gone
+    for `timeouts.GONE_SECONDS`, when an embedded one could not be started, or not within `timeouts.COMING_SECONDS`, or
     after ``seconds``.
 
     Args:

@@ -43,6 +43,7 @@ class Handshake:
         """
         exchange = self._exchange
         with exchange.lock:
+            exchange.reconnect.doubt()
             if exchange.transport.dialled or exchange.transport.key is None:
                 exchange.pump()
             exchange.reconnect.next_greeting = 0.0  # a daemon that does not answer is looked for at once

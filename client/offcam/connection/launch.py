@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
-from offcam.connection import elsewhere, timeouts
+from offcam.connection import elsewhere
 from offcam_proto.errors import DaemonNotInstalled, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from offcam_proto.endpoints import Endpoint
 
 PROBE_SECONDS = 0.25
 """How long it may take to find out whether somebody listens on another host."""
+
+_PAUSE_SECONDS = 0.02
 
 _NOT_READY = 1
 """The exit code of ``offcam start`` where a daemon is still starting."""
@@ -44,11 +50,12 @@ def _knock(path: str) -> int:
         return probe.connect_ex(path)
 
 
-def start_embedded(endpoint: Endpoint) -> None:
+def start_embedded(endpoint: Endpoint, seconds: float) -> None:
     """Start this user's daemon, detached, and return when it listens. It leaves when it has long been idle.
 
-    Processes that start it at once get one daemon between them: the daemon's own launcher sees to that, and ends no
-    daemon that takes long. Where the daemon's libraries are not installed here, a full ``offcam`` on PATH is used.
+    Processes that start it at once get one daemon and one launcher between them: who comes second waits. Nobody ends a
+    daemon that takes long, though it is waited for only so many seconds. Where the daemon's libraries are not installed
+    here, a full ``offcam`` on PATH is used.
 
     Raises:
         DaemonNotInstalled: the libraries of the ``server`` extra are missing, also behind any ``offcam`` on PATH.
@@ -60,13 +67,48 @@ def start_embedded(endpoint: Endpoint) -> None:
             "there is no Python executable to start the recorder daemon with (an embedded interpreter?): "
             "start it yourself with `offcam serve`."
         )
+    until = time.monotonic() + seconds
+    with _turn(endpoint, until) as first:
+        if not first:
+            return
+        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        try:
+            _launch([sys.executable, "-m", "offcamd"], endpoint, environment, until)
+        except DaemonNotInstalled as error:
+            _start_elsewhere(endpoint, error, until)
+
+
+@contextlib.contextmanager
+def _turn(endpoint: Endpoint, until: float) -> Iterator[bool]:
+    """Be the one process of this host that has a launcher at work; False where another one's daemon listens by now.
+
+    The lock is a record lock of `fcntl`, which a forked child does not inherit. Where there is none to be had, each
+    process has a launcher of its own: these find out between them who starts the daemon.
+    """
+    with contextlib.ExitStack() as stack:
+        fd = -1
+        with contextlib.suppress(OSError):  # no such directory yet: the launcher makes it
+            fd = os.open(f"{endpoint.path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            stack.callback(os.close, fd)
+        while fd >= 0 and not _locked(fd):
+            if listening(endpoint):
+                yield False
+                return
+            if time.monotonic() > until:
+                raise DaemonNotReady("the recorder daemon is still being started by another process of yours.")
+            time.sleep(_PAUSE_SECONDS)
+        yield not listening(endpoint)
+
+
+def _locked(fd: int) -> bool:
     try:
-        _launch([sys.executable, "-m", "offcamd"], endpoint, {**os.environ, "PYTHONSAFEPATH": "1"})
-    except DaemonNotInstalled as error:
-        _start_elsewhere(endpoint, error)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # else there are no locks here
+    return True
 
 
-def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled) -> None:
+def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled, until: float) -> None:
     """Start the daemon of another installation, as pipx or another venv put it on PATH."""
     reasons = [str(missing)]
     for command in elsewhere.commands(os.environ.get("PATH", "")):
@@ -74,12 +116,13 @@ def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled) -> None:
             reasons.append(problem)
             continue
         with contextlib.suppress(DaemonNotInstalled):  # it is as thin as this one
-            return _launch([command], endpoint, elsewhere.environment(os.environ))
+            return _launch([command], endpoint, elsewhere.environment(os.environ), until)
     raise DaemonNotInstalled(" ".join(reasons)) from missing
 
 
-def _launch(command: list[str], endpoint: Endpoint, environment: dict[str, str]) -> None:
-    arguments = ["start", "--embedded", "--endpoint", endpoint.url, "--timeout", f"{timeouts.LAUNCH_SECONDS:g}"]
+def _launch(command: list[str], endpoint: Endpoint, environment: dict[str, str], until: float) -> None:
+    seconds = max(0.1, until - time.monotonic())
+    arguments = ["start", "--embedded", "--endpoint", endpoint.url, "--timeout", f"{seconds:g}"]
     try:
         done = subprocess.run(
             [*command, *arguments],

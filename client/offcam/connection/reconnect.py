@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from offcam.connection import launch, settings, timeouts
 from offcam_proto.client_session import State
-from offcam_proto.errors import DaemonError, DaemonNotReady
+from offcam_proto.errors import DaemonError, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
     from offcam.connection.transport import Transport
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 class Starter:
     """Starts the embedded daemon off the agent's thread, one start at a time, and knows what came of it.
+
+    The first start is due at once, a later one after a pause since the last, which doubles each time from
+    `timeouts.LEAST_PAUSE_SECONDS` to `timeouts.MOST_PAUSE_SECONDS` and is short again once a daemon has answered.
 
     Attributes:
         failure: why the last start came to nothing, or None.
@@ -29,6 +32,8 @@ class Starter:
         self.listens = False
         self._thread: threading.Thread | None = None
         self._said: DaemonError | None = None
+        self._pause = timeouts.LEAST_PAUSE_SECONDS
+        self._next = 0.0  # when the next start is due, by `time.monotonic`
 
     @property
     def running(self) -> bool:
@@ -40,19 +45,49 @@ class Starter:
         """Whether the last start came to nothing; one that takes long has not."""
         return self.failure is not None and not isinstance(self.failure, DaemonNotReady)
 
-    def begin(self, endpoint: Endpoint) -> None:
-        """Start one at an endpoint. The thread dies with the process, the daemon's launcher does not."""
-        self.failure = None
-        self._thread = threading.Thread(target=self._start, args=(endpoint,), name="offcam-launch", daemon=True)
-        self._thread.start()
+    @property
+    def due(self) -> bool:
+        """Whether the pause since the last start is over, and so is that start."""
+        return not self.running and time.monotonic() >= self._next
 
-    def _start(self, endpoint: Endpoint) -> None:
+    def answered(self) -> None:
+        """A daemon works: the next one that is needed is not waited for."""
+        self._pause = timeouts.LEAST_PAUSE_SECONDS
+        self._next = 0.0
+
+    def begin(self, endpoint: Endpoint, *, leaving: float | None = None) -> None:
+        """Start one at an endpoint. The thread dies with the process, the daemon's launcher does not.
+
+        Args:
+            endpoint: where it is to listen.
+            leaving: how long that may take on this thread, where the process leaves: Python has no new ones by then.
+        """
+        self.failure = None
+        if leaving is not None:
+            self._start(endpoint, leaving)
+            return
+        self._thread = threading.Thread(
+            target=self._start, args=(endpoint, timeouts.LAUNCH_SECONDS), name="offcam-launch", daemon=True
+        )
         try:
-            launch.start_embedded(endpoint)
+            self._thread.start()
+        except RuntimeError as error:  # the system has no more threads for us
+            self._thread, self.failure = None, DaemonUnavailable(f"the recorder daemon could not be started: {error}.")
+            self._rest()
+
+    def _rest(self) -> None:
+        self._next = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, timeouts.MOST_PAUSE_SECONDS)
+
+    def _start(self, endpoint: Endpoint, seconds: float) -> None:
+        try:
+            launch.start_embedded(endpoint, seconds)
         except DaemonError as error:  # said by the agent's thread: filters of warnings are for one thread
             self.failure = error
         else:
             self.listens = True
+        finally:
+            self._rest()
 
     def said(self) -> None:
         """Somebody has said why the last start failed."""
@@ -81,31 +116,35 @@ class Reconnect:
         starter: starts the embedded daemon.
         next_greeting: when to greet next while the session is not open, by `time.monotonic`; 0 for at once.
         awaited: whether a construction waits for the daemon, and so says itself why none could be started.
+        leaving: how long the start of a daemon may take where the process leaves, None before that.
     """
 
     def __init__(self, session: ClientSession, transport: Transport, *, named: bool) -> None:
         self.named = named
         self.starter = Starter()
         self.awaited = False
+        self.leaving: float | None = None
         self._session = session
         self._transport = transport
         self.next_greeting = 0.0
-        self._next_launch = time.monotonic() + timeouts.RELAUNCH_SECONDS
-        # What flushes found out about the daemon that died last, known by its id:
+        self._hot_until = 0.0  # until when a daemon that has just been started is being connected to
+        self._next_ask = time.monotonic() + timeouts.REFUSED_KEY_SECONDS
+        # since when flushes have missed the daemon that died last, and its id
         self._missed: bytes | None = None
         self._gone_since: float | None = None
-        self._relaunched = False
 
     def greet_if_due(self, now: float) -> None:
         """Greet the daemon, or greet it again, where the session is not open."""
         session, listens = self._session, self.starter.listens
         self.starter.listens = False
         if session.state is State.OPEN:
+            self.starter.answered()
             return
         if listens:
             session.lost()
             self._transport.renew()  # libzmq looks for one that was not there ever more rarely
             self.next_greeting = 0.0
+            self._hot_until = now + timeouts.ANSWER_SECONDS
         if session.state in (State.IDLE, State.GREETING) and now >= self.next_greeting:
             self.next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
             self._transport.dial()
@@ -116,29 +155,34 @@ class Reconnect:
 
         Returns the warning that is due for a start that failed, or the empty string.
         """
-        self.next_greeting = min(self.next_greeting, now + timeouts.RETRY_SECONDS)
+        pause = timeouts.SOON_SECONDS if now < self._hot_until else timeouts.RETRY_SECONDS
+        self.next_greeting = min(self.next_greeting, now + pause)
         warning = "" if self.awaited else self.starter.unsaid(before=self._session.instance is not None)
         self.relaunch()
         return warning
 
+    def doubt(self) -> None:
+        """Let go of a session that is open where its daemon has left, though nothing told so yet.
+
+        Whoever sends nothing hears nothing of a daemon's death: to be asked before something is built on it.
+        """
+        transport = self._transport
+        if self._session.state is State.OPEN and not (transport.connected and not launch.gone(transport.endpoint)):
+            self._session.lost()
+            transport.renew()
+            self.next_greeting = 0.0
+
     def relaunch(self, *, hurry: bool = False) -> None:
-        """Start an embedded daemon where none runs, off the agent's thread; now and then, or at once in a hurry."""
-        now = time.monotonic()
-        if now < self._next_launch and not hurry:
-            return
+        """Start an embedded daemon where none runs, off the agent's thread; in a hurry without minding the pause."""
         if self._transport.key is not None:  # libzmq never asks again who refused a key once
-            if hurry:
-                return
-            self._next_launch = now + timeouts.RELAUNCH_SECONDS
-            self._transport.renew()
-        if self.named or self.starter.running:
-            return
-        self._find_place()
-        if launch.listening(self._transport.endpoint):
-            self._next_launch = now + timeouts.RETRY_SECONDS
-            return
-        self._next_launch = now + timeouts.RELAUNCH_SECONDS
-        self.starter.begin(self._transport.endpoint)
+            now = time.monotonic()
+            if now >= self._next_ask:
+                self._next_ask = now + timeouts.REFUSED_KEY_SECONDS
+                self._transport.renew()
+        elif not self.named and (self.starter.due or (hurry and not self.starter.running)):
+            self._find_place()
+            if not launch.listening(self._transport.endpoint):
+                self.starter.begin(self._transport.endpoint, leaving=self.leaving)
 
     def _find_place(self) -> None:
         """Look anew where the daemon is to be: its directory may be gone, as a runtime directory is after a logout."""
@@ -146,6 +190,11 @@ class Reconnect:
         if place != self._transport.endpoint and not launch.listening(self._transport.endpoint):
             self._transport.endpoint = place
             self._transport.renew()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the embedded daemon could not be started, and nobody else's listens."""
+        return self.starter.failed and not self.starter.running and launch.gone(self._transport.endpoint)
 
     @property
     def hopeless(self) -> bool:
@@ -158,31 +207,31 @@ class Reconnect:
 
     @property
     def reachable(self) -> bool:
-        """Whether there is a daemon to wait for, if only once the connection is made again, as after a Ctrl-C."""
+        """Whether a process that leaves has a daemon to wait for: one that is there, or an embedded one to be had."""
         state, transport = self._session.state, self._transport
         if self.starter.running:
             return True
         if launch.gone(transport.endpoint):
-            return False
+            return not self.named and state is not State.REFUSED and not self.starter.failed
         waiting = state in (State.IDLE, State.GREETING)
         return state is State.OPEN or (waiting and transport.dialled and launch.listening(transport.endpoint))
 
     def gone_for_good(self) -> bool:
         """Whether there is no daemon and none will come: it could not be started, or nobody else did so in time.
 
-        Asked while a flush waits. What came out for a daemon that died is still known at the next flush: many envs
-        are closed in a row.
+        Asked while a flush waits. Since when a daemon that died has been missed is still known at the next flush: many
+        envs are closed in a row.
         """
         session, now = self._session, time.monotonic()
         if self._missed != session.instance:  # there was another one in between
-            self._missed, self._gone_since, self._relaunched = session.instance, None, False
+            self._missed, self._gone_since = session.instance, None
         if session.state is State.OPEN or self.starter.running or not launch.gone(self._transport.endpoint):
             self._gone_since = None
             return False
         if not self.named:
-            before, self._relaunched = self._relaunched, True
-            self.relaunch(hurry=not before)
-            return before
+            failed = self.starter.failed and not self.starter.due
+            self.relaunch()
+            return failed
         if self._gone_since is None:
             self._gone_since = now
         return now - self._gone_since > timeouts.GONE_SECONDS

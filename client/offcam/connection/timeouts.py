@@ -51,7 +51,11 @@ BLOCK_SECONDS = 30.0
 """Longest wait for credit in one step under ``overflow="block"``."""
 
 REOPEN_SECONDS = 2.0
-"""How long the first step after a fork or a `close` waits for a daemon that listens."""
+"""How long the first step after a fork or a `close` waits for a daemon that listens or is being started."""
+
+SOON_SECONDS = 0.01
+"""How often a daemon that has just been started is greeted until there is a connection, and how often a construction or
+a flush looks whether it is there."""
 
 RETRY_SECONDS = 0.25
 """How often a step looks for a daemon that is gone."""
@@ -59,15 +63,22 @@ RETRY_SECONDS = 0.25
 ANSWER_SECONDS = 1.0
 """How long a greeting or a flush may go unanswered before it is said again: a daemon may have died of it, unnoticed."""
 
-RELAUNCH_SECONDS = 30.0
-"""How often an embedded daemon that died is started again, or one of another host that refused the key is asked."""
+LEAST_PAUSE_SECONDS = 0.25
+"""The pause after the start of an embedded daemon until the next one. It doubles with each start, up to
+`MOST_PAUSE_SECONDS`; once a daemon answers, the next one that is needed is started at once."""
+
+MOST_PAUSE_SECONDS = 30.0
+"""The longest pause between two starts of an embedded daemon that never answers."""
+
+REFUSED_KEY_SECONDS = 30.0
+"""How often a daemon of another host that refused the key is asked again."""
 
 SILENCE_SECONDS = 10.0
 """A flush gives up on a daemon that has said nothing for this long; where a flush just did, after `ANSWER_SECONDS`."""
 
-GONE_SECONDS = 3.0
-"""A flush gives up where, on this host, no process has listened for this long and none could be started: time enough
-for a service manager to start a daemon again."""
+GONE_SECONDS = 10.0
+"""A flush gives up on a daemon that ``OFFCAM_ADDR`` names where, on this host, no process has listened for this long:
+time enough for a service manager to start it again."""
 
 COMING_SECONDS = 60.0
 """How long a flush waits for a daemon that is still being started; then `SILENCE_SECONDS` count."""

@@ -81,6 +81,11 @@ class Transport:
         while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             yield self._socket.recv_multipart(zmq.DONTWAIT)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as libzmq has noticed."""
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)  # see IMMEDIATE
+
     def await_message(self, seconds: float) -> None:
         """Wait until a message has come, or so long."""
         self._socket.poll(max(1, int(1000 * seconds)))

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
-from offcam.connection import launch, process, settings, timeouts
+from offcam.connection import process, settings, timeouts
 from offcam.recorder.losses import Losses
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
@@ -111,16 +111,17 @@ class EnvStream:
         deadline = connection.handshake.deadline(strict=self._strict)
         self._opening = True
         try:
-            self._connect(connection, deadline)
+            there = self._connect(connection, deadline)
             wire = self._wire
             if wire is None or self._pid != connection.pid or self._connection is not connection:
                 wire = self._attach(connection)
-            if connection.session.state is State.OPEN:
+            if there:  # if it dies in between, another one is waited for
                 self._wait_opened(connection, wire, deadline)
         finally:
             self._opening = False
 
-    def _connect(self, connection: Connection, deadline: float) -> None:
+    def _connect(self, connection: Connection, deadline: float) -> bool:
+        """Shake hands with a daemon. Returns whether there is one; if not, that was said."""
         try:
             process.establish(connection, deadline, strict=self._strict)
         except DaemonNotInstalled as error:
@@ -133,6 +134,9 @@ class EnvStream:
         except RemoteProtocolError:
             if self._strict:
                 raise  # else it was said that nothing is recorded
+        else:
+            return connection.session.state is not State.REFUSED
+        return False
 
     def _wait_opened(self, connection: Connection, wire: ClientStream, deadline: float) -> None:
         try:
@@ -161,9 +165,13 @@ class EnvStream:
         if self._wire is None or self._pid != os.getpid():
             connection = process.current()
             self._copied = self._copied or (self.attached and self._pid != os.getpid())  # by a fork
+            reconnect = connection.reconnect
+            with connection.lock:
+                reconnect.doubt()
             wire = self._attach(connection)
-            if launch.listening(connection.endpoint):  # or the first frames would be lost on an open daemon
-                connection.wait(lambda: wire.live or wire.refused is not None, timeouts.REOPEN_SECONDS)
+            if not reconnect.hopeless:  # or the first frames would be lost on a daemon that is there, or soon will be
+                over = lambda: wire.live or wire.refused is not None or reconnect.failed  # noqa: E731
+                connection.wait(over, timeouts.REOPEN_SECONDS)
             return wire
         return self._wire
 

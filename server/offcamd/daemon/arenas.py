@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.process.logs import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import OpenArena
     from offcamd.daemon.state import LiveStream, Peer
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 def mapped_bytes(streams: Iterable[LiveStream]) -> int:

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from offcam_proto.errors import EncodeError
 from offcam_runs.format import FINAL, PART_EXTENSION, video_file
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
+from offcamd.process.logs import Logger
 from offcamd.store import store, tasks
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from offcamd.daemon.state import Counters, LiveStream
     from offcamd.encode.frame import Part
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LAGGING_SECONDS = 2.0
 """While the encoders are further behind than this, new clips get the fastest preset."""

@@ -6,7 +6,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import structlog
 from msgspec.structs import replace
 
 from offcam_proto import messages as msg
@@ -21,6 +20,7 @@ from offcamd.daemon.liveness import Liveness
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
+from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
 from offcamd.store.index import StreamOwner
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcamd.config.settings import Settings
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 GRACE_SECONDS = 2.0
 """A client whose connection broke may come back within this time before its streams are ended."""

@@ -31,7 +31,7 @@ class Liveness:
     def __init__(self) -> None:
         self._host = socket.gethostname()
         self._since: dict[int, float] = {}
-        self._looked = 0.0
+        self._looked = time.monotonic()  # what looks at processes is loaded by then
 
     def stopped(self, peers: Iterable[Peer]) -> Iterator[Peer]:
         """Those that have been stopped for `STOPPED_SECONDS`; none where it was asked a moment ago."""

@@ -11,8 +11,6 @@ import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from offcam_proto.errors import ConfigError, EncodeError
 from offcam_runs.file_lock import NO_LOCKS_LINE, pid_namespace
 from offcam_runs.json_text import dumps
@@ -27,19 +25,19 @@ from offcamd.daemon.transport import Transport
 from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.disk_reserve import DiskReserve
 from offcamd.encode.pool import EncoderPool
-from offcamd.encode.self_test import self_test
-from offcamd.process import file_descriptors
+from offcamd.process import file_descriptors, logs
 from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock
+from offcamd.process.logs import Logger
 from offcamd.process.signals import wait_for
 from offcamd.store.store import Store
-from offcamd.video.mp4 import VideoWriter
+from offcamd.video.late_writers import software
 
 if TYPE_CHECKING:
     from offcamd.config.settings import Settings
     from offcamd.video.writer import WriterFactory
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
@@ -51,9 +49,12 @@ class Service:
     Args:
         settings: what it was told.
         writer_factory: makes what encodes a clip; for tests with slow or failing encoders.
+
+    Attributes:
+        finished: set when the service has stopped and everything is final.
     """
 
-    def __init__(self, settings: Settings, writer_factory: WriterFactory = VideoWriter) -> None:
+    def __init__(self, settings: Settings, writer_factory: WriterFactory = software) -> None:
         self.settings = settings
         self.endpoint = settings.endpoint
         self.lock = DaemonLock(settings.endpoint)
@@ -63,7 +64,7 @@ class Service:
         self.health = Health()
         self._writer_factory = writer_factory
         self._inbox = Inbox()
-        self._finished = threading.Event()
+        self.finished = threading.Event()
         self._thread: threading.Thread | None = None
 
     # --- from any thread ----------------------------------------------------------------------------------
@@ -115,9 +116,6 @@ class Service:
         self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
-        if self.lock.unlocked:
-            log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
-        log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
 
     def _settle_spool(self) -> None:
         """Make the folder for frames that wait; nobody who named none needs one."""
@@ -135,15 +133,26 @@ class Service:
             log.warning("frames wait in memory alone", problem=str(error), fix="name a folder with --spool-dir")
             self.settings = replace(self.settings, spool_limit_bytes=0)
 
+    def tell(self) -> None:
+        """Load what writes the log, and say there where it listens: that can wait until it takes records."""
+        logs.load()
+        settings = self.settings
+        if self.lock.unlocked:
+            log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
+        tcp, http = settings.tcp and settings.tcp.url, settings.http and settings.http.url
+        log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
+
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. What signals' handlers raise is raised."""
-        wait_for(self._finished)
+        wait_for(self.finished)
 
     def test_itself(self) -> None:
         """Make one tiny video and read it, on a thread of its own. If that fails, no other is made: each ends so."""
         GuardedThread(VIDEO, self._test_itself, self.health, name="offcam-self-test").start()
 
     def _test_itself(self) -> None:
+        from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads all libraries of videos
+
         self.health.self_test = TESTING
         outcome = self_test(self._writer_factory, (self.settings.spool_dir, self.lock.paths.directory))
         self.health.self_test = outcome.state
@@ -167,7 +176,7 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether it takes in what clients send: it has started, and is not about to stop."""
-        return self._thread is not None and not self._inbox.stops and not self._finished.is_set()
+        return self._thread is not None and not self._inbox.stops and not self.finished.is_set()
 
     def stats(self) -> dict[str, Any]:
         """A JSON-ready snapshot of the daemon's statistics."""
@@ -185,7 +194,7 @@ class Service:
 
     def _run(self) -> None:
         with contextlib.ExitStack() as stack:
-            stack.callback(self._finished.set)
+            stack.callback(self.finished.set)
             stack.callback(self._inbox.close)
             stack.callback(lambda: self.lock.release(self.unfinished))
             stack.callback(self._loop.transport.close, GOODBYE_MS)

@@ -7,9 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from offcamd.process.health import SERVICE, GuardedThread
+from offcamd.process.logs import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from offcamd.encode.pool import EncoderPool
     from offcamd.process.instance_lock import DaemonLock
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 FINISH_SECONDS = 60.0
 """How long a stop waits for queued frames to be encoded; a second stop waits no longer."""

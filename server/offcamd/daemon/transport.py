@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from offcam_proto.errors import DaemonError, OffcamError
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS_PER_SESSION
 from offcamd.process.instance_lock import private_umask
+from offcamd.process.logs import Logger
 from offcamd.security.authenticator import LOCAL, Authenticator
 from offcamd.security.key_store import KeyStore
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from offcamd.config.settings import Settings
     from offcamd.process.health import Health
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 MOST_QUEUED_IN = 32
 """Messages of one local client that libzmq receives before the daemon reads them. Later ones wait in the client."""
@@ -38,6 +38,10 @@ A local one is watched by `offcamd.daemon.liveness`, as libzmq does not bear hea
 
 HEARTBEAT_TIMEOUT_MS = 4000
 """How long that may take: then the process is stopped, or its host is gone, and its connection is closed."""
+
+
+_EVENT = struct.Struct("=hi")
+"""An event of libzmq's monitor, the event's kind and its value; pyzmq's own reader of it imports all of asyncio."""
 
 
 class Message(NamedTuple):
@@ -151,7 +155,8 @@ class Transport:
     def disconnected(self) -> Iterator[int]:
         """The connections that broke since it was asked last."""
         while self._monitor.poll(0):
-            yield int(recv_monitor_message(self._monitor)["value"])
+            event, _ = self._monitor.recv_multipart()
+            yield _EVENT.unpack(event)[1]
 
     def send(self, identity: bytes, messages: Iterable[Sequence[Buffer]]) -> bool:
         """Send messages to a client; returns False where it is gone, or leaves them unread."""

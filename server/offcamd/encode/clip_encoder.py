@@ -14,8 +14,6 @@ from offcam_runs.format import ABORTED, FINAL, PLAIN_EXTENSION
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from offcamd.video.i420 import I420Converter
-from offcamd.video.pixels import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcamd.encode.frame import Frame
+    from offcamd.video.i420 import I420Converter
     from offcamd.video.pixels import Pixels
     from offcamd.video.writer import Writer, WriterFactory
 
@@ -64,7 +63,7 @@ class ClipEncoder:
         self.not_plain: EncodeError | None = None
         self._make_writer = writer_factory
         self._health = health or Health()
-        self._converter = I420Converter(spec.rows, spec.cols)
+        self._converter: I420Converter | None = None
         self._writer: Writer | None = None
         self._created = False
         self._encoded = 0
@@ -116,6 +115,10 @@ class ClipEncoder:
         if frame.index <= self._last_index:
             self.drop(1, "order")
             return None
+        from offcamd.video.i420 import I420Converter  # noqa: PLC0415 - loads the pixel library
+        from offcamd.video.pixels import view  # noqa: PLC0415 - as above
+
+        self._converter = self._converter or I420Converter(self.spec.rows, self.spec.cols)
         return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
 
     def _write(self, index: int, planes: Pixels) -> None:
@@ -190,7 +193,7 @@ class ClipEncoder:
         except EncodeError as error:
             self.fail(error)
         spec = self.spec
-        width, height = (self._converter.size if self._encoded else None) or (None, None)
+        width, height = (self._converter.size if self._converter and self._encoded else None) or (None, None)
         file = spec.final if published else spec.part
         return EncodedResult(
             state=ABORTED if aborted or self.error is not None else FINAL,

@@ -21,7 +21,7 @@ from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
 from offcamd.encode.malloc import MallocTrimmer
 from offcamd.encode.scheduler import Scheduler
 from offcamd.process.health import ENCODER, SPOOL, GuardedThread, Health
-from offcamd.video.mp4 import VideoWriter
+from offcamd.video.late_writers import software
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class EncoderPool:
         spool_dir: Path,
         on_event: Callable[[Event], None],
         clip_memory: int | None = None,
-        writer_factory: WriterFactory = VideoWriter,
+        writer_factory: WriterFactory = software,
         health: Health | None = None,
     ) -> None:
         self.health = health or Health()

@@ -12,7 +12,7 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from offcam_proto import host
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from offcam_proto.endpoints import Endpoint
+
+MOST_NAMED = 5
+"""Most things that a daemon which has left is said not to have finished."""
 
 _INFO_BYTES = 1024
 _READ_SECONDS = 2.0
@@ -214,6 +217,17 @@ def last_words(endpoint: Endpoint, pid: int) -> list[str]:
     if not isinstance(said, dict) or said.get("pid") != pid:
         return []
     return list(said.get("unfinished", ("it was killed before it had finished: run `offcam recover` on its runs",)))
+
+
+def whereabouts(pid: int, endpoint: str, http: str | None, tcp: str | None) -> dict[str, Any]:
+    """A daemon that is ready, for programs."""
+    return {"pid": pid, "endpoint": endpoint, "http": http, "tcp": tcp}
+
+
+def not_finished(unfinished: Sequence[str]) -> str:
+    """What a daemon that has left did not finish, for people."""
+    more = f" (and {len(unfinished) - MOST_NAMED} more)" if len(unfinished) > MOST_NAMED else ""
+    return f"not everything was finished: {'; '.join(unfinished[:MOST_NAMED])}{more}."
 
 
 def _alive(info: DaemonInfo) -> bool:

@@ -14,6 +14,7 @@ from offcam_proto.errors import ConfigError, DaemonNotReady, DaemonUnavailable, 
 from offcam_runs.file_lock import FileLock
 from offcamd.config.settings import load
 from offcamd.process.instance_lock import daemon_paths, prepare_directory, read_lock
+from offcamd.process.scope import move_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +135,8 @@ def _spawn(settings: Settings, log: Path, deadline: float, lock: FileLock) -> Da
     with contextlib.suppress(OSError):  # a full file system: the daemon says so
         os.pwrite(lock.fd, str(process.pid).encode(), 0)
     lock.hand_to(process.pid)
+    with contextlib.suppress(OSError):  # it stays where it was started
+        move_out(process.pid, os.environ)
     assert process.stdout is not None  # noqa: S101 - asked for above
     with process.stdout as stdout:
         line = _first_line(stdout.fileno(), deadline)

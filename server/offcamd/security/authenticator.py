@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
 import zmq
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
 from offcamd.process.health import SERVICE, GuardedThread
+from offcamd.process.logs import Logger
 from offcamd.security.keys import is_pair
 
 if TYPE_CHECKING:
     from offcamd.process.health import Health
     from offcamd.security.key_store import KeyStore
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LOCAL = ""
 """The user of this host's own ``ipc://`` socket, which only its owner can reach."""

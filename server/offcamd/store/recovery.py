@@ -15,13 +15,13 @@ from offcam_runs import format as fmt
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
 from offcamd.store.index import RunIndex, StreamOwner
-from offcamd.video.av_errors import libraries
-from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish, remux
-from offcamd.video.probe import VideoInfo, probe, survey
+from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from offcamd.video.probe import VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,9 @@ def _make_plain(part: Path) -> None:
     """Make a plain MP4 of a fragmented one; where that fails it stays what it is, and plays."""
     copy = part.with_name(_COPY_NAME)
     try:
+        from offcamd.video.probe import survey  # noqa: PLC0415 - loads the video library
+        from offcamd.video.remux import remux  # noqa: PLC0415 - as above
+
         remux(part, copy)
         if survey(copy).frames == survey(part).frames:
             publish(copy, part)
@@ -193,6 +196,9 @@ def _make_plain(part: Path) -> None:
 
 def _look(path: Path, *, thorough: bool) -> VideoInfo:
     """What is in a file; where the library that reads videos does not work, what its boxes tell."""
+    from offcamd.video.av_errors import libraries  # noqa: PLC0415 - as above
+    from offcamd.video.probe import VideoInfo, probe, survey  # noqa: PLC0415 - as above
+
     try:
         return probe(path) if thorough else survey(path)
     except EncodeError:

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
+from offcamd.process.logs import Logger
 from offcamd.store import tasks
 from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 BATCH_TASKS = 4096
 """Most tasks between two commits."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-
-import av
-import av.error
 
 from offcam_proto.errors import EncodeError
 
@@ -21,8 +19,15 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 def libraries() -> str:
     """The libraries that make and read videos here, and their versions."""
+    import av  # noqa: PLC0415 - a daemon takes records before it has loaded it
+
     codec = ".".join(map(str, av.library_versions.get("libavcodec", ())))
     return f"PyAV {av.__version__}, libavcodec {codec or 'of an unknown version'}"
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """What the video library raises: nothing as long as nobody has loaded it."""
+    return (sys.modules["av.error"].FFmpegError,) if "av.error" in sys.modules else ()
 
 
 @contextmanager
@@ -30,8 +35,10 @@ def as_encode_error(doing: str, path: Path) -> Iterator[None]:
     """Turn what av or the operating system raises into an EncodeError with its reason."""
     try:
         yield
-    except (av.error.FFmpegError, OSError) as error:
-        code = error.errno
+    except Exception as error:
+        if not isinstance(error, (OSError, *_library_errors())):
+            raise
+        code = getattr(error, "errno", None)
         if code in _NO_SPACE:
             message = f"no space left while {doing} {path}: free some, or record elsewhere ({error})"
             raise EncodeError(message, "disk_full") from error

@@ -1,4 +1,4 @@
-"""Video files: salvaged after a crash, copied, published whole."""
+"""Video files: salvaged after a crash, published whole. Nothing of the video library but where it is needed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import os
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-import av
-
-from offcamd.video.av_errors import as_encode_error, file_url
-from offcamd.video.probe import VideoInfo, decodable, probe
+from offcamd.video.av_errors import as_encode_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from av.packet import Packet
-    from av.video.stream import VideoStream
-
-_NO_DECODING = {"skip_frame": "all"}  # or opening a file of 1920x1080 decodes a keyframe, for tens of milliseconds
+    from offcamd.video.probe import VideoInfo
 
 
 def publish(part: Path, final: Path) -> None:
@@ -47,8 +41,8 @@ def supersede(source: Path, target: Path) -> None:
 def salvage(part: Path) -> VideoInfo:
     """Make a file that was never finished playable to its end: cut off what was written of a last frame.
 
-    Needs no space on the disk. The file stays fragmented; `remux` makes a plain MP4 of it. A finished file is
-    left as it is.
+    Needs no space on the disk. The file stays fragmented; `offcamd.video.remux` makes a plain MP4 of it. A finished
+    file is left as it is.
 
     Args:
         part: what a `VideoWriter` that failed or was killed left.
@@ -59,6 +53,8 @@ def salvage(part: Path) -> VideoInfo:
     Raises:
         EncodeError: the operating system failed.
     """
+    from offcamd.video.probe import probe  # noqa: PLC0415 - loads the video library
+
     cut_tail(part)
     return probe(part)
 
@@ -106,32 +102,6 @@ def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         if size < 8 or start > size_of_file:
             return
         yield kind, start
-
-
-def remux(source: Path, target: Path) -> None:
-    """Copy a video into a plain MP4 without encoding it again.
-
-    Args:
-        source: an MP4, such as one that `salvage` made playable. Untouched.
-        target: the new file, made anew.
-
-    Raises:
-        EncodeError: either file failed. ``target`` may be left incomplete.
-    """
-    with as_encode_error("copying", source), av.open(file_url(source), format="mp4", options=_NO_DECODING) as old:
-        stream = decodable(old)
-        # the empty packet that ends a stream has no time
-        copy_packets(stream, (packet for packet in old.demux(stream) if packet.dts is not None), target)
-
-
-def copy_packets(template: VideoStream, packets: Iterable[Packet[VideoStream]], target: Path) -> None:
-    """Make a plain MP4 of packets; av's errors are the caller's."""
-    target.unlink(missing_ok=True)  # av would write through a link, to wherever that leads
-    with av.open(file_url(target), "w", format="mp4") as container:
-        stream = container.add_stream_from_template(template, opaque=True)
-        for packet in packets:
-            packet.stream = stream
-            container.mux_one(packet)
 
 
 def _sync(path: Path, *, data_only: bool) -> None:

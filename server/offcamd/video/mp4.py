@@ -15,8 +15,8 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.limits import KIB
 from offcamd.video import h264
 from offcamd.video.av_errors import as_encode_error, file_url
-from offcamd.video.files import copy_packets, remux
 from offcamd.video.picture_encoder import SpareEncoders, VideoFormat
+from offcamd.video.remux import copy_packets, remux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

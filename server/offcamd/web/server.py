@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
-
-import structlog
 
 from offcam_proto.errors import ConfigError
 from offcamd.config.values import HttpAddress
@@ -27,7 +26,7 @@ MOST_CONNECTIONS = 128
 _STOP_SECONDS = 5.0
 _BACKLOG = 128
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 FIX = "Choose another address with --http HOST:PORT (port 0 for any free one), or none with --http off."
@@ -128,4 +127,4 @@ class _Server(GuardedThread):
                 self._uvicorn.should_exit = True
         self.join(_STOP_SECONDS)
         if self.is_alive():
-            log.warning("the HTTP server did not stop in time", seconds=_STOP_SECONDS)
+            log.warning("the HTTP server did not stop within %g s", _STOP_SECONDS)

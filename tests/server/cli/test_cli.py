@@ -420,11 +420,12 @@ def test_without_the_server_extra_it_says_what_to_install(bare):
 # --- the log, and numbers for people ----------------------------------------------------------------------
 
 FILL = """
-import os, sys, structlog
+import os, sys
 from pathlib import Path
 from offcamd.process import logs
 logs.configure("info", Path(sys.argv[1]))
-log = structlog.get_logger()
+logs.load()
+log = logs.Logger("test")
 log.debug("too quiet")
 for number in range(100):
     log.info("line", number=number, filler="x" * 100_000)

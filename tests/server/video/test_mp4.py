@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.video.files import publish, remux, salvage
+from offcamd.video.files import publish, salvage
 from offcamd.video.i420 import I420Converter
 from offcamd.video.mp4 import VideoWriter
 from offcamd.video.probe import iter_frames, probe, survey
+from offcamd.video.remux import remux
 
 
 def picture(number: int, height: int = 48, width: int = 64) -> np.ndarray:

@@ -11,10 +11,10 @@ import pytest
 
 from offcam_proto.errors import EncodeError
 from offcamd.video import mp4, picture_encoder
-from offcamd.video.files import remux
 from offcamd.video.mp4 import VideoWriter
 from offcamd.video.picture_encoder import SpareEncoders
 from offcamd.video.probe import probe
+from offcamd.video.remux import remux
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,190 @@
+"""A daemon's process: from its settings to its exit code. Here the daemon and what it serves over HTTP come together.
+
+It listens and takes records before it has loaded what makes videos, pages and the log: a training waits for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offcam_proto import variables
+from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, OffcamError
+from offcam_runs.file_lock import FileLock
+from offcamd.config.settings import load, passed_over
+from offcamd.daemon.service import Service
+from offcamd.process import exit_codes, logs
+from offcamd.process.instance_lock import daemon_paths, not_finished, read_lock, ready_line, whereabouts
+from offcamd.process.launch import FAILED
+from offcamd.video.late_writers import LateWriters
+from offcamd.web import server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from offcamd.config.settings import Settings
+    from offcamd.process.logs import BoundedLog
+    from offcamd.video.writer import WriterFactory
+
+ALONE_SECONDS = 0.25
+"""How long a daemon that was launched only takes records, for whoever waits for it, before it loads all else. What is
+needed before then, such as an encoder, is loaded when it is."""
+
+SWITCH_SECONDS = 0.001
+"""How soon a thread gives way to another: the one that answers clients must not wait for the encoders' Python."""
+
+
+def launched(flags: Sequence[str], launch_lock: int) -> int:
+    """What ``offcam serve`` does for `offcamd.process.launch`, without the command line's libraries.
+
+    Args:
+        flags: each setting's flag and its value, as `Settings.as_flags` has them.
+        launch_lock: descriptor to close when it listens.
+    """
+    keys = [flag.removeprefix("--").replace("-", "_") for flag in flags[::2]]
+    return serve(load(dict(zip(keys, flags[1::2], strict=True))), launch_lock=launch_lock)
+
+
+def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -> int:
+    """Be the daemon until a signal, or its idleness, ends it. Returns the exit code.
+
+    Args:
+        settings: what it is told.
+        as_json: whether the line that says it is ready is JSON.
+        launch_lock: descriptor to close when it listens, -1 for none.
+
+    Raises:
+        ConfigError, DaemonAlreadyRunning, DaemonError: it cannot start.
+    """
+    log_file = _set_up(settings)
+    if info := read_lock(settings.endpoint):
+        text = (
+            f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
+            "(`offcam status`), or give this one another --endpoint."
+        )
+        raise DaemonAlreadyRunning(text, info.pid)
+    with ExitStack() as stack:
+        if launch_lock >= 0:
+            stack.enter_context(_failure_told())
+        listener = None
+        if settings.http:
+            listener = stack.enter_context(server.bind(settings.http))
+            settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
+        service = Service(settings, LateWriters(lambda: _writers(settings.encoder)))
+        threading.excepthook = service.health.thread_ended
+        _heed_signals(service, log_file)
+        service.start()
+        if launch_lock >= 0:
+            # others may look now whether there is a daemon: see `launch`
+            FileLock.end_inherited(daemon_paths(settings.endpoint).launch_lock, launch_lock)
+        _say_ready(settings, as_json=as_json)
+        if launch_lock >= 0:
+            service.finished.wait(ALONE_SECONDS)
+        service.tell()
+        service.test_itself()
+        if listener and settings.http:
+            from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - behind what takes records
+
+            stack.enter_context(
+                server.serving(
+                    *(listener, settings.http.host, DaemonSource(service)),
+                    token=settings.http_token,
+                    health=service.health,
+                )
+            )
+        service.wait()
+    if service.unfinished:
+        with suppress(OSError):
+            sys.stderr.write(f"offcam: {not_finished(service.unfinished)}\n")
+        return exit_codes.PROBLEM
+    return exit_codes.FINE
+
+
+def _set_up(settings: Settings) -> BoundedLog | None:
+    """Prepare this process: its log, which is returned where it has a file, and how it shares the cores."""
+    try:
+        log_file = logs.configure(settings.log_level, settings.log_file)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the log {settings.log_file} ({error.strerror}): choose another with --log-file."
+        ) from error
+    if note := passed_over(settings.endpoint):
+        logging.getLogger(__name__).warning(note)
+    for name, near in variables.misspelt(os.environ).items():
+        logs.Logger(__name__).warning("a variable means nothing", variable=name, did_you_mean=near)
+    faulthandler.enable()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    _give_way()
+    return log_file
+
+
+def _writers(encoder: str) -> WriterFactory:
+    from offcamd.video.hardware import writer_factory  # noqa: PLC0415 - loads the video library
+
+    return writer_factory(encoder)
+
+
+@contextmanager
+def _failure_told() -> Iterator[None]:
+    """Tell whoever launched this daemon why it cannot start."""
+    try:
+        yield
+    except OffcamError as error:
+        with suppress(OSError):  # nobody waits any more
+            os.write(sys.stdout.fileno(), f"{FAILED}{error}\n".encode(errors="backslashreplace"))
+        raise
+
+
+def _heed_signals(service: Service, log_file: BoundedLog | None) -> None:
+    """SIGTERM and SIGINT end it; SIGHUP where its terminal has closed or it has no log file, else it is opened anew."""
+    on_terminal = _terminal_is_there()
+
+    def stop(number: int, _frame: object) -> None:
+        service.stop(signal.Signals(number).name)
+
+    def hang_up(number: int, frame: object) -> None:
+        if log_file is None or (on_terminal and not _terminal_is_there()):
+            stop(number, frame)
+            return
+        with suppress(OSError):  # then it goes on where it is
+            log_file.reopen()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, hang_up)
+
+
+def _terminal_is_there() -> bool:
+    """Whether this process belongs to a terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _say_ready(settings: Settings, *, as_json: bool) -> None:
+    url = settings.http.url if settings.http else None
+    tcp = settings.tcp.url if settings.tcp else None
+    facts = os.getpid(), settings.endpoint.url, url, tcp
+    line = json.dumps(whereabouts(*facts)) if as_json else ready_line(*facts)
+    with suppress(OSError):  # whoever started it has gone, or its disk is full; that is no reason to go too
+        os.write(sys.stdout.fileno(), f"{line}\n".encode(errors="backslashreplace"))
+
+
+def _give_way() -> None:
+    """Take no core from a training's thread by waking up, while having the same share of them: Linux's batch policy."""
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # in a sandbox that does not allow it
+            for task in Path("/proc/self/task").iterdir():  # libraries have started some; later ones inherit it
+                os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))

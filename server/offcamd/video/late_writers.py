@@ -1,0 +1,39 @@
+"""Makers of writers that load what they need when the first video is made: a daemon takes records before that."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from fractions import Fraction
+    from pathlib import Path
+
+    from offcamd.video.writer import Writer, WriterFactory
+
+
+def software(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+    """As `offcamd.video.mp4.VideoWriter`, which it loads."""
+    from offcamd.video.mp4 import VideoWriter  # noqa: PLC0415 - the point
+
+    return VideoWriter(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+
+
+class LateWriters:
+    """Makes writers by a factory that is itself made with the first of them. Thread-safe.
+
+    Args:
+        factory: makes that factory, as `offcamd.video.hardware.writer_factory` does, which may take seconds.
+    """
+
+    def __init__(self, factory: Callable[[], WriterFactory]) -> None:
+        self._make_factory = factory
+        self._factory: WriterFactory | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
+        """As `WriterFactory`."""
+        with self._lock:
+            factory = self._factory = self._factory or self._make_factory()
+        return factory(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
