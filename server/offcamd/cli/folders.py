@@ -138,6 +138,10 @@ def show_listing(listing: Listing) -> None:
     _say_rows("episode", listing.episodes, len(listing.run.episodes))
     if listing.run.episodes:
         _show_episodes(listing.run.episodes)
+    if pending := listing.run.pending:
+        typer.echo(
+            f"{counted(pending, 'episode')} of these wait in offcam.pending for the next daemon, or `offcam recover`"
+        )
 
 
 def _say_rows(thing: str, there: int, shown: int) -> None:
