@@ -23,6 +23,6 @@ def write_journal(folder, *records, opening=None, first_seq=1, spare=4096):
     """Leave a journal in a run folder, with room behind its frames as a client allocates it."""
     opening = opening or stream()
     path = Path(folder) / "offcam.pending" / f"{opening.stream.hex()}.rec"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(0o755, parents=True, exist_ok=True)
     path.write_bytes(journal_bytes(opening, *records, first_seq=first_seq) + bytes(spare))
     return path

@@ -1,10 +1,12 @@
-"""A stream's journal, ``offcam.pending/STREAM.rec``: the records that its client has not heard to be in the index.
+"""The journal of a stream: the records that no index has yet, in a file that its client appends to.
 
-``proto/FORMAT.md`` has its bytes.
+Here is what the file looks like, and where it lies: in the run folder, in `PENDING_NAME`, or where that cannot be
+written, in `state_folder`. The client writes it (`offcam.recorder.journal`). ``proto/FORMAT.md`` is its specification.
 """
 
 from __future__ import annotations
 
+import functools
 import heapq
 import logging
 import math
@@ -12,33 +14,79 @@ import os
 import re
 import stat
 import struct
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
-from offcam_proto.codec import decode_client, unpack_record
+from offcam_proto import codec
 from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
-from offcam_proto.limits import MAX_HEADER_BYTES
 from offcam_proto.messages import OpenStream
 from offcam_proto.records import EpisodeRecord
 from offcam_runs.file_lock import held
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from offcam_proto.messages import Buffer
 
 log = logging.getLogger(__name__)
 
 MAGIC: Final = b"OFFCAMJ1"
-"""What a journal begins with; the digit is the version of its format."""
+"""What a journal begins with."""
+
+END: Final = bytes(4)
+"""The length that ends it. Whoever appends a frame puts it behind it: what follows may be left of earlier ones."""
 
 FRAME: Final = struct.Struct("<IIQ")
-"""Before each body: its length, the CRC of what follows, and the record's number, 0 for the stream's own frame."""
+"""What each frame begins with: the length of its body, the CRC-32 of the rest, and its number."""
 
-_CRC_AT = 8  # of a frame: the CRC is of the number and the body
+_NUMBER = struct.Struct("<Q")
 _NAME = re.compile(rf"[0-9a-f]{{32}}{re.escape(JOURNAL_EXTENSION)}")
+
+
+def journal_of(folder: str | os.PathLike[str], stream: bytes) -> Path:
+    """Where the journal of a stream of a run lies."""
+    return Path(folder, PENDING_NAME, stream.hex() + JOURNAL_EXTENSION)
+
+
+def state_folder(environ: Mapping[str, str], uid: int) -> str:
+    """What stands for a run folder where journals have no place in theirs: of this host and this user."""
+    if (state := environ.get("XDG_STATE_HOME", "")).startswith("/"):
+        return f"{state}/offcam"
+    if (home := environ.get("HOME", "")).startswith("/"):
+        return f"{home}/.local/state/offcam"
+    return f"/var/tmp/offcam-{uid}"  # noqa: S108 - used only where it is this user's alone
+
+
+def frame(seq: int, body: bytes) -> bytes:
+    """A frame: one record, or with number 0 how the stream is opened."""
+    return FRAME.pack(len(body), crc32(body, crc32(_NUMBER.pack(seq))), seq) + body
+
+
+def head(info: OpenStream) -> bytes:
+    """What a journal begins with, its first frame included."""
+    return MAGIC + frame(0, bytes(codec.encode(info)[0]))
+
+
+def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
+    """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
+
+    Nothing where the data is no journal.
+    """
+    view = memoryview(data)
+    at = len(MAGIC)
+    if bytes(view[:at]) != MAGIC:
+        return
+    while at + FRAME.size <= len(view):
+        length, crc, seq = FRAME.unpack_from(view, at)
+        body = bytes(view[at + FRAME.size : at + FRAME.size + length])
+        if not length or len(body) < length or crc32(body, crc32(_NUMBER.pack(seq))) != crc:
+            return
+        yield seq, body
+        at += FRAME.size + length
 
 
 # --- reading --------------------------------------------------------------------------------------------------
@@ -73,7 +121,27 @@ class Journal:
 
 
 def journals(folder: str | os.PathLike[str]) -> list[Path]:
-    """The journals in a run folder, by name. None where the folder, or its folder of journals, cannot be read."""
+    """The journals of a run: those in its folder, by name, and those that had no place there; see `state_folder`.
+
+    None where the folder, or its folder of journals, cannot be read.
+    """
+    return [*_in(folder), *_elsewhere(folder)]
+
+
+def _elsewhere(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    inner = Path(state_folder(os.environ, os.getuid()), PENDING_NAME)
+    spellings = {os.path.abspath(folder), os.path.realpath(folder)}
+    with suppress(OSError):
+        facts = inner.stat()
+        if facts.st_uid != os.getuid() or facts.st_mode & 0o022:  # anybody may have put anything there
+            return
+        for path in _in(inner.parent):
+            with suppress(FileNotFoundError, RunFolderError):
+                if _folder_of(path, path.lstat().st_ino) in spellings:
+                    yield path
+
+
+def _in(folder: str | os.PathLike[str]) -> list[Path]:
     inner = os.path.join(folder, PENDING_NAME)
     try:
         names = [] if os.path.islink(inner) else os.listdir(inner)  # a link may lead anywhere
@@ -82,9 +150,13 @@ def journals(folder: str | os.PathLike[str]) -> list[Path]:
     return [Path(inner, name) for name in sorted(filter(_NAME.fullmatch, names))]
 
 
-def journal_of(folder: str | os.PathLike[str], stream: bytes) -> Path:
-    """Where the journal of a stream of a run lies."""
-    return Path(folder, PENDING_NAME, stream.hex() + JOURNAL_EXTENSION)
+@functools.lru_cache(1024)
+def _folder_of(path: Path, _inode: int) -> str:
+    """The run folder of a journal that lies elsewhere. Raises RunFolderError where it does not say, which is not cached."""
+    journal = read(path)
+    if journal is None:
+        raise RunFolderError(f"{path} has nothing in it yet")
+    return journal.stream.folder
 
 
 def pending(folder: str | os.PathLike[str]) -> list[Journal]:
@@ -123,7 +195,7 @@ def read(path: Path, *, ended: bool = False) -> Journal | None:
             if not stat.S_ISREG(facts.st_mode):
                 raise _no_journal(path, "it is no file")
             taken = not ended and held(path)
-            return _parsed(path, file, None if taken else facts.st_mtime)
+            return _parsed(path, file.read(), None if taken else facts.st_mtime)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -142,42 +214,30 @@ def in_order(found: Iterable[Journal]) -> Iterator[tuple[Journal, int, bytes]]:
     return (entry for _, entry in timed)
 
 
-def _parsed(path: Path, file: IO[bytes], ended: float | None) -> Journal | None:
-    magic = file.read(len(MAGIC))
-    if magic != MAGIC:
-        if MAGIC.startswith(magic.rstrip(b"\0")):
+def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
+    if not data.startswith(MAGIC):
+        if MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0")):
             return None  # its client died over it
         raise _no_journal(path, "it begins with other bytes, so another program or a newer offcam wrote it")
-    frames = _frames(file)
-    opening = next(frames, None)
+    found = frames(data)
+    opening = next(found, None)
     if opening is None:
         return None
     seq, body = opening
     try:
-        stream = decode_client([body])
+        stream = codec.decode_client([body])
     except OffcamError as error:
         raise _no_journal(path, f"its first frame cannot be understood: {error}") from error
     if seq or not isinstance(stream, OpenStream):
         raise _no_journal(path, "its first frame is not its stream's")
     first_seq = 1
     bodies: list[bytes] = []
-    for seq, body in frames:
+    for seq, body in found:
         first_seq = first_seq if bodies else seq
         if seq != first_seq + len(bodies):  # of a time before the file was cut back
             break
         bodies.append(body)
     return Journal(path, stream, first_seq, bodies, ended)
-
-
-def _frames(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    while len(head := file.read(FRAME.size)) == FRAME.size:
-        length, crc, seq = FRAME.unpack(head)
-        if not 0 < length <= MAX_HEADER_BYTES:
-            return
-        body = file.read(length)
-        if len(body) < length or zlib.crc32(body, zlib.crc32(head[_CRC_AT:])) != crc:
-            return
-        yield seq, body
 
 
 def _numbered(journal: Journal) -> Iterator[tuple[Journal, int, bytes]]:
@@ -195,7 +255,7 @@ def _timed(journal: Journal) -> Iterator[tuple[float, tuple[Journal, int, bytes]
 def end_of(body: bytes) -> float:
     """When an episode ended; of other records, and of what nobody knows the time, minus infinity."""
     with suppress(RemoteProtocolError):
-        record = unpack_record(body)
+        record = codec.unpack_record(body)
         if isinstance(record, EpisodeRecord) and math.isfinite(record.started):
             return record.started + (record.duration if math.isfinite(record.duration) else 0.0)
     return -math.inf

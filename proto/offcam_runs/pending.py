@@ -43,6 +43,17 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     return known
 
 
+def is_of(database: sqlite3.Connection, folder: Path, journal: Journal) -> bool:
+    """Whether a journal is of the run whose index this is.
+
+    One that had no place in the run folder need not be: its stream may have been recorded by a daemon on another host,
+    into a folder that is there by that name, too. If that has acked any of it, its index is there.
+    """
+    if journal.path.parent.parent == folder or journal.first_seq == 1:
+        return True
+    return _last_seq(database, journal) is not None
+
+
 @contextmanager
 def with_pending(
     database: sqlite3.Connection, folder: Path, found: Iterable[Journal], *, settled: bool = False
@@ -55,7 +66,7 @@ def with_pending(
         found: its journals.
         settled: leave out what will be in the index in a moment, rather than copying it for that.
     """
-    fresh = [journal for journal in found if _adds(database, journal)]
+    fresh = [journal for journal in found if _adds(database, journal) and is_of(database, folder, journal)]
     if settled and fresh and held(folder / fmt.LOCK_NAME):
         before = time.time() - ON_ITS_WAY_SECONDS
         fresh = [journal for journal in fresh if journal.ended is not None or _waits_since(database, journal) < before]

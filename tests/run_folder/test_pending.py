@@ -138,3 +138,48 @@ def test_who_asks_again_and_again_is_spared_what_is_on_its_way(folder):
     assert seen() == 1  # it waits for too long
     for lock in (writer, client, late):
         lock.release()
+
+
+# --- journals that had no place in their folder -----------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "offcam"
+
+
+def test_what_had_no_place_in_the_folder_is_read_and_taken_in_by_it(tmp_path, state):
+    folder = tmp_path / "run"
+    path = write_journal(state, episode(0), opening=stream(folder=str(folder)))
+    write_journal(state, episode(7), opening=stream(B, folder=str(tmp_path / "another")))
+    assert [row.episode for row in read_run(folder).episodes] == [0]
+    assert not folder.exists()
+    assert recover_folder(folder).outcome == "lossless"
+    assert not path.exists()
+    assert [row.episode for row in read_run(folder).episodes] == [0]
+    assert [row.episode for row in read_run(tmp_path / "another").episodes] == [7]
+
+
+def test_what_a_daemon_of_another_host_has_the_rest_of_is_left_to_it(tmp_path, state):
+    folder = tmp_path / "run"
+    path = write_journal(state, episode(5), opening=stream(folder=str(folder)), first_seq=6)
+    index = RunIndex.open(folder)
+    index.close()
+    assert len(read_run(folder).episodes) == 0
+    assert recover_folder(folder).outcome == "nothing"
+    assert path.exists()
+    index = RunIndex.open(folder)
+    index.open_stream(stream(), PEER)  # it was of this folder, which became full
+    index.apply(A, 1, packed(*map(episode, range(5))))
+    index.close()
+    assert [row.episode for row in read_run(folder).episodes] == list(range(6))
+    assert recover_folder(folder).outcome == "lossless"
+
+
+def test_what_others_may_have_written_is_passed_over(tmp_path, state):
+    folder = tmp_path / "run"
+    write_journal(state, episode(0), opening=stream(folder=str(folder)))
+    (state / "offcam.pending").chmod(0o777)
+    with pytest.raises(NotARunFolder):
+        read_run(folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.database import explained, format_version, upgrade
-from offcam_runs.pending import enter_stream
+from offcam_runs.pending import enter_stream, is_of
 from offcam_runs.record_rows import Fields, add_records, quarantine, settle_clip
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
@@ -228,6 +228,11 @@ class RunIndex:
             last_seq += len(fresh)
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
             return Applied(last_seq, new.episodes, new.clips, new.quarantined)
+
+    def has(self, journal: Journal) -> bool:
+        """Whether a journal is of this run."""
+        with explained(self.folder):
+            return is_of(self._db, self.folder, journal)
 
     def enter_journals(self, journals: Iterable[Journal]) -> int:
         """Enter the streams of journals that are to be taken in, where the index does not know them.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
-from offcam_runs.format import PENDING_NAME
 from offcam_runs.journal import Journal, in_order, read
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from offcamd.store.index import RunIndex
 
 log = logging.getLogger(__name__)
+
+NEW_EXTENSION = ".new"
+"""Appended to a journal's name while its client writes another one that is to take its place."""
 
 PIECE_RECORDS = 5_000
 """Records between two commits."""
@@ -79,7 +81,10 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
                     busy += 1
                     continue
                 stack.callback(lock.release)
+                path.with_name(path.name + NEW_EXTENSION).unlink(missing_ok=True)
                 journal = read(path, ended=True)
+                if journal is not None and not index.has(journal):
+                    continue
             except FileNotFoundError:
                 continue
             except (RunFolderError, OSError) as error:
@@ -97,6 +102,7 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
             lock.release(remove=True)
         for journal in found:
             log.info("%d records of %s are taken in", len(journal.bodies), journal.path)
-        with suppress(OSError):  # there are others
-            (index.folder / PENDING_NAME).rmdir()
+        for inner in {lock.path.parent for lock in locks}:
+            with suppress(OSError):  # there are others
+                inner.rmdir()
         yield TakenIn(journals=len(found))

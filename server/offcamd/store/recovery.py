@@ -102,7 +102,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
         NotARunFolder: there is no such folder.
         RunFolderError: the folder cannot be written, or its index is damaged or newer than this offcam.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not journals(folder):
         raise NotARunFolder(f"{folder} is no folder: check the path")
     folder = folder.absolute()
     if not is_run(folder) and not any(_strays(folder)):

@@ -19,7 +19,7 @@ import structlog
 from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
-from offcam_runs.journal import journal_of, journals
+from offcam_runs.journal import journals
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
@@ -304,8 +304,8 @@ class Store:
                     run.live.add(task.message.stream)
                 elif isinstance(task, tasks.CloseStreamTask):
                     run.live.discard(task.stream)
-                    left = journal_of(task.folder, task.stream)  # by a client that died before all in it was sent
-                    run.journals += [left] if left.exists() else []
+                    name = task.stream.hex()  # its client may have died before all in its journal was sent
+                    run.journals += [path for path in journals(task.folder) if path.stem == name]
             self._forget_old_runs()
         if not run.live and not run.busy:
             self._close_index(run)

@@ -79,6 +79,13 @@ def test_what_was_committed_by_the_wire_is_passed_over(folder, index):
     assert index.open_stream(stream(), PEER) == 7
 
 
+def test_what_a_client_was_about_to_put_in_its_place_goes_with_it(folder, index):
+    path = write_journal(folder, episode(0))
+    path.with_name(path.name + ".new").write_bytes(b"OFFCAMJ1")
+    list(take_in(index, [path]))
+    assert not (folder / PENDING_NAME).exists()
+
+
 def test_the_journal_of_a_client_that_lives_is_left_to_it(folder, index):
     path = write_journal(folder, episode(0))
     lock = FileLock.take(path, 0o600)
