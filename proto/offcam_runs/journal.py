@@ -152,7 +152,7 @@ def _in(folder: str | os.PathLike[str]) -> list[Path]:
 
 @functools.lru_cache(1024)
 def _folder_of(path: Path, _inode: int) -> str:
-    """The run folder of a journal that lies elsewhere. Raises RunFolderError where it does not say, which is not cached."""
+    """The run folder of a journal that lies elsewhere. RunFolderError where it does not say, which is not cached."""
     journal = read(path)
     if journal is None:
         raise RunFolderError(f"{path} has nothing in it yet")
