@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import host
 from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.journal import pending
+from offcam_runs.journal_reader import pending
 from offcam_runs.pending import with_pending
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.journal import journals
+from offcam_runs.journal_reader import journals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

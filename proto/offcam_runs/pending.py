@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
-from offcam_runs.journal import end_of, in_order
+from offcam_runs.journal_reader import end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from offcam_runs.journal import Journal
+    from offcam_runs.journal_reader import Journal
 
 COMMITTED_KEY: Final = "committed"
 """Key in ``meta`` of such a copy: ``episodes.id`` of the last episode that is in the index itself."""

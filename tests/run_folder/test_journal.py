@@ -10,7 +10,7 @@ from journal_samples import frame, journal_bytes, write_journal
 from offcam_proto.codec import pack_record
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
-from offcam_runs.journal import in_order, journals, pending, read
+from offcam_runs.journal_reader import in_order, journals, pending, read
 from run_samples import A, B, clip, episode, packed, stream
 
 RECORDS = [episode(0), clip(0), episode(1), episode(2)]

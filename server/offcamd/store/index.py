@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_proto.records import ClipRecord, EpisodeRecord
     from offcam_runs.encoded_result import EncodedResult
-    from offcam_runs.journal import Journal
+    from offcam_runs.journal_reader import Journal
     from offcam_runs.record_rows import NewRecords
 
 

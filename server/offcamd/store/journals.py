@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
-from offcam_runs.journal import Journal, in_order, read
+from offcam_runs.journal_reader import Journal, in_order, read
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

@@ -16,7 +16,7 @@ from offcam_runs import format as fmt
 from offcam_runs.discover import is_run
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
-from offcam_runs.journal import journals
+from offcam_runs.journal_reader import journals
 from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.store.journals import NOTHING_TAKEN_IN, TakenIn, take_in
 from offcamd.video.av_errors import libraries

@@ -19,7 +19,7 @@ import structlog
 from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
-from offcam_runs.journal import journals
+from offcam_runs.journal_reader import journals
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle

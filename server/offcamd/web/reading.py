@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
-from offcam_runs.journal import journals
+from offcam_runs.journal_reader import journals
 from offcam_runs.pending import ON_ITS_WAY_SECONDS
 from offcamd.web import indexless
 

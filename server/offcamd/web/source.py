@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from offcam_runs.discover import MOST_LEVELS, look_into, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
-from offcam_runs.journal import journals
+from offcam_runs.journal_reader import journals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

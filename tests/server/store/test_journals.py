@@ -10,7 +10,7 @@ from journal_samples import write_journal
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
 from offcam_runs.format import INDEX_NAME, PENDING_NAME
-from offcam_runs.journal import journals, pending
+from offcam_runs.journal_reader import journals, pending
 from offcam_runs.run import read_run
 from offcamd.store import journals as taking
 from offcamd.store import store as storing
