@@ -117,5 +117,8 @@ def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int,
     elif last > had:
         new = read_episodes(database, streams, "id > :had AND id <= :last", {"had": had, "last": last})
         before = kept.episodes = joined(kept.episodes, new)
-    pending = read_episodes(database, streams, "id > :last", {"last": last})  # may come in another order in the end
-    return joined(before, pending) if pending else before
+    (behind,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
+    if behind == last:
+        return before
+    pending = read_episodes(database, streams, "id > :last", {"last": last})  # the order may change
+    return joined(before, pending)
