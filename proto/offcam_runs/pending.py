@@ -67,7 +67,7 @@ def with_pending(
         settled: leave out what will be in the index in a moment, rather than copying it for that.
     """
     fresh = [journal for journal in found if _adds(database, journal) and is_of(database, folder, journal)]
-    if settled and fresh and held(folder / fmt.LOCK_NAME):
+    if settled and fresh and is_written(folder):
         before = time.time() - ON_ITS_WAY_SECONDS
         fresh = [journal for journal in fresh if journal.ended is not None or _waits_since(database, journal) < before]
     if not fresh:
@@ -77,6 +77,14 @@ def with_pending(
         database.backup(copy)
         _put(copy, fresh)
         yield copy
+
+
+def is_written(folder: Path) -> bool:
+    """Whether somebody writes a run folder, as far as can be seen."""
+    try:
+        return held(folder / fmt.LOCK_NAME)
+    except OSError:
+        return False
 
 
 def committed(database: sqlite3.Connection) -> int:

@@ -212,7 +212,7 @@ def test_what_clients_left_is_listed_and_recovered(tmp_path):
     listed = run("ls", tmp_path / "runs" / "a")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "3 episodes\n" in listed.stdout
-    assert "3 episodes of these wait in offcam.pending" in listed.stdout
+    assert "3 episodes wait in offcam.pending" in listed.stdout
     shown = only_json(run("show", tmp_path / "runs", "--json").stdout)
     assert [found["episodes"] for found in shown["runs"]] == [3, 3]
     done = run("recover", tmp_path / "runs")

@@ -13,7 +13,7 @@ from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
 from offcam_runs.journal_reader import journals
-from offcam_runs.pending import ON_ITS_WAY_SECONDS
+from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
 from offcamd.web import indexless
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def signature(folder: Path) -> tuple[object, ...]:
     """Changes whenever something in a run does that its statistics are made of; cheap."""
     files = [folder, *(folder / f"{INDEX_NAME}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
     found = journals(folder)
-    later = time.time() // ON_ITS_WAY_SECONDS if found else None
+    later = time.time() // ON_ITS_WAY_SECONDS if found and is_written(folder) else None
     return (*map(_facts, files), *map(_checksum, found), later)
 
 
