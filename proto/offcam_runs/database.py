@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from offcam_proto import host
 from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.journal_reader import pending
+from offcam_runs.pending import with_pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,33 +28,46 @@ _NO_ACCESS = ("readonly", "read-only", "unable to open")  # SQLite's texts: its 
 
 
 @contextmanager
-def open_to_read(run: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
+def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Iterator[sqlite3.Connection]:
     """Read the index of a run folder as it is at one moment, whether or not a daemon is writing it.
+
+    What is pending in clients' journals is in it, too, then in a copy in memory; see `offcam_runs.pending`.
 
     Nothing in the folder is changed, and it need not be writable. An index of an older version is read
     through an upgraded copy in memory; one that was left by a crash where nobody may write, or whose file system
     has no locks, through a copy in the folder for temporary files.
 
+    Args:
+        run: the folder.
+        settled: leave out what will be in the index in a moment; for who asks again and again.
+
     Yields:
         A connection with all tables of this version, within a read transaction.
 
     Raises:
-        NotARunFolder: there is no index.
+        NotARunFolder: there is no index, and nothing is pending.
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: the index is damaged, cannot be read, or is no index of offcam.
     """
     folder = Path(run)
     path = folder / fmt.INDEX_NAME
-    if not path.is_file():
+    found = pending(folder)  # before the index: what is removed meanwhile is in there
+    if not path.is_file() and not found:
         raise NotARunFolder(_why_no_run(folder))
     with explained(folder), ExitStack() as stack:
+        if not path.is_file():
+            nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
+            upgrade(nothing, 0, folder)
+            yield stack.enter_context(with_pending(nothing, folder, found))
+            return
         try:
             database = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
         except sqlite3.OperationalError as error:
             if not any(text in str(error) for text in _NO_ACCESS):
                 raise
             database = None
-        yield database or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
+        database = database or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
+        yield stack.enter_context(with_pending(database, folder, found, settled=settled))
 
 
 def without_locks(folder: Path) -> bool:

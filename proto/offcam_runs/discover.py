@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.journal_reader import journals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,11 +55,16 @@ def matching(folders: Sequence[str]) -> list[str]:
         if os.path.exists(path) or not glob.has_magic(path):
             found[path] = None
             continue
-        matches = sorted(match for match in glob.glob(path) if os.path.exists(os.path.join(match, fmt.INDEX_NAME)))
+        matches = sorted(match for match in glob.glob(path) if is_run(match))
         if not matches:
             raise NotARunFolder(f"no run folder matches {path!r} in {os.getcwd()!r}: check the pattern")
         found.update(dict.fromkeys(matches))
     return list(found)
+
+
+def is_run(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has an index, or journals of which one will be made."""
+    return os.path.exists(os.path.join(folder, fmt.INDEX_NAME)) or bool(journals(folder))
 
 
 def run_id(folder: str | os.PathLike[str]) -> str:
@@ -83,23 +89,23 @@ def valid_text(name: str) -> str:
 
 def _meant(path: Path, *, unfinished: bool) -> list[Path]:
     try:
-        is_run, below = _look_into(path, unfinished=unfinished)
+        found, below = _look_into(path, unfinished=unfinished)
     except PermissionError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except OSError:  # not there, or a file: whoever reads it says which
         return [path]
-    if is_run:
+    if found:
         return [path]
     return [run for folder in below for run in _runs(folder, MOST_LEVELS - 1, unfinished=unfinished)] or [path]
 
 
 def _runs(folder: Path, levels: int, *, unfinished: bool) -> Iterator[Path]:
     try:
-        is_run, below = _look_into(folder, unfinished=unfinished)
+        found, below = _look_into(folder, unfinished=unfinished)
     except OSError:
         yield folder
         return
-    if is_run:
+    if found:
         yield folder
     elif levels:
         for inner in below:
@@ -108,7 +114,7 @@ def _runs(folder: Path, levels: int, *, unfinished: bool) -> Iterator[Path]:
 
 def _look_into(folder: Path, *, unfinished: bool) -> tuple[bool, list[Path]]:
     """Whether a folder is a run, and the folders in it."""
-    if (folder / fmt.INDEX_NAME).exists():
+    if is_run(folder):
         return True, []
     files, below = look_into(folder)
     return unfinished and any(name.endswith(_UNFINISHED) for name in files), [folder / name for name in below]
@@ -125,6 +131,10 @@ def look_into(folder: Path) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.is_file(follow_symlinks=False):
                 files.append(entry.name)
-            elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            elif (
+                entry.is_dir(follow_symlinks=False)
+                and not entry.name.startswith(".")
+                and entry.name != fmt.PENDING_NAME
+            ):
                 folders.append(entry.name)
     return sorted(files), sorted(folders)

@@ -21,6 +21,7 @@ from offcam_runs.database import open_to_read
 from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
 from offcam_runs.json_text import finite
+from offcam_runs.pending import committed
 from offcam_runs.streams import Stream, began, read_streams
 from offcam_runs.totals import run_totals
 
@@ -77,6 +78,7 @@ class Run:
         clips: in order of opening, without those whose file was replaced by a later one.
         format_version: of its index, as it was read.
         quarantined: records that were set aside because they could not be understood.
+        pending: of its episodes, those that wait in clients' journals to be put into the index.
     """
 
     folder: str
@@ -85,6 +87,7 @@ class Run:
     clips: tuple[Clip, ...]
     format_version: int
     quarantined: int
+    pending: int
 
     @property
     def name(self) -> str:
@@ -147,6 +150,7 @@ class Run:
                 "folder": self.folder,
                 "format_version": self.format_version,
                 "quarantined": self.quarantined,
+                "pending": self.pending,
                 "streams": [vars(stream) for stream in self.streams],
                 "clips": list(self.rows("clips")),
                 "episodes": list(self.rows("episodes")),
@@ -258,6 +262,7 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
+    (pending,) = database.execute("SELECT count(*) FROM episodes WHERE id > ?", (committed(database),)).fetchone()
     streams = read_streams(database)
     if last is None:
         episodes = replace(read_episodes(database, streams), totals=run_totals(database).total())
@@ -265,7 +270,7 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     else:
         episodes = read_episodes(database, streams, order="id DESC", limit=last)[::-1]
         clips = read_clips(database, folder, order="place DESC", limit=last)[::-1]
-    return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), version, quarantined)
+    return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), version, quarantined, pending)
 
 
 def load_run(folder: str) -> Run:

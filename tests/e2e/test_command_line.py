@@ -19,12 +19,14 @@ import typer
 
 import runs
 from commandline import COMMAND, WAIT_SECONDS, Offcam, one_line, only_json, run
+from journal_samples import write_journal
 from offcam_proto.errors import DaemonAlreadyRunning
 from offcam_runs.format import INDEX_NAME
 from offcamd.cli import app
 from offcamd.cli.text import Column, numbers, table
 from offcamd.process.instance_lock import read_lock
 from offcamd.store import recovery
+from run_samples import episode
 from terminal import Terminal, plain
 
 
@@ -201,6 +203,23 @@ def test_recover_finds_unfinished_videos_below(tmp_path):
     done = run("recover", tmp_path / "runs")
     assert (done.returncode, done.stderr) == (1, "")
     assert f"{tmp_path}/runs/a:\nnothing to recover." in done.stdout
+
+
+def test_what_clients_left_is_listed_and_recovered(tmp_path):
+    for name in ("a", "b"):
+        write_journal(tmp_path / "runs" / name, *map(episode, range(3)))
+    listed = run("ls", tmp_path / "runs" / "a")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "3 episodes\n" in listed.stdout
+    assert "3 episodes wait in offcam.pending" in listed.stdout
+    shown = only_json(run("show", tmp_path / "runs", "--json").stdout)
+    assert [found["episodes"] for found in shown["runs"]] == [3, 3]
+    done = run("recover", tmp_path / "runs")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("3 episodes that clients had left are in the index") == 2
+    found = only_json(run("ls", tmp_path / "runs" / "a", "--json").stdout)
+    assert (len(found["episodes"]), found["pending"]) == (3, 0)
+    assert run("recover", tmp_path / "runs").returncode == 1  # nothing is left to do
 
 
 # --- streams that cannot be written, names that are none --------------------------------------------------

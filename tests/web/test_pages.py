@@ -12,10 +12,13 @@ import made
 import numpy as np
 import pytest
 
+from journal_samples import write_journal
 from offcam_proto.codec import pack_record
 from offcam_runs.discover import run_id
 from offcam_runs.format import INDEX_NAME
 from offcamd.store.index import RunIndex
+from offcamd.store.recovery import recover_folder
+from run_samples import B, episode, stream
 
 
 def test_a_run_says_what_numpy_does(client, base, run):
@@ -336,6 +339,31 @@ def test_a_folder_of_plain_videos_is_shown(look, tmp_path, video):
     assert client.get(clips[1]["video"]).content == video.read_bytes()
     assert client.get(clips[1]["poster"]).headers["content-type"] == "image/jpeg"
     assert client.get(clips[2]["poster"]).status_code == 404
+
+
+def test_what_is_pending_is_shown_and_stays_once_it_is_taken_in(look, tmp_path):
+    folder = tmp_path / "run"
+    write_journal(folder, *map(episode, range(4)))
+    client = look(tmp_path)
+
+    def shown():
+        (listed,) = client.get("/api/runs").json()["runs"]
+        rows = client.get(f"/api/runs/{listed['id']}/episodes").json()["episodes"]
+        curve = client.get(f"/api/runs/{listed['id']}/curve").json()
+        assert listed["plain"] is False
+        assert listed["episodes"] == len(rows) == curve["total"]
+        return [row["return"] for row in rows]
+
+    assert shown() == [10.0, 11.0, 12.0, 13.0]
+    write_journal(folder, *map(episode, range(6)))
+    assert shown() == [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]
+    recover_folder(folder)
+    assert shown() == [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]
+    write_journal(folder, episode(6), episode(7), opening=stream(B))
+    assert shown()[4:] == [14.0, 15.0, 16.0, 17.0]
+    write_journal(folder, episode(8), first_seq=7)
+    recover_folder(folder)  # in an order that nobody has seen yet
+    assert shown()[6:] == [16.0, 17.0, 18.0]
 
 
 def test_runs_are_found_three_levels_deep_and_no_link_is_followed(look, tmp_path, run):

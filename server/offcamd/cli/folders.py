@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 import typer
 
 from offcam_proto.errors import OffcamError
+from offcam_runs.format import PENDING_NAME
 from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
 from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
 from offcamd.process import exit_codes
@@ -138,6 +139,10 @@ def show_listing(listing: Listing) -> None:
     _say_rows("episode", listing.episodes, len(listing.run.episodes))
     if listing.run.episodes:
         _show_episodes(listing.run.episodes)
+    if pending := listing.run.pending:
+        typer.echo(
+            f"{counted(pending, 'episode')} wait in {PENDING_NAME} for the next daemon there, or `offcam recover`"
+        )
 
 
 def _say_rows(thing: str, there: int, shown: int) -> None:

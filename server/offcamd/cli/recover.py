@@ -1,4 +1,4 @@
-"""``offcam recover``: finish what a dead daemon left in run folders."""
+"""``offcam recover``: finish what a dead daemon left in run folders, and take in what clients left there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORDS = {
 
 
 def recover(folders: FoldersArgument, as_json: JsonOption = False) -> None:
-    """Finish the videos that a killed daemon left in run folders. Needs no daemon.
+    """Finish the videos that a killed daemon left in run folders, and take in what clients left. Needs no daemon.
 
     Exits with 0 where nothing is known to be lost, 3 where something is, 1 where there is nothing to recover, and 2
     where it cannot, as when a daemon is writing the folder; of several runs with the worst.
@@ -53,6 +53,15 @@ def recover(folders: FoldersArgument, as_json: JsonOption = False) -> None:
 
 
 def _show(recovery: Recovery) -> None:
+    taken_in = recovery.taken_in
+    if taken_in.journals:
+        typer.echo(f"{counted(taken_in.episodes, 'episode')} that clients had left are in the index")
+    if taken_in.missing:
+        typer.echo(f"{counted(taken_in.missing, 'record')} before them are gone with an index that was removed")
+    for problem in taken_in.problems:
+        typer.echo(printable(problem))
+    if taken_in.busy:
+        typer.echo(f"{counted(taken_in.busy, 'client')} still recording: what waits there is for the next daemon")
     for clip in recovery.clips:
         lost = f"; {clip.loss}" if clip.loss else ""
         typer.echo(printable(f"{clip.file}: {clip.state}, {counted(clip.frames, 'frame')}{lost}"))

@@ -318,6 +318,7 @@ class Dispatcher:
                 self._clip_stored(clip)
             case tasks.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
+                self.counters.episodes += event.episodes
             case tasks.StreamReady():
                 self._stream_ready(event)
             case tasks.Passed(reply=FlushRequest() as request):

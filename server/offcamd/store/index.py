@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from offcam_proto.codec import unpack_record
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
-from offcam_proto.records import EpisodeRecord
 from offcam_runs import format as fmt
 from offcam_runs.database import explained, format_version, upgrade
+from offcam_runs.pending import enter_stream, is_of
+from offcam_runs.record_rows import Fields, add_records, quarantine, settle_clip
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
 from offcamd.store.index_file import open_to_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_proto.records import ClipRecord
+    from offcam_proto.records import ClipRecord, EpisodeRecord
     from offcam_runs.encoded_result import EncodedResult
-    from offcam_runs.format import ClientShare, EncoderShare
+    from offcam_runs.journal_reader import Journal
+    from offcam_runs.record_rows import NewRecords
 
 
 class StreamOwner(NamedTuple):
@@ -174,7 +174,7 @@ class RunIndex:
         """
         own = {"stream": message.stream.hex(), "suffix": suffix, "state": fmt.LIVE, **owner._asdict()}
         with self.transaction():
-            self._db.execute(sql.OPEN_STREAM, sql.Fields(message, **own))
+            self._db.execute(sql.OPEN_STREAM, Fields(message, **own))
             return self._stream(message.stream)[1]
 
     def close_stream(self, stream: bytes, *, lost: bool = False) -> None:
@@ -224,30 +224,49 @@ class RunIndex:
             fresh = bodies[last_seq + 1 - first_seq :]
             if not fresh:
                 return Applied(last_seq)
-            return self._insert(key, last_seq, fresh)
+            new = add_records(self._db, ((key, seq, body) for seq, body in enumerate(fresh, last_seq + 1)))
+            last_seq += len(fresh)
+            self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
+            return Applied(last_seq, new.episodes, new.clips, new.quarantined)
 
-    def _insert(self, key: int, last_seq: int, bodies: Sequence[bytes]) -> Applied:
-        new = Applied(last_seq + len(bodies))
-        rows: list[tuple[object, ...]] = []
-        for seq, body in enumerate(bodies, last_seq + 1):
-            self._insert_one(key, seq, body, new, rows)
-        self._db.executemany(sql.ADD_EPISODE, rows)
-        self._db.execute(sql.COMMITTED, {"last_seq": new.last_seq, "stream_id": key})
+    def has(self, journal: Journal) -> bool:
+        """Whether a journal is of this run."""
+        with explained(self.folder):
+            return is_of(self._db, self.folder, journal)
+
+    def enter_journals(self, journals: Iterable[Journal]) -> int:
+        """Enter the streams of journals that are to be taken in, where the index does not know them.
+
+        Returns:
+            How many records are missing between the last committed ones and the journals' first: of an index that
+            was removed, or replaced by an older one. They are gone, and those that follow are none the less taken in.
+        """
+        missing = 0
+        with self.transaction():
+            for journal in journals:
+                _, last_seq = enter_stream(self._db, journal)
+                missing += max(journal.first_seq - 1 - last_seq, 0) if journal.bodies else 0
+        return missing
+
+    def take_in(self, records: Sequence[tuple[Journal, int, bytes]]) -> NewRecords:
+        """Commit records of journals whose streams are entered, each exactly once however often it is tried.
+
+        Args:
+            records: of each its journal, its number and its body; those of a stream in order, without a gap.
+        """
+        last: dict[int, int] = {}
+        fresh = []
+        with self.transaction():
+            streams = {journal.path: self._stream(journal.stream.stream) for journal, _, _ in records}
+            for journal, seq, body in records:
+                key, last_seq = streams[journal.path]
+                if seq > last_seq:
+                    last[key] = seq
+                    fresh.append((key, seq, body))
+            new = add_records(self._db, fresh)
+            for key, seq in last.items():
+                self._db.execute(sql.COMMITTED, {"last_seq": seq, "stream_id": key})
         return new
-
-    def _insert_one(self, key: int, seq: int, body: bytes, new: Applied, rows: list[tuple[object, ...]]) -> None:
-        """Take in one record; an episode's row is left to be inserted with the others."""
-        try:
-            record = unpack_record(body)
-            if isinstance(record, EpisodeRecord):
-                rows.append(sql.episode_row(key, seq, record))
-                new.episodes.append(record)
-            else:
-                self._add_clip_record(key, record)
-                new.clips.append(record)
-        except RemoteProtocolError as error:
-            self._quarantine(key, seq, body, str(error))
-            new.quarantined.append(seq)
 
     def set_aside(self, stream: bytes, first_seq: int, bodies: Sequence[bytes], reason: str) -> Applied:
         """Take records that cannot be applied into the quarantine, unread, so that those behind them go on.
@@ -258,13 +277,10 @@ class RunIndex:
             key, last_seq = self._stream(stream)
             numbered = [(seq, body) for seq, body in enumerate(bodies, first_seq) if seq > last_seq]
             for seq, body in numbered:
-                self._quarantine(key, seq, body, reason)
+                quarantine(self._db, key, seq, body, reason)
             last_seq = max(last_seq, first_seq + len(bodies) - 1)
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
             return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
-
-    def _quarantine(self, key: int, seq: int, body: bytes, reason: str) -> None:
-        self._db.execute(sql.QUARANTINE, {"stream_id": key, "seq": seq, "body": body, "reason": reason})
 
     def advance_totals(self, most: int = -1) -> bool:
         """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""
@@ -287,8 +303,8 @@ class RunIndex:
         with self.transaction():
             key, _ = self._stream(stream)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
-            self._db.execute(sql.OPEN_CLIP, sql.Fields(message, stream_id=key, file=file, state=fmt.RECORDING))
-            self._settle(key, message.clip)
+            self._db.execute(sql.OPEN_CLIP, Fields(message, stream_id=key, file=file, state=fmt.RECORDING))
+            settle_clip(self._db, key, message.clip)
 
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.
@@ -305,13 +321,13 @@ class RunIndex:
         with self.transaction():
             key, _ = self._stream(stream)
             where = {"stream_id": key, "clip": clip}
-            own = sql.Fields(result, error=result.error or None, ended=time.time(), **where)
+            own = Fields(result, error=result.error or None, ended=time.time(), **where)
             if not self._db.execute(sql.END_CLIP, own).rowcount:
                 raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
             if result.file is not None:
                 states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
                 self._db.execute(sql.REPLACE_CLIPS, {"file": result.file, **states, **where})
-            return self._settle(key, clip, encoder=share)
+            return settle_clip(self._db, key, clip, encoder=share)
 
     def open_clips(self) -> list[OpenedClip]:
         """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""
@@ -327,23 +343,3 @@ class RunIndex:
         values = {"name": name, "final": name.removesuffix(fmt.PART_EXTENSION), "recording": fmt.RECORDING}
         with explained(self.folder):
             return self._db.execute(sql.CLIP_OF_FILE, values).fetchone() is not None
-
-    def _add_clip_record(self, key: int, record: ClipRecord) -> None:
-        share = fmt.ClientShare(record.offered, record.dropped)
-        self._db.execute(sql.ADD_CLIP_RECORD, sql.Fields(record, stream_id=key, state=fmt.ABORTED))
-        self._settle(key, record.clip, client=share)
-
-    def _settle(
-        self, key: int, clip: int, client: ClientShare | None = None, encoder: EncoderShare | None = None
-    ) -> fmt.FrameCount:
-        """Put a clip's account together from the half given and the half its row may hold."""
-        where = {"stream_id": key, "clip": clip}
-        offered, received, encoded, dropped, complete, state = self._db.execute(sql.CLIP_COUNTS, where).fetchone()
-        known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
-        if client is None and complete is not None:
-            client = known.client_share()
-        if encoder is None and state != fmt.RECORDING:
-            encoder = known.encoder_share()
-        count = fmt.account(client, encoder)
-        self._db.execute(sql.SET_COUNTS, sql.Fields(count, dropped=json.dumps(count.dropped), **where))
-        return count

@@ -7,14 +7,18 @@ import re
 import uuid
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_runs import format as fmt
+from offcam_runs.discover import is_run
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
+from offcam_runs.journal_reader import journals
 from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.journals import NOTHING_TAKEN_IN, TakenIn, take_in
 from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publish
 
 if TYPE_CHECKING:
@@ -59,26 +63,37 @@ class RecoveredClip:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `recover_folder` found and did."""
+    """What `recover_folder` found and did.
+
+    Attributes:
+        clips: that were unfinished.
+        taken_in: what clients had left in their journals.
+    """
 
     clips: list[RecoveredClip]
+    taken_in: TakenIn = NOTHING_TAKEN_IN
 
     @property
     def outcome(self) -> str:
         """``nothing`` (to recover), ``lossless``, or ``lossy`` where it is known that something is missing."""
-        if not self.clips:
-            return "nothing"
-        return "lossy" if any(clip.loss for clip in self.clips) else "lossless"
+        if self.taken_in.missing or self.taken_in.problems or any(clip.loss for clip in self.clips):
+            return "lossy"
+        return "lossless" if self.clips or self.taken_in.journals else "nothing"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
-        return {"outcome": self.outcome, "clips": [asdict(clip) for clip in self.clips]}
+        return {
+            "outcome": self.outcome,
+            "clips": [asdict(clip) for clip in self.clips],
+            "taken_in": self.taken_in._asdict(),
+        }
 
 
 def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = None) -> Recovery:
     """Recover a run folder that no daemon is writing. Doing it again finds nothing to do.
 
-    Unfinished videos that no index knows are entered into one, which is made where there is none.
+    What clients left in their journals is taken in; of one that still has its journal, it is left to it. Unfinished
+    videos that no index knows are entered into one, which is made where there is none.
 
     ``progress`` is called with the clips done and the clips there are.
 
@@ -87,15 +102,16 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
         NotARunFolder: there is no such folder.
         RunFolderError: the folder cannot be written, or its index is damaged or newer than this offcam.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() and not journals(folder):
         raise NotARunFolder(f"{folder} is no folder: check the path")
     folder = folder.absolute()
-    if not (folder / fmt.INDEX_NAME).exists() and not any(_strays(folder)):
+    if not is_run(folder) and not any(_strays(folder)):
         return Recovery([])  # and nothing is made in a folder that is none of ours
     lock = FolderLock.acquire(folder, "offcam recover")
     try:
         with closing(RunIndex.open(folder)) as index:
-            return Recovery(recover(index, thorough=True, progress=progress))
+            taken_in = reduce(TakenIn.merged, take_in(index, journals(folder)))  # first: they have accounts of clips
+            return Recovery(recover(index, thorough=True, progress=progress), taken_in)
     finally:
         lock.release()
 

@@ -1,11 +1,6 @@
-"""The statements by which `offcamd.store.index` writes an index, and the rows they take and give."""
+"""The statements by which `offcamd.store.index` writes an index; those for records are `offcam_runs.record_rows`'s."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from offcam_proto.records import EpisodeRecord
 
 OPEN_STREAM = """
 INSERT INTO streams
@@ -16,28 +11,12 @@ ON CONFLICT (stream) DO UPDATE SET
     client = excluded.client, state = excluded.state, ended = NULL
 """
 
-ADD_EPISODE = """
-INSERT INTO episodes
-    (stream_id, seq, env_index, episode, return, length, duration, started, terminated, truncated, seed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
 INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state)
 VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state)
 ON CONFLICT (stream_id, clip) DO UPDATE SET file = excluded.file, state = excluded.state, ended = NULL
 WHERE ended IS NULL
-"""
-
-# Where no encoder has opened the clip none ever will, so it has ended without a file.
-ADD_CLIP_RECORD = """
-INSERT INTO clips
-    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state)
-VALUES
-    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state)
-ON CONFLICT (stream_id, clip) DO UPDATE SET
-    steps = excluded.steps, return = excluded.return, complete = excluded.complete
 """
 
 END_CLIP = """
@@ -61,38 +40,8 @@ SELECT stream, clip, file, clips.started FROM clips JOIN streams ON streams.id =
 WHERE clips.state = :recording ORDER BY clips.rowid
 """
 
-SET_COUNTS = """
-UPDATE clips SET offered = :offered, received = :received, encoded = :encoded, dropped = :dropped
-WHERE stream_id = :stream_id AND clip = :clip
-"""
-
-CLIP_COUNTS = """
-SELECT offered, received, encoded, dropped, complete, state FROM clips
-WHERE stream_id = :stream_id AND clip = :clip
-"""
-
 NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
-QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"
 COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
-
-
-class Fields(dict[str, object]):
-    """Named parameters of a statement: those that are given, and for the other names the fields of a record."""
-
-    def __init__(self, record: object, **given: object) -> None:
-        super().__init__(given)
-        self._record = record
-
-    def __missing__(self, name: str) -> object:
-        return getattr(self._record, name)
-
-
-def episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:
-    """An episode as `ADD_EPISODE` takes it: by place, as that is what there is most of."""
-    return (
-        *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
-        *(record.started, record.terminated, record.truncated, record.seed),
-    )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
+from offcam_runs.journal_reader import journals
 from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
@@ -24,10 +25,11 @@ from offcamd.process.logs import Logger
 from offcamd.store import tasks
 from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
+from offcamd.store.journals import TakenIn, take_in
 from offcamd.store.recovery import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 
 log = Logger(__name__)
@@ -52,6 +54,10 @@ keep what they have, and send it once it can be written."""
 RETRY_SECONDS = 1.0
 """How often a run whose index cannot be written is tried again."""
 
+TAKE_IN_SECONDS = 0.5
+"""So long a folder that is opened takes in what dead clients left, before its first stream is; the rest comes between
+two batches of tasks."""
+
 FLUSH_SECONDS = 10.0
 """How long a stop goes on trying a run whose index cannot be written."""
 
@@ -62,11 +68,18 @@ class _Run:
     index: RunIndex | None = None
     totals: RunTotals = field(default_factory=RunTotals)
     uncounted: bool = False
+    journals: list[Path] = field(default_factory=list)
+    taking_in: Generator[TakenIn, None, None] | None = None
     live: set[bytes] = field(default_factory=set)
     stuck: list[tasks.Task] = field(default_factory=list)
     stuck_bytes: int = 0
     retry_at: float = 0.0
     problem: str | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work for it that no task asks for."""
+        return self.uncounted or bool(self.journals) or self.taking_in is not None
 
 
 class StoreDead(DaemonError):
@@ -160,7 +173,7 @@ class Store:
                 with self._waiting_lock:
                     self._waiting -= sum(map(tasks.cost, batch))
                 self._perform(batch)
-                self._count_on()
+                self._go_on()
             self._leave()
         except BaseException as error:
             self._die(batch, error)
@@ -198,7 +211,7 @@ class Store:
 
     def _next_batch(self) -> tuple[list[tasks.Task], bool]:
         runs = self._runs.values()
-        timeout = 0 if any(run.uncounted for run in runs) else RETRY_SECONDS if any(run.stuck for run in runs) else None
+        timeout = 0 if any(run.busy for run in runs) else RETRY_SECONDS if any(run.stuck for run in runs) else None
         try:
             task = self._tasks.get(timeout=timeout)
         except queue.Empty:
@@ -290,8 +303,10 @@ class Store:
                     run.live.add(task.message.stream)
                 elif isinstance(task, tasks.CloseStreamTask):
                     run.live.discard(task.stream)
+                    name = task.stream.hex()  # its client may have died before all in its journal was sent
+                    run.journals += [path for path in journals(task.folder) if path.stem == name]
             self._forget_old_runs()
-        if not run.live and not run.uncounted:
+        if not run.live and not run.busy:
             self._close_index(run)
         for event in events:
             self._on_event(event)
@@ -303,13 +318,39 @@ class Store:
             assert run.index is not None  # noqa: S101 - it is open while a run has uncounted episodes
             run.uncounted = run.index.advance_totals(episodes + COUNT_EPISODES)
 
-    def _count_on(self) -> None:
-        """Go on with the totals of runs that have uncounted episodes."""
+    def _go_on(self) -> None:
+        """Go on with the totals of runs that have uncounted episodes, and with journals that are to be taken in."""
         for run in self._runs.values():
-            if run.uncounted:
-                self._count_episodes(run)
-                if not run.live and not run.uncounted and not run.stuck:
+            if run.busy:
+                if run.uncounted:
+                    self._count_episodes(run)
+                self._take_in(run)
+                if not run.live and not run.busy and not run.stuck:
                     self._close_index(run)
+
+    def _take_in(self, run: _Run, seconds: float = 0.0) -> None:
+        """Take in a piece of the journals that wait, or as many as can be in so many seconds."""
+        deadline = time.monotonic() + seconds
+        while run.journals or run.taking_in is not None:
+            assert run.index is not None  # noqa: S101 - it is open while a run is busy
+            if run.taking_in is None:
+                run.taking_in, run.journals = take_in(run.index, run.journals), []
+            taken = None
+            with self._health.survive(STORE, "a run's journals"):
+                try:
+                    taken = next(run.taking_in, None)
+                except RunFolderError as error:  # they stay where they are, for whoever opens the folder next
+                    log.error("journals cannot be taken in", problem=str(error))  # noqa: TRY400 - the reason says it all
+            if taken is None:
+                run.taking_in = None
+                continue
+            if taken.missing:
+                log.error("records are gone with an index", folder=str(run.index.folder), records=taken.missing)
+            if taken.episodes:
+                self._count_episodes(run, taken.episodes)
+                self._on_event(tasks.Recovered([], taken.episodes))
+            if time.monotonic() >= deadline:
+                return
 
     def _forget_old_runs(self) -> None:
         """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
@@ -326,6 +367,8 @@ class Store:
             with self._lock:
                 run.totals = index.totals
             self._count_episodes(run)
+            run.journals = journals(folder)
+            self._take_in(run, TAKE_IN_SECONDS)
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
             failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
@@ -344,6 +387,9 @@ class Store:
 
     def _close_index(self, run: _Run) -> None:
         """Close a run's index, and let others write the folder."""
+        taking_in, run.taking_in, run.journals = run.taking_in, None, []
+        if taking_in is not None:
+            taking_in.close()
         index, run.index, run.uncounted = run.index, None, False
         lock, run.lock = run.lock, None
         try:

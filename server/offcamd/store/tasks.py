@@ -101,9 +101,10 @@ class ClipNoted(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """What a dead daemon left in a folder is finished."""
+    """What a dead daemon left in a folder is finished, or what clients left in their journals is taken in."""
 
     clips: list[RecoveredClip]
+    episodes: int = 0
 
 
 class ClipStored(NamedTuple):

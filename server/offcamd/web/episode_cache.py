@@ -13,6 +13,7 @@ import numpy as np
 from offcam_proto.errors import RunFolderError
 from offcam_runs.clip_episodes import ClipEpisodes, read_spans
 from offcam_runs.episodes import EpisodeTable, joined, no_episodes, read_episodes
+from offcam_runs.pending import committed
 from offcam_runs.streams import read_streams
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import reading
@@ -105,13 +106,19 @@ class ReadAhead:
 
 def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> EpisodeTable:
     identity = next((stream.stream for stream in streams.values()), "")
-    (last,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
+    last = committed(database)
     if identity != kept.first_stream:  # the folder was emptied and used again
         kept.first_stream, kept.episodes = identity, no_episodes()
     numbers = kept.episodes.number
     had = int(numbers[-1]) + 1 if numbers.size else 0
+    before = kept.episodes
     if last < had:  # another thread looked a moment later: none is ever removed
-        return kept.episodes[: int(np.searchsorted(numbers, last))]
-    if last > had:
-        kept.episodes = joined(kept.episodes, read_episodes(database, streams, "id > :had", {"had": had}))
-    return kept.episodes
+        before = kept.episodes[: int(np.searchsorted(numbers, last))]
+    elif last > had:
+        new = read_episodes(database, streams, "id > :had AND id <= :last", {"had": had, "last": last})
+        before = kept.episodes = joined(kept.episodes, new)
+    (behind,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
+    if behind == last:
+        return before
+    pending = read_episodes(database, streams, "id > :last", {"last": last})  # the order may change
+    return joined(before, pending)

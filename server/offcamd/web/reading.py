@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
+from offcam_runs.journal_reader import journals
+from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
 from offcamd.web import indexless
 
 if TYPE_CHECKING:
@@ -44,7 +48,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         RunFolderError: it cannot be read; its kinds say why, see `offcam_runs.database.open_to_read`.
     """
     if not is_plain(folder):
-        with open_to_read(folder) as database:
+        with open_to_read(folder, settled=True) as database:
             yield database
         return
     with _explained(folder):
@@ -55,7 +59,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def is_plain(folder: Path) -> bool:
-    """Whether a run has no index.
+    """Whether a run has no index, and none is to come of journals.
 
     Raises:
         RunFolderError: it cannot be seen, or its index is a link.
@@ -65,7 +69,7 @@ def is_plain(folder: Path) -> bool:
         try:
             facts = index.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return True
+            return not journals(folder)
     if stat.S_ISLNK(facts.st_mode):
         raise RunFolderError(f"{index} is a link, maybe out of the folder: replace it by the file itself")
     return False
@@ -82,7 +86,17 @@ def _explained(folder: Path) -> Iterator[None]:
 def signature(folder: Path) -> tuple[object, ...]:
     """Changes whenever something in a run does that its statistics are made of; cheap."""
     files = [folder, *(folder / f"{INDEX_NAME}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
-    return tuple(_facts(file) for file in files)
+    found = journals(folder)
+    later = time.time() // ON_ITS_WAY_SECONDS if found and is_written(folder) else None
+    return (*map(_facts, files), *map(_checksum, found), later)
+
+
+def _checksum(path: Path) -> int:
+    """Of a journal's bytes: what is written to a mapped file changes neither its size nor, at once, its time."""
+    try:
+        return zlib.crc32(path.read_bytes())
+    except OSError:
+        return 0
 
 
 def _facts(path: Path) -> tuple[int, int, int] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from offcam_runs.discover import MOST_LEVELS, look_into, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
+from offcam_runs.journal_reader import journals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,7 +103,7 @@ class FolderSource:
                 names, below = look_into(folder)
             except OSError:
                 continue
-            if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names):
+            if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names) or journals(folder):
                 runs += 1
                 yield run_id(folder), folder
             if level < MOST_LEVELS:

@@ -1,0 +1,205 @@
+"""Reading the journals of a run: which there are, and what is in them. How they look is in `offcam_runs.journal`."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import logging
+import math
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offcam_proto import codec
+from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.messages import OpenStream
+from offcam_proto.records import EpisodeRecord
+from offcam_runs.file_lock import held
+from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
+from offcam_runs.journal import MAGIC, frames, state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(rf"[0-9a-f]{{32}}{re.escape(JOURNAL_EXTENSION)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What is in a journal.
+
+    Attributes:
+        path: its file.
+        stream: the message by which its client opens the stream.
+        first_seq: number of its first record; the others follow it without a gap.
+        bodies: its records, packed.
+        ended: when it was written last, in seconds since the epoch; None while its client has it.
+    """
+
+    path: Path
+    stream: OpenStream
+    first_seq: int
+    bodies: list[bytes]
+    ended: float | None
+
+    @property
+    def last_seq(self) -> int:
+        """Number of its last record."""
+        return self.first_seq + len(self.bodies) - 1
+
+    def place(self) -> tuple[float, Path]:
+        """Among the others of its run: in the order in which their streams began."""
+        return self.stream.started, self.path
+
+
+def journals(folder: str | os.PathLike[str]) -> list[Path]:
+    """The journals of a run: those in its folder, by name, and those that had no place there; see `state_folder`.
+
+    None where the folder, or its folder of journals, cannot be read.
+    """
+    return [*_in(folder), *_elsewhere(folder)]
+
+
+def _elsewhere(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    inner = Path(state_folder(os.environ, os.getuid()), PENDING_NAME)
+    spellings = {os.path.abspath(folder), os.path.realpath(folder)}
+    with suppress(OSError):
+        facts = inner.stat()
+        if facts.st_uid != os.getuid() or facts.st_mode & 0o022:  # anybody may have put anything there
+            return
+        for path in _in(inner.parent):
+            with suppress(FileNotFoundError, RunFolderError):
+                if _folder_of(path, path.lstat().st_ino) in spellings:
+                    yield path
+
+
+def _in(folder: str | os.PathLike[str]) -> list[Path]:
+    inner = os.path.join(folder, PENDING_NAME)
+    try:
+        names = [] if os.path.islink(inner) else os.listdir(inner)  # a link may lead anywhere
+    except OSError:
+        return []
+    return [Path(inner, name) for name in sorted(filter(_NAME.fullmatch, names))]
+
+
+@functools.lru_cache(1024)
+def _folder_of(path: Path, _inode: int) -> str:
+    """The run folder of a journal that lies elsewhere. RunFolderError where it does not say, which is not cached."""
+    journal = read(path)
+    if journal is None:
+        raise RunFolderError(f"{path} has nothing in it yet")
+    return journal.stream.folder
+
+
+def pending(folder: str | os.PathLike[str]) -> list[Journal]:
+    """What lies in the journals of a run folder, in the order in which their streams began.
+
+    Nothing is changed, and nothing need be locked. Read them **before** the index: what a client removes meanwhile is
+    in the index by then. One that cannot be read is left out, and told in the log.
+    """
+    found = []
+    for path in journals(folder):
+        with suppress(FileNotFoundError):  # all in it was acked just now
+            try:
+                journal = read(path)
+            except RunFolderError as error:
+                log.warning("%s", error)
+            else:
+                found += [journal] if journal else []
+    return sorted(found, key=Journal.place)
+
+
+def read(path: Path, *, ended: bool = False) -> Journal | None:
+    """Read a journal up to its end or to what its client did not come to finish; None where there is nothing in it yet.
+
+    Args:
+        path: of the file.
+        ended: whether it has no client any more, where the caller knows, as by its lock.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RunFolderError: it cannot be read, or is no journal.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise _no_journal(path, "it is no file")
+            taken = not ended and held(path)
+            return _parsed(path, file.read(), None if taken else facts.st_mtime)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunFolderError(f"the journal {path} cannot be read ({error.strerror}): check its permissions") from error
+
+
+def in_order(found: Iterable[Journal]) -> Iterator[tuple[Journal, int, bytes]]:
+    """The records of several journals as they came to be: each with its journal and number, by the time of its end.
+
+    Those of one stream stay in order.
+    """
+    several = list(found)
+    if len(several) == 1:
+        return _numbered(several[0])
+    timed = heapq.merge(*map(_timed, several), key=lambda entry: entry[0])
+    return (entry for _, entry in timed)
+
+
+def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
+    if not data.startswith(MAGIC):
+        if MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0")):
+            return None  # its client died over it
+        raise _no_journal(path, "it begins with other bytes, so another program or a newer offcam wrote it")
+    found = frames(data)
+    opening = next(found, None)
+    if opening is None:
+        return None
+    seq, body = opening
+    try:
+        stream = codec.decode_client([body])
+    except OffcamError as error:
+        raise _no_journal(path, f"its first frame cannot be understood: {error}") from error
+    if seq or not isinstance(stream, OpenStream):
+        raise _no_journal(path, "its first frame is not its stream's")
+    first_seq = 1
+    bodies: list[bytes] = []
+    for seq, body in found:
+        first_seq = first_seq if bodies else seq
+        if seq != first_seq + len(bodies):  # of a time before the file was cut back
+            break
+        bodies.append(body)
+    return Journal(path, stream, first_seq, bodies, ended)
+
+
+def _numbered(journal: Journal) -> Iterator[tuple[Journal, int, bytes]]:
+    for seq, body in enumerate(journal.bodies, journal.first_seq):
+        yield journal, seq, body
+
+
+def _timed(journal: Journal) -> Iterator[tuple[float, tuple[Journal, int, bytes]]]:
+    time = -math.inf
+    for entry in _numbered(journal):
+        time = max(time, end_of(entry[2]))
+        yield time, entry
+
+
+def end_of(body: bytes) -> float:
+    """When an episode ended; of other records, and of what nobody knows the time, minus infinity."""
+    with suppress(RemoteProtocolError):
+        record = codec.unpack_record(body)
+        if isinstance(record, EpisodeRecord) and math.isfinite(record.started):
+            return record.started + (record.duration if math.isfinite(record.duration) else 0.0)
+    return -math.inf
+
+
+def _no_journal(path: Path, why: str) -> RunFolderError:
+    return RunFolderError(
+        f"{path} is no journal of this offcam ({why}), so nothing in it is taken in: move it away if it is another's"
+    )

@@ -1,0 +1,146 @@
+"""How records become rows: in the index, and in the copy of it that a reader puts pending records into."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from offcam_proto.codec import unpack_record
+from offcam_proto.errors import RemoteProtocolError
+from offcam_proto.records import EpisodeRecord
+from offcam_runs import format as fmt
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from offcam_proto.records import ClipRecord
+    from offcam_runs.format import ClientShare, EncoderShare
+
+_ADD_EPISODE = """
+INSERT INTO episodes
+    (stream_id, seq, env_index, episode, return, length, duration, started, terminated, truncated, seed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# Where no encoder has opened the clip none ever will, so it has ended without a file.
+_ADD_CLIP_RECORD = """
+INSERT INTO clips
+    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state)
+VALUES
+    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state)
+ON CONFLICT (stream_id, clip) DO UPDATE SET
+    steps = excluded.steps, return = excluded.return, complete = excluded.complete
+"""
+
+_SET_COUNTS = """
+UPDATE clips SET offered = :offered, received = :received, encoded = :encoded, dropped = :dropped
+WHERE stream_id = :stream_id AND clip = :clip
+"""
+
+_CLIP_COUNTS = """
+SELECT offered, received, encoded, dropped, complete, state FROM clips
+WHERE stream_id = :stream_id AND clip = :clip
+"""
+
+_QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecords:
+    """What `add_records` has added.
+
+    Attributes:
+        episodes: in order.
+        clips: likewise.
+        quarantined: sequence numbers of records set aside because they could not be understood.
+    """
+
+    episodes: list[EpisodeRecord] = field(default_factory=list)
+    clips: list[ClipRecord] = field(default_factory=list)
+    quarantined: list[int] = field(default_factory=list)
+
+
+class Fields(dict[str, object]):
+    """Named parameters of a statement: those that are given, and for the other names the fields of a record."""
+
+    def __init__(self, record: object, **given: object) -> None:
+        super().__init__(given)
+        self._record = record
+
+    def __missing__(self, name: str) -> object:
+        return getattr(self._record, name)
+
+
+def add_records(database: sqlite3.Connection, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
+    """Add records that the index does not have; one that cannot be understood goes to the quarantine table.
+
+    The transaction is the caller's, and so are the streams' ``last_seq``.
+
+    Args:
+        database: an index of this version, open to be written.
+        records: of each the key of its stream in ``streams``, its number in it, and its packed body, in order.
+    """
+    new = NewRecords()
+    rows: list[tuple[object, ...]] = []
+    for key, seq, body in records:
+        _add_one(database, key, seq, body, new, rows)
+    database.executemany(_ADD_EPISODE, rows)
+    return new
+
+
+def _add_one(
+    database: sqlite3.Connection, key: int, seq: int, body: bytes, new: NewRecords, rows: list[tuple[object, ...]]
+) -> None:
+    """Add one record; an episode's row is left to be inserted with the others."""
+    try:
+        record = unpack_record(body)
+        if isinstance(record, EpisodeRecord):
+            rows.append(_episode_row(key, seq, record))
+            new.episodes.append(record)
+        else:
+            _add_clip_record(database, key, record)
+            new.clips.append(record)
+    except RemoteProtocolError as error:
+        quarantine(database, key, seq, body, str(error))
+        new.quarantined.append(seq)
+
+
+def quarantine(database: sqlite3.Connection, key: int, seq: int, body: bytes, reason: str) -> None:
+    """Set a record aside, unread."""
+    database.execute(_QUARANTINE, {"stream_id": key, "seq": seq, "body": body, "reason": reason})
+
+
+def settle_clip(
+    database: sqlite3.Connection,
+    key: int,
+    clip: int,
+    client: ClientShare | None = None,
+    encoder: EncoderShare | None = None,
+) -> fmt.FrameCount:
+    """Put a clip's account together from the half given and the half its row may hold."""
+    where = {"stream_id": key, "clip": clip}
+    offered, received, encoded, dropped, complete, state = database.execute(_CLIP_COUNTS, where).fetchone()
+    known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
+    if client is None and complete is not None:
+        client = known.client_share()
+    if encoder is None and state != fmt.RECORDING:
+        encoder = known.encoder_share()
+    count = fmt.account(client, encoder)
+    database.execute(_SET_COUNTS, Fields(count, dropped=json.dumps(count.dropped), **where))
+    return count
+
+
+def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> None:
+    share = fmt.ClientShare(record.offered, record.dropped)
+    database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
+    settle_clip(database, key, record.clip, client=share)
+
+
+def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:
+    """An episode as `_ADD_EPISODE` takes it: by place, as that is what there is most of."""
+    return (
+        *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
+        *(record.started, record.terminated, record.truncated, record.seed),
+    )

@@ -1,0 +1,108 @@
+"""Taking in what clients left in their journals: those that died, and those that had no daemon."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from offcam_proto.errors import RunFolderError
+from offcam_runs.file_lock import FileLock
+from offcam_runs.journal_reader import Journal, in_order, read
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+    from pathlib import Path
+
+    from offcamd.store.index import RunIndex
+
+log = logging.getLogger(__name__)
+
+NEW_EXTENSION = ".new"
+"""Appended to a journal's name while its client writes another one that is to take its place."""
+
+PIECE_RECORDS = 5_000
+"""Records between two commits."""
+
+
+class TakenIn(NamedTuple):
+    """What of some journals is in the index now.
+
+    Attributes:
+        journals: that are taken in and removed.
+        episodes: new ones.
+        missing: records that are in no journal and not in the index, though later ones are.
+        problems: what is wrong with journals that stay where they are, for people.
+        busy: journals that their clients have, who send what is in them.
+    """
+
+    journals: int = 0
+    episodes: int = 0
+    missing: int = 0
+    problems: tuple[str, ...] = ()
+    busy: int = 0
+
+    def merged(self, other: TakenIn) -> TakenIn:
+        """Both together."""
+        return TakenIn(
+            journals=self.journals + other.journals,
+            episodes=self.episodes + other.episodes,
+            missing=self.missing + other.missing,
+            problems=self.problems + other.problems,
+            busy=self.busy + other.busy,
+        )
+
+
+NOTHING_TAKEN_IN: Final = TakenIn()
+
+
+def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, None]:
+    """Put into an index what is in journals that no client has, and remove them; each record once, whoever dies.
+
+    Yields after each transaction. Between two of them others may write the index.
+
+    Args:
+        index: of the run, whose only writer the caller is.
+        paths: of the journals.
+
+    Raises:
+        RunFolderError: the index cannot be written. The journals stay.
+    """
+    with ExitStack() as stack:
+        found: list[Journal] = []
+        locks: list[FileLock] = []
+        problems: list[str] = []
+        busy = 0
+        for path in paths:
+            try:
+                lock = FileLock.take(path, 0o600)
+                if lock is None:
+                    busy += 1
+                    continue
+                stack.callback(lock.release)
+                path.with_name(path.name + NEW_EXTENSION).unlink(missing_ok=True)
+                journal = read(path, ended=True)
+                if journal is not None and not index.has(journal):
+                    continue
+            except FileNotFoundError:
+                continue
+            except (RunFolderError, OSError) as error:
+                log.error("%s", error)  # noqa: TRY400 - the reason says it all
+                problems.append(str(error))
+                continue
+            locks.append(lock)
+            found += [journal] if journal else []
+        found.sort(key=Journal.place)
+        yield TakenIn(missing=index.enter_journals(found), problems=tuple(problems), busy=busy)
+        records = in_order(found)
+        while piece := list(islice(records, PIECE_RECORDS)):
+            yield TakenIn(episodes=len(index.take_in(piece).episodes))
+        for lock in locks:
+            lock.release(remove=True)
+        for journal in found:
+            log.info("%d records of %s are taken in", len(journal.bodies), journal.path)
+        for inner in {lock.path.parent for lock in locks}:
+            with suppress(OSError):  # there are others
+                inner.rmdir()
+        yield TakenIn(journals=len(found))
