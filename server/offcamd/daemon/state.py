@@ -94,6 +94,7 @@ class Peer:
         streams: its streams by handle.
         flushes: clips that each of its flushes still waits for.
         gone_at: when its connection broke (``time.monotonic()``), or None.
+        gone_read: how many messages, of whomever, had been read by then.
         recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
             (``time.monotonic()``) to ask for it again.
         records: whether it has opened a stream, and does not only ask for statistics.
@@ -106,6 +107,7 @@ class Peer:
     streams: dict[int, LiveStream] = field(default_factory=dict)
     flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
     gone_at: float | None = None
+    gone_read: int = 0
     recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
     records: bool = False
 
