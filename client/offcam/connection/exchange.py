@@ -176,10 +176,12 @@ class _Lock:
 
     Attributes:
         depth: how often its holder has entered it, 0 where it is free.
+        interrupted: what a signal's handler leaves to be done once the main thread, which it interrupted, lets go.
     """
 
     def __init__(self) -> None:
         self.depth = 0
+        self.interrupted: list[Callable[[], None]] = []
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
@@ -189,6 +191,19 @@ class _Lock:
     def __exit__(self, *_: object) -> None:
         self.depth -= 1
         self._lock.release()
+        if self.interrupted:
+            self._go_on()
+
+    @property
+    def held(self) -> bool:
+        """Whether this thread holds it."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - as threading's own
+
+    def _go_on(self) -> None:
+        if threading.current_thread() is threading.main_thread() and not self.held:
+            work, self.interrupted = self.interrupted, []
+            for each in work:
+                each()
 
 
 class StreamOwner(Protocol):
