@@ -1,4 +1,4 @@
-"""SIGTERM in the midst of the loop, where `offcam.flush_on_signal` was called: every finished episode is in the index."""
+"""SIGTERM in the midst of the loop, with `offcam.flush_on_signal`: every finished episode is in the index."""
 
 from __future__ import annotations
 
