@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
+from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcamd.daemon import recalls
 from offcamd.daemon.arenas import mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
@@ -211,6 +212,8 @@ class Dispatcher:
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
+        if len(peer.folders) < MAX_STREAMS_PER_SESSION:
+            peer.folders.add(message.folder)
         owner = StreamOwner(host=hello.host, pid=hello.pid, client=hello.client)
         self._store.put(tasks.OpenStreamTask(message.folder, message, owner, suffix, stream))
 
@@ -340,7 +343,7 @@ class Dispatcher:
             case tasks.StreamReady():
                 self._stream_ready(event)
             case tasks.Passed(reply=FlushRequest() as request):
-                self._flushes.passed(request)
+                self._flushes.passed(request, event.gone)
 
     def give_up(self, event: object, error: BaseException) -> None:
         """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""

@@ -98,6 +98,7 @@ class Peer:
         recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
             (``time.monotonic()``) to ask for it again.
         records: whether it has opened a stream, and does not only ask for statistics.
+        folders: the run folders into which it has recorded, the first of them if they are many.
     """
 
     identity: bytes
@@ -110,6 +111,7 @@ class Peer:
     gone_read: int = 0
     recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
     records: bool = False
+    folders: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from offcam_proto.records import EpisodeRecord
 
 OPEN_STREAM = """
@@ -78,6 +80,12 @@ END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stre
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 
+# A stream goes on in an index that may have had it before, as an older copy has.
+GO_ON = "UPDATE streams SET last_seq = max(last_seq, :last_seq), state = :live, ended = NULL WHERE stream = :stream"
+
+OF_STREAMS = ("episodes", "clips", "quarantine")
+"""The tables whose rows are a stream's, by ``stream_id``."""
+
 
 class Fields(dict[str, object]):
     """Named parameters of a statement: those that are given, and for the other names the fields of a record."""
@@ -88,6 +96,19 @@ class Fields(dict[str, object]):
 
     def __missing__(self, name: str) -> object:
         return getattr(self._record, name)
+
+
+def rows_of_stream(table: str) -> str:
+    """All that an index has of a stream, in ``streams`` or in another table."""
+    key = "stream = :stream" if table == "streams" else "stream_id = (SELECT id FROM streams WHERE stream = :stream)"
+    return f"SELECT * FROM {table} WHERE {key}"  # noqa: S608 - a table of ours
+
+
+def inherit(table: str, names: Iterable[str]) -> str:
+    """Enter rows of another index, with these columns, into a table; a clip's may have gone on there."""
+    own = [name for name in names if name != "id"]
+    instead = "REPLACE" if table == "clips" else "IGNORE"
+    return f"INSERT OR {instead} INTO {table} ({', '.join(own)}) VALUES (:{', :'.join(own)})"  # noqa: S608 - as above
 
 
 def episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:

@@ -118,9 +118,14 @@ class ClipStored(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """The answer to a `BarrierTask`."""
+    """The answer to a `BarrierTask`.
+
+    Attributes:
+        gone: the folders whose indexes lie there no more, and could not be made anew: what was acked is not in them.
+    """
 
     reply: object
+    gone: frozenset[str] = frozenset()
 
 
 Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed
