@@ -173,6 +173,7 @@ class Clips:
         stream = clip.stream
         self._counters.encoded += result.encoded
         self._counters.dropped.update(result.dropped)
+        self._counters.lost["frames"] += sum(result.dropped.values())
         stream.dropped.update(result.dropped)
         self._counters.clips[result.state] += 1
         clip.written, clip.encoded, clip.error, clip.ended = result.file or "", result.encoded, result.error, True

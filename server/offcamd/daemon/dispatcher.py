@@ -337,9 +337,11 @@ class Dispatcher:
                 self._pool.start(clip.job)
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
+                self.counters.lost["frames"] += event.lost
                 self._clip_stored(clip)
             case tasks.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
+                self.counters.lost["frames"] += sum(clip.lost for clip in event.clips)
             case tasks.StreamReady():
                 self._stream_ready(event)
             case tasks.Passed(reply=FlushRequest() as request):
@@ -385,6 +387,7 @@ class Dispatcher:
             return
         recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += len(event.applied.episodes)
+        self.counters.lost.update(frames=sum(event.applied.lost), records=len(event.applied.quarantined))
         for record in event.applied.clips:
             self.counters.dropped.update(record.dropped)
             self.counters.dropped_unsent += sum(record.dropped.values())

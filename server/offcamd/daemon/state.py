@@ -125,6 +125,7 @@ class Counters:
         clips: clips that ended, by state.
         episodes: episode records committed.
         breaches: messages refused, by reason.
+        lost: frames that clients sent, and that are in no file; records that are in no index, or set aside there.
     """
 
     received: int = 0
@@ -134,6 +135,7 @@ class Counters:
     clips: Counter[str] = field(default_factory=Counter)
     episodes: int = 0
     breaches: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
 
     @property
     def offered(self) -> int:

@@ -46,12 +46,14 @@ class Applied:
         episodes: the new ones, in order.
         clips: the new ones, in order.
         quarantined: sequence numbers of records set aside because they could not be understood.
+        lost: for each of the new clips, the frames that its client sent and no daemon received, as far as is known.
     """
 
     last_seq: int
     episodes: list[EpisodeRecord] = field(default_factory=list)
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
 
 class OpenedClip(NamedTuple):
@@ -319,7 +321,7 @@ class RunIndex:
                 rows.append(sql.episode_row(key, seq, record))
                 new.episodes.append(record)
             else:
-                self._add_clip_record(key, record)
+                new.lost.append(self._add_clip_record(key, record).dropped.get(fmt.LOST_DROP, 0))
                 new.clips.append(record)
         except RemoteProtocolError as error:
             self._quarantine(key, seq, body, str(error))
@@ -404,10 +406,10 @@ class RunIndex:
         with explained(self.folder):
             return self._db.execute(sql.CLIP_OF_FILE, values).fetchone() is not None
 
-    def _add_clip_record(self, key: int, record: ClipRecord) -> None:
+    def _add_clip_record(self, key: int, record: ClipRecord) -> fmt.FrameCount:
         share = fmt.ClientShare(record.offered, record.dropped)
         self._db.execute(sql.ADD_CLIP_RECORD, sql.Fields(record, stream_id=key, state=fmt.ABORTED))
-        self._settle(key, record.clip, client=share)
+        return self._settle(key, record.clip, client=share)
 
     def _settle(
         self, key: int, clip: int, client: ClientShare | None = None, encoder: EncoderShare | None = None

@@ -111,10 +111,12 @@ class ClipStored(NamedTuple):
 
     Attributes:
         error: why it never will be, or empty.
+        lost: frames that its client sent and no daemon received, as far as is known.
     """
 
     reply: object
     error: str = ""
+    lost: int = 0
 
 
 class Passed(NamedTuple):
