@@ -132,6 +132,7 @@ class Clips:
         self._counters.received += 1
         if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
             self._counters.dropped[self._why_not(clip)] += 1
+            self._counters.lost["frames"] += 1
             if release is not None:
                 release()
             self._grants.released(stream, nbytes)
