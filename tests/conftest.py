@@ -285,5 +285,5 @@ def _connections_of_its_own() -> Iterator[None]:
 
 def _leave() -> None:
     """What the client does at the interpreter's exit."""
-    offcam.connection.process._shutdown_all()
+    offcam.connection.process.shutdown_all()
     offcam.connection.process._current = None

@@ -179,6 +179,7 @@ STATS = {
     "frames": {"offered": 0, "encoded": 0, "dropped": {}},
     "clips": dict.fromkeys(CLIP_STATES, 0),
     "breaches": {},
+    "lost": {"frames": 0, "records": 0},
     "problems": {},
     "unexpected_errors": {},
     "encode_seconds": HISTOGRAM,

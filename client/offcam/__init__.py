@@ -9,6 +9,7 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
 ``offcam.load("videos")`` reads what was recorded.
+``offcam.flush_on_signal()`` has SIGTERM, as Slurm and Kubernetes send it, wait until what was recorded is safe.
 
 What goes wrong is an `OffcamError`, one of these; nothing is raised into the loop::
 
@@ -28,6 +29,7 @@ An env of the wrong kind is a TypeError, and a ``render_mode`` that yields no im
 """
 
 from offcam import vector
+from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
 from offcam.wrappers.statistics import RecordEpisodeStatistics
@@ -62,6 +64,7 @@ __all__ = [
     "RunFormatTooNew",
     "VersionMismatch",
     "__version__",
+    "flush_on_signal",
     "load",
     "record",
     "vector",

@@ -98,11 +98,17 @@ class FileLock:
         if fd < 0:
             return
         if remove:
-            with contextlib.suppress(OSError):  # the folder is gone, or read-only by now
-                self.path.unlink()
+            with contextlib.suppress(OSError):  # the folder is read-only by now
+                if _still_there(self.path, fd):  # else it is gone, and what lies there is another's
+                    self.path.unlink()
         if self._claim is not None:
             self._claim.withdraw()
         os.close(fd)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether its file is where it was made, so that whoever looks there finds it locked."""
+        return _still_there(self.path, self.fd)
 
     def hand_to(self, pid: int) -> None:
         """Let it end with another process of this host, which has inherited ``fd``, and no more with this one."""
@@ -161,7 +167,7 @@ def _try_flock(fd: int, kind: int) -> bool:
 def _still_there(path: Path, fd: int) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 

@@ -54,6 +54,11 @@ class FolderLock:
         self._lock = lock
 
     @property
+    def in_place(self) -> bool:
+        """Whether it is the folder's lock still: not if the folder was removed, renamed or replaced."""
+        return self._lock.in_place
+
+    @property
     def unlocked(self) -> bool:
         """Whether the folder's file system has no locks."""
         return bool(self._lock.unlocked)

@@ -55,11 +55,13 @@ class NewRecords:
         episodes: in order.
         clips: likewise.
         quarantined: sequence numbers of records set aside because they could not be understood.
+        lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known.
     """
 
     episodes: list[EpisodeRecord] = field(default_factory=list)
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
 
 class Fields(dict[str, object]):
@@ -100,7 +102,7 @@ def _add_one(
             rows.append(_episode_row(key, seq, record))
             new.episodes.append(record)
         else:
-            _add_clip_record(database, key, record)
+            new.lost.append(_add_clip_record(database, key, record).dropped.get(fmt.LOST_DROP, 0))
             new.clips.append(record)
     except RemoteProtocolError as error:
         quarantine(database, key, seq, body, str(error))
@@ -132,10 +134,10 @@ def settle_clip(
     return count
 
 
-def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> None:
+def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> fmt.FrameCount:
     share = fmt.ClientShare(record.offered, record.dropped)
     database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
-    settle_clip(database, key, record.clip, client=share)
+    return settle_clip(database, key, record.clip, client=share)
 
 
 def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:

@@ -163,7 +163,7 @@ def test_frames_go_through_slots_and_socket_in_turns(
     serve("0", "--gate", str(gate), script=SLOW_DAEMON)
     for possible in (True, False):
         monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
-        offcam.connection.process._shutdown_all()
+        offcam.connection.process.shutdown_all()
         offcam.connection.process._current = None  # like another process
         folder = tmp_path / str(possible)
         slots.clear()

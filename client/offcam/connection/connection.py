@@ -57,15 +57,20 @@ class Connection(Exchange):
         self._gave_up = flush.gave_up
         return final
 
+    @property
+    def waits(self) -> bool:
+        """Whether something that was ended is not known to be final, and there is a daemon that can say so."""
+        settled = all(owner.settled for owner in set(self.owners.values()))
+        return bool(self.unacked or not settled) and self.reconnect.reachable
+
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
-        owners = set(self.owners.values())
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         try:
-            for owner in owners:
+            for owner in set(self.owners.values()):
                 owner.abandon()
             self.pump()
-            if (self.unacked or not all(owner.settled for owner in owners)) and self.reconnect.reachable:
+            if self.waits:
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:

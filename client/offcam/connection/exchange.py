@@ -21,14 +21,17 @@ from offcam.connection.transport import Transport
 from offcam_proto import __version__
 from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.messages import ClipDone, Flushed, Refused, StreamOpened, StreamRefused
+from offcam_proto.messages import ClipDone, Flushed, Refused, StreamOpened, StreamRefused, Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
+
+_MOST_NAMES = 10
+"""Of more videos a warning does not give the names."""
 
 
 class Exchange:
@@ -137,6 +140,7 @@ class Exchange:
         return sent
 
     def _receive(self, parts: list[bytes]) -> None:
+        before, greeting = self.session.instance, self.session.state is State.GREETING
         try:
             message = self.session.receive(parts)
         except RemoteProtocolError as error:
@@ -148,12 +152,28 @@ class Exchange:
                 self.answers[message.token] = message
         elif isinstance(message, (StreamOpened, StreamRefused)) and (owner := self.owners.get(message.handle)):
             owner.answered(refused=message.text if isinstance(message, StreamRefused) else "")
+        elif isinstance(message, Welcome) and greeting and before is not None:
+            self._say_what_broke(another=before != self.session.instance)
         elif isinstance(message, Refused):
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self.owners.get(message.handle)):
             owner.clip_done(message)
             if owner.settled:
                 self.unsettled.discard(owner)
+
+    def _say_what_broke(self, *, another: bool) -> None:
+        """A daemon is there again: one warning for all videos that were with it before, in all streams."""
+        cut = dict(pair for owner in set(self.owners.values()) for pair in owner.cut_off())
+        frames = sum(cut.values())
+        if not frames:
+            return
+        names = ", ".join(list(cut)[:_MOST_NAMES]) + (", ..." if len(cut) > _MOST_NAMES else "")
+        unacked = self.unacked
+        logger.warn(
+            f"the recorder daemon {'died or was stopped, and another one goes on' if another else 'was out of reach'}: "
+            f"of {frames} frames sent for {len(cut)} videos the last ones may be missing ({names}); `offcam ls` counts "
+            f"them. No episode is lost by that; {unacked} records of episodes and videos are sent again."
+        )
 
     def later(self, work: Callable[[], None]) -> None:
         """Do something now if nobody is using the connection, else when it is used next.
@@ -176,10 +196,12 @@ class _Lock:
 
     Attributes:
         depth: how often its holder has entered it, 0 where it is free.
+        interrupted: what a signal's handler leaves to be done once the main thread, which it interrupted, lets go.
     """
 
     def __init__(self) -> None:
         self.depth = 0
+        self.interrupted: list[Callable[[], None]] = []
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
@@ -189,6 +211,19 @@ class _Lock:
     def __exit__(self, *_: object) -> None:
         self.depth -= 1
         self._lock.release()
+        if self.interrupted:
+            self._go_on()
+
+    @property
+    def held(self) -> bool:
+        """Whether this thread holds it."""
+        return self._lock._is_owned()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - as threading's own
+
+    def _go_on(self) -> None:
+        if threading.current_thread() is threading.main_thread() and not self.held:
+            work, self.interrupted = self.interrupted, []
+            for each in work:
+                each()
 
 
 class StreamOwner(Protocol):
@@ -203,6 +238,9 @@ class StreamOwner(Protocol):
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened it, or will not have it and says why."""
+
+    def cut_off(self) -> Iterable[tuple[str, int]]:
+        """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
 
     def abandon(self) -> None:
         """The process leaves: end what is open."""

@@ -7,10 +7,14 @@ import os
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from offcam.connection import keys, settings, timeouts
 from offcam.connection.connection import Connection
 from offcam_proto.errors import KeyRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _guard = threading.Lock()
 _current: Connection | None = None
@@ -51,8 +55,29 @@ def establish(connection: Connection, deadline: float, *, strict: bool = False) 
         raise
 
 
-def _shutdown_all() -> None:
-    deadline = time.monotonic() + timeouts.EXIT_SECONDS
+def undisturbed(work: Callable[[], None]) -> None:
+    """Do something that a signal asks for: at once, or where that interrupted this thread's use of a connection, then.
+
+    On the main thread, as all signals' handlers.
+    """
+    lock = next((connection.lock for connection in _connections if connection.lock.held), None)
+    if lock is None:
+        work()
+    else:
+        lock.interrupted.append(work)
+
+
+def flush_all(seconds: float) -> None:
+    """Wait so long at most until all that was ended is final, on every connection of this process."""
+    deadline = time.monotonic() + seconds
+    for connection in _connections:
+        if connection.pid == os.getpid() and connection.waits:
+            connection.flush(seconds=deadline - time.monotonic())
+
+
+def shutdown_all(seconds: float | None = None) -> None:
+    """End what is open and leave every connection of this process, within `timeouts.EXIT_SECONDS` or those given."""
+    deadline = time.monotonic() + (timeouts.EXIT_SECONDS if seconds is None else seconds)
     while _connections:
         connection = _connections.pop()
         if connection.pid == os.getpid():
@@ -64,7 +89,7 @@ def _finish_in_worker() -> None:
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, _shutdown_all, exitpriority=100)
+        util.Finalize(None, shutdown_all, exitpriority=100)
 
 
 def _after_fork() -> None:
@@ -75,5 +100,5 @@ def _after_fork() -> None:
     _current = None
 
 
-atexit.register(_shutdown_all)
+atexit.register(shutdown_all)
 os.register_at_fork(after_in_child=_after_fork)

@@ -63,6 +63,11 @@ class _Part:
     return_: float = 0.0
     dropped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def sent(self) -> int:
+        """Frames that went to the daemon."""
+        return self.offered - self.dropped.total()
+
 
 class ClipWriter:
     """One video of a stream: one file, or more where the frame size changes or the daemon is replaced.
@@ -150,6 +155,13 @@ class ClipWriter:
         """End it where nobody said that it is over: it is complete only if its episode is."""
         self.end(complete=self.episode_over)
 
+    def cut_off(self) -> tuple[str, int] | None:
+        """Its name, and the frames that were sent for it, where the daemon that had them is gone."""
+        part = self._part
+        if part is None or not part.epoch or part.wire.live or part.epoch != part.wire.epoch:
+            return None
+        return self._name, part.sent
+
     def _patience(self) -> float:
         """How long this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""
         if self._block:
@@ -214,7 +226,7 @@ class ClipWriter:
         with connection.lock:
             if part.epoch and part.epoch == wire.epoch and wire.live:
                 wire.end_clip(part.number, complete=complete)
-                stream.unfinished[part.number] = self._name, wire, part.epoch
+                stream.unfinished[part.number] = self._name, wire, part.epoch, part.sent
                 connection.unsettled.add(stream)
             elif part.epoch:
                 stream.losses.videos[self._name] = "the connection broke"

@@ -14,6 +14,8 @@ from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailab
 from offcam_proto.messages import ClipDone, OpenStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from offcam.connection.connection import Connection
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import ClipRecord, EpisodeRecord
@@ -27,6 +29,9 @@ class Clip(Protocol):
 
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""
+
+    def cut_off(self) -> tuple[str, int] | None:
+        """Its name, and the frames that were sent for it, where the daemon that had them is gone."""
 
 
 class EnvStream:
@@ -45,8 +50,8 @@ class EnvStream:
     Attributes:
         clips: the videos that are being recorded.
         next_clip: number of the next clip.
-        unfinished: by clip number, each file that ended and is not final: its video's name, its stream and the epoch
-            of that; the daemon of a later epoch cannot tell what becomes of it.
+        unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the epoch of
+            that, and the frames sent; the daemon of a later epoch cannot tell what becomes of it.
         losses: what is not recorded.
     """
 
@@ -65,7 +70,7 @@ class EnvStream:
         self.losses = Losses()
         self.clips: list[Clip] = []
         self.next_clip = 0
-        self.unfinished: dict[int, tuple[str, ClientStream, int]] = {}
+        self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
@@ -226,7 +231,7 @@ class EnvStream:
         wire, self._wire = self._wire, None
         losses, self.losses = self.losses, Losses()
         if self._strict:
-            losses.settle(wire, [name for name, _, _ in self.unfinished.values()])
+            losses.settle(wire, [name for name, *_ in self.unfinished.values()])
             losses.raise_if_any(self.folder)
         elif wire.lost_records:
             self.connection.warn_once(
@@ -248,7 +253,16 @@ class EnvStream:
     @property
     def settled(self) -> bool:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
-        return not self.clips and all(wire.epoch != epoch for _, wire, epoch in self.unfinished.values())
+        return not self.clips and all(wire.epoch != epoch for _, wire, epoch, _ in self.unfinished.values())
+
+    def cut_off(self) -> Iterator[tuple[str, int]]:
+        """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
+        for clip in self.clips:
+            if found := clip.cut_off():
+                yield found
+        for name, wire, epoch, frames in self.unfinished.values():
+            if epoch == wire.epoch:  # those of earlier ones were told
+                yield name, frames
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""
@@ -263,7 +277,7 @@ class EnvStream:
 
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
-        name, _, _ = self.unfinished.pop(message.clip, ("", None, 0))
+        name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
         if message.error and name:
             self.losses.videos[name] = message.error
         if message.error and self._connection is not None:

@@ -189,8 +189,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         Raises:
             RecordingLost: if strict, where something is not recorded.
         """
-        super().close(**kwargs)
-        self._release_stream()
+        try:
+            super().close(**kwargs)
+        finally:  # the env may raise
+            self._release_stream()
 
 
 def _seed_of(seed: object, index: int) -> object:

@@ -180,8 +180,10 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         Raises:
             RecordingLost: if strict, where something is not recorded.
         """
-        super().close(**kwargs)
-        self._close_recording()
+        try:
+            super().close(**kwargs)
+        finally:  # the env may raise
+            self._close_recording()
 
     def _capture_frame(self) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's

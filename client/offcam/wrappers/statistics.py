@@ -110,5 +110,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         Raises:
             RecordingLost: if strict, where something is not recorded.
         """
-        super().close()
-        self._release_stream()
+        try:
+            super().close()
+        finally:  # the env may raise
+            self._release_stream()

@@ -137,8 +137,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         Raises:
             RecordingLost: if strict, where something is not recorded.
         """
-        super().close()
-        self._close_recording()
+        try:
+            super().close()
+        finally:  # the env may raise
+            self._close_recording()
 
     def _capture_frame(self) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's

@@ -133,10 +133,9 @@ class VideoBase(shared_stream.StreamSharer):
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
-        if self._clip is not None:
-            self._clip.end()
-        self._clip = None
-        self.recording = False
+        clip, self._clip, self.recording = self._clip, None, False
+        if clip is not None:
+            clip.end()
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
@@ -185,6 +184,8 @@ class VideoBase(shared_stream.StreamSharer):
 
     def _close_recording(self) -> None:
         """End the video and wait for its file."""
-        if self.recording:
-            self.stop_recording()
-        self._release_stream()
+        try:
+            if self.recording:
+                self.stop_recording()
+        finally:  # the user's ``gc_trigger`` may raise
+            self._release_stream()

@@ -131,6 +131,7 @@ class Clips:
         self._counters.received += 1
         if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
             self._counters.dropped[self._why_not(clip)] += 1
+            self._counters.lost["frames"] += 1
             if release is not None:
                 release()
             self._grants.released(stream, nbytes)
@@ -172,6 +173,7 @@ class Clips:
         stream = clip.stream
         self._counters.encoded += result.encoded
         self._counters.dropped.update(result.dropped)
+        self._counters.lost["frames"] += sum(result.dropped.values())
         stream.dropped.update(result.dropped)
         self._counters.clips[result.state] += 1
         clip.written, clip.encoded, clip.error, clip.ended = result.file or "", result.encoded, result.error, True

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
+from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcamd.daemon import recalls
 from offcamd.daemon.arenas import mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
-from offcamd.daemon.liveness import Liveness
+from offcamd.daemon.liveness import MOST_QUEUED_IN, Liveness
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
@@ -35,6 +36,9 @@ log = Logger(__name__)
 
 GRACE_SECONDS = 2.0
 """A client whose connection broke may come back within this time before its streams are ended."""
+
+UNREAD_SECONDS = 60.0
+"""Longest time that they are kept open for what it sent before, where others send so much that it is not read yet."""
 
 _NO_ROOM = "the index of {} cannot be written and too much waits for it: is its disk full?"
 _NOT_OPENED = "nothing of it was recorded: what waits for an index that cannot be written has no room for more"
@@ -78,6 +82,8 @@ class Dispatcher:
         self._names = NameClaims()
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
+        self._read = 0  # messages
+        self._all_read_at = 0.0  # when no message was left to be read
         self._stopping = False
 
     def speaking(self) -> Iterable[Peer]:
@@ -92,6 +98,7 @@ class Dispatcher:
 
     def message(self, identity: bytes, connection: int, parts: Sequence[Buffer], user: str = "") -> None:
         """A message came over a connection of a user: '' on this host, else a remote client's name and key."""
+        self._read += 1
         peer = self.peers.get(identity)
         if peer is not None and peer.user != user:
             self._drop(peer)  # a peer may choose its routing id, even one that was another's
@@ -205,6 +212,8 @@ class Dispatcher:
         peer.streams[message.handle] = stream
         self.streams.add(stream)
         self._last_active = time.monotonic()
+        if len(peer.folders) < MAX_STREAMS_PER_SESSION:
+            peer.folders.add(message.folder)
         owner = StreamOwner(host=hello.host, pid=hello.pid, client=hello.client)
         self._store.put(tasks.OpenStreamTask(message.folder, message, owner, suffix, stream))
 
@@ -220,9 +229,22 @@ class Dispatcher:
     def unreachable(self, peer: Peer) -> None:
         """A peer's connection is broken; what it sent before may still come."""
         if peer.gone_at is None:
-            peer.gone_at = time.monotonic()
+            peer.gone_at, peer.gone_read = time.monotonic(), self._read
             if peer.records:
                 log.info("a connection broke", pid=peer.session.hello.pid if peer.session.hello else None)
+
+    def all_read(self) -> None:
+        """No message of any client is left to be read: none of those who are gone by now, either."""
+        self._all_read_at = time.monotonic()
+
+    def _over(self, peer: Peer, now: float) -> bool:
+        """Whether a peer is gone for good, and what it sent before was taken in: it may have waited for the store."""
+        if peer.gone_at is None or now - peer.gone_at <= GRACE_SECONDS:
+            return False
+        if self._all_read_at > peer.gone_at or now - peer.gone_at > UNREAD_SECONDS:
+            return True
+        # local clients' messages are read in turn, and no more than so many of each can wait
+        return not peer.user and self._read - peer.gone_read > MOST_QUEUED_IN * len(self.peers)
 
     def _drop(self, peer: Peer) -> None:
         self.peers.pop(peer.identity, None)
@@ -279,7 +301,7 @@ class Dispatcher:
         for peer in self._liveness.stopped(self.peers.values()):
             self.unreachable(peer)
         for peer in list(self.peers.values()):
-            if peer.gone_at is not None and now - peer.gone_at > GRACE_SECONDS:
+            if self._over(peer, now):
                 if peer.records:
                     log.info("a client vanished", pid=peer.session.hello.pid if peer.session.hello else None)
                 self._drop(peer)
@@ -315,14 +337,16 @@ class Dispatcher:
                 self._pool.start(clip.job)
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
+                self.counters.lost["frames"] += event.lost
                 self._clip_stored(clip)
             case tasks.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
                 self.counters.episodes += event.episodes
+                self.counters.lost["frames"] += sum(clip.lost for clip in event.clips)
             case tasks.StreamReady():
                 self._stream_ready(event)
             case tasks.Passed(reply=FlushRequest() as request):
-                self._flushes.passed(request)
+                self._flushes.passed(request, event.gone)
 
     def give_up(self, event: object, error: BaseException) -> None:
         """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""
@@ -364,6 +388,7 @@ class Dispatcher:
             return
         recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += len(event.applied.episodes)
+        self.counters.lost.update(frames=sum(event.applied.lost), records=len(event.applied.quarantined))
         for record in event.applied.clips:
             self.counters.dropped.update(record.dropped)
             self.counters.dropped_unsent += sum(record.dropped.values())

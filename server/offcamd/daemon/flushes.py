@@ -54,8 +54,10 @@ class Flushes:
         for token in peer.flushes:
             self._tell(peer, token)
 
-    def passed(self, request: FlushRequest) -> None:
-        """A flush has come through the store: all that it asked for is final."""
+    def passed(self, request: FlushRequest, gone: frozenset[str]) -> None:
+        """A flush has come through the store: all that it asked for is final, unless it is in folders that are gone."""
+        if not gone.isdisjoint(request.peer.folders):
+            return  # its client asks again
         request.peer.session.flushed(request.token, clips=0, frames=0)
         self._speak(request.peer)
 

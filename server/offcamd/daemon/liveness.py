@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from offcamd.daemon.state import Peer
 
+MOST_QUEUED_IN = 32
+"""Messages of one local client that libzmq receives before the daemon reads them. Later ones wait in the client."""
+
 STOPPED_SECONDS = 4.0
 """A process that is stopped for so long is taken for gone."""
 

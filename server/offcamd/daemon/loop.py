@@ -45,7 +45,12 @@ class Loop:
         next_tick = 0.0
         while not self.inbox.stops:
             behind = self.store.behind
-            self._turn(*self.transport.wait(BEHIND_SECONDS if behind else TICK_SECONDS, reading=not behind))
+            has_messages, some_left = self.transport.wait(
+                BEHIND_SECONDS if behind else TICK_SECONDS, reading=not behind
+            )
+            if not (behind or has_messages):
+                self.dispatcher.all_read()
+            self._turn(has_messages, some_left)
             if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK_SECONDS
                 with self.health.survive(SERVICE, "its clients' state"):
@@ -72,7 +77,10 @@ class Loop:
         While the store is behind they stay where they are: what floods it is held up, and takes no memory here.
         """
         for _ in range(TURN_MESSAGES):
-            if self.store.behind or (message := self.transport.receive()) is None:
+            if self.store.behind:
+                return
+            if (message := self.transport.receive()) is None:
+                self.dispatcher.all_read()
                 return
             if message.identity not in self.dispatcher.peers:
                 self._see_who_left()  # whose connection's number the newcomer may have

@@ -94,9 +94,11 @@ class Peer:
         streams: its streams by handle.
         flushes: clips that each of its flushes still waits for.
         gone_at: when its connection broke (``time.monotonic()``), or None.
+        gone_read: how many messages, of whomever, had been read by then.
         recalls: streams of which not everything was taken, by handle: their run folder, and the earliest time
             (``time.monotonic()``) to ask for it again.
         records: whether it has opened a stream, and does not only ask for statistics.
+        folders: the run folders into which it has recorded, the first of them if they are many.
     """
 
     identity: bytes
@@ -106,8 +108,10 @@ class Peer:
     streams: dict[int, LiveStream] = field(default_factory=dict)
     flushes: dict[int, set[LiveClip]] = field(default_factory=dict)
     gone_at: float | None = None
+    gone_read: int = 0
     recalls: dict[int, tuple[str, float]] = field(default_factory=dict)
     records: bool = False
+    folders: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class Counters:
         clips: clips that ended, by state.
         episodes: episode records committed.
         breaches: messages refused, by reason.
+        lost: frames that clients sent, and that are in no file; records that are in no index, or set aside there.
     """
 
     received: int = 0
@@ -130,6 +135,7 @@ class Counters:
     clips: Counter[str] = field(default_factory=Counter)
     episodes: int = 0
     breaches: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
 
     @property
     def offered(self) -> int:

@@ -52,6 +52,7 @@ def snapshot(
         "queue_wait_seconds": pool.wait_seconds.as_dict(),
         "memory": memory(list(dispatcher.peers.values())),
         "frames": {"offered": counters.offered, "encoded": counters.encoded, "dropped": dict(counters.dropped)},
+        "lost": {"frames": counters.lost["frames"], "records": counters.lost["records"]},
         "episodes": counters.episodes,
         "clips": {
             RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),

@@ -9,6 +9,7 @@ import zmq
 
 from offcam_proto.errors import DaemonError, OffcamError
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_HEADER_BYTES, MAX_STREAMS_PER_SESSION
+from offcamd.daemon.liveness import MOST_QUEUED_IN
 from offcamd.process.instance_lock import private_umask
 from offcamd.process.logs import Logger
 from offcamd.security.authenticator import LOCAL, Authenticator
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from offcamd.process.health import Health
 
 log = Logger(__name__)
-
-MOST_QUEUED_IN = 32
-"""Messages of one local client that libzmq receives before the daemon reads them. Later ones wait in the client."""
 
 MOST_QUEUED_OUT = 4 * MAX_STREAMS_PER_SESSION
 """Answers that one client may leave unread, a few for each stream that it can have. With more it counts as gone."""

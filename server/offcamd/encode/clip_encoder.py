@@ -223,6 +223,10 @@ class ClipEncoder:
             return False
         if writer is not None:
             self._make_plain(writer, part)
+        if not part.exists():
+            self.drop(self._encoded, "io")
+            self._encoded = 0
+            raise EncodeError(f"{part} is not there any more: its folder was removed, renamed or replaced", "io")
         if (aborted or self.error is not None) and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
             return False

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
+from offcam_runs.format import LOST_DROP
 from offcamd.process.health import STORE
 from offcamd.store import tasks
 
@@ -28,8 +29,8 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
             index.clip_opened(task.stream, task.message, task.file)
             return tasks.ClipNoted(task.reply)
         case tasks.ClipEncodedTask():
-            index.clip_encoded(task.stream, task.clip, task.result)
-            return tasks.ClipStored(task.reply)
+            count = index.clip_encoded(task.stream, task.clip, task.result)
+            return tasks.ClipStored(task.reply, lost=count.dropped.get(LOST_DROP, 0))
         case tasks.CloseStreamTask():
             with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)

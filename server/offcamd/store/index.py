@@ -16,7 +16,7 @@ from offcam_runs.record_rows import Fields, add_records, quarantine, settle_clip
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
-from offcamd.store.index_file import open_to_write
+from offcamd.store.index_file import IndexGone, open_to_write, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,12 +46,14 @@ class Applied:
         episodes: the new ones, in order.
         clips: the new ones, in order.
         quarantined: sequence numbers of records set aside because they could not be understood.
+        lost: for each of the new clips, the frames that its client sent and no daemon received, as far as is known.
     """
 
     last_seq: int
     episodes: list[EpisodeRecord] = field(default_factory=list)
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
 
 class OpenedClip(NamedTuple):
@@ -94,6 +96,9 @@ class RunIndex:
         self.totals = RunTotals()
         self._db = database
         self._closed = False
+        self._place = place_of(folder)
+        self._left = False  # whether `leave` was called
+        self._mode = "delete"  # the journal mode before
 
     @classmethod
     def open(cls, folder: Path) -> RunIndex:
@@ -123,6 +128,10 @@ class RunIndex:
         if self._closed:
             return
         self._closed = True
+        if not self.in_place:
+            self.leave()
+            self._db.close()
+            return
         if self.totals.unkept:
             self._keep_totals()
         with explained(self.folder), closing(self._db):
@@ -133,19 +142,88 @@ class RunIndex:
                 # A reader holds it: it stays in WAL mode, complete, with its companions beside it.
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it is the one that lies in its folder: not once that was removed, renamed or replaced."""
+        return self._place is not None and not self._left and place_of(self.folder) == self._place
+
+    def leave(self) -> None:
+        """Leave the place of an index that lies there no more to another one. From then on it can only be read.
+
+        SQLite finds the files beside an index by their names, which are another's now: nothing is done to those.
+
+        Raises:
+            RunFolderError: somebody is reading it, or what lies there now is in use.
+        """
+        if self._left:
+            return
+        wal = self.folder / (fmt.INDEX_NAME + "-wal")
+        if place_of(self.folder) is not None and wal.exists():
+            RunIndex.open(self.folder).close()  # a daemon that died left it beside the other one
+            if wal.exists():
+                raise RunFolderError(f"the index that was put into {self.folder} is in use: close what reads it")
+        with explained(self.folder):
+            (self._mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
+            self._db.execute("PRAGMA journal_mode = MEMORY").fetchone()
+            self._db.execute("BEGIN")  # as long as that is not over, SQLite does not look for such files anew
+            self._db.execute("SELECT count(*) FROM streams").fetchone()
+        self._left = True
+
+    def came_back(self) -> bool:
+        """Whether it lies in its folder again after it was left; then it can be written again."""
+        if not self._left or place_of(self.folder) != self._place:
+            return False
+        with explained(self.folder):
+            self._db.execute("COMMIT")
+            self._left = False
+            self._db.execute(f"PRAGMA journal_mode = {self._mode}").fetchone()
+        return True
+
+    def take_over(self, other: RunIndex, streams: Iterable[bytes]) -> None:
+        """Enter what this index does not have of some streams, from another one in whose place it is."""
+        with self.transaction():
+            for stream in streams:
+                self._take_over(other, stream.hex())
+
+    def _take_over(self, other: RunIndex, stream: str) -> None:
+        own = {"stream": stream}
+        self._inherit(other, "streams", own)
+        self._db.execute(sql.GO_ON, {**own, "last_seq": other._stream(bytes.fromhex(stream))[1], "live": fmt.LIVE})
+        key, _ = self._stream(bytes.fromhex(stream))
+        for table in sql.OF_STREAMS:
+            self._inherit(other, table, own, stream_id=key)
+
+    def _inherit(self, other: RunIndex, table: str, stream: dict[str, str], **changed: object) -> None:
+        rows = other._db.execute(sql.rows_of_stream(table), stream)
+        names = [name for name, *_ in rows.description]
+        values = (dict(zip(names, row, strict=True)) | changed for row in rows)
+        self._db.executemany(sql.inherit(table, names), values)
+
+    def _require_place(self) -> None:
+        if not self.in_place:
+            raise IndexGone(
+                f"the run folder {self.folder} was removed, renamed or replaced while it was recorded into: leave it "
+                "where it is until the recording is over"
+            )
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the calls within one transaction: all of them are committed at the end, or none.
 
         Transactions nest: an inner one is part of the outer one.
+
+        Raises:
+            IndexGone: the index lies in its folder no more. Nothing is committed where nobody would find it.
         """
-        if self._db.in_transaction:
+        if self._db.in_transaction and not self._left:
             yield
             return
         with explained(self.folder):
+            self._require_place()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._require_place()
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
@@ -227,7 +305,7 @@ class RunIndex:
             new = add_records(self._db, ((key, seq, body) for seq, body in enumerate(fresh, last_seq + 1)))
             last_seq += len(fresh)
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
-            return Applied(last_seq, new.episodes, new.clips, new.quarantined)
+            return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost)
 
     def has(self, journal: Journal) -> bool:
         """Whether a journal is of this run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import RunFolderError
@@ -12,6 +13,19 @@ from offcamd.store.filesystem import wal_works_on
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
+
+
+class IndexGone(RunFolderError):
+    """The index that is being written lies in its folder no more: nobody would find there what is committed into it."""
+
+
+def place_of(folder: Path) -> tuple[int, int] | None:
+    """What tells the index file that lies in a folder from every other, None where there is none."""
+    try:
+        status = os.lstat(folder / fmt.INDEX_NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:

@@ -53,12 +53,14 @@ class RecoveredClip:
         state: ``recovered``, or ``aborted`` where nothing of it could be used.
         frames: in the file.
         loss: what is known to be missing, for people; empty where nothing is.
+        lost: frames that its client sent and that are in no file, as far as is known.
     """
 
     file: str
     state: str
     frames: int
     loss: str
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,9 @@ def recover(
             progress(len(done), len(clips))
         result, loss = _rescue(index.folder / clip.file, clip.started, thorough=thorough)
         count = index.clip_encoded(clip.stream, clip.clip, result)
-        if missing := count.dropped.get(fmt.LOST_DROP):
+        if missing := count.dropped.get(fmt.LOST_DROP, 0):
             loss = f"{missing} frames that the client sent are in no file"
-        done.append(RecoveredClip(result.file or clip.file, result.state, result.encoded, loss))
+        done.append(RecoveredClip(result.file or clip.file, result.state, result.encoded, loss, missing))
     if progress is not None:
         progress(len(done), len(done))
     for rescued in done:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 OPEN_STREAM = """
 INSERT INTO streams
     (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state)
@@ -45,3 +50,22 @@ COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
+
+# A stream goes on in an index that may have had it before, as an older copy has.
+GO_ON = "UPDATE streams SET last_seq = max(last_seq, :last_seq), state = :live, ended = NULL WHERE stream = :stream"
+
+OF_STREAMS = ("episodes", "clips", "quarantine")
+"""The tables whose rows are a stream's, by ``stream_id``."""
+
+
+def rows_of_stream(table: str) -> str:
+    """All that an index has of a stream, in ``streams`` or in another table."""
+    key = "stream = :stream" if table == "streams" else "stream_id = (SELECT id FROM streams WHERE stream = :stream)"
+    return f"SELECT * FROM {table} WHERE {key}"  # noqa: S608 - a table of ours
+
+
+def inherit(table: str, names: Iterable[str]) -> str:
+    """Enter rows of another index, with these columns, into a table; a clip's may have gone on there."""
+    own = [name for name in names if name != "id"]
+    instead = "REPLACE" if table == "clips" else "IGNORE"
+    return f"INSERT OR {instead} INTO {table} ({', '.join(own)}) VALUES (:{', :'.join(own)})"  # noqa: S608 - as above

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offcam_proto.errors import DaemonError, OffcamError, RunFolderError
+from offcam_proto.errors import DaemonAlreadyRunning, DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.journal_reader import journals
@@ -25,6 +25,7 @@ from offcamd.process.logs import Logger
 from offcamd.store import tasks
 from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
+from offcamd.store.index_file import IndexGone
 from offcamd.store.journals import TakenIn, take_in
 from offcamd.store.recovery import recover
 
@@ -240,8 +241,9 @@ class Store:
                 self._hold(known, new)
             else:
                 self._perform_run(folder, new)
+        gone = self._look_for_indexes() if barriers else frozenset()
         for barrier in barriers:
-            self._on_event(tasks.Passed(barrier.reply))
+            self._on_event(tasks.Passed(barrier.reply, gone))
 
     def _perform_run(self, folder: str, new: list[tasks.Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
@@ -254,15 +256,10 @@ class Store:
             return
         try:
             try:
-                with index.transaction():
-                    events = [event for task in batch if (event := apply(index, task))]
-            except RunFolderError:
-                raise
-            except BaseException:  # whatever one of them met must not keep the others from going on
-                log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
-                with index.transaction():
-                    events = [event for task in batch if (event := apply_alone(index, task, self._health))]
-        except RunFolderError as error:
+                events = self._commit(folder, index, batch)
+            except IndexGone as error:
+                events = self._commit(folder, self._make_anew(folder, run, index, error), batch)
+        except (RunFolderError, DaemonAlreadyRunning, OSError) as error:
             self._stuck(folder, run, new, str(error))
             return
         if run.problem is not None:
@@ -270,6 +267,54 @@ class Store:
             run.problem, run.stuck, run.stuck_bytes = None, [], 0
             self._see_what_is_full()
         self._after_commit(run, batch, events)
+
+    def _commit(self, folder: str, index: RunIndex, batch: list[tasks.Task]) -> list[tasks.Event]:
+        try:
+            with index.transaction():
+                return [event for task in batch if (event := apply(index, task))]
+        except RunFolderError:
+            raise
+        except BaseException:  # whatever one of them met must not keep the others from going on
+            log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
+            with index.transaction():
+                return [event for task in batch if (event := apply_alone(index, task, self._health))]
+
+    def _make_anew(self, folder: str, run: _Run, index: RunIndex, problem: IndexGone) -> RunIndex:
+        """Make the index of a run anew where it was, with all that the old one has of the streams that are open.
+
+        So what was acked is in the folder again. Where that cannot be, what waits is stuck, and not acked.
+        """
+        if run.problem is None:
+            log.error("the index is made anew", folder=folder, problem=str(problem))
+        if run.lock is None or not run.lock.in_place:
+            lock, old = FolderLock.acquire(Path(folder), self._owner), run.lock
+            run.lock = lock
+            if old is not None:
+                old.release()
+        if index.came_back():
+            return index
+        index.leave()
+        heir = RunIndex.open(Path(folder))
+        try:
+            heir.take_over(index, run.live)
+        except BaseException:
+            heir.close()
+            raise
+        if run.taking_in is not None:
+            run.taking_in.close()
+        index.close()
+        run.index, run.taking_in, run.journals = heir, None, journals(Path(folder))
+        with self._lock:
+            run.totals = heir.totals
+        self._count_episodes(run)
+        return heir
+
+    def _look_for_indexes(self) -> frozenset[str]:
+        """Make those anew that lie in their folders no more; returns the folders where that cannot be."""
+        for folder, run in list(self._runs.items()):
+            if run.index is not None and not run.stuck and not run.index.in_place:
+                self._perform_run(folder, [])
+        return frozenset(folder for folder, run in self._runs.items() if run.index and not run.index.in_place)
 
     def _stuck(self, folder: str, run: _Run, batch: list[tasks.Task], problem: str) -> None:
         if run.problem != problem:

@@ -112,16 +112,23 @@ class ClipStored(NamedTuple):
 
     Attributes:
         error: why it never will be, or empty.
+        lost: frames that its client sent and no daemon received, as far as is known.
     """
 
     reply: object
     error: str = ""
+    lost: int = 0
 
 
 class Passed(NamedTuple):
-    """The answer to a `BarrierTask`."""
+    """The answer to a `BarrierTask`.
+
+    Attributes:
+        gone: the folders whose indexes lie there no more, and could not be made anew: what was acked is not in them.
+    """
 
     reply: object
+    gone: frozenset[str] = frozenset()
 
 
 Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed

@@ -6,6 +6,8 @@ behind an ordinary index, so what is published is a plain MP4 that any browser p
 
 from __future__ import annotations
 
+import errno
+import os
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -86,6 +88,7 @@ class VideoWriter:
             try:
                 self._stream = self._container.add_stream_from_template(self._encoder.stream, opaque=True)
                 self._container.start_encoding()  # creates the file
+                self._file = path.lstat()
             except BaseException:
                 self._release()
                 raise
@@ -108,8 +111,13 @@ class VideoWriter:
         if self._container is None:
             raise EncodeError(f"{self._path} is closed already")
         with as_encode_error("encoding into", self._path):
+            self._require_file()
             self._mux(self._encoder.encode(i420, 0 if self._last is None else pts))
         self._last = pts
+
+    def _require_file(self) -> None:
+        if not os.path.samestat(self._path.lstat(), self._file):
+            raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         assert self._container is not None  # noqa: S101 - its callers looked

@@ -78,6 +78,8 @@ class Exporter(Collector):
         ended = {state: stats["clips"][state] for state in ENDED_STATES}
         yield _labelled("offcam_clips", "Clips that ended, by state.", "state", ended)
         yield GaugeMetricFamily("offcam_clips_recording", "Clips being recorded.", value=stats["clips"][RECORDING])
+        lost = "Frames that clients sent and no file has, records that were set aside."
+        yield _labelled("offcam_lost", lost, "what", stats["lost"])
         refused = _refused(stats["breaches"])
         yield _labelled("offcam_refused_messages", "Messages refused, by reason.", "reason", refused)
         yield _labelled(

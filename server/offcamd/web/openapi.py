@@ -93,6 +93,7 @@ _STATS = {**_object(
     spool_limit_bytes=INTEGER,
     encode_lag_seconds=NUMBER, encode_seconds=_ref("Histogram"), queue_wait_seconds=_ref("Histogram"),
     frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_DROPPED), episodes=INTEGER,
+    lost=_object(frames=INTEGER, records=INTEGER),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
     problems=_by(PARTS, TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by(PARTS, INTEGER),
     recent_errors=_list(TEXT), runs=_list({"type": "object"}),
