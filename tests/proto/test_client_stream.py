@@ -285,7 +285,7 @@ def test_a_daemon_cannot_commit_what_was_never_sent(opening):
 
 
 def test_records_beyond_what_is_kept_are_counted_as_lost(monkeypatch):
-    monkeypatch.setattr("offcam_proto.client_stream.MAX_UNACKED_RECORDS", 3)
+    monkeypatch.setattr("offcam_proto.backlog.MAX_UNACKED_RECORDS", 3)
     session = in_state(State.IDLE)
     stream = session.open_stream(INFO)
     assert [stream.record(episode(number)) for number in range(5)] == [True, True, True, False, False]
