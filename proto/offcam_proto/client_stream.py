@@ -15,6 +15,7 @@ from offcam_proto.limits import (
     MAX_HEADER_BYTES,
     MAX_RECORDS_PER_MESSAGE,
 )
+from offcam_proto.records import EpisodeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,6 +82,12 @@ class ClientStream:
     def unacked(self) -> int:
         """Records the daemon has not committed yet."""
         return self._next_seq - 1 - self._acked
+
+    @property
+    def unacked_episodes(self) -> int:
+        """How many of them are of episodes."""
+        kind = EpisodeRecord.KIND
+        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
 
     @property
     def arena_asked(self) -> bool:

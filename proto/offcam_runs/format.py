@@ -30,6 +30,12 @@ INDEX_COMPANIONS: Final = ("-wal", "-shm", "-journal")
 LOCK_NAME: Final = "offcam.lock"
 """File that whoever writes the folder holds a ``flock`` on. Left by one that died it means nothing."""
 
+PENDING_NAME: Final = "offcam.pending"
+"""Folder within the run folder that holds the clients' journals, of records that are not in the index yet."""
+
+JOURNAL_EXTENSION: Final = ".rec"
+"""Appended to a stream's id in hexadecimal digits: the name of its journal."""
+
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
 

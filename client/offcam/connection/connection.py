@@ -11,11 +11,12 @@ from offcam.connection.exchange import Exchange
 from offcam.connection.flush import Flush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
+from offcam.connection.record_sender import RecordSender
 from offcam_proto.client_session import State
-from offcam_proto.errors import DaemonNotInstalled
 
 if TYPE_CHECKING:
     from offcam.connection.exchange import StreamOwner
+    from offcam_proto.backlog import Backlog
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
@@ -28,18 +29,20 @@ class Connection(Exchange):
     Attributes:
         handshake: what a construction waits for.
         frames: sends the frames.
+        records: sends the records that are held back.
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
         super().__init__(endpoint, named=named, key=key)
         self.handshake = Handshake(self)
         self.frames = FrameSender(self)
+        self.records = RecordSender(self)
         self._gave_up = 0.0  # when a flush gave up on a silent daemon
 
-    def open_stream(self, info: OpenStream, owner: StreamOwner) -> ClientStream:
-        """Open a stream; its owner hears of its clips' ends."""
+    def open_stream(self, info: OpenStream, owner: StreamOwner, backlog: Backlog) -> ClientStream:
+        """Open a stream; its owner hears of its clips' ends, and the backlog keeps its records until they are acked."""
         with self.lock:
-            wire = self.session.open_stream(info)
+            wire = self.session.open_stream(info, backlog)
             self.owners[wire.info.handle] = owner
             self.pump()
             return wire
@@ -60,6 +63,7 @@ class Connection(Exchange):
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         owners = set(self.owners.values())
+        told = [wire for wire in self.session.streams.values() if wire.closed and wire.backlog.place]  # by `close`
         try:
             for owner in owners:
                 owner.abandon()
@@ -68,17 +72,31 @@ class Connection(Exchange):
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
-                self._warn_of_records(self.unacked)
+                self._warn_of_records([wire for wire in self.session.streams.values() if wire not in told])
                 open_ = self.session.state is State.OPEN
                 self.session.close()
                 self.send_due()
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
 
-    def _warn_of_records(self, count: int) -> None:
-        alone = self.session.instance is None and isinstance(self.reconnect.starter.failure, DaemonNotInstalled)
-        if count and not alone:  # of a base install, which has no daemon, it was said at construction
+    def _warn_of_records(self, streams: list[ClientStream]) -> None:
+        for place in sorted({wire.backlog.place for wire in streams} - {""}):
+            if text := kept([wire for wire in streams if wire.backlog.place == place]):
+                logger.warn(text)
+        count = sum(wire.unacked for wire in streams if wire.refused is None and not wire.backlog.place)
+        if count:
             records = "1 record was" if count == 1 else f"{count} records were"
             logger.warn(
                 f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "
                 "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`."
             )
+
+
+def kept(streams: list[ClientStream]) -> str:
+    """Say of streams whose records are in one place how many episodes wait there for a daemon; empty where none do."""
+    count = sum(wire.unacked_episodes for wire in streams)
+    folder = streams[0].info.folder
+    episodes = "1 episode is" if count == 1 else f"{count} episodes are"
+    said = (
+        f"{episodes} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records "
+    )
+    return said + f"into {folder}, or by `offcam recover {folder}`." if count else ""

@@ -99,6 +99,7 @@ class Exchange:
                 self.last_heard = now
             self.next_look = now + timeouts.LOOK_SECONDS
             self.reconnect.greet_if_due(now)
+            session.send_held()
             if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
                 session.flush_slots()
             self.send_due()

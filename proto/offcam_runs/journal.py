@@ -1,0 +1,74 @@
+"""The journal of a stream: the records that no index has yet, in a file that its client appends to.
+
+Here is what the file looks like, and where it lies: in the run folder, in `PENDING_NAME`, or where that cannot be
+written, in `state_folder`. The client writes it (`offcam.recorder.journal`). ``proto/FORMAT.md`` is its specification.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zlib import crc32
+
+from offcam_proto import codec
+from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from offcam_proto.messages import Buffer, OpenStream
+
+MAGIC: Final = b"OFFCAMJ1"
+"""What a journal begins with."""
+
+END: Final = bytes(4)
+"""The length that ends it. Whoever appends a frame puts it behind it: what follows may be left of earlier ones."""
+
+FRAME: Final = struct.Struct("<IIQ")
+"""What each frame begins with: the length of its body, the CRC-32 of the rest, and its number."""
+
+_NUMBER = struct.Struct("<Q")
+
+
+def journal_of(folder: str | os.PathLike[str], stream: bytes) -> Path:
+    """Where the journal of a stream of a run lies."""
+    return Path(folder, PENDING_NAME, stream.hex() + JOURNAL_EXTENSION)
+
+
+def state_folder(environ: Mapping[str, str], uid: int) -> str:
+    """What stands for a run folder where journals have no place in theirs: of this host and this user."""
+    if (state := environ.get("XDG_STATE_HOME", "")).startswith("/"):
+        return f"{state}/offcam"
+    if (home := environ.get("HOME", "")).startswith("/"):
+        return f"{home}/.local/state/offcam"
+    return f"/var/tmp/offcam-{uid}"  # noqa: S108 - used only where it is this user's alone
+
+
+def frame(seq: int, body: bytes) -> bytes:
+    """A frame: one record, or with number 0 how the stream is opened."""
+    return FRAME.pack(len(body), crc32(body, crc32(_NUMBER.pack(seq))), seq) + body
+
+
+def head(info: OpenStream) -> bytes:
+    """What a journal begins with, its first frame included."""
+    return MAGIC + frame(0, bytes(codec.encode(info)[0]))
+
+
+def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
+    """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
+
+    Nothing where the data is no journal.
+    """
+    view = memoryview(data)
+    at = len(MAGIC)
+    if bytes(view[:at]) != MAGIC:
+        return
+    while at + FRAME.size <= len(view):
+        length, crc, seq = FRAME.unpack_from(view, at)
+        body = bytes(view[at + FRAME.size : at + FRAME.size + length])
+        if not length or len(body) < length or crc32(body, crc32(_NUMBER.pack(seq))) != crc:
+            return
+        yield seq, body
+        at += FRAME.size + length
