@@ -43,5 +43,8 @@ class Backlog:
         """Lower the number of each record that is left by ``gone``."""
         self._records = deque((seq - gone, body) for seq, body in self._records)
 
+    def leave(self) -> None:
+        """The process leaves: what is left in a file is for others to take in."""
+
     def end(self) -> None:
         """The stream is closed, and nothing of it is left."""

@@ -21,7 +21,7 @@ import offcam.connection.launch
 import offcam.connection.timeouts
 from envs import Barcode, Look, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
-from offcam_runs.format import INDEX_NAME
+from offcam_runs.format import INDEX_NAME, PENDING_NAME
 from offcam_runs.run import read_run
 from offcamd.video.probe import survey
 from waiting import wait_until
@@ -465,10 +465,12 @@ def test_statistics_whose_folder_cannot_be_used_are_kept_here(tmp_path, daemon, 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "file"))
     env = offcam.RecordEpisodeStatistics(Barcode(3))
-    with pytest.warns(UserWarning, match="kept in this process only"):  # noqa: PT031 - whichever hears of it first
+    state = tmp_path / "state" / "offcam"
+    with pytest.warns(UserWarning, match=f"2 episodes are kept in {state} "):  # noqa: PT031 - whichever hears of it first
         play(env, 2)
         env.close()
     assert list(env.length_queue) == [3, 3]
+    assert len(list((state / PENDING_NAME).iterdir())) == 1
 
 
 def test_a_daemon_of_another_version(folder, serve, runtime, monkeypatch):

@@ -73,10 +73,12 @@ class Connection(Exchange):
         finally:
             with self.lock:
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in told])
-                open_ = self.session.state is State.OPEN
+                open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()
                 self.send_due()
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
+                for wire in streams:
+                    wire.backlog.leave()
 
     def _warn_of_records(self, streams: list[ClientStream]) -> None:
         for place in sorted({wire.backlog.place for wire in streams} - {""}):

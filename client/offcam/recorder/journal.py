@@ -68,7 +68,7 @@ class Journal(Backlog):
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many are kept."""
-        if not self._records:  # else the file has no room, and theirs is the next place
+        if self._folders and not self._records:  # else the file has no room, and theirs is the next place
             frames = [journal.frame(seq, body) for seq, body in enumerate(bodies, first_seq)]
             try:
                 if self._file is None:
@@ -105,10 +105,16 @@ class Journal(Backlog):
             self._file.rewrite(self._acked - gone + 1, left)
         self._acked -= gone
 
+    def leave(self) -> None:
+        """The process leaves: the file stays, and is locked no more."""
+        if self._file is not None:
+            self._file.release()
+        self._file, self._folders = None, []
+
     def end(self) -> None:
         """The stream is closed, and nothing of it is left: the file goes."""
         if self._file is not None:
-            self._file.remove()
+            self._file.release(remove=True)
         self._file, self.place = None, ""
 
     def _begin(self, first_seq: int, frames: list[bytes]) -> _File:
@@ -135,7 +141,7 @@ class Journal(Backlog):
             self._folders.insert(0, folder)
             return False
         if before is not None:
-            before.remove()
+            before.release(remove=True)
         return True
 
 
@@ -166,7 +172,7 @@ class _File:
         try:
             self._fill(self._lock.fd, first, frames)
         except BaseException:
-            self.remove()
+            self.release(remove=True)
             raise
         _files.add(self)
 
@@ -228,13 +234,14 @@ class _File:
         os.close(self._lock.fd)
         self._lock.fd = fd
 
-    def remove(self) -> None:
-        """Remove it, and the folder where it was the last one there."""
+    def release(self, *, remove: bool = False) -> None:
+        """Let go, and remove it first if that is wanted, with the folder where it was the last one there."""
         if self._map is not None:
             self._map.close()
-        self._lock.release(remove=True)
-        with contextlib.suppress(OSError):
-            self._path.parent.rmdir()
+        self._lock.release(remove=remove)
+        if remove:
+            with contextlib.suppress(OSError):
+                self._path.parent.rmdir()
 
     def forget(self) -> None:
         """It is a parent process's: let go of what keeps it locked."""

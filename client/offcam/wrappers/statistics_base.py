@@ -56,9 +56,11 @@ class StatisticsBase(shared_stream.StreamSharer):
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
             if self._strict:
                 raise
-            logger.warn(f"episode statistics are kept in this process only: {error}")
-            if not self._stream.attached:
-                self._stream = None  # there is no daemon that could come back
+            if self._stream.attached:
+                logger.warn(f"the recorder daemon does not take the episode statistics in yet: {error}")
+            else:  # there is no daemon that could come back
+                logger.warn(f"episode statistics are kept in this process only: {error}")
+                self._stream = None
 
     def _end_episode(
         self,
