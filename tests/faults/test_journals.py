@@ -106,7 +106,7 @@ def test_the_same_client_when_a_daemon_comes(folder, serve, endpoint, monkeypatc
     assert len(list(folder.glob(f"{PENDING_NAME}/*.rec"))) == 1
     serve()
     play(env, 2)
-    wait_until(lambda: env.flush(), "the daemon has it all")
+    wait_until(env.flush, "the daemon has it all")
     assert [row.episode for row in films.episodes(folder)] == list(range(3002))
     env.close()
     assert not (folder / PENDING_NAME).exists()

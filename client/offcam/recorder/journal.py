@@ -12,6 +12,7 @@ import fcntl
 import functools
 import mmap
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ MOST_STEP_BYTES = 4 * 1024 * 1024
 MAPPED_TYPES = frozenset({"ext2", "ext3", "ext4", "tmpfs", "xfs"})
 """File systems that keep what they allocated for what is written there later. On others a full disk would be a SIGBUS
 in a mapped file, which ends the process; there the journal is written by system calls, which fail instead."""
+
+LOOK_SECONDS = 1.0
+"""How often, when a record comes, it is seen whether the file is still where it was put: its folder may be gone."""
 
 _NEW = ".new"
 _TRIES = 10
@@ -65,6 +69,7 @@ class Journal(Backlog):
         self._said = said
         self._file: _File | None = None
         self._acked = 0
+        self._looked = 0.0
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many are kept."""
@@ -73,6 +78,8 @@ class Journal(Backlog):
             try:
                 if self._file is None:
                     self._file = self._begin(first_seq, [])
+                elif time.monotonic() - self._looked > LOOK_SECONDS:
+                    self._look(self._file)
                 self._file.append(frames, self._acked)
             except OSError as error:
                 if self._move(error, frames):
@@ -126,6 +133,13 @@ class Journal(Backlog):
         self.place = folder
         return file
 
+    def _look(self, file: _File) -> None:
+        """Where the file is gone with its folder, put what is left where it was."""
+        self._looked = time.monotonic()
+        if not file.there:
+            self._file = self._begin(self._acked + 1, [journal.frame(*each) for each in file.records(self._acked)])
+            file.release()
+
     def _move(self, error: OSError, frames: list[bytes]) -> bool:
         """Its folder is full, or cannot be used: go on in the next one, with all that is left. False where none can."""
         before, folder = self._file, self._folders[0]
@@ -175,6 +189,14 @@ class _File:
             self.release(remove=True)
             raise
         _files.add(self)
+
+    @property
+    def there(self) -> bool:
+        """Whether it is the one at its path."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._lock.fd))
+        except OSError:
+            return False
 
     def append(self, frames: list[bytes], acked: int) -> None:
         """Append frames; those up to number ``acked`` may go, to make room for them.
@@ -252,6 +274,7 @@ class _File:
     def _fill(self, fd: int, first: int, frames: list[bytes]) -> None:
         data = b"".join([self._head, *frames])
         self._end, self._first, self.last = len(data), first, first + len(frames) - 1
+        os.ftruncate(fd, 0)
         if self._mapped:
             size = STEP_BYTES
             while size < 2 * self._end:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import socket
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def full(monkeypatch, *folders: Path) -> None:
     allocate, write = os.posix_fallocate, os.pwrite
 
     def there(fd: int) -> None:
-        if any(os.readlink(f"/proc/self/fd/{fd}").startswith(f"{folder}/") for folder in folders):
+        if any(Path(f"/proc/self/fd/{fd}").readlink().is_relative_to(folder) for folder in folders):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", lambda fd, *size: (there(fd), allocate(fd, *size))[1])
@@ -171,8 +172,25 @@ def test_a_folder_that_cannot_be_used_is_none(tmp_path, state, mapped, said, her
     log.end()
 
 
+@pytest.mark.parametrize("gone", ["removed", "renamed", "remade"])
+def test_a_folder_that_is_gone_gets_what_is_left(tmp_path, folder, log, gone, monkeypatch):
+    monkeypatch.setattr(recorder, "LOOK_SECONDS", 0.0)
+    put(log, 1, 3)
+    log.acked(1)
+    if gone == "renamed":
+        folder.rename(tmp_path / "other")
+    else:
+        shutil.rmtree(folder)
+    if gone == "remade":
+        path(folder).parent.mkdir(parents=True)
+        path(folder).write_bytes(b"another's")
+    put(log, 4, 4)
+    assert [seq for seq, _ in log.after(0)] == [seq for seq, _ in written(folder)] == [2, 3, 4]
+    assert held(path(folder))
+
+
 def test_what_was_torn_ends_it(folder, log):
-    """Cut off at any byte, or with any byte of its end another: what is before it is whole, and nothing else is there."""
+    """Cut off at any byte, or with any bit of a head another: what is before it is whole, and there is nothing else."""
     put(log, 1, 3)
     data = path(folder).read_bytes()
     records = written(folder)
