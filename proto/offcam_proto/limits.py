@@ -54,7 +54,7 @@ MAX_RECORD_BYTES = 16 * KIB
 """Largest single record body once packed, in bytes; no valid record comes near it."""
 
 MAX_UNACKED_RECORDS = 200_000
-"""Most records a client keeps for a daemon that does not answer, per stream; later ones are counted lost."""
+"""Most records a client keeps in memory, where no journal has room for them, per stream; later ones are counted lost."""
 
 MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""
