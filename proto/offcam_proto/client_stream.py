@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
+    MAX_RECORDS_IN_FLIGHT,
     MAX_RECORDS_PER_MESSAGE,
 )
 from offcam_proto.records import EpisodeRecord
@@ -76,7 +77,8 @@ class ClientStream:
         self._last_clip = -1
         self._acked = 0
         self._next_seq = 1
-        self._held: list[bytes] = []  # the last records, which wait to be sent together
+        self._sent = 0  # the last record that was sent in this epoch, or is held back
+        self._held: list[bytes] = []  # the last of those, which wait to be sent together
 
     @property
     def unacked(self) -> int:
@@ -179,9 +181,11 @@ class ClientStream:
         bodies = list(map(codec.pack_record, records))
         kept = 0 if self._surplus else self.backlog.append(self._next_seq, bodies)
         self.lost_records += len(bodies) - kept
+        behind = self._sent < self._next_seq - 1 or self._sent - self._acked >= MAX_RECORDS_IN_FLIGHT
         self._next_seq += kept
-        if self.live and kept:
+        if self.live and kept and not behind:
             self._held += bodies[:kept]
+            self._sent += kept
             self._outbox.holders[self.info.handle] = self.send_held
         return kept == len(bodies)
 
@@ -189,7 +193,7 @@ class ClientStream:
         """Send the records that are held back."""
         held, self._held = self._held, []
         self._outbox.holders.pop(self.info.handle, None)
-        self._send(zip(count(self._next_seq - len(held)), held, strict=False))
+        self._send(zip(count(self._sent - len(held) + 1), held, strict=False))
 
     def refuse_here(self, why: str) -> None:
         """It is one too many for its session: the daemon is never asked, and its records are lost."""
@@ -201,7 +205,7 @@ class ClientStream:
         if not self.closed:
             self.closed = True
             if self.live:
-                self._leave()
+                self._send_more()
             self._forget_if_done()
 
     def ask(self) -> None:
@@ -255,15 +259,15 @@ class ClientStream:
         self.live = True
         self.saturated = False
         self.credit = message.credit
-        self._send(self.backlog.after(self._acked))
-        if self.closed:
-            self._leave()
+        self._sent = self._acked
+        self._send_more()
 
     def _again(self) -> None:
         """The daemon has room for what it did not take: send that once more, or ask it once more."""
         if self.live:
             self._held.clear()
-            self._send(self.backlog.after(self._acked))
+            self._sent = self._acked
+            self._send_more()
         elif not self._asked and (self.refused is not None or self.unacked):
             self.ask()
 
@@ -274,7 +278,20 @@ class ClientStream:
         if seq > self._acked:
             self._acked = seq
             self.backlog.acked(seq)
+            if self.live and self._sent - seq <= MAX_RECORDS_IN_FLIGHT // 2:
+                self._send_more()
         self._forget_if_done()
+
+    def _send_more(self) -> None:
+        """Send what there is behind the last that was sent, as far as it may; after all of it, a closed one leaves."""
+        if self._sent < self._next_seq - 1:
+            self.send_held()
+            room = max(self._acked + MAX_RECORDS_IN_FLIGHT - self._sent, 0)
+            records = list(islice(self.backlog.after(self._sent), room))
+            self._sent += len(records)
+            self._send(records)
+        if self.closed and self._sent == self._next_seq - 1:
+            self._leave()
 
     def _send(self, records: Iterable[tuple[int, bytes]]) -> None:
         for first_seq, bodies in _batches(records):

@@ -40,6 +40,7 @@ in a mapped file, which ends the process; there the journal is written by system
 LOOK_SECONDS = 1.0
 """How often, when a record comes, it is seen whether the file is still where it was put: its folder may be gone."""
 
+_READ_BYTES = 1024 * 1024
 _NEW = ".new"
 _TRIES = 10
 _files: weakref.WeakSet[_File] = weakref.WeakSet()
@@ -182,7 +183,7 @@ class _File:
         self._mapped = _safe_to_map(path.parent)
         self._map: mmap.mmap | None = None
         self._size = self._end = 0
-        self._first, self.last = first, first - 1
+        self._first, self.last, self._cursor = first, first - 1, (first - 1, len(head))
         try:
             self._fill(self._lock.fd, first, frames)
         except BaseException:
@@ -217,13 +218,26 @@ class _File:
 
     def records(self, acked: int) -> Iterator[tuple[int, bytes]]:
         """The records behind number ``acked``."""
-        data = os.pread(self._lock.fd, self._end, 0)
-        return (each for each in journal.frames(data) if each[0] > acked)
+        seq, at = self._cursor if self._cursor[0] <= acked else (self._first - 1, len(self._head))
+        while at < self._end:
+            data, begun = os.pread(self._lock.fd, min(_READ_BYTES, self._end - at), at), at
+            while at - begun + journal.FRAME.size <= len(data):
+                length, _, _ = journal.FRAME.unpack_from(data, at - begun)
+                body = data[at - begun + journal.FRAME.size : at - begun + journal.FRAME.size + length]
+                if len(body) < length:
+                    break
+                seq, at = seq + 1, at + journal.FRAME.size + length
+                if seq > acked:
+                    self._cursor = seq, at
+                    yield seq, body
+            if at == begun:  # somebody cut it short
+                return
 
     def clear(self) -> None:
         """Cut it back to its head: all is acked."""
         self._end = len(self._head)
         self._first = self.last + 1
+        self._cursor = self.last, self._end
         if self._map is None:
             os.ftruncate(self._lock.fd, self._end)
             return
@@ -239,7 +253,7 @@ class _File:
             OSError: there is no room. The one that was there is there still.
         """
         new = self._path.with_name(self._path.name + _NEW)
-        before = self._map, self._size, self._end, self._first, self.last
+        before = self._map, self._size, self._end, self._first, self.last, self._cursor
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             if not self._lock.unlocked:
@@ -247,7 +261,7 @@ class _File:
             self._fill(fd, first, frames)
             new.replace(self._path)
         except BaseException:
-            self._map, self._size, self._end, self._first, self.last = before
+            self._map, self._size, self._end, self._first, self.last, self._cursor = before
             new.unlink(missing_ok=True)
             os.close(fd)
             raise
@@ -274,6 +288,7 @@ class _File:
     def _fill(self, fd: int, first: int, frames: list[bytes]) -> None:
         data = b"".join([self._head, *frames])
         self._end, self._first, self.last = len(data), first, first + len(frames) - 1
+        self._cursor = first - 1, len(self._head)  # number of a record, and where it ends: reading goes on from there
         os.ftruncate(fd, 0)
         if self._mapped:
             size = STEP_BYTES
