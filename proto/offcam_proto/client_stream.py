@@ -105,6 +105,7 @@ class ClientStream:
             raise LocalProtocolError(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
         self._last_clip = clip.clip
         self._clips.add(clip.clip)
+        self.send_held()  # an earlier clip's account comes before it, as in the index
         self._outbox.send(clip)
 
     def frame(
