@@ -30,6 +30,7 @@ class Connection(Exchange):
         handshake: what a construction waits for.
         frames: sends the frames.
         records: sends the records that are held back.
+        told: streams of which it was said at their end that their records are kept.
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
@@ -37,6 +38,7 @@ class Connection(Exchange):
         self.handshake = Handshake(self)
         self.frames = FrameSender(self)
         self.records = RecordSender(self)
+        self.told: set[ClientStream] = set()
         self._gave_up = 0.0  # when a flush gave up on a silent daemon
 
     def open_stream(self, info: OpenStream, owner: StreamOwner, backlog: Backlog) -> ClientStream:
@@ -63,7 +65,6 @@ class Connection(Exchange):
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         owners = set(self.owners.values())
-        told = [wire for wire in self.session.streams.values() if wire.closed and wire.backlog.place]  # by `close`
         try:
             for owner in owners:
                 owner.abandon()
@@ -72,7 +73,7 @@ class Connection(Exchange):
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
-                self._warn_of_records([wire for wire in self.session.streams.values() if wire not in told])
+                self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
                 open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()
                 self.send_due()
@@ -81,24 +82,28 @@ class Connection(Exchange):
                     wire.backlog.leave()
 
     def _warn_of_records(self, streams: list[ClientStream]) -> None:
-        for place in sorted({wire.backlog.place for wire in streams} - {""}):
-            if text := kept([wire for wire in streams if wire.backlog.place == place]):
-                logger.warn(text)
-        count = sum(wire.unacked for wire in streams if wire.refused is None and not wire.backlog.place)
-        if count:
-            records = "1 record was" if count == 1 else f"{count} records were"
-            logger.warn(
-                f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "
-                "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`."
-            )
+        left = [wire for wire in streams if wire.unacked and (wire.backlog.place or wire.refused is None)]
+        count = sum(wire.unacked for wire in left)
+        if not count:
+            return
+        places: dict[str, list[ClientStream]] = {}
+        for wire in left:
+            places.setdefault(wire.backlog.place, []).append(wire)
+        records = "1 record was" if count == 1 else f"{count} records were"
+        lost = "so many episodes and videos may be missing from the statistics, and "
+        logger.warn(
+            f"{records} not confirmed by the recorder daemon before this process left: "
+            f"{''.join(f'{kept(wires)}, and ' if place else lost for place, wires in places.items())}"
+            "frames not yet written may be missing from the videos; see `offcam ls`."
+        )
 
 
 def kept(streams: list[ClientStream]) -> str:
-    """Say of streams whose records are in one place how many episodes wait there for a daemon; empty where none do."""
+    """Say of streams whose records are in one place what is kept there, and until when."""
     count = sum(wire.unacked_episodes for wire in streams)
     folder = streams[0].info.folder
-    episodes = "1 episode is" if count == 1 else f"{count} episodes are"
-    said = (
-        f"{episodes} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records "
+    what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
+    return (
+        f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
+        f"{folder}, or by `offcam recover {folder}`"
     )
-    return said + f"into {folder}, or by `offcam recover {folder}`." if count else ""

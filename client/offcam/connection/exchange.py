@@ -165,11 +165,16 @@ class Exchange:
         if not self.lock.depth:
             self.pump()
 
-    def warn_once(self, text: str, about: str = "") -> None:
-        """Warn, once for each text, or for each thing that texts which differ in their numbers are about."""
-        if (about or text) not in self._warned:
-            self._warned.add(about or text)
-            logger.warn(text)
+    def warn_once(self, text: str, about: str = "") -> bool:
+        """Warn, once for each text, or for each thing that texts which differ in their numbers are about.
+
+        Returns whether it did.
+        """
+        if (about or text) in self._warned:
+            return False
+        self._warned.add(about or text)
+        logger.warn(text)
+        return True
 
 
 class _Lock:

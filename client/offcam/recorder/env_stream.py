@@ -223,8 +223,9 @@ class EnvStream:
         self.connection.close_stream(self._wire)
         self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
-        if wire.backlog.place and (text := kept([wire])):
-            self.connection.warn_once(text, about=f"kept: {wire.backlog.place}")
+        place = wire.backlog.place
+        if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
+            self.connection.told.add(wire)
         losses, self.losses = self.losses, Losses()
         if self._strict:
             losses.settle(wire, [name for name, _, _ in self.unfinished.values()])
