@@ -270,6 +270,7 @@ def daemon(shared_daemon: SharedDaemon, monkeypatch: pytest.MonkeyPatch, tmp_pat
     """Record with the session's daemon: nothing to start, nothing to stop. The working directory is `tmp_path`."""
     _clean(monkeypatch)
     monkeypatch.setenv("OFFCAM_ADDR", shared_daemon.address)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     with _connections_of_its_own():
         yield shared_daemon

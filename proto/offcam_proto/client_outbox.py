@@ -9,6 +9,8 @@ from offcam_proto.limits import MAX_SLOT_FRAMES
 from offcam_proto.messages import SlotFrames
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import ClientMessage
@@ -22,10 +24,12 @@ class Outbox:
 
     Attributes:
         held: frames in slots that are held back, of all streams.
+        holders: by its handle, what each stream that holds records back sends them by.
     """
 
     def __init__(self) -> None:
         self.held = 0
+        self.holders: dict[int, Callable[[], None]] = {}
         self._messages: list[Parts] = []
         # by the stream's handle: the kind of its last frames in slots, and the index and slot of those held back
         self._kinds: dict[int, tuple[FrameKind, list[tuple[int, int]]]] = {}

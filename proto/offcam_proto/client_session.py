@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
+from offcam_proto.backlog import Backlog
 from offcam_proto.client_outbox import Outbox
 from offcam_proto.client_stream import ClientStream
 from offcam_proto.errors import LocalProtocolError
@@ -84,6 +85,11 @@ class ClientSession:
         """Queue the frames in slots that are held back, so that one message names several of a stream's."""
         self._outbox.flush_slots()
 
+    def send_held(self) -> None:
+        """Queue the records that streams hold back: see `ClientStream.keep`."""
+        for send_held in list(self._outbox.holders.values()):
+            send_held()
+
     def connect(self) -> None:
         """Greet the daemon, or greet again where the answer to a first greeting may be lost."""
         if self.state not in (State.IDLE, State.GREETING):
@@ -103,18 +109,21 @@ class ClientSession:
     def close(self) -> None:
         """Leave in good order."""
         if self.state is State.OPEN:
+            self.send_held()
             self._outbox.send(msg.Goodbye("the client is done"))
         self.state = State.CLOSED
         self._streams_lost()
 
-    def open_stream(self, info: msg.OpenStream) -> ClientStream:
+    def open_stream(self, info: msg.OpenStream, backlog: Backlog | None = None) -> ClientStream:
         """Open a stream; its handle is set here. It becomes `live` when the daemon answers.
+
+        Its records are kept in ``backlog`` until they are acked, or in memory.
 
         One more than `MAX_STREAMS_PER_SESSION` is `refused` at once, and its records are lost.
         """
         handle = self._next_handle
         self._next_handle += 1
-        stream = ClientStream(self._outbox, replace(info, handle=handle), self._forget)
+        stream = ClientStream(self._outbox, replace(info, handle=handle), backlog or Backlog(), self._forget)
         if len(self.streams) >= MAX_STREAMS_PER_SESSION:
             stream.refuse_here(f"a process can record at most {MAX_STREAMS_PER_SESSION} environments at a time")
             return stream
@@ -130,6 +139,7 @@ class ClientSession:
 
     def flush(self) -> int:
         """Ask to be told when everything ended so far is final. Returns the token of the answer."""
+        self.send_held()
         return self._ask(msg.Flush)
 
     def request_stats(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,13 +13,15 @@ from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
+    MAX_RECORDS_IN_FLIGHT,
     MAX_RECORDS_PER_MESSAGE,
-    MAX_UNACKED_RECORDS,
 )
+from offcam_proto.records import EpisodeRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from offcam_proto.backlog import Backlog
     from offcam_proto.client_outbox import Outbox
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
@@ -35,9 +37,11 @@ class ClientStream:
     Args:
         outbox: where its messages go.
         info: what it is to be opened with.
+        backlog: keeps its records until they are acked.
         forget: called once nothing of it is left to be said or heard.
 
     Attributes:
+        backlog: its records that are not acked yet.
         info: what it was opened with; its ``suffix`` is the one the daemon gave.
         epoch: number of times the daemon has opened it. A clip opened in an earlier epoch is cut off there.
         live: whether the daemon has it open now, so that frames can be sent.
@@ -49,8 +53,11 @@ class ClientStream:
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
 
-    def __init__(self, outbox: Outbox, info: msg.OpenStream, forget: Callable[[ClientStream], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, info: msg.OpenStream, backlog: Backlog, forget: Callable[[ClientStream], None]
+    ) -> None:
         self.info = info
+        self.backlog = backlog
         self.epoch = 0
         self.live = False
         self.credit = 0
@@ -70,12 +77,19 @@ class ClientStream:
         self._last_clip = -1
         self._acked = 0
         self._next_seq = 1
-        self._unacked: deque[tuple[int, bytes]] = deque()
+        self._sent = 0  # the last record that was sent in this epoch, or is held back
+        self._held: list[bytes] = []  # the last of those, which wait to be sent together
 
     @property
     def unacked(self) -> int:
         """Records the daemon has not committed yet."""
-        return len(self._unacked)
+        return self._next_seq - 1 - self._acked
+
+    @property
+    def unacked_episodes(self) -> int:
+        """How many of them are of episodes."""
+        kind = EpisodeRecord.KIND
+        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
 
     @property
     def arena_asked(self) -> bool:
@@ -91,6 +105,7 @@ class ClientStream:
             raise LocalProtocolError(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
         self._last_clip = clip.clip
         self._clips.add(clip.clip)
+        self.send_held()  # an earlier clip's account comes before it, as in the index
         self._outbox.send(clip)
 
     def frame(
@@ -150,23 +165,36 @@ class ClientStream:
         self._clips.remove(clip)
         self._outbox.send(msg.EndClip(handle=self.info.handle, clip=clip, complete=complete))
 
-    def record(self, record: Record) -> bool:
-        """Keep a record until the daemon has committed it, and send it if the stream is live.
+    def record(self, *records: Record) -> bool:
+        """Keep records until the daemon has committed them, and send them if the stream is live.
 
         Returns:
-            False where it was counted as lost: too many are waiting, or it is one stream too many.
+            False where one was counted as lost: too many are waiting, or it is one stream too many.
         """
+        kept = self.keep(*records)
+        self.send_held()
+        return kept
+
+    def keep(self, *records: Record) -> bool:
+        """As `record`, but they are held back, to be sent together with others: see `ClientSession.send_held`."""
         if self.closed:
             raise LocalProtocolError(f"a record for stream {self.info.handle}, which is closed")
-        if len(self._unacked) >= MAX_UNACKED_RECORDS or self._surplus:
-            self.lost_records += 1
-            return False
-        body = codec.pack_record(record)
-        self._unacked.append((self._next_seq, body))
-        if self.live:
-            self._outbox.send(msg.Records(handle=self.info.handle, first_seq=self._next_seq, bodies=(body,)))
-        self._next_seq += 1
-        return True
+        bodies = list(map(codec.pack_record, records))
+        kept = 0 if self._surplus else self.backlog.append(self._next_seq, bodies)
+        self.lost_records += len(bodies) - kept
+        behind = self._sent < self._next_seq - 1 or self._sent - self._acked >= MAX_RECORDS_IN_FLIGHT
+        self._next_seq += kept
+        if self.live and kept and not behind:
+            self._held += bodies[:kept]
+            self._sent += kept
+            self._outbox.holders[self.info.handle] = self.send_held
+        return kept == len(bodies)
+
+    def send_held(self) -> None:
+        """Send the records that are held back."""
+        held, self._held = self._held, []
+        self._outbox.holders.pop(self.info.handle, None)
+        self._send(zip(count(self._sent - len(held) + 1), held, strict=False))
 
     def refuse_here(self, why: str) -> None:
         """It is one too many for its session: the daemon is never asked, and its records are lost."""
@@ -178,7 +206,7 @@ class ClientStream:
         if not self.closed:
             self.closed = True
             if self.live:
-                self._leave()
+                self._send_more()
             self._forget_if_done()
 
     def ask(self) -> None:
@@ -215,11 +243,13 @@ class ClientStream:
         self.arena = None
         self._unanswered = 0
         self._clips.clear()
+        self._held.clear()
+        self._outbox.holders.pop(self.info.handle, None)
 
     @property
     def done(self) -> bool:
         """Whether nothing of it is left to be said or heard."""
-        return self.closed and not self._unacked and not self._asked
+        return self.closed and not self.unacked and not self._asked
 
     def _opened(self, message: msg.StreamOpened) -> None:
         """The daemon has (re)opened it: settle what is acked, send the rest again."""
@@ -230,34 +260,47 @@ class ClientStream:
         self.live = True
         self.saturated = False
         self.credit = message.credit
-        self._send_unacked()
-        if self.closed:
-            self._leave()
+        self._sent = self._acked
+        self._send_more()
 
     def _again(self) -> None:
         """The daemon has room for what it did not take: send that once more, or ask it once more."""
         if self.live:
-            self._send_unacked()
-        elif not self._asked and (self.refused is not None or self._unacked):
+            self._held.clear()
+            self._sent = self._acked
+            self._send_more()
+        elif not self._asked and (self.refused is not None or self.unacked):
             self.ask()
 
     def _committed(self, seq: int) -> None:
         """Forget the records up to ``seq``: they are committed."""
         if seq >= self._next_seq:
             raise RemoteProtocolError(f"the daemon acked record {seq}, only {self._next_seq - 1} were sent")
-        self._acked = max(self._acked, seq)
-        while self._unacked and self._unacked[0][0] <= seq:
-            self._unacked.popleft()
+        if seq > self._acked:
+            self._acked = seq
+            self.backlog.acked(seq)
+            if self.live and self._sent - seq <= MAX_RECORDS_IN_FLIGHT // 2:
+                self._send_more()
         self._forget_if_done()
 
-    def _send_unacked(self) -> None:
-        for batch in _batches(self._unacked):
-            self._outbox.send(
-                msg.Records(handle=self.info.handle, first_seq=batch[0][0], bodies=tuple(body for _, body in batch)),
-            )
+    def _send_more(self) -> None:
+        """Send what there is behind the last that was sent, as far as it may; after all of it, a closed one leaves."""
+        if self._sent < self._next_seq - 1:
+            self.send_held()
+            room = max(self._acked + MAX_RECORDS_IN_FLIGHT - self._sent, 0)
+            records = list(islice(self.backlog.after(self._sent), room))
+            self._sent += len(records)
+            self._send(records)
+        if self.closed and self._sent == self._next_seq - 1:
+            self._leave()
+
+    def _send(self, records: Iterable[tuple[int, bytes]]) -> None:
+        for first_seq, bodies in _batches(records):
+            self._outbox.send(msg.Records(handle=self.info.handle, first_seq=first_seq, bodies=tuple(bodies)))
 
     def _leave(self) -> None:
         """Nothing may follow a CloseStream."""
+        self.send_held()
         self._outbox.send(msg.CloseStream(self.info.handle))
         self.lost()
 
@@ -270,13 +313,14 @@ class ClientStream:
         gone = max(self._acked - acked_seq, 0)
         if gone:
             self.lost_records += gone
-            self._unacked = deque((seq - gone, body) for seq, body in self._unacked)
+            self.backlog.renumber(gone)
             self._next_seq -= gone
             self._acked = acked_seq
         self._committed(acked_seq)
 
     def _forget_if_done(self) -> None:
         if self.done:
+            self.backlog.end()
             self._forget(self)
 
     def _require_live(self) -> None:
@@ -284,15 +328,16 @@ class ClientStream:
             raise LocalProtocolError(f"stream {self.info.handle} is not open at the daemon")
 
 
-def _batches(records: Sequence[tuple[int, bytes]]) -> list[list[tuple[int, bytes]]]:
-    """Split records so that each batch fits one message."""
-    batches: list[list[tuple[int, bytes]]] = []
-    room = 0
+def _batches(records: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, list[bytes]]]:
+    """Split records so that each batch fits one message. Yields the first one's number, and their bodies."""
+    first, bodies, room = 0, list[bytes](), 0
     for seq, body in records:
         cost = len(body) + 8
-        if not batches or len(batches[-1]) == MAX_RECORDS_PER_MESSAGE or cost > room:
-            batches.append([])
-            room = MAX_HEADER_BYTES - 64
-        batches[-1].append((seq, body))
+        if len(bodies) == MAX_RECORDS_PER_MESSAGE or cost > room:
+            if bodies:
+                yield first, bodies
+            first, bodies, room = seq, [], MAX_HEADER_BYTES - 64
+        bodies.append(body)
         room -= cost
-    return batches
+    if bodies:
+        yield first, bodies

@@ -50,11 +50,14 @@ MAX_COUNT_NAME_BYTES = 64
 MAX_RECORDS_PER_MESSAGE = 1024
 """Most records in one RECORDS message."""
 
+MAX_RECORDS_IN_FLIGHT = 16 * MAX_RECORDS_PER_MESSAGE
+"""Most records of a stream that a client has sent and that are not acked; the others follow as they are acked."""
+
 MAX_RECORD_BYTES = 16 * KIB
 """Largest single record body once packed, in bytes; no valid record comes near it."""
 
 MAX_UNACKED_RECORDS = 200_000
-"""Most records a client keeps for a daemon that does not answer, per stream; later ones are counted lost."""
+"""Most records of a stream that a client keeps in memory, where no journal has room; later ones are counted lost."""
 
 MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""

@@ -117,6 +117,11 @@ class FileLock:
         fd, self.fd = self.fd, -1
         os.close(fd)
 
+    def forget(self) -> None:
+        """Let go of a lock that this process has by its parent's fork, and that the parent keeps."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
     @staticmethod
     def end_inherited(path: Path, fd: int) -> None:
         """Let go of a lock that this process got by `hand_to`."""

@@ -248,6 +248,8 @@ def test_runs_are_loaded_without_the_server(elsewhere, tmp_path):
 def test_without_a_daemon_the_loop_runs_and_one_warning_says_what_to_do(elsewhere, wrapped, returns):
     printed, *warned = elsewhere(LOOP.replace("WRAPPED", wrapped))
     assert printed == returns
+    if "Statistics" in wrapped:  # those are kept in the folder, and it is said where
+        assert "3 episodes are kept in " in warned.pop()
     assert len(warned) == 1, warned
     assert "OFFCAM_ADDR" in warned[0]
     assert "offcam serve" in warned[0]

@@ -17,6 +17,7 @@ import offcam.connection.launch
 import offcam.connection.timeouts
 from envs import Barcode, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
+from offcam_runs.format import PENDING_NAME
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -79,10 +80,12 @@ def test_statistics_whose_folder_cannot_be_used_are_kept_here(tmp_path, daemon, 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "file"))
     env = offcam.RecordEpisodeStatistics(Barcode(3))
-    with pytest.warns(UserWarning, match="kept in this process only"):  # noqa: PT031 - whichever hears of it first
+    state = tmp_path / "state" / "offcam"
+    with pytest.warns(UserWarning, match=f"2 episodes are kept in {state} "):  # noqa: PT031 - whichever hears of it first
         play(env, 2)
         env.close()
     assert list(env.length_queue) == [3, 3]
+    assert len(list((state / PENDING_NAME).iterdir())) == 1
 
 
 def test_a_daemon_of_another_version(folder, serve, runtime, monkeypatch):

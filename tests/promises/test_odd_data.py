@@ -429,7 +429,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
     bodies = (b"", b"\xc1", b"\x93\x01\x02\x03", b"\x81\xa1k\x63")
     for place, body in enumerate(bodies):
         seq = peer.stream._next_seq  # what `record` does, but for the body
-        peer.stream._unacked.append((seq, body))
+        peer.stream.backlog.append(seq, (body,))
         peer.stream._next_seq += 1
         peer.session._outbox.send(Records(peer.stream.info.handle, seq, (body,)))
         peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))

@@ -256,6 +256,51 @@ def test_a_replay_is_split_so_that_each_message_fits():
     assert len(replayed) <= count * 1100 // limits.MAX_HEADER_BYTES + 1
 
 
+def test_no_more_records_are_sent_than_may_be_on_their_way(monkeypatch):
+    """Those that wait follow as they are acked, in order, the new ones behind; a closed stream leaves after all."""
+    monkeypatch.setattr("offcam_proto.client_stream.MAX_RECORDS_IN_FLIGHT", 4)
+    session, stream = live_stream()
+    for number in range(3):
+        stream.record(episode(number))
+    stream.keep(*map(episode, range(3, 6)))
+    for number in range(6, 10):
+        stream.record(episode(number))
+    arrived = []
+
+    def take() -> list[type]:
+        messages = sent(session)
+        for message in messages:
+            if isinstance(message, msg.Records):
+                assert message.first_seq == len(arrived) + 1
+                arrived.extend(codec.unpack_record(body).episode for body in message.bodies)
+        return [type(message) for message in messages]
+
+    take()
+    assert arrived == list(range(6))
+    stream.close()
+    assert take() == []
+    for acked, expected in ((2, 6), (3, 6), (4, 8), (6, 10)):
+        hear(session, msg.Ack(1, acked))
+        left = take()
+        assert (arrived, stream.live) == (list(range(expected)), expected < 10)
+    assert left == [msg.Records, msg.CloseStream]
+    hear(session, msg.Ack(1, 10))
+    assert session.streams == {}
+
+
+def test_after_a_reconnection_too_the_rest_follows_as_it_is_acked(monkeypatch):
+    monkeypatch.setattr("offcam_proto.client_stream.MAX_RECORDS_IN_FLIGHT", 4)
+    session, stream = live_stream()
+    stream.record(*map(episode, range(10)))
+    session.take()
+    (_, records) = reconnect(session, msg.StreamOpened(1, 3, 0, 0))
+    assert (records.first_seq, len(records.bodies)) == (4, 4)
+    hear(session, msg.Again(1))
+    assert [(message.first_seq, len(message.bodies)) for message in sent(session)] == [(4, 4)]
+    hear(session, msg.Ack(1, 7))
+    assert [(message.first_seq, len(message.bodies)) for message in sent(session)] == [(8, 3)]
+
+
 def test_an_index_replaced_by_an_older_one_gets_what_is_left_without_a_gap():
     session, stream = live_stream()
     for number in range(5):
@@ -285,7 +330,7 @@ def test_a_daemon_cannot_commit_what_was_never_sent(opening):
 
 
 def test_records_beyond_what_is_kept_are_counted_as_lost(monkeypatch):
-    monkeypatch.setattr("offcam_proto.client_stream.MAX_UNACKED_RECORDS", 3)
+    monkeypatch.setattr("offcam_proto.backlog.MAX_UNACKED_RECORDS", 3)
     session = in_state(State.IDLE)
     stream = session.open_stream(INFO)
     assert [stream.record(episode(number)) for number in range(5)] == [True, True, True, False, False]

@@ -11,11 +11,12 @@ from offcam.connection.exchange import Exchange
 from offcam.connection.flush import Flush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
+from offcam.connection.record_sender import RecordSender
 from offcam_proto.client_session import State
-from offcam_proto.errors import DaemonNotInstalled
 
 if TYPE_CHECKING:
     from offcam.connection.exchange import StreamOwner
+    from offcam_proto.backlog import Backlog
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
@@ -28,18 +29,22 @@ class Connection(Exchange):
     Attributes:
         handshake: what a construction waits for.
         frames: sends the frames.
+        records: sends the records that are held back.
+        told: streams of which it was said at their end that their records are kept.
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
         super().__init__(endpoint, named=named, key=key)
         self.handshake = Handshake(self)
         self.frames = FrameSender(self)
+        self.records = RecordSender(self)
+        self.told: set[ClientStream] = set()
         self._gave_up = 0.0  # when a flush gave up on a silent daemon
 
-    def open_stream(self, info: OpenStream, owner: StreamOwner) -> ClientStream:
-        """Open a stream; its owner hears of its clips' ends."""
+    def open_stream(self, info: OpenStream, owner: StreamOwner, backlog: Backlog) -> ClientStream:
+        """Open a stream; its owner hears of its clips' ends, and the backlog keeps its records until they are acked."""
         with self.lock:
-            wire = self.session.open_stream(info)
+            wire = self.session.open_stream(info, backlog)
             self.owners[wire.info.handle] = owner
             self.pump()
             return wire
@@ -74,17 +79,37 @@ class Connection(Exchange):
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
-                self._warn_of_records(self.unacked)
-                open_ = self.session.state is State.OPEN
+                self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
+                open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()
                 self.send_due()
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
+                for wire in streams:
+                    wire.backlog.leave()
 
-    def _warn_of_records(self, count: int) -> None:
-        alone = self.session.instance is None and isinstance(self.reconnect.starter.failure, DaemonNotInstalled)
-        if count and not alone:  # of a base install, which has no daemon, it was said at construction
-            records = "1 record was" if count == 1 else f"{count} records were"
-            logger.warn(
-                f"{records} not confirmed by the recorder daemon before this process left: so many episodes and videos "
-                "may be missing from the statistics, and frames not yet written from the videos; see `offcam ls`."
-            )
+    def _warn_of_records(self, streams: list[ClientStream]) -> None:
+        left = [wire for wire in streams if wire.unacked and (wire.backlog.place or wire.refused is None)]
+        count = sum(wire.unacked for wire in left)
+        if not count:
+            return
+        places: dict[str, list[ClientStream]] = {}
+        for wire in left:
+            places.setdefault(wire.backlog.place, []).append(wire)
+        records = "1 record was" if count == 1 else f"{count} records were"
+        lost = "so many episodes and videos may be missing from the statistics, and "
+        logger.warn(
+            f"{records} not confirmed by the recorder daemon before this process left: "
+            f"{''.join(f'{kept(wires)}, and ' if place else lost for place, wires in places.items())}"
+            "frames not yet written may be missing from the videos; see `offcam ls`."
+        )
+
+
+def kept(streams: list[ClientStream]) -> str:
+    """Say of streams whose records are in one place what is kept there, and until when."""
+    count = sum(wire.unacked_episodes for wire in streams)
+    folder = streams[0].info.folder
+    what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
+    return (
+        f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
+        f"{folder}, or by `offcam recover {folder}`"
+    )

@@ -102,6 +102,7 @@ class Exchange:
                 self.last_heard = now
             self.next_look = now + timeouts.LOOK_SECONDS
             self.reconnect.greet_if_due(now)
+            session.send_held()
             if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
                 session.flush_slots()
             self.send_due()
@@ -184,11 +185,16 @@ class Exchange:
         if not self.lock.depth:
             self.pump()
 
-    def warn_once(self, text: str, about: str = "") -> None:
-        """Warn, once for each text, or for each thing that texts which differ in their numbers are about."""
-        if (about or text) not in self._warned:
-            self._warned.add(about or text)
-            logger.warn(text)
+    def warn_once(self, text: str, about: str = "") -> bool:
+        """Warn, once for each text, or for each thing that texts which differ in their numbers are about.
+
+        Returns whether it did.
+        """
+        if (about or text) in self._warned:
+            return False
+        self._warned.add(about or text)
+        logger.warn(text)
+        return True
 
 
 class _Lock:

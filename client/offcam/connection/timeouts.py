@@ -40,6 +40,9 @@ LEAST_WAIT_SECONDS = 0.001
 LOOK_SECONDS = 0.02
 """How often a frame that has its credit takes in what the daemon said: that costs as much as sending the frame."""
 
+RECORDS_SECONDS = 0.02
+"""How long records may be held back, to be sent together."""
+
 HELD_FRAMES = 8
 """Most frames in shared memory that are held back until one message names them all: to wake libzmq's thread for each
 would cost the agent's more than all the rest. What a killed client held back, the daemon finds in the memory."""

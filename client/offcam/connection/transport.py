@@ -1,7 +1,7 @@
 """The client's socket: everything that touches ZeroMQ.
 
-There is no thread of ours: messages are handed to libzmq's I/O thread from the agent's own, and what the daemon
-said is read at the next call.
+Messages are handed to the I/O thread of libzmq from the thread of the agent, but for records that were held back. What
+the daemon said is read at the next call.
 """
 
 from __future__ import annotations

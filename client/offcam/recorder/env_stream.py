@@ -8,6 +8,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, Protocol
 
 from offcam.connection import process, settings, timeouts
+from offcam.connection.connection import kept
+from offcam.recorder.journal import Journal
 from offcam.recorder.losses import Losses
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
@@ -133,7 +135,9 @@ class EnvStream:
             if self.prefix or self._strict:
                 raise
             self._awaited = True
-            connection.warn_once(f"episode statistics are kept in this process only: {error}")
+            connection.warn_once(
+                f"episode statistics are kept in {self.folder} until a recorder daemon takes them in: {error}"
+            )
         except DaemonUnavailable as error:
             self._not_yet(connection, error)
         except RemoteProtocolError:
@@ -180,22 +184,25 @@ class EnvStream:
             return wire
         return self._wire
 
-    def record(self, record: EpisodeRecord | ClipRecord) -> None:
-        """Keep the record of a finished episode or video until the daemon has committed it: the one way of all records.
+    def record(self, *records: EpisodeRecord | ClipRecord) -> None:
+        """Keep the records of finished episodes or videos until the daemon has them: the one way of all records.
 
-        Never raises.
+        They are in the stream's journal when this returns. Never raises.
         """
         wire = self.wire()
         connection = self.connection
         try:
             with connection.lock:
-                kept = wire.record(record)
+                all_kept = wire.keep(*records)
         except OffcamError as error:
             connection.warn_once(f"a record could not be sent and is lost: {error}")
             return
-        if not kept:
+        if not all_kept:
             connection.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
-        connection.pump()
+        if time.monotonic() >= connection.next_look:
+            connection.pump()
+        elif wire.live:
+            connection.records.soon()
 
     def flush(self, *, quiet: bool = True) -> bool:
         """Wait until everything that ended is final. Returns whether it is."""
@@ -229,6 +236,9 @@ class EnvStream:
         self.connection.close_stream(self._wire)
         self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
+        place = wire.backlog.place
+        if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
+            self.connection.told.add(wire)
         losses, self.losses = self.losses, Losses()
         if self._strict:
             losses.settle(wire, [name for name, *_ in self.unfinished.values()])
@@ -313,8 +323,17 @@ class EnvStream:
         self._pid = connection.pid
         self.next_clip = 0
         self.unfinished.clear()
-        self._wire = connection.open_stream(info, self)
+        backlog = Journal(info, here=connection.endpoint.path is not None, said=self._elsewhere)
+        self._wire = connection.open_stream(info, self, backlog)
         return self._wire
+
+    def _elsewhere(self, folder: str, why: str) -> None:
+        """Their journal cannot lie in a folder."""
+        self.connection.warn_once(
+            f"records that no index has yet cannot be written into {folder} ({why}): they are kept elsewhere until the "
+            "recorder daemon has them. `close()` says where, if they are left.",
+            about=f"no journal: {folder}",
+        )
 
 
 def check_daemon(*, strict: bool = False) -> None:

@@ -180,6 +180,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
                 truncated=truncations[index],
                 seed=self._seeds[index],
             )
+        self._record_ended()
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
             self._restart(dones)
 

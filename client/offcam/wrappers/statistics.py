@@ -101,6 +101,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
                 truncated=truncated,
                 seed=self._seed,
             )
+            self._record_ended()
             self.episode_start_time = time.perf_counter()
         return obs, reward, terminated, truncated, info
 

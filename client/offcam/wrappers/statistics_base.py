@@ -30,6 +30,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
         self.length_queue: deque[Any] = deque(maxlen=buffer_length)
         self._seed: object = None
+        self._ended: list[EpisodeRecord] = []
         self._reporting = settings.enabled()
         self._strict = False
         if self._reporting:
@@ -55,9 +56,11 @@ class StatisticsBase(shared_stream.StreamSharer):
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process
             if self._strict:
                 raise
-            logger.warn(f"episode statistics are kept in this process only: {error}")
-            if not self._stream.attached:
-                self._stream = None  # there is no daemon that could come back
+            if self._stream.attached:
+                logger.warn(f"the recorder daemon does not take the episode statistics in yet: {error}")
+            else:  # there is no daemon that could come back
+                logger.warn(f"episode statistics are kept in this process only: {error}")
+                self._stream = None
 
     def _end_episode(
         self,
@@ -75,21 +78,26 @@ class StatisticsBase(shared_stream.StreamSharer):
         self.return_queue.append(return_)
         self.length_queue.append(length)
         self.episode_count += 1
-        if self._stream is None:
-            return
-        self._stream.record(
-            EpisodeRecord(
-                env_index=env_index,
-                episode=max(episode, 0),
-                return_=as_float(return_),
-                length=int(length),
-                duration=float(duration),
-                started=time.time() - float(duration),
-                terminated=bool(terminated),
-                truncated=bool(truncated),
-                seed=_as_seed(seed),
+        if self._stream is not None:
+            self._ended.append(
+                EpisodeRecord(
+                    env_index=env_index,
+                    episode=max(episode, 0),
+                    return_=as_float(return_),
+                    length=int(length),
+                    duration=float(duration),
+                    started=time.time() - float(duration),
+                    terminated=bool(terminated),
+                    truncated=bool(truncated),
+                    seed=_as_seed(seed),
+                )
             )
-        )
+
+    def _record_ended(self) -> None:
+        """Keep the records of all episodes that ended in this step, together."""
+        ended, self._ended = self._ended, []
+        if self._stream is not None and ended:
+            self._stream.record(*ended)
 
 
 def _as_seed(seed: object) -> int | str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.database import connect, explained, format_version, not_writable, without_locks
-from offcamd.store.filesystem import wal_works_on
+from offcam_runs.filesystem import wal_works_on
 
 if TYPE_CHECKING:
     import sqlite3

@@ -19,11 +19,12 @@ from offcam_proto.errors import (
     RunFolderError,
     RunFormatTooNew,
 )
+from offcam_runs import filesystem
 from offcam_runs import format as fmt
 from offcam_runs.database import open_to_read
 from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.totals import run_totals
-from offcamd.store import filesystem, index_file
+from offcamd.store import index_file
 from offcamd.store.index import OpenedClip, RunIndex
 from run_samples import PEER, A, B, clip, episode, open_clip, packed, stream
 

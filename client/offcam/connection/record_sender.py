@@ -1,0 +1,49 @@
+"""Sending the records that are held back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from offcam.connection import timeouts
+
+if TYPE_CHECKING:
+    from offcam.connection.exchange import Exchange
+
+
+class RecordSender:
+    """Sends the records that streams hold back, a moment later and all in one go, by a thread.
+
+    To send one takes many times as long as to write it into its journal, where nothing can happen to it: so the agent's
+    thread does the latter alone where records come in quick succession.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._guard = threading.Lock()
+        self._due = False
+        self._running = False
+
+    def soon(self) -> None:
+        """Send what is held back within `timeouts.RECORDS_SECONDS`. Never blocks."""
+        if self._due:
+            return
+        with self._guard:
+            self._due = True
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="offcam-records", daemon=True).start()
+
+    def _run(self) -> None:
+        """Send as long as more comes meanwhile."""
+        while True:
+            time.sleep(timeouts.RECORDS_SECONDS)
+            with self._exchange.lock:
+                self._due = False
+                self._exchange.session.send_held()
+                self._exchange.send_due()
+            with self._guard:
+                if not self._due:
+                    self._running = False
+                    return

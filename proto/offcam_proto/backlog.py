@@ -1,0 +1,50 @@
+"""The records of a stream that its daemon has not acked yet, kept in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from offcam_proto.limits import MAX_UNACKED_RECORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Backlog:
+    """Keeps a stream's records, packed, by their numbers, until they are acked. This one keeps a bounded number.
+
+    Attributes:
+        place: the folder in which they outlive the process, and are taken in from by whoever comes next; empty where
+            they go with it.
+    """
+
+    place = ""
+
+    def __init__(self) -> None:
+        self._records: deque[tuple[int, bytes]] = deque()
+
+    def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
+        """Keep the next records. Returns how many of them, from the first on, there was room for."""
+        room = max(MAX_UNACKED_RECORDS - len(self._records), 0)
+        self._records.extend(enumerate(bodies[:room], first_seq))
+        return min(len(bodies), room)
+
+    def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
+        """The records behind number ``seq``, in order."""
+        return (record for record in self._records if record[0] > seq)
+
+    def acked(self, seq: int) -> None:
+        """Forget the records up to ``seq``."""
+        while self._records and self._records[0][0] <= seq:
+            self._records.popleft()
+
+    def renumber(self, gone: int) -> None:
+        """Lower the number of each record that is left by ``gone``."""
+        self._records = deque((seq - gone, body) for seq, body in self._records)
+
+    def leave(self) -> None:
+        """The process leaves: what is left in a file is for others to take in."""
+
+    def end(self) -> None:
+        """The stream is closed, and nothing of it is left."""
