@@ -164,16 +164,16 @@ class Exchange:
 
     def _say_what_broke(self, *, another: bool) -> None:
         """A daemon is there again: one warning for all videos that were with it before, in all streams."""
-        cut = dict(pair for owner in set(self.owners.values()) for pair in owner.cut_off())
-        frames = sum(cut.values())
+        cut = [video for owner in set(self.owners.values()) for video in owner.cut_off()]
+        frames = sum(sent for _, sent in cut)
         if not frames:
             return
-        names = ", ".join(list(cut)[:_MOST_NAMES]) + (", ..." if len(cut) > _MOST_NAMES else "")
-        unacked = self.unacked
+        names = list(dict.fromkeys(name for name, _ in cut))
+        named = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
         logger.warn(
             f"the recorder daemon {'died or was stopped, and another one goes on' if another else 'was out of reach'}: "
-            f"of {frames} frames sent for {len(cut)} videos the last ones may be missing ({names}); `offcam ls` counts "
-            f"them. No episode is lost by that; {unacked} records of episodes and videos are sent again."
+            f"of {frames} frames sent for {len(cut)} videos the last ones may be missing ({named}); `offcam ls` counts "
+            f"them. {self.unacked} records of episodes and videos that are not known to be stored are sent again."
         )
 
     def later(self, work: Callable[[], None]) -> None:
