@@ -71,6 +71,7 @@ class Connection(Exchange):
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
         """Finish what is still open and leave, within so many seconds."""
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
+        self.records.close()
         try:
             for owner in set(self.owners.values()):
                 owner.abandon()

@@ -23,17 +23,32 @@ class RecordSender:
         self._exchange = exchange
         self._guard = threading.Lock()
         self._due = False
-        self._running = False
+        self._thread: threading.Thread | None = None  # while there is something to send
+        self._closed = False
 
     def soon(self) -> None:
         """Send what is held back within `timeouts.RECORDS_SECONDS`. Never blocks."""
         if self._due:
             return
         with self._guard:
+            if self._closed:
+                return
             self._due = True
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="offcam-records", daemon=True).start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="offcam-records", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Wait until nothing is being sent, and begin no more. The caller must not hold the connection's lock.
+
+        A thread that is left when the interpreter ends stops in the midst of anything and keeps that lock, for which
+        finalisers then wait for ever.
+        """
+        with self._guard:
+            self._closed = True
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
         """Send as long as more comes meanwhile."""
@@ -45,5 +60,5 @@ class RecordSender:
                 self._exchange.send_due()
             with self._guard:
                 if not self._due:
-                    self._running = False
+                    self._thread = None
                     return
