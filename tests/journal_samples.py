@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 from offcam_proto.codec import encode, pack_record
+from offcam_proto.records import numbered
 from run_samples import stream
 
 
@@ -15,7 +16,7 @@ def frame(seq, body):
 
 def journal_bytes(opening, *records, first_seq=1):
     frames = [frame(0, encode(opening)[0])]
-    frames += [frame(seq, pack_record(record)) for seq, record in enumerate(records, first_seq)]
+    frames += [frame(seq, body) for seq, body in numbered(first_seq, map(pack_record, records))]
     return b"OFFCAMJ1" + b"".join(frames)
 
 

@@ -1,8 +1,11 @@
 """Streams, clips and records for the tests of the run folder."""
 
+import math
+import struct
+
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
-from offcam_proto.records import ClipRecord, EpisodeRecord
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
 from offcamd.store.index import StreamOwner
 
 A, B = b"a" * 16, b"b" * 16
@@ -38,6 +41,22 @@ def episode(number=0, **changes):
         "seed": number,
     }
     return EpisodeRecord(**{**values, **changes})
+
+
+def columns(**changes):
+    """Two episodes of a vector env that ended in the same step."""
+    values = {
+        "count": 2,
+        "ended": 1010.5,
+        "env_index": struct.pack("<2I", 3, 4095),
+        "episode": struct.pack("<2I", 0, 41),
+        "return_": struct.pack("<2d", 20.0, -math.inf),
+        "length": struct.pack("<2I", 20, 1),
+        "duration": struct.pack("<2d", 0.25, 0.5),
+        "flags": bytes([EpisodeColumns.TERMINATED | EpisodeColumns.SEEDED, EpisodeColumns.TRUNCATED]),
+        "seed": struct.pack("<2q", 0, -7),
+    }
+    return EpisodeColumns(**{**values, **changes})
 
 
 def clip(number=0, **changes):

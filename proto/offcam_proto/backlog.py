@@ -6,13 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from offcam_proto.limits import MAX_UNACKED_RECORDS
+from offcam_proto.records import count_records, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
 class Backlog:
-    """Keeps a stream's records, packed, by their numbers, until they are acked. This one keeps a bounded number.
+    """Keeps a stream's records, packed, until they are acked: each body by its first number. This one keeps so many.
 
     Attributes:
         place: the folder in which they outlive the process, and are taken in from by whoever comes next; empty where
@@ -25,13 +26,14 @@ class Backlog:
         self._records: deque[tuple[int, bytes]] = deque()
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
-        """Keep the next records. Returns how many of them, from the first on, there was room for."""
-        room = max(MAX_UNACKED_RECORDS - len(self._records), 0)
-        self._records.extend(enumerate(bodies[:room], first_seq))
-        return min(len(bodies), room)
+        """Keep the next records. Returns how many of the bodies, from the first on, there was room for."""
+        end = (self._records[0][0] if self._records else first_seq) + MAX_UNACKED_RECORDS
+        fitting = [(seq, body) for seq, body in numbered(first_seq, bodies) if seq + count_records(body) <= end]
+        self._records.extend(fitting)
+        return len(fitting)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The records behind number ``seq``, in order."""
+        """The bodies behind number ``seq``, in order, each with the number of its first record."""
         return (record for record in self._records if record[0] > seq)
 
     def acked(self, seq: int) -> None:

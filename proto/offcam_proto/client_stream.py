@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count, islice
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from offcam_proto.limits import (
     MAX_RECORDS_IN_FLIGHT,
     MAX_RECORDS_PER_MESSAGE,
 )
-from offcam_proto.records import EpisodeRecord
+from offcam_proto.records import ClipRecord, count_all, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,8 +88,9 @@ class ClientStream:
     @property
     def unacked_episodes(self) -> int:
         """How many of them are of episodes."""
-        kind = EpisodeRecord.KIND
-        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
+        clip = ClipRecord.KIND
+        bodies = (body for _, body in self.backlog.after(self._acked) if body[1] != clip)  # behind a head of one byte
+        return count_all(bodies)
 
     @property
     def arena_asked(self) -> bool:
@@ -180,21 +181,22 @@ class ClientStream:
         if self.closed:
             raise LocalProtocolError(f"a record for stream {self.info.handle}, which is closed")
         bodies = list(map(codec.pack_record, records))
-        kept = 0 if self._surplus else self.backlog.append(self._next_seq, bodies)
-        self.lost_records += len(bodies) - kept
+        there = 0 if self._surplus else self.backlog.append(self._next_seq, bodies)
+        kept = count_all(bodies[:there])
+        self.lost_records += count_all(bodies[there:])
         behind = self._sent < self._next_seq - 1 or self._sent - self._acked >= MAX_RECORDS_IN_FLIGHT
         self._next_seq += kept
         if self.live and kept and not behind:
-            self._held += bodies[:kept]
+            self._held += bodies[:there]
             self._sent += kept
             self._outbox.holders[self.info.handle] = self.send_held
-        return kept == len(bodies)
+        return there == len(bodies)
 
     def send_held(self) -> None:
         """Send the records that are held back."""
         held, self._held = self._held, []
         self._outbox.holders.pop(self.info.handle, None)
-        self._send(zip(count(self._sent - len(held) + 1), held, strict=False))
+        self._send(numbered(self._sent - count_all(held) + 1, held))
 
     def refuse_here(self, why: str) -> None:
         """It is one too many for its session: the daemon is never asked, and its records are lost."""
@@ -287,9 +289,9 @@ class ClientStream:
         """Send what there is behind the last that was sent, as far as it may; after all of it, a closed one leaves."""
         if self._sent < self._next_seq - 1:
             self.send_held()
-            room = max(self._acked + MAX_RECORDS_IN_FLIGHT - self._sent, 0)
-            records = list(islice(self.backlog.after(self._sent), room))
-            self._sent += len(records)
+            most = self._acked + MAX_RECORDS_IN_FLIGHT
+            records = list(takewhile(lambda each: each[0] <= most, self.backlog.after(self._sent)))
+            self._sent += count_all(body for _, body in records)
             self._send(records)
         if self.closed and self._sent == self._next_seq - 1:
             self._leave()

@@ -64,7 +64,7 @@ def decode_server(parts: Sequence[msg.Buffer]) -> msg.ServerMessage:
 
 
 def pack_record(record: Record) -> bytes:
-    """Pack one record for a `Records` message.
+    """Pack one record, or many as columns, for a `Records` message.
 
     Raises:
         LimitExceeded: it is larger than `MAX_RECORD_BYTES`.

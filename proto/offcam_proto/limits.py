@@ -48,13 +48,16 @@ MAX_COUNT_NAME_BYTES = 64
 """Longest name of a count, in UTF-8 bytes."""
 
 MAX_RECORDS_PER_MESSAGE = 1024
-"""Most records in one RECORDS message."""
+"""Most bodies in one RECORDS message, each of one record or of many episodes as columns."""
 
 MAX_RECORDS_IN_FLIGHT = 16 * MAX_RECORDS_PER_MESSAGE
 """Most records of a stream that a client has sent and that are not acked; the others follow as they are acked."""
 
-MAX_RECORD_BYTES = 16 * KIB
-"""Largest single record body once packed, in bytes; no valid record comes near it."""
+MAX_EPISODES_PER_BODY = 1024
+"""Most episodes in one body of columns."""
+
+MAX_RECORD_BYTES = 64 * KIB
+"""Largest body of records once packed, in bytes; no valid one comes near it."""
 
 MAX_UNACKED_RECORDS = 200_000
 """Most records of a stream that a client keeps in memory, where no journal has room; later ones are counted lost."""

@@ -16,6 +16,7 @@ from offcam_proto import validation as check
 from offcam_proto.arena import SLOTS_AT
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
+from offcam_proto.records import count_all
 from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Real, Text, UInt
 
 Buffer = bytes | bytearray | memoryview
@@ -214,8 +215,8 @@ class Records(msgspec.Struct, frozen=True):
 
     Attributes:
         first_seq: sequence number of the first; the first record of a stream has 1.
-        bodies: each record packed by `codec.pack_record`; unpacked one by one, so that a poison one is
-            set aside alone.
+        bodies: each packed by `codec.pack_record`, one record or many as columns; unpacked one by one, so that a
+            poison one is set aside alone.
     """
 
     TYPE: ClassVar[int] = 5
@@ -233,7 +234,12 @@ class Records(msgspec.Struct, frozen=True):
             raise LimitExceeded(f"1 to {limits.MAX_RECORDS_PER_MESSAGE} records in a message, got {len(self.bodies)}")
         if any(type(body) is not bytes for body in self.bodies):
             raise MalformedMessage("a record's body must be bytes")
-        check.uint("the last sequence number", self.first_seq + len(self.bodies) - 1)
+        check.uint("the last sequence number", self.last_seq)
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last record."""
+        return self.first_seq + count_all(self.bodies) - 1
 
 
 class EndClip(Checked, frozen=True):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import struct
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
+from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, UInt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class EpisodeRecord(Checked, frozen=True):
@@ -83,5 +88,96 @@ class ClipRecord(Checked, frozen=True):
         return self.offered - sum(self.dropped.values())
 
 
-Record = EpisodeRecord | ClipRecord
-RECORD_KINDS: dict[int, type[EpisodeRecord | ClipRecord]] = {cls.KIND: cls for cls in (EpisodeRecord, ClipRecord)}
+class EpisodeColumns(Checked, frozen=True):
+    """Episodes of one vector env that ended in one step, as columns: as many records, with consecutive numbers.
+
+    Each column is bytes: one little-endian number for each episode. Whatever bytes of the right size are in it are
+    valid; an episode that does not fit is an `EpisodeRecord`.
+
+    Attributes:
+        count: how many episodes.
+        ended: seconds since the Unix epoch at that step; an episode began its ``duration`` earlier.
+        env_index: uint32.
+        episode: uint32.
+        return_: float64.
+        length: uint32.
+        duration: float64.
+        flags: uint8, of `TERMINATED`, `TRUNCATED` and `SEEDED`.
+        seed: int64, of no meaning where an episode is not `SEEDED`; empty where none is.
+    """
+
+    KIND: ClassVar[int] = 3
+    TERMINATED: ClassVar[int] = 1
+    TRUNCATED: ClassVar[int] = 2
+    SEEDED: ClassVar[int] = 4
+
+    count: Annotated[int, check.within(MAX_EPISODES_PER_BODY, low=1)]
+    ended: Real
+    env_index: Annotated[bytes, check.column]
+    episode: Annotated[bytes, check.column]
+    return_: Annotated[bytes, check.column]
+    length: Annotated[bytes, check.column]
+    duration: Annotated[bytes, check.column]
+    flags: Annotated[bytes, check.column]
+    seed: Annotated[bytes, check.column]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = [len(column) for column in self._columns()]
+        expected = [self.count * size for size in _SIZES]
+        if sizes != expected and (sizes[-1] or sizes[:-1] != expected[:-1]):
+            raise MalformedMessage(f"columns of {self.count} episodes have {expected} bytes, got {sizes}")
+
+    def _columns(self) -> tuple[bytes, ...]:
+        return (self.env_index, self.episode, self.return_, self.length, self.duration, self.flags, self.seed)
+
+    def rows(self) -> Iterator[tuple[int, int, float, int, float, float, bool, bool, int | None]]:
+        """The fields of each episode's `EpisodeRecord`, in their order."""
+        both = zip(self._columns(), _CODES, strict=True)
+        columns = [struct.unpack(f"<{self.count if column else 0}{code}", column) for column, code in both]
+        env_index, episode, return_, length, duration, flags, seeds = columns
+        started = [self.ended - each for each in duration]
+        given = zip(flags, seeds or flags, strict=True)
+        seed = [value if seeds and flag & self.SEEDED else None for flag, value in given]
+        terminated = [bool(flag & self.TERMINATED) for flag in flags]
+        truncated = [bool(flag & self.TRUNCATED) for flag in flags]
+        return zip(env_index, episode, return_, length, duration, started, terminated, truncated, seed, strict=True)
+
+
+_CODES = "IIdIdBq"  # of the columns, as `struct` has them
+_SIZES = [struct.calcsize(f"<{code}") for code in _CODES]
+
+Record = EpisodeRecord | ClipRecord | EpisodeColumns
+RECORD_KINDS: dict[int, type[Record]] = {cls.KIND: cls for cls in (EpisodeRecord, ClipRecord, EpisodeColumns)}
+
+_UINT8, _UINT16 = 0xCC, 0xCD  # what msgpack begins integers with that do not fit in 7 bits
+
+
+def count_records(body: bytes) -> int:
+    """How many records a body stands for, and so how many numbers: of columns, one for each episode.
+
+    It is read from the body's first bytes alone.
+
+    Both sides count by this, so that a body that cannot be understood spoils no other's number: one that does not
+    say properly how many it stands for stands for one.
+    """
+    if len(body) < 6 or body[1] != EpisodeColumns.KIND:
+        return 1
+    count = body[2]
+    if count == _UINT8:
+        count = body[3]
+    elif count == _UINT16:
+        count = body[3] << 8 | body[4]
+    return count if 1 <= count <= MAX_EPISODES_PER_BODY else 1
+
+
+def count_all(bodies: Iterable[bytes]) -> int:
+    """How many records several bodies stand for."""
+    return sum(map(count_records, bodies))
+
+
+def numbered(first_seq: int, bodies: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Consecutive bodies, each with the number of its first record."""
+    for body in bodies:
+        yield first_seq, body
+        first_seq += count_records(body)

@@ -128,6 +128,12 @@ def seed(name: str, value: object) -> None:
         raise MalformedMessage(f"{name} must be an integer, text or None, got {shown(value)}")
 
 
+def column(name: str, value: object) -> None:
+    """Require the bytes of a column; how many there must be is its record's to say."""
+    if type(value) is not bytes:
+        raise MalformedMessage(f"{name} must be a column's bytes, got {shown(value)}")
+
+
 def json_bytes(name: str, value: object) -> None:
     """Require the JSON of statistics."""
     if type(value) is not bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import codec
 from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
 from offcam_proto.messages import OpenStream
-from offcam_proto.records import EpisodeRecord
+from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_all, count_records, numbered
 from offcam_runs.file_lock import held
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
 from offcam_runs.journal import MAGIC, frames, state_folder
@@ -38,7 +38,7 @@ class Journal:
         path: its file.
         stream: the message by which its client opens the stream.
         first_seq: number of its first record; the others follow it without a gap.
-        bodies: its records, packed.
+        bodies: its records, packed; each is one record, or many as columns.
         ended: when it was written last, in seconds since the epoch; None while its client has it.
     """
 
@@ -51,7 +51,7 @@ class Journal:
     @property
     def last_seq(self) -> int:
         """Number of its last record."""
-        return self.first_seq + len(self.bodies) - 1
+        return self.first_seq + count_all(self.bodies) - 1
 
     def place(self) -> tuple[float, Path]:
         """Among the others of its run: in the order in which their streams began."""
@@ -141,9 +141,9 @@ def read(path: Path, *, ended: bool = False) -> Journal | None:
 
 
 def in_order(found: Iterable[Journal]) -> Iterator[tuple[Journal, int, bytes]]:
-    """The records of several journals as they came to be: each with its journal and number, by the time of its end.
+    """The bodies of several journals as they came to be, by the times of their ends; those of one stream stay in order.
 
-    Those of one stream stay in order.
+    Yields each with its journal and the number of its first record.
     """
     several = list(found)
     if len(several) == 1:
@@ -170,16 +170,18 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
         raise _no_journal(path, "its first frame is not its stream's")
     first_seq = 1
     bodies: list[bytes] = []
+    due = 0
     for seq, body in found:
         first_seq = first_seq if bodies else seq
-        if seq != first_seq + len(bodies):  # of a time before the file was cut back
+        if bodies and seq != due:  # of a time before the file was cut back
             break
         bodies.append(body)
+        due = seq + count_records(body)
     return Journal(path, stream, first_seq, bodies, ended)
 
 
 def _numbered(journal: Journal) -> Iterator[tuple[Journal, int, bytes]]:
-    for seq, body in enumerate(journal.bodies, journal.first_seq):
+    for seq, body in numbered(journal.first_seq, journal.bodies):
         yield journal, seq, body
 
 
@@ -191,11 +193,13 @@ def _timed(journal: Journal) -> Iterator[tuple[float, tuple[Journal, int, bytes]
 
 
 def end_of(body: bytes) -> float:
-    """When an episode ended; of other records, and of what nobody knows the time, minus infinity."""
+    """When an episode ended, or all of some columns; of other records, or if nobody knows it, minus infinity."""
     with suppress(RemoteProtocolError):
         record = codec.unpack_record(body)
         if isinstance(record, EpisodeRecord) and math.isfinite(record.started):
             return record.started + (record.duration if math.isfinite(record.duration) else 0.0)
+        if isinstance(record, EpisodeColumns) and math.isfinite(record.ended):
+            return record.ended
     return -math.inf
 
 

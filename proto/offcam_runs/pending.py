@@ -8,6 +8,7 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from offcam_proto.records import numbered
 from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
 from offcam_runs.journal_reader import end_of, in_order
@@ -117,5 +118,6 @@ def _adds(database: sqlite3.Connection, journal: Journal) -> bool:
 
 def _waits_since(database: sqlite3.Connection, journal: Journal) -> float:
     """When the first episode ended that is in a journal and not in the index; infinity where there is none."""
-    new = journal.bodies[max((_last_seq(database, journal) or 0) + 1 - journal.first_seq, 0) :]
-    return next(filter(math.isfinite, map(end_of, new)), math.inf)
+    last_seq = _last_seq(database, journal) or 0
+    new = (end_of(body) for seq, body in numbered(journal.first_seq, journal.bodies) if seq > last_seq)
+    return next(filter(math.isfinite, new), math.inf)

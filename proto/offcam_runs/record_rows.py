@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.records import EpisodeRecord
+from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_records
 from offcam_runs import format as fmt
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ WHERE stream_id = :stream_id AND clip = :clip
 _QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewRecords:
     """What `add_records` has added.
 
     Attributes:
-        episodes: in order.
-        clips: likewise.
-        quarantined: sequence numbers of records set aside because they could not be understood.
+        episodes: how many.
+        clips: in order.
+        quarantined: how many records are set aside because they could not be understood.
         lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known.
     """
 
-    episodes: list[EpisodeRecord] = field(default_factory=list)
+    episodes: int = 0
     clips: list[ClipRecord] = field(default_factory=list)
-    quarantined: list[int] = field(default_factory=list)
+    quarantined: int = 0
     lost: list[int] = field(default_factory=list)
 
 
@@ -82,31 +82,33 @@ def add_records(database: sqlite3.Connection, records: Iterable[tuple[int, int, 
 
     Args:
         database: an index of this version, open to be written.
-        records: of each the key of its stream in ``streams``, its number in it, and its packed body, in order.
+        records: of each body the key of its stream in ``streams``, its first number in it, and itself, in order.
     """
     new = NewRecords()
     rows: list[tuple[object, ...]] = []
     for key, seq, body in records:
         _add_one(database, key, seq, body, new, rows)
     database.executemany(_ADD_EPISODE, rows)
+    new.episodes = len(rows)
     return new
 
 
 def _add_one(
     database: sqlite3.Connection, key: int, seq: int, body: bytes, new: NewRecords, rows: list[tuple[object, ...]]
 ) -> None:
-    """Add one record; an episode's row is left to be inserted with the others."""
+    """Add one record, or many as columns; rows of episodes are left to be inserted with the others."""
     try:
         record = unpack_record(body)
         if isinstance(record, EpisodeRecord):
             rows.append(_episode_row(key, seq, record))
-            new.episodes.append(record)
+        elif isinstance(record, EpisodeColumns):
+            rows += [(key, number, *row) for number, row in enumerate(record.rows(), seq)]
         else:
             new.lost.append(_add_clip_record(database, key, record).dropped.get(fmt.LOST_DROP, 0))
             new.clips.append(record)
     except RemoteProtocolError as error:
         quarantine(database, key, seq, body, str(error))
-        new.quarantined.append(seq)
+        new.quarantined += count_records(body)
 
 
 def quarantine(database: sqlite3.Connection, key: int, seq: int, body: bytes, reason: str) -> None:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from client_scenes import ALL_STATES, INFO, PIXEL, WELCOME, clip, episode, hear, in_state, live_stream, reconnect, sent
+from wire_samples import COLUMNS
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
@@ -235,6 +236,31 @@ def test_a_reconnection_replays_what_is_not_committed_in_order():
     replayed = reconnect(session, msg.StreamOpened(1, 3, 0, 0))
     assert replayed == [stream.info, msg.Records(1, 4, tuple(codec.pack_record(episode(n)) for n in (3, 4)))]
     assert stream.lost_records == 0
+
+
+def test_columns_are_as_many_records_and_are_sent_again_as_they_were():
+    session, stream = live_stream()
+    stream.record(episode(0), COLUMNS, episode(1))
+    (message,) = sent(session)
+    assert (message.first_seq, message.last_seq, len(message.bodies)) == (1, 4, 3)
+    assert (stream.unacked, stream.unacked_episodes) == (4, 4)
+    hear(session, msg.Ack(1, 1))
+    stream.record(episode(2))
+    session.take()
+    replayed = reconnect(session, msg.StreamOpened(1, 1, 0, 0))
+    assert replayed == [stream.info, msg.Records(1, 2, (*message.bodies[1:], codec.pack_record(episode(2))))]
+    hear(session, msg.Ack(1, 3))
+    assert (stream.unacked, stream.unacked_episodes) == (2, 2)
+    hear(session, msg.Ack(1, 5))
+    assert (stream.unacked, session.settled) == (0, True)
+
+
+def test_columns_that_there_is_no_room_for_are_lost_whole_and_counted(monkeypatch):
+    monkeypatch.setattr("offcam_proto.backlog.MAX_UNACKED_RECORDS", 4)
+    session = in_state(State.IDLE)
+    stream = session.open_stream(INFO)
+    assert not stream.record(COLUMNS, episode(0), COLUMNS, episode(1))
+    assert (stream.unacked, stream.lost_records) == (3, 3)
 
 
 def test_a_replay_is_split_so_that_each_message_fits():

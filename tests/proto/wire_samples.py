@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import struct
+
+from msgspec.structs import replace
 
 from offcam_proto import messages as msg
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeRecord, Record
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, Record
 
 SESSION = bytes(range(16))
 STREAM = bytes(range(16, 32))
@@ -19,6 +22,10 @@ EPISODE = EpisodeRecord(0, 41, 187.5, 200, 3.25, STARTED, False, True, 7)
 CLIP = ClipRecord(
     3, "rl-video-episode-27", 1, 27, 5400, 200, 187.5, 201, {"credit": 2, "timeout": 1}, 30.0, STARTED, True
 )
+COLUMNS = EpisodeColumns(
+    2, STARTED, struct.pack("<2I", 3, 4095), struct.pack("<2I", 0, 41), struct.pack("<2d", 20.0, -math.inf),
+    struct.pack("<2I", 20, 1), struct.pack("<2d", 0.25, 0.5), bytes([1, 2 | 4]), struct.pack("<2q", 0, -7),
+)  # fmt: skip
 
 RECORDS: dict[str, Record] = {
     "episode": EPISODE,
@@ -28,6 +35,11 @@ RECORDS: dict[str, Record] = {
     "episode-seed-beyond-63-bits": EpisodeRecord(0, 2, 0.0, 5, 0.5, STARTED, True, False, str(2**127 - 1)),
     "episode-largest-integers": EpisodeRecord(MAX_INT, MAX_INT, 1e308, MAX_INT, 0.0, 0.0, True, False, MAX_INT),
     "episode-smallest-seed": EpisodeRecord(0, 0, -0.0, 0, 0.0, 0.0, False, False, -MAX_INT),
+    "episodes-as-columns": COLUMNS,
+    "episodes-as-columns-none-seeded": replace(COLUMNS, flags=bytes([1, 2]), seed=b""),
+    "episodes-as-columns-a-count-of-two-bytes": EpisodeColumns(
+        128, STARTED, *(bytes(size * 128) for size in (4, 4, 8, 4, 8, 1)), b""
+    ),
     "clip": CLIP,
     "clip-nothing-dropped": ClipRecord(0, "rl-video-step-0", 1, 0, 0, 0, 0.0, 1, {}, 12.5, STARTED, False),
     "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),
@@ -64,6 +76,7 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "frame-one-pixel": msg.Frame(1, 0, 1, (FrameLayout((1, 1, 4), (4, 4, 1), 0, 4),), (b"\xff\x00\x00\xff",)),
     "records-one": msg.Records(1, 1, (pack_record(EPISODE),)),
     "records-replay": msg.Records(1, 300, (pack_record(EPISODE), pack_record(CLIP))),
+    "records-as-columns": msg.Records(1, 300, (pack_record(COLUMNS), pack_record(EPISODE))),
     "records-poison": msg.Records(1, 2, (b"\xc1",)),
     "end-clip": msg.EndClip(1, 0, True),
     "end-clip-cut-off": msg.EndClip(1, 300, False),

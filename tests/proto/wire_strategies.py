@@ -13,7 +13,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeRecord
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
 positives = uints.map(lambda number: max(number, 1))
@@ -56,7 +56,15 @@ def clip_records(draw: st.DrawFn) -> ClipRecord:
     )  # fmt: skip
 
 
-records = episode_records | clip_records()
+@st.composite
+def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
+    count = draw(st.integers(1, 9) | st.sampled_from([127, 128, 255, 256, limits.MAX_EPISODES_PER_BODY]))
+    sizes = [4, 4, 8, 4, 8, 1, draw(st.sampled_from([0, 8]))]
+    patterns = [draw(st.binary(min_size=size, max_size=size)) for size in sizes]
+    return EpisodeColumns(count, draw(reals), *(pattern * count for pattern in patterns))
+
+
+records = episode_records | clip_records() | episode_columns()
 
 
 @st.composite
@@ -106,7 +114,7 @@ client_messages = st.one_of(
     frames(),
     arenas,
     slot_frames,
-    st.builds(msg.Records, uints, small | st.just(MAX_INT - 3), bodies),
+    st.builds(msg.Records, uints, small | st.just(MAX_INT - 4 * limits.MAX_EPISODES_PER_BODY), bodies),
     st.builds(msg.EndClip, uints, uints, flags),
     st.builds(msg.CloseStream, uints),
     st.builds(msg.Flush, uints),

@@ -11,7 +11,7 @@ from offcam_proto.codec import pack_record
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
 from offcam_runs.journal_reader import in_order, journals, pending, read
-from run_samples import A, B, clip, episode, packed, stream
+from run_samples import A, B, clip, columns, episode, packed, stream
 
 RECORDS = [episode(0), clip(0), episode(1), episode(2)]
 
@@ -28,6 +28,12 @@ def test_all_of_a_journal_is_read(tmp_path):
 def test_a_journal_that_was_cut_back_begins_later(tmp_path):
     journal = read(write_journal(tmp_path, *RECORDS, first_seq=71))
     assert (journal.first_seq, journal.last_seq) == (71, 74)
+
+
+def test_columns_take_as_many_numbers_as_they_have_episodes(tmp_path):
+    journal = read(write_journal(tmp_path, episode(0), columns(), episode(1), first_seq=71))
+    assert (journal.first_seq, journal.last_seq) == (71, 74)
+    assert [seq for _, seq, _ in in_order([journal])] == [71, 72, 74]
 
 
 def test_a_journal_without_records_is_its_streams(tmp_path):

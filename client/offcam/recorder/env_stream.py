@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from offcam.connection.connection import Connection
     from offcam_proto.client_stream import ClientStream
-    from offcam_proto.records import ClipRecord, EpisodeRecord
+    from offcam_proto.records import Record
 
 
 class Clip(Protocol):
@@ -184,7 +184,7 @@ class EnvStream:
             return wire
         return self._wire
 
-    def record(self, *records: EpisodeRecord | ClipRecord) -> None:
+    def record(self, *records: Record) -> None:
         """Keep the records of finished episodes or videos until the daemon has them: the one way of all records.
 
         They are in the stream's journal when this returns. Never raises.

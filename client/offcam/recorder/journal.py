@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto import host
 from offcam_proto.backlog import Backlog
+from offcam_proto.records import count_all, count_records, numbered
 from offcam_runs import journal
 from offcam_runs.file_lock import FileLock
 from offcam_runs.filesystem import filesystem_type
@@ -32,6 +33,9 @@ STEP_BYTES = 64 * 1024
 """A journal is allocated in steps that double, from this one."""
 
 MOST_STEP_BYTES = 4 * 1024 * 1024
+
+KEPT_BYTES = 8 * STEP_BYTES
+"""So large a journal becomes, and stays, that is full though most is acked: writing takes less than allocating."""
 
 MAPPED_TYPES = frozenset({"ext2", "ext3", "ext4", "tmpfs", "xfs"})
 """File systems that keep what they allocated for what is written there later. On others a full disk would be a SIGBUS
@@ -73,15 +77,15 @@ class Journal(Backlog):
         self._looked = 0.0
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
-        """Keep the next records: they are in the file when this returns. Returns how many are kept."""
+        """Keep the next records: they are in the file when this returns. Returns how many of the bodies are kept."""
         if self._folders and not self._records:  # else the file has no room, and theirs is the next place
-            frames = [journal.frame(seq, body) for seq, body in enumerate(bodies, first_seq)]
+            frames = [journal.frame(seq, body) for seq, body in numbered(first_seq, bodies)]
             try:
                 if self._file is None:
                     self._file = self._begin(first_seq, [])
                 elif time.monotonic() - self._looked > LOOK_SECONDS:
                     self._look(self._file)
-                self._file.append(frames, self._acked)
+                self._file.append(frames, count_all(bodies), self._acked)
             except OSError as error:
                 if self._move(error, frames):
                     return len(bodies)
@@ -90,7 +94,7 @@ class Journal(Backlog):
         return super().append(first_seq, bodies)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The records behind number ``seq``, in order."""
+        """The bodies behind number ``seq``, in order, each with the number of its first record."""
         if self._file is not None:
             yield from self._file.records(max(seq, self._acked))
         yield from super().after(seq)
@@ -199,8 +203,8 @@ class _File:
         except OSError:
             return False
 
-    def append(self, frames: list[bytes], acked: int) -> None:
-        """Append frames; those up to number ``acked`` may go, to make room for them.
+    def append(self, frames: list[bytes], records: int, acked: int) -> None:
+        """Append frames of so many records; those up to number ``acked`` may go, to make room for them.
 
         Raises:
             OSError: there is no room. What was there before is there still.
@@ -214,10 +218,10 @@ class _File:
         else:
             self._map[self._end : self._end + more] = data + journal.END
         self._end += len(data)
-        self.last += len(frames)
+        self.last += records
 
     def records(self, acked: int) -> Iterator[tuple[int, bytes]]:
-        """The records behind number ``acked``."""
+        """The bodies behind number ``acked``, each with the number of its first record."""
         seq, at = self._cursor if self._cursor[0] <= acked else (self._first - 1, len(self._head))
         while at < self._end:
             data, begun = os.pread(self._lock.fd, min(_READ_BYTES, self._end - at), at), at
@@ -226,10 +230,11 @@ class _File:
                 body = data[at - begun + journal.FRAME.size : at - begun + journal.FRAME.size + length]
                 if len(body) < length:
                     break
-                seq, at = seq + 1, at + journal.FRAME.size + length
-                if seq > acked:
+                first = seq + 1
+                seq, at = seq + count_records(body), at + journal.FRAME.size + length
+                if first > acked:
                     self._cursor = seq, at
-                    yield seq, body
+                    yield first, body
             if at == begun:  # somebody cut it short
                 return
 
@@ -242,12 +247,14 @@ class _File:
             os.ftruncate(self._lock.fd, self._end)
             return
         self._map[self._end : self._end + len(journal.END)] = journal.END
-        if self._size > STEP_BYTES:
+        if self._size > KEPT_BYTES:  # else it is kept: pages that are there cost a tenth
             self._remap(STEP_BYTES)
             os.ftruncate(self._lock.fd, STEP_BYTES)
 
-    def rewrite(self, first: int, frames: list[bytes]) -> None:
-        """Put a file in its place that begins with these records: at any moment the one or the other is there.
+    def rewrite(self, first: int, frames: list[bytes], size: int = STEP_BYTES) -> None:
+        """Put a file of at least this size in its place that begins with these records.
+
+        At any moment the one or the other is there.
 
         Raises:
             OSError: there is no room. The one that was there is there still.
@@ -258,7 +265,7 @@ class _File:
         try:
             if not self._lock.unlocked:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._fill(fd, first, frames)
+            self._fill(fd, first, frames, size)
             new.replace(self._path)
         except BaseException:
             self._map, self._size, self._end, self._first, self.last, self._cursor = before
@@ -285,24 +292,25 @@ class _File:
             self._map.close()
         self._lock.forget()
 
-    def _fill(self, fd: int, first: int, frames: list[bytes]) -> None:
+    def _fill(self, fd: int, first: int, frames: list[bytes], size: int = STEP_BYTES) -> None:
         data = b"".join([self._head, *frames])
-        self._end, self._first, self.last = len(data), first, first + len(frames) - 1
+        records = count_all(frame[journal.FRAME.size :] for frame in frames)
+        self._end, self._first, self.last = len(data), first, first + records - 1
         self._cursor = first - 1, len(self._head)  # number of a record, and where it ends: reading goes on from there
         os.ftruncate(fd, 0)
         if self._mapped:
-            size = STEP_BYTES
             while size < 2 * self._end:
                 size *= 2
             os.posix_fallocate(fd, 0, size)
             self._map, self._size = mmap.mmap(fd, size), size
         else:
-            self._size = 2 * self._end + STEP_BYTES
+            self._size = 2 * self._end + size
         _write(fd, data, 0)
 
     def _make_room(self, more: int, acked: int) -> None:
-        if acked - self._first > self.last - acked:  # most of it may go
-            self.rewrite(acked + 1, [journal.frame(*each) for each in self.records(acked)])
+        if acked - self._first > self.last - acked:  # most of it may go, more of a larger file
+            left = [journal.frame(*each) for each in self.records(acked)]
+            self.rewrite(acked + 1, left, KEPT_BYTES)
         size = self._size
         while size < self._end + more:
             size += min(size, MOST_STEP_BYTES)

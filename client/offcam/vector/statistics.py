@@ -10,9 +10,11 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from offcam.vector.ended_episodes import Ended, records_of
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
 from offcam.wrappers.statistics_base import StatisticsBase
+from offcam_proto.limits import MAX_INT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +74,9 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.episode_lengths = np.zeros(self.num_envs, dtype=int)
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
-        self._seeds: list[object] = [None] * self.num_envs
+        self._seeds = np.zeros(self.num_envs, dtype=np.int64)
+        self._seeded = np.zeros(self.num_envs, dtype=bool)
+        self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
         self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -99,10 +103,25 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._check_mask(given)
         self._open_stream()
         self.prev_dones[mask] = False
-        self._restart(mask)
-        for index in np.flatnonzero(mask):
-            self._seeds[index] = _seed_of(seed, int(index))
+        (where,) = mask.nonzero()
+        self._restart(where)
+        self._note_seeds(seed, where)
         return obs, info
+
+    def _note_seeds(self, seed: object, where: NDArray[np.intp]) -> None:
+        """Note the seeds that sub-environments were given: vector envs count up from a single one."""
+        if seed is None:
+            return
+        if isinstance(seed, (int, np.integer)) and abs(int(seed)) <= MAX_INT - self.num_envs:
+            self._seeds[where] = int(seed) + where
+            self._seeded[where] = True
+            return
+        for index in where.tolist():
+            given = _seed_of(seed, index)
+            if isinstance(given, (int, np.integer)) and abs(int(given)) <= MAX_INT:
+                self._seeds[index], self._seeded[index] = given, True
+            elif given is not None:
+                self._odd_seeds[index] = given
 
     def _check_mask(self, mask: object) -> None:
         if not isinstance(mask, np.ndarray):
@@ -133,22 +152,20 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
 
     def _add(self, rewards: NDArray[Any]) -> None:
         """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
-        if self._autoreset_mode is AutoresetMode.SAME_STEP or not self.prev_dones.any():
-            self.episode_returns += rewards
-            self.episode_lengths += 1
-            return
-        running = ~self.prev_dones
-        self.episode_returns[running] += rewards[running]
-        self.episode_lengths[running] += 1
-        self._restart(self.prev_dones)
+        self.episode_returns += rewards
+        self.episode_lengths += 1
+        if self._autoreset_mode is not AutoresetMode.SAME_STEP and self.prev_dones.any():
+            self._restart(self.prev_dones.nonzero()[0])
 
-    def _restart(self, which: NDArray[np.bool_]) -> None:
-        self.episode_returns[which] = 0
-        self.episode_lengths[which] = 0
-        self.episode_start_times[which] = time.perf_counter()
-        self._episodes[which] += 1
-        for index in np.flatnonzero(which):
-            self._seeds[index] = None
+    def _restart(self, where: NDArray[np.intp]) -> None:
+        self.episode_returns[where] = 0
+        self.episode_lengths[where] = 0
+        self.episode_start_times[where] = time.perf_counter()
+        self._episodes[where] += 1
+        self._seeded[where] = False
+        if self._odd_seeds:
+            for index in where.tolist():
+                self._odd_seeds.pop(index, None)
 
     def _finish(
         self,
@@ -162,27 +179,39 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
                 f"Attempted to add episode stats with key '{self._stats_key}' but this key already exists in info: "
                 f"{list(infos.keys())}"
             )
-        durations = np.round(time.perf_counter() - self.episode_start_times, 6)
+        (ended,) = dones.nonzero()
+        returns, lengths = self.episode_returns[ended], self.episode_lengths[ended]
+        durations = np.round(time.perf_counter() - self.episode_start_times[ended], 6)
         infos[self._stats_key] = {
-            "r": np.where(dones, self.episode_returns, 0.0),
-            "l": np.where(dones, self.episode_lengths, 0),
-            "t": np.where(dones, durations, 0.0),
+            "r": self._spread(ended, returns),
+            "l": self._spread(ended, lengths),
+            "t": self._spread(ended, durations),
         }
         infos[f"_{self._stats_key}"] = dones.copy()  # a later reset clears `prev_dones` in place
-        for index in np.flatnonzero(dones):
-            self._end_episode(
-                env_index=int(index),
-                episode=int(self._episodes[index]),
-                return_=self.episode_returns[index],
-                length=self.episode_lengths[index],
-                duration=durations[index],
-                terminated=terminations[index],
-                truncated=truncations[index],
-                seed=self._seeds[index],
+        queues = ((self.time_queue, durations), (self.return_queue, returns), (self.length_queue, lengths))
+        for queue, values in queues:
+            queue.extend(values if queue.maxlen is None else values[max(len(ended) - queue.maxlen, 0) :])
+        self.episode_count += len(ended)
+        if self._stream is not None:
+            over = Ended(
+                env_index=ended,
+                episode=np.maximum(self._episodes[ended], 0),
+                return_=returns,
+                length=lengths,
+                duration=durations,
+                terminated=np.asarray(terminations, dtype=bool)[ended],
+                truncated=np.asarray(truncations, dtype=bool)[ended],
+                seed=self._seeds[ended],
+                seeded=self._seeded[ended],
             )
-        self._record_ended()
+            self._stream.record(*records_of(over, time.time(), self._odd_seeds))
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
-            self._restart(dones)
+            self._restart(ended)
+
+    def _spread(self, where: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
+        spread = np.zeros(self.num_envs, values.dtype)
+        spread[where] = values
+        return spread
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
         """Close the env, and return when the daemon has committed every episode.

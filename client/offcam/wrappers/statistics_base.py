@@ -89,7 +89,7 @@ class StatisticsBase(shared_stream.StreamSharer):
                     started=time.time() - float(duration),
                     terminated=bool(terminated),
                     truncated=bool(truncated),
-                    seed=_as_seed(seed),
+                    seed=as_seed(seed),
                 )
             )
 
@@ -100,7 +100,8 @@ class StatisticsBase(shared_stream.StreamSharer):
             self._stream.record(*ended)
 
 
-def _as_seed(seed: object) -> int | str | None:
+def as_seed(seed: object) -> int | str | None:
+    """A seed as a record has it: text where it is no integer of 63 bits."""
     if seed is None:
         return None
     try:

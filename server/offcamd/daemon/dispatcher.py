@@ -387,8 +387,8 @@ class Dispatcher:
             self._breach("gap", stream.peer.user if stream.peer else "", str(event.error))
             return
         recalls.committed(stream, event.applied.last_seq)
-        self.counters.episodes += len(event.applied.episodes)
-        self.counters.lost.update(frames=sum(event.applied.lost), records=len(event.applied.quarantined))
+        self.counters.episodes += event.applied.episodes
+        self.counters.lost.update(frames=sum(event.applied.lost), records=event.applied.quarantined)
         for record in event.applied.clips:
             self.counters.dropped.update(record.dropped)
             self.counters.dropped_unsent += sum(record.dropped.values())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
+from offcam_proto.records import count_all, count_records, numbered
 from offcam_runs import format as fmt
 from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_proto.records import ClipRecord, EpisodeRecord
+    from offcam_proto.records import ClipRecord
     from offcam_runs.encoded_result import EncodedResult
     from offcam_runs.journal_reader import Journal
     from offcam_runs.record_rows import NewRecords
@@ -43,16 +44,16 @@ class Applied:
 
     Attributes:
         last_seq: the stream's last committed record: what may be acked.
-        episodes: the new ones, in order.
+        episodes: how many are new.
         clips: the new ones, in order.
-        quarantined: sequence numbers of records set aside because they could not be understood.
+        quarantined: how many records are set aside because they could not be understood.
         lost: for each of the new clips, the frames that its client sent and no daemon received, as far as is known.
     """
 
     last_seq: int
-    episodes: list[EpisodeRecord] = field(default_factory=list)
+    episodes: int = 0
     clips: list[ClipRecord] = field(default_factory=list)
-    quarantined: list[int] = field(default_factory=list)
+    quarantined: int = 0
     lost: list[int] = field(default_factory=list)
 
 
@@ -299,11 +300,11 @@ class RunIndex:
                     f"records {last_seq + 1} to {first_seq - 1} of stream {stream.hex()} are missing in "
                     f"{self.folder}: its client must send them, or its index was replaced by an older one"
                 )
-            fresh = bodies[last_seq + 1 - first_seq :]
+            fresh = [(key, seq, body) for seq, body in numbered(first_seq, bodies) if seq > last_seq]
             if not fresh:
                 return Applied(last_seq)
-            new = add_records(self._db, ((key, seq, body) for seq, body in enumerate(fresh, last_seq + 1)))
-            last_seq += len(fresh)
+            new = add_records(self._db, fresh)
+            last_seq = first_seq + count_all(bodies) - 1
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
             return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost)
 
@@ -339,7 +340,7 @@ class RunIndex:
             for journal, seq, body in records:
                 key, last_seq = streams[journal.path]
                 if seq > last_seq:
-                    last[key] = seq
+                    last[key] = seq + count_records(body) - 1
                     fresh.append((key, seq, body))
             new = add_records(self._db, fresh)
             for key, seq in last.items():
@@ -353,12 +354,12 @@ class RunIndex:
         """
         with self.transaction():
             key, last_seq = self._stream(stream)
-            numbered = [(seq, body) for seq, body in enumerate(bodies, first_seq) if seq > last_seq]
-            for seq, body in numbered:
+            fresh = [(seq, body) for seq, body in numbered(first_seq, bodies) if seq > last_seq]
+            for seq, body in fresh:
                 quarantine(self._db, key, seq, body, reason)
-            last_seq = max(last_seq, first_seq + len(bodies) - 1)
+            last_seq = max(last_seq, first_seq + count_all(bodies) - 1)
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
-            return Applied(last_seq, quarantined=[seq for seq, _ in numbered])
+            return Applied(last_seq, quarantined=count_all(body for _, body in fresh))
 
     def advance_totals(self, most: int = -1) -> bool:
         """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import RunFolderError
+from offcam_proto.records import count_all, count_records
 from offcam_runs.file_lock import FileLock
 from offcam_runs.journal_reader import Journal, in_order, read
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from offcamd.store.index import RunIndex
@@ -96,13 +96,24 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
         found.sort(key=Journal.place)
         yield TakenIn(missing=index.enter_journals(found), problems=tuple(problems), busy=busy)
         records = in_order(found)
-        while piece := list(islice(records, PIECE_RECORDS)):
-            yield TakenIn(episodes=len(index.take_in(piece).episodes))
+        while piece := _piece(records):
+            yield TakenIn(episodes=index.take_in(piece).episodes)
         for lock in locks:
             lock.release(remove=True)
         for journal in found:
-            log.info("%d records of %s are taken in", len(journal.bodies), journal.path)
+            log.info("%d records of %s are taken in", count_all(journal.bodies), journal.path)
         for inner in {lock.path.parent for lock in locks}:
             with suppress(OSError):  # there are others
                 inner.rmdir()
         yield TakenIn(journals=len(found))
+
+
+def _piece(entries: Iterator[tuple[Journal, int, bytes]]) -> list[tuple[Journal, int, bytes]]:
+    """The next bodies of about `PIECE_RECORDS` records."""
+    piece, records = [], 0
+    for entry in entries:
+        piece.append(entry)
+        records += count_records(entry[2])
+        if records >= PIECE_RECORDS:
+            break
+    return piece

@@ -339,7 +339,7 @@ class Store:
         self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
 
     def _after_commit(self, run: _Run, batch: list[tasks.Task], events: list[tasks.Event]) -> None:
-        new = [len(event.applied.episodes) for event in events if isinstance(event, tasks.Committed) and event.applied]
+        new = [event.applied.episodes for event in events if isinstance(event, tasks.Committed) and event.applied]
         if any(new):
             self._count_episodes(run, sum(new))
         with self._lock:

@@ -1,0 +1,90 @@
+"""The episodes of a vector env that ended in one step, as records: columns, as many in each as may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from offcam.wrappers.statistics_base import as_seed
+from offcam_proto.limits import MAX_EPISODES_PER_BODY
+from offcam_proto.records import EpisodeColumns, EpisodeRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MOST = 2**32 - 1  # of a column of uint32
+
+
+class Ended(TypedDict):
+    """Episodes that ended in one step: arrays of one entry for each, as the fields of `EpisodeRecord`.
+
+    ``seed`` has no meaning where ``seeded`` is False.
+    """
+
+    env_index: NDArray[np.int64]
+    episode: NDArray[np.int64]
+    return_: NDArray[np.float64]
+    length: NDArray[np.int64]
+    duration: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    seed: NDArray[np.int64]
+    seeded: NDArray[np.bool_]
+
+
+def records_of(
+    episodes: Ended, ended: float, odd_seeds: Mapping[int, object]
+) -> list[EpisodeColumns] | list[EpisodeRecord]:
+    """The records of episodes, in order.
+
+    Args:
+        episodes: at least one.
+        ended: when they ended, in seconds since the Unix epoch.
+        odd_seeds: by their sub-environments, seeds that are no integers of 63 bits.
+    """
+    count = len(episodes["env_index"])
+    if odd_seeds or max(episodes["episode"].max(), episodes["length"].max()) > _MOST:
+        return _one_by_one(episodes, ended, odd_seeds)
+    if count <= MAX_EPISODES_PER_BODY:
+        return [_columns(episodes, count, ended)]
+    parts = [slice(begin, begin + MAX_EPISODES_PER_BODY) for begin in range(0, count, MAX_EPISODES_PER_BODY)]
+    pieces: list[Any] = [{name: column[part] for name, column in episodes.items()} for part in parts]  # type: ignore[index]
+    return [_columns(piece, len(piece["env_index"]), ended) for piece in pieces]
+
+
+def _columns(episodes: Ended, count: int, ended: float) -> EpisodeColumns:
+    flags = episodes["terminated"].astype("u1") * EpisodeColumns.TERMINATED
+    flags += episodes["truncated"].astype("u1") * EpisodeColumns.TRUNCATED
+    if seeded := episodes["seeded"].any():
+        flags += episodes["seeded"].astype("u1") * EpisodeColumns.SEEDED
+    return EpisodeColumns(
+        count=count,
+        ended=ended,
+        env_index=episodes["env_index"].astype("<u4").tobytes(),
+        episode=episodes["episode"].astype("<u4").tobytes(),
+        return_=episodes["return_"].astype("<f8", copy=False).tobytes(),
+        length=episodes["length"].astype("<u4").tobytes(),
+        duration=episodes["duration"].astype("<f8", copy=False).tobytes(),
+        flags=flags.tobytes(),
+        seed=episodes["seed"].astype("<i8", copy=False).tobytes() if seeded else b"",
+    )
+
+
+def _one_by_one(episodes: Ended, ended: float, odd_seeds: Mapping[int, object]) -> list[EpisodeRecord]:
+    columns: list[Any] = [column.tolist() for column in episodes.values()]  # type: ignore[attr-defined]
+    return [
+        EpisodeRecord(
+            env_index=index,
+            episode=episode,
+            return_=return_,
+            length=length,
+            duration=duration,
+            started=ended - duration,
+            terminated=terminated,
+            truncated=truncated,
+            seed=as_seed(odd_seeds.get(index, seed if seeded else None)),
+        )
+        for index, episode, return_, length, duration, terminated, truncated, seed, seeded in zip(*columns, strict=True)
+    ]
