@@ -133,4 +133,10 @@ def resident_mib() -> float:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     kind, amount, folder = sys.argv[1:]
-    print(json.dumps({"records": records, "paced": paced, "growth": growth, "flood": flood}[kind](int(amount), folder)))
+    if kind in ("statistics", "million"):
+        import vector_client
+
+        print(json.dumps(getattr(vector_client, kind)(int(amount), folder, ready)))
+    else:
+        kinds = {"records": records, "paced": paced, "growth": growth, "flood": flood}
+        print(json.dumps(kinds[kind](int(amount), folder)))

@@ -113,7 +113,9 @@ def test_growth_is_measured(tmp_path: Path) -> None:
 def test_limits_are_measured(tmp_path: Path) -> None:
     rows = run("--reach", "--quick", folder=tmp_path)["rows"]
     told = {row["measure"]: row for row in rows}
-    assert set(told) == {"import", "records", "1080p", "growth", "streams"}
+    assert set(told) == {"import", "records", "statistics", "million", "1080p", "growth", "streams"}
+    assert told["statistics"]["offcam/gymnasium"] > 0
+    assert told["million"]["stored"] == told["million"]["of"] > 0
     assert told["1080p"]["in the file"] == told["1080p"]["offered"]
     assert told["growth"]["frames"] == 1001
     assert told["streams"]["streams"] == 16
