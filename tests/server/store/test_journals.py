@@ -19,7 +19,7 @@ from offcamd.store.index import RunIndex
 from offcamd.store.journals import take_in
 from offcamd.store.recovery import recover_folder
 from offcamd.store.store import Store
-from run_samples import PEER, A, B, clip, episode, packed, stream
+from run_samples import PEER, A, B, clip, columns, episode, packed, stream
 from waiting import wait_until
 
 
@@ -77,6 +77,23 @@ def test_what_was_committed_by_the_wire_is_passed_over(folder, index):
     assert sum(taken.episodes for taken in take_in(index, journals(folder))) == 3
     assert numbers(folder) == list(range(7))
     assert index.open_stream(stream(), PEER) == 7
+
+
+def test_columns_are_taken_in_as_many_episodes_each_once(folder, index):
+    index.open_stream(stream(), PEER)
+    index.apply(A, 1, packed(episode(0), columns()))
+    write_journal(folder, columns(), episode(5), columns(), columns(), first_seq=2)
+    assert [(journal.first_seq, journal.last_seq) for journal in pending(folder)] == [(2, 8)]
+    assert sum(taken.episodes for taken in take_in(index, journals(folder))) == 5
+    seqs, last = stored(folder)
+    assert sorted(seqs) == [(A.hex(), seq) for seq in range(1, 9)]
+    assert last == {A.hex(): 8}
+
+
+def test_pieces_are_bounded_by_what_they_have_of_episodes(folder, index, monkeypatch):
+    monkeypatch.setattr(taking, "PIECE_RECORDS", 3)
+    write_journal(folder, *[columns()] * 6)
+    assert [taken.episodes for taken in take_in(index, journals(folder)) if taken.episodes] == [4, 4, 4]
 
 
 def test_what_a_client_was_about_to_put_in_its_place_goes_with_it(folder, index):
