@@ -46,12 +46,13 @@ def test_a_file_in_the_folders_way(tmp_path, daemon):
 
 def test_records_that_cannot_be_stored_are_waited_for_in_bounded_time(folder, serve, monkeypatch):
     """The index is taken away under the daemon's hands: it answers, but commits nothing."""
-    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 1.0)
     serve()
     env = offcam.record(Barcode(3), str(folder), episode_trigger=lambda _: False)
     play(env, 1)
     assert env.flush()
-    with contextlib.closing(sqlite3.connect(folder / "offcam.sqlite3", isolation_level=None)) as thief:
+    thief = sqlite3.connect(folder / "offcam.sqlite3", isolation_level=None)
+    with monkeypatch.context() as impatient, contextlib.closing(thief):
+        impatient.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 1.0)
         thief.execute("BEGIN IMMEDIATE")  # locks it for longer than the daemon waits
         play(env, 1)
         with pytest.warns(UserWarning, match="gave up waiting"):

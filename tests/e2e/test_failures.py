@@ -15,6 +15,7 @@ import films
 import offcam
 import offcam.connection.launch
 import offcam.connection.timeouts
+from commandline import WAIT_SECONDS
 from envs import Barcode, Look, play
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
@@ -275,6 +276,7 @@ def test_an_embedded_daemon_that_died_is_started_again(folder, embedded, offcam_
     play(env, 1)
     os.kill(json.loads(offcam_command("status", "--json").stdout)["pid"], signal.SIGKILL)
     wait_until(lambda: play(env, 1) and env.flush(), "the new daemon, which is being started, has been found")
+    monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", WAIT_SECONDS)  # this one answers
     play(env, 1)
     env.close()
     last = env.env.episode_id

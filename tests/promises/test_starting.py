@@ -11,12 +11,14 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import zmq
 from scenes import TESTS, python, stopped
 
 import films
 import offcam
 import offcam.connection.launch
 import offcam.connection.process
+from commandline import WAIT_SECONDS
 from envs import Barcode, play
 from offcam.connection import timeouts
 from offcam_proto.client_session import State
@@ -368,9 +370,11 @@ def test_strict_close_raises_what_a_killed_daemon_lost(folder, serve, impatient,
     process, _ = serve()
     env = offcam.record(Barcode(5), str(folder), every=1, strict=True)
     play(env, 1)
-    assert env.flush()
+    wait_until(env.flush, "it is final")
     process.kill()
     process.wait()
+    transport = offcam.connection.process.current().transport
+    wait_until(lambda: not transport._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT, "libzmq knows of it")
     play(env, 2)
     with pytest.raises(offcam.OffcamError, match="not everything was recorded") as raised:
         env.close()
@@ -379,7 +383,8 @@ def test_strict_close_raises_what_a_killed_daemon_lost(folder, serve, impatient,
     env.close()  # it was said
 
 
-def test_strict_close_raises_what_an_encoder_failed_at(folder, serve, impatient, recwarn):
+def test_strict_close_raises_what_an_encoder_failed_at(folder, serve, impatient, recwarn, monkeypatch):
+    monkeypatch.setattr(timeouts, "SILENCE_SECONDS", WAIT_SECONDS)  # this daemon answers, however busy the machine is
     serve("0", "--fail-after", "3", script=PEERS / "slow_daemon.py")
     env = offcam.record(Barcode(5), str(folder), every=1, strict=True)
     play(env, 1)

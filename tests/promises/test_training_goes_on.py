@@ -16,6 +16,7 @@ import offcam
 from envs import Barcode, Look, play
 from offcam.connection import timeouts
 from offcam.connection.connection import Connection
+from offcam_runs.format import CLIENT_DROPS
 from waiting import wait_until
 
 STEPS = 30
@@ -44,12 +45,13 @@ def agent(tmp_path, runtime, endpoint, monkeypatch, recwarn, capsys):
         env.close()
         assert [info["episode"]["l"] for info in infos] == [STEPS] * EPISODES
         assert [row.episode for row in films.episodes(folder)] == list(range(EPISODES))
-        assert len(warned) == 1, warned
         assert offered(folder) == FRAMES
         account = encoded_and_dropped(folder)
+        # one for each reason: on a busy machine the daemon may be far behind before anything happens to it
+        assert len(warned) == len(account.keys() & set(CLIENT_DROPS)), (warned, account)
         assert sum(account.values()) == FRAMES
         with capsys.disabled():
-            print(f"\n{FRAMES} frames offered: {account}; warned once: {warned[0][:110]}")
+            print(f"\n{FRAMES} frames offered: {account}; warned: {[text[:110] for text in warned]}")
         return account
 
     return train
