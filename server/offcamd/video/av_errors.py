@@ -37,6 +37,8 @@ def as_encode_error(doing: str, path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if not isinstance(error, (OSError, *_library_errors())):
+            if isinstance(error, ValueError):
+                raise EncodeError(f"the encoder refused {doing} {path}: {error}") from error
             raise
         code = getattr(error, "errno", None)
         if code in _NO_SPACE:
@@ -45,8 +47,6 @@ def as_encode_error(doing: str, path: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             raise EncodeError(f"the operating system failed {doing} {path}: {error}", "io") from error
         raise EncodeError(f"the encoder failed {doing} {path}: {error}") from error
-    except ValueError as error:
-        raise EncodeError(f"the encoder refused {doing} {path}: {error}") from error
 
 
 def file_url(path: Path) -> str:
