@@ -155,7 +155,7 @@ def test_a_client_that_is_busy_is_not_taken_for_a_frozen_one(daemons, agents, tm
     """One step takes longer than every timeout: the heartbeats are answered without Python."""
     daemons.start()
     folder = tmp_path / "run"
-    agents.start(folder, "--length", "1", "--pause", str(FROZEN_SECONDS), "--least", "1")
+    agents.start(folder, "--length", "1", "--pause", str(FROZEN_SECONDS), "--least", "1", "--overflow", "block")
     assert agents.finish() == [1]
     (clip,) = read_run(folder).clips
     assert (clip.state, clip.frames) == ("final", 2)
