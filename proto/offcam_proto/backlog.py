@@ -43,6 +43,9 @@ class Backlog:
         """Lower the number of each record that is left by ``gone``."""
         self._records = deque((seq - gone, body) for seq, body in self._records)
 
+    def rest(self) -> None:
+        """All is acked, and more may come later: until then nothing of it need lie anywhere."""
+
     def leave(self) -> None:
         """The process leaves: what is left in a file is for others to take in."""
 

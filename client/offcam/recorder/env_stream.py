@@ -209,18 +209,28 @@ class EnvStream:
         if self._connection is None or self._pid != os.getpid():
             return True
         self._connection.pump()
-        if self._wire is None or (self.settled and not self._wire.unacked):
+        if self._wire is None:
             return True
-        if not self._wire.epoch and self._connection.reconnect.hopeless:
-            return False  # there never was a daemon: one warning was given, waiting would be in vain
-        final = self._connection.flush(quiet=quiet)
+        final = self.settled and not self._wire.unacked
         if not final:
+            if not self._wire.epoch and self._connection.reconnect.hopeless:
+                return False  # there never was a daemon: one warning was given, waiting would be in vain
+            final = self._connection.flush(quiet=quiet)
+        if final:
+            self._rest()
+        else:
             self._connection.warn_once(
                 "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
                 f"`offcam status` and `offcam ls {self.folder}`.",
                 about="gave up",
             )
         return final
+
+    def _rest(self) -> None:
+        """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
+        with self.connection.lock:
+            if self._wire is not None and not self._wire.unacked:
+                self._wire.backlog.rest()
 
     def release(self, user: object, *, quiet: bool = True) -> None:
         """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.

@@ -113,6 +113,12 @@ class Journal(Backlog):
             self._file.rewrite(self._acked - gone + 1, left)
         self._acked -= gone
 
+    def rest(self) -> None:
+        """All is acked: the file goes, and comes back with the next record."""
+        if self._file is not None and self._file.last == self._acked:
+            self._file.release(remove=True)
+            self._file = None
+
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""
         if self._file is not None:
