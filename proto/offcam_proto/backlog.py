@@ -21,6 +21,11 @@ class Backlog:
 
     place = ""
 
+    @property
+    def in_memory(self) -> int:
+        """How many of the records, the last ones, are nowhere else, and so go with this process."""
+        return len(self._records)
+
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
 

@@ -86,10 +86,10 @@ class ClientStream:
         return self._next_seq - 1 - self._acked
 
     @property
-    def unacked_episodes(self) -> int:
-        """How many of them are of episodes."""
-        kind = EpisodeRecord.KIND
-        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
+    def kept_episodes(self) -> int:
+        """How many of them are of episodes, and outlive this process."""
+        kept = islice(self.backlog.after(self._acked), self.unacked - self.backlog.in_memory)
+        return sum(body[1] == EpisodeRecord.KIND for _, body in kept)  # behind a head of one byte
 
     @property
     def arena_asked(self) -> bool:

@@ -106,11 +106,13 @@ class Connection(Exchange):
 
 
 def kept(streams: list[ClientStream]) -> str:
-    """Say of streams whose records are in one place what is kept there, and until when."""
-    count = sum(wire.unacked_episodes for wire in streams)
+    """Say of streams whose records are in one place what is kept there, and until when, and what could not be."""
+    count = sum(wire.kept_episodes for wire in streams)
+    rest = sum(wire.backlog.in_memory for wire in streams)
     folder = streams[0].info.folder
     what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
+    more = f"{rest} more record{'s' if rest > 1 else ''} found no room on any disk and will be lost with this process"
     return (
         f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
-        f"{folder}, or by `offcam recover {folder}`"
+        f"{folder}, or by `offcam recover {folder}`{f'; {more}' if rest else ''}"
     )

@@ -247,7 +247,7 @@ class EnvStream:
         self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
         place = wire.backlog.place
-        if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
+        if place and wire.kept_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
             self.connection.told.add(wire)
         losses, self.losses = self.losses, Losses()
         if self._strict:
