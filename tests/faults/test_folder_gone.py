@@ -80,3 +80,13 @@ def test_all_of_offcam_but_the_videos_is_removed(daemon, folder):
     assert env.flush()
     assert [row.episode for row in films.episodes(folder)] == list(range(5))
     env.close()
+
+
+def test_a_flush_with_nothing_to_wait_for_sees_it_too(daemon, folder):
+    env = offcam.record(Barcode(4), folder, every=100)
+    play(env, 3)
+    assert env.flush()
+    removed(folder)
+    assert env.flush()
+    assert len(films.episodes(folder)) == 3
+    env.close()

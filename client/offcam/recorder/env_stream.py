@@ -14,6 +14,7 @@ from offcam.recorder.losses import Losses
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenStream
+from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -211,7 +212,7 @@ class EnvStream:
         self._connection.pump()
         if self._wire is None:
             return True
-        final = self.settled and not self._wire.unacked
+        final = self.settled and not self._wire.unacked and self._index_there()
         if not final:
             if not self._wire.epoch and self._connection.reconnect.hopeless:
                 return False  # there never was a daemon: one warning was given, waiting would be in vain
@@ -225,6 +226,11 @@ class EnvStream:
                 about="gave up",
             )
         return final
+
+    def _index_there(self) -> bool:
+        """Whether what was acked is where it was, as far as can be seen from here."""
+        here = self.connection.endpoint.path is not None and self._wire is not None and self._wire.epoch
+        return not here or os.path.exists(os.path.join(self.folder, INDEX_NAME))
 
     def _rest(self) -> None:
         """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""

@@ -130,6 +130,17 @@ def test_numbers_are_lowered_where_the_index_was_replaced(folder, log):
     assert list(log.after(0)) == [(6, body(6))]
 
 
+def test_they_are_lowered_where_the_folder_is_gone_too(folder, log):
+    put(log, 1, 9)
+    log.acked(6)
+    shutil.rmtree(folder)
+    log.renumber(4)
+    assert list(log.after(0)) == [(seq - 4, body(seq)) for seq in (7, 8, 9)]
+    log.acked(5)
+    put(log, 6, 6)
+    assert list(log.after(0)) == written(folder) == [(6, body(6))]
+
+
 def full(monkeypatch, *folders: Path) -> None:
     """Let there be no room in some folders."""
     allocate, write = os.posix_fallocate, os.pwrite
