@@ -51,6 +51,9 @@ class Backlog:
     def rest(self) -> None:
         """All is acked, and more may come later: until then nothing of it need lie anywhere."""
 
+    def look(self) -> None:
+        """See that what is kept lies where `place` says."""
+
     def leave(self) -> None:
         """The process leaves: what is left in a file is for others to take in."""
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import films
 import offcam
 from envs import play
+from offcam_proto.errors import NotARunFolder
 from offcam_runs.format import INDEX_NAME
 from waiting import wait_until
 
@@ -70,7 +71,7 @@ class World:
 
     def flush(self) -> None:
         if self.env.flush():
-            self.check()
+            self.check(self.must & set(self._own))
 
     def reopen(self) -> None:
         self.env.close()
@@ -116,18 +117,27 @@ class World:
         self.must -= gone
         self.may |= gone
 
-    def check(self) -> None:
-        found = Counter(int(episode.return_) for episode in films.episodes(self.folder)) if self.must else Counter()
-        assert sorted(self.must - found.keys()) == [], "missing"
+    def _found(self) -> Counter[int]:
+        try:
+            return Counter(int(episode.return_) for episode in films.episodes(self.folder))
+        except NotARunFolder:
+            return Counter()
+
+    def _left(self) -> list[int]:
+        return sorted(self.must - self._found().keys())
+
+    def check(self, must: set[int]) -> None:
+        found = self._found()
+        assert sorted(must - found.keys()) == [], "missing"
         assert sorted(found.keys() - self.must - self.may) == [], "never played"
         assert [number for number, times in found.items() if times > 1] == [], "twice"
 
     def end(self) -> None:
         self.start()
-        wait_until(self.env.flush, "all is in the folder")
-        self.check()
+        wait_until(self.env.flush, "all of its stream is in the folder")
+        wait_until(lambda: self.env.flush() and self.must <= self._found().keys(), "all of those before is", self._left)
         self.env.close()
-        self.check()
+        self.check(self.must)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 

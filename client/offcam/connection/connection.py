@@ -80,6 +80,8 @@ class Connection(Exchange):
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
+                for wire in self.session.streams.values():
+                    wire.backlog.look()
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
                 open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()

@@ -252,6 +252,8 @@ class EnvStream:
         self.connection.close_stream(self._wire)
         self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
+        with self.connection.lock:
+            wire.backlog.look()
         place = wire.backlog.place
         if place and wire.kept_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
             self.connection.told.add(wire)

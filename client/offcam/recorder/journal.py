@@ -128,6 +128,14 @@ class Journal(Backlog):
             self._file.release(remove=True)
             self._file = None
 
+    def look(self) -> None:
+        """Put what is left where it was, if the file is gone with its folder, or into the next folder."""
+        if self._file is not None:
+            try:
+                self._look(self._file)
+            except OSError as error:
+                self._move(error, [])
+
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""
         if self._file is not None:
