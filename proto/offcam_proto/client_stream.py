@@ -147,7 +147,7 @@ class ClientStream:
         Returns:
             False where it cannot be sent, for the reasons of `frame`.
         """
-        offer, cost = self._offer, sum(layout.nbytes for layout in layouts)
+        offer, cost = self._offer, sum([layout.nbytes for layout in layouts])
         if not self.arena or offer is None:
             raise LocalProtocolError(f"stream {self.info.handle} has no arena that the daemon can use")
         if slot >= offer.slots or cost > offer.slot_bytes:
