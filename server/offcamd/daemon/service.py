@@ -137,7 +137,8 @@ class Service:
     def tell(self) -> None:
         """Load what writes the log and what looks at processes, and say where it listens, once it takes records."""
         logs.load()
-        importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
+        with contextlib.suppress(ImportError):  # who needs it says so
+            importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
         settings = self.settings
         if self.lock.unlocked:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
