@@ -23,6 +23,12 @@ MOST_PAUSE = 1.0
 """Seconds that a daemon may work before it is killed: some die before they listen to all, some with all at work."""
 
 
+def listening(endpoint, dead: int = 0) -> int:
+    """The pid of the daemon that listens, and is not the one that was killed; else 0."""
+    info = read_lock(endpoint)
+    return info.pid if info and info.pid != dead and launch.listening(endpoint) else 0
+
+
 @pytest.mark.parametrize(
     ("kills", "episodes"),
     [pytest.param(4, 400, id="short"), pytest.param(200, 20_000, id="long", marks=pytest.mark.slow)],
@@ -35,13 +41,12 @@ def test_played_is_stored(embedded, endpoint, tmp_path, stack, capsys, kills, ep
     agents = Agents(stack, place)
     for _ in range(AGENTS):
         agents.start(folder, "--length", "5", "--pause", "0.002", "--every", "50", "--least", str(episodes // AGENTS))
-    back = []
+    back, daemon = [], wait_until(lambda: listening(endpoint), "a daemon listens")
     for _ in range(kills):
-        daemon = wait_until(lambda: launch.listening(endpoint) and read_lock(endpoint), "a daemon listens")
         time.sleep(MOST_PAUSE * rng.random())
-        os.kill(daemon.pid, signal.SIGKILL)
+        os.kill(daemon, signal.SIGKILL)
         died = time.monotonic()
-        wait_until(lambda: launch.listening(endpoint), "another one listens")
+        daemon = wait_until(lambda dead=daemon: listening(endpoint, dead), "another one listens")
         back.append(time.monotonic() - died)
     played = agents.finish()
 

@@ -101,6 +101,8 @@ class Exchange:
                 self._receive(parts)
                 self.last_heard = now
             self.next_look = now + timeouts.LOOK_SECONDS
+            if session.state is State.OPEN and not self.transport.connected:
+                session.lost()  # who may send nothing before it hears an ack would not hear of this, either
             self.reconnect.greet_if_due(now)
             session.send_held()
             if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
