@@ -137,5 +137,5 @@ def test_a_forked_child_leaves_its_parents_journal_alone(folder, endpoint, monke
     records = [codec.unpack_record(body) for seq, body in journal.frames(theirs.read_bytes()) if seq]
     assert [record.episode for record in records] == [5, 6, 7]
     env.close()
-    offcam.connection.process._shutdown_all()
+    offcam.connection.process.shutdown_all()
     assert sorted(journaled(folder)) == [0, 1, 2, 3, 4, 5, 5, 6, 6, 7]
