@@ -86,10 +86,10 @@ class ClientStream:
         return self._next_seq - 1 - self._acked
 
     @property
-    def unacked_episodes(self) -> int:
-        """How many of them are of episodes."""
-        kind = EpisodeRecord.KIND
-        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
+    def kept_episodes(self) -> int:
+        """How many of them are of episodes, and outlive this process."""
+        kept = islice(self.backlog.after(self._acked), self.unacked - self.backlog.in_memory)
+        return sum(body[1] == EpisodeRecord.KIND for _, body in kept)  # behind a head of one byte
 
     @property
     def arena_asked(self) -> bool:
@@ -147,7 +147,7 @@ class ClientStream:
         Returns:
             False where it cannot be sent, for the reasons of `frame`.
         """
-        offer, cost = self._offer, sum(layout.nbytes for layout in layouts)
+        offer, cost = self._offer, sum([layout.nbytes for layout in layouts])
         if not self.arena or offer is None:
             raise LocalProtocolError(f"stream {self.info.handle} has no arena that the daemon can use")
         if slot >= offer.slots or cost > offer.slot_bytes:

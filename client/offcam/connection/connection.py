@@ -80,6 +80,8 @@ class Connection(Exchange):
                 self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
         finally:
             with self.lock:
+                for wire in self.session.streams.values():
+                    wire.backlog.look()
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
                 open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()
@@ -106,11 +108,13 @@ class Connection(Exchange):
 
 
 def kept(streams: list[ClientStream]) -> str:
-    """Say of streams whose records are in one place what is kept there, and until when."""
-    count = sum(wire.unacked_episodes for wire in streams)
+    """Say of streams whose records are in one place what is kept there, and until when, and what could not be."""
+    count = sum(wire.kept_episodes for wire in streams)
+    rest = sum(wire.backlog.in_memory for wire in streams)
     folder = streams[0].info.folder
     what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
+    more = f"{rest} more record{'s' if rest > 1 else ''} found no room on any disk and will be lost with this process"
     return (
         f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
-        f"{folder}, or by `offcam recover {folder}`"
+        f"{folder}, or by `offcam recover {folder}`{f'; {more}' if rest else ''}"
     )

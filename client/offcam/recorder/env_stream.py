@@ -14,6 +14,7 @@ from offcam.recorder.losses import Losses
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenStream
+from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,18 +210,33 @@ class EnvStream:
         if self._connection is None or self._pid != os.getpid():
             return True
         self._connection.pump()
-        if self._wire is None or (self.settled and not self._wire.unacked):
+        if self._wire is None:
             return True
-        if not self._wire.epoch and self._connection.reconnect.hopeless:
-            return False  # there never was a daemon: one warning was given, waiting would be in vain
-        final = self._connection.flush(quiet=quiet)
+        final = self.settled and not self._wire.unacked and self._index_there()
         if not final:
+            if not self._wire.epoch and self._connection.reconnect.hopeless:
+                return False  # there never was a daemon: one warning was given, waiting would be in vain
+            final = self._connection.flush(quiet=quiet)
+        if final:
+            self._rest()
+        else:
             self._connection.warn_once(
                 "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
                 f"`offcam status` and `offcam ls {self.folder}`.",
                 about="gave up",
             )
         return final
+
+    def _index_there(self) -> bool:
+        """Whether what was acked is where it was, as far as can be seen from here."""
+        here = self.connection.endpoint.path is not None and self._wire is not None and self._wire.epoch
+        return not here or os.path.exists(os.path.join(self.folder, INDEX_NAME))
+
+    def _rest(self) -> None:
+        """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
+        with self.connection.lock:
+            if self._wire is not None and not self._wire.unacked:
+                self._wire.backlog.rest()
 
     def release(self, user: object, *, quiet: bool = True) -> None:
         """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.
@@ -236,8 +252,10 @@ class EnvStream:
         self.connection.close_stream(self._wire)
         self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
+        with self.connection.lock:
+            wire.backlog.look()
         place = wire.backlog.place
-        if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
+        if place and wire.kept_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
             self.connection.told.add(wire)
         losses, self.losses = self.losses, Losses()
         if self._strict:

@@ -90,9 +90,13 @@ class Journal(Backlog):
         return super().append(first_seq, bodies)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The records behind number ``seq``, in order."""
+        """The records behind number ``seq``, in order; up to one that cannot be read, as on a disk that fails."""
         if self._file is not None:
-            yield from self._file.records(max(seq, self._acked))
+            try:
+                yield from self._file.records(max(seq, self._acked))
+            except OSError as error:
+                self._said(self.place, str(error.strerror or error))
+                return
         yield from super().after(seq)
 
     def acked(self, seq: int) -> None:
@@ -109,9 +113,28 @@ class Journal(Backlog):
         """Lower the number of each record that is left by ``gone``."""
         super().renumber(gone)
         if self._file is not None:
-            left = [journal.frame(seq - gone, body) for seq, body in self._file.records(self._acked)]
-            self._file.rewrite(self._acked - gone + 1, left)
+            left = [(seq - gone, body) for seq, body in self._file.records(self._acked)]
+            try:
+                self._file.rewrite(self._acked - gone + 1, [journal.frame(*each) for each in left])
+            except OSError:  # its folder is full or gone: they are sent in a moment, and from memory
+                self._records.extendleft(reversed(left))
+                self._file.release(remove=True)
+                self._file = None
         self._acked -= gone
+
+    def rest(self) -> None:
+        """All is acked: the file goes, and comes back with the next record."""
+        if self._file is not None and self._file.last == self._acked:
+            self._file.release(remove=True)
+            self._file = None
+
+    def look(self) -> None:
+        """Put what is left where it was, if the file is gone with its folder, or into the next folder."""
+        if self._file is not None:
+            try:
+                self._look(self._file)
+            except OSError as error:
+                self._move(error, [])
 
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""

@@ -406,5 +406,5 @@ class Dispatcher:
             peer.session.clip_done(
                 stream.handle, clip.number, file=clip.written, encoded=clip.encoded, error=clip.error[:1000]
             )
+        self._forget_if_done(stream)  # before those who wait are answered: then the index says that it is closed
         self._flushes.clip_final(clip)
-        self._forget_if_done(stream)

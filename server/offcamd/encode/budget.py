@@ -42,7 +42,7 @@ class Budget:
     @property
     def share(self) -> int:
         """Bytes that each clip's head may hold."""
-        return min(self.clip_memory, self.memory_limit // 2 // max(1, self._clips))
+        return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
 
     def count_clip(self, change: int) -> None:
         """One clip more (1) or fewer (-1) shares the memory."""

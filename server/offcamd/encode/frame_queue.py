@@ -99,7 +99,7 @@ class FrameQueue:
 
         Returns its bytes.
         """
-        nbytes = sum(memoryview(buffer).nbytes for buffer, _ in parts)
+        nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
         frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
         self._budget.count_memory(frame.nbytes)
         with self._lock:

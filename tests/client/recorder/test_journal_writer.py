@@ -92,6 +92,18 @@ def test_it_is_cut_back_when_all_is_acked_and_gone_when_the_stream_is(folder, lo
     assert list(folder.iterdir()) == []
 
 
+def test_it_rests_where_all_is_acked_and_comes_back_with_the_next_record(folder, log):
+    put(log, 1, 3)
+    log.acked(2)
+    log.rest()
+    assert [seq for seq, _ in written(folder)][-1] == 3
+    log.acked(3)
+    log.rest()
+    assert list(folder.iterdir()) == []
+    put(log, 4, 5)
+    assert written(folder) == list(log.after(0)) == [(4, body(4)), (5, body(5))]
+
+
 def test_one_that_is_never_acked_whole_does_not_grow_for_ever(folder, log):
     for seq in range(1, 60_001):
         put(log, seq, seq)
@@ -116,6 +128,17 @@ def test_numbers_are_lowered_where_the_index_was_replaced(folder, log):
     put(log, 6, 6)
     log.acked(5)
     assert list(log.after(0)) == [(6, body(6))]
+
+
+def test_they_are_lowered_where_the_folder_is_gone_too(folder, log):
+    put(log, 1, 9)
+    log.acked(6)
+    shutil.rmtree(folder)
+    log.renumber(4)
+    assert list(log.after(0)) == [(seq - 4, body(seq)) for seq in (7, 8, 9)]
+    log.acked(5)
+    put(log, 6, 6)
+    assert list(log.after(0)) == written(folder) == [(6, body(6))]
 
 
 def full(monkeypatch, *folders: Path) -> None:
