@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from gymnasium import logger
 
 from offcam.connection import timeouts
-from offcam.connection.exchange import Exchange
+from offcam.connection.exchange import Exchange, StreamOwner
 from offcam.connection.flush import Flush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
@@ -15,7 +16,6 @@ from offcam.connection.record_sender import RecordSender
 from offcam_proto.client_session import State
 
 if TYPE_CHECKING:
-    from offcam.connection.exchange import StreamOwner
     from offcam_proto.backlog import Backlog
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.endpoints import Endpoint
@@ -49,11 +49,18 @@ class Connection(Exchange):
             self.pump()
             return wire
 
+    def pump(self) -> None:
+        """As `Exchange.pump`, and the daemon is told of frames that waited until it can be."""
+        with self.lock:
+            super().pump()
+            for wire in tuple(self.waiting):
+                self.frames.tell(wire)
+
     def close_stream(self, wire: ClientStream) -> None:
         """Close a stream: nothing more comes."""
         with self.lock:
             wire.close()
-            self.frames.arenas.close(wire)
+            self.frames.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: see `Flush`. Returns whether it is."""
@@ -73,11 +80,13 @@ class Connection(Exchange):
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         self.records.close()
         try:
-            for owner in set(self.owners.values()):
-                owner.abandon()
-            self.pump()
-            if self.waits:
-                self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
+            owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
+            for leave in (StreamOwner.end, StreamOwner.abandon):  # a stream is closed once nothing of it is left here
+                for owner in owners:
+                    leave(owner)
+                self.pump()
+                if self.waits:
+                    self.flush(seconds=max(deadline - time.monotonic(), 0.0))
         finally:
             with self.lock:
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])

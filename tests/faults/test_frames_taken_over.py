@@ -1,0 +1,75 @@
+"""SIGKILL of the daemon: the frames that it had and no file has lie in shared memory, and the next one records them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import films
+import offcam
+import offcam.connection.process
+from envs import Barcode, Look
+from offcam.connection import shared_memory
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
+
+HEIGHT, WIDTH = 400, 600
+PAUSE = 0.01
+"""A hundred frames a second."""
+
+
+def steps(env, count: int) -> None:
+    for _ in range(count):
+        time.sleep(PAUSE)
+        env.step(0)
+
+
+def few_wait(connection, wire, daemons) -> bool:
+    """Whether the daemon has encoded most of what it was sent, and nothing is in its spool."""
+    arena = connection.frames.arenas.at(wire)
+    return len(arena.lying()) <= 20 and daemons.stats()["spool_bytes"] == 0
+
+
+def shown(folder, episode: int = 0) -> list[int]:
+    """The numbers in all frames of an episode's files, in the order of its parts."""
+    clips = [clip for clip in films.clips(folder).values() if clip.episode == episode and clip.file]
+    found: list[int] = []
+    for clip in sorted(clips, key=lambda clip: clip.part):
+        found += films.numbers(folder / clip.file, HEIGHT, WIDTH)
+    return found
+
+
+def test_a_kill_costs_a_video_one_frame_at_most(daemons, tmp_path, capsys):
+    """At 100 frames a second of 600x400, with no daemon for 60 frames each time."""
+    kills = 4
+    folder = tmp_path / "run"
+    daemons.start()
+    env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
+    env.reset()
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    for _ in range(kills):
+        wait_until(lambda: env.step(0) and wire.live and wire.arena, "the daemon uses the memory")
+        steps(env, 50)
+        wait_until(lambda: connection.pump() or few_wait(connection, wire, daemons), "there is room for 60")
+        daemons.kill()
+        steps(env, 60)
+        daemons.start()
+        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    steps(env, 50)
+    env.unwrapped.length = env.unwrapped.number + 1
+    env.step(0)
+    env.close()
+    played, found = env.unwrapped.renders, shown(folder)
+    missing = sorted(set(range(played)) - set(found))
+    films.check(folder)
+    clips = films.clips(folder).values()
+    with capsys.disabled():
+        print(f"\n{kills} kills cost {len(missing)} of {played} frames: {missing}")
+    assert found == sorted(set(found)), "each once, and in order"
+    assert len(missing) <= kills
+    assert sum(clip.offered for clip in clips) == played
+    assert sum(clip.dropped.get("lost", 0) for clip in clips) == len(missing)
+    daemons.stop()
