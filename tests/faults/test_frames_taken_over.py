@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from actors import SLOW_DAEMON
 
 import films
 import offcam
 import offcam.connection.process
-from envs import Barcode, Look
+from envs import Barcode, Look, play
 from offcam.connection import shared_memory
 from waiting import wait_until
 
@@ -32,12 +33,12 @@ def few_wait(connection, wire, daemons) -> bool:
     return len(arena.lying()) <= 20 and daemons.stats()["spool_bytes"] == 0
 
 
-def shown(folder, episode: int = 0) -> list[int]:
+def shown(folder, episode: int = 0, height: int = HEIGHT, width: int = WIDTH) -> list[int]:
     """The numbers in all frames of an episode's files, in the order of its parts."""
     clips = [clip for clip in films.clips(folder).values() if clip.episode == episode and clip.file]
     found: list[int] = []
     for clip in sorted(clips, key=lambda clip: clip.part):
-        found += films.numbers(folder / clip.file, HEIGHT, WIDTH)
+        found += films.numbers(folder / clip.file, height, width)
     return found
 
 
@@ -72,4 +73,43 @@ def test_a_kill_costs_a_video_one_frame_at_most(daemons, tmp_path, capsys):
     assert len(missing) <= kills
     assert sum(clip.offered for clip in clips) == played
     assert sum(clip.dropped.get("lost", 0) for clip in clips) == len(missing)
+    daemons.stop()
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
+    """Daemons that encode nothing have videos that ended and one that is open, and others begin where there is none."""
+    length, episodes = 4, 3
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(length, Look(84, 84)), str(folder), every=1)
+    env.reset()
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    for kill in range(kills):
+        for _ in range(episodes):
+            play(env)
+        env.reset()
+        env.step(0)
+        daemons.kill()
+        env.step(0)
+        for _ in range(episodes):
+            play(env)
+        env.reset()
+        env.step(0)
+        gate = [] if kill == kills - 1 else ["--gate", str(tmp_path / "never")]
+        daemons.start(SLOW_DAEMON, "0", *gate)
+        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    play(env)
+    env.close()
+    clips = films.clips(folder).values()
+    found = [(clip.episode, number) for clip in sorted(clips, key=lambda clip: (clip.episode, clip.part)) if clip.file
+             for number in films.numbers(folder / clip.file)]  # fmt: skip
+    played = sum(clip.offered for clip in clips)
+    assert played == env.unwrapped.renders
+    assert len(found) == len(set(found)) == played - 1, "the first frame went through the socket"
+    assert found == sorted(found)
+    assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": 1}]
+    films.check(folder)
     daemons.stop()

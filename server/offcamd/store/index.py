@@ -46,7 +46,7 @@ class Applied:
         episodes: the new ones, in order.
         clips: the new ones, in order.
         quarantined: sequence numbers of records set aside because they could not be understood.
-        lost: for each of the new clips, the frames that its client sent and no daemon received, as far as is known.
+        lost: for each of the new clips, how many more frames are known that its client sent and no daemon received.
     """
 
     last_seq: int
