@@ -135,11 +135,16 @@ def settle_clip(
     return count
 
 
+def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int:
+    """Frames of a clip, if there is such a clip, that are known to be lost."""
+    row = database.execute(_CLIP_COUNTS, {"stream_id": key, "clip": clip}).fetchone()
+    return json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else 0
+
+
 def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> int:
     """Add a clip's account, or put it in an earlier one's place. Returns how many more frames are known to be lost."""
     share = fmt.ClientShare(record.offered, record.dropped)
-    row = database.execute(_CLIP_COUNTS, {"stream_id": key, "clip": record.clip}).fetchone()
-    before = json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else 0
+    before = known_lost(database, key, record.clip)
     database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
     lost: int = settle_clip(database, key, record.clip, client=share).dropped.get(fmt.LOST_DROP, 0)
     return lost - before

@@ -61,10 +61,10 @@ class Scene:
         for message in messages:
             self.session.receive(codec.encode(message))
 
-    def connect(self) -> None:
+    def connect(self, instance: bytes = bytes(16), pid: int = 7) -> None:
         self.session.lost()
         self.session.connect()
-        self.hear(msg.Welcome(PROTOCOL_VERSION, bytes(16), 7, 1))
+        self.hear(msg.Welcome(PROTOCOL_VERSION, instance, pid, 1))
         self.hear(*(msg.StreamOpened(wire.info.handle, 0, 0, 1 << 30) for wire in self.wires))
         self.session.take()
 
@@ -169,6 +169,68 @@ def test_a_larger_frame_makes_a_new_arena_and_a_smaller_one_does_not(ready):
     assert [ready.put(shown(0)), ready.put(shown(0, 100, 100))] == [0, 1]
     assert ready.put(shown(0, 16000, 16000)) is None
     assert (ready.put(shown(0)), ready.offers()) == (2, []), "one that never fits changes nothing"
+
+
+@pytest.fixture
+def over():
+    """The pid of a process that has ended, and that nobody has asked yet what became of it."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    yield pid
+    os.waitpid(pid, 0)
+
+
+def left_to(scene: Scene, before: int, instance: bytes) -> list[int]:
+    """What another daemon gets, or the same one again, of frames 0 to 3, which lie in slots of each state."""
+    scene.connect(pid=before)
+    scene.put(shown(0))
+    scene.hear(msg.ArenaReply(1, True))
+    for index in range(4):
+        scene.put(shown(index), index=index)
+    scene.arena()._memory[STATES_AT + 1 : STATES_AT + 3] = bytes([TAKEN, FREE])
+    scene.connect(instance)
+    return [frame.index for frame in scene.arenas.take_over(scene.wires[0], {0})]
+
+
+def test_of_a_dead_daemon_all_is_left_that_no_file_has(scene, over):
+    assert left_to(scene, over, b"another daemon's") == [0, 1, 3]
+    (offer,) = scene.offers()
+    assert offer.token == scene.arena().token
+    assert scene.arenas.take_over(scene.wires[0], {0}) == [], "it was given away"
+
+
+def test_the_same_daemon_has_what_it_took(scene, over):
+    assert left_to(scene, over, bytes(16)) == [0, 3]
+
+
+def test_as_long_as_another_daemon_lives_nothing_is_given_to_the_next(scene):
+    assert left_to(scene, os.getpid(), b"another daemon's") == []
+    assert not scene.arenas.left(scene.wires[0])
+    assert scene.put(shown(0)) is None
+    assert len(scene.offers()) == 1, "the next one gets another arena"
+
+
+def test_what_nobody_knows_any_more_is_free_again(scene, over):
+    scene.connect(pid=over)
+    scene.put(shown(0))
+    scene.hear(msg.ArenaReply(1, True))
+    assert scene.put(shown(0)) == 0
+    scene.connect(b"another daemon's")
+    assert scene.arenas.take_over(scene.wires[0], {1}) == []
+    assert not scene.arenas.left(scene.wires[0])
+
+
+def test_without_a_daemon_it_holds_what_the_last_one_gave_credit_for(ready):
+    wire = ready.wires[0]
+    assert ready.arenas.keep(wire, 0, 1, shown(1), 100) is None, "no daemon has taken a frame from it"
+    wire.credit = 3 * 4096
+    assert ready.put(shown(0)) == 0
+    ready.session.lost()
+    kept = [ready.arenas.keep(wire, 0, index, shown(1), 100) for index in range(1, 5)]
+    assert [frame and frame.index for frame in kept] == [1, 2, None, None]
+    assert ready.arenas.keep(wire, 0, 9, shown(1, 100, 100), 10000) is None, "it is larger than a slot"
 
 
 def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
