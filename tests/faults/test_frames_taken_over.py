@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import pytest
-from actors import SLOW_DAEMON
+from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
 
 import films
 import offcam
@@ -111,5 +114,47 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
     assert len(found) == len(set(found)) == played - 1, "the first frame went through the socket"
     assert found == sorted(found)
     assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": 1}]
+    films.check(folder)
+    daemons.stop()
+
+
+LEAVING = """
+import sys
+import offcam, offcam.connection.process
+from envs import Barcode, play
+from waiting import wait_until
+env = offcam.record(Barcode(4), sys.argv[1], every=1)
+env.reset()
+connection = offcam.connection.process.current()
+wire = connection.session.streams[1]
+wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+for _ in range(3):
+    play(env)
+print("played", flush=True)
+input()
+if sys.argv[2] == "close":
+    env.close()
+"""
+
+
+@pytest.mark.parametrize("way", ["close", "exit"])
+def test_who_leaves_waits_for_the_next_daemon_to_record_what_is_left(way, daemons, tmp_path):
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    command = [sys.executable, "-c", LEAVING, str(folder), way]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as agent:
+        assert agent.stdout.readline() == "played\n"
+        daemons.kill()
+        if way == "exit":  # a process that leaves without `close` does not wait for a daemon that somebody else starts
+            daemons.start(SLOW_DAEMON, "0")
+        agent.stdin.write("\n")
+        agent.stdin.flush()
+        if way == "close":
+            daemons.start(SLOW_DAEMON, "0")
+        assert agent.wait(WAIT_SECONDS) == 0
+    clips = films.clips(folder).values()
+    found = [(clip.episode, number) for clip in clips if clip.file for number in films.numbers(folder / clip.file)]
+    assert sorted(found) == [(episode, number) for episode in (1, 2, 3) for number in range(5)]
     films.check(folder)
     daemons.stop()

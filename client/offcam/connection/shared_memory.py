@@ -85,8 +85,8 @@ class Arena:
 
     Attributes:
         daemon: instance and process id of the daemon that it was offered to last.
-        proven: whether a daemon could use it.
-        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for.
+        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for, 0 where
+            none has used it.
     """
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
@@ -95,9 +95,8 @@ class Arena:
         self.slots = slots
         self.token = secrets.token_bytes(ID_BYTES)
         self.daemon: tuple[bytes, int] = (b"", 0)
-        self.proven = False
         self.bound = 0
-        self._lying: dict[int, Lying] = {}
+        self._layouts: dict[int, tuple[FrameLayout, ...]] = {}  # of the frame that was put into each slot last
         self.descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.descriptor, size)
@@ -127,19 +126,20 @@ class Arena:
             end = start + picture.layout.nbytes
             np.copyto(self._bytes[start:end], picture.dense.reshape(-1))
             start = end
-        self._lying[slot] = Lying(clip, index, tuple([picture.layout for picture in pictures]), slot)
+        self._layouts[slot] = tuple([picture.layout for picture in pictures])
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
         self._memory[place] = WRITTEN  # last: from now on the daemon finds it, should this process be killed
         return slot
 
     def lying_in(self, slot: int) -> Lying:
         """The frame that was put into a slot last."""
-        return self._lying[slot]
+        clip, index = ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size)
+        return Lying(clip, index, self._layouts[slot], slot)
 
     def lying(self, states: Iterable[int] = (WRITTEN, TAKEN)) -> list[Lying]:
         """The frames in slots of these states, in order."""
         marks = self._memory[STATES_AT : STATES_AT + self.slots]
-        found = [self._lying[slot] for slot, mark in enumerate(marks) if mark in states and slot in self._lying]
+        found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._layouts]
         return sorted(found, key=lambda frame: (frame.clip, frame.index))
 
     def fits(self, cost: int) -> bool:
@@ -149,7 +149,6 @@ class Arena:
 
     def rename(self, frame: Lying) -> None:
         """A frame that lies in it becomes one of another clip."""
-        self._lying[frame.slot] = frame
         ENTRY.pack_into(self._memory, ENTRIES_AT + frame.slot * ENTRY.size, frame.clip, frame.index)
         self._memory[STATES_AT + frame.slot] = WRITTEN
 
@@ -198,13 +197,13 @@ class StreamArenas:
             arena.release_descriptor()
         if not wire.arena:
             return None
-        arena.proven, arena.bound = True, max(arena.bound, wire.credit)
+        arena.bound = max(arena.bound, wire.credit)
         return arena.put(clip, index, pictures)
 
     def keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> Lying | None:
         """Copy a frame into a slot that no daemon can be told of yet, or return None where there is no room for it."""
         _, arena = self._arenas.get(wire.info.handle, (0, None))
-        if arena is None or not arena.proven or arena.descriptor < 0 or not arena.fits(cost):
+        if arena is None or arena.descriptor < 0 or not arena.fits(cost):
             return None
         slot = arena.put(clip, index, pictures)
         return None if slot is None else arena.lying_in(slot)

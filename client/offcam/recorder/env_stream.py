@@ -227,11 +227,14 @@ class EnvStream:
         self._connection.pump()
         if self._wire is None or (self.settled and not self._wire.unacked):
             return True
-        if not self._wire.epoch and self._connection.reconnect.hopeless:
+        return self._wait_until_final(self._wire, quiet=quiet)
+
+    def _wait_until_final(self, wire: ClientStream, *, quiet: bool) -> bool:
+        if not wire.epoch and self.connection.reconnect.hopeless:
             return False  # there never was a daemon: one warning was given, waiting would be in vain
-        final = self._connection.flush(quiet=quiet)
+        final = self.connection.flush(quiet=quiet)
         if not final:
-            self._connection.warn_once(
+            self.connection.warn_once(
                 "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
                 f"`offcam status` and `offcam ls {self.folder}`.",
                 about="gave up",
@@ -249,10 +252,14 @@ class EnvStream:
             return
         for clip in list(self.clips):
             clip.end()
-        if self._left:  # as long as it is open, another daemon can be told of it
-            self.flush(quiet=quiet)
+        left = self._left
+        if left:  # as long as the stream is open, another daemon can be told of it
+            self._wait_until_final(self._wire, quiet=quiet)
         self.connection.close_stream(self._wire)
-        self.flush(quiet=quiet)
+        if left:
+            self._wait_until_final(self._wire, quiet=quiet)
+        else:
+            self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
         place = wire.backlog.place
         if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
