@@ -87,6 +87,7 @@ class Arena:
         daemon: instance and process id of the daemon that it was offered to last.
         bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for, 0 where
             none has used it.
+        credit: what was left of it when a frame was last put into it.
     """
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
@@ -95,7 +96,8 @@ class Arena:
         self.slots = slots
         self.token = secrets.token_bytes(ID_BYTES)
         self.daemon: tuple[bytes, int] = (b"", 0)
-        self.bound = 0
+        self.bound = self.credit = 0
+        self._frame_bytes = 0
         self._layouts: dict[int, tuple[FrameLayout, ...]] = {}  # of the frame that was put into each slot last
         self.descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -127,6 +129,7 @@ class Arena:
             np.copyto(self._bytes[start:end], picture.dense.reshape(-1))
             start = end
         self._layouts[slot] = tuple([picture.layout for picture in pictures])
+        self._frame_bytes = start - SLOTS_AT - slot * self.slot_bytes
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
         self._memory[place] = WRITTEN  # last: from now on the daemon finds it, should this process be killed
         return slot
@@ -144,8 +147,13 @@ class Arena:
 
     def fits(self, cost: int) -> bool:
         """Whether a frame may be put into it while no daemon gives credit for it."""
-        used = self.slots - self._memory[STATES_AT : STATES_AT + self.slots].count(_FREE)
-        return cost <= self.slot_bytes and (used + 1) * self.slot_bytes <= self.bound
+        return cost <= self.slot_bytes and self.used + cost <= self.bound
+
+    @property
+    def used(self) -> int:
+        """Bytes of the frames in it, about: of as many as there are slots in use, each as large as the last one."""
+        slots = self.slots - self._memory[STATES_AT : STATES_AT + self.slots].count(_FREE)
+        return slots * self._frame_bytes
 
     def rename(self, frame: Lying) -> None:
         """A frame that lies in it becomes one of another clip."""
@@ -197,7 +205,9 @@ class StreamArenas:
             arena.release_descriptor()
         if not wire.arena:
             return None
-        arena.bound = max(arena.bound, wire.credit)
+        if wire.credit > arena.credit:  # there is more of it since the last frame
+            arena.bound = max(arena.bound, wire.credit + arena.used)
+        arena.credit = wire.credit
         return arena.put(clip, index, pictures)
 
     def keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> Lying | None:

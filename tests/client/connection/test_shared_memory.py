@@ -225,8 +225,9 @@ def test_what_nobody_knows_any_more_is_free_again(scene, over):
 def test_without_a_daemon_it_holds_what_the_last_one_gave_credit_for(ready):
     wire = ready.wires[0]
     assert ready.arenas.keep(wire, 0, 1, shown(1), 100) is None, "no daemon has taken a frame from it"
-    wire.credit = 3 * 4096
+    wire.credit = 300
     assert ready.put(shown(0)) == 0
+    wire.credit -= 100
     ready.session.lost()
     kept = [ready.arenas.keep(wire, 0, index, shown(1), 100) for index in range(1, 5)]
     assert [frame and frame.index for frame in kept] == [1, 2, None, None]
