@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gymnasium import logger
 
 from offcam.connection import timeouts
-from offcam.connection.exchange import Exchange, StreamOwner
+from offcam.connection.exchange import Exchange
 from offcam.connection.flush import Flush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
@@ -16,6 +16,7 @@ from offcam.connection.record_sender import RecordSender
 from offcam_proto.client_session import State
 
 if TYPE_CHECKING:
+    from offcam.connection.exchange import StreamOwner
     from offcam_proto.backlog import Backlog
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.endpoints import Endpoint
@@ -81,12 +82,12 @@ class Connection(Exchange):
         self.records.close()
         try:
             owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
-            for leave in (StreamOwner.end, StreamOwner.abandon):  # a stream is closed once nothing of it is left here
-                for owner in owners:
-                    leave(owner)
-                self.pump()
-                if self.waits:
-                    self.flush(seconds=max(deadline - time.monotonic(), 0.0))
+            for owner in owners:
+                owner.end()
+            self._settle(deadline)  # as long as the streams are open, another daemon can be told of what is left here
+            for owner in owners:
+                owner.abandon()
+            self._settle(deadline)
         finally:
             with self.lock:
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
@@ -96,6 +97,11 @@ class Connection(Exchange):
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
                 for wire in streams:
                     wire.backlog.leave()
+
+    def _settle(self, deadline: float) -> None:
+        self.pump()
+        if self.waits:
+            self.flush(seconds=max(deadline - time.monotonic(), 0.0))
 
     def _warn_of_records(self, streams: list[ClientStream]) -> None:
         left = [wire for wire in streams if wire.unacked and (wire.backlog.place or wire.refused is None)]
