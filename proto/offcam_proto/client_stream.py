@@ -43,6 +43,7 @@ class ClientStream:
     Attributes:
         backlog: its records that are not acked yet.
         info: what it was opened with; its ``suffix`` is the one the daemon gave.
+        daemon: instance and process id of the daemon that it was asked of last.
         epoch: number of times the daemon has opened it. A clip opened in an earlier epoch is cut off there.
         live: whether the daemon has it open now, so that frames can be sent.
         credit: bytes of frames that may be sent.
@@ -58,6 +59,7 @@ class ClientStream:
     ) -> None:
         self.info = info
         self.backlog = backlog
+        self.daemon: tuple[bytes, int] = (b"", 0)
         self.epoch = 0
         self.live = False
         self.credit = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from gymnasium import logger
@@ -49,11 +50,18 @@ class Connection(Exchange):
             self.pump()
             return wire
 
+    def pump(self) -> None:
+        """As `Exchange.pump`, and the daemon is told of frames that waited until it can be."""
+        with self.lock:
+            super().pump()
+            for wire in tuple(self.waiting):
+                self.frames.tell(wire)
+
     def close_stream(self, wire: ClientStream) -> None:
         """Close a stream: nothing more comes."""
         with self.lock:
             wire.close()
-            self.frames.arenas.close(wire)
+            self.frames.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: see `Flush`. Returns whether it is."""
@@ -73,11 +81,13 @@ class Connection(Exchange):
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         self.records.close()
         try:
-            for owner in set(self.owners.values()):
+            owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
+            for owner in owners:
+                owner.end()
+            self._settle(deadline)  # as long as the streams are open, another daemon can be told of what is left here
+            for owner in owners:
                 owner.abandon()
-            self.pump()
-            if self.waits:
-                self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
+            self._settle(deadline)
         finally:
             with self.lock:
                 for wire in self.session.streams.values():
@@ -89,6 +99,11 @@ class Connection(Exchange):
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
                 for wire in streams:
                     wire.backlog.leave()
+
+    def _settle(self, deadline: float) -> None:
+        self.pump()
+        if self.waits:
+            self.flush(seconds=max(deadline - time.monotonic(), 0.0))
 
     def _warn_of_records(self, streams: list[ClientStream]) -> None:
         left = [wire for wire in streams if wire.unacked and (wire.backlog.place or wire.refused is None)]

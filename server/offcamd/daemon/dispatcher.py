@@ -335,6 +335,7 @@ class Dispatcher:
                 self._committed(event)
             case tasks.ClipNoted(reply=LiveClip() as clip):
                 self._pool.start(clip.job)
+                self.counters.lost["frames"] -= event.found
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
                 self.counters.lost["frames"] += event.lost

@@ -44,6 +44,14 @@ class Budget:
         """Bytes that each clip's head may hold."""
         return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
 
+    @property
+    def lent_share(self) -> int:
+        """The same of frames in memory that a client shares: there they outlive this process, and on disk they do not.
+
+        They go to disk only where the client's credit would run out otherwise.
+        """
+        return self.share * 7 // 4
+
     def count_clip(self, change: int) -> None:
         """One clip more (1) or fewer (-1) shares the memory."""
         with self._lock:
