@@ -59,6 +59,7 @@ class ClientSession:
         instance: id of the daemon's current start, known from its Welcome on.
         pid: the daemon's process id, likewise.
         streams: the streams that are open, or closed with records not acked yet, by handle.
+        hello: what it is opened with.
     """
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
@@ -67,7 +68,7 @@ class ClientSession:
         self.instance: bytes | None = None
         self.pid = 0
         self.streams: dict[int, ClientStream] = {}
-        self._hello = msg.Hello(
+        self.hello = msg.Hello(
             magic=msg.Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
         )
         self._outbox = Outbox()
@@ -98,7 +99,7 @@ class ClientSession:
             raise LocalProtocolError(f"cannot greet a daemon while {self.state.value}")
         self.state = State.GREETING
         self._outbox.discard()
-        self._outbox.send(self._hello)
+        self._outbox.send(self.hello)
 
     def lost(self) -> None:
         """The connection broke, or the daemon left: everything but frames waits for the next one."""

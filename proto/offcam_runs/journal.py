@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from offcam_proto.messages import Buffer, OpenStream
+    from offcam_proto.messages import Buffer, Hello, OpenStream
 
 MAGIC: Final = b"OFFCAMJ1"
 """What a journal begins with."""
@@ -47,13 +47,13 @@ def state_folder(environ: Mapping[str, str], uid: int) -> str:
 
 
 def frame(seq: int, body: bytes) -> bytes:
-    """A frame: one record, or with number 0 how the stream is opened."""
+    """A frame: one record, or with number 0 how the stream is opened and by whom."""
     return FRAME.pack(len(body), crc32(body, crc32(_NUMBER.pack(seq))), seq) + body
 
 
-def head(info: OpenStream) -> bytes:
-    """What a journal begins with, its first frame included."""
-    return MAGIC + frame(0, bytes(codec.encode(info)[0]))
+def head(info: OpenStream, client: Hello) -> bytes:
+    """What a journal begins with, its first two frames included: how its stream is opened, and who its client is."""
+    return MAGIC + b"".join(frame(0, bytes(codec.encode(each)[0])) for each in (info, client))
 
 
 def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,8 @@ def test_an_agent_without_a_daemon(folder, endpoint, monkeypatch, ending):
         _, said = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == code, said
     assert journaled(folder) == list(range(200))
+    (stream,) = read_run(folder).streams
+    assert (stream.host, stream.pid, stream.state) == (socket.gethostname(), process.pid, LOST)
     if ending in ("close", "end", "error"):
         assert f"200 episodes are kept in {folder} " in said
 

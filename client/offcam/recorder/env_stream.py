@@ -403,7 +403,9 @@ class EnvStream:
         self.unfinished.clear()
         self.parts.clear()
         self._taken_over = 0
-        backlog = Journal(info, here=connection.endpoint.path is not None, said=self._elsewhere)
+        backlog = Journal(
+            info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
+        )
         self._wire = connection.open_stream(info, self, backlog)
         return self._wire
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from offcam_proto.messages import OpenStream
+    from offcam_proto.messages import Hello, OpenStream
 
 STEP_BYTES = 64 * 1024
 """A journal is allocated in steps that double, from this one."""
@@ -54,6 +54,7 @@ class Journal(Backlog):
 
     Args:
         info: what the stream is opened with.
+        client: what the session is opened with.
         here: whether its run folder is this host's.
         said: is told of a folder that cannot be used, and why.
 
@@ -61,10 +62,11 @@ class Journal(Backlog):
         place: the folder that the file lies in, the run's or what stands for it; empty where there is none.
     """
 
-    def __init__(self, info: OpenStream, *, here: bool, said: Callable[[str, str], None]) -> None:
+    def __init__(self, info: OpenStream, client: Hello, *, here: bool, said: Callable[[str, str], None]) -> None:
         super().__init__()
         self.place = ""
         self._info = info
+        self._head = journal.head(info, client)
         state = journal.state_folder(os.environ, os.getuid())
         self._folders = [info.folder, state] if here else [state]
         self._said = said
@@ -153,7 +155,7 @@ class Journal(Backlog):
         path = journal.journal_of(folder, self._info.stream)
         if len(self._folders) == 1 and (problem := host.make_private(str(path.parent))):  # it is not the run's own
             raise OSError(errno.EACCES, problem, str(path.parent))
-        file = _File(path, journal.head(self._info), first_seq, frames)
+        file = _File(path, self._head, first_seq, frames)
         self.place = folder
         return file
 

@@ -14,11 +14,12 @@ import pytest
 from offcam.recorder import journal as recorder
 from offcam.recorder.journal import STEP_BYTES, Journal
 from offcam_proto import codec
-from offcam_proto.messages import OpenStream
+from offcam_proto.messages import Hello, OpenStream
 from offcam_runs import journal
 from offcam_runs.file_lock import held
 
 STREAM = bytes(range(16))
+CLIENT = Hello(Hello.MAGIC, 1, bytes(16), 7, "host", "offcam/0")
 
 
 def opened(folder: Path) -> OpenStream:
@@ -35,8 +36,9 @@ def path(folder: Path) -> Path:
 
 def written(folder: Path) -> list[tuple[int, bytes]]:
     """The records that whoever opens the file finds in it."""
-    opening, *records = journal.frames(path(folder).read_bytes())
-    assert opening[0] == 0
+    opening, client, *records = journal.frames(path(folder).read_bytes())
+    assert (opening[0], client[0]) == (0, 0)
+    assert codec.decode_client([client[1]]) == CLIENT
     assert codec.decode_client([opening[1]]).stream == STREAM
     return records
 
@@ -60,7 +62,7 @@ def said() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def log(tmp_path, state, mapped, said):
-    made = Journal(opened(tmp_path / "run"), here=True, said=lambda *what: said.append(what))
+    made = Journal(opened(tmp_path / "run"), CLIENT, here=True, said=lambda *what: said.append(what))
     yield made
     made.end()
 
@@ -188,7 +190,7 @@ def test_where_nothing_has_room_what_is_new_is_kept_in_memory(folder, log, state
 @pytest.mark.parametrize("here", [True, False])
 def test_a_folder_that_cannot_be_used_is_none(tmp_path, state, mapped, said, here):
     (tmp_path / "run").write_text("")
-    log = Journal(opened(tmp_path / "run"), here=here, said=lambda *what: said.append(what))
+    log = Journal(opened(tmp_path / "run"), CLIENT, here=here, said=lambda *what: said.append(what))
     put(log, 1, 2)
     assert [where for where, _ in said] == [str(tmp_path / "run")] * here
     assert (log.place, [seq for seq, _ in written(state)]) == (str(state), [1, 2])
@@ -221,12 +223,12 @@ def test_what_was_torn_ends_it(folder, log):
     begins = [data.index(journal.frame(*each)) for each in records]
     chance = random.Random(1)
     for cut in range(begins[0], size):
-        assert list(journal.frames(data[:cut]))[1:] == records[: sum(cut >= begin for begin in begins) - 1]
+        assert list(journal.frames(data[:cut]))[2:] == records[: sum(cut >= begin for begin in begins) - 1]
     for _ in range(200):
         at = chance.randrange(begins[2], begins[2] + journal.FRAME.size)
         torn = bytearray(data)
         torn[at] ^= 1 << chance.randrange(8)
-        assert list(journal.frames(torn))[1:] == records[:2]
+        assert list(journal.frames(torn))[2:] == records[:2]
 
 
 def test_a_forked_child_does_not_keep_it_locked(folder, log):
