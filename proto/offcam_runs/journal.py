@@ -59,7 +59,8 @@ def head(info: OpenStream, client: Hello) -> bytes:
 def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
 
-    Nothing where the data is no journal.
+    One that is damaged, with the next one whole behind it, has an empty body, which is no record. There are none where
+    the data is no journal.
     """
     view = memoryview(data)
     at = len(MAGIC)
@@ -68,7 +69,20 @@ def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     while at + FRAME.size <= len(view):
         length, crc, seq = FRAME.unpack_from(view, at)
         body = bytes(view[at + FRAME.size : at + FRAME.size + length])
-        if not length or len(body) < length or crc32(body, crc32(_NUMBER.pack(seq))) != crc:
-            return
-        yield seq, body
         at += FRAME.size + length
+        if not length or len(body) < length:
+            return
+        if crc32(body, crc32(_NUMBER.pack(seq))) != crc:
+            if not _begins(view[at:], seq + 1):
+                return
+            body = b""
+        yield seq, body
+
+
+def _begins(view: memoryview, seq: int) -> bool:
+    """Whether data begins with a whole frame of a number."""
+    if len(view) < FRAME.size:
+        return False
+    length, crc, found = FRAME.unpack_from(view)
+    body = view[FRAME.size : FRAME.size + length]
+    return bool(found == seq and len(body) == length > 0 and crc32(body, crc32(_NUMBER.pack(seq))) == crc)
