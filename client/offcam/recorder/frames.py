@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from offcam.connection.shared_memory import Picture
-from offcam.recorder.readings import UNREADABLE, on_device
+from offcam.recorder.readings import UNREADABLE, on_device, shape_of
 from offcam_proto.errors import FrameError, ProtocolError
 from offcam_proto.layout import CHANNELS, FrameLayout
 
@@ -90,7 +90,7 @@ def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an en
         FrameError: it has no picture.
     """
     if isinstance(observation, dict):
-        observation = next((part for part in observation.values() if len(getattr(part, "shape", ())) >= 2), None)
+        observation = next((part for part in observation.values() if len(shape_of(part)) >= 2), None)
     frame = as_array(observation)
     if frame.ndim == 4:
         frame = frame[-1]

@@ -16,10 +16,8 @@ _HOST_MEMORY = (1, 3, 11)
 
 def on_device(value: object) -> bool:
     """Whether it lies in a device's memory: to look at it would make the agent's thread wait for the device."""
-    if not hasattr(value, "__dlpack_device__"):
-        return False
     try:
-        return int(value.__dlpack_device__()[0]) not in _HOST_MEMORY
+        return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in _HOST_MEMORY
     except UNREADABLE:
         return False
 
@@ -50,9 +48,9 @@ def flag(value: Any) -> bool | None:  # noqa: ANN401 - a flag of whatever kind t
     """Whether a flag is set; None where it is no single one, as of many envs or agents, or where a device has it."""
     if type(value) is bool:
         return value
-    if value is None or (hasattr(value, "__len__") and not hasattr(value, "shape")) or on_device(value):
-        return None  # a dict by agent is not set because it is not empty
     try:
+        if value is None or (hasattr(value, "__len__") and not hasattr(value, "shape")) or on_device(value):
+            return None  # a dict by agent is not set because it is not empty
         return None if getattr(value, "shape", ()) and np.prod(value.shape) != 1 else bool(value)
     except UNREADABLE:
         return None
@@ -69,7 +67,7 @@ def over(terminated: object, truncated: object) -> bool | None:
 def first(values: Any) -> Any:  # noqa: ANN401 - rewards or flags of whatever kind a vector env gives
     """What sub-environment 0 has; None where there is none."""
     try:
-        return None if isinstance(values, dict) else values[0]
+        return None if isinstance(values, dict) or on_device(values) else values[0]
     except UNREADABLE:
         return None
 
@@ -79,12 +77,21 @@ def each(values: Any, count: int, dtype: type) -> np.ndarray[Any, Any] | None:  
     if type(values) is np.ndarray and values.shape == (count,) and values.dtype == dtype:
         return values
     try:
-        if isinstance(values, dict) or on_device(values):
+        parts = values if isinstance(values, (list, tuple)) else (values,)
+        if isinstance(values, dict) or any(map(on_device, parts)):
             return None
         array = np.asarray(values.detach() if hasattr(values, "detach") else values)
         return array.reshape(count).astype(dtype)  # simulators give (count, 1), too
     except UNREADABLE:
         return None
+
+
+def shape_of(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - whatever an env renders or observes
+    """Its shape; empty where it has none."""
+    try:
+        return tuple(map(int, getattr(value, "shape", ())))
+    except UNREADABLE:
+        return ()
 
 
 def number_of_envs(env: Any) -> int | None:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not

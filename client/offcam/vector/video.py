@@ -214,18 +214,18 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         rendered: Any = self.env.render() if self._render_ids is None else self.env.unwrapped.render(self._render_ids)
         if isinstance(rendered, (list, tuple)):
             return tuple(frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered)
-        shape = tuple(getattr(rendered, "shape", ()))
+        shape = readings.shape_of(rendered)
         batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS and shape[0] == self.num_envs)
-        return tuple(rendered) if batch and not readings.on_device(rendered) else rendered
+        return tuple(rendered) if batch and isinstance(rendered, np.ndarray) else rendered
 
     def _observed_of_each(self) -> Any:  # noqa: ANN401 - whatever the env observes
         """The picture in each sub-environment's observation in a tuple; what has none as it is."""
         batch = self._observation
         try:
             if isinstance(batch, dict):
-                batch = next(part for part in batch.values() if len(getattr(part, "shape", ())) >= 3)
-            return tuple(map(self._observed, batch))
-        except (StopIteration, TypeError):
+                batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
+            return batch if readings.on_device(batch) else tuple(map(self._observed, batch))
+        except (StopIteration, *readings.UNREADABLE):
             return batch
 
     def _find_render_ids(self) -> Any:  # noqa: ANN401 - whatever the env takes

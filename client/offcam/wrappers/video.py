@@ -104,6 +104,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
         gym.Wrapper.__init__(self, env)
         self._set_up(video_folder, **options)
+        self._num_envs = readings.number_of_envs(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -158,7 +159,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._add_frame(self._observed(self._observation))
             return
         frame: Any = self.env.render()
-        if isinstance(frame, list):
+        if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
             if not frame:
                 logger.warn(
                     "Trying to capture render frame but 'env.render()' has just been called. "

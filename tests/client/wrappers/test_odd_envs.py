@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 
 import gymnasium as gym
 import numpy as np
@@ -189,6 +192,91 @@ def test_infos_that_are_no_dicts_are_left(folder, info):
 )  # fmt: skip
 def test_a_flag_is_set_or_not_or_unknown(value, expected):
     assert readings.flag(value) is expected
+
+
+class Hostile:
+    """Says no to whatever it is asked."""
+
+    shape = (2, 2)
+
+    def __getattr__(self, name):
+        raise ValueError(f"no {name} here")
+
+    def __array__(self, *_, **__):
+        raise TypeError("no array, either")
+
+    def __bool__(self):
+        raise ArithmeticError("neither true nor false")
+
+    __float__ = __len__ = __iter__ = __index__ = __bool__
+
+    def __add__(self, other):
+        raise OverflowError("too much")
+
+    __radd__ = __add__
+
+
+ODD = (
+    None, "text", b"bytes", 3, -1.5, 2**70, 10**400, 1j, math.nan, Fraction(1, 3), Decimal("0.5"), np.float16(2),
+    np.datetime64("2026-01-01"), np.array(5), np.array([]), np.zeros(3), np.zeros((3, 1), bool), np.zeros((3, 4, 5,
+    6, 7)), np.array([None] * 3), np.array(["a", "b", "c"]), np.zeros(3, [("x", int)]), np.ma.masked_all(3), [], [1,
+    2, 3], [[1], [2, 3], []], (), (1, None, "x"), {}, {"a": 1.0}, {"__all__": True}, {1, 2, 3}, iter([1, 2, 3]),
+    range(3), int, NotImplemented, ..., lambda: None, Hostile(), [Hostile()] * 3, OnDevice(0), [OnDevice(0)] * 3,
+    {"a": OnDevice(0)}, Tensor(np.zeros((84, 84, 3), np.uint8)), Image.new("CMYK", (8, 8)), [np.zeros((8, 8))] * 3,
+    (np.zeros((8, 8)), None, np.zeros((4, 4))), np.zeros((3, 8, 8, 3), np.float32),
+)  # fmt: skip
+NAMES = ("observation", "reward", "terminated", "truncated", "info")
+
+
+class Gives:
+    """Beside an env: gives something odd in one role, from the second step of an episode on."""
+
+    role = ""
+    value: object = None
+    steps = 0
+
+    def reset(self, **options):
+        self.steps = 0
+        return super().reset(**options)
+
+    def step(self, action):
+        self.steps += 1
+        given = dict(zip(NAMES, super().step(action), strict=True))
+        return tuple((given | ({self.role: self.value} if self.steps > 1 else {})).values())[:5]
+
+    def render(self):
+        return self.value if self.role == "picture" and self.steps > 1 else super().render()
+
+
+class Single(Gives, Barcode):
+    pass
+
+
+class Vector(Gives, SyncVectorEnv):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("role", [*NAMES, "picture"])
+@pytest.mark.parametrize("kind", ["single", "batch", "vector"])
+def test_nothing_raises_whatever_an_env_gives(folder, kind, role):
+    """And each step returns the very object that the env gave."""
+    bare = Vector([lambda: Barcode(4)] * 3) if kind == "vector" else Single(4)
+    if kind == "batch":
+        bare.num_envs = 3
+    source = "obs" if role == "observation" else "render"
+    if source == "obs":
+        bare.observation_space = bare.single_observation_space = gym.spaces.Box(0, 255, (84, 84), np.uint8)
+    env = offcam.record(bare, str(folder), every=1, source=source)
+    bare.role = role
+    for value in ODD:
+        bare.value = value
+        env.reset()
+        for step in range(5):
+            given = dict(zip(NAMES, env.step(np.zeros(3, int)), strict=True))
+            assert step == 0 or role == "picture" or given[role] is value
+    env.close()
+    films.check(folder)
 
 
 # --- what is rendered -------------------------------------------------------------------------------------
