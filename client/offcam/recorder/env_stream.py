@@ -204,6 +204,10 @@ class EnvStream:
         elif wire.live:
             connection.records.soon()
 
+    def warn_once(self, text: str, *, about: str) -> None:
+        """Say once in the process what is the matter with a recording."""
+        self.connection.warn_once(text, about=about)
+
     def flush(self, *, quiet: bool = True) -> bool:
         """Wait until everything that ended is final. Returns whether it is."""
         if self._connection is None or self._pid != os.getpid():

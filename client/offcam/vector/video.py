@@ -136,11 +136,12 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
         first = options is None or "reset_mask" not in options or bool(options["reset_mask"][0])
+        self._looks_ahead = False
         if first:
             self._next_episode()
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if self.recording and (first or not self.record_first_only):
-            self._capture_frame()
+            self._capture_frame(resets=first)
         self.has_autoreset = False
         return obs, info
 
@@ -166,8 +167,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             self._next_episode()
         if self._terminal is not None and over:
             self._terminal.forget()
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        self._ask_step_trigger()
         if self.recording:
             self._capture_frame()
             if not counted:
@@ -185,9 +185,9 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
             return
         rendered: Any = self.env.render()
         assert isinstance(rendered, (Sequence, np.ndarray)), type(rendered)  # noqa: S101 - as Gymnasium's
@@ -201,4 +201,4 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             height, width = frames[0].shape[:2]
             ratio = self.video_aspect_ratio
             self.frame_rows, self.frame_cols = grid_shape(len(frames), max(height, 1), max(width, 1), ratio)
-        self._add_frame(frames, (self.frame_rows, self.frame_cols))
+        self._add_frame(frames, (self.frame_rows, self.frame_cols), resets=resets)

@@ -9,7 +9,7 @@ import gymnasium as gym
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
-from offcam.wrappers import arguments
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
@@ -68,29 +68,56 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.length_queue: deque[int]
         self._set_up_statistics(buffer_length, strict=strict)
         self._episode = -1
+        self._over = True  # whether the next step is the first of an episode
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)
+        self._end_if_limited()
+        self._looks_ahead = False
+        self._begin(time.perf_counter(), seed)
+        return obs, info
+
+    def _begin(self, now: float, seed: int | None = None) -> None:
         self._open_stream()
-        self._episode += 1
+        self._over = False
+        self._episode += not self._looks_ahead
         self._seed = seed
-        self.episode_start_time = time.perf_counter()
+        self.episode_start_time = now
         self.episode_returns = 0.0
         self.episode_lengths = 0
-        return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env; at the episode's end, fill ``info`` and the queues and send the record."""
-        obs, reward, terminated, truncated, info = super().step(action)
+        if self._over:
+            return self._first_step(action)
+        return self._count(super().step(action))
+
+    def _first_step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the env without a reset before: after an end, or where the env was wrapped after its reset."""
+        resets = self._autoreset is not None and self._autoreset.autoreset
+        start = time.perf_counter()
+        result = super().step(action)
+        if resets:
+            self._begin(time.perf_counter())
+            return result
+        self._begin(start)
+        return self._count(result)
+
+    def _count(
+        self, result: tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]
+    ) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        _, reward, terminated, truncated, info = result
         self.episode_returns += reward  # type: ignore[operator]  # a reward adds to a float
         self.episode_lengths += 1
         if terminated or truncated:
             assert self._stats_key not in info  # noqa: S101 - as Gymnasium's
             duration = round(time.perf_counter() - self.episode_start_time, 6)
             info[self._stats_key] = {"r": self.episode_returns, "l": self.episode_lengths, "t": duration}
+            self._over = True
             self._end_episode(
                 env_index=0,
                 episode=self._episode,
@@ -103,7 +130,32 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             )
             self._record_ended()
             self.episode_start_time = time.perf_counter()
-        return obs, reward, terminated, truncated, info
+        return result
+
+    def _end_if_limited(self) -> None:
+        """Record an episode that a TimeLimit outside has ended as unfinished: in no queue, no flag set."""
+        if self._over or self._looks_ahead or self._stream is None or not self.episode_lengths:
+            return
+        limit = shared_stream.limit_outside()
+        if limit is None or self.episode_lengths < limit:
+            return
+        self._over = True
+        self._keep_record(
+            env_index=0,
+            episode=self._episode,
+            return_=self.episode_returns,
+            length=self.episode_lengths,
+            duration=round(time.perf_counter() - self.episode_start_time, 6),
+            terminated=False,
+            truncated=False,
+            seed=self._seed,
+        )
+        self._record_ended()
+        self._stream.warn_once(
+            f"a TimeLimit of {limit} steps is outside of RecordEpisodeStatistics, which cannot see it: "
+            "such episodes are recorded as unfinished. Put the TimeLimit inside.",
+            about="a limit outside",
+        )
 
     def close(self) -> None:
         """Close the env, and return when the daemon has committed every episode.
@@ -114,4 +166,5 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         try:
             super().close()
         finally:  # the env may raise
+            self._end_if_limited()
             self._release_stream()

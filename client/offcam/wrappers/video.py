@@ -9,7 +9,7 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
-from offcam.wrappers import arguments
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.video_base import VideoBase, nothing_to_collect
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
         gym.Wrapper.__init__(self, env)
         self._set_up(video_folder, **options)
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -105,20 +106,26 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         """Reset the env, and start a video if this episode is to have one."""
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
+        self._looks_ahead = False
         self._next_episode()
         if self.recording:
-            self._capture_frame()
+            self._capture_frame(resets=True)
         return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env and add the frame if a video is being recorded."""
+        resets = self._over and self._autoreset is not None and self._autoreset.autoreset
         obs, reward, terminated, truncated, info = self.env.step(action)
-        self.step_id += 1
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        if self._over:  # and nobody has reset it
+            self._next_episode()
+        if not resets:
+            self.step_id += 1
+            self._over = bool(terminated or truncated)
+            self._ask_step_trigger()
         if self.recording:
-            self._capture_frame()
-            self._stepped(reward, over=bool(terminated or truncated))
+            self._capture_frame(resets=resets)
+            if not resets:
+                self._stepped(reward, over=self._over)
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
@@ -142,9 +149,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
             return
         frame: Any = self.env.render()
         if isinstance(frame, list):
@@ -156,7 +163,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                 return
             self._remember_renders(frame)
             frame = frame[-1]
-        self._add_frame((frame,), (1, 1))
+        self._add_frame((frame,), (1, 1), resets=resets)
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from gymnasium import logger
@@ -20,6 +20,7 @@ from offcam_proto.errors import ConfigError, FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from offcam.connection.shared_memory import Picture
     from offcam.recorder.clip_writer import Overflow
 
 
@@ -45,6 +46,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "recording": False}
     env: Any
     metadata: dict[str, Any]
 
@@ -80,6 +82,8 @@ class VideoBase(shared_stream.StreamSharer):
         self.episode_id = -1
         self._overflow = overflow
         self._clip: ClipWriter | None = None
+        self._over = True  # whether the next step is the first of an episode
+        self._first: tuple[tuple[Picture, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
@@ -118,6 +122,7 @@ class VideoBase(shared_stream.StreamSharer):
             self.stop_recording()
         self.recording = True
         self._frames = 0
+        self._first = None
         if self._stream is not None:
             self._clip = ClipWriter(
                 self._stream,
@@ -133,7 +138,7 @@ class VideoBase(shared_stream.StreamSharer):
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
-        clip, self._clip, self.recording = self._clip, None, False
+        clip, self._clip, self._first, self.recording = self._clip, None, None, False
         if clip is not None:
             clip.end()
         if self.gc_trigger and self.gc_trigger(self.episode_id):
@@ -141,21 +146,36 @@ class VideoBase(shared_stream.StreamSharer):
 
     def _next_episode(self) -> None:
         """Count an episode: end the video of the last one, and start one if this episode is to have one."""
+        self._over = False
+        if self._looks_ahead:
+            return
         self.episode_id += 1
         if self.recording and self.video_length == math.inf:
             self.stop_recording()
         if self.episode_trigger and self.episode_trigger(self.episode_id):
             self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
 
-    def _end_if_full(self) -> bool:
+    def _ask_step_trigger(self) -> None:
+        """Start a video at this step if it is to have one."""
+        if self.step_trigger and not self._looks_ahead and self.step_trigger(self.step_id):
+            self._show_first()  # of the video that ends here, of which a step was taken
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+
+    def _end_if_full(self, *, resets: bool) -> bool:
         """End a video that has its ``video_length``; true where it did."""
-        if self._frames < self.video_length:
+        if self._frames < self.video_length or (resets and self._first is not None):
             return False
+        self._show_first()
         self.stop_recording()
         return True
 
-    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
-        """Add what was rendered to the video, or end it where that is no picture."""
+    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int], *, resets: bool = False) -> None:
+        """Add what was rendered to the video, or end it where that is no picture.
+
+        A video opens with its first step: until then the frame of the reset before is kept; without a step there is
+        no video.
+        """
+        opens = resets and self._frames == (self._first is not None)
         for frame in frames:
             if not isinstance(frame, np.ndarray):
                 self.stop_recording()
@@ -164,23 +184,36 @@ class VideoBase(shared_stream.StreamSharer):
                     f"got instead {type(frame)}."
                 )
                 return
-        self._frames += 1
+        self._frames += not (opens and self._first)
         if self._clip is None:
             return
         try:
-            pictures = tuple(map(picture, frames))
+            pictures = tuple([picture(np.copy(frame, order="K") if opens else frame) for frame in frames])
         except FrameError as error:
             self._clip.reject()
             self.stop_recording()
             logger.warn(f"Recording stopped: {error}")
             return
+        if opens:
+            self._first = pictures, grid
+            return
+        self._show_first()
         self._clip.add(pictures, grid)
 
+    def _show_first(self) -> None:
+        first, self._first = self._first, None
+        if first is not None and self._clip is not None:
+            self._clip.add(*first)
+
     def _stepped(self, reward: object, *, over: bool) -> None:
-        """Tell the video being recorded of a step."""
-        if self._clip is not None:
-            self._clip.step(reward)
-            self._clip.episode_over = over
+        """Tell the video being recorded of a step; a whole episode's ends here, to be final while the agent learns."""
+        if self._clip is None:
+            return
+        self._clip.step(reward)
+        self._clip.episode_over = over
+        if over and self.video_length == math.inf:  # `recording` stays true until the reset, as Gymnasium's
+            self._clip.end()
+            self._clip = None
 
     def _close_recording(self) -> None:
         """End the video and wait for its file."""
