@@ -96,6 +96,17 @@ def every_nth(every: Whole) -> Callable[[int], bool]:
     return lambda episode: episode % stride == 0
 
 
+def every_or_trigger(every: Whole | None, trigger: Callable[[int], bool] | None) -> Callable[[int], bool] | None:
+    """The trigger of episodes, given as one or as ``every``; not as both."""
+    if every is None:
+        return trigger
+    if trigger is not None:
+        raise ConfigError(
+            f"every must be given without episode_trigger, got every={every!r} and {trigger!r}. Leave one of them out."
+        )
+    return every_nth(every)
+
+
 def video_length(given: Number) -> float:
     """Most frames of a video, 0 for whole episodes."""
     if isinstance(given, Real) and given >= 0:

@@ -20,7 +20,6 @@ from offcam_proto.errors import ConfigError, FrameError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.connection.shared_memory import Picture
     from offcam.recorder.clip_writer import Overflow
 
 
@@ -30,6 +29,12 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     Gymnasium collects after every video, which stalls the loop; a trigger of your own is obeyed.
     """
     return False
+
+
+def as_given(options: dict[str, Any], every: arguments.Whole | None) -> dict[str, Any]:
+    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway."""
+    spec = {key: value for key, value in options.items() if value is not nothing_to_collect}
+    return spec if every is None else {**spec, "episode_trigger": None, "every": int(every)}
 
 
 class VideoBase(shared_stream.StreamSharer):
@@ -83,7 +88,7 @@ class VideoBase(shared_stream.StreamSharer):
         self._overflow = overflow
         self._clip: ClipWriter | None = None
         self._over = True  # whether the next step is the first of an episode
-        self._first: tuple[tuple[Picture, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
+        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import SyncVectorEnv
 
 import films
@@ -119,3 +121,24 @@ def test_a_video_is_final_before_the_next_reset(folder):
     assert env.flush()
     assert numbers(folder) == {"rl-video-episode-0": [0, 1, 2, 3]}
     env.close()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env, folder: offcam.record(env, folder, every=10),
+        RecordVideo,
+        lambda env, _: RecordEpisodeStatistics(env),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*Overwriting existing videos")
+def test_a_spec_goes_through_json(folder, wrap):
+    env = wrap(gym.make("CartPole-v1", render_mode="rgb_array"), folder)
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert str(again) == str(env)
+    for each in (env, again):
+        if each.has_wrapper_attr("episode_trigger"):
+            trigger = each.get_wrapper_attr("episode_trigger")
+            assert trigger(10) == (not isinstance(each, RecordVideo))
+            assert trigger(8) == isinstance(each, RecordVideo)
+        each.close()
