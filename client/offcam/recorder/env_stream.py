@@ -73,12 +73,21 @@ class EnvStream:
         self.clips: list[Clip] = []
         self.next_clip = 0
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
+        self._newest: str | None = None
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
-        fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "clips": [], "unfinished": {}}
+        fresh = {
+            "_users": set(),
+            "_pid": 0,
+            "_connection": None,
+            "_wire": None,
+            "clips": [],
+            "unfinished": {},
+            "_newest": None,
+        }
         return {**self.__dict__, **fresh, "losses": Losses(), "_copied": self._copied or self.attached}
 
     @property
@@ -292,6 +301,8 @@ class EnvStream:
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
         name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
+        if message.file and not message.error:
+            self._newest = os.path.join(self.folder, message.file)
         if message.error and name:
             self.losses.videos[name] = message.error
         if message.error and self._connection is not None:
@@ -300,6 +311,12 @@ class EnvStream:
                 f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
                 about=f"not whole: {self.folder}",
             )
+
+    def newest_video(self) -> str | None:
+        """Path of the newest of its videos that is final, or None. Waits for nothing."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.pump()
+        return self._newest
 
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""

@@ -48,8 +48,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
-        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, every, overflow,
-            strict: as in `offcam.RecordVideo`.
+        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, strict:
+            as in `offcam.RecordVideo`.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -75,14 +75,13 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         disable_logger: bool = True,
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
-        every: arguments.Whole | None = None,
         overflow: Overflow = "drop",
         strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
         options: dict[str, Any] = {
-            "episode_trigger": arguments.every_or_trigger(every, episode_trigger),
+            "episode_trigger": episode_trigger,
             "step_trigger": step_trigger,
             "video_length": arguments.video_length(video_length),
             "name_prefix": name_prefix,
@@ -98,7 +97,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             video_folder=video_folder,
             video_aspect_ratio=video_aspect_ratio,
             record_first_only=record_first_only,
-            **as_given(options, every),
+            **as_given(options),
         )
         self._check_render_mode()
         self.record_first_only = record_first_only

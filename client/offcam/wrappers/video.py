@@ -33,7 +33,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 are recorded; other frames end the
       video with a warning that names the fix. A change of the frame's size begins a second file,
       ``<name>-part2.mp4``.
-    - The default ``gc_trigger`` collects nothing, as no frames are kept here. There is no ``recorded_frames``.
+    - The default ``gc_trigger`` collects nothing, as no frames are kept here: ``recorded_frames`` is empty.
     - A wrapper that is dropped without ``close()`` loses nothing.
     - Two recordings with the same names in the same folder at once get a suffix instead of overwriting.
 
@@ -52,8 +52,6 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         fps: frames per second; by default the env's ``render_fps``, else 30.
         disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
         gc_trigger: from the episode's number, whether to collect garbage after a video.
-        every: instead of ``episode_trigger``, record each ``every``-th episode, beginning with the first. It is in the
-            JSON of the env's spec, which a function cannot be.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
             keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         strict: whether to raise rather than warn: the constructor where recording is not certain within
@@ -81,14 +79,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         disable_logger: bool = True,
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
-        every: arguments.Whole | None = None,
         overflow: Overflow = "drop",
         strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
         options: dict[str, Any] = {
-            "episode_trigger": arguments.every_or_trigger(every, episode_trigger),
+            "episode_trigger": episode_trigger,
             "step_trigger": step_trigger,
             "video_length": arguments.video_length(video_length),
             "name_prefix": name_prefix,
@@ -98,7 +95,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "overflow": overflow,
             "strict": strict,
         }
-        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options, every))
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
         gym.Wrapper.__init__(self, env)
         self._set_up(video_folder, **options)
         self._autoreset = shared_stream.autoreset_beneath(env)

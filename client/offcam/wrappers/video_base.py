@@ -31,17 +31,16 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     return False
 
 
-def as_given(options: dict[str, Any], every: arguments.Whole | None) -> dict[str, Any]:
+def as_given(options: dict[str, Any]) -> dict[str, Any]:
     """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway."""
-    spec = {key: value for key, value in options.items() if value is not nothing_to_collect}
-    return spec if every is None else {**spec, "episode_trigger": None, "every": int(every)}
+    return {key: value for key, value in options.items() if value is not nothing_to_collect}
 
 
 class VideoBase(shared_stream.StreamSharer):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
-        recording: whether a video is being recorded.
+        recorded_frames: always empty, since no frames are kept here; there for those who clear it.
         video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
             they are on the daemon's host, in a folder of this name and a hash below its ``root``.
         frames_per_sec: frames per second of the videos.
@@ -51,7 +50,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
-    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "recording": False}
+    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False}
     env: Any
     metadata: dict[str, Any]
 
@@ -81,7 +80,9 @@ class VideoBase(shared_stream.StreamSharer):
         self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
-        self.recording = False
+        self._recording = False
+        self._video_name: str | None = None
+        self.recorded_frames: list[Any] = []
         self.render_history: list[Any] = []
         self.step_id = -1
         self.episode_id = -1
@@ -113,6 +114,23 @@ class VideoBase(shared_stream.StreamSharer):
                 '`gym.make(..., render_mode="rgb_array")`.'
             )
 
+    @property
+    def recording(self) -> bool:
+        """Whether a video is being recorded. Set to False, it ends that one, which is kept as far as it goes."""
+        return self._recording
+
+    @recording.setter
+    def recording(self, wanted: bool) -> None:
+        if wanted and not self._recording:
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id + 1}")
+        elif self._recording and not wanted:
+            self.stop_recording()
+
+    @property
+    def last_video(self) -> str | None:
+        """Path of the newest video that is final, or None. It waits for none: call `flush` before to have the last."""
+        return None if self._stream is None else self._stream.newest_video()
+
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
 
@@ -125,7 +143,8 @@ class VideoBase(shared_stream.StreamSharer):
         arguments.name("video_name", video_name)
         if self.recording:
             self.stop_recording()
-        self.recording = True
+        self._recording = True
+        self._video_name = video_name
         self._frames = 0
         self._first = None
         if self._stream is not None:
@@ -143,7 +162,7 @@ class VideoBase(shared_stream.StreamSharer):
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
-        clip, self._clip, self._first, self.recording = self._clip, None, None, False
+        clip, self._clip, self._first, self._recording = self._clip, None, None, False
         if clip is not None:
             clip.end()
         if self.gc_trigger and self.gc_trigger(self.episode_id):

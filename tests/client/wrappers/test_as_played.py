@@ -142,3 +142,18 @@ def test_a_spec_goes_through_json(folder, wrap):
             assert trigger(10) == (not isinstance(each, RecordVideo))
             assert trigger(8) == isinstance(each, RecordVideo)
         each.close()
+
+
+def test_recording_is_ended_by_setting_it(folder):
+    env = RecordVideo(Barcode(9), str(folder), always)
+    assert env.last_video is None
+    env.reset()
+    assert env._video_name == "rl-video-episode-0"
+    env.step(0)
+    env.recording, env.recorded_frames = False, []
+    env.step(0)
+    assert not env.recording
+    assert env.flush()
+    assert env.last_video == str(folder / "rl-video-episode-0.mp4")
+    env.close()
+    assert numbers(folder) == {"rl-video-episode-0": [0, 1]}
