@@ -89,13 +89,15 @@ class EnvStream:
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
         self.parts: dict[int, Part] = {}
         self._taken_over = 0  # the epoch in which what was left in shared memory was taken over last
+        self._newest: str | None = None
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
         fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "clips": [], "unfinished": {}}
-        return {**self.__dict__, **fresh, "parts": {}, "losses": Losses(), "_copied": self._copied or self.attached}
+        fresh |= {"parts": {}, "losses": Losses(), "_newest": None}
+        return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
     def attached(self) -> bool:
@@ -220,6 +222,10 @@ class EnvStream:
             connection.pump()
         elif wire.live:
             connection.records.soon()
+
+    def warn_once(self, text: str, *, about: str) -> None:
+        """Say once in the process what is the matter with a recording."""
+        self.connection.warn_once(text, about=about)
 
     def flush(self, *, quiet: bool = True) -> bool:
         """Wait until everything that ended is final. Returns whether it is."""
@@ -362,6 +368,8 @@ class EnvStream:
         """A clip's file is final, or failed."""
         name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
         self.parts.pop(message.clip, None)
+        if message.file and not message.error:
+            self._newest = os.path.join(self.folder, message.file)
         if message.error and name:
             self.losses.videos[name] = message.error
         if message.error and self._connection is not None:
@@ -370,6 +378,12 @@ class EnvStream:
                 f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
                 about=f"not whole: {self.folder}",
             )
+
+    def newest_video(self) -> str | None:
+        """Path of the newest of its videos that is final, or None. Waits for nothing."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.pump()
+        return self._newest
 
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""

@@ -74,6 +74,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds: list[object] = [None] * self.num_envs
+        self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
         self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -98,6 +99,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if given is not None:
             self._check_mask(given)
+        self._looks_ahead, self._begun = False, True
         self._open_stream()
         self.prev_dones[mask] = False
         self._restart(mask)
@@ -120,6 +122,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments; where episodes end, fill ``infos`` and the queues and send the records."""
+        if not self._begun:
+            self._begun = True
+            self._open_stream()
+            self._restart(np.ones(self.num_envs, dtype=bool))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
         self._add(readings.each(rewards, self.num_envs, float))
         terminated = readings.each(terminations, self.num_envs, bool)

@@ -15,7 +15,7 @@ from offcam.recorder import readings
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import Source, VideoBase, nothing_to_collect
+from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
 from offcam_proto.layout import CHANNELS
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             video_folder=video_folder,
             video_aspect_ratio=video_aspect_ratio,
             record_first_only=record_first_only,
-            **options,
+            **as_given(options),
         )
         if source == "render":
             self._check_render_mode()
@@ -145,12 +145,13 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             or "reset_mask" not in options
             or readings.flag(readings.first(options["reset_mask"])) is True
         )
+        self._looks_ahead = False
         if first:
             self._next_episode()
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         self._observation = obs
         if self.recording and (first or not self.record_first_only):
-            self._capture_frame()
+            self._capture_frame(resets=first)
         self.has_autoreset = False
         return obs, info
 
@@ -177,8 +178,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             self._next_episode()
         if self._terminal is not None and over:
             self._terminal.forget()
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        self._ask_step_trigger()
         if self.recording:
             self._capture_frame()
             if not counted:
@@ -196,16 +196,16 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
             return
         shown = self._observed_of_each() if self._source == "obs" else self._rendered_of_each()
         if isinstance(shown, tuple) and self._terminal is not None and len(shown) == self.num_envs:
             shown = self._terminal.show(shown)
         if isinstance(shown, tuple) and self.record_first_only:
             shown = shown[:1]
-        grid = self._add_frame(shown, self.video_aspect_ratio)
+        grid = self._add_frame(shown, self.video_aspect_ratio, resets=resets)
         if grid is not None:
             self.frame_rows, self.frame_cols = grid
 

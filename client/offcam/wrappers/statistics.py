@@ -10,7 +10,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings
-from offcam.wrappers import arguments
+from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.batch import Batch
 from offcam.wrappers.statistics_base import StatisticsBase
 
@@ -74,28 +74,54 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self._episode = -1
         num_envs = readings.number_of_envs(env)
         self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
+        self._over = True  # whether the next step is the first of an episode
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)
+        self._end_if_limited()
+        self._looks_ahead = False
+        self._begin(time.perf_counter(), seed)
+        return obs, info
+
+    def _begin(self, now: float, seed: int | None = None) -> None:
         self._open_stream()
-        self._episode += 1
+        self._over = False
+        self._episode += not self._looks_ahead
         self._seed = seed
-        self.episode_start_time = time.perf_counter()
+        self.episode_start_time = now
         self.episode_returns = 0.0
         self.episode_lengths = 0
         if self._batch is not None:
             self._batch.restart(seed)
-        return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env; at the episode's end, fill ``info`` and the queues and send the record."""
-        obs, reward, terminated, truncated, info = super().step(action)
+        if self._over:
+            return self._first_step(action)
+        return self._count(super().step(action))
+
+    def _first_step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the env without a reset before: after an end, or where the env was wrapped after its reset."""
+        resets = self._autoreset is not None and self._autoreset.autoreset
+        start = time.perf_counter()
+        result = super().step(action)
+        if resets:
+            self._begin(time.perf_counter())
+            return result
+        self._begin(start)
+        return self._count(result)
+
+    def _count(
+        self, result: tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]
+    ) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        _, reward, terminated, truncated, info = result
         if self._batch is not None:
             self._step_batch(self._batch, reward, terminated, truncated, info)
-            return obs, reward, terminated, truncated, info
+            return result
         self.episode_returns = readings.added(self.episode_returns, reward)
         self.episode_lengths += 1
         over = readings.over(terminated, truncated)
@@ -104,6 +130,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         elif over:
             duration = round(time.perf_counter() - self.episode_start_time, 6)
             self._tell(info, {"r": self.episode_returns, "l": self.episode_lengths, "t": duration})
+            self._over = True
             self._end_episode(
                 env_index=0,
                 episode=self._episode,
@@ -116,7 +143,32 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             )
             self._record_ended()
             self.episode_start_time = time.perf_counter()
-        return obs, reward, terminated, truncated, info
+        return result
+
+    def _end_if_limited(self) -> None:
+        """Record an episode that a TimeLimit outside has ended as unfinished: in no queue, no flag set."""
+        if self._over or self._looks_ahead or self._stream is None or self._batch or not self.episode_lengths:
+            return
+        limit = shared_stream.limit_outside()
+        if limit is None or self.episode_lengths < limit:
+            return
+        self._over = True
+        self._keep_record(
+            env_index=0,
+            episode=self._episode,
+            return_=self.episode_returns,
+            length=self.episode_lengths,
+            duration=round(time.perf_counter() - self.episode_start_time, 6),
+            terminated=False,
+            truncated=False,
+            seed=self._seed,
+        )
+        self._record_ended()
+        self._stream.warn_once(
+            f"a TimeLimit of {limit} steps is outside of RecordEpisodeStatistics, which cannot see it: "
+            "such episodes are recorded as unfinished. Put the TimeLimit inside.",
+            about="a limit outside",
+        )
 
     def _step_batch(self, batch: Batch, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:  # noqa: ANN401 - of any kind
         """Add a step of an env that steps many at once, and report the episodes that ended in it."""
@@ -139,4 +191,5 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         try:
             super().close()
         finally:  # the env may raise
+            self._end_if_limited()
             self._release_stream()

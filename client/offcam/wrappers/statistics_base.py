@@ -50,7 +50,7 @@ class StatisticsBase(shared_stream.StreamSharer):
 
     def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
-        if self._stream is not None or not self._reporting:
+        if self._stream is not None or not self._reporting or self._looks_ahead:
             return
         self._stream = shared_stream.new_stream(self.env, None).acquire(self, strict=self._strict)
         try:
@@ -103,7 +103,30 @@ class StatisticsBase(shared_stream.StreamSharer):
         self.return_queue.append(return_)
         self.length_queue.append(length)
         self.episode_count += 1
-        if self._stream is not None:
+        self._keep_record(
+            env_index=env_index,
+            episode=episode,
+            return_=return_,
+            length=length,
+            duration=duration,
+            terminated=terminated,
+            truncated=truncated,
+            seed=seed,
+        )
+
+    def _keep_record(
+        self,
+        *,
+        env_index: int,
+        episode: int,
+        return_: Any,  # noqa: ANN401 - as above
+        length: Any,  # noqa: ANN401
+        duration: Any,  # noqa: ANN401
+        terminated: bool,
+        truncated: bool,
+        seed: object,
+    ) -> None:
+        if self._stream is not None and not self._looks_ahead:
             self._ended.append(
                 EpisodeRecord(
                     env_index=env_index,

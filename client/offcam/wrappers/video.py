@@ -10,8 +10,8 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings
-from offcam.wrappers import arguments
-from offcam.wrappers.video_base import Source, VideoBase, nothing_to_collect
+from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
       numpy's, torch's, JAX's or Pillow's; a batch, or a tuple or dict of cameras, as tiles. Other frames, and those
       in a device's memory, end the video with a warning that names the fix. A change of the frame's size begins a
       second file, ``<name>-part2.mp4``.
-    - The default ``gc_trigger`` collects nothing, as no frames are kept here. There is no ``recorded_frames``.
+    - The default ``gc_trigger`` collects nothing, as no frames are kept here: ``recorded_frames`` is empty.
     - A wrapper that is dropped without ``close()`` loses nothing.
     - Two recordings with the same names in the same folder at once get a suffix instead of overwriting.
 
@@ -101,10 +101,11 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "source": source,
             "strict": strict,
         }
-        RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
         gym.Wrapper.__init__(self, env)
         self._set_up(video_folder, **options)
         self._num_envs = readings.number_of_envs(env)
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -113,21 +114,27 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
         self._observation = obs
+        self._looks_ahead = False
         self._next_episode()
         if self.recording:
-            self._capture_frame()
+            self._capture_frame(resets=True)
         return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env and add the frame if a video is being recorded."""
+        resets = self._over and self._autoreset is not None and self._autoreset.autoreset
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._observation = obs
-        self.step_id += 1
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        if self._over:  # and nobody has reset it
+            self._next_episode()
+        if not resets:
+            self.step_id += 1
+            self._over = readings.over(terminated, truncated) is True
+            self._ask_step_trigger()
         if self.recording:
-            self._capture_frame()
-            self._stepped(reward, over=readings.over(terminated, truncated) is True)
+            self._capture_frame(resets=resets)
+            if not resets:
+                self._stepped(reward, over=self._over)
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
@@ -151,12 +158,12 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
             return
         if self._source == "obs":
-            self._add_frame(self._observed(self._observation))
+            self._add_frame(self._observed(self._observation), resets=resets)
             return
         frame: Any = self.env.render()
         if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
@@ -168,7 +175,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                 return
             self._remember_renders(frame)
             frame = frame[-1]
-        self._add_frame(frame)
+        self._add_frame(frame, resets=resets)
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

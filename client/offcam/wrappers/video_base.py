@@ -6,7 +6,7 @@ import gc
 import math
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gymnasium import logger
 
@@ -37,11 +37,16 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     return False
 
 
+def as_given(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway."""
+    return {key: value for key, value in options.items() if value is not nothing_to_collect}
+
+
 class VideoBase(shared_stream.StreamSharer):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
-        recording: whether a video is being recorded.
+        recorded_frames: always empty, since no frames are kept here; there for those who clear it.
         video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
             they are on the daemon's host, in a folder of this name and a hash below its ``root``.
         frames_per_sec: frames per second of the videos.
@@ -51,6 +56,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False}
     env: Any
     metadata: dict[str, Any]
 
@@ -83,7 +89,9 @@ class VideoBase(shared_stream.StreamSharer):
         self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
-        self.recording = False
+        self._recording = False
+        self._video_name: str | None = None
+        self.recorded_frames: list[Any] = []
         self.render_history: list[Any] = []
         self.step_id = -1
         self.episode_id = -1
@@ -91,6 +99,8 @@ class VideoBase(shared_stream.StreamSharer):
         self._observation: Any = None
         self._white = 1.0
         self._clip: ClipWriter | None = None
+        self._over = True  # whether the next step is the first of an episode
+        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
@@ -115,6 +125,23 @@ class VideoBase(shared_stream.StreamSharer):
                 '`gym.make(..., render_mode="rgb_array")`, or record what the agent sees: `source="obs"`.'
             )
 
+    @property
+    def recording(self) -> bool:
+        """Whether a video is being recorded. Set to False, it ends that one, which is kept as far as it goes."""
+        return self._recording
+
+    @recording.setter
+    def recording(self, wanted: bool) -> None:
+        if wanted and not self._recording:
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id + 1}")
+        elif self._recording and not wanted:
+            self.stop_recording()
+
+    @property
+    def last_video(self) -> str | None:
+        """Path of the newest video that is final, or None. It waits for none: call `flush` before to have the last."""
+        return None if self._stream is None else self._stream.newest_video()
+
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
 
@@ -127,8 +154,10 @@ class VideoBase(shared_stream.StreamSharer):
         arguments.name("video_name", video_name)
         if self.recording:
             self.stop_recording()
-        self.recording = True
+        self._recording = True
+        self._video_name = video_name
         self._frames = 0
+        self._first = None
         if self._stream is not None:
             self._clip = ClipWriter(
                 self._stream,
@@ -144,7 +173,7 @@ class VideoBase(shared_stream.StreamSharer):
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
-        clip, self._clip, self.recording = self._clip, None, False
+        clip, self._clip, self._first, self._recording = self._clip, None, None, False
         if clip is not None:
             clip.end()
         if self.gc_trigger and self.gc_trigger(self.episode_id):
@@ -152,29 +181,46 @@ class VideoBase(shared_stream.StreamSharer):
 
     def _next_episode(self) -> None:
         """Count an episode: end the video of the last one, and start one if this episode is to have one."""
+        self._over = False
+        if self._looks_ahead:
+            return
         self.episode_id += 1
         if self.recording and self.video_length == math.inf:
             self.stop_recording()
         if self.episode_trigger and self.episode_trigger(self.episode_id):
             self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
 
-    def _end_if_full(self) -> bool:
+    def _ask_step_trigger(self) -> None:
+        """Start a video at this step if it is to have one."""
+        if self.step_trigger and not self._looks_ahead and self.step_trigger(self.step_id):
+            self._show_first()  # of the video that ends here, of which a step was taken
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+
+    def _end_if_full(self, *, resets: bool) -> bool:
         """End a video that has its ``video_length``; true where it did."""
-        if self._frames < self.video_length:
+        if self._frames < self.video_length or (resets and self._first is not None):
             return False
+        self._show_first()
         self.stop_recording()
         return True
 
-    def _add_frame(self, rendered: object, aspect: tuple[int, int] = (1, 1)) -> tuple[int, int] | None:
+    def _add_frame(
+        self, rendered: object, aspect: tuple[int, int] = (1, 1), *, resets: bool = False
+    ) -> tuple[int, int] | None:
         """Add what was rendered to the video, or end it where that is no picture.
 
-        Returns the rows and columns of the picture's tiles; None where there is no picture.
+        A video opens with its first step: until then the frame of the reset before is kept; without a step there is
+        no video. Returns the rows and columns of the picture's tiles; None where there is no picture.
         """
-        self._frames += 1
+        opens = resets and self._frames == (self._first is not None)
+        self._frames += not (opens and self._first)
+        if not opens:
+            self._show_first()
         try:
             shown = frames.frames_of(rendered)
             self._white = max(self._white, *map(frames.white_of, shown))
-            pictures = tuple(frames.picture(frame, self._white) for frame in shown)
+            kept = [frame.copy(order="K") for frame in shown] if opens else shown
+            pictures = tuple([frames.picture(frame, self._white) for frame in kept])
         except FrameError as error:
             if self._clip is not None:
                 self._clip.reject()
@@ -182,7 +228,9 @@ class VideoBase(shared_stream.StreamSharer):
             logger.warn(f"Recording stopped: {error}")
             return None
         grid = (1, 1) if len(shown) == 1 else _grid_shape(len(shown), *shown[0].shape[:2], aspect)
-        if self._clip is not None:
+        if opens:
+            self._first = pictures, grid
+        elif self._clip is not None:
             self._clip.add(pictures, grid)
         return grid
 
@@ -194,11 +242,20 @@ class VideoBase(shared_stream.StreamSharer):
         except FrameError:
             return observation
 
+    def _show_first(self) -> None:
+        first, self._first = self._first, None
+        if first is not None and self._clip is not None:
+            self._clip.add(*first)
+
     def _stepped(self, reward: object, *, over: bool) -> None:
-        """Tell the video being recorded of a step."""
-        if self._clip is not None:
-            self._clip.step(reward)
-            self._clip.episode_over = over
+        """Tell the video being recorded of a step; a whole episode's ends here, to be final while the agent learns."""
+        if self._clip is None:
+            return
+        self._clip.step(reward)
+        self._clip.episode_over = over
+        if over and self.video_length == math.inf:  # `recording` stays true until the reset, as Gymnasium's
+            self._clip.end()
+            self._clip = None
 
     def _close_recording(self) -> None:
         """End the video and wait for its file."""
