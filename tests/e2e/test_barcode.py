@@ -46,11 +46,11 @@ CASES = [
 @pytest.mark.usefixtures("daemon")
 @pytest.mark.parametrize(("height", "width", "fps", "length", "style", "memory"), CASES)
 def test_frames_are_0_to_n(tmp_path, height, width, fps, length, style, memory):
-    env = offcam.RecordVideo(
-        Barcode(length, Look(height, width, style, memory), fps), str(tmp_path / "run"), overflow="block"
-    )
+    plain = Barcode(length, Look(height, width, style, memory), fps)
+    most = 0 if length else 1  # a video opens with its first step, so that one of one frame is one that is cut there
+    env = offcam.RecordVideo(plain, str(tmp_path / "run"), video_length=most, overflow="block")
     env.reset()
-    for _ in range(length):
+    for _ in range(max(length, 1)):
         env.step(0)
     env.close()
 
