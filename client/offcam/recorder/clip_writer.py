@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from msgspec import structs
 
 from offcam.connection import timeouts
+from offcam.recorder.readings import as_float
 from offcam_proto.messages import EndClip, OpenClip
 from offcam_proto.records import ClipRecord
 
@@ -28,16 +28,6 @@ _WHY = {
     "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
     "timeout": f"the recorder daemon took no frame for {timeouts.BLOCK_SECONDS:g} s; see `offcam status`",
 }
-
-
-def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
-    """A reward or return as a float; NaN where it is no single number, as the record must have one."""
-    try:
-        return float(value.item() if isinstance(value, np.ndarray) else value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-    except (TypeError, ValueError, RuntimeError):  # the last is what torch says to more than one number
-        return float("nan")
 
 
 @dataclass(slots=True)

@@ -133,6 +133,19 @@ def name(what: str, given: str, *, room: int = 0) -> str:
     return given
 
 
+def source(given: Literal["render", "obs"], env: Any) -> Literal["render", "obs"]:  # noqa: ANN401 - an Env or a VectorEnv
+    """What a video shows; where it is what the agent sees, that must be a picture."""
+    if given not in ("render", "obs"):
+        raise ConfigError(f"source must be 'render' or 'obs', got {given!r}.")
+    space = getattr(env, "single_observation_space", None) or env.observation_space
+    if given == "obs" and not isinstance(space, gym.spaces.Dict) and len(getattr(space, "shape", None) or ()) < 2:
+        raise ConfigError(
+            f"source='obs' needs an env whose observations are pictures, (height, width) at least, but its space is "
+            f'{space}. Leave it out, and make the env with `render_mode="rgb_array"`.'
+        )
+    return given
+
+
 def aspect_ratio(given: tuple[int, int]) -> tuple[int, int]:
     """Width and height of a picture of many, both positive."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offcam.recorder import settings
+from offcam.recorder import readings, settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
 
 def new_stream(env: Any, folder: str | None, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
     """A stream for an env, in a given run folder or a new one under ``$OFFCAM_DIR``."""
-    num_envs = getattr(env, "num_envs", None)
+    num_envs = readings.number_of_envs(env)
     return EnvStream(
         folder or new_folder(env),
         env_id=env_id(env),

@@ -5,22 +5,28 @@ from __future__ import annotations
 import gc
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from gymnasium import logger
 
-from offcam.recorder import settings
+from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter
-from offcam.recorder.frames import picture
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
+from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.recorder.clip_writer import Overflow
+
+
+Source = Literal["render", "obs"]
+"""What a video shows: what the env renders, or what the agent sees of it."""
+
+_grid_shape = lru_cache(maxsize=64)(grid_shape)
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
@@ -60,9 +66,12 @@ class VideoBase(shared_stream.StreamSharer):
         disable_logger: bool,
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
+        source: Source,
         strict: bool,
     ) -> None:
-        self._check_render_mode()
+        self._source = arguments.source(source, self.env)
+        if source == "render":
+            self._check_render_mode()
         if episode_trigger is None and step_trigger is None:
             episode_trigger = capped_cubic_video_schedule
         if overflow not in ("drop", "block"):
@@ -79,6 +88,8 @@ class VideoBase(shared_stream.StreamSharer):
         self.step_id = -1
         self.episode_id = -1
         self._overflow = overflow
+        self._observation: Any = None
+        self._white = 1.0
         self._clip: ClipWriter | None = None
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
@@ -101,7 +112,7 @@ class VideoBase(shared_stream.StreamSharer):
             raise ValueError(
                 f"Render mode is {mode}, which is incompatible with RecordVideo. "
                 "Initialize your environment with a render_mode that returns an image, such as rgb_array: "
-                '`gym.make(..., render_mode="rgb_array")`.'
+                '`gym.make(..., render_mode="rgb_array")`, or record what the agent sees: `source="obs"`.'
             )
 
     def start_recording(self, video_name: str) -> None:
@@ -154,27 +165,34 @@ class VideoBase(shared_stream.StreamSharer):
         self.stop_recording()
         return True
 
-    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
-        """Add what was rendered to the video, or end it where that is no picture."""
-        for frame in frames:
-            if not isinstance(frame, np.ndarray):
-                self.stop_recording()
-                logger.warn(
-                    "Recording stopped: expected type of frame returned by render to be a numpy array, "
-                    f"got instead {type(frame)}."
-                )
-                return
+    def _add_frame(self, rendered: object, aspect: tuple[int, int] = (1, 1)) -> tuple[int, int] | None:
+        """Add what was rendered to the video, or end it where that is no picture.
+
+        Returns the rows and columns of the picture's tiles; None where there is no picture.
+        """
         self._frames += 1
-        if self._clip is None:
-            return
         try:
-            pictures = tuple(map(picture, frames))
+            shown = frames.frames_of(rendered)
+            self._white = max(self._white, *map(frames.white_of, shown))
+            pictures = tuple(frames.picture(frame, self._white) for frame in shown)
         except FrameError as error:
-            self._clip.reject()
+            if self._clip is not None:
+                self._clip.reject()
             self.stop_recording()
             logger.warn(f"Recording stopped: {error}")
-            return
-        self._clip.add(pictures, grid)
+            return None
+        grid = (1, 1) if len(shown) == 1 else _grid_shape(len(shown), *shown[0].shape[:2], aspect)
+        if self._clip is not None:
+            self._clip.add(pictures, grid)
+        return grid
+
+    @staticmethod
+    def _observed(observation: object) -> object:
+        """The picture in an observation; where it has none, itself, which `_add_frame` says no to."""
+        try:
+            return frames.observed(observation)
+        except FrameError:
+            return observation
 
     def _stepped(self, reward: object, *, over: bool) -> None:
         """Tell the video being recorded of a step."""
