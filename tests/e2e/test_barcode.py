@@ -149,7 +149,6 @@ PICTURES = [
     pytest.param(84, 84, "transposed", id="transposed"),
     pytest.param(84, 84, "flipped", id="flipped"),
     pytest.param(84, 84, "reused", id="reused"),
-    pytest.param(1080, 1920, "reused", id="full-hd"),
 ]
 
 
@@ -160,7 +159,7 @@ def test_frames_go_through_slots_and_socket_in_turns(
     """Nothing is encoded at first, so that the slots run out. The same without shared memory."""
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     gate = tmp_path / "gate"
-    serve("0", "--gate", str(gate), script=SLOW_DAEMON)
+    serve("0", "--gate", str(gate), "--spool-limit", "0", script=SLOW_DAEMON)  # which would free slots
     for possible in (True, False):
         monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
         offcam.connection.process.shutdown_all()
@@ -174,6 +173,23 @@ def test_frames_go_through_slots_and_socket_in_turns(
         assert films.numbers(folder / "rl-video-episode-0.mp4", height, width) == shown
         films.check(folder)
         assert possible or slots == [None] * frames
+
+
+def test_large_frames_have_slots_for_all_their_credit(tmp_path, serve, endpoint, slots, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    gate = tmp_path / "gate"
+    serve("0", "--gate", str(gate), script=SLOW_DAEMON)
+    env = offcam.RecordVideo(Barcode(10**6, Look(1080, 1920, "rgb", "reused")), str(tmp_path / "run"), overflow="block")
+    env.reset()
+    for _ in range(9):
+        env.step(0)
+    gate.touch()
+    for _ in range(30):
+        env.step(0)
+    env.close()
+    assert None not in slots[1:]  # the first one goes before the daemon has answered
+    assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4", 1080, 1920) == list(range(40))
+    films.check(tmp_path / "run")
 
 
 @pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])
@@ -210,15 +226,15 @@ def test_all_tiles_of_a_grid_are_of_one_step(tmp_path, serve, endpoint, slots, m
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
     gate = tmp_path / "gate"
-    serve("0", "--gate", str(gate), script=SLOW_DAEMON)
-    looks = [Look(84, 84, "rgb", memory) for memory in ("contiguous", "transposed", "reused")]
+    serve("0", "--gate", str(gate), "--spool-limit", "0", script=SLOW_DAEMON)
+    looks = [Look(64, 64, "rgb", memory) for memory in ("contiguous", "transposed", "reused")]
     makers = [lambda look=look, n=n: Barcode(10**6, look, offset=1000 * n) for n, look in enumerate(looks)]
     grid = offcam.vector.RecordVideo(SyncVectorEnv(makers), str(tmp_path / "run"), overflow="block")
     frames = play_through_both(grid, slots, gate, possible)
     grid.close()
     shots = list(films.shots(tmp_path / "run" / "rl-video-episode-0.mp4"))
-    places = [(0, 0), (0, 84), (84, 0)]
-    found = [[envs.decode(shot.rgb[y : y + 84, x : x + 84], 84, 84) for y, x in places] for shot in shots]
+    places = [(0, 0), (0, 64), (64, 0)]
+    found = [[envs.decode(shot.rgb[y : y + 64, x : x + 64], 64, 64) for y, x in places] for shot in shots]
     assert found == [[number, 1000 + number, 2000 + number] for number in range(frames)]
     films.check(tmp_path / "run")
     assert possible or set(slots) == {None}
