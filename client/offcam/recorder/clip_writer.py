@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,11 +147,15 @@ class ClipWriter:
 
     def end(self, *, complete: bool = True) -> None:
         """No more frames come. The file becomes final in the background."""
-        if self in self._stream.clips:
-            self._stream.clips.remove(self)
-        if self._part is not None:
-            self._finish(self._part, complete=complete)
+        part, stream = self._part, self._stream
+        ours = part is not None and part.wire is stream.wire()  # else it is a forked child's parent's
+        with part.connection.lock if part is not None and ours else nullcontext():
+            # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
+            if self in stream.clips:
+                stream.clips.remove(self)
             self._part = None
+            if part is not None and ours:
+                self._finish(part, complete=complete)
 
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""
@@ -259,8 +264,6 @@ class ClipWriter:
     def _finish(self, part: _Part, *, complete: bool) -> None:
         """Close a part's books: its frames are over, and its account goes to the daemon."""
         stream, connection, wire = self._stream, part.connection, part.wire
-        if wire is not stream.wire():  # the parent's, in a forked child
-            return
         part.complete = complete
         record = self._account(part)
         with connection.lock:

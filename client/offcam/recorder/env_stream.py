@@ -280,7 +280,7 @@ class EnvStream:
             self._wait_until_final(self._wire, quiet=quiet)
         self.connection.close_stream(self._wire)
         if left:
-            self._wait_until_final(self._wire, quiet=quiet)
+            self._wait_until_final(self._wire, quiet=True)
         else:
             self.flush(quiet=quiet)
         wire, self._wire = self._wire, None

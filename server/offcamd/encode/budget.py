@@ -44,13 +44,14 @@ class Budget:
         """Bytes that each clip's head may hold."""
         return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
 
-    @property
-    def lent_share(self) -> int:
-        """The same of frames in memory that a client shares: there they outlive this process, and on disk they do not.
+    def lent_share(self, nbytes: int) -> int:
+        """The same of frames of a size that lie in a client's memory, which outlives this process; the spool does not.
 
-        They go to disk only where the client's credit would run out otherwise.
+        They go to disk only where the client's credit, twice the share, would run out otherwise: with one in the
+        encoder, one on its way, and a rest that is no whole frame.
         """
-        return self.share * 7 // 4
+        share = self.share
+        return max(share, min(share * 7 // 4, 2 * share - 4 * nbytes))
 
     def count_clip(self, change: int) -> None:
         """One clip more (1) or fewer (-1) shares the memory."""

@@ -194,7 +194,7 @@ class FrameQueue:
 
     def _fits(self, frame: Frame) -> bool:
         """Whether the head has room: at least one frame always fits, or a large one could never be encoded."""
-        share = self._budget.share if frame.release is None else self._budget.lent_share
+        share = self._budget.share if frame.release is None else self._budget.lent_share(frame.nbytes)
         return not self._head or self._head_bytes + frame.nbytes <= share
 
     def _push(self, frame: Frame) -> None:
