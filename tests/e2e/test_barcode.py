@@ -149,6 +149,7 @@ PICTURES = [
     pytest.param(84, 84, "transposed", id="transposed"),
     pytest.param(84, 84, "flipped", id="flipped"),
     pytest.param(84, 84, "reused", id="reused"),
+    pytest.param(1080, 1920, "reused", id="full-hd"),
 ]
 
 
@@ -173,25 +174,6 @@ def test_frames_go_through_slots_and_socket_in_turns(
         assert films.numbers(folder / "rl-video-episode-0.mp4", height, width) == shown
         films.check(folder)
         assert possible or slots == [None] * frames
-
-
-def test_large_frames_have_slots_for_all_their_credit(tmp_path, serve, endpoint, slots, monkeypatch):
-    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
-    gate = tmp_path / "gate"
-    serve("0", "--gate", str(gate), script=SLOW_DAEMON)
-    env = offcam.RecordVideo(Barcode(10**6, Look(1080, 1920, "rgb", "reused")), str(tmp_path / "run"), overflow="block")
-    env.reset()
-    wait_until(lambda: taken(slots, "s") or (env.step(0) and False), "the daemon has opened the memory")
-    opened = len(slots)
-    for _ in range(9 - opened):
-        env.step(0)
-    gate.touch()
-    for _ in range(30):
-        env.step(0)
-    env.close()
-    assert None not in slots[opened:]
-    assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4", 1080, 1920) == list(range(len(slots)))
-    films.check(tmp_path / "run")
 
 
 @pytest.mark.parametrize("possible", [True, False], ids=["slots", "socket"])

@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
 from offcam_proto.host import ended, mapped
-from offcam_proto.limits import MAX_ARENA_BYTES, MAX_ARENA_SLOTS, MIB
+from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ ARENA_BYTES = 64 * MIB
 """Size of one stream's arena: that of the most credit it gets, so that frames lie there and not in a daemon that may be
 killed. Only slots that are used take memory, and the lowest free one is used next."""
 
-FEWEST_SLOTS = 4
-"""So many frames fit into it, however large they are, as they do into the credit."""
+LARGE_FRAME_BYTES = 2 * MIB
+"""Frames that are larger have `LARGE_FRAMES_BYTES` in all. What has no room there goes through the socket, from where
+it comes to the daemon's disk sooner: a slow encoder frees its slots late."""
+
+LARGE_FRAMES_BYTES = 16 * MIB
 
 ARENA_SLOTS = MAX_ARENA_SLOTS
 """Most frames in it. More than that go through the socket."""
@@ -255,8 +258,7 @@ class StreamArenas:
             arena.release_descriptor()
 
     def _offer(self, wire: ClientStream, cost: int) -> None:
-        most = min(max(ARENA_BYTES, (FEWEST_SLOTS + 1) * cost), MAX_ARENA_BYTES)
-        shape = shape_of(cost, most, ARENA_SLOTS)
+        shape = shape_of(cost, ARENA_BYTES if cost <= LARGE_FRAME_BYTES else LARGE_FRAMES_BYTES, ARENA_SLOTS)
         if shape is None:
             return
         try:

@@ -47,11 +47,11 @@ class Budget:
     def lent_share(self, nbytes: int) -> int:
         """The same of frames of a size that lie in a client's memory, which outlives this process; the spool does not.
 
-        They go to disk only where the client's credit, twice the share, would run out otherwise: with one in the
-        encoder, one on its way, and a rest that is no whole frame.
+        They go to disk only where the client's credit, twice the share, may run out otherwise: as many as six are being
+        encoded, on their way, or rendered while the disk is slow.
         """
         share = self.share
-        return max(share, min(share * 7 // 4, 2 * share - 4 * nbytes))
+        return max(share, min(share * 3 // 2, 2 * share - 6 * nbytes))
 
     def count_clip(self, change: int) -> None:
         """One clip more (1) or fewer (-1) shares the memory."""
