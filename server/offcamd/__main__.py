@@ -31,7 +31,7 @@ def working_directory() -> str:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`; the process is to end with it."""
+    """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`, which the process ends with."""
     words = sys.argv[1:]
     as_json = exit_codes.wants_json(words)
     try:
