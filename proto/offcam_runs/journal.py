@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from offcam_proto import codec
+from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from offcam_proto.messages import Buffer, OpenStream
+    from offcam_proto.messages import Buffer, Hello, OpenStream
 
 MAGIC: Final = b"OFFCAMJ1"
 """What a journal begins with."""
@@ -47,19 +48,20 @@ def state_folder(environ: Mapping[str, str], uid: int) -> str:
 
 
 def frame(seq: int, body: bytes) -> bytes:
-    """A frame: one record, or with number 0 how the stream is opened."""
+    """A frame: one record, or with number 0 how the stream is opened and by whom."""
     return FRAME.pack(len(body), crc32(body, crc32(_NUMBER.pack(seq))), seq) + body
 
 
-def head(info: OpenStream) -> bytes:
-    """What a journal begins with, its first frame included."""
-    return MAGIC + frame(0, bytes(codec.encode(info)[0]))
+def head(info: OpenStream, client: Hello) -> bytes:
+    """What a journal begins with, its first two frames included: how its stream is opened, and who its client is."""
+    return MAGIC + b"".join(frame(0, bytes(codec.encode(each)[0])) for each in (info, client))
 
 
 def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
 
-    Nothing where the data is no journal.
+    One that is damaged, with the next one whole behind it, is as many frames with an empty body, which is no record, as
+    there are numbers up to that one. There are none where the data is no journal.
     """
     view = memoryview(data)
     at = len(MAGIC)
@@ -68,7 +70,21 @@ def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     while at + FRAME.size <= len(view):
         length, crc, seq = FRAME.unpack_from(view, at)
         body = bytes(view[at + FRAME.size : at + FRAME.size + length])
-        if not length or len(body) < length or crc32(body, crc32(_NUMBER.pack(seq))) != crc:
-            return
-        yield seq, body
         at += FRAME.size + length
+        if not length or len(body) < length:
+            return
+        if crc32(body, crc32(_NUMBER.pack(seq))) == crc:
+            yield seq, body
+        elif 1 <= (lost := _begins(view[at:]) - seq) <= MAX_EPISODES_PER_BODY:
+            yield from ((number, b"") for number in range(seq, seq + lost))
+        else:
+            return
+
+
+def _begins(view: memoryview) -> int:
+    """The number of the whole frame that data begins with; 0 where it does not."""
+    if len(view) < FRAME.size:
+        return 0
+    length, crc, seq = FRAME.unpack_from(view)
+    body = view[FRAME.size : FRAME.size + length]
+    return int(seq) if len(body) == length > 0 and crc32(body, crc32(_NUMBER.pack(seq))) == crc else 0

@@ -29,16 +29,18 @@ ON_ITS_WAY_SECONDS: Final = 5.0
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = """
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state)
-VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, '', 0, :client, :started, :ended, :state)
+VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state)
 ON CONFLICT (stream) DO NOTHING
 """
-_CLIENT = "unknown: found by its journal"
 
 
 def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, int]:
     """Enter a journal's stream where the index does not know it; returns its key, and its last committed record."""
     state = fmt.LIVE if journal.ended is None else fmt.LOST
-    own = {"id": journal.stream.stream.hex(), "client": _CLIENT, "ended": journal.ended, "state": state}
+    who = journal.client
+    client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
+    own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
+    own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()
     return known

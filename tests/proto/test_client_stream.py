@@ -243,14 +243,14 @@ def test_columns_are_as_many_records_and_are_sent_again_as_they_were():
     stream.record(episode(0), COLUMNS, episode(1))
     (message,) = sent(session)
     assert (message.first_seq, message.last_seq, len(message.bodies)) == (1, 4, 3)
-    assert (stream.unacked, stream.unacked_episodes) == (4, 4)
+    assert (stream.unacked, stream.backlog.in_memory) == (4, 4)
     hear(session, msg.Ack(1, 1))
     stream.record(episode(2))
     session.take()
     replayed = reconnect(session, msg.StreamOpened(1, 1, 0, 0))
     assert replayed == [stream.info, msg.Records(1, 2, (*message.bodies[1:], codec.pack_record(episode(2))))]
     hear(session, msg.Ack(1, 3))
-    assert (stream.unacked, stream.unacked_episodes) == (2, 2)
+    assert (stream.unacked, stream.backlog.in_memory) == (2, 2)
     hear(session, msg.Ack(1, 5))
     assert (stream.unacked, session.settled) == (0, True)
 

@@ -10,6 +10,7 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from offcam.recorder import readings
 from offcam.vector.ended_episodes import Ended, records_of
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
@@ -77,6 +78,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._seeds = np.zeros(self.num_envs, dtype=np.int64)
         self._seeded = np.zeros(self.num_envs, dtype=bool)
         self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
+        self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
         self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -101,6 +103,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if given is not None:
             self._check_mask(given)
+        self._looks_ahead, self._begun = False, True
         self._open_stream()
         self.prev_dones[mask] = False
         (where,) = mask.nonzero()
@@ -138,21 +141,27 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments; where episodes end, fill ``infos`` and the queues and send the records."""
+        if not self._begun:
+            self._begun = True
+            self._open_stream()
+            self._restart(np.arange(self.num_envs))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
-        assert isinstance(infos, dict), (  # noqa: S101 - as Gymnasium's
-            f"`vector.RecordEpisodeStatistics` requires `info` type to be `dict`, its actual type is {type(infos)}. "
-            "This may be due to usage of other wrappers in the wrong order."
-        )
-        self._add(rewards)
-        dones = np.logical_or(terminations, truncations)
+        self._add(readings.each(rewards, self.num_envs, float))
+        terminated = readings.each(terminations, self.num_envs, bool)
+        truncated = readings.each(truncations, self.num_envs, bool)
+        if terminated is None or truncated is None:
+            self._cannot_tell(terminations)
+            self.prev_dones = np.zeros(self.num_envs, dtype=bool)
+            return obs, rewards, terminations, truncations, infos
+        dones = np.logical_or(terminated, truncated)
         self.prev_dones = dones
         if dones.any():
-            self._finish(dones, terminations, truncations, infos)
+            self._finish(dones, terminated, truncated, infos)
         return obs, rewards, terminations, truncations, infos
 
-    def _add(self, rewards: NDArray[Any]) -> None:
+    def _add(self, rewards: NDArray[Any] | None) -> None:
         """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
-        self.episode_returns += rewards
+        self.episode_returns += np.nan if rewards is None else rewards  # unknown from here on
         self.episode_lengths += 1
         if self._autoreset_mode is not AutoresetMode.SAME_STEP and self.prev_dones.any():
             self._restart(self.prev_dones.nonzero()[0])
@@ -174,33 +183,28 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         truncations: NDArray[np.bool_],
         infos: dict[str, Any],
     ) -> None:
-        if self._stats_key in infos or f"_{self._stats_key}" in infos:
-            raise ValueError(
-                f"Attempted to add episode stats with key '{self._stats_key}' but this key already exists in info: "
-                f"{list(infos.keys())}"
-            )
         (ended,) = dones.nonzero()
         returns, lengths = self.episode_returns[ended], self.episode_lengths[ended]
         durations = np.round(time.perf_counter() - self.episode_start_times[ended], 6)
-        infos[self._stats_key] = {
+        statistics = {
             "r": self._spread(ended, returns),
             "l": self._spread(ended, lengths),
             "t": self._spread(ended, durations),
         }
-        infos[f"_{self._stats_key}"] = dones.copy()  # a later reset clears `prev_dones` in place
+        self._tell(infos, statistics, dones)
         queues = ((self.time_queue, durations), (self.return_queue, returns), (self.length_queue, lengths))
         for queue, values in queues:
             queue.extend(values if queue.maxlen is None else values[max(len(ended) - queue.maxlen, 0) :])
         self.episode_count += len(ended)
-        if self._stream is not None:
+        if self._stream is not None and not self._looks_ahead:
             over = Ended(
                 env_index=ended,
                 episode=np.maximum(self._episodes[ended], 0),
                 return_=returns,
                 length=lengths,
                 duration=durations,
-                terminated=np.asarray(terminations, dtype=bool)[ended],
-                truncated=np.asarray(truncations, dtype=bool)[ended],
+                terminated=terminations[ended],
+                truncated=truncations[ended],
                 seed=self._seeds[ended],
                 seeded=self._seeded[ended],
             )
