@@ -26,11 +26,13 @@ ON_ITS_WAY_SECONDS: Final = 5.0
 """A record that waits for no longer than this, with a client and a writer there, will be in the index in a moment."""
 
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
-_ENTER = """
-INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state)
-VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, '', 0, :client, :started, :ended, :state)
+_ENTER = f"""
+INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
+    training, session)
+VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, '', 0, :client, :started, :ended, :state,
+    :training, {fmt.SESSION_OF})
 ON CONFLICT (stream) DO NOTHING
-"""
+"""  # noqa: S608 - of our own words
 _CLIENT = "unknown: found by its journal"
 
 
@@ -38,6 +40,7 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     """Enter a journal's stream where the index does not know it; returns its key, and its last committed record."""
     state = fmt.LIVE if journal.ended is None else fmt.LOST
     own = {"id": journal.stream.stream.hex(), "client": _CLIENT, "ended": journal.ended, "state": state}
+    own["training"] = fmt.training_text(journal.stream.training)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()
     return known

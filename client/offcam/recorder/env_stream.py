@@ -11,6 +11,7 @@ from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
 from offcam.recorder.journal import Journal
 from offcam.recorder.losses import Losses
+from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenStream
@@ -324,6 +325,7 @@ class EnvStream:
             num_envs=self._num_envs,
             vector=self._vector,
             started=time.time(),
+            training=training(),
         )
         self._connection = connection
         self._pid = connection.pid

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -442,6 +445,38 @@ def test_processes_that_have_the_variable_record_into_one_run(tmp_path, monkeypa
         envs.step(np.zeros(2, int))
     envs.close()
     assert len({episode.stream for episode in films.episodes(tmp_path / "ours")}) == 2
+
+
+SCRIPT = """
+import sys
+import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv
+import offcam
+
+def make():
+    env = gym.make("CartPole-v1", render_mode="rgb_array")
+    return offcam.RecordEpisodeStatistics(offcam.RecordVideo(env, sys.argv[1]))
+
+if __name__ == "__main__":
+    for context in ("spawn", "fork"):
+        envs = AsyncVectorEnv([make, make], context=context)
+        envs.reset()
+        envs.step(envs.action_space.sample())
+        envs.close()
+    env = make()
+    env.reset()
+    env.close()
+"""
+
+
+def test_a_script_run_twice_is_two_sessions_each_with_its_children(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(SCRIPT)
+    environ = {name: value for name, value in os.environ.items() if name != "OFFCAM_SESSION"}
+    for _ in range(2):
+        subprocess.run([sys.executable, script, tmp_path / "run"], env=environ, check=True, capture_output=True)
+    sessions = [stream.session for stream in offcam.load(tmp_path / "run").streams]
+    assert sessions == [1] * 7 + [2] * 7  # a vector env makes one more env in the parent
 
 
 # --- offcam.record ----------------------------------------------------------------------------------------
