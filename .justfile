@@ -13,6 +13,10 @@ test *words:
 slow *words:
     {{ python }} -m pytest -m slow {{ words }}
 
+# the tests with packages that people train with, in an environment of their own: just integrations -k envpool
+integrations *words:
+    .ci/integrations {{ words }}
+
 # what a commit has to pass: ruff, mypy, import-linter
 lint:
     .ci/lint

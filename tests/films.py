@@ -49,8 +49,11 @@ def videos(folder: Path) -> list[str]:
 
 
 def clips(folder: Path) -> dict[str, Clip]:
-    """The clips of a run by file name, or by name where there is no file."""
-    return {clip.file or clip.name: clip for clip in read_run(folder).clips}
+    """The clips of a run by file name; where there is no file by name, and by name and part beyond the first."""
+    return {
+        clip.file or (clip.name if clip.part == 1 else f"{clip.name}-part{clip.part}"): clip
+        for clip in read_run(folder).clips
+    }
 
 
 def episodes(folder: Path) -> list[Episode]:

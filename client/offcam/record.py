@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gymnasium.core import ActType, ObsType
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.wrappers.video_base import Source
 
     Trigger = Callable[[int], bool] | None
 
@@ -38,6 +39,7 @@ def record(
     disable_logger: bool = ...,
     gc_trigger: Trigger = ...,
     overflow: Overflow = ...,
+    source: Source = ...,
     buffer_length: arguments.Whole | None = ...,
     strict: bool = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
@@ -57,6 +59,7 @@ def record(
     disable_logger: bool = ...,
     gc_trigger: Trigger = ...,
     overflow: Overflow = ...,
+    source: Source = ...,
     buffer_length: arguments.Whole | None = ...,
     video_aspect_ratio: tuple[int, int] = ...,
     record_first_only: bool = ...,
@@ -77,6 +80,7 @@ def record(
     disable_logger: bool = True,
     gc_trigger: Trigger = nothing_to_collect,
     overflow: Overflow = "drop",
+    source: Source = "render",
     buffer_length: arguments.Whole | None = 100,
     video_aspect_ratio: tuple[int, int] | None = None,
     record_first_only: bool | None = None,
@@ -85,7 +89,7 @@ def record(
     """Record an env's videos and statistics into a folder.
 
     Args:
-        env: a single or a vector env whose ``render_mode`` yields images.
+        env: a single or a vector env whose ``render_mode`` yields images; with ``source="obs"`` its observations are.
         folder: the run folder; without one a new one in ``$OFFCAM_DIR``, by default ``./offcam-runs``. Either way
             ``run_folder`` of what is returned says where it is.
         every: record each ``every``-th episode, beginning with the first; 1 records all.
@@ -98,6 +102,7 @@ def record(
         disable_logger: as in `RecordVideo`.
         gc_trigger: as in `RecordVideo`.
         overflow: as in `RecordVideo`.
+        source: as in `RecordVideo`: ``"obs"`` shows what the agent sees.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
@@ -129,6 +134,7 @@ def record(
         "disable_logger": disable_logger,
         "gc_trigger": gc_trigger,
         "overflow": overflow,
+        "source": source,
         "strict": strict,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened

@@ -21,6 +21,11 @@ class Backlog:
 
     place = ""
 
+    @property
+    def in_memory(self) -> int:
+        """How many of the records, the last ones, are nowhere else, and so go with this process."""
+        return len(self._records)
+
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
 
@@ -42,6 +47,12 @@ class Backlog:
     def renumber(self, gone: int) -> None:
         """Lower the number of each record that is left by ``gone``."""
         self._records = deque((seq - gone, body) for seq, body in self._records)
+
+    def rest(self) -> None:
+        """All is acked, and more may come later: until then nothing of it need lie anywhere."""
+
+    def look(self) -> None:
+        """See that what is kept lies where `place` says."""
 
     def leave(self) -> None:
         """The process leaves: what is left in a file is for others to take in."""

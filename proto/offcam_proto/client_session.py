@@ -57,15 +57,18 @@ class ClientSession:
         state: where it stands.
         refused: the daemon's words where it refused the session.
         instance: id of the daemon's current start, known from its Welcome on.
+        pid: the daemon's process id, likewise.
         streams: the streams that are open, or closed with records not acked yet, by handle.
+        hello: what it is opened with.
     """
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
         self.state = State.IDLE
         self.refused: msg.Refused | None = None
         self.instance: bytes | None = None
+        self.pid = 0
         self.streams: dict[int, ClientStream] = {}
-        self._hello = msg.Hello(
+        self.hello = msg.Hello(
             magic=msg.Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
         )
         self._outbox = Outbox()
@@ -96,7 +99,7 @@ class ClientSession:
             raise LocalProtocolError(f"cannot greet a daemon while {self.state.value}")
         self.state = State.GREETING
         self._outbox.discard()
-        self._outbox.send(self._hello)
+        self._outbox.send(self.hello)
 
     def lost(self) -> None:
         """The connection broke, or the daemon left: everything but frames waits for the next one."""
@@ -129,7 +132,7 @@ class ClientSession:
             return stream
         self.streams[handle] = stream
         if self.state is State.OPEN:
-            stream.ask()
+            self._ask_for(stream)
         return stream
 
     @property
@@ -189,10 +192,14 @@ class ClientSession:
         if message.version != PROTOCOL_VERSION:
             raise codec.version_mismatch(message.version, PROTOCOL_VERSION)
         self.state = State.OPEN
-        self.instance = message.instance
+        self.instance, self.pid = message.instance, message.pid
         for stream in self.streams.values():
             if stream.refused is None or stream.unacked:
-                stream.ask()
+                self._ask_for(stream)
+
+    def _ask_for(self, stream: ClientStream) -> None:
+        stream.daemon = self.instance or b"", self.pid
+        stream.ask()
 
     def _ask(self, question: type[msg.Flush | msg.StatsRequest]) -> int:
         if self.state is not State.OPEN:

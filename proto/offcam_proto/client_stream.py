@@ -43,6 +43,7 @@ class ClientStream:
     Attributes:
         backlog: its records that are not acked yet.
         info: what it was opened with; its ``suffix`` is the one the daemon gave.
+        daemon: instance and process id of the daemon that it was asked of last.
         epoch: number of times the daemon has opened it. A clip opened in an earlier epoch is cut off there.
         live: whether the daemon has it open now, so that frames can be sent.
         credit: bytes of frames that may be sent.
@@ -58,6 +59,7 @@ class ClientStream:
     ) -> None:
         self.info = info
         self.backlog = backlog
+        self.daemon: tuple[bytes, int] = (b"", 0)
         self.epoch = 0
         self.live = False
         self.credit = 0
@@ -86,10 +88,10 @@ class ClientStream:
         return self._next_seq - 1 - self._acked
 
     @property
-    def unacked_episodes(self) -> int:
-        """How many of them are of episodes."""
-        kind = EpisodeRecord.KIND
-        return sum(body[1] == kind for _, body in self.backlog.after(self._acked))  # behind a head of one byte
+    def kept_episodes(self) -> int:
+        """How many of them are of episodes, and outlive this process."""
+        kept = islice(self.backlog.after(self._acked), self.unacked - self.backlog.in_memory)
+        return sum(body[1] == EpisodeRecord.KIND for _, body in kept)  # behind a head of one byte
 
     @property
     def arena_asked(self) -> bool:
@@ -147,7 +149,7 @@ class ClientStream:
         Returns:
             False where it cannot be sent, for the reasons of `frame`.
         """
-        offer, cost = self._offer, sum(layout.nbytes for layout in layouts)
+        offer, cost = self._offer, sum([layout.nbytes for layout in layouts])
         if not self.arena or offer is None:
             raise LocalProtocolError(f"stream {self.info.handle} has no arena that the daemon can use")
         if slot >= offer.slots or cost > offer.slot_bytes:

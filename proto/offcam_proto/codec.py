@@ -188,7 +188,7 @@ def _decode_slot_frames(values: list[Any]) -> msg.SlotFrames:
             FrameLayout(shape=_numbers(shape), strides=_numbers(strides), offset=offset, nbytes=nbytes)
             for shape, strides, offset, nbytes in rows
         )
-        return msg.SlotFrames(handle, clip, layouts, tuple((index, slot) for index, slot in map(_numbers, frames)))
+        return msg.SlotFrames(handle, clip, layouts, tuple(map(_numbers, frames)))
     except (TypeError, ValueError) as error:
         raise MalformedMessage(f"not a header of frames in slots: {error}") from error
 

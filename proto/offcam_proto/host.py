@@ -291,6 +291,16 @@ def _copy(path: str, copy: str) -> None:
             os.unlink(copy)
 
 
+def ended(pid: int) -> bool:
+    """Whether no process of this id runs, nor may still write into memory that it shared. Linux."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            status = file.read()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] in "ZX"  # nobody has asked yet what became of it
+
+
 def mapped(descriptor: int, size: int) -> mmap.mmap:
     """Map so many bytes of an open file, where Python can do that without keeping a copy of its descriptor."""
     if sys.version_info >= (3, 13):

@@ -17,10 +17,10 @@ MAX_PIXEL_PARTS = 4096
 MAX_FRAME_BYTES = 1024 * MIB
 """Largest frame message, all its pixel buffers together, in bytes."""
 
-MAX_ARENA_BYTES = 32 * MIB
-"""Largest arena of shared memory, in bytes."""
+MAX_ARENA_BYTES = 256 * MIB
+"""Largest arena of shared memory, in bytes. Only slots that are in use take any."""
 
-MAX_ARENA_SLOTS = 64
+MAX_ARENA_SLOTS = 1024
 """Most slots of an arena."""
 
 MAX_SLOT_FRAMES = 64

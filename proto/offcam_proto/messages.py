@@ -208,7 +208,7 @@ class SlotFrames(msgspec.Struct, frozen=True):
     @property
     def nbytes(self) -> int:
         """Bytes of one frame: what each costs in credit."""
-        return sum(layout.nbytes for layout in self.layouts)
+        return sum([layout.nbytes for layout in self.layouts])
 
 
 class Records(msgspec.Struct, frozen=True):

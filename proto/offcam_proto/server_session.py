@@ -211,7 +211,7 @@ class ServerSession:
             raise MalformedMessage(f"frames in slots of stream {message.handle}, which has no arena")
         if message.nbytes > arena.slot_bytes:
             raise LimitExceeded(f"a frame of {message.nbytes} bytes in slots of {arena.slot_bytes}")
-        if any(slot >= arena.slots for _, slot in message.frames):
+        if max([slot for _, slot in message.frames]) >= arena.slots:
             raise MalformedMessage(f"slots {[slot for _, slot in message.frames]} of an arena of {arena.slots}")
 
     def _check_frame(self, handle: int, number: int, layouts: tuple[FrameLayout, ...], indices: list[int]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from offcam_proto.messages import Buffer, OpenStream
+    from offcam_proto.messages import Buffer, Hello, OpenStream
 
 MAGIC: Final = b"OFFCAMJ1"
 """What a journal begins with."""
@@ -47,19 +47,20 @@ def state_folder(environ: Mapping[str, str], uid: int) -> str:
 
 
 def frame(seq: int, body: bytes) -> bytes:
-    """A frame: one record, or with number 0 how the stream is opened."""
+    """A frame: one record, or with number 0 how the stream is opened and by whom."""
     return FRAME.pack(len(body), crc32(body, crc32(_NUMBER.pack(seq))), seq) + body
 
 
-def head(info: OpenStream) -> bytes:
-    """What a journal begins with, its first frame included."""
-    return MAGIC + frame(0, bytes(codec.encode(info)[0]))
+def head(info: OpenStream, client: Hello) -> bytes:
+    """What a journal begins with, its first two frames included: how its stream is opened, and who its client is."""
+    return MAGIC + b"".join(frame(0, bytes(codec.encode(each)[0])) for each in (info, client))
 
 
 def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
 
-    Nothing where the data is no journal.
+    One that is damaged, with the next one whole behind it, has an empty body, which is no record. There are none where
+    the data is no journal.
     """
     view = memoryview(data)
     at = len(MAGIC)
@@ -68,7 +69,20 @@ def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
     while at + FRAME.size <= len(view):
         length, crc, seq = FRAME.unpack_from(view, at)
         body = bytes(view[at + FRAME.size : at + FRAME.size + length])
-        if not length or len(body) < length or crc32(body, crc32(_NUMBER.pack(seq))) != crc:
-            return
-        yield seq, body
         at += FRAME.size + length
+        if not length or len(body) < length:
+            return
+        if crc32(body, crc32(_NUMBER.pack(seq))) != crc:
+            if not _begins(view[at:], seq + 1):
+                return
+            body = b""
+        yield seq, body
+
+
+def _begins(view: memoryview, seq: int) -> bool:
+    """Whether data begins with a whole frame of a number."""
+    if len(view) < FRAME.size:
+        return False
+    length, crc, found = FRAME.unpack_from(view)
+    body = view[FRAME.size : FRAME.size + length]
+    return bool(found == seq and len(body) == length > 0 and crc32(body, crc32(_NUMBER.pack(seq))) == crc)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto import codec
 from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
-from offcam_proto.messages import OpenStream
+from offcam_proto.messages import Hello, OpenStream
 from offcam_proto.records import EpisodeRecord
 from offcam_runs.file_lock import held
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
@@ -24,6 +24,8 @@ from offcam_runs.journal import MAGIC, frames, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from offcam_proto.messages import ClientMessage
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Journal:
     Attributes:
         path: its file.
         stream: the message by which its client opens the stream.
+        client: the message by which that opens its session; None where the journal does not say.
         first_seq: number of its first record; the others follow it without a gap.
         bodies: its records, packed.
         ended: when it was written last, in seconds since the epoch; None while its client has it.
@@ -44,6 +47,7 @@ class Journal:
 
     path: Path
     stream: OpenStream
+    client: Hello | None
     first_seq: int
     bodies: list[bytes]
     ended: float | None
@@ -162,20 +166,27 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
     if opening is None:
         return None
     seq, body = opening
-    try:
-        stream = codec.decode_client([body])
-    except OffcamError as error:
-        raise _no_journal(path, f"its first frame cannot be understood: {error}") from error
+    stream, client = _message(path, body), None
     if seq or not isinstance(stream, OpenStream):
         raise _no_journal(path, "its first frame is not its stream's")
     first_seq = 1
     bodies: list[bytes] = []
     for seq, body in found:
+        if not seq and isinstance(said := _message(path, body), Hello):
+            client = said
+            continue
         first_seq = first_seq if bodies else seq
         if seq != first_seq + len(bodies):  # of a time before the file was cut back
             break
         bodies.append(body)
-    return Journal(path, stream, first_seq, bodies, ended)
+    return Journal(path, stream, client, first_seq, bodies, ended)
+
+
+def _message(path: Path, body: bytes) -> ClientMessage:
+    try:
+        return codec.decode_client([body])
+    except OffcamError as error:
+        raise _no_journal(path, f"one of its first frames cannot be understood: {error}") from error
 
 
 def _numbered(journal: Journal) -> Iterator[tuple[Journal, int, bytes]]:

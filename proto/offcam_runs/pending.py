@@ -29,18 +29,20 @@ _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = f"""
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
     training, session)
-VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, '', 0, :client, :started, :ended, :state,
+VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state,
     :training, {fmt.SESSION_OF})
 ON CONFLICT (stream) DO NOTHING
 """  # noqa: S608 - of our own words
-_CLIENT = "unknown: found by its journal"
 
 
 def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, int]:
     """Enter a journal's stream where the index does not know it; returns its key, and its last committed record."""
     state = fmt.LIVE if journal.ended is None else fmt.LOST
-    own = {"id": journal.stream.stream.hex(), "client": _CLIENT, "ended": journal.ended, "state": state}
+    who = journal.client
+    client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
+    own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
     own["training"] = fmt.training_text(journal.stream.training)
+    own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()
     return known

@@ -55,7 +55,8 @@ class NewRecords:
         episodes: in order.
         clips: likewise.
         quarantined: sequence numbers of records set aside because they could not be understood.
-        lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known.
+        lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known; of one
+            of which there was a record before, only what that did not tell, which may be less than 0.
     """
 
     episodes: list[EpisodeRecord] = field(default_factory=list)
@@ -102,7 +103,7 @@ def _add_one(
             rows.append(_episode_row(key, seq, record))
             new.episodes.append(record)
         else:
-            new.lost.append(_add_clip_record(database, key, record).dropped.get(fmt.LOST_DROP, 0))
+            new.lost.append(_add_clip_record(database, key, record))
             new.clips.append(record)
     except RemoteProtocolError as error:
         quarantine(database, key, seq, body, str(error))
@@ -134,10 +135,19 @@ def settle_clip(
     return count
 
 
-def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> fmt.FrameCount:
+def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int:
+    """Frames of a clip, if there is such a clip, that are known to be lost."""
+    row = database.execute(_CLIP_COUNTS, {"stream_id": key, "clip": clip}).fetchone()
+    return json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else 0
+
+
+def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> int:
+    """Add a clip's account, or put it in an earlier one's place. Returns how many more frames are known to be lost."""
     share = fmt.ClientShare(record.offered, record.dropped)
+    before = known_lost(database, key, record.clip)
     database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
-    return settle_clip(database, key, record.clip, client=share)
+    lost: int = settle_clip(database, key, record.clip, client=share).dropped.get(fmt.LOST_DROP, 0)
+    return lost - before
 
 
 def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:

@@ -31,7 +31,7 @@ def working_directory() -> str:
 
 
 def main() -> int:
-    """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`."""
+    """Run the command line. Returns the exit code, one of `offcamd.process.exit_codes`, which the process ends with."""
     words = sys.argv[1:]
     as_json = exit_codes.wants_json(words)
     try:
@@ -43,7 +43,7 @@ def main() -> int:
         code = leaving.code if isinstance(leaving.code, int) else exit_codes.FINE
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: it is told, a bug with its traceback
         code = exit_codes.after(error, as_json=as_json)
-    return exit_codes.output_failure() or code
+    return exit_codes.leave(exit_codes.output_failure() or code)
 
 
 def _run(words: list[str]) -> int:

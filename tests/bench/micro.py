@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,11 @@ import numpy as np
 import zmq
 
 from offcam.recorder.frames import picture
+from offcam.recorder.journal import Journal
+from offcam_proto import codec
+from offcam_proto.limits import PROTOCOL_VERSION
+from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.records import EpisodeRecord
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
 from offcamd.video.i420 import I420Converter
 from offcamd.video.mp4 import VideoWriter
@@ -53,7 +59,7 @@ class Piece(TypedDict):
 
 def measure_all(seconds: float) -> list[Piece]:
     """Everything, each piece for about so long."""
-    return [*_client(seconds), *_send(seconds), *_convert(seconds), *_encode()]
+    return [*_client(seconds), *_journal(seconds), *_send(seconds), *_convert(seconds), *_encode()]
 
 
 def text(pieces: list[Piece]) -> list[str]:
@@ -95,6 +101,43 @@ def _client(seconds: float) -> Iterator[Piece]:
             yield Piece(piece=f"client: picture() {width}x{height} {name}", us=us, remark="")
             us = _median_us(lambda frame=frame: picture(frame).dense.tobytes(), seconds / 5)  # type: ignore[misc]  # as above
             yield Piece(piece=f"client: picture() and a copy {width}x{height} {name}", us=us, remark="")
+
+
+def _journal(seconds: float) -> Iterator[Piece]:
+    """A record into its journal, which is on the disk that this file is on: what the agent's thread does of it."""
+    client = Hello(magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=bytes(16), pid=1, host="", client="")
+    body = codec.pack_record(
+        EpisodeRecord(
+            env_index=0,
+            episode=1,
+            return_=100.0,
+            length=100,
+            duration=0.1,
+            started=0.0,
+            terminated=True,
+            truncated=False,
+            seed=None,
+        )
+    )
+    for bodies in ([body], [body] * 64):
+        with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+            opening = OpenStream(
+                handle=1,
+                stream=bytes(16),
+                folder=folder,
+                prefix="",
+                suffix=0,
+                video=False,
+                env_id="",
+                num_envs=1,
+                vector=False,
+                started=0.0,
+            )
+            journal = Journal(opening, client, here=True, said=lambda *_: None)
+            seqs = itertools.count(1, len(bodies))
+            us = _median_us(lambda j=journal, b=bodies, s=seqs: j.append(next(s), b), seconds / 10)  # type: ignore[misc]  # as above
+            yield Piece(piece=f"client: packed records into a journal, {len(bodies)} at once", us=us, remark="")
+            journal.end()
 
 
 def _send(seconds: float) -> Iterator[Piece]:

@@ -78,10 +78,10 @@ def test_the_blocker_bites():
 @pytest.mark.parametrize(
     "wrapped",
     [
-        "offcam.RecordVideo(Barcode(3), folder)",
-        "offcam.record(Barcode(3), folder)",
-        "offcam.vector.RecordVideo(gym.vector.SyncVectorEnv([lambda: Barcode(3)] * 2), folder)",
-        "offcam.record(gym.vector.SyncVectorEnv([lambda: Barcode(3)] * 2), folder)",
+        "offcam.RecordVideo(Barcode(3), folder, overflow='block')",
+        "offcam.record(Barcode(3), folder, overflow='block')",
+        "offcam.vector.RecordVideo(gym.vector.SyncVectorEnv([lambda: Barcode(3)] * 2), folder, overflow='block')",
+        "offcam.record(gym.vector.SyncVectorEnv([lambda: Barcode(3)] * 2), folder, overflow='block')",
     ],
 )
 def test_the_default_schedule_records(folder, wrapped):

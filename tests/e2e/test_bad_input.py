@@ -18,6 +18,8 @@ import offcam.connection.timeouts
 from envs import Barcode, play
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, VersionMismatch
 from offcam_runs.format import PENDING_NAME
+from offcam_runs.run import read_run
+from waiting import wait_until
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -104,8 +106,11 @@ def test_a_daemon_of_another_version(folder, serve, runtime, monkeypatch):
     assert list(env.length_queue) == [3, 3]
 
 
-def test_somebody_elses_socket(folder, endpoint, monkeypatch):
-    """A socket that listens but is no daemon: an answer that says what to do, in bounded time."""
+def test_somebody_elses_socket(folder, endpoint, embedded, monkeypatch):
+    """A socket that listens but is no daemon: an answer that says what to do, in bounded time.
+
+    Once it is gone, a daemon is started for what was kept meanwhile.
+    """
     monkeypatch.setattr(offcam.connection.timeouts, "START_SECONDS", 0.5)
     monkeypatch.setattr(offcam.connection.timeouts, "SILENCE_SECONDS", 0.5)
     assert endpoint.path is not None
@@ -117,6 +122,9 @@ def test_somebody_elses_socket(folder, endpoint, monkeypatch):
         play(env, 1)
         env.close()
     Path(endpoint.path).unlink()
+    wait_until(env.flush, "a daemon has what was kept")
+    (clip,) = read_run(folder).clips
+    assert (clip.offered, clip.dropped) == (4, {"no_daemon": 4})
 
 
 def test_a_daemon_that_cannot_start(folder, runtime, monkeypatch):

@@ -28,6 +28,7 @@ from offcamd.process.instance_lock import read_lock
 from offcamd.store import recovery
 from run_samples import episode
 from terminal import Terminal, plain
+from waiting import wait_until
 
 
 def leaves(command, path=()):
@@ -467,6 +468,7 @@ def test_a_health_check_leaves_no_line(serve, offcam):
 def test_sighup_opens_the_log_anew(serve, runtime, endpoint):
     log = runtime / "offcam.log"
     process, _ = serve("--log-file", str(log), "--log-level", "debug")
+    wait_until(lambda: "listening" in log.read_text(), "it has said where it listens")
     log.rename(runtime / "offcam.log.1")
     process.send_signal(signal.SIGHUP)
     while not log.exists():

@@ -17,8 +17,10 @@ from gymnasium.vector import AsyncVectorEnv
 import films
 import offcam
 from envs import Barcode, play
+from offcam_runs.run import read_run
 from waiting import Process, wait_until
 
+PEERS = Path(__file__).parents[1] / "peers"
 LENGTH = 30
 WHOLE = list(range(LENGTH + 1))
 SUFFIX_WARNING = "another recording writes 'rl-video' videos into"
@@ -324,3 +326,11 @@ def test_a_process_killed_in_the_loop_leaves_what_it_sent(folder, daemon):
     assert films.numbers(folder / name) == [0, 1, 2, 3, 4, 5]
     films.check(folder)
     assert [row.length for row in films.episodes(folder)] == [LENGTH]
+
+
+def test_the_index_says_that_a_stream_is_closed_once_close_returns(folder, serve):
+    serve(script=PEERS / "slow_to_close_daemon.py")
+    env = offcam.record(Barcode(200), folder, every=1, overflow="block")
+    play(env, 1)
+    env.close()
+    assert [stream.state for stream in read_run(folder).streams] == ["closed"]

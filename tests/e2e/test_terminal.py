@@ -129,7 +129,7 @@ def test_top_fits_every_terminal(recorded, endpoint):
 
 def test_top_counts_what_happens_between_two_looks(tmp_path, serve, endpoint):
     serve()
-    env = offcam.record(Barcode(LENGTH), str(tmp_path / "run"), every=1)
+    env = offcam.record(Barcode(LENGTH), str(tmp_path / "run"), every=1, overflow="block")
     view = View()
     with Asker(endpoint) as asker:
         for now in (0.0, 2.0):

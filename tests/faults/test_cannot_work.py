@@ -242,7 +242,7 @@ def test_a_daemon_whose_self_test_fails_keeps_the_statistics(daemons, breaks, fo
     env = offcam.record(Barcode(LENGTH), str(folder), every=1)
     env.reset()
     env.step(0)  # in a video that was begun before the outcome is known
-    assert daemons.stats()["self_test"] == "testing"
+    wait_until(lambda: daemons.stats()["self_test"] == "testing", "the self-test is under way")
     fail_now()
     wait_until(lambda: daemons.stats()["self_test"] == "failed", "the self-test failed")
     for _ in range(LENGTH - 1):

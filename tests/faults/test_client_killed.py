@@ -107,13 +107,20 @@ def test_a_killed_client_spares_the_whole_video_of_an_earlier_run(daemons, agent
     daemons.stop()
 
 
+def within_an_episode(run) -> bool:
+    """Not just before its clip ends, with its record stored."""
+    return (
+        bool(run.episodes) and run.clips[-1].state == "recording" and run.clips[-1].episode > run.episodes[-1].episode
+    )
+
+
 def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, tmp_path, capsys, within):
     daemons.start()
     folder = tmp_path / "run"
     agent = agents.start(folder, "--length", "500", "--pause", "0.002", "--overflow", "block")
     other = agents.start(tmp_path / "other", "--length", "20", "--pause", "0.002")
     wait_until(lambda: daemons.stats()["episodes"] >= 3 and (folder / INDEX_NAME).exists(), "both record")
-    wait_until(lambda: read_run(folder).episodes and list(folder.glob("*.part")), "a video is in the making")
+    wait_until(lambda: within_an_episode(read_run(folder)), "a video of an episode that goes on is in the making")
     froze = time.time()
     agent.send_signal(signal.SIGSTOP)
     run = wait_until(lambda: ended(folder), "its clip and its stream have ended")

@@ -67,3 +67,26 @@ def test_a_flush_alone_sees_it(daemon, folder):
     assert env.flush()
     assert len(films.episodes(folder)) == 4
     env.close()
+
+
+def test_all_of_offcam_but_the_videos_is_removed(daemon, folder):
+    """As a clean-up does; after a flush these are files alone, and after the next one the episodes since are there."""
+    env = offcam.record(Barcode(4), folder, every=1)
+    play(env, 2)
+    assert env.flush()
+    for path in folder.glob("offcam*"):
+        path.unlink()
+    play(env, 3)
+    assert env.flush()
+    assert [row.episode for row in films.episodes(folder)] == list(range(5))
+    env.close()
+
+
+def test_a_flush_with_nothing_to_wait_for_sees_it_too(daemon, folder):
+    env = offcam.record(Barcode(4), folder, every=100)
+    play(env, 3)
+    assert env.flush()
+    removed(folder)
+    assert env.flush()
+    assert len(films.episodes(folder)) == 3
+    env.close()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,8 @@ def test_an_agent_without_a_daemon(folder, endpoint, monkeypatch, ending):
         _, said = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == code, said
     assert journaled(folder) == list(range(200))
+    (stream,) = read_run(folder).streams
+    assert (stream.host, stream.pid, stream.state) == (socket.gethostname(), process.pid, LOST)
     if ending in ("close", "end", "error"):
         assert f"200 episodes are kept in {folder} " in said
 
@@ -137,5 +140,30 @@ def test_a_forked_child_leaves_its_parents_journal_alone(folder, endpoint, monke
     records = [codec.unpack_record(body) for seq, body in journal.frames(theirs.read_bytes()) if seq]
     assert [record.episode for record in records] == [5, 6, 7]
     env.close()
-    offcam.connection.process._shutdown_all()
+    offcam.connection.process.shutdown_all()
     assert sorted(journaled(folder)) == [0, 1, 2, 3, 4, 5, 5, 6, 6, 7]
+
+
+FULL = """
+import resource, sys, offcam
+from envs import Barcode, play
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+env = offcam.record(Barcode(1), sys.argv[1], episode_trigger=lambda _: False)
+play(env, 8000)
+env.close()
+"""
+
+
+def test_what_no_disk_has_room_for_is_not_called_kept(folder, endpoint, monkeypatch):
+    """The disk of the run folder is full, and that of what stands for it, too: here, as no file may grow further."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)  # nobody is there
+    environment = {**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, folder], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    kept = len(journaled(folder))
+    assert 0 < kept < 8000
+    assert f"{kept} episodes are kept in {folder} " in done.stderr
+    assert f"{8000 - kept} more records found no room on any disk" in done.stderr
+    assert [row.episode for row in films.episodes(folder)] == list(range(kept))

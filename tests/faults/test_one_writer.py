@@ -18,6 +18,7 @@ from offcam_proto.errors import DaemonAlreadyRunning, FolderNotWritable
 from offcam_runs.folder_lock import FolderLock, writer_of
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
 from offcam_runs.run import read_run
+from offcamd.video.files import count_fragments
 from waiting import Process, wait_until
 
 PEERS = Path(__file__).parents[1] / "peers"
@@ -155,12 +156,16 @@ def test_two_daemons_take_turns_in_a_folder(daemons, tmp_path, serve, monkeypatc
 
 def test_a_lock_of_the_dead_means_nothing(daemons, tmp_path, monkeypatch):
     """After SIGKILL what is left of the lock, the socket and the spool is in nobody's way."""
+    monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", False)  # in which frames wait for longer
     folder, spool = tmp_path / "run", tmp_path / "spool"
-    daemons.start("--spool-dir", str(spool), "--memory-limit", "64MiB", "--encoders", "1", "--preset", "veryslow")
+    limits = ("--spool-dir", str(spool), "--memory-limit", "64MiB")
+    daemons.start(PEERS / "slow_daemon.py", "0.05", *limits)
     env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder))
     env.reset()
+    part = folder / "rl-video-episode-0.mp4.part"
     wait_until(
-        lambda: [env.step(0) for _ in range(20)] and daemons.stats()["spool_bytes"] > 0, "frames are in the spool"
+        lambda: [env.step(0) for _ in range(20)] and daemons.stats()["spool_bytes"] > 0 and count_fragments(part) > 2,
+        "frames are in the spool, and others in the file",
     )
     daemons.kill()
     assert list(spool.iterdir()) == []

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from offcam_runs import record_rows
 from offcamd.__main__ import main
 from offcamd.daemon import dispatcher, loop
 from offcamd.encode import clip_encoder, pool, self_test
@@ -47,7 +48,7 @@ def break_writer(method: str, ways: dict[int, BaseException]) -> None:
     setattr(VideoWriter, method, broken)
 
 
-def break_when(owner: type, method: str, wanted) -> None:
+def break_when(owner, method: str, wanted) -> None:
     sound = getattr(owner, method)
 
     def broken(self, *arguments, **options):
@@ -76,7 +77,7 @@ WAYS = {
     "clips": break_clips,
     "worker": lambda: break_when(pool.ClipJob, "turn", lambda job, **_: "-episode-0.mp4" in str(job.spec.final)),
     "row": lambda: break_when(index.RunIndex, "clip_encoded", lambda _, __, clip, ___: clip == 0),
-    "records": lambda: break_when(index.RunIndex, "_insert", lambda _, __, last_seq, ___: last_seq == 0),
+    "records": lambda: break_when(record_rows, "_add_one", lambda _, __, seq, *___: seq == 1),
     "event": lambda: break_when(dispatcher.Dispatcher, "_committed", lambda _, event: event.applied.clips and now()),
     "message": lambda: break_when(dispatcher.Dispatcher, "_records", lambda *_: now()),
     "store": lambda: break_when(store.Store, "_perform", lambda _, batch: batch and now()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from envs import Barcode, play
 from offcam.connection import launch, reconnect, timeouts
 from offcam.connection.reconnect import Starter
 from offcam_proto.errors import DaemonUnavailable
+from offcam_proto.limits import MAX_RECORDS_IN_FLIGHT
 from offcamd.process.instance_lock import read_lock
 from waiting import wait_until
 
@@ -65,6 +67,19 @@ def test_kills_in_a_row_are_one_case(folder, kill, recwarn, kills):
     kill()
     env.close()
     assert [row.episode for row in films.episodes(folder)] == list(range(env.env.episode_id + 1))
+
+
+def test_a_death_is_noticed_by_who_has_nothing_to_send(folder, embedded, endpoint, kill, recwarn):
+    """As many records wait for their acks as may, so that no message goes, and none comes."""
+    env = offcam.record(Barcode(1), str(folder), episode_trigger=lambda _: False)
+    play(env, 1)
+    os.kill(read_lock(endpoint).pid, signal.SIGSTOP)
+    play(env, MAX_RECORDS_IN_FLIGHT + 10)
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name == "offcam-records"], "all is sent")
+    kill()
+    wait_until(lambda: play(env, 1) and launch.listening(endpoint), "another daemon is started")
+    env.close()
+    assert [row.episode for row in films.episodes(folder)] == list(range(env.episode_count))
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])

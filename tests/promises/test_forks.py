@@ -204,9 +204,23 @@ def pickled(env):
     return pickle.loads(cloudpickle.dumps(env))  # noqa: S301 - it is our own
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-def test_a_copy_of_an_env_records_into_files_of_its_own(parent, folder, duplicate):
-    """As a search that tries out what would be does, or a process that is spawned."""
-    twin = duplicate(parent)
-    finish(twin)
+def test_a_pickled_copy_of_an_env_records_into_files_of_its_own(parent, folder):
+    """As a process that is spawned does."""
+    finish(pickled(parent))
     assert films.numbers(folder / "parent-episode-0-s2.mp4") == WHOLE[HALF + 1 :]
+
+
+def test_a_deep_copy_is_silent_until_its_own_reset(parent, folder):
+    """A planner looks ahead with copies, also beyond the end; what it sees was not played."""
+    ahead = copy.deepcopy(parent)
+    for _ in range(2 * len(WHOLE)):
+        ahead.step(0)
+    again = copy.deepcopy(ahead)
+    ahead.close()
+    play(again)
+    again.close()
+    finish(parent)
+    assert films.videos(folder) == ["parent-episode-0.mp4", "parent-episode-1-s2.mp4"]
+    assert films.numbers(folder / "parent-episode-0.mp4") == WHOLE
+    assert films.numbers(folder / "parent-episode-1-s2.mp4") == WHOLE
+    assert [episode.length for episode in films.episodes(folder)] == [len(WHOLE) - 1] * 2

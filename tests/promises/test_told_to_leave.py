@@ -13,6 +13,8 @@ import films
 from waiting import HANG_SECONDS, wait_until
 
 LENGTH = 5
+HEARD = 20
+"""Episodes that a training has played when a test begins."""
 SCRIPT = """
 import signal, sys, offcam
 from envs import Barcode, Look
@@ -47,7 +49,7 @@ def trainee(tmp_path, runtime, endpoint, serve, monkeypatch):
             SCRIPT.format(before=before, after=after, arguments=arguments, length=LENGTH), tmp_path / str(len(made))
         )
         made.append(process)
-        for _ in range(20):
+        for _ in range(HEARD):
             assert process.stdout.readline(), process.communicate()
         return process, daemon, tmp_path / str(len(made) - 1)
 
@@ -57,9 +59,16 @@ def trainee(tmp_path, runtime, endpoint, serve, monkeypatch):
         process.communicate()
 
 
+def ended(process) -> tuple[str, str]:
+    """What it still says on stdout, and on stderr. `communicate` would pass over what has been read from the pipe."""
+    output, error = process.stdout.read(), process.stderr.read()
+    process.wait(HANG_SECONDS)
+    return output, error
+
+
 def last(output: str) -> int:
-    """The last episode that was played to its end; its number may be cut off."""
-    return int(output.rsplit("\n", 2)[-2])
+    """The last episode that was played to its end."""
+    return int(output.splitlines()[-1]) if output else HEARD
 
 
 def stored_all(folder, output):
@@ -75,7 +84,7 @@ def test_in_a_busy_loop(trainee, _try):
     process, _, folder = trainee()
     time.sleep(random.uniform(0, 0.1))
     process.send_signal(signal.SIGTERM)
-    output, error = process.communicate(timeout=HANG_SECONDS)
+    output, error = ended(process)
     assert process.returncode == -signal.SIGTERM, error
     assert error == ""
     stored_all(folder, output)
@@ -85,7 +94,7 @@ def test_a_handler_of_the_users_goes_on(trainee):
     """It is called when what has ended is safe; then the loop goes on, and records, until it sees that it is to end."""
     process, _, folder = trainee(before=SAVES, after="if told: env.close(); sys.exit(7)")
     process.send_signal(signal.SIGTERM)
-    output, error = process.communicate(timeout=HANG_SECONDS)
+    output, error = ended(process)
     assert process.returncode == 7, error
     stored_all(folder, output)
     assert len(films.episodes(folder)) == last(output)
@@ -96,7 +105,7 @@ def test_it_waits_no_longer_than_it_may(trainee, within):
     with stopped(daemon):
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        _, error = process.communicate(timeout=HANG_SECONDS)
+        _, error = ended(process)
         within(time.monotonic() - began, 0.5 + 2)
     assert process.returncode == -signal.SIGTERM, error
     wait_until(lambda: films.episodes(folder), "the daemon has taken in what was sent")
@@ -109,7 +118,7 @@ def test_told_twice_it_does_not_wait(trainee):
         while process.poll() is None:
             time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-        _, error = process.communicate(timeout=HANG_SECONDS)
+        _, error = ended(process)
     assert process.returncode == -signal.SIGTERM, error
 
 

@@ -72,7 +72,8 @@ def test_with_a_daemon_that_dies(agent, serve):
         yield
 
     account = agent(death, serve)
-    assert account["no_daemon"] > FRAMES // 2
+    without = FRAMES - FRAMES // 3
+    assert 0 < account["no_daemon"] < without, "the next daemon records what the memory had room for"
 
 
 def test_with_a_daemon_that_is_stopped(agent, serve, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from gymnasium import logger
@@ -49,11 +50,18 @@ class Connection(Exchange):
             self.pump()
             return wire
 
+    def pump(self) -> None:
+        """As `Exchange.pump`, and the daemon is told of frames that waited until it can be."""
+        with self.lock:
+            super().pump()
+            for wire in tuple(self.waiting):
+                self.frames.tell(wire)
+
     def close_stream(self, wire: ClientStream) -> None:
         """Close a stream: nothing more comes."""
         with self.lock:
             wire.close()
-            self.frames.arenas.close(wire)
+            self.frames.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
         """Wait until all that was ended is final: see `Flush`. Returns whether it is."""
@@ -73,13 +81,17 @@ class Connection(Exchange):
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         self.records.close()
         try:
-            for owner in set(self.owners.values()):
+            owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
+            for owner in owners:
+                owner.end()
+            self._settle(deadline)  # as long as the streams are open, another daemon can be told of what is left here
+            for owner in owners:
                 owner.abandon()
-            self.pump()
-            if self.waits:
-                self.flush(seconds=seconds - timeouts.LINGER_MS / 1000)
+            self._settle(deadline)
         finally:
             with self.lock:
+                for wire in self.session.streams.values():
+                    wire.backlog.look()
                 self._warn_of_records([wire for wire in self.session.streams.values() if wire not in self.told])
                 open_, streams = self.session.state is State.OPEN, list(self.session.streams.values())
                 self.session.close()
@@ -87,6 +99,11 @@ class Connection(Exchange):
                 self.transport.close(timeouts.LINGER_MS if open_ else 0)
                 for wire in streams:
                     wire.backlog.leave()
+
+    def _settle(self, deadline: float) -> None:
+        self.pump()
+        if self.waits:
+            self.flush(seconds=max(deadline - time.monotonic(), 0.0))
 
     def _warn_of_records(self, streams: list[ClientStream]) -> None:
         left = [wire for wire in streams if wire.unacked and (wire.backlog.place or wire.refused is None)]
@@ -106,11 +123,13 @@ class Connection(Exchange):
 
 
 def kept(streams: list[ClientStream]) -> str:
-    """Say of streams whose records are in one place what is kept there, and until when."""
-    count = sum(wire.unacked_episodes for wire in streams)
+    """Say of streams whose records are in one place what is kept there, and until when, and what could not be."""
+    count = sum(wire.kept_episodes for wire in streams)
+    rest = sum(wire.backlog.in_memory for wire in streams)
     folder = streams[0].info.folder
     what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
+    more = f"{rest} more record{'s' if rest > 1 else ''} found no room on any disk and will be lost with this process"
     return (
         f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
-        f"{folder}, or by `offcam recover {folder}`"
+        f"{folder}, or by `offcam recover {folder}`{f'; {more}' if rest else ''}"
     )

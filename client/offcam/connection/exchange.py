@@ -26,9 +26,12 @@ from offcam_proto.messages import ClipDone, Flushed, Refused, StreamOpened, Stre
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from offcam.connection.shared_memory import Lying
+    from offcam_proto.client_stream import ClientStream
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
+    from offcam_proto.messages import EndClip, OpenClip
 
 _MOST_NAMES = 10
 """Of more videos a warning does not give the names."""
@@ -53,6 +56,8 @@ class Exchange:
         reconnect: comes by a daemon again.
         owners: who hears of each stream, by its handle.
         unsettled: owners kept until their files are final, even where nobody else keeps them.
+        waiting: of each stream, what the daemon cannot be told yet: frames in shared memory that an earlier one left,
+            and what goes behind them.
         answers: of each flush that somebody waits for, by its token, the last answer that was not taken yet.
         last_heard: when the daemon last said something, by `time.monotonic`; 0 before.
         next_look: when a frame that has its credit looks again for what the daemon said.
@@ -72,6 +77,7 @@ class Exchange:
         self.reconnect = Reconnect(self.session, self.transport, named=named)
         self.owners: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
         self.unsettled: set[StreamOwner] = set()
+        self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip]] = {}
         self.answers: dict[int, Flushed | None] = {}
         self.last_heard = self.next_look = self.held_since = 0.0
         self._later: deque[Callable[[], None]] = deque()
@@ -101,6 +107,8 @@ class Exchange:
                 self._receive(parts)
                 self.last_heard = now
             self.next_look = now + timeouts.LOOK_SECONDS
+            if session.state is State.OPEN and not self.transport.connected:
+                session.lost()  # who may send nothing before it hears an ack would not hear of this, either
             self.reconnect.greet_if_due(now)
             session.send_held()
             if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
@@ -248,5 +256,11 @@ class StreamOwner(Protocol):
     def cut_off(self) -> Iterable[tuple[str, int]]:
         """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
 
+    def take_over(self) -> None:
+        """Have recorded what lies in shared memory and a daemon that is gone has left there."""
+
+    def end(self) -> None:
+        """The process leaves: end the videos that are open."""
+
     def abandon(self) -> None:
-        """The process leaves: end what is open."""
+        """The process leaves: close the stream."""

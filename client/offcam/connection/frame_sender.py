@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from offcam.connection import timeouts
-from offcam.connection.shared_memory import StreamArenas
+from offcam.connection.shared_memory import Lying, StreamArenas
 from offcam_proto.client_session import State
+from offcam_proto.messages import OpenClip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
 
     from offcam.connection.exchange import Exchange
-    from offcam.connection.shared_memory import Picture
+    from offcam.connection.shared_memory import Arena, Picture
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import EndClip
 
 
 class FrameSender:
@@ -47,11 +50,15 @@ class FrameSender:
                 exchange.pump()
             else:
                 exchange.send_due()  # what is due goes before the frame: its clip may have to be opened first
-            if cost > wire.credit and wire.live:
+            if wire in exchange.waiting:  # it must not overtake what waits
+                exchange.pump()
+                if wire in exchange.waiting and self._keep(wire, clip, index, pictures, cost):
+                    return None
+            if wire.live and (wire in exchange.waiting or cost > wire.credit):
                 self._await_credit(wire, cost, patience)
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
-                return "no_daemon"
-            if cost > wire.credit:
+                return None if self._keep(wire, clip, index, pictures, cost) else "no_daemon"
+            if wire in exchange.waiting or cost > wire.credit:
                 self._probe()
                 return "credit"
             slot = self.arenas.put(wire, clip, index, pictures, cost)
@@ -62,6 +69,72 @@ class FrameSender:
                 return "no_daemon"
             exchange.send_due()  # frames in slots that go before it
             return None if wire.live and exchange.send(parts) else "no_daemon"
+
+    def say(self, wire: ClientStream, message: OpenClip | EndClip) -> None:
+        """Open or end a clip of a live stream, behind what waits of that."""
+        if wire in self._exchange.waiting:
+            self._exchange.waiting[wire].append(message)
+        else:
+            _say(wire, message)
+
+    def go_on(self, wire: ClientStream, opening: OpenClip, frames: Iterable[Lying], end: EndClip | None) -> None:
+        """Have a live stream's frames that lie in its arena recorded as a clip, which ends with them or goes on."""
+        waiting = self._exchange.waiting.setdefault(wire, deque())
+        waiting.append(opening)
+        arena = self.arenas.at(wire)
+        for frame in frames:
+            if arena is not None:
+                arena.rename(frame)
+            waiting.append(frame)
+        if end is not None:
+            waiting.append(end)
+
+    def tell(self, wire: ClientStream) -> None:
+        """Tell the daemon of what waits, as far as there is credit for it."""
+        exchange, arena = self._exchange, self.arenas.at(wire)
+        waiting = exchange.waiting[wire]
+        if not wire.live or arena is None or wire.arena_asked:
+            return
+        while waiting and wire.live:
+            first = waiting[0]
+            if not isinstance(first, Lying):
+                _say(wire, first)
+            elif first.nbytes > wire.credit:
+                break
+            elif not wire.arena or not wire.slot_frame(first.clip, first.index, first.layouts, first.slot):
+                self._send_pixels(wire, first, arena)
+            waiting.popleft()
+        if not waiting:
+            del exchange.waiting[wire]
+        exchange.session.flush_slots()
+        exchange.send_due()
+
+    def _send_pixels(self, wire: ClientStream, frame: Lying, arena: Arena) -> None:
+        """Send through the socket what lies in an arena that the daemon cannot use."""
+        parts = wire.frame(frame.clip, frame.index, frame.layouts, arena.pixels(frame))
+        self._exchange.send_due()
+        if parts is None or (wire.live and self._exchange.send(parts)):
+            arena.free(frame.slot)
+
+    def take_over(self, wire: ClientStream, clips: Container[int]) -> list[Lying]:
+        """The frames of some clips of a live stream that a daemon of an earlier epoch left in its arena, in order.
+
+        They are to `go_on`; those of other clips are forgotten.
+        """
+        self._exchange.waiting.pop(wire, None)
+        return self.arenas.take_over(wire, clips)
+
+    def close(self, wire: ClientStream) -> None:
+        """The stream is over."""
+        self._exchange.waiting.pop(wire, None)
+        self.arenas.close(wire)
+
+    def _keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> bool:
+        """Keep a frame in its stream's arena, for a daemon that is still to come, or to give credit first."""
+        frame = self.arenas.keep(wire, clip, index, pictures, cost)
+        if frame is not None and wire in self._exchange.waiting:
+            self._exchange.waiting[wire].append(frame)
+        return frame is not None
 
     def _send_slot(
         self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int
@@ -84,7 +157,8 @@ class FrameSender:
 
         def ready() -> bool:
             self._probe()
-            return wire.credit >= cost or not wire.live or (wire.saturated and not blocking)
+            enough = wire.credit >= cost and wire not in self._exchange.waiting
+            return enough or not wire.live or (wire.saturated and not blocking)
 
         if blocking:
             self._exchange.wait(ready, patience)
@@ -110,3 +184,10 @@ class FrameSender:
             self._last_probe = now
             exchange.session.flush()  # nobody waits for the answer itself
             exchange.send_due()
+
+
+def _say(wire: ClientStream, message: OpenClip | EndClip) -> None:
+    if isinstance(message, OpenClip):
+        wire.open_clip(message)
+    else:
+        wire.end_clip(message.clip, complete=message.complete)

@@ -21,22 +21,25 @@ class RecordSender:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._guard = threading.Lock()
         self._due = False
         self._thread: threading.Thread | None = None  # while there is something to send
         self._closed = False
 
     def soon(self) -> None:
-        """Send what is held back within `timeouts.RECORDS_SECONDS`. Never blocks."""
+        """Send what is held back within `timeouts.RECORDS_SECONDS`."""
         if self._due:
             return
-        with self._guard:
+        with self._exchange.lock:  # which a signal's handler waits for, that interrupts this
             if self._closed:
                 return
             self._due = True
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="offcam-records", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
+                    self._thread = None
+                    self._send()
 
     def close(self) -> None:
         """Wait until nothing is being sent, and begin no more. The caller must not hold the connection's lock.
@@ -44,7 +47,7 @@ class RecordSender:
         A thread that is left when the interpreter ends stops in the midst of anything and keeps that lock, for which
         finalisers then wait for ever.
         """
-        with self._guard:
+        with self._exchange.lock:
             self._closed = True
             thread = self._thread
         if thread is not None:
@@ -55,10 +58,12 @@ class RecordSender:
         while True:
             time.sleep(timeouts.RECORDS_SECONDS)
             with self._exchange.lock:
-                self._due = False
-                self._exchange.session.send_held()
-                self._exchange.send_due()
-            with self._guard:
                 if not self._due:
                     self._thread = None
                     return
+                self._send()
+
+    def _send(self) -> None:
+        self._due = False
+        self._exchange.session.send_held()
+        self._exchange.send_due()

@@ -6,26 +6,39 @@ import fcntl
 import os
 import secrets
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TOKEN_AT, WRITTEN, shape_of
-from offcam_proto.host import mapped
-from offcam_proto.limits import MIB
+from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
+from offcam_proto.host import ended, mapped
+from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
     from numpy.typing import NDArray
 
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
 
-ARENA_BYTES = 16 * MIB
-"""Most memory of one stream's arena. Only slots that are used take any, and the lowest free one is used next."""
+ARENA_BYTES = 64 * MIB
+"""Size of one stream's arena: that of the most credit it gets, so that frames lie there and not in a daemon that may be
+killed. Only slots that are used take memory, and the lowest free one is used next."""
 
-ARENA_SLOTS = 32
-"""Most frames in it: enough for a daemon that is behind for a moment. More than that go through the socket."""
+LARGE_FRAME_BYTES = 2 * MIB
+"""Frames that are larger have `LARGE_FRAMES_BYTES` in all. What has no room there goes through the socket, from where
+it comes to the daemon's disk sooner: a slow encoder frees its slots late."""
+
+LARGE_FRAMES_BYTES = 16 * MIB
+
+ARENA_SLOTS = MAX_ARENA_SLOTS
+"""Most frames in it. More than that go through the socket."""
+
+MOST_DESCRIPTORS = 256
+"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next; others are for one daemon."""
 
 _FREE = bytes([FREE])
 
@@ -46,10 +59,38 @@ class Picture(NamedTuple):
     dense: NDArray[np.uint8]
 
 
+@dataclass(slots=True)
+class Lying:
+    """A frame in a slot.
+
+    Attributes:
+        clip: number of its clip.
+        index: its number in that.
+        layouts: of its pictures, which lie one behind the other.
+        slot: the slot.
+    """
+
+    clip: int
+    index: int
+    layouts: tuple[FrameLayout, ...]
+    slot: int
+
+    @property
+    def nbytes(self) -> int:
+        """What it costs in credit."""
+        return sum([layout.nbytes for layout in self.layouts])
+
+
 class Arena:
-    """The arena of one stream at one daemon: so many slots of so many bytes. OSError where there is no such memory.
+    """The arena of one stream: so many slots of so many bytes. OSError where there is no such memory.
 
     Whoever holds the connection's lock may use it.
+
+    Attributes:
+        daemon: instance and process id of the daemon that it was offered to last.
+        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for, 0 where
+            none has used it.
+        credit: what was left of it when a frame was last put into it.
     """
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
@@ -57,6 +98,10 @@ class Arena:
         self.slot_bytes = slot_bytes
         self.slots = slots
         self.token = secrets.token_bytes(ID_BYTES)
+        self.daemon: tuple[bytes, int] = (b"", 0)
+        self.bound = self.credit = 0
+        self._frame_bytes = 0
+        self._layouts: dict[int, tuple[FrameLayout, ...]] = {}  # of the frame that was put into each slot last
         self.descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.descriptor, size)
@@ -70,7 +115,7 @@ class Arena:
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8)
 
     def release_descriptor(self) -> None:
-        """Close the descriptor, of no use once the daemon has opened the memory, which lives until both let go."""
+        """Close the descriptor: no other daemon can open the memory, which lives until all let go."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -86,13 +131,56 @@ class Arena:
             end = start + picture.layout.nbytes
             np.copyto(self._bytes[start:end], picture.dense.reshape(-1))
             start = end
+        self._layouts[slot] = tuple([picture.layout for picture in pictures])
+        self._frame_bytes = start - SLOTS_AT - slot * self.slot_bytes
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
         self._memory[place] = WRITTEN  # last: from now on the daemon finds it, should this process be killed
         return slot
 
+    def lying_in(self, slot: int) -> Lying:
+        """The frame that was put into a slot last."""
+        clip, index = ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size)
+        return Lying(clip, index, self._layouts[slot], slot)
+
+    def lying(self, states: Iterable[int] = (WRITTEN, TAKEN)) -> list[Lying]:
+        """The frames in slots of these states, in order."""
+        marks = self._memory[STATES_AT : STATES_AT + self.slots]
+        found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._layouts]
+        return sorted(found, key=lambda frame: (frame.clip, frame.index))
+
+    def fits(self, cost: int) -> bool:
+        """Whether a frame may be put into it while no daemon gives credit for it."""
+        return cost <= self.slot_bytes and self.used + cost <= self.bound
+
+    @property
+    def used(self) -> int:
+        """Bytes of the frames in it, about: of as many as there are slots in use, each as large as the last one."""
+        slots = self.slots - self._memory[STATES_AT : STATES_AT + self.slots].count(_FREE)
+        return slots * self._frame_bytes
+
+    def rename(self, frame: Lying) -> None:
+        """A frame that lies in it becomes one of another clip."""
+        ENTRY.pack_into(self._memory, ENTRIES_AT + frame.slot * ENTRY.size, frame.clip, frame.index)
+        self._memory[STATES_AT + frame.slot] = WRITTEN
+
+    def pixels(self, frame: Lying) -> tuple[memoryview, ...]:
+        """Its pictures, for the socket."""
+        found, start = [], SLOTS_AT + frame.slot * self.slot_bytes
+        for layout in frame.layouts:
+            found.append(self._bytes[start : start + layout.nbytes].data)
+            start += layout.nbytes
+        return tuple(found)
+
+    def free(self, slot: int) -> None:
+        """Nobody needs what is in a slot."""
+        self._memory[STATES_AT + slot] = FREE
+
 
 class StreamArenas:
-    """The arenas of a process's streams: made when a first frame shows how large they must be."""
+    """The arenas of a process's streams: made when a first frame shows how large they must be.
+
+    One outlives the daemon that it was offered to, with the frames in it that no file has, and is offered to the next.
+    """
 
     def __init__(self, *, local: bool) -> None:
         self._possible = local and POSSIBLE
@@ -106,13 +194,62 @@ class StreamArenas:
         if not self._possible:
             return None
         epoch, arena = self._arenas.get(wire.info.handle, (0, None))
-        if arena is None or epoch != wire.epoch or cost > arena.slot_bytes:
+        if arena is not None and epoch != wire.epoch:
+            self.take_over(wire)
+            if self.at(wire) is not None:
+                return None
+            arena = None
+        if arena is None or cost > arena.slot_bytes:
             self._offer(wire, cost)
             return None
         if wire.arena is None:
             return None
-        arena.release_descriptor()
-        return arena.put(clip, index, pictures) if wire.arena else None
+        if not wire.arena or len(self._arenas) > MOST_DESCRIPTORS:
+            arena.release_descriptor()
+        if not wire.arena:
+            return None
+        if wire.credit > arena.credit:  # there is more of it since the last frame
+            arena.bound = max(arena.bound, wire.credit + arena.used)
+        arena.credit = wire.credit
+        return arena.put(clip, index, pictures)
+
+    def keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> Lying | None:
+        """Copy a frame into a slot that no daemon can be told of yet, or return None where there is no room for it."""
+        _, arena = self._arenas.get(wire.info.handle, (0, None))
+        if arena is None or arena.descriptor < 0 or not arena.fits(cost):
+            return None
+        slot = arena.put(clip, index, pictures)
+        return None if slot is None else arena.lying_in(slot)
+
+    def at(self, wire: ClientStream) -> Arena | None:
+        """The arena that the daemon of this epoch was offered for a stream."""
+        epoch, arena = self._arenas.get(wire.info.handle, (0, None))
+        return arena if epoch == wire.epoch else None
+
+    def left(self, wire: ClientStream) -> bool:
+        """Whether frames lie in a stream's arena."""
+        _, arena = self._arenas.get(wire.info.handle, (0, None))
+        return arena is not None and bool(arena.lying())
+
+    def take_over(self, wire: ClientStream, clips: Container[int] = ()) -> list[Lying]:
+        """Offer the arena that a live stream had at an earlier daemon to this one.
+
+        Returns the frames of these clips in it that no daemon has or will have, in order. Where the earlier one is
+        dead, those are all that are there; where it is the same, those that it did not take when the connection broke.
+        """
+        epoch, arena = self._arenas.get(wire.info.handle, (0, None))
+        if arena is None or epoch == wire.epoch:
+            return []
+        same = arena.daemon[0] == wire.daemon[0]
+        if arena.descriptor < 0 or not (same or ended(arena.daemon[1])):
+            self.close(wire)
+            return []
+        left = arena.lying((WRITTEN,) if same else (WRITTEN, TAKEN))
+        self._lend(wire, arena)
+        for frame in left:
+            if frame.clip not in clips:
+                arena.free(frame.slot)
+        return [frame for frame in left if frame.clip in clips]
 
     def close(self, wire: ClientStream) -> None:
         """The stream is over. What the daemon has yet to encode stays where it is for it."""
@@ -121,7 +258,7 @@ class StreamArenas:
             arena.release_descriptor()
 
     def _offer(self, wire: ClientStream, cost: int) -> None:
-        shape = shape_of(cost, ARENA_BYTES, ARENA_SLOTS)
+        shape = shape_of(cost, ARENA_BYTES if cost <= LARGE_FRAME_BYTES else LARGE_FRAMES_BYTES, ARENA_SLOTS)
         if shape is None:
             return
         try:
@@ -130,5 +267,9 @@ class StreamArenas:
             self._possible = False
             return
         self.close(wire)
+        self._lend(wire, arena)
+
+    def _lend(self, wire: ClientStream, arena: Arena) -> None:
+        arena.daemon = wire.daemon
         self._arenas[wire.info.handle] = wire.epoch, arena
         wire.offer_arena(arena.descriptor, arena.token, arena.slot_bytes, arena.slots)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from msgspec import structs
 
 from offcam.connection import timeouts
-from offcam_proto.messages import OpenClip
+from offcam.recorder.readings import as_float
+from offcam_proto.messages import EndClip, OpenClip
 from offcam_proto.records import ClipRecord
 
 if TYPE_CHECKING:
     from offcam.connection.connection import Connection
-    from offcam.connection.shared_memory import Picture
+    from offcam.connection.shared_memory import Lying, Picture
     from offcam.recorder.env_stream import EnvStream
     from offcam_proto.client_stream import ClientStream
 
@@ -29,16 +31,6 @@ _WHY = {
 }
 
 
-def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
-    """A reward or return as a float; NaN where it is no single number, as the record must have one."""
-    try:
-        return float(value.item() if isinstance(value, np.ndarray) else value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-    except (TypeError, ValueError, RuntimeError):  # the last is what torch says to more than one number
-        return float("nan")
-
-
 @dataclass(slots=True)
 class _Part:
     """One file of a video.
@@ -48,8 +40,11 @@ class _Part:
         part: 1, or higher for a later file of the same video.
         epoch: the stream's epoch when it was opened on the wire, 0 before.
         base: frames offered before that.
+        opening: what it is opened with, once it has a frame that went into shared memory or to a daemon.
+        complete: how it ended; None while it has not.
     """
 
+    writer: ClipWriter
     connection: Connection
     wire: ClientStream
     number: int
@@ -62,6 +57,15 @@ class _Part:
     steps: int = 0
     return_: float = 0.0
     dropped: Counter[str] = field(default_factory=Counter)
+    opening: OpenClip | None = None
+    complete: bool | None = None
+
+    def go_on(self, frames: list[Lying]) -> None:
+        """The daemon died with these frames of it, which lie in shared memory: have the one that is there record them.
+
+        They are the next part of the video, or this one where no daemon has opened it.
+        """
+        self.writer.go_on(self, frames)
 
     @property
     def sent(self) -> int:
@@ -97,6 +101,7 @@ class ClipWriter:
         self._step = max(step, 0)
         self._block = overflow == "block"
         self._part: _Part | None = None
+        self._parts = 0  # files that it was given so far
         self._last_frame = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,6 +114,7 @@ class ClipWriter:
         The pixels are copied out before it returns. Never raises, and waits only as the overflow policy says.
         """
         wire = self._stream.wire()
+        self._stream.take_over()
         sizes = tuple([picture.layout.size for picture in pictures])
         part = self._part
         if part is None or part.wire is not wire or part.sizes != sizes or part.epoch not in (0, wire.epoch):
@@ -117,15 +123,11 @@ class ClipWriter:
         if not part.offered:
             seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
             connection.handshake.await_first_video(wire, seconds)
-        if not part.epoch and wire.live:
+        if not part.epoch:
             self._open(part, pictures, grid)
-        if part.epoch:
-            index = part.offered - part.base
-            reason = connection.frames.send(wire, part.epoch, part.number, index, pictures, patience=self._patience())
-            reason = "timeout" if reason == "credit" and self._block else reason
-        else:
-            connection.pump()
-            reason = "no_daemon"
+        index = part.offered - part.base
+        reason = connection.frames.send(wire, part.epoch, part.number, index, pictures, patience=self._patience())
+        reason = "timeout" if reason == "credit" and self._block else reason
         part.offered += 1
         if reason is not None:
             part.dropped[reason] += 1
@@ -145,11 +147,15 @@ class ClipWriter:
 
     def end(self, *, complete: bool = True) -> None:
         """No more frames come. The file becomes final in the background."""
-        if self in self._stream.clips:
-            self._stream.clips.remove(self)
-        if self._part is not None:
-            self._finish(self._part, complete=complete)
+        part, stream = self._part, self._stream
+        ours = part is not None and part.wire is stream.wire()  # else it is a forked child's parent's
+        with part.connection.lock if part is not None and ours else nullcontext():
+            # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
+            if self in stream.clips:
+                stream.clips.remove(self)
             self._part = None
+            if part is not None and ours:
+                self._finish(part, complete=complete)
 
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""
@@ -170,46 +176,77 @@ class ClipWriter:
         return max(timeouts.PATIENCE_SECONDS, min(step, timeouts.MOST_PATIENCE_SECONDS))
 
     def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> _Part:
-        stream, before, part = self._stream, self._part, 1
+        stream, before = self._stream, self._part
         if before is not None and before.wire is wire:  # else it is the first, or its file is a forked child's parent's
             self._finish(before, complete=True)
-            part = before.part + 1
+        else:
+            self._parts = 0
         if self not in stream.clips:
             stream.clips.append(self)
-        self._part = _Part(stream.connection, wire, stream.next_clip, part, sizes, time.time())
-        stream.next_clip += 1
+        self._part = self._new_part(wire, sizes, time.time())
         return self._part
+
+    def _new_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...], started: float) -> _Part:
+        stream = self._stream
+        self._parts += 1
+        part = _Part(self, stream.connection, wire, -1, self._parts, sizes, started)
+        stream.number(part)
+        return part
 
     def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int]) -> None:
         """Open a part on the wire, if that is live."""
         wire = part.wire
         with part.connection.lock:
-            if not wire.live:
+            if not wire.live and part.opening is not None:
                 return
-            part.epoch = wire.epoch
-            part.base = part.offered
-            wire.open_clip(
-                OpenClip(
-                    handle=wire.info.handle,
-                    clip=part.number,
-                    name=self._name,
-                    part=part.part,
-                    fps=self._fps,
-                    rows=grid[0],
-                    cols=grid[1],
-                    episode=self._episode,
-                    step=self._step,
-                    started=part.started,
-                    frame_bytes=sum(picture.layout.nbytes for picture in pictures),
-                )
+            if wire.live and self._stream.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
+                self._stream.number(part)
+            part.opening = OpenClip(
+                handle=wire.info.handle,
+                clip=part.number,
+                name=self._name,
+                part=part.part,
+                fps=self._fps,
+                rows=grid[0],
+                cols=grid[1],
+                episode=self._episode,
+                step=self._step,
+                started=part.started,
+                frame_bytes=sum(picture.layout.nbytes for picture in pictures),
             )
+            if wire.live:
+                part.epoch = wire.epoch
+                part.base = part.offered
+                part.connection.frames.say(wire, part.opening)
 
-    def _finish(self, part: _Part, *, complete: bool) -> None:
-        """Close a part's books: its frames are over, and its account goes to the daemon."""
-        stream, connection, wire = self._stream, part.connection, part.wire
-        if wire is not stream.wire():  # the parent's, in a forked child
+    def go_on(self, part: _Part, frames: list[Lying]) -> None:
+        """Have frames that a dead daemon left in shared memory recorded: see `_Part.go_on`."""
+        wire, opening, stream = part.wire, part.opening, self._stream
+        if opening is None:
             return
-        record = ClipRecord(
+        heir = part
+        if part.epoch:
+            heir = self._new_part(wire, part.sizes, part.started)
+            first = frames[0].index
+            heir.offered = len(frames)
+            heir.base = heir.offered - (part.offered - part.base - first)
+            part.offered -= heir.offered
+            frames = [replace(frame, clip=heir.number, index=frame.index - first) for frame in frames]
+        heir.epoch, heir.complete = wire.epoch, part.complete
+        heir.opening = structs.replace(opening, clip=heir.number, part=heir.part)
+        end = None if heir.complete is None else EndClip(wire.info.handle, heir.number, heir.complete)
+        part.connection.frames.go_on(wire, heir.opening, frames, end)
+        if part is self._part:
+            self._part = heir
+        if heir is not part:
+            stream.losses.videos[self._name] = "its daemon died while it was recorded: a frame may be missing"
+            stream.record(*[self._account(each) for each in (part, heir) if each is part or heir.complete is not None])
+        if heir.complete is not None:
+            stream.unfinished[heir.number] = self._name, wire, wire.epoch, heir.sent
+            part.connection.unsettled.add(stream)
+
+    def _account(self, part: _Part) -> ClipRecord:
+        return ClipRecord(
             clip=part.number,
             name=self._name,
             part=part.part,
@@ -221,15 +258,25 @@ class ClipWriter:
             dropped=dict(part.dropped),
             fps=self._fps,
             started=part.started,
-            complete=complete,
+            complete=True if part.complete is None else part.complete,
         )
+
+    def _finish(self, part: _Part, *, complete: bool) -> None:
+        """Close a part's books: its frames are over, and its account goes to the daemon."""
+        stream, connection, wire = self._stream, part.connection, part.wire
+        part.complete = complete
+        record = self._account(part)
         with connection.lock:
             if part.epoch and part.epoch == wire.epoch and wire.live:
-                wire.end_clip(part.number, complete=complete)
+                connection.frames.say(wire, EndClip(wire.info.handle, part.number, complete))
                 stream.unfinished[part.number] = self._name, wire, part.epoch, part.sent
                 connection.unsettled.add(stream)
             elif part.epoch:
                 stream.losses.videos[self._name] = "the connection broke"
+            elif part.sent:  # it is opened once there is a daemon
+                stream.unfinished[part.number] = self._name, wire, 0, part.sent
+            else:
+                stream.parts.pop(part.number, None)
         stream.record(record)
         for reason, count in part.dropped.items():
             if reason in _WHY:  # of what is no picture, the wrapper has said why

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 from offcam.connection import process, settings, timeouts
@@ -15,11 +16,13 @@ from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenStream
+from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offcam.connection.connection import Connection
+    from offcam.connection.shared_memory import Lying
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import ClipRecord, EpisodeRecord
 
@@ -35,6 +38,16 @@ class Clip(Protocol):
 
     def cut_off(self) -> tuple[str, int] | None:
         """Its name, and the frames that were sent for it, where the daemon that had them is gone."""
+
+
+class Part(Protocol):
+    """A file of a video; `offcam.recorder.clip_writer` has them."""
+
+    number: int
+    epoch: int
+
+    def go_on(self, frames: list[Lying]) -> None:
+        """Have frames of it recorded that a dead daemon left in shared memory."""
 
 
 class EnvStream:
@@ -56,6 +69,7 @@ class EnvStream:
         unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the epoch of
             that, and the frames sent; the daemon of a later epoch cannot tell what becomes of it.
         losses: what is not recorded.
+        parts: by clip number, each file of which frames may lie in shared memory, should its daemon die.
     """
 
     def __init__(self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "") -> None:
@@ -74,13 +88,17 @@ class EnvStream:
         self.clips: list[Clip] = []
         self.next_clip = 0
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
+        self.parts: dict[int, Part] = {}
+        self._taken_over = 0  # the epoch in which what was left in shared memory was taken over last
+        self._newest: str | None = None
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
         fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "clips": [], "unfinished": {}}
-        return {**self.__dict__, **fresh, "losses": Losses(), "_copied": self._copied or self.attached}
+        fresh |= {"parts": {}, "losses": Losses(), "_newest": None}
+        return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
     def attached(self) -> bool:
@@ -197,6 +215,7 @@ class EnvStream:
         They are in the stream's journal when this returns. Never raises.
         """
         wire = self.wire()
+        self.take_over()
         connection = self.connection
         try:
             with connection.lock:
@@ -211,23 +230,46 @@ class EnvStream:
         elif wire.live:
             connection.records.soon()
 
+    def warn_once(self, text: str, *, about: str) -> None:
+        """Say once in the process what is the matter with a recording."""
+        self.connection.warn_once(text, about=about)
+
     def flush(self, *, quiet: bool = True) -> bool:
         """Wait until everything that ended is final. Returns whether it is."""
         if self._connection is None or self._pid != os.getpid():
             return True
         self._connection.pump()
-        if self._wire is None or (self.settled and not self._wire.unacked):
+        if self._wire is None:
             return True
-        if not self._wire.epoch and self._connection.reconnect.hopeless:
+        if self.settled and not self._wire.unacked and self._index_there():
+            self._rest()
+            return True
+        return self._wait_until_final(self._wire, quiet=quiet)
+
+    def _wait_until_final(self, wire: ClientStream, *, quiet: bool) -> bool:
+        if not wire.epoch and self.connection.reconnect.hopeless:
             return False  # there never was a daemon: one warning was given, waiting would be in vain
-        final = self._connection.flush(quiet=quiet)
-        if not final:
-            self._connection.warn_once(
+        final = self.connection.flush(quiet=quiet)
+        if final:
+            self._rest()
+        else:
+            self.connection.warn_once(
                 "gave up waiting for the recorder daemon: it finishes what it has by itself if it lives; see "
                 f"`offcam status` and `offcam ls {self.folder}`.",
                 about="gave up",
             )
         return final
+
+    def _index_there(self) -> bool:
+        """Whether what was acked is where it was, as far as can be seen from here."""
+        here = self.connection.endpoint.path is not None and self._wire is not None and self._wire.epoch
+        return not here or os.path.exists(os.path.join(self.folder, INDEX_NAME))
+
+    def _rest(self) -> None:
+        """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
+        with self.connection.lock:
+            if self._wire is not None and not self._wire.unacked:
+                self._wire.backlog.rest()
 
     def release(self, user: object, *, quiet: bool = True) -> None:
         """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.
@@ -240,11 +282,19 @@ class EnvStream:
             return
         for clip in list(self.clips):
             clip.end()
+        left = self._left
+        if left:  # as long as the stream is open, another daemon can be told of it
+            self._wait_until_final(self._wire, quiet=quiet)
         self.connection.close_stream(self._wire)
-        self.flush(quiet=quiet)
+        if left:
+            self._wait_until_final(self._wire, quiet=True)
+        else:
+            self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
+        with self.connection.lock:
+            wire.backlog.look()
         place = wire.backlog.place
-        if place and wire.unacked_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
+        if place and wire.kept_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
             self.connection.told.add(wire)
         losses, self.losses = self.losses, Losses()
         if self._strict:
@@ -270,7 +320,36 @@ class EnvStream:
     @property
     def settled(self) -> bool:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
-        return not self.clips and all(wire.epoch != epoch for _, wire, epoch, _ in self.unfinished.values())
+        over = not self.clips and all(wire.epoch != epoch for _, wire, epoch, _ in self.unfinished.values())
+        return over and not self._left
+
+    @property
+    def _left(self) -> bool:
+        """Whether frames of it lie in shared memory."""
+        return self._wire is not None and self.connection.frames.arenas.left(self._wire)
+
+    def number(self, part: Part) -> None:
+        """Give a file of a video the number of its clip, again where another clip may be open that was later."""
+        self.parts.pop(part.number, None)
+        part.number = self.next_clip
+        self.parts[part.number] = part
+        self.next_clip += 1
+
+    def take_over(self) -> None:
+        """Have recorded what lies in shared memory and a daemon that is gone has left there. Never raises."""
+        wire = self._wire
+        if wire is None or self._taken_over == wire.epoch or self._pid != os.getpid():
+            return
+        with self.connection.lock:
+            if not wire.live:
+                return
+            self._taken_over = wire.epoch
+            before, self.parts = self.parts, {number: part for number, part in self.parts.items() if not part.epoch}
+            left = self.connection.frames.take_over(wire, before)
+            frames = {number: list(those) for number, those in groupby(left, key=lambda frame: frame.clip)}
+            # those that no daemon has opened come first: the others get new numbers, which are higher
+            for number in sorted(frames, key=lambda number: (number in before and before[number].epoch > 0, number)):
+                before[number].go_on(frames[number])
 
     def cut_off(self) -> Iterator[tuple[str, int]]:
         """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
@@ -295,6 +374,9 @@ class EnvStream:
     def clip_done(self, message: ClipDone) -> None:
         """A clip's file is final, or failed."""
         name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
+        self.parts.pop(message.clip, None)
+        if message.file and not message.error:
+            self._newest = os.path.join(self.folder, message.file)
         if message.error and name:
             self.losses.videos[name] = message.error
         if message.error and self._connection is not None:
@@ -304,13 +386,23 @@ class EnvStream:
                 about=f"not whole: {self.folder}",
             )
 
+    def newest_video(self) -> str | None:
+        """Path of the newest of its videos that is final, or None. Waits for nothing."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.pump()
+        return self._newest
+
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""
-        if self._wire is None or self._pid != os.getpid():
-            return
-        for clip in list(self.clips):
-            clip.abandon()
-        self.connection.close_stream(self._wire)
+        self.end()
+        if self._wire is not None and self._pid == os.getpid():
+            self.connection.close_stream(self._wire)
+
+    def end(self) -> None:
+        """The process leaves without `release`: end the videos that are open."""
+        if self._pid == os.getpid():
+            for clip in list(self.clips):
+                clip.abandon()
 
     def _attach(self, connection: Connection) -> ClientStream:
         suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
@@ -331,7 +423,11 @@ class EnvStream:
         self._pid = connection.pid
         self.next_clip = 0
         self.unfinished.clear()
-        backlog = Journal(info, here=connection.endpoint.path is not None, said=self._elsewhere)
+        self.parts.clear()
+        self._taken_over = 0
+        backlog = Journal(
+            info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
+        )
         self._wire = connection.open_stream(info, self, backlog)
         return self._wire
 

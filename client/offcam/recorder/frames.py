@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from offcam.connection.shared_memory import Picture
+from offcam.recorder.readings import UNREADABLE, on_device, shape_of
 from offcam_proto.errors import FrameError, ProtocolError
 from offcam_proto.layout import CHANNELS, FrameLayout
 
@@ -21,7 +22,91 @@ class _Plan(NamedTuple):
     order: tuple[int, ...]
 
 
-def picture(frame: NDArray[np.generic]) -> Picture:
+_PLAIN_IMAGES = (None, "1", "L", "RGB", "RGBA")
+"""The modes in which an image of Pillow's is the array that it seems; one with a palette, say, is not."""
+
+_COPY_IT = (
+    "a frame lies in a device's memory, and to read it there would make each step wait for the device: return "
+    "`frame.cpu().numpy()` from `render()` (of JAX, `jax.device_get(frame)`)."
+)
+
+
+def frames_of(rendered: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - whatever an env renders
+    """The frames of one picture: one, or where an env renders several cameras or envs, one tile for each.
+
+    Args:
+        rendered: an array, or what can be made one (of torch's, JAX's, Pillow's); with four axes one frame for each
+            along the first; or a tuple, list or dict of them.
+
+    Raises:
+        FrameError: it is no picture, or a device has it.
+    """
+    if isinstance(rendered, dict):
+        rendered = tuple(rendered.values())
+    parts = rendered if isinstance(rendered, (list, tuple)) and rendered else (rendered,)
+    frames: list[NDArray[Any]] = []
+    for part in parts:
+        frame = as_array(part)
+        frames.extend(frame if frame.ndim == 4 else (frame,))
+    if not frames:
+        raise FrameError("the rendered batch is empty: render at least one frame.")
+    return tuple(frames)
+
+
+def as_array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
+    """What was rendered as an array, without a copy where that is possible.
+
+    Raises:
+        FrameError: it is none, or a device has it.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if on_device(value):
+        raise FrameError(_COPY_IT)
+    try:
+        if hasattr(value, "detach"):  # a tensor of torch's may want its gradient
+            value = value.detach()
+        if hasattr(value, "convert") and getattr(value, "mode", None) not in _PLAIN_IMAGES:
+            value = value.convert("RGB")
+        if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+            return np.asarray(value)
+        if hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+    except UNREADABLE as error:
+        raise FrameError(
+            f"what `render()` returned, a {type(value)}, cannot be made a numpy array ({error}): return one."
+        ) from error
+    raise FrameError(f"expected type of frame returned by render to be a numpy array, got instead {type(value)}.")
+
+
+def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an env observes
+    """The newest picture in an observation of one env: itself, or the last one of a stack.
+
+    Args:
+        observation: ``(height, width)``, ``(height, width, 1 or 3)``, ``(1 or 3, height, width)``, or a stack of
+            pictures along the first axis, or of four grey ones along the last; of a dict its first such value.
+
+    Raises:
+        FrameError: it has no picture.
+    """
+    if isinstance(observation, dict):
+        observation = next((part for part in observation.values() if len(shape_of(part)) >= 2), None)
+    frame = as_array(observation)
+    if frame.ndim == 4:
+        frame = frame[-1]
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        return frame[:, :, 3]
+    if frame.ndim == 3 and frame.shape[2] not in CHANNELS:
+        return np.moveaxis(frame, 0, -1) if frame.shape[0] in {1, 3} else frame[-1]
+    return frame
+
+
+def white_of(frame: NDArray[Any]) -> float:
+    """What is white in a frame of floats: 1, or 255 where it has values above 1."""
+    return 255.0 if frame.dtype.kind == "f" and frame.size and frame.max() > 1 else 1.0
+
+
+def picture(frame: NDArray[np.generic], white: float = 1.0) -> Picture:
     """Describe a rendered frame without copying it where that is possible.
 
     A transposed or flipped view of a dense block (what classic-control, Box2D and MuJoCo return) is shipped
@@ -30,12 +115,13 @@ def picture(frame: NDArray[np.generic]) -> Picture:
 
     Args:
         frame: shape ``(height, width)``, ``(height, width, 1)``, ``(height, width, 3)`` or
-            ``(height, width, 4)``; dtype uint8 in 0..255, bool, any other integer in 0..255, or float in 0..1.
+            ``(height, width, 4)``; dtype uint8 in 0..255, bool, any other integer in 0..255, or float in 0..``white``.
+        white: 1 or 255.
 
     Raises:
         FrameError: another shape, dtype or range.
     """
-    pixels = frame if frame.dtype == np.uint8 else _as_uint8(frame)
+    pixels = frame if frame.dtype == np.uint8 else _as_uint8(frame, white)
     plan = _plan(pixels.shape, pixels.strides)
     if plan is not None:
         return Picture(plan.layout, pixels[plan.flips].transpose(plan.order))
@@ -75,12 +161,10 @@ def _check_shape(shape: tuple[int, ...]) -> None:
     hint = "return one such array from `render()`"
     if len(shape) == 3 and shape[0] in CHANNELS:
         hint = "the channels come first here: return `np.moveaxis(frame, 0, -1)` from `render()`"
-    elif len(shape) == 4:
-        hint = "this looks like a batch: use `offcam.vector.RecordVideo` for a vector env"
     raise FrameError(f"a frame must be (height, width), or (height, width, 1, 3 or 4), got {shape}: {hint}.")
 
 
-def _as_uint8(frame: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _as_uint8(frame: NDArray[np.generic], white: float) -> NDArray[np.uint8]:
     _check_shape(frame.shape)
     kind = frame.dtype.kind
     if kind == "b":
@@ -92,12 +176,12 @@ def _as_uint8(frame: NDArray[np.generic]) -> NDArray[np.uint8]:
         )
     low, high = float(frame.min()), float(frame.max())
     if kind == "f":
-        if not (low >= 0.0 and high <= 1.0):  # also catches NaN
+        if not (low >= 0.0 and high <= white):  # also catches NaN
             raise FrameError(
-                f"a frame of dtype {frame.dtype} must be within 0..1, got {low:g}..{high:g}: scale it, or return "
-                "`np.clip(frame, 0, 255).astype(np.uint8)` from `render()` where 255 is white."
+                f"a frame of dtype {frame.dtype} must be within 0..1 or 0..255, got {low:g}..{high:g}: scale it, or "
+                "return `np.clip(frame, 0, 255).astype(np.uint8)` from `render()` where 255 is white."
             )
-        levels: NDArray[np.uint8] = np.rint(frame.astype(np.float64) * 255).astype(np.uint8)
+        levels: NDArray[np.uint8] = np.rint(frame.astype(np.float64) * (255 / white)).astype(np.uint8)
         return levels
     if low < 0 or high > 255:
         raise FrameError(

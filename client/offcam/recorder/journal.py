@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from offcam_proto.messages import OpenStream
+    from offcam_proto.messages import Hello, OpenStream
 
 STEP_BYTES = 64 * 1024
 """A journal is allocated in steps that double, from this one."""
@@ -54,6 +54,7 @@ class Journal(Backlog):
 
     Args:
         info: what the stream is opened with.
+        client: what the session is opened with.
         here: whether its run folder is this host's.
         said: is told of a folder that cannot be used, and why.
 
@@ -61,10 +62,11 @@ class Journal(Backlog):
         place: the folder that the file lies in, the run's or what stands for it; empty where there is none.
     """
 
-    def __init__(self, info: OpenStream, *, here: bool, said: Callable[[str, str], None]) -> None:
+    def __init__(self, info: OpenStream, client: Hello, *, here: bool, said: Callable[[str, str], None]) -> None:
         super().__init__()
         self.place = ""
         self._info = info
+        self._head = journal.head(info, client)
         state = journal.state_folder(os.environ, os.getuid())
         self._folders = [info.folder, state] if here else [state]
         self._said = said
@@ -90,9 +92,13 @@ class Journal(Backlog):
         return super().append(first_seq, bodies)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
-        """The records behind number ``seq``, in order."""
+        """The records behind number ``seq``, in order; up to one that cannot be read, as on a disk that fails."""
         if self._file is not None:
-            yield from self._file.records(max(seq, self._acked))
+            try:
+                yield from self._file.records(max(seq, self._acked))
+            except OSError as error:
+                self._said(self.place, str(error.strerror or error))
+                return
         yield from super().after(seq)
 
     def acked(self, seq: int) -> None:
@@ -109,9 +115,28 @@ class Journal(Backlog):
         """Lower the number of each record that is left by ``gone``."""
         super().renumber(gone)
         if self._file is not None:
-            left = [journal.frame(seq - gone, body) for seq, body in self._file.records(self._acked)]
-            self._file.rewrite(self._acked - gone + 1, left)
+            left = [(seq - gone, body) for seq, body in self._file.records(self._acked)]
+            try:
+                self._file.rewrite(self._acked - gone + 1, [journal.frame(*each) for each in left])
+            except OSError:  # its folder is full or gone: they are sent in a moment, and from memory
+                self._records.extendleft(reversed(left))
+                self._file.release(remove=True)
+                self._file = None
         self._acked -= gone
+
+    def rest(self) -> None:
+        """All is acked: the file goes, and comes back with the next record."""
+        if self._file is not None and self._file.last == self._acked:
+            self._file.release(remove=True)
+            self._file = None
+
+    def look(self) -> None:
+        """Put what is left where it was, if the file is gone with its folder, or into the next folder."""
+        if self._file is not None:
+            try:
+                self._look(self._file)
+            except OSError as error:
+                self._move(error, [])
 
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""
@@ -130,7 +155,7 @@ class Journal(Backlog):
         path = journal.journal_of(folder, self._info.stream)
         if len(self._folders) == 1 and (problem := host.make_private(str(path.parent))):  # it is not the run's own
             raise OSError(errno.EACCES, problem, str(path.parent))
-        file = _File(path, journal.head(self._info), first_seq, frames)
+        file = _File(path, self._head, first_seq, frames)
         self.place = folder
         return file
 

@@ -10,6 +10,7 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from offcam.recorder import readings
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
 from offcam.wrappers.statistics_base import StatisticsBase
@@ -73,6 +74,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds: list[object] = [None] * self.num_envs
+        self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
         self._set_up_statistics(buffer_length, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -97,6 +99,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if given is not None:
             self._check_mask(given)
+        self._looks_ahead, self._begun = False, True
         self._open_stream()
         self.prev_dones[mask] = False
         self._restart(mask)
@@ -119,20 +122,28 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments; where episodes end, fill ``infos`` and the queues and send the records."""
+        if not self._begun:
+            self._begun = True
+            self._open_stream()
+            self._restart(np.ones(self.num_envs, dtype=bool))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
-        assert isinstance(infos, dict), (  # noqa: S101 - as Gymnasium's
-            f"`vector.RecordEpisodeStatistics` requires `info` type to be `dict`, its actual type is {type(infos)}. "
-            "This may be due to usage of other wrappers in the wrong order."
-        )
-        self._add(rewards)
-        dones = np.logical_or(terminations, truncations)
+        self._add(readings.each(rewards, self.num_envs, float))
+        terminated = readings.each(terminations, self.num_envs, bool)
+        truncated = readings.each(truncations, self.num_envs, bool)
+        if terminated is None or truncated is None:
+            self._cannot_tell(terminations)
+            self.prev_dones = np.zeros(self.num_envs, dtype=bool)
+            return obs, rewards, terminations, truncations, infos
+        dones = np.logical_or(terminated, truncated)
         self.prev_dones = dones
         if dones.any():
-            self._finish(dones, terminations, truncations, infos)
+            self._finish(dones, terminated, truncated, infos)
         return obs, rewards, terminations, truncations, infos
 
-    def _add(self, rewards: NDArray[Any]) -> None:
+    def _add(self, rewards: NDArray[Any] | None) -> None:
         """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
+        if rewards is None:  # unknown from here on
+            rewards = np.full(self.num_envs, np.nan)
         if self._autoreset_mode is AutoresetMode.SAME_STEP or not self.prev_dones.any():
             self.episode_returns += rewards
             self.episode_lengths += 1
@@ -157,18 +168,13 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         truncations: NDArray[np.bool_],
         infos: dict[str, Any],
     ) -> None:
-        if self._stats_key in infos or f"_{self._stats_key}" in infos:
-            raise ValueError(
-                f"Attempted to add episode stats with key '{self._stats_key}' but this key already exists in info: "
-                f"{list(infos.keys())}"
-            )
         durations = np.round(time.perf_counter() - self.episode_start_times, 6)
-        infos[self._stats_key] = {
+        statistics = {
             "r": np.where(dones, self.episode_returns, 0.0),
             "l": np.where(dones, self.episode_lengths, 0),
             "t": np.where(dones, durations, 0.0),
         }
-        infos[f"_{self._stats_key}"] = dones.copy()  # a later reset clears `prev_dones` in place
+        self._tell(infos, statistics, dones)
         for index in np.flatnonzero(dones):
             self._end_episode(
                 env_index=int(index),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
 
+from offcam.recorder import readings
+
 if TYPE_CHECKING:
     from gymnasium.vector import SyncVectorEnv
 
@@ -23,7 +25,7 @@ class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
         result = super().step(action)
-        if self.keeps_terminal and (result[2] or result[3]):
+        if self.keeps_terminal and readings.over(result[2], result[3]):
             frame: Any = self.env.render()
             self.frame = frame[-1] if isinstance(frame, list) else frame
         return result

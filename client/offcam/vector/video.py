@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,12 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from offcam.recorder import readings
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoBase, nothing_to_collect
-from offcam_proto.layout import grid_shape
+from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
+from offcam_proto.layout import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +49,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
-        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, strict:
-            as in `offcam.RecordVideo`.
+        episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
+            strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -76,6 +77,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
+        source: Source = "render",
         strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
@@ -89,6 +91,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             "disable_logger": disable_logger,
             "gc_trigger": gc_trigger,
             "overflow": overflow,
+            "source": source,
             "strict": strict,
         }
         VectorWrapper.__init__(self, env)
@@ -97,9 +100,10 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             video_folder=video_folder,
             video_aspect_ratio=video_aspect_ratio,
             record_first_only=record_first_only,
-            **options,
+            **as_given(options),
         )
-        self._check_render_mode()
+        if source == "render":
+            self._check_render_mode()
         self.record_first_only = record_first_only
         self.video_aspect_ratio = arguments.aspect_ratio(video_aspect_ratio)
         self.frame_rows = -1
@@ -107,6 +111,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         self.has_autoreset = False
         self.autoreset_mode = self._find_autoreset_mode()
         self._set_up(video_folder, **options)
+        self._render_ids = self._find_render_ids()
         self._terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
     def _find_autoreset_mode(self) -> AutoresetMode:
@@ -120,7 +125,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         return AutoresetMode(mode)
 
     def _find_terminal_frames(self) -> TerminalFrames | None:
-        if self.autoreset_mode is not AutoresetMode.SAME_STEP:
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP or self._source == "obs":
             return None
         base = self.env.unwrapped
         if isinstance(base, SyncVectorEnv):
@@ -135,12 +140,18 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
-        first = options is None or "reset_mask" not in options or bool(options["reset_mask"][0])
+        first = (
+            options is None
+            or "reset_mask" not in options
+            or readings.flag(readings.first(options["reset_mask"])) is True
+        )
+        self._looks_ahead = False
         if first:
             self._next_episode()
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
+        self._observation = obs
         if self.recording and (first or not self.record_first_only):
-            self._capture_frame()
+            self._capture_frame(resets=first)
         self.has_autoreset = False
         return obs, info
 
@@ -149,9 +160,10 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         if self._terminal is not None:
             self._terminal.arm(wanted=self.recording)
         obs, rewards, terminations, truncations, info = self.env.step(actions)
+        self._observation = obs
         self.step_id += 1
-        over = bool(terminations[0] or truncations[0])
-        reward = rewards[0]
+        over = readings.over(readings.first(terminations), readings.first(truncations)) is True
+        reward = readings.first(rewards)
         counted = False
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             if self.has_autoreset:
@@ -166,8 +178,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             self._next_episode()
         if self._terminal is not None and over:
             self._terminal.forget()
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        self._ask_step_trigger()
         if self.recording:
             self._capture_frame()
             if not counted:
@@ -185,20 +196,43 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
             return
-        rendered: Any = self.env.render()
-        assert isinstance(rendered, (Sequence, np.ndarray)), type(rendered)  # noqa: S101 - as Gymnasium's
-        assert len(rendered) == self.num_envs  # noqa: S101 - as Gymnasium's
-        frames = tuple(frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered)
-        if self._terminal is not None:
-            frames = self._terminal.show(frames)
-        if self.record_first_only:
-            frames = frames[:1]
-        if self.frame_rows == -1 and isinstance(frames[0], np.ndarray) and frames[0].ndim >= 2:
-            height, width = frames[0].shape[:2]
-            ratio = self.video_aspect_ratio
-            self.frame_rows, self.frame_cols = grid_shape(len(frames), max(height, 1), max(width, 1), ratio)
-        self._add_frame(frames, (self.frame_rows, self.frame_cols))
+        shown = self._observed_of_each() if self._source == "obs" else self._rendered_of_each()
+        if isinstance(shown, tuple) and self._terminal is not None and len(shown) == self.num_envs:
+            shown = self._terminal.show(shown)
+        if isinstance(shown, tuple) and self.record_first_only:
+            shown = shown[:1]
+        grid = self._add_frame(shown, self.video_aspect_ratio, resets=resets)
+        if grid is not None:
+            self.frame_rows, self.frame_cols = grid
+
+    def _rendered_of_each(self) -> Any:  # noqa: ANN401 - whatever the env renders
+        """A frame of each sub-environment in a tuple, or the one picture that the env renders of them all."""
+        rendered: Any = self.env.render() if self._render_ids is None else self.env.unwrapped.render(self._render_ids)
+        if isinstance(rendered, (list, tuple)):
+            return tuple(frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered)
+        shape = readings.shape_of(rendered)
+        batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS and shape[0] == self.num_envs)
+        return tuple(rendered) if batch and isinstance(rendered, np.ndarray) else rendered
+
+    def _observed_of_each(self) -> Any:  # noqa: ANN401 - whatever the env observes
+        """The picture in each sub-environment's observation in a tuple; what has none as it is."""
+        batch = self._observation
+        try:
+            if isinstance(batch, dict):
+                batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
+            return batch if readings.on_device(batch) else tuple(map(self._observed, batch))
+        except (StopIteration, *readings.UNREADABLE):
+            return batch
+
+    def _find_render_ids(self) -> Any:  # noqa: ANN401 - whatever the env takes
+        """What to ask EnvPool's render for, which shows its first sub-environment else; None for other envs."""
+        try:
+            takes = inspect.signature(self.env.unwrapped.render).parameters
+        except (TypeError, ValueError):
+            return None
+        count = 1 if self.record_first_only else self.num_envs
+        return np.arange(count, dtype=np.int32) if "env_ids" in takes else None

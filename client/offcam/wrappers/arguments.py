@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -76,6 +77,9 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
     """A trigger, or None where there is none; as in Gymnasium, False never records."""
     if given is False:
         return lambda _number: False
+    text: object = given
+    if isinstance(text, str) and re.fullmatch("every [1-9][0-9]*", text):  # from the JSON of a spec
+        return EveryNth(text)
     if given is None or callable(given):
         return given
     of = "step" if name == "step_trigger" else "episode"
@@ -85,6 +89,16 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
     raise ConfigError(f"{name} must be a function of the {of}'s number, got {given!r}. Pass {fix}{shorter}.")
 
 
+class EveryNth(str):
+    """The trigger of each n-th episode, as the text ``every n``: it goes through JSON, which no function does."""
+
+    __slots__ = ()
+
+    def __call__(self, episode: int) -> bool:
+        """Whether to record an episode, by its number."""
+        return episode % int(self.removeprefix("every ")) == 0
+
+
 def every_nth(every: Whole) -> Callable[[int], bool]:
     """The trigger of each ``every``-th episode; that is a positive integer."""
     if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
@@ -92,8 +106,7 @@ def every_nth(every: Whole) -> Callable[[int], bool]:
             f"every must be a positive integer, got {every!r}. Pass `every=1` for each episode, `every=100` for each "
             "100th; for none, leave the recording away or set OFFCAM=off."
         )
-    stride = int(every)
-    return lambda episode: episode % stride == 0
+    return EveryNth(f"every {every}")
 
 
 def video_length(given: Number) -> float:
@@ -129,6 +142,19 @@ def name(what: str, given: str, *, room: int = 0) -> str:
         raise ConfigError(
             f"{what} must be a plain file name without '/', '\\' or NUL, of at most {most} bytes, "
             f"got {given[:80]!r}. Put folders into `video_folder` instead."
+        )
+    return given
+
+
+def source(given: Literal["render", "obs"], env: Any) -> Literal["render", "obs"]:  # noqa: ANN401 - an Env or a VectorEnv
+    """What a video shows; where it is what the agent sees, that must be a picture."""
+    if given not in ("render", "obs"):
+        raise ConfigError(f"source must be 'render' or 'obs', got {given!r}.")
+    space = getattr(env, "single_observation_space", None) or env.observation_space
+    if given == "obs" and not isinstance(space, gym.spaces.Dict) and len(getattr(space, "shape", None) or ()) < 2:
+        raise ConfigError(
+            f"source='obs' needs an env whose observations are pictures, (height, width) at least, but its space is "
+            f'{space}. Leave it out, and make the env with `render_mode="rgb_array"`.'
         )
     return given
 

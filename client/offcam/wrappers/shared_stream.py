@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from offcam.recorder import settings
+from offcam.recorder import readings, settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 _streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and of the one it was forked from
 
@@ -18,7 +21,17 @@ class StreamSharer:
     """A wrapper with a stream that others around the same env may join."""
 
     _stream: EnvStream | None = None
+    _not_copied: ClassVar[dict[str, Any]] = {}  # what a copy has in place of its original's
+    _looks_ahead = False  # whether it is a copy in the same process that was not reset yet: nothing of it is recorded
     disable_logger = True
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:  # noqa: ANN401 - one of its own kind
+        """A copy, as planners make them to look ahead: it records nothing before a `reset` of its own."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy({**self.__dict__, **self._not_copied}, memo))
+        twin._looks_ahead = True  # noqa: SLF001 - its own kind
+        return twin
 
     @property
     def run_folder(self) -> str | None:
@@ -64,9 +77,33 @@ def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
     return next((wrapper._stream for wrapper in beneath(env) if wrapper._stream is not None), None)  # noqa: SLF001 - our own
 
 
+def autoreset_beneath(env: Any) -> Any:  # noqa: ANN401 - see beneath
+    """Gymnasium's `Autoreset` around a single env, or None: the step after an end is then a reset."""
+    common = sys.modules.get("gymnasium.wrappers.common")  # not imported here, since it cannot be without moviepy
+    while common is not None and env is not None:
+        if isinstance(env, common.Autoreset):
+            return env
+        env = env.__dict__.get("env")
+    return None
+
+
+def limit_outside() -> int | None:
+    """Steps of the TimeLimit, Gymnasium's or another's, whose `reset` or `close` has called the one that asks.
+
+    What is around a wrapper is known to nobody but its callers.
+    """
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - there is no other way
+    while frame is not None and frame.f_code.co_name in ("reset", "close"):
+        limit = getattr(frame.f_locals.get("self"), "_max_episode_steps", None)
+        if isinstance(limit, int):
+            return limit
+        frame = frame.f_back
+    return None
+
+
 def new_stream(env: Any, folder: str, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
     """A stream for an env, in a run folder."""
-    num_envs = getattr(env, "num_envs", None)
+    num_envs = readings.number_of_envs(env)
     stream = EnvStream(
         folder,
         env_id=env_id(env),

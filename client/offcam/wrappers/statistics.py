@@ -9,7 +9,9 @@ import gymnasium as gym
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
-from offcam.wrappers import arguments
+from offcam.recorder import readings
+from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.batch import Batch
 from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
@@ -20,9 +22,10 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and tell the daemon.
 
     At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before
-    ``step`` returns, and the same numbers are in the queues. The daemon gets them as a record that it keeps in
-    the run's index: the folder of the RecordVideo around the same env, else ``OFFCAM_RUN``, else the one that this
-    process records other envs into, else a new one in ``$OFFCAM_DIR``.
+    ``step`` returns, and the same numbers are in the queues. Where somebody beneath has filled it already, as another
+    RecordEpisodeStatistics or Stable-Baselines3's Monitor, it is left as it is. The daemon gets them as a record that
+    it keeps in the run's index: the folder of the RecordVideo around the same env, else ``OFFCAM_RUN``, else the one
+    that this process records other envs into, else a new one in ``$OFFCAM_DIR``.
 
     Thread: that of the env.
 
@@ -33,7 +36,8 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         episode_count: episodes finished.
         episode_start_time: `time.perf_counter` at the start of the episode.
         episode_returns: sum of the rewards of the episode so far.
-        episode_lengths: steps of the episode so far.
+        episode_lengths: steps of the episode so far. Of an env that steps ``num_envs`` at once, as simulators do, this
+            and ``episode_returns`` are arrays ``(num_envs,)``, and ``info`` is filled as a vector env's.
 
     Args:
         env: the environment.
@@ -62,49 +66,122 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key
         self.episode_start_time: float = -1
-        self.episode_returns: float = 0.0
-        self.episode_lengths: int = 0
+        self.episode_returns: Any = 0.0
+        self.episode_lengths: Any = 0
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
         self._set_up_statistics(buffer_length, strict=strict)
         self._episode = -1
+        num_envs = readings.number_of_envs(env)
+        self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
+        self._over = True  # whether the next step is the first of an episode
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env and start the sums anew."""
         obs, info = super().reset(seed=seed, options=options)
+        self._end_if_limited()
+        self._looks_ahead = False
+        self._begin(time.perf_counter(), seed)
+        return obs, info
+
+    def _begin(self, now: float, seed: int | None = None) -> None:
         self._open_stream()
-        self._episode += 1
+        self._over = False
+        self._episode += not self._looks_ahead
         self._seed = seed
-        self.episode_start_time = time.perf_counter()
+        self.episode_start_time = now
         self.episode_returns = 0.0
         self.episode_lengths = 0
-        return obs, info
+        if self._batch is not None:
+            self._batch.restart(seed)
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env; at the episode's end, fill ``info`` and the queues and send the record."""
-        obs, reward, terminated, truncated, info = super().step(action)
-        self.episode_returns += reward  # type: ignore[operator]  # a reward adds to a float
+        if self._over:
+            return self._first_step(action)
+        return self._count(super().step(action))
+
+    def _first_step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the env without a reset before: after an end, or where the env was wrapped after its reset."""
+        resets = self._autoreset is not None and self._autoreset.autoreset
+        start = time.perf_counter()
+        result = super().step(action)
+        if resets:
+            self._begin(time.perf_counter())
+            return result
+        self._begin(start)
+        return self._count(result)
+
+    def _count(
+        self, result: tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]
+    ) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
+        _, reward, terminated, truncated, info = result
+        if self._batch is not None:
+            self._step_batch(self._batch, reward, terminated, truncated, info)
+            return result
+        self.episode_returns = readings.added(self.episode_returns, reward)
         self.episode_lengths += 1
-        if terminated or truncated:
-            assert self._stats_key not in info  # noqa: S101 - as Gymnasium's
+        over = readings.over(terminated, truncated)
+        if over is None:
+            self._cannot_tell(terminated)
+        elif over:
             duration = round(time.perf_counter() - self.episode_start_time, 6)
-            info[self._stats_key] = {"r": self.episode_returns, "l": self.episode_lengths, "t": duration}
+            self._tell(info, {"r": self.episode_returns, "l": self.episode_lengths, "t": duration})
+            self._over = True
             self._end_episode(
                 env_index=0,
                 episode=self._episode,
                 return_=self.episode_returns,
                 length=self.episode_lengths,
                 duration=duration,
-                terminated=terminated,
-                truncated=truncated,
+                terminated=readings.flag(terminated) is True,
+                truncated=readings.flag(truncated) is True,
                 seed=self._seed,
             )
             self._record_ended()
             self.episode_start_time = time.perf_counter()
-        return obs, reward, terminated, truncated, info
+        return result
+
+    def _end_if_limited(self) -> None:
+        """Record an episode that a TimeLimit outside has ended as unfinished: in no queue, no flag set."""
+        if self._over or self._looks_ahead or self._stream is None or self._batch or not self.episode_lengths:
+            return
+        limit = shared_stream.limit_outside()
+        if limit is None or self.episode_lengths < limit:
+            return
+        self._over = True
+        self._keep_record(
+            env_index=0,
+            episode=self._episode,
+            return_=self.episode_returns,
+            length=self.episode_lengths,
+            duration=round(time.perf_counter() - self.episode_start_time, 6),
+            terminated=False,
+            truncated=False,
+            seed=self._seed,
+        )
+        self._record_ended()
+        self._stream.warn_once(
+            f"a TimeLimit of {limit} steps is outside of RecordEpisodeStatistics, which cannot see it: "
+            "such episodes are recorded as unfinished. Put the TimeLimit inside.",
+            about="a limit outside",
+        )
+
+    def _step_batch(self, batch: Batch, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:  # noqa: ANN401 - of any kind
+        """Add a step of an env that steps many at once, and report the episodes that ended in it."""
+        ended = batch.add(reward, terminated, truncated)
+        self.episode_returns, self.episode_lengths = batch.returns, batch.lengths
+        if ended is None:
+            self._cannot_tell(terminated)
+        elif ended.which.any():
+            self._tell(info, ended.statistics, ended.which)
+            for episode in ended.episodes():
+                self._end_episode(**episode)
+            self._record_ended()
 
     def close(self) -> None:
         """Close the env, and return when the daemon has committed every episode.
@@ -115,4 +192,5 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         try:
             super().close()
         finally:  # the env may raise
+            self._end_if_limited()
             self._release_stream()

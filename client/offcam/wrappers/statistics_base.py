@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
 
-from offcam.recorder import env_stream, settings
-from offcam.recorder.clip_writer import as_float
+from offcam.recorder import env_stream, readings, settings
+from offcam.recorder.readings import as_float
 from offcam.wrappers import shared_stream
 from offcam_proto.errors import OffcamError
 from offcam_proto.limits import MAX_INT
@@ -23,6 +23,7 @@ class StatisticsBase(shared_stream.StreamSharer):
     """The reporting half of a RecordEpisodeStatistics wrapper; its other base is a Gymnasium wrapper."""
 
     env: Any
+    _stats_key: str
 
     def _set_up_statistics(self, buffer_length: int | None, *, strict: bool) -> None:
         self.episode_count = 0
@@ -31,6 +32,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         self.length_queue: deque[Any] = deque(maxlen=buffer_length)
         self._seed: object = None
         self._ended: list[EpisodeRecord] = []
+        self._told = False
         self._reporting = settings.enabled()
         self._strict = False
         if self._reporting:
@@ -48,7 +50,7 @@ class StatisticsBase(shared_stream.StreamSharer):
 
     def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
-        if self._stream is not None or not self._reporting:
+        if self._stream is not None or not self._reporting or self._looks_ahead:
             return
         folder = shared_stream.training_folder(self.env)
         self._stream = shared_stream.new_stream(self.env, folder).acquire(self, strict=self._strict)
@@ -62,6 +64,29 @@ class StatisticsBase(shared_stream.StreamSharer):
             else:  # there is no daemon that could come back
                 logger.warn(f"episode statistics are kept in this process only: {error}")
                 self._stream = None
+
+    def _tell(self, info: Any, statistics: dict[str, Any], which: Any = None) -> None:  # noqa: ANN401 - whatever the env gives
+        """Put an episode's statistics into ``info``, unless somebody beneath has done so, or it is no dict."""
+        key = self._stats_key
+        if not isinstance(info, dict) or key in info or (which is not None and f"_{key}" in info):
+            return
+        info[key] = statistics
+        if which is not None:
+            info[f"_{key}"] = which.copy()  # a later reset may clear the wrapper's own in place
+
+    def _cannot_tell(self, flags: object) -> None:
+        """Say once that an env's flags do not tell when its episodes end."""
+        if self._told:
+            return
+        self._told = True
+        where = "in a device's memory, and reading them would make each step wait for it"
+        why = (
+            where if readings.on_device(flags) else f"a {type(flags).__name__}, of which none tells about the whole env"
+        )
+        logger.warn(
+            f"no episode of {self.env} is recorded, as nobody can tell when one ends: its flags are {why}. Give "
+            "them as bools, or as numpy arrays `(num_envs,)` and the env its `num_envs`, in a wrapper beneath this one."
+        )
 
     def _end_episode(
         self,
@@ -79,7 +104,30 @@ class StatisticsBase(shared_stream.StreamSharer):
         self.return_queue.append(return_)
         self.length_queue.append(length)
         self.episode_count += 1
-        if self._stream is not None:
+        self._keep_record(
+            env_index=env_index,
+            episode=episode,
+            return_=return_,
+            length=length,
+            duration=duration,
+            terminated=terminated,
+            truncated=truncated,
+            seed=seed,
+        )
+
+    def _keep_record(
+        self,
+        *,
+        env_index: int,
+        episode: int,
+        return_: Any,  # noqa: ANN401 - as above
+        length: Any,  # noqa: ANN401
+        duration: Any,  # noqa: ANN401
+        terminated: bool,
+        truncated: bool,
+        seed: object,
+    ) -> None:
+        if self._stream is not None and not self._looks_ahead:
             self._ended.append(
                 EpisodeRecord(
                     env_index=env_index,

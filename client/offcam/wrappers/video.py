@@ -9,8 +9,9 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
-from offcam.wrappers import arguments
-from offcam.wrappers.video_base import VideoBase, nothing_to_collect
+from offcam.recorder import readings
+from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +31,11 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     - ``video_length=N`` yields N frames (Gymnasium: N + 1).
     - ``render()`` never adds frames to the video; a ``RenderCollection`` beneath may keep its frames
       (``pop_frames=False``) without them being returned twice.
-    - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 are recorded; other frames end the
-      video with a warning that names the fix. A change of the frame's size begins a second file,
-      ``<name>-part2.mp4``.
-    - The default ``gc_trigger`` collects nothing, as no frames are kept here. There is no ``recorded_frames``.
+    - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 or 0..255 are recorded, be they
+      numpy's, torch's, JAX's or Pillow's; a batch, or a tuple or dict of cameras, as tiles. Other frames, and those
+      in a device's memory, end the video with a warning that names the fix. A change of the frame's size begins a
+      second file, ``<name>-part2.mp4``.
+    - The default ``gc_trigger`` collects nothing, as no frames are kept here: ``recorded_frames`` is empty.
     - A wrapper that is dropped without ``close()`` loses nothing.
     - Two recordings with the same names in the same folder at once get a suffix instead of overwriting.
 
@@ -54,6 +56,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         gc_trigger: from the episode's number, whether to collect garbage after a video.
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
             keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
+        source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
+            of a stack is taken. It needs no ``render_mode``.
         strict: whether to raise rather than warn: the constructor where recording is not certain within
             `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
 
@@ -80,6 +84,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
+        source: Source = "render",
         strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
@@ -93,11 +98,14 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "disable_logger": disable_logger,
             "gc_trigger": gc_trigger,
             "overflow": overflow,
+            "source": source,
             "strict": strict,
         }
-        RecordConstructorArgs.__init__(self, video_folder=video_folder, **options)
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
         gym.Wrapper.__init__(self, env)
         self._set_up(video_folder, **options)
+        self._num_envs = readings.number_of_envs(env)
+        self._autoreset = shared_stream.autoreset_beneath(env)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -105,26 +113,34 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         """Reset the env, and start a video if this episode is to have one."""
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
+        self._observation = obs
+        self._looks_ahead = False
         self._next_episode()
         if self.recording:
-            self._capture_frame()
+            self._capture_frame(resets=True)
         return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env and add the frame if a video is being recorded."""
+        resets = self._over and self._autoreset is not None and self._autoreset.autoreset
         obs, reward, terminated, truncated, info = self.env.step(action)
-        self.step_id += 1
-        if self.step_trigger and self.step_trigger(self.step_id):
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+        self._observation = obs
+        if self._over:  # and nobody has reset it
+            self._next_episode()
+        if not resets:
+            self.step_id += 1
+            self._over = readings.over(terminated, truncated) is True
+            self._ask_step_trigger()
         if self.recording:
-            self._capture_frame()
-            self._stepped(reward, over=bool(terminated or truncated))
+            self._capture_frame(resets=resets)
+            if not resets:
+                self._stepped(reward, over=self._over)
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
         """What the env renders; in a list mode with the frames that recording took from it meanwhile."""
         rendered: Any = super().render()
-        if not self.render_history:
+        if not self.render_history or not isinstance(rendered, list):
             return rendered
         history, self.render_history = self.render_history, []
         if rendered and rendered[0] is history[0]:
@@ -142,12 +158,15 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self) -> None:
+    def _capture_frame(self, *, resets: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full():
+        if self._end_if_full(resets=resets):
+            return
+        if self._source == "obs":
+            self._add_frame(self._observed(self._observation), resets=resets)
             return
         frame: Any = self.env.render()
-        if isinstance(frame, list):
+        if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
             if not frame:
                 logger.warn(
                     "Trying to capture render frame but 'env.render()' has just been called. "
@@ -156,7 +175,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                 return
             self._remember_renders(frame)
             frame = frame[-1]
-        self._add_frame((frame,), (1, 1))
+        self._add_frame(frame, resets=resets)
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

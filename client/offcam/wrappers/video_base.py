@@ -5,22 +5,28 @@ from __future__ import annotations
 import gc
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from gymnasium import logger
 
-from offcam.recorder import settings
+from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter
-from offcam.recorder.frames import picture
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
+from offcam_proto.layout import grid_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.recorder.clip_writer import Overflow
+
+
+Source = Literal["render", "obs"]
+"""What a video shows: what the env renders, or what the agent sees of it."""
+
+_grid_shape = lru_cache(maxsize=64)(grid_shape)
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
@@ -31,11 +37,16 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
     return False
 
 
+def as_given(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway."""
+    return {key: value for key, value in options.items() if value is not nothing_to_collect}
+
+
 class VideoBase(shared_stream.StreamSharer):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
-        recording: whether a video is being recorded.
+        recorded_frames: always empty, since no frames are kept here; there for those who clear it.
         video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
             they are on the daemon's host, in a folder of this name and a hash below its ``root``.
         frames_per_sec: frames per second of the videos.
@@ -45,6 +56,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False}
     env: Any
     metadata: dict[str, Any]
 
@@ -60,9 +72,12 @@ class VideoBase(shared_stream.StreamSharer):
         disable_logger: bool,
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
+        source: Source,
         strict: bool,
     ) -> None:
-        self._check_render_mode()
+        self._source = arguments.source(source, self.env)
+        if source == "render":
+            self._check_render_mode()
         if episode_trigger is None and step_trigger is None:
             episode_trigger = capped_cubic_video_schedule
         if overflow not in ("drop", "block"):
@@ -74,12 +89,18 @@ class VideoBase(shared_stream.StreamSharer):
         self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
-        self.recording = False
+        self._recording = False
+        self._video_name: str | None = None
+        self.recorded_frames: list[Any] = []
         self.render_history: list[Any] = []
         self.step_id = -1
         self.episode_id = -1
         self._overflow = overflow
+        self._observation: Any = None
+        self._white = 1.0
         self._clip: ClipWriter | None = None
+        self._over = True  # whether the next step is the first of an episode
+        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
@@ -101,8 +122,25 @@ class VideoBase(shared_stream.StreamSharer):
             raise ValueError(
                 f"Render mode is {mode}, which is incompatible with RecordVideo. "
                 "Initialize your environment with a render_mode that returns an image, such as rgb_array: "
-                '`gym.make(..., render_mode="rgb_array")`.'
+                '`gym.make(..., render_mode="rgb_array")`, or record what the agent sees: `source="obs"`.'
             )
+
+    @property
+    def recording(self) -> bool:
+        """Whether a video is being recorded. Set to False, it ends that one, which is kept as far as it goes."""
+        return self._recording
+
+    @recording.setter
+    def recording(self, wanted: bool) -> None:
+        if wanted and not self._recording:
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id + 1}")
+        elif self._recording and not wanted:
+            self.stop_recording()
+
+    @property
+    def last_video(self) -> str | None:
+        """Path of the newest video that is final, or None. It waits for none: call `flush` before to have the last."""
+        return None if self._stream is None else self._stream.newest_video()
 
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
@@ -116,8 +154,10 @@ class VideoBase(shared_stream.StreamSharer):
         arguments.name("video_name", video_name)
         if self.recording:
             self.stop_recording()
-        self.recording = True
+        self._recording = True
+        self._video_name = video_name
         self._frames = 0
+        self._first = None
         if self._stream is not None:
             self._clip = ClipWriter(
                 self._stream,
@@ -133,7 +173,7 @@ class VideoBase(shared_stream.StreamSharer):
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
-        clip, self._clip, self.recording = self._clip, None, False
+        clip, self._clip, self._first, self._recording = self._clip, None, None, False
         if clip is not None:
             clip.end()
         if self.gc_trigger and self.gc_trigger(self.episode_id):
@@ -141,46 +181,81 @@ class VideoBase(shared_stream.StreamSharer):
 
     def _next_episode(self) -> None:
         """Count an episode: end the video of the last one, and start one if this episode is to have one."""
+        self._over = False
+        if self._looks_ahead:
+            return
         self.episode_id += 1
         if self.recording and self.video_length == math.inf:
             self.stop_recording()
         if self.episode_trigger and self.episode_trigger(self.episode_id):
             self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
 
-    def _end_if_full(self) -> bool:
+    def _ask_step_trigger(self) -> None:
+        """Start a video at this step if it is to have one."""
+        if self.step_trigger and not self._looks_ahead and self.step_trigger(self.step_id):
+            self._show_first()  # of the video that ends here, of which a step was taken
+            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+
+    def _end_if_full(self, *, resets: bool) -> bool:
         """End a video that has its ``video_length``; true where it did."""
-        if self._frames < self.video_length:
+        if self._frames < self.video_length or (resets and self._first is not None):
             return False
+        self._show_first()
         self.stop_recording()
         return True
 
-    def _add_frame(self, frames: tuple[Any, ...], grid: tuple[int, int]) -> None:
-        """Add what was rendered to the video, or end it where that is no picture."""
-        for frame in frames:
-            if not isinstance(frame, np.ndarray):
-                self.stop_recording()
-                logger.warn(
-                    "Recording stopped: expected type of frame returned by render to be a numpy array, "
-                    f"got instead {type(frame)}."
-                )
-                return
-        self._frames += 1
-        if self._clip is None:
-            return
+    def _add_frame(
+        self, rendered: object, aspect: tuple[int, int] = (1, 1), *, resets: bool = False
+    ) -> tuple[int, int] | None:
+        """Add what was rendered to the video, or end it where that is no picture.
+
+        A video opens with its first step: until then the frame of the reset before is kept; without a step there is
+        no video. Returns the rows and columns of the picture's tiles; None where there is no picture.
+        """
+        opens = resets and self._frames == (self._first is not None)
+        self._frames += not (opens and self._first)
+        if not opens:
+            self._show_first()
         try:
-            pictures = tuple(map(picture, frames))
+            shown = frames.frames_of(rendered)
+            self._white = max(self._white, *map(frames.white_of, shown))
+            kept = [frame.copy(order="K") for frame in shown] if opens else shown
+            pictures = tuple([frames.picture(frame, self._white) for frame in kept])
         except FrameError as error:
-            self._clip.reject()
+            if self._clip is not None:
+                self._clip.reject()
             self.stop_recording()
             logger.warn(f"Recording stopped: {error}")
-            return
-        self._clip.add(pictures, grid)
+            return None
+        grid = (1, 1) if len(shown) == 1 else _grid_shape(len(shown), *shown[0].shape[:2], aspect)
+        if opens:
+            self._first = pictures, grid
+        elif self._clip is not None:
+            self._clip.add(pictures, grid)
+        return grid
+
+    @staticmethod
+    def _observed(observation: object) -> object:
+        """The picture in an observation; where it has none, itself, which `_add_frame` says no to."""
+        try:
+            return frames.observed(observation)
+        except FrameError:
+            return observation
+
+    def _show_first(self) -> None:
+        first, self._first = self._first, None
+        if first is not None and self._clip is not None:
+            self._clip.add(*first)
 
     def _stepped(self, reward: object, *, over: bool) -> None:
-        """Tell the video being recorded of a step."""
-        if self._clip is not None:
-            self._clip.step(reward)
-            self._clip.episode_over = over
+        """Tell the video being recorded of a step; a whole episode's ends here, to be final while the agent learns."""
+        if self._clip is None:
+            return
+        self._clip.step(reward)
+        self._clip.episode_over = over
+        if over and self.video_length == math.inf:  # `recording` stays true until the reset, as Gymnasium's
+            self._clip.end()
+            self._clip = None
 
     def _close_recording(self) -> None:
         """End the video and wait for its file."""

@@ -68,7 +68,7 @@ def _options(
     version: bool = typer.Option(False, "--version", "-V", help="Print the version and exit."),  # noqa: FBT003 - typer's way
 ) -> None:
     if version:
-        from offcamd import __version__  # noqa: PLC0415 - only here
+        from offcamd import __version__
 
         typer.echo(f"offcam {__version__}")
         raise typer.Exit

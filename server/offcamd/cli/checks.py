@@ -166,7 +166,7 @@ def _socket_directory(endpoint: Endpoint) -> Check:
 
 
 def _daemon(endpoint: Endpoint) -> Check:
-    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - a broken zmq is reported above, not raised here
+    from offcamd.cli.query import ask_stats
 
     try:
         info = instance_lock.read_lock(endpoint)
@@ -186,7 +186,7 @@ def _daemon(endpoint: Endpoint) -> Check:
 
 
 def _remote_daemon(endpoint: Endpoint) -> Check:
-    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - as above
+    from offcamd.cli.query import ask_stats
 
     try:
         running = str(ask_stats(endpoint)["version"])

@@ -32,7 +32,7 @@ def serve(
 
     It prints a line when it is ready. SIGHUP has it open its log file anew.
     """
-    from offcamd import serving  # noqa: PLC0415 - verbs import when they run
+    from offcamd import serving
 
     if code := serving.serve(settings, as_json=as_json, launch_lock=launch_lock):
         raise typer.Exit(code)

@@ -14,7 +14,7 @@ import typer
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import INDEX_NAME
 from offcamd.cli.folders import latest, show_listing
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.progress import progress_bar, waiting
 from offcamd.cli.text import printable, say_json
 from offcamd.cli.verify import show_verdict
@@ -28,8 +28,8 @@ QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SU
 
 def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = False) -> None:
     """Record CartPole and LunarLander agents, list their episodes and videos, and verify them."""
-    from offcamd.config.settings import load  # noqa: PLC0415 - verbs import when they run
-    from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, start_detached  # noqa: PLC0415 - as above
+    from offcamd.config.settings import load
+    from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
 
     with waiting("Starting the recorder daemon"):
         info = start_detached(load({}, embedded=True), DEFAULT_TIMEOUT_SECONDS)
@@ -81,7 +81,7 @@ def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
 
 def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
     """Show a run and verify it; what was found, for programs."""
-    from offcamd.reports.verify import verify  # noqa: PLC0415 - as above
+    from offcamd.reports.verify import verify
 
     listing = latest(folder)
     if not as_json:

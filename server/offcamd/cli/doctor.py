@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption
 from offcamd.cli.text import say_json, styled
 from offcamd.process import exit_codes
 
@@ -15,7 +15,7 @@ _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "r
 
 def doctor(endpoint: EndpointOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check what recording needs: versions, encoder, socket directory, daemon, rendering. 1 if a check fails."""
-    from offcamd.cli import checks as examination  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli import checks as examination
 
     checks = []
     for check in examination.examine(endpoint, config):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.folders import FoldersArgument
 from offcamd.cli.options import JsonOption, file_to_write, require, say_written
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted
@@ -17,7 +17,7 @@ def export(
     folders: FoldersArgument,
     form: Annotated[Literal["csv", "jsonl", "parquet", "monitor"], typer.Option("--to", help="The format.")],
     output: Annotated[
-        Optional[Path],  # noqa: UP045 - Python 3.10 takes no `|` here
+        Optional[Path],
         typer.Option(
             "-o",
             "--output",
@@ -30,8 +30,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
-    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
-    from offcamd.reports.export import export as export_runs  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.discover import run_folders
+    from offcamd.reports.export import export as export_runs
 
     if form == "parquet":
         require("pyarrow", extra="parquet", verb="export --to parquet")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer evaluates the verbs' annotations
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.deployed import FILES, named, write
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.text import say_json
 
 
 def files(
     names: Annotated[
-        Optional[list[str]],  # noqa: UP045 - Python 3.10 takes no `|` here
+        Optional[list[str]],
         typer.Argument(
             metavar="[NAME]...",
             help=f"{', '.join(FILES)}; none lists them.",
@@ -24,7 +24,7 @@ def files(
         ),
     ] = None,
     output: Annotated[
-        Optional[Path],  # noqa: UP045 - as above
+        Optional[Path],
         typer.Option("-o", "--output", help="Write into this folder; without a NAME all of them.", show_default=False),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,

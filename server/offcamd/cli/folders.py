@@ -9,7 +9,7 @@ import typer
 
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import PENDING_NAME
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
 from offcamd.process import exit_codes
 
@@ -41,7 +41,7 @@ def list_folders(
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
 ) -> None:
     """List the videos and episodes of runs. Needs no daemon."""
-    from offcam_runs.run import read_run  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.run import read_run
 
     def look(folder: Path) -> Listing:
         if not (everything or as_json):
@@ -79,7 +79,7 @@ def over_runs(
         The results; None for a run that cannot be used, which was told. Where it is the only one that was given, that
         is raised.
     """
-    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.discover import run_folders
 
     runs = [run for given in run_folders(folders, unfinished=unfinished) for run in given]
     if runs == list(folders) and len(runs) == 1:
@@ -121,8 +121,8 @@ class Listing(NamedTuple):
 
 def latest(folder: Path) -> Listing:
     """The last `LAST` clips and episodes of a run, without reading the others. Raises what `read_run` raises."""
-    from offcam_runs.database import open_to_read  # noqa: PLC0415 - as above
-    from offcam_runs.run import run_of  # noqa: PLC0415 - as above
+    from offcam_runs.database import open_to_read
+    from offcam_runs.run import run_of
 
     with open_to_read(folder) as database:
         run = run_of(database, folder, last=LAST)

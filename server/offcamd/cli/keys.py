@@ -10,7 +10,7 @@ import typer
 
 from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.text import Column, print_table, printable, say, say_json
 from offcamd.process import exit_codes
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="keys", help="Make, list and authorise the keys of tcp://.", invoke_without_command=True)
 
 KeysOption = Annotated[
-    Optional[Path],  # noqa: UP045 - as in cli.options
+    Optional[Path],
     typer.Option("--keys", help="Directory of the keys. ($OFFCAM_KEYS)", show_default=False),
 ]
 NameArgument = Annotated[str, typer.Argument(help="Name of a client: letters, digits, '.', '_' or '-'.")]
@@ -38,15 +38,15 @@ def _options(context: typer.Context) -> None:
 def new(
     name: NameArgument = "client",
     server: Annotated[
-        Optional[Path],  # noqa: UP045 - as above
+        Optional[Path],
         typer.Option(help="Public key of a daemon elsewhere, which is to authorise NAME.pub.", show_default=False),
     ] = None,
     keys: KeysOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a client's key and authorise it; the daemon's own is made the first time."""
-    from offcamd.security.key_store import write  # noqa: PLC0415 - as above
-    from offcamd.security.keys import new_pair  # noqa: PLC0415 - verbs import when they run
+    from offcamd.security.key_store import write
+    from offcamd.security.keys import new_pair
 
     store = _store(keys)
     store.make_directories()
@@ -149,8 +149,8 @@ def path(keys: KeysOption = None, as_json: JsonOption = False) -> None:
 
 
 def _store(given: Path | None) -> KeyStore:
-    from offcamd.config.settings import load_keys  # noqa: PLC0415 - as above
-    from offcamd.security.key_store import KeyStore  # noqa: PLC0415 - as above
+    from offcamd.config.settings import load_keys
+    from offcamd.security.key_store import KeyStore
 
     return KeyStore(load_keys(given))
 

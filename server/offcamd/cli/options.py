@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
 EndpointOption = Annotated[
-    Optional[str],  # noqa: UP045 - see above
+    Optional[str],
     typer.Option(
         "--endpoint", help="The daemon's endpoint, ipc:///path or tcp://HOST:PORT.", metavar="<url>", show_default=False
     ),
 ]
 ConfigOption = Annotated[
-    Optional[Path],  # noqa: UP045 - see above
+    Optional[Path],
     typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
 ]
 EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")]
@@ -41,7 +41,7 @@ def file_to_write(path: Path, *, as_json: bool) -> Destination:
     Raises:
         ConfigError: it is stdout, which JSON is to have for itself.
     """
-    from offcamd.process.atomic_file import destination  # noqa: PLC0415 - verbs import when they run
+    from offcamd.process.atomic_file import destination
 
     to = destination(path)
     if to.is_stdout and as_json:
@@ -96,4 +96,4 @@ def _option(spec: Spec) -> object:
     default = "" if callable(spec.default) or spec.default is None else f"Default {spec.default}. "
     text = f"{spec.help} {default}(${spec.variable})"
     option = typer.Option(spec.flag, help=text, metavar=spec.metavar, show_default=False)
-    return Annotated[Optional[str], option]  # noqa: UP045 - see above
+    return Annotated[Optional[str], option]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
-from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.folders import FoldersArgument
 from offcamd.cli.options import JsonOption, file_to_write, require, say_written
 from offcamd.cli.text import counted
 
@@ -34,7 +34,7 @@ def plot(
     ] = False,
     axis: Annotated[Literal["episode", "step", "time"], typer.Option("--x", help="The horizontal axis.")] = "episode",
     window: Annotated[
-        Optional[int],  # noqa: UP045 - Python 3.10 takes no `|` here
+        Optional[int],
         typer.Option(
             help="Episodes of the moving average. Default 100, or a tenth of the shortest run.", min=1, metavar="<int>"
         ),
@@ -44,10 +44,10 @@ def plot(
         float, typer.Option(help="Of the interval over seeds.", min=0.5, max=0.999, metavar="<float>")
     ] = 0.95,
     raw: Annotated[
-        Optional[bool],  # noqa: UP045 - as above
+        Optional[bool],
         typer.Option(help="Show single episodes. Default: of up to 5 runs, not with --group.", show_default=False),
     ] = None,
-    title: Annotated[Optional[str], typer.Option(help="Default: the env's name.", show_default=False)] = None,  # noqa: UP045 - as above
+    title: Annotated[Optional[str], typer.Option(help="Default: the env's name.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plot learning curves: returns with their moving average, intervals over seeds, and lengths.
@@ -62,8 +62,8 @@ def plot(
             raise ConfigError(f"-o must end in {', '.join(ENDINGS)}, which says the format; got {str(output)!r}")
         ending = ".png"
     require("matplotlib", extra="plot", verb="plot")
-    from offcamd.process.atomic_file import replacing  # noqa: PLC0415 - verbs import when they run
-    from offcamd.reports.plot import Look, draw  # noqa: PLC0415 - takes long to import
+    from offcamd.process.atomic_file import replacing
+    from offcamd.reports.plot import Look, draw
 
     lines = _lines(folders, group=group)
     if not lines:
@@ -85,9 +85,9 @@ def plot(
 
 def _lines(folders: Sequence[Path], *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said."""
-    from offcam_runs.discover import labels, run_folders  # noqa: PLC0415 - as above
-    from offcam_runs.run import read_run  # noqa: PLC0415 - as above
-    from offcamd.reports.plot import Line  # noqa: PLC0415 - as above
+    from offcam_runs.discover import labels, run_folders
+    from offcam_runs.run import read_run
+    from offcamd.reports.plot import Line
 
     found = run_folders(folders)
     runs = {folder: read_run(folder) for given in found for folder in given}

@@ -24,8 +24,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 - verbs import when they run
-    from rich.progress import Progress  # noqa: PLC0415 - as above
+    from rich.console import Console
+    from rich.progress import Progress
 
     bar = Progress(console=Console(stderr=True), transient=True)
     task = bar.add_task(what, total=None)
@@ -45,6 +45,6 @@ def waiting(text: str) -> AbstractContextManager[object]:
     """A spinner where a person watches, else nothing."""
     if not sys.stderr.isatty():
         return nullcontext()
-    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.console import Console
 
     return Console(stderr=True).status(text)

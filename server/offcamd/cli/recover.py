@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from offcamd.cli.folders import FoldersArgument, over_runs
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
 from offcamd.process import exit_codes
@@ -34,7 +34,7 @@ def recover(folders: FoldersArgument, as_json: JsonOption = False) -> None:
     Exits with 0 where nothing is known to be lost, 3 where something is, 1 where there is nothing to recover, and 2
     where it cannot, as when a daemon is writing the folder; of several runs with the worst.
     """
-    from offcamd.store.recovery import recover_folder  # noqa: PLC0415 - verbs import when they run
+    from offcamd.store.recovery import recover_folder
 
     def look(folder: Path) -> tuple[Path, Recovery]:
         with progress_bar("Recovering") as progress:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
+from offcamd.cli.folders import FoldersArgument
+from offcamd.cli.options import JsonOption
 from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def show(
     folders: FoldersArgument,
     as_json: JsonOption = False,
     last: Annotated[
-        Optional[int],  # noqa: UP045 - Python 3.10 takes no `|` here
+        Optional[int],
         typer.Option(help="Only the last so many episodes of each run.", min=1, metavar="<int>", show_default=False),
     ] = None,
     success: Annotated[
-        Optional[str],  # noqa: UP045 - as above
+        Optional[str],
         typer.Option(
             help="What success is, for its rate: conditions joined by `and`, as 'terminated and return >= 200'.",
             metavar="<rule>",
@@ -44,9 +44,9 @@ def show(
     Of several runs of one env also those of all seeds together: each run counts by its mean return of its last 100
     episodes.
     """
-    from offcam_runs.analysis import SuccessRule  # noqa: PLC0415 - verbs import when they run
-    from offcam_runs.discover import run_folders  # noqa: PLC0415 - as above
-    from offcam_runs.run import read_run  # noqa: PLC0415 - as above
+    from offcam_runs.analysis import SuccessRule
+    from offcam_runs.discover import run_folders
+    from offcam_runs.run import read_run
 
     rule = SuccessRule(success) if success is not None else None
     runs = [read_run(folder) for given in run_folders(folders) for folder in given]
@@ -85,7 +85,7 @@ def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any
 
 def _groups(runs: list[Run], confidence: float) -> list[dict[str, Any]]:
     """For each env of at least two runs the statistics of their scores, ready for JSON."""
-    from offcam_runs.run import SCORE_EPISODES, Runs  # noqa: PLC0415 - as above
+    from offcam_runs.run import SCORE_EPISODES, Runs
 
     groups: dict[str, list[Run]] = {}
     for run, score in zip(runs, Runs(tuple(runs)).scores(), strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption
 from offcamd.cli.text import Column, number, numbers, print_facts, print_table, say_json, size, span, styled
 from offcamd.config.settings import load_endpoint, passed_over
 from offcamd.process import exit_codes
@@ -26,7 +26,7 @@ def status(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1, metavar="<seconds>")] = 5.0,
 ) -> None:
     """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
-    from offcamd.cli.query import ask_stats  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli.query import ask_stats
 
     asked = load_endpoint(endpoint, config=config)
     try:

@@ -24,7 +24,7 @@ _GAP = "  "
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
     """Print JSON for programs, at once."""
-    from offcam_runs.json_text import dumps  # noqa: PLC0415 - verbs import when they run
+    from offcam_runs.json_text import dumps
 
     typer.echo(dumps(value, indent=indent))
 
@@ -39,7 +39,7 @@ def say(text: str, facts: object, *, as_json: bool, err: bool = False) -> None:
 
 def plain_console() -> Console:
     """A console that prints names as they are, a folder ``runs[bold]`` is no markup; off a terminal of any width."""
-    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
@@ -123,7 +123,7 @@ def cell_width(text: str) -> int:
     """Places that a text takes on a terminal, where a Chinese character takes two."""
     if text.isascii():
         return len(text)
-    from rich.cells import cell_len  # noqa: PLC0415 - as above
+    from rich.cells import cell_len
 
     return cell_len(text)
 

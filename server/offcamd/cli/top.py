@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from offcam_proto.errors import DaemonUnavailable
-from offcamd.cli.options import ConfigOption, EndpointOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import ConfigOption, EndpointOption
 from offcamd.cli.text import plain_console, say_json
 from offcamd.config.settings import load_endpoint
 from offcamd.process import exit_codes
@@ -45,7 +45,7 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="Look once and print JSON, as `offcam status` does.")] = False,
 ) -> None:
     """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
-    from offcamd.cli.query import Asker  # noqa: PLC0415 - verbs import when they run
+    from offcamd.cli.query import Asker
 
     console = plain_console()
     with Asker(load_endpoint(endpoint, config=config)) as asker:
@@ -56,7 +56,7 @@ def top(
 
 
 def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
-    from offcamd.cli.topview import View  # noqa: PLC0415 - as above
+    from offcamd.cli.topview import View
 
     try:
         stats = asker.ask(ONCE_SECONDS)
@@ -72,9 +72,9 @@ def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
 
 def _watch(asker: Asker, console: Console, interval: float) -> None:
     """Look again and again until the user leaves; a daemon that is gone may come back."""
-    from rich.live import Live  # noqa: PLC0415 - as above
+    from rich.live import Live
 
-    from offcamd.cli.topview import View  # noqa: PLC0415 - as above
+    from offcamd.cli.topview import View
 
     view = View()
     with (
@@ -110,8 +110,8 @@ def _left(keys: int | None, seconds: float) -> bool:
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
     """The terminal's keys as they are typed, unseen; None where stdin is no terminal."""
-    import termios  # noqa: PLC0415 - as above
-    import tty  # noqa: PLC0415 - as above
+    import termios
+    import tty
 
     if sys.stdin is None or not sys.stdin.isatty():
         yield None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from offcamd.cli.folders import FoldersArgument, over_runs
-from offcamd.cli.options import JsonOption  # noqa: TC001 - typer evaluates the verbs' annotations
+from offcamd.cli.options import JsonOption
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted, printable
 from offcamd.process import exit_codes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
     """Decode every video of runs and check it against the index. 1 if one is wrong or unchecked, 2 if a run is none."""
-    from offcamd.reports.verify import verify as verify_folder  # noqa: PLC0415 - verbs import when they run
+    from offcamd.reports.verify import verify as verify_folder
 
     def look(folder: Path) -> Verdict:
         with progress_bar("Decoding") as progress:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
-from offcamd.cli.folders import FoldersArgument  # noqa: TC001 - typer evaluates the verbs' annotations
-from offcamd.cli.options import JsonOption  # noqa: TC001 - as above
+from offcamd.cli.folders import FoldersArgument
+from offcamd.cli.options import JsonOption
 from offcamd.cli.text import counted, printable, say_json
 from offcamd.process.signals import wait_for
 
@@ -34,7 +34,7 @@ def view(
             metavar="<int>",
         ),
     ] = 0,
-    http: Annotated[Optional[str], typer.Option(hidden=True)] = None,  # noqa: UP045 - Python 3.10 takes no `|` here
+    http: Annotated[Optional[str], typer.Option(hidden=True)] = None,
     browser: Annotated[bool, typer.Option(help="Open it in a browser.")] = True,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,9 +42,9 @@ def view(
 
     New runs in the folders, and new episodes of runs that are being recorded, appear by themselves.
     """
-    from offcamd.config.values import HttpAddress  # noqa: PLC0415 - verbs import when they run
-    from offcamd.web.server import bind, bound_address, serving  # noqa: PLC0415 - as above
-    from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
+    from offcamd.config.values import HttpAddress
+    from offcamd.web.server import bind, bound_address, serving
+    from offcamd.web.source import FolderSource
 
     if http is not None:
         raise ConfigError(
@@ -98,7 +98,7 @@ def _say(url: str, runs: int, *, as_json: bool) -> None:
 
 
 def _open(url: str) -> None:
-    import webbrowser  # noqa: PLC0415 - as above
+    import webbrowser
 
     # on a thread: some browsers are started in the foreground
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -17,16 +17,19 @@ log = Logger(__name__)
 
 
 def mapped_bytes(streams: Iterable[LiveStream]) -> int:
-    """Bytes of the arenas of some streams."""
+    """Bytes of the arenas of some streams that stay in memory while their slots are free."""
     return sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None)
 
 
 def open_arena(peer: Peer, stream: LiveStream, offer: OpenArena, room: int) -> None:
-    """Use the memory that a stream's client offers, where it can be used and has ``room``, and tell the client."""
+    """Use the memory that a stream's client offers, where it can be used, and tell the client.
+
+    So many bytes of all of it stay in memory while they are free as there is ``room`` for; none, where there is none.
+    """
     hello = peer.session.hello
-    if hello is not None and not peer.user and offer.nbytes <= room:
+    if hello is not None and not peer.user:
         try:
-            stream.arena = Arena(hello.pid, offer)
+            stream.arena = Arena(hello.pid, offer, room)
         except ArenaUnusable as problem:
             log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
     peer.session.arena_answer(offer.handle, usable=stream.arena is not None)

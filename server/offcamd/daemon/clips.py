@@ -108,9 +108,10 @@ class Clips:
         """Take in frames that lie in their stream's arena."""
         arena = stream.arena
         assert arena is not None  # noqa: S101 - the session admits no slot without one
+        nbytes = message.nbytes
         for index, slot in message.frames:
             parts = arena.take(slot, message.layouts)
-            self._take(stream, message.clip, index, message.nbytes, parts, partial(arena.free, slot))
+            self._take(stream, message.clip, index, nbytes, parts, partial(arena.free, slot))
 
     def unnamed_frames(self, stream: LiveStream) -> None:
         """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""

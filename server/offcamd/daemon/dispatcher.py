@@ -335,6 +335,7 @@ class Dispatcher:
                 self._committed(event)
             case tasks.ClipNoted(reply=LiveClip() as clip):
                 self._pool.start(clip.job)
+                self.counters.lost["frames"] -= event.found
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
                 self.counters.lost["frames"] += event.lost
@@ -406,5 +407,5 @@ class Dispatcher:
             peer.session.clip_done(
                 stream.handle, clip.number, file=clip.written, encoded=clip.encoded, error=clip.error[:1000]
             )
+        self._forget_if_done(stream)  # before those who wait are answered: then the index says that it is closed
         self._flushes.clip_final(clip)
-        self._forget_if_done(stream)

@@ -54,7 +54,7 @@ class Liveness:
 
 def is_stopped(pid: int) -> bool:
     """Whether a process is stopped, as far as can be seen."""
-    import psutil  # noqa: PLC0415 - not before the first client: its import takes longer than the daemon's start may
+    import psutil  # noqa: PLC0415 - not before it takes records: see `Service.tell`
 
     try:
         return _process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}

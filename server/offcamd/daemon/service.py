@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import tempfile
 import threading
@@ -134,8 +135,10 @@ class Service:
             self.settings = replace(self.settings, spool_limit_bytes=0)
 
     def tell(self) -> None:
-        """Load what writes the log, and say there where it listens: that can wait until it takes records."""
+        """Load what writes the log and what looks at processes, and say where it listens, once it takes records."""
         logs.load()
+        with contextlib.suppress(ImportError):  # who needs it says so
+            importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
         settings = self.settings
         if self.lock.unlocked:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)

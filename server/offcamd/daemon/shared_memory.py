@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING
 from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
 from offcam_proto.errors import OffcamError
 from offcam_proto.host import mapped
+from offcam_proto.limits import MIB
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import OpenArena
     from offcamd.encode.frame import Part
+
+
+KEPT_BYTES = 16 * MIB
+"""Most memory of one arena that is kept while its slots are free. Others take memory only while they are in use."""
 
 
 class ArenaUnusable(OffcamError):
@@ -28,12 +34,16 @@ class Arena:
     Args:
         pid: the client's process id, as it stated it.
         offer: what it said of the arena.
+        room: bytes of it that may stay in memory while its slots are free.
+
+    Attributes:
+        nbytes: bytes that do.
 
     Raises:
         ArenaUnusable: it is not there, as in another container or system; or it is not what it has to be.
     """
 
-    def __init__(self, pid: int, offer: OpenArena) -> None:
+    def __init__(self, pid: int, offer: OpenArena, room: int = KEPT_BYTES) -> None:
         try:
             # never waits, should it be something else than it ought to be
             descriptor = os.open(
@@ -50,8 +60,11 @@ class Arena:
             raise ArenaUnusable(f"descriptor {offer.descriptor} of process {pid} is not the client's")
         self._slot_bytes = offer.slot_bytes
         self._slots = offer.slots
+        self._kept = min(max(min(room, KEPT_BYTES) - SLOTS_AT, 0) // offer.slot_bytes, offer.slots)
+        if self._kept < self._slots and (SLOTS_AT % mmap.PAGESIZE or offer.slot_bytes % mmap.PAGESIZE):
+            raise ArenaUnusable("its slots are no whole pages, which could be given back while they are free")
         self._view = memoryview(self._memory)
-        self.nbytes = offer.nbytes
+        self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
         """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called."""
@@ -73,6 +86,8 @@ class Arena:
 
     def free(self, slot: int) -> None:
         """Let the client use a slot again. From any thread."""
+        if slot >= self._kept:
+            self._memory.madvise(mmap.MADV_REMOVE, SLOTS_AT + slot * self._slot_bytes, self._slot_bytes)
         self._memory[STATES_AT + slot] = FREE
 
 

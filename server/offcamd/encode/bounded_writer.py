@@ -56,7 +56,7 @@ class BoundedWriters:
                 )
             self.memory_bytes += nbytes
         try:
-            self.reserve.require(path, 0)
+            self.reserve.require(path.parent, 0, path)
             writer = self._make_writer(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
         except BaseException:
             self.give_back(nbytes)
@@ -73,13 +73,13 @@ class _BoundedWriter:
     def __init__(self, writer: Writer, path: Path, nbytes: int, bounds: BoundedWriters) -> None:
         self.copy_to = writer.copy_to
         self._writer = writer
-        self._path = path
+        self._path, self._folder = path, path.parent
         self._nbytes = nbytes
         self._bounds = bounds
 
     def write(self, i420: Pixels, pts: int) -> None:
         # encoded, a picture is hardly ever larger
-        self._bounds.reserve.require(self._path, PICTURES * i420.nbytes)
+        self._bounds.reserve.require(self._folder, PICTURES * i420.nbytes, self._path)
         self._writer.write(i420, pts)
 
     def close(self) -> None:

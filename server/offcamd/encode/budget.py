@@ -42,7 +42,16 @@ class Budget:
     @property
     def share(self) -> int:
         """Bytes that each clip's head may hold."""
-        return min(self.clip_memory, self.memory_limit // 2 // max(1, self._clips))
+        return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
+
+    def lent_share(self, nbytes: int) -> int:
+        """The same of frames of a size that lie in a client's memory, which outlives this process; the spool does not.
+
+        They go to disk only where the client's credit, twice the share, may run out otherwise: as many as six are being
+        encoded, on their way, or rendered while the disk is slow.
+        """
+        share = self.share
+        return max(share, min(share * 3 // 2, 2 * share - 6 * nbytes))
 
     def count_clip(self, change: int) -> None:
         """One clip more (1) or fewer (-1) shares the memory."""

@@ -69,7 +69,7 @@ class ClipEncoder:
         self._encoded = 0
         self._dropped: Counter[str] = Counter()
         self._last_index = -1
-        self._seconds = 0.0
+        self._salvaged_seconds: float | None = None
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
@@ -79,11 +79,14 @@ class ClipEncoder:
         except (EncodeError, FrameError):
             raise
         except BaseException as error:  # a SystemExit, too, must not take the thread from other clips
-            about = f"{doing} {self.spec.final}"
-            self._health.unexpected(ENCODER, about, error)
-            raise EncodeError(
-                f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
-            ) from error
+            raise self._unexpected(doing, error) from error
+
+    def _unexpected(self, doing: str, error: BaseException) -> EncodeError:
+        about = f"{doing} {self.spec.final}"
+        self._health.unexpected(ENCODER, about, error)
+        return EncodeError(
+            f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
+        )
 
     def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
         """Encode one picture, or count why not.
@@ -94,19 +97,20 @@ class ClipEncoder:
                 holds on to ``frame.parts``.
         """
         try:
-            with self._explained("encoding"):
-                try:
-                    planes = self._convert(frame)
-                finally:
-                    on_read()
-                if planes is not None:
-                    self._write(frame.index, planes)
+            try:
+                planes = self._convert(frame)
+            finally:
+                on_read()
+            if planes is not None:
+                self._write(frame.index, planes)
         except FrameError as error:
             if "frame" not in self._dropped:  # the first says it all
                 log.warning("frame %d of %s was dropped: %s", frame.index, self.spec.final, error)
             self.drop(1, "frame")
         except EncodeError as error:
             self.fail(error, lost=1)
+        except BaseException as error:  # noqa: BLE001 - as in `_explained`, which costs as much as a part of the work
+            self.fail(self._unexpected("encoding", error), lost=1)
 
     def _convert(self, frame: Frame) -> Pixels | None:
         if self.error is not None:
@@ -132,7 +136,6 @@ class ClipEncoder:
         self._writer.write(planes, index)
         self._encoded += 1
         self._last_index = index
-        self._seconds = float((index + 1) / spec.fps)
 
     def drop(self, count: int, reason: str | None = None) -> None:
         """Count frames that are not encoded, by default for the reason of the error before."""
@@ -168,11 +171,11 @@ class ClipEncoder:
             log.warning("%s cannot be salvaged: %s", part, error)
             with suppress(EncodeError):  # whatever the library can do: a file that was not finished has fragments
                 saved = min(count_fragments(part), self._encoded) if is_fragmented(part) else self._encoded
-                self._seconds = float(saved / self.spec.fps)
+                self._salvaged_seconds = float(saved / self.spec.fps)
                 return saved
-            self._seconds = 0.0
+            self._salvaged_seconds = 0.0
             return 0
-        self._seconds = info.duration_seconds
+        self._salvaged_seconds = info.duration_seconds
         return min(info.frames, self._encoded)
 
     def finish(self, *, aborted: bool = False) -> EncodedResult:
@@ -195,6 +198,9 @@ class ClipEncoder:
         spec = self.spec
         width, height = (self._converter.size if self._converter and self._encoded else None) or (None, None)
         file = spec.final if published else spec.part
+        seconds = self._salvaged_seconds
+        if seconds is None:
+            seconds = float((self._last_index + 1) / spec.fps)
         return EncodedResult(
             state=ABORTED if aborted or self.error is not None else FINAL,
             file=file.name if self._encoded else None,
@@ -203,7 +209,7 @@ class ClipEncoder:
             width=width,
             height=height,
             file_bytes=_size(file) if self._encoded else None,
-            duration=self._seconds if self._encoded else 0.0,
+            duration=seconds if self._encoded else 0.0,
             error=str(self.error or ""),
         )
 

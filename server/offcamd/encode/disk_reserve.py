@@ -51,11 +51,11 @@ class DiskReserve:
                 self._looks[str(folder)] = (now, free, total)
         return max(0, wanted + reserves * min(self._nbytes, total // LARGEST_SHARE) - free)
 
-    def require(self, path: Path, nbytes: int) -> None:
-        """Raise EncodeError (``disk_full``) where the disk of a video is short of room for so many more bytes."""
-        if short := self.missing(path.parent, nbytes):
+    def require(self, folder: Path, nbytes: int, video: Path) -> None:
+        """Raise EncodeError (``disk_full``) where a disk is short of room for so many more bytes of a video."""
+        if short := self.missing(folder, nbytes):
             raise EncodeError(
-                f"no space left for {path}: the disk is {short:,} bytes short of what is kept free for the index. "
+                f"no space left for {video}: the disk is {short:,} bytes short of what is kept free for the index. "
                 "Free some, record elsewhere, or lower disk_reserve",
                 "disk_full",
             )

@@ -99,7 +99,7 @@ class FrameQueue:
 
         Returns its bytes.
         """
-        nbytes = sum(memoryview(buffer).nbytes for buffer, _ in parts)
+        nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
         frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
         self._budget.count_memory(frame.nbytes)
         with self._lock:
@@ -194,7 +194,8 @@ class FrameQueue:
 
     def _fits(self, frame: Frame) -> bool:
         """Whether the head has room: at least one frame always fits, or a large one could never be encoded."""
-        return not self._head or self._head_bytes + frame.nbytes <= self._budget.share
+        share = self._budget.share if frame.release is None else self._budget.lent_share(frame.nbytes)
+        return not self._head or self._head_bytes + frame.nbytes <= share
 
     def _push(self, frame: Frame) -> None:
         self._head.append(frame)

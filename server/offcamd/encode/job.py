@@ -59,6 +59,10 @@ class ClipFinished:
 Event: TypeAlias = Released | Saturated | ClipFinished
 
 
+def _nothing() -> None:
+    """A frame's pixels were read, and are of use all the same."""
+
+
 class Pool(Protocol):
     """What a clip needs of the pool that it belongs to, `offcamd.encode.pool.EncoderPool`."""
 
@@ -184,7 +188,10 @@ class ClipJob:
             frames, nbytes = frames + 1, nbytes + frame.nbytes
             self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
             began = time.perf_counter()
-            self._encoder.encode(frame, functools.partial(self.queue.done, frame))
+            lent = frame.release is not None  # it lies in its client's memory, which outlives a daemon that is killed
+            self._encoder.encode(frame, functools.partial(self.queue.done, frame) if not lent else _nothing)
+            if lent:
+                self.queue.done(frame)  # only now that the muxer has it: until then another daemon could take it over
             self._pool.encode_seconds.observe(time.perf_counter() - began)
 
     def finish(self) -> None:

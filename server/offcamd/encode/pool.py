@@ -200,16 +200,21 @@ class EncoderPool:
 
     def _schedule(self, job: ClipJob) -> None:
         """Queue a clip for the threads that have something to do for it, and wake one. Under the lock."""
-        self._line_up(job)
-        self._call_worker()
+        if self._line_up(job):
+            self._call_worker()
 
-    def _line_up(self, job: ClipJob) -> None:
-        """Queue a clip for the workers, the spool thread, or both, as it needs. Under the lock."""
-        if not job.scheduled and job.runnable and job in self._jobs:
+    def _line_up(self, job: ClipJob) -> bool:
+        """Queue a clip for the workers, the spool thread, or both, as it needs; whether it is new to the workers' line.
+
+        Under the lock.
+        """
+        new = not job.scheduled and job.runnable and job in self._jobs
+        if new:
             job.scheduled = True
             self._scheduler.add(job, light=job.light)
         if self._spooling and job.queue.overflowing and job not in self._blocked:
             self._line_up_spill(job)
+        return new
 
     def _line_up_spill(self, job: ClipJob) -> None:
         if not job.spilling and not job.failed:

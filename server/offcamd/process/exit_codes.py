@@ -9,9 +9,11 @@ import errno
 import io
 import itertools
 import json
+import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -129,6 +131,20 @@ def output_failure() -> int:
     if error.errno == errno.EPIPE:
         return NO_READER
     return say(error, CANNOT, as_json=False, text=f"cannot write to stdout ({error.strerror})")
+
+
+def leave(code: int) -> int:
+    """The exit code, handed back where nothing else runs; else the process ends here.
+
+    A thread that still works, such as a self-test that a stop has overtaken, is not waited for. Python's own end would
+    unwind it wherever it next asks for the interpreter, and libraries in C++ answer that with an abort.
+    """
+    if threading.active_count() > 1:
+        logging.shutdown()
+        with suppress(OSError, ValueError):  # where it is closed, or its disk is full
+            sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _of_system(error: OSError) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +65,7 @@ class Health:
             self._errors.append(reason)
         log.error("%s", reason)
 
-    @contextmanager
-    def survive(
-        self, part: str, about: str, otherwise: Callable[[BaseException], object] | None = None
-    ) -> Iterator[None]:
+    def survive(self, part: str, about: str, otherwise: Callable[[BaseException], object] | None = None) -> _Survival:
         """Go on behind the ``with`` block whatever is raised in it.
 
         Args:
@@ -76,12 +73,7 @@ class Health:
             about: what it works on, for people.
             otherwise: called with what was raised: gives the piece of work its end. What it raises itself is raised.
         """
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001 - a library's SystemExit would end the thread, too, and in silence
-            self.unexpected(part, about, error)
-            if otherwise is not None:
-                otherwise(error)
+        return _Survival(self, part, about, otherwise)
 
     def thread_ended(self, args: threading.ExceptHookArgs) -> None:
         """For `threading.excepthook`: of a thread on which no recording depends, such as one that looks ahead."""
@@ -105,6 +97,27 @@ class Health:
         """How many errors nobody expected, by the part that met them."""
         with self._lock:
             return dict(self._unexpected)
+
+
+@dataclass(slots=True)
+class _Survival:
+    """What `Health.survive` returns; a generator of contextlib's would cost three times as much, for each message."""
+
+    health: Health
+    part: str
+    about: str
+    otherwise: Callable[[BaseException], object] | None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        if error is None:
+            return False
+        self.health.unexpected(self.part, self.about, error)  # a library's SystemExit, too, would end the thread
+        if self.otherwise is not None:
+            self.otherwise(error)
+        return True
 
 
 class GuardedThread(threading.Thread):

@@ -12,7 +12,7 @@ from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFold
 from offcam_runs import format as fmt
 from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
-from offcam_runs.record_rows import Fields, add_records, quarantine, settle_clip
+from offcam_runs.record_rows import Fields, add_records, known_lost, quarantine, settle_clip
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
@@ -46,7 +46,7 @@ class Applied:
         episodes: the new ones, in order.
         clips: the new ones, in order.
         quarantined: sequence numbers of records set aside because they could not be understood.
-        lost: for each of the new clips, the frames that its client sent and no daemon received, as far as is known.
+        lost: for each of the new clips, how many more frames are known that its client sent and no daemon received.
     """
 
     last_seq: int
@@ -382,13 +382,19 @@ class RunIndex:
 
     # --- clips --------------------------------------------------------------------------------------------
 
-    def clip_opened(self, stream: bytes, message: OpenClip, file: str) -> None:
-        """Note that a clip of a stream is being recorded, into what will be ``file`` once it is final."""
+    def clip_opened(self, stream: bytes, message: OpenClip, file: str) -> int:
+        """Note that a clip of a stream is being recorded, into what will be ``file`` once it is final.
+
+        Returns:
+            Its frames that were taken for lost, as its account came first, and are still to come.
+        """
         with self.transaction():
             key, _ = self._stream(stream)
+            lost = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
             self._db.execute(sql.OPEN_CLIP, Fields(message, stream_id=key, file=file, state=fmt.RECORDING))
             settle_clip(self._db, key, message.clip)
+            return lost - known_lost(self._db, key, message.clip)
 
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.

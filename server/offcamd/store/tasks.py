@@ -95,9 +95,14 @@ class Committed(NamedTuple):
 
 
 class ClipNoted(NamedTuple):
-    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written."""
+    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written.
+
+    Attributes:
+        found: frames that were counted as lost, as no daemon had opened the clip, and are still to come.
+    """
 
     reply: object
+    found: int = 0
 
 
 class Recovered(NamedTuple):

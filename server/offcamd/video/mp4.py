@@ -116,7 +116,7 @@ class VideoWriter:
         self._last = pts
 
     def _require_file(self) -> None:
-        if not os.path.samestat(self._path.lstat(), self._file):
+        if not os.path.samestat(os.lstat(self._path), self._file):
             raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -176,6 +176,7 @@ class _Changes:
 
     def __init__(self) -> None:
         self._order: tuple[object, ...] = ()
+        self._word: type[Any] = np.uint8
         self._before = self._differs = np.empty((0, 0), np.uint8)
         self._whole = 0
         self._rest = 0
@@ -184,14 +185,15 @@ class _Changes:
         """The part of a frame (in the order of memory) outside of which nothing changed, None if nothing did."""
         pixels = source.pixels
         rows = pixels.reshape(pixels.shape[0], -1)
-        word = next(word for word in _WORDS if rows.shape[1] % np.dtype(word).itemsize == 0)
-        words = rows.view(word)
         whole = (0, pixels.shape[0], 0, pixels.shape[1])
         order = (pixels.shape, *source[1:])
         if order != self._order:
             self._order, self._rest, self._whole = order, 0, 0
+            self._word = next(word for word in _WORDS if rows.shape[1] % np.dtype(word).itemsize == 0)
+            words = rows.view(self._word)
             self._before, self._differs = words.copy(), np.empty(words.shape, np.bool_)
             return whole
+        words = rows.view(self._word)
         if self._rest:
             self._rest -= 1
             if not self._rest:
@@ -239,7 +241,7 @@ def _convert(source: Stored, luma: Pixels, blue: Pixels, red: Pixels) -> None:
     grey = cv2.cvtColor(pixels, _TO_GREY[channels, source.bgr], _scratch("grey", height, width))
     _placed(source, luma, partial(_limited, grey))
     # Each channel by itself, as cv2 halves planes at three times the speed.
-    split = cv2.split(pixels, [_scratch(f"channel {number}", height, width) for number in range(channels)])
+    split = cv2.split(pixels, list(_scratch("channels", channels * height, width).reshape(channels, height, width)))
     grey = _halved(grey, "grey halved")
     blue_split, red_split = (split[0], split[2]) if source.bgr else (split[2], split[0])
     for channel, factor, plane in ((blue_split, _BLUE, blue), (red_split, _RED, red)):

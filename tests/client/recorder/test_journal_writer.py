@@ -14,11 +14,12 @@ import pytest
 from offcam.recorder import journal as recorder
 from offcam.recorder.journal import STEP_BYTES, Journal
 from offcam_proto import codec
-from offcam_proto.messages import OpenStream
+from offcam_proto.messages import Hello, OpenStream
 from offcam_runs import journal
 from offcam_runs.file_lock import held
 
 STREAM = bytes(range(16))
+CLIENT = Hello(Hello.MAGIC, 1, bytes(16), 7, "host", "offcam/0")
 
 
 def opened(folder: Path) -> OpenStream:
@@ -35,8 +36,9 @@ def path(folder: Path) -> Path:
 
 def written(folder: Path) -> list[tuple[int, bytes]]:
     """The records that whoever opens the file finds in it."""
-    opening, *records = journal.frames(path(folder).read_bytes())
-    assert opening[0] == 0
+    opening, client, *records = journal.frames(path(folder).read_bytes())
+    assert (opening[0], client[0]) == (0, 0)
+    assert codec.decode_client([client[1]]) == CLIENT
     assert codec.decode_client([opening[1]]).stream == STREAM
     return records
 
@@ -60,7 +62,7 @@ def said() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def log(tmp_path, state, mapped, said):
-    made = Journal(opened(tmp_path / "run"), here=True, said=lambda *what: said.append(what))
+    made = Journal(opened(tmp_path / "run"), CLIENT, here=True, said=lambda *what: said.append(what))
     yield made
     made.end()
 
@@ -92,6 +94,18 @@ def test_it_is_cut_back_when_all_is_acked_and_gone_when_the_stream_is(folder, lo
     assert list(folder.iterdir()) == []
 
 
+def test_it_rests_where_all_is_acked_and_comes_back_with_the_next_record(folder, log):
+    put(log, 1, 3)
+    log.acked(2)
+    log.rest()
+    assert [seq for seq, _ in written(folder)][-1] == 3
+    log.acked(3)
+    log.rest()
+    assert list(folder.iterdir()) == []
+    put(log, 4, 5)
+    assert written(folder) == list(log.after(0)) == [(4, body(4)), (5, body(5))]
+
+
 def test_one_that_is_never_acked_whole_does_not_grow_for_ever(folder, log):
     for seq in range(1, 60_001):
         put(log, seq, seq)
@@ -116,6 +130,17 @@ def test_numbers_are_lowered_where_the_index_was_replaced(folder, log):
     put(log, 6, 6)
     log.acked(5)
     assert list(log.after(0)) == [(6, body(6))]
+
+
+def test_they_are_lowered_where_the_folder_is_gone_too(folder, log):
+    put(log, 1, 9)
+    log.acked(6)
+    shutil.rmtree(folder)
+    log.renumber(4)
+    assert list(log.after(0)) == [(seq - 4, body(seq)) for seq in (7, 8, 9)]
+    log.acked(5)
+    put(log, 6, 6)
+    assert list(log.after(0)) == written(folder) == [(6, body(6))]
 
 
 def full(monkeypatch, *folders: Path) -> None:
@@ -165,7 +190,7 @@ def test_where_nothing_has_room_what_is_new_is_kept_in_memory(folder, log, state
 @pytest.mark.parametrize("here", [True, False])
 def test_a_folder_that_cannot_be_used_is_none(tmp_path, state, mapped, said, here):
     (tmp_path / "run").write_text("")
-    log = Journal(opened(tmp_path / "run"), here=here, said=lambda *what: said.append(what))
+    log = Journal(opened(tmp_path / "run"), CLIENT, here=here, said=lambda *what: said.append(what))
     put(log, 1, 2)
     assert [where for where, _ in said] == [str(tmp_path / "run")] * here
     assert (log.place, [seq for seq, _ in written(state)]) == (str(state), [1, 2])
@@ -198,12 +223,12 @@ def test_what_was_torn_ends_it(folder, log):
     begins = [data.index(journal.frame(*each)) for each in records]
     chance = random.Random(1)
     for cut in range(begins[0], size):
-        assert list(journal.frames(data[:cut]))[1:] == records[: sum(cut >= begin for begin in begins) - 1]
+        assert list(journal.frames(data[:cut]))[2:] == records[: sum(cut >= begin for begin in begins) - 1]
     for _ in range(200):
         at = chance.randrange(begins[2], begins[2] + journal.FRAME.size)
         torn = bytearray(data)
         torn[at] ^= 1 << chance.randrange(8)
-        assert list(journal.frames(torn))[1:] == records[:2]
+        assert list(journal.frames(torn))[2:] == records[:2]
 
 
 def test_a_forked_child_does_not_keep_it_locked(folder, log):

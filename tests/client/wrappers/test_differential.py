@@ -258,7 +258,10 @@ def test_vector_videos(tmp_path, name, mode):
         results[kind] = text, [warning.replace(str(folder), "FOLDER") for warning in warned], envs, folder
     assert results["ours"][:2] == results["theirs"][:2]
     found, intended = frames_in(results["ours"][3]), results["theirs"][2].intended
-    assert sorted(found) == sorted(intended) == films.videos(results["theirs"][3])
+    assert sorted(intended) == films.videos(results["theirs"][3])
+    if mode is AutoresetMode.DISABLED:  # of a reset that no step follows ours makes no video
+        intended = {file: frames for file, frames in intended.items() if frames > 1 or "step" in file}
+    assert sorted(found) == sorted(intended)
     if mode is AutoresetMode.SAME_STEP:  # theirs loses each terminal frame
         assert all(0 <= found[file] - intended[file] <= 1 for file in found)
         ended_by_reset = [file for file in found if "episode" in file][:-1]

@@ -342,3 +342,19 @@ def test_three_threads_at_once_keep_the_order(make) -> None:
         thread.join()
     assert taken == list(range(count))
     assert h.released == count * KB
+
+
+@pytest.mark.parametrize("rest", [0, KB // 2, KB - 1])
+@pytest.mark.parametrize("frames", [4, 5, 7, 11, 23, 64, 1000])
+def test_frames_in_a_clients_memory_go_to_disk_before_their_credit_is_spent(tmp_path, frames, rest):
+    """The encoder has one of them. A credit is twice a clip's share of memory: whole frames, and a rest."""
+    queue = FrameQueue(Budget(1 << 30, 1 << 30, (frames * KB + rest) // 2), tmp_path, lambda _: None)
+    for index in range(frames):
+        queue.put(index, parts(index), release=lambda: None)
+        if index == 0:
+            encoding = queue.take()
+    assert queue.overflowing
+    while queue.overflowing:
+        assert queue.spill() is Spilled.MOVED
+    queue.done(encoding)
+    queue.close()

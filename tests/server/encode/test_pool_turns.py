@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ import pytest
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import scheduler
 from offcamd.encode.pool import ClipFinished, ClipSpec, EncoderPool
-from waiting import HANG_SECONDS
+from waiting import HANG_SECONDS, wait_until
 
 SMALL, LARGE = (64, 64), (256, 256)
 
@@ -98,3 +99,35 @@ def test_small_pictures_are_encoded_one_clip_at_a_time(meeting) -> None:
 @pytest.mark.parametrize("meeting", [(SMALL, "flat", 2)], indirect=True)
 def test_a_clip_that_hangs_does_not_stop_the_others(meeting) -> None:
     assert meeting.wait_for(2)  # the second is let in after a moment
+
+
+def test_frames_that_join_a_waiting_clip_call_no_second_worker(tmp_path, monkeypatch) -> None:
+    looks, take, finished = [], scheduler.Scheduler.take, threading.Event()
+
+    def noted(line, now):
+        looks.append(take(line, now))
+        return looks[-1]
+
+    monkeypatch.setattr(scheduler.Scheduler, "take", noted)
+    meeting = Meeting()
+    meeting.leave.set()
+    pool = EncoderPool(
+        workers=2, memory_limit=2**30, spool_limit=0, spool_dir=tmp_path, writer_factory=meeting,
+        on_event=lambda event: finished.set() if isinstance(event, ClipFinished) else None,
+    )  # fmt: skip
+    wait_until(lambda: looks == [None, None], "both workers rest")
+    (tmp_path / "0.part").touch()
+    layout = FrameLayout((*SMALL, 3), (SMALL[1] * 3, 3, 1), 0, SMALL[0] * SMALL[1] * 3)
+    job = pool.open(ClipSpec(tmp_path / "0.part", tmp_path / "0.mp4", Fraction(30), preset="flat"))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(HANG_SECONDS)  # nobody takes the first frame before the last one is there
+    try:
+        for index in range(4):
+            job.offer(index, [(bytes(layout.nbytes), layout)])
+        job.end()
+    finally:
+        sys.setswitchinterval(interval)
+    assert finished.wait(HANG_SECONDS)
+    wait_until(lambda: looks[-1] is None, "the worker rests again")
+    assert pool.close(5)
+    assert looks.count(None) == 2 + 1 + 2  # at first, once the clip is made, and at the end

@@ -433,11 +433,23 @@ def test_a_clip_the_daemon_never_saw_is_accounted_for(index):
 
 def test_a_clip_opened_after_its_record_is_recorded_after_all(index):
     index.open_stream(stream(), PEER)
-    index.apply(A, 1, packed(clip()))
-    index.clip_opened(A, open_clip(), "x.mp4")
+    assert index.apply(A, 1, packed(clip())).lost == [21]
+    assert index.clip_opened(A, open_clip(), "x.mp4") == 21
     assert counts(index) == (21, 0, 0, {}, "recording")
     index.clip_encoded(A, 0, EncodedResult("final", "x.mp4", 21))
     assert counts(index) == (21, 21, 21, {}, "final")
+
+
+def test_a_second_account_of_a_clip_takes_the_place_of_the_first(index):
+    """Of those that were lost with a daemon, another one has recorded most."""
+    index.open_stream(stream(), PEER)
+    index.clip_opened(A, open_clip(), "x.mp4")
+    index.apply(A, 1, packed(clip()))
+    index.clip_encoded(A, 0, EncodedResult("recovered", "x.mp4", 5))
+    assert counts(index) == (21, 5, 5, {"lost": 16}, "recovered")
+    applied = index.apply(A, 2, packed(clip(offered=6), clip(clip=1, offered=15)))
+    assert applied.lost == [-15, 15]
+    assert counts(index) == (6, 5, 5, {"lost": 1}, "recovered")
 
 
 def test_opening_a_clip_twice_changes_nothing(index):

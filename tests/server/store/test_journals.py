@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from journal_samples import write_journal
+from offcam_proto.codec import pack_record
 from offcam_proto.errors import RunFolderError
 from offcam_runs.file_lock import FileLock
 from offcam_runs.format import INDEX_NAME, PENDING_NAME
@@ -113,6 +114,18 @@ def test_one_that_is_no_journal_stays_and_the_others_are_taken_in(folder, index)
     taken = list(take_in(index, journals(folder)))
     assert [len(one.problems) for one in taken if one.problems] == [1]
     assert (journals(folder), numbers(folder)) == ([bad], [0])
+
+
+def test_a_record_that_the_disk_has_damaged_is_told_of_and_those_behind_it_are_taken_in(folder):
+    path = write_journal(folder, *map(episode, range(5)))
+    data = bytearray(path.read_bytes())
+    at = data.index(pack_record(episode(2)))
+    data[at + 5] ^= 1
+    path.write_bytes(data)
+    assert (numbers(folder), read_run(folder).quarantined) == ([0, 1, 3, 4], 1)
+    recover_folder(folder)
+    assert (numbers(folder), read_run(folder).quarantined) == ([0, 1, 3, 4], 1)
+    assert stored(folder)[1] == {A.hex(): 5}
 
 
 def test_an_index_that_cannot_be_written_keeps_the_journal(folder, index, monkeypatch):

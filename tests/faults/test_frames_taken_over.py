@@ -1,0 +1,165 @@
+"""SIGKILL of the daemon: the frames that it had and no file has lie in shared memory, and the next one records them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
+
+import films
+import offcam
+import offcam.connection.process
+from envs import Barcode, Look, play
+from offcam.connection import shared_memory
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
+
+HEIGHT, WIDTH = 400, 600
+PAUSE = 0.01
+"""A hundred frames a second."""
+
+
+def steps(env, count: int) -> None:
+    for _ in range(count):
+        time.sleep(PAUSE)
+        env.step(0)
+
+
+def few_wait(connection, wire, daemons) -> bool:
+    """Whether the daemon has encoded most of what it was sent, and nothing is in its spool."""
+    arena = connection.frames.arenas.at(wire)
+    return len(arena.lying()) <= 20 and daemons.stats()["spool_bytes"] == 0
+
+
+def shown(folder, episode: int = 0, height: int = HEIGHT, width: int = WIDTH) -> list[int]:
+    """The numbers in all frames of an episode's files, in the order of its parts."""
+    clips = [clip for clip in films.clips(folder).values() if clip.episode == episode and clip.file]
+    found: list[int] = []
+    for clip in sorted(clips, key=lambda clip: clip.part):
+        found += films.numbers(folder / clip.file, height, width)
+    return found
+
+
+def test_a_kill_costs_a_video_one_frame_at_most(daemons, tmp_path, capsys):
+    """At 100 frames a second of 600x400, with no daemon for 60 frames each time."""
+    kills = 4
+    folder = tmp_path / "run"
+    daemons.start()
+    env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    for _ in range(kills):
+        wait_until(lambda: env.step(0) and wire.live and wire.arena, "the daemon uses the memory")
+        steps(env, 50)
+        wait_until(lambda: connection.pump() or few_wait(connection, wire, daemons), "there is room for 60")
+        daemons.kill()
+        steps(env, 60)
+        daemons.start()
+        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    steps(env, 50)
+    env.unwrapped.length = env.unwrapped.number + 1
+    env.step(0)
+    env.close()
+    played, found = env.unwrapped.renders, shown(folder)
+    missing = sorted(set(range(played)) - set(found))
+    films.check(folder)
+    clips = films.clips(folder).values()
+    with capsys.disabled():
+        print(f"\n{kills} kills cost {len(missing)} of {played} frames: {missing}")
+    assert found == sorted(set(found)), "each once, and in order"
+    assert len(missing) <= kills, [clip.dropped for clip in clips]
+    assert sum(clip.offered for clip in clips) == played
+    assert sum(clip.dropped.get("lost", 0) for clip in clips) == len(missing)
+    daemons.stop()
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
+    """Daemons that encode nothing have videos that ended and one that is open, and others begin where there is none."""
+    length, episodes = 4, 3
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(length, Look(84, 84)), str(folder), every=1)
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    for kill in range(kills):
+        for _ in range(episodes):
+            play(env)
+        env.reset()
+        env.step(0)
+        daemons.kill()
+        env.step(0)
+        for _ in range(episodes):
+            play(env)
+        env.reset()
+        env.step(0)
+        gate = [] if kill == kills - 1 else ["--gate", str(tmp_path / "never")]
+        daemons.start(SLOW_DAEMON, "0", *gate)
+        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    play(env)
+    env.close()
+    clips = films.clips(folder).values()
+    found = [(clip.episode, number) for clip in sorted(clips, key=lambda clip: (clip.episode, clip.part)) if clip.file
+             for number in films.numbers(folder / clip.file)]  # fmt: skip
+    played = sum(clip.offered for clip in clips)
+    assert played == env.unwrapped.renders
+    assert len(found) == len(set(found)) == played - 2, "the first two frames went through the socket"
+    assert found == sorted(found)
+    assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": 2}]
+    films.check(folder)
+    daemons.stop()
+
+
+LEAVING = """
+import sys
+import offcam, offcam.connection.process
+from envs import Barcode, play
+from waiting import wait_until
+env = offcam.record(Barcode(4), sys.argv[1], every=1)
+env.reset()
+env.step(0)
+connection = offcam.connection.process.current()
+wire = connection.session.streams[1]
+wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+for _ in range(3):
+    play(env)
+env.reset()
+env.step(0)
+print("played", flush=True)
+input()
+if sys.argv[2] == "close":
+    env.close()
+"""
+
+
+@pytest.mark.parametrize("way", ["close", "exit"])
+def test_who_leaves_waits_for_the_next_daemon_to_record_what_is_left(way, daemons, tmp_path):
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    command = [sys.executable, "-c", LEAVING, str(folder), way]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as agent:
+        assert agent.stdout.readline() == "played\n"
+        daemons.kill()
+        if way == "exit":  # a process that leaves without `close` does not wait for a daemon that somebody else starts
+            daemons.start(SLOW_DAEMON, "0")
+        agent.stdin.write("\n")
+        agent.stdin.flush()
+        if way == "close":
+            daemons.start(SLOW_DAEMON, "0")
+        assert agent.wait(WAIT_SECONDS) == 0
+    clips = films.clips(folder).values()
+    found = [(clip.episode, number) for clip in clips if clip.file for number in films.numbers(folder / clip.file)]
+    assert sorted(found) == [(episode, number) for episode in (1, 2, 3) for number in range(5)] + [(4, 0), (4, 1)]
+    films.check(folder)
+    daemons.stop()

@@ -1,0 +1,34 @@
+"""EnvPool: its render shows one sub-environment unless it is told which."""
+
+from __future__ import annotations
+
+import envpool
+import numpy as np
+import pytest
+
+import films
+import offcam
+
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+def test_statistics_and_a_video_of_all(folder, first_only):
+    envs = envpool.make_gymnasium("CartPole-v1", num_envs=4, render_mode="rgb_array", seed=5)
+    height, width = envs.render().shape[1:3]
+    env = offcam.record(
+        envs, str(folder), step_trigger=lambda step: step == 0, video_length=20, record_first_only=first_only
+    )
+    env.reset()
+    ends = []
+    for _ in range(200):
+        _, _, terminated, truncated, info = env.step(np.zeros(4, int))
+        ends += info["elapsed_step"][terminated | truncated].tolist()
+    env.close()
+    episodes = films.episodes(folder)
+    assert len(episodes) > 20
+    assert [episode.length for episode in episodes] == [episode.return_ for episode in episodes] == ends
+    (clip,) = films.clips(folder).values()
+    tiles = 1 if first_only else 2
+    assert (clip.frames, clip.height, clip.width) == (20, tiles * height, tiles * width)
+    films.check(folder)

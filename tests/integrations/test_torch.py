@@ -1,0 +1,60 @@
+"""PyTorch: envs whose rewards, flags and pictures are tensors, as those of simulators."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import films
+import offcam
+from envs import Barcode
+
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+
+class Tensors(Barcode):
+    """Two at once, of which each ends every 5 steps and begins anew by itself."""
+
+    num_envs = 2
+
+    def step(self, action):
+        self.number += 1
+        over = torch.full((2,), self.number % 5 == 0)
+        return torch.zeros(2, 3), torch.tensor([0.5, 1.5], requires_grad=True), over, torch.zeros_like(over), {}
+
+    def render(self):
+        return torch.from_numpy(super().render())
+
+
+def steps(env):
+    for _ in range(10):
+        env.step(None)
+
+
+def test_a_batch_of_tensors(folder):
+    env = offcam.record(Tensors(), str(folder), every=1)
+    env.reset()
+    steps(env)
+    env.close()
+    assert [(e.env_index, e.return_, e.length) for e in films.episodes(folder)] == [(0, 2.5, 5), (1, 7.5, 5)] * 2
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(11))
+    assert np.isnan(next(iter(films.clips(folder).values())).return_)  # two envs' rewards are not one
+    films.check(folder)
+
+
+def test_a_tensor_on_a_device_is_left_there(folder):
+    """PyTorch's device without memory: whoever reads it raises."""
+
+    class Meta(Tensors):
+        def step(self, action):
+            obs, reward, *flags, info = super().step(action)
+            return obs, reward.to("meta"), *(flag.to("meta") for flag in flags), info
+
+    env = offcam.record(Meta(), str(folder), every=1)
+    env.reset()
+    with pytest.warns(UserWarning, match="no episode of"):
+        steps(env)
+    env.close()
+    assert films.episodes(folder) == []
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(11))
