@@ -64,6 +64,7 @@ class OpenStream(Checked, frozen=True):
         num_envs: sub-environments, 1 for a single env.
         vector: whether it is a vector env.
         started: seconds since the Unix epoch.
+        training: id of the training it is a part of, zeros where that is not known.
     """
 
     TYPE: ClassVar[int] = 2
@@ -78,6 +79,7 @@ class OpenStream(Checked, frozen=True):
     num_envs: PositiveInt
     vector: Flag
     started: Real
+    training: Id = bytes(16)
 
 
 class OpenArena(Checked, frozen=True):

@@ -15,7 +15,7 @@ from offcam_proto.errors import LimitExceeded, LocalProtocolError, MalformedMess
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Version of the run folder's format, kept in the index's ``user_version``."""
 
 APPLICATION_ID: Final = 0x6F66636D
@@ -296,9 +296,43 @@ _TABLES: Final = (
     """,
 )
 
+# Streams that overlap in time are one session. One that was never closed counts by its start.
+_SESSIONS: Final = (
+    "ALTER TABLE streams ADD COLUMN training TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE streams ADD COLUMN session INTEGER NOT NULL DEFAULT 1",
+    """
+    CREATE TEMP TABLE numbered AS
+    WITH apart AS (
+        SELECT id, started, started > max(coalesce(ended, started)) OVER (
+            ORDER BY started, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS new FROM streams
+    )
+    SELECT id, 1 + sum(coalesce(new, 0)) OVER (ORDER BY started, id) AS session FROM apart
+    """,
+    "CREATE UNIQUE INDEX temp.numbered_by_id ON numbered (id)",
+    "UPDATE streams SET session = (SELECT session FROM numbered WHERE numbered.id = streams.id)",
+    "DROP TABLE temp.numbered",
+)
+
+SESSION_OF: Final = f"""
+coalesce(
+    (SELECT session FROM streams WHERE training = :training AND training != '' LIMIT 1),
+    (SELECT max(session) FROM streams WHERE state = '{LIVE}'),
+    (SELECT max(session) + 1 FROM streams),
+    1
+)
+"""  # noqa: S608 - of our own words
+"""SQL of the session that a new stream is in: that of its training, else of what is live, else a new one."""
+
+
+def training_text(training: bytes) -> str:
+    """A training's id as the index has it: hexadecimal digits, nothing where it is not known."""
+    return training.hex() if any(training) else ""
+
+
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     0: (*_TABLES, f"PRAGMA application_id = {APPLICATION_ID}"),
-    # the statements that turn version 1 into version 2 will stand here, at key 1
+    1: _SESSIONS,
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

@@ -27,11 +27,13 @@ ON_ITS_WAY_SECONDS: Final = 5.0
 """A record that waits for no longer than this, with a client and a writer there, will be in the index in a moment."""
 
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
-_ENTER = """
-INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state)
-VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state)
+_ENTER = f"""
+INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
+    training, session)
+VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state,
+    :training, {fmt.SESSION_OF})
 ON CONFLICT (stream) DO NOTHING
-"""
+"""  # noqa: S608 - of our own words
 
 
 def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, int]:
@@ -40,6 +42,7 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     who = journal.client
     client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
     own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
+    own["training"] = fmt.training_text(journal.stream.training)
     own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()

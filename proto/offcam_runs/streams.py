@@ -30,6 +30,7 @@ class Stream:
         started: when it was made, in seconds since the epoch.
         ended: when it was closed or lost, None while it is live.
         state: ``live``, ``closed`` or ``lost``.
+        session: number of its session in the run, from 1: one for each training, that is a process with its children.
     """
 
     stream: str
@@ -44,6 +45,7 @@ class Stream:
     started: float
     ended: float | None
     state: str
+    session: int
 
 
 _SELECT: Final = f"SELECT id, {', '.join(field.name for field in fields(Stream))} FROM streams ORDER BY id"  # noqa: S608 - of our own words

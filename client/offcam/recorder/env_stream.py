@@ -12,6 +12,7 @@ from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
 from offcam.recorder.journal import Journal
 from offcam.recorder.losses import Losses
+from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
 from offcam_proto.messages import ClipDone, OpenStream
@@ -105,6 +106,11 @@ class EnvStream:
         return self._wire is not None
 
     @property
+    def used(self) -> bool:
+        """Whether a wrapper has joined it and not left; in a forked child, those of the parent count, too."""
+        return bool(self._users)
+
+    @property
     def connection(self) -> Connection:
         """The connection on which `wire` was opened."""
         assert self._connection is not None  # noqa: S101 - there is no wire without one
@@ -173,7 +179,8 @@ class EnvStream:
         if wire.live and wire.info.suffix:
             connection.warn_once(
                 f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`."
+                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
+                about=f"suffix: {self.folder}",
             )
 
     def _not_yet(self, connection: Connection, error: DaemonError) -> None:
@@ -410,6 +417,7 @@ class EnvStream:
             num_envs=self._num_envs,
             vector=self._vector,
             started=time.time(),
+            training=training(),
         )
         self._connection = connection
         self._pid = connection.pid

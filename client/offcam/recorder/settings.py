@@ -45,12 +45,21 @@ def records_here() -> bool:
     return endpoint is None or endpoint.path is not None
 
 
+def run_asked() -> str | None:
+    """The run of ``OFFCAM_RUN``, for wrappers that were given no folder; a relative one lies in ``$OFFCAM_DIR``."""
+    asked = os.environ.get("OFFCAM_RUN")
+    return absolute(os.path.join(_root(), asked)) if asked else None
+
+
 def new_run_folder(env_id: str) -> str:
     """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute."""
-    root = os.environ.get("OFFCAM_DIR") or DEFAULT_RUN_ROOT
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id).strip(".-") or "env"
-    return absolute(os.path.join(root, f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
+    return absolute(os.path.join(_root(), f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
+
+
+def _root() -> str:
+    return os.environ.get("OFFCAM_DIR") or DEFAULT_RUN_ROOT
 
 
 def absolute(folder: str) -> str:

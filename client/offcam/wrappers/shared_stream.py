@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from offcam.recorder import readings, settings
@@ -12,6 +13,8 @@ from offcam.recorder.env_stream import EnvStream
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+_streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and of the one it was forked from
 
 
 class StreamSharer:
@@ -98,21 +101,36 @@ def limit_outside() -> int | None:
     return None
 
 
-def new_stream(env: Any, folder: str | None, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
-    """A stream for an env, in a given run folder or a new one under ``$OFFCAM_DIR``."""
+def new_stream(env: Any, folder: str, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
+    """A stream for an env, in a run folder."""
     num_envs = readings.number_of_envs(env)
-    return EnvStream(
-        folder or new_folder(env),
+    stream = EnvStream(
+        folder,
         env_id=env_id(env),
         num_envs=num_envs or 1,
         vector=num_envs is not None,
         prefix=prefix,
     )
+    _streams.add(stream)
+    return stream
 
 
 def new_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
-    """A folder for the run of an env that was given none."""
-    return settings.new_run_folder(env_id(env))
+    """A folder for the run of an env that was given none: that of ``OFFCAM_RUN``, else a new one."""
+    return settings.run_asked() or settings.new_run_folder(env_id(env))
+
+
+def training_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
+    """The run of an env that has statistics alone and was given no folder: that of the training it is a part of.
+
+    It is ``OFFCAM_RUN``'s. Else, of what this process records now, the one folder that others with statistics alone
+    have begun; where there is none, the one that has videos. Else it is a new one.
+    """
+    used = [stream for stream in list(_streams) if stream.used]
+    videos = {stream.folder for stream in used if stream.prefix}
+    begun = {stream.folder for stream in used} - videos
+    joined = begun or videos
+    return joined.pop() if len(joined) == 1 and not settings.run_asked() else new_folder(env)
 
 
 def env_id(env: Any) -> str:  # noqa: ANN401 - see beneath

@@ -24,7 +24,8 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before
     ``step`` returns, and the same numbers are in the queues. Where somebody beneath has filled it already, as another
     RecordEpisodeStatistics or Stable-Baselines3's Monitor, it is left as it is. The daemon gets them as a record that
-    it keeps in the run's index: the folder of the RecordVideo around the same env, else a new one in ``$OFFCAM_DIR``.
+    it keeps in the run's index: the folder of the RecordVideo around the same env, else ``OFFCAM_RUN``, else the one
+    that this process records other envs into, else a new one in ``$OFFCAM_DIR``.
 
     Thread: that of the env.
 

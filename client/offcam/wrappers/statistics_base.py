@@ -52,7 +52,8 @@ class StatisticsBase(shared_stream.StreamSharer):
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting or self._looks_ahead:
             return
-        self._stream = shared_stream.new_stream(self.env, None).acquire(self, strict=self._strict)
+        folder = shared_stream.training_folder(self.env)
+        self._stream = shared_stream.new_stream(self.env, folder).acquire(self, strict=self._strict)
         try:
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process

@@ -251,7 +251,13 @@ class RunIndex:
         Returns:
             Its last committed record, 0 where there is none.
         """
-        own = {"stream": message.stream.hex(), "suffix": suffix, "state": fmt.LIVE, **owner._asdict()}
+        own = {
+            "stream": message.stream.hex(),
+            "suffix": suffix,
+            "state": fmt.LIVE,
+            "training": fmt.training_text(message.training),
+            **owner._asdict(),
+        }
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, Fields(message, **own))
             return self._stream(message.stream)[1]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from offcam_runs.format import SESSION_OF
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-OPEN_STREAM = """
+OPEN_STREAM = f"""
 INSERT INTO streams
-    (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state)
-VALUES (:stream, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :state)
+    (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state, training, session)
+VALUES (:stream, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :state,
+    :training, {SESSION_OF})
 ON CONFLICT (stream) DO UPDATE SET
     suffix = excluded.suffix, video = max(video, excluded.video), host = excluded.host, pid = excluded.pid,
     client = excluded.client, state = excluded.state, ended = NULL
-"""
+"""  # noqa: S608 - of our own words
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """

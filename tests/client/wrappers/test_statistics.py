@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -364,6 +367,119 @@ def test_statistics_alone_get_a_folder_of_their_own(tmp_path, monkeypatch):
     (folder,) = (tmp_path / "elsewhere").iterdir()
     assert re.fullmatch(r"\d{8}T\d{6}Z-CartPole-v1-[0-9a-f]{6}", folder.name)
     assert len(films.episodes(folder)) == 1
+
+
+def one_with_videos(tmp_path, count=3):
+    """Sub-envs as training scripts make them: all have statistics, the first one has videos, too."""
+
+    def make(index):
+        env = Barcode(2 + index)
+        return RecordEpisodeStatistics(offcam.RecordVideo(env, str(tmp_path / "videos")) if index == 0 else env)
+
+    return SyncVectorEnv([lambda index=index: make(index) for index in range(count)])
+
+
+def test_statistics_alone_join_the_one_run_that_has_videos(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "elsewhere"))
+    envs = one_with_videos(tmp_path)
+    envs.reset()
+    for _ in range(12):
+        envs.step(np.zeros(3, int))
+    envs.close()
+    assert not (tmp_path / "elsewhere").exists()
+    found = films.episodes(tmp_path / "videos")
+    assert sorted({episode.length for episode in found}) == [2, 3, 4]
+    assert len({episode.stream for episode in found}) == 3
+
+
+def test_statistics_alone_join_each_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
+    envs = [RecordEpisodeStatistics(Barcode(2)) for _ in range(3)]
+    for env in envs:
+        play(env)
+    evaluation = offcam.RecordVideo(Barcode(2), str(tmp_path / "evaluation"))
+    late = RecordEpisodeStatistics(Barcode(2))
+    play(late)
+    for env in (*envs, evaluation, late):
+        env.close()
+    (run,) = (tmp_path / "all").iterdir()
+    assert len(films.episodes(run)) == 4
+
+
+def test_of_two_runs_with_videos_none_is_joined(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
+    videos = [offcam.RecordVideo(Barcode(2), str(tmp_path / name)) for name in ("training", "evaluation")]
+    env = RecordEpisodeStatistics(Barcode(2))
+    play(env)
+    for each in (*videos, env):
+        each.close()
+    (run,) = (tmp_path / "all").iterdir()
+    assert len(films.episodes(run)) == 1
+
+
+def test_a_run_that_was_left_is_not_joined(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
+    for _ in range(2):
+        env = RecordEpisodeStatistics(Barcode(2))
+        play(env)
+        env.close()
+    assert [len(films.episodes(run)) for run in (tmp_path / "all").iterdir()] == [1, 1]
+
+
+def test_the_variable_names_the_run_of_all_that_have_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
+    monkeypatch.setenv("OFFCAM_RUN", "ours")
+    videos = offcam.RecordVideo(Barcode(2), str(tmp_path / "videos"))
+    env = RecordEpisodeStatistics(Barcode(2))
+    play(env)
+    both = offcam.record(Barcode(2))
+    play(both)
+    for each in (videos, env, both):
+        each.close()
+    assert [run.name for run in (tmp_path / "all").iterdir()] == ["ours"]
+    assert len(films.episodes(tmp_path / "all" / "ours")) == 2
+
+
+def test_processes_that_have_the_variable_record_into_one_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_RUN", str(tmp_path / "ours"))
+    envs = AsyncVectorEnv([lambda: RecordEpisodeStatistics(Barcode(2))] * 2, context="spawn")
+    envs.reset()
+    for _ in range(5):
+        envs.step(np.zeros(2, int))
+    envs.close()
+    assert len({episode.stream for episode in films.episodes(tmp_path / "ours")}) == 2
+
+
+SCRIPT = """
+import sys
+import gymnasium as gym
+from gymnasium.vector import AsyncVectorEnv
+import offcam
+
+def make():
+    env = gym.make("CartPole-v1", render_mode="rgb_array")
+    return offcam.RecordEpisodeStatistics(offcam.RecordVideo(env, sys.argv[1]))
+
+if __name__ == "__main__":
+    for context in ("spawn", "fork"):
+        envs = AsyncVectorEnv([make, make], context=context)
+        envs.reset()
+        envs.step(envs.action_space.sample())
+        envs.close()
+    env = make()
+    env.reset()
+    env.close()
+"""
+
+
+def test_a_script_run_twice_is_two_sessions_each_with_its_children(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(SCRIPT)
+    environ = {name: value for name, value in os.environ.items() if name != "OFFCAM_SESSION"}
+    for _ in range(2):
+        subprocess.run([sys.executable, script, tmp_path / "run"], env=environ, check=True, capture_output=True)
+    sessions = [stream.session for stream in offcam.load(tmp_path / "run").streams]
+    assert sessions == [1] * 7 + [2] * 7  # a vector env makes one more env in the parent
 
 
 # --- offcam.record ----------------------------------------------------------------------------------------

@@ -164,16 +164,56 @@ def test_an_older_index_is_upgraded(folder, monkeypatch):
     index.open_stream(stream(), PEER)
     index.apply(A, 1, packed(episode(3)))
     index.close()
-    monkeypatch.setattr(fmt, "FORMAT_VERSION", 2)
+    version = fmt.FORMAT_VERSION
+    monkeypatch.setattr(fmt, "FORMAT_VERSION", version + 1)
     monkeypatch.setattr(
-        fmt, "_UPGRADES", {**fmt._UPGRADES, 1: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
+        fmt, "_UPGRADES", {**fmt._UPGRADES, version: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
     )
     with open_to_read(folder) as reader:  # a reader leaves the folder as it is
         assert reader.execute("SELECT episode, note FROM episodes").fetchall() == [(3, "new")]
     assert b"note TEXT" not in (folder / fmt.INDEX_NAME).read_bytes()
     index = RunIndex.open(folder)
     assert rows(index, "SELECT episode, note FROM episodes") == [(3, "new")]
-    assert rows(index, "PRAGMA user_version") == [(2,)]
+    assert rows(index, "PRAGMA user_version") == [(version + 1,)]
+    index.close()
+
+
+def test_sessions_of_an_older_index_are_told_by_time(folder, monkeypatch):
+    monkeypatch.setattr(fmt, "FORMAT_VERSION", 1)
+    index = RunIndex.open(folder)
+    times = [(1, 9), (2, 3), (8, 12), (20, None), (21, 30), (31, 32), (None, None)]
+    index._db.executemany(
+        "INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, state,"
+        " started, ended) VALUES (?, ?, '', 1, 0, '', 0, 0, '', 0, '', 'closed', ?, ?)",
+        [(number, f"{number:032}", *span) for number, span in enumerate(times, 1)],
+    )
+    index.close()
+    monkeypatch.undo()
+    with open_to_read(folder) as reader:
+        found = [session for (session,) in reader.execute("SELECT session FROM streams ORDER BY id")]
+    assert found == [1, 1, 1, 2, 3, 4, 1]
+
+
+def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new_one(folder):
+    index = RunIndex.open(folder)
+    one, two = b"1" * 16, b"2" * 16
+
+    def opened(number, training=bytes(16)):
+        index.open_stream(stream(stream=bytes([number]) * 16, training=training), PEER)
+        return rows(index, "SELECT session FROM streams ORDER BY id DESC LIMIT 1")[0][0]
+
+    assert opened(1, one) == 1
+    assert opened(2, two) == 1  # they overlap
+    index.close_stream(b"\1" * 16)
+    index.close_stream(b"\2" * 16)
+    assert opened(3) == 2
+    assert opened(4) == 2
+    assert opened(5, one) == 1  # later, but of the same training
+    for number in (3, 4, 5):
+        index.close_stream(bytes([number]) * 16)
+    assert opened(6) == 3
+    index.open_stream(stream(stream=b"\1" * 16, training=one), PEER)  # again, after a reconnection
+    assert rows(index, "SELECT session FROM streams ORDER BY id") == [(1,), (1,), (2,), (2,), (1,), (3,)]
     index.close()
 
 
