@@ -377,7 +377,7 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
     env.step(0)
     answered()
     before = env.unwrapped.number
-    # a video opens with two frames, those of its reset and of its first step; the memory is there for the second or later
+    # the frames of its reset and of its first step open a video together; the memory is there for the second or later
     assert (len(slots), slots[0], slots[2]) == (3, None, 0)
     mine = offcam.connection.process.current().frames.arenas
     ((_, arena),) = mine._arenas.values()
