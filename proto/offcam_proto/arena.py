@@ -2,15 +2,17 @@
 
 An arena is an anonymous file (``memfd_create``) of the client's: a header, then slots of one size, each for one
 frame. The client writes a frame into a free slot, marks it written and names it in a `SlotFrames`; the daemon marks
-it taken, and free once the frame is in its video. Frames in slots cost credit as all frames do.
+it taken, done once the frame is in its video, and free when it has given back its memory, if it does. Frames in slots
+cost credit as all frames do.
 
 The client holds frames back for a moment, to name several at once. What it has written and not named when it dies,
-the daemon finds by itself. What is not free when the daemon dies, the client names to the next one.
+the daemon finds by itself. What is written or taken when the daemon dies, the client names to the
+next one.
 
 ::
 
     0        token, 16 bytes: how the daemon knows that it opened the client's arena and nobody else's
-    64       one byte a slot: 0 free, 1 written, 2 taken
+    64       one byte a slot: 0 free, 1 written, 2 taken, 3 done
     2048     16 bytes a slot: clip and index of the frame in it, as little-endian 64-bit integers
     20480    the slots, one after the other
 """
@@ -25,7 +27,7 @@ ENTRIES_AT = 2048
 SLOTS_AT = 20480
 """Where the parts of an arena begin, in bytes."""
 
-FREE, WRITTEN, TAKEN = 0, 1, 2
+FREE, WRITTEN, TAKEN, DONE = 0, 1, 2, 3
 """What a slot's byte says."""
 
 ENTRY = struct.Struct("<QQ")

@@ -49,10 +49,14 @@ def agent(folder, episodes: int, ending: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
+def journals(folder) -> list[Path]:
+    return list(folder.glob(f"{PENDING_NAME}/*.rec"))
+
+
 def journaled(folder) -> list[int]:
     """The episodes in a folder's journals, none of which anybody has."""
     found = []
-    for path in folder.glob(f"{PENDING_NAME}/*.rec"):
+    for path in journals(folder):
         assert not held(path)
         found += [codec.unpack_record(body).episode for seq, body in journal.frames(path.read_bytes()) if seq]
     return found
@@ -97,6 +101,7 @@ def test_an_agent_killed_at_any_moment(folder, serve, endpoint, monkeypatch, nam
         stored = set()
         if daemon is not None:
             wait_until(lambda run=run: [each.state for each in read_run(run).streams] == [LOST], "its end was noticed")
+            wait_until(lambda run=run: not journals(run), "what it left was taken in")
             stored = {row.episode for row in films.episodes(run)}
         found = sorted({*journaled(run), *stored})
         assert found in (list(range(last + 1)), list(range(last + 2)))
@@ -107,7 +112,7 @@ def test_the_same_client_when_a_daemon_comes(folder, serve, endpoint, monkeypatc
     monkeypatch.setattr("offcam_proto.backlog.MAX_UNACKED_RECORDS", 10)
     env = offcam.RecordVideo(offcam.RecordEpisodeStatistics(Barcode(2)), str(folder), lambda _: False)
     play(env, 3000)
-    assert len(list(folder.glob(f"{PENDING_NAME}/*.rec"))) == 1
+    assert len(journals(folder)) == 1
     serve()
     play(env, 2)
     wait_until(env.flush, "the daemon has it all")
@@ -136,7 +141,7 @@ def test_a_forked_child_leaves_its_parents_journal_alone(folder, endpoint, monke
         os._exit(0)
     os.waitpid(child, 0)
     play(env, 2)
-    (theirs,) = [path for path in folder.glob(f"{PENDING_NAME}/*.rec") if not held(path)]
+    (theirs,) = [path for path in journals(folder) if not held(path)]
     records = [codec.unpack_record(body) for seq, body in journal.frames(theirs.read_bytes()) if seq]
     assert [record.episode for record in records] == [5, 6, 7]
     env.close()

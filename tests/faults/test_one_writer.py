@@ -164,7 +164,12 @@ def test_a_lock_of_the_dead_means_nothing(daemons, tmp_path, monkeypatch):
     env.reset()
     part = folder / "rl-video-episode-0.mp4.part"
     wait_until(
-        lambda: [env.step(0) for _ in range(20)] and daemons.stats()["spool_bytes"] > 0 and count_fragments(part) > 2,
+        lambda: (
+            [env.step(0) for _ in range(20)]
+            and daemons.stats()["spool_bytes"] > 0
+            and part.exists()
+            and count_fragments(part) > 2
+        ),
         "frames are in the spool, and others in the file",
     )
     daemons.kill()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
+from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
 from offcam_proto.host import ended, mapped
 from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
 from offcam_proto.validation import ID_BYTES
@@ -40,7 +40,7 @@ ARENA_SLOTS = MAX_ARENA_SLOTS
 MOST_DESCRIPTORS = 256
 """Arenas whose descriptors a process keeps, to offer them to the daemon after the next; others are for one daemon."""
 
-_FREE = bytes([FREE])
+_FREE, _DONE = bytes([FREE]), bytes([DONE])
 
 POSSIBLE = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
 """Whether there are anonymous files that cannot be cut short under the daemon. A Python may know less than its system:
@@ -171,6 +171,11 @@ class Arena:
             start += layout.nbytes
         return tuple(found)
 
+    def free_done(self) -> None:
+        """Free what a daemon that is dead was about to free."""
+        while (place := self._memory.find(_DONE, STATES_AT, STATES_AT + self.slots)) >= 0:
+            self._memory[place] = FREE
+
     def free(self, slot: int) -> None:
         """Nobody needs what is in a slot."""
         self._memory[STATES_AT + slot] = FREE
@@ -245,6 +250,8 @@ class StreamArenas:
             self.close(wire)
             return []
         left = arena.lying((WRITTEN,) if same else (WRITTEN, TAKEN))
+        if not same:
+            arena.free_done()
         self._lend(wire, arena)
         for frame in left:
             if frame.clip not in clips:

@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
+from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
 from offcam_proto.errors import OffcamError
 from offcam_proto.host import mapped
 from offcam_proto.limits import MIB
@@ -87,6 +87,7 @@ class Arena:
     def free(self, slot: int) -> None:
         """Let the client use a slot again. From any thread."""
         if slot >= self._kept:
+            self._memory[STATES_AT + slot] = DONE  # killed behind this line, it leaves nothing that looks like a frame
             self._memory.madvise(mmap.MADV_REMOVE, SLOTS_AT + slot * self._slot_bytes, self._slot_bytes)
         self._memory[STATES_AT + slot] = FREE
 

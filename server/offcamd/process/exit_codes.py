@@ -9,7 +9,6 @@ import errno
 import io
 import itertools
 import json
-import logging
 import os
 import signal
 import sys
@@ -140,7 +139,6 @@ def leave(code: int) -> int:
     unwind it wherever it next asks for the interpreter, and libraries in C++ answer that with an abort.
     """
     if threading.active_count() > 1:
-        logging.shutdown()
         with suppress(OSError, ValueError):  # where it is closed, or its disk is full
             sys.stderr.flush()
         os._exit(code)

@@ -19,7 +19,7 @@ from offcam.connection.shared_memory import ARENA_SLOTS, LARGE_FRAMES_BYTES, Are
 from offcam.recorder.frames import picture
 from offcam_proto import codec
 from offcam_proto import messages as msg
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.limits import PROTOCOL_VERSION
@@ -201,6 +201,18 @@ def test_of_a_dead_daemon_all_is_left_that_no_file_has(scene, over):
     assert scene.arenas.take_over(scene.wires[0], {0}) == [], "it was given away"
 
 
+def test_a_dead_daemon_was_done_with_a_frame_whose_memory_it_gave_back(scene, over):
+    scene.connect(pid=over)
+    scene.put(shown(0))
+    scene.hear(msg.ArenaReply(1, True))
+    assert [scene.put(shown(index), index=index) for index in range(2)] == [0, 1]
+    memory = scene.arena()._memory
+    memory[STATES_AT] = DONE
+    scene.connect(b"another daemon's")
+    assert [frame.index for frame in scene.arenas.take_over(scene.wires[0], {0})] == [1]
+    assert memory[STATES_AT] == FREE
+
+
 def test_the_same_daemon_has_what_it_took(scene, over):
     assert left_to(scene, over, bytes(16)) == [0, 3]
 
@@ -365,7 +377,8 @@ def test_a_forked_child_has_its_own_and_leaves_its_parents_alone(tmp_path, daemo
     env.step(0)
     answered()
     before = env.unwrapped.number
-    assert slots == [None, None, 0]  # a video opens with two frames, those of its reset and of its first step
+    # the frames of its reset and of its first step open a video together; the memory is there for the second or later
+    assert (len(slots), slots[0], slots[2]) == (3, None, 0)
     mine = offcam.connection.process.current().frames.arenas
     ((_, arena),) = mine._arenas.values()
     arena._memory[SLOTS_AT : SLOTS_AT + 8] = b"parent's"

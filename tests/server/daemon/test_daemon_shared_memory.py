@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 import films
 from offcam_proto import messages as msg
-from offcam_proto.arena import ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord
@@ -361,6 +361,35 @@ def test_a_larger_arena_takes_the_place_of_the_one_before(stack, memory, tmp_pat
         each.close()
     assert like(client.finish(20), [10 * index for index in range(20)])
     wait_until(lambda: not mapped(recorder), "the memory is let go")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Deadly:
+    """A mapping in the midst of whose giving back the process is killed."""
+
+    def __init__(self, memory):
+        self.memory = memory
+
+    def __setitem__(self, place, value):
+        self.memory[place] = value
+
+    def madvise(self, *which):
+        self.memory.madvise(*which)
+        raise Killed
+
+
+def test_what_is_given_back_is_no_frame_any_more(memory):
+    """Another daemon would take zeros for its pixels."""
+    arena = Arena(os.getpid(), memory.offer(), room=0)
+    memory.write(2, 7)
+    arena.take(2, (LAYOUT,))
+    arena._memory = Deadly(arena._memory)
+    with pytest.raises(Killed):
+        arena.free(2)
+    assert memory.states()[2] == DONE
 
 
 def test_no_more_than_half_of_the_memory_limit_is_kept_while_it_is_free(stack, tmp_path, serve, endpoint, context):
