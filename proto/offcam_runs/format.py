@@ -15,7 +15,7 @@ from offcam_proto.errors import LimitExceeded, LocalProtocolError, MalformedMess
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Version of the run folder's format, kept in the index's ``user_version``."""
 
 APPLICATION_ID: Final = 0x6F66636D
@@ -298,7 +298,7 @@ _TABLES: Final = (
 
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     0: (*_TABLES, f"PRAGMA application_id = {APPLICATION_ID}"),
-    # the statements that turn version 1 into version 2 will stand here, at key 1
+    1: ("ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'",),
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

@@ -164,16 +164,17 @@ def test_an_older_index_is_upgraded(folder, monkeypatch):
     index.open_stream(stream(), PEER)
     index.apply(A, 1, packed(episode(3)))
     index.close()
-    monkeypatch.setattr(fmt, "FORMAT_VERSION", 2)
+    version = fmt.FORMAT_VERSION
+    monkeypatch.setattr(fmt, "FORMAT_VERSION", version + 1)
     monkeypatch.setattr(
-        fmt, "_UPGRADES", {**fmt._UPGRADES, 1: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
+        fmt, "_UPGRADES", {**fmt._UPGRADES, version: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
     )
     with open_to_read(folder) as reader:  # a reader leaves the folder as it is
         assert reader.execute("SELECT episode, note FROM episodes").fetchall() == [(3, "new")]
     assert b"note TEXT" not in (folder / fmt.INDEX_NAME).read_bytes()
     index = RunIndex.open(folder)
     assert rows(index, "SELECT episode, note FROM episodes") == [(3, "new")]
-    assert rows(index, "PRAGMA user_version") == [(2,)]
+    assert rows(index, "PRAGMA user_version") == [(version + 1,)]
     index.close()
 
 
