@@ -15,7 +15,7 @@ from offcam.wrappers.video_base import nothing_to_collect
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gymnasium.core import ActType, ObsType
 
@@ -63,6 +63,8 @@ def record(
     buffer_length: arguments.Whole | None = ...,
     video_aspect_ratio: tuple[int, int] = ...,
     record_first_only: bool = ...,
+    record_envs: int | Sequence[int] | None = ...,
+    per_env: bool = ...,
     strict: bool = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
@@ -84,6 +86,8 @@ def record(
     buffer_length: arguments.Whole | None = 100,
     video_aspect_ratio: tuple[int, int] | None = None,
     record_first_only: bool | None = None,
+    record_envs: int | Sequence[int] | None = None,
+    per_env: bool | None = None,
     strict: bool = False,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
@@ -106,6 +110,8 @@ def record(
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
+        record_envs: which of a vector env's sub-environments to show, by their indices, or how many of the first.
+        per_env: whether each of those has videos of its own, of its own episodes, rather than a tile.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
 
     Returns:
@@ -140,9 +146,16 @@ def record(
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     if isinstance(env, VectorEnv):
         aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
-        videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared)
+        which: dict[str, Any] = {"record_envs": record_envs, "per_env": bool(per_env)}
+        videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared, **which)
         return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict)
-    if video_aspect_ratio is not None or record_first_only is not None:
-        raise ConfigError("video_aspect_ratio and record_first_only are for vector envs. Leave them out for this one.")
+    of_vector_envs = {
+        "video_aspect_ratio": video_aspect_ratio,
+        "record_first_only": record_first_only,
+        "record_envs": record_envs,
+        "per_env": per_env,
+    }
+    if given := [name for name, value in of_vector_envs.items() if value is not None]:
+        raise ConfigError(f"{' and '.join(given)}: for vector envs alone. Leave it out for this one.")
     single: Any = RecordVideo(env, where, **shared)
     return RecordEpisodeStatistics(single, buffer_length, strict=strict)

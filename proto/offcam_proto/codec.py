@@ -142,8 +142,8 @@ def _decode(parts: Sequence[msg.Buffer], known: dict[int, type[Any]]) -> Any:  #
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
     if cls is msg.SlotFrames:
         return _decode_slot_frames(values)
-    if cls is msg.Records and len(values) == 3 and isinstance(values[2], list):
-        values[2] = tuple(values[2])
+    if cls in (msg.Records, msg.OpenClip) and values and isinstance(values[-1], list):
+        values[-1] = tuple(values[-1])
     try:
         return _build(cls, code, values)
     except RemoteProtocolError as error:

@@ -66,7 +66,7 @@ MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""
 
 MAX_CLIPS_PER_STREAM = 256
-"""Most clips of one stream that are open at the same time; a wrapper has one."""
+"""Most clips of one stream that are open at the same time; a wrapper has one, or one for each sub-environment."""
 
 MAX_STATS_BYTES = 8 * MIB
 """Largest JSON text of the statistics, in bytes."""

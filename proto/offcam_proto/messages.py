@@ -125,6 +125,8 @@ class OpenClip(Checked, frozen=True):
         step: RecordVideo's step id.
         started: seconds since the Unix epoch.
         frame_bytes: bytes of one frame, so that the daemon can make the stream's credit fit.
+        envs: the sub-environments that it shows, first the one whose episodes are counted; empty for all, of which it
+            is the first that is counted, and for a single env.
     """
 
     TYPE: ClassVar[int] = 3
@@ -140,6 +142,7 @@ class OpenClip(Checked, frozen=True):
     step: UInt
     started: Real
     frame_bytes: Annotated[int, check.within(limits.MAX_FRAME_BYTES)]
+    envs: Annotated[tuple[int, ...], check.sub_environments] = ()
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -134,6 +134,16 @@ def column(name: str, value: object) -> None:
         raise MalformedMessage(f"{name} must be a column's bytes, got {shown(value)}")
 
 
+def sub_environments(name: str, value: object) -> None:
+    """Require a tuple of indices of sub-environments."""
+    if type(value) is not tuple:
+        raise MalformedMessage(f"{name} must be indices of sub-environments, got {shown(value)}")
+    if len(value) > limits.MAX_PIXEL_PARTS:
+        raise LimitExceeded(f"{name} must have at most {limits.MAX_PIXEL_PARTS} entries, got {len(value)}")
+    for index in value:
+        uint(f"an entry of {name}", index)
+
+
 def json_bytes(name: str, value: object) -> None:
     """Require the JSON of statistics."""
     if type(value) is not bytes:

@@ -1,11 +1,12 @@
 """Which clip shows which episode.
 
 A clip says with which episode of its stream it began, and how many steps it shows. Of a vector environment that counts
-for sub-environment 0; the others' episodes are shown if they ended while the clip was being recorded.
+for the first sub-environment in it; the others' episodes are shown if they ended while the clip was being recorded.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Places = NDArray[np.intp]
 
 _SPANS = """
-SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0)
+SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0), envs
 FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced) ORDER BY stream_id, clip
 """
 
@@ -42,6 +43,12 @@ class ClipSpan(NamedTuple):
     step: int
     steps: int
     started: float
+    envs: tuple[int, ...] = ()
+
+    @property
+    def counted(self) -> int:
+        """The sub-environment whose episodes its numbers are of."""
+        return self.envs[0] if self.envs else 0
 
     @property
     def key(self) -> str:
@@ -58,30 +65,30 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     """What the clips of an open index show that can be watched; all of them are read in a moment."""
     places = {key: (place, stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED})
-    return [ClipSpan(*places[key], *values) for key, *values in rows]
+    return [ClipSpan(*places[key], *values)._replace(envs=tuple(json.loads(envs))) for key, *values, envs in rows]
 
 
 def span_of(clip: Clip) -> ClipSpan:
     """What a clip shows."""
     named = (clip.stream, clip.stream_id, clip.clip, clip.name)
-    return ClipSpan(*named, clip.episode, clip.step, clip.length or 0, clip.started)
+    return ClipSpan(*named, clip.episode, clip.step, clip.length or 0, clip.started, clip.envs)
 
 
 class _Chain:
-    """Episodes of a stream: those of its first sub-environment in order of their numbers, and the others'.
+    """Episodes of a stream: those of one sub-environment in order of their numbers, and the others'.
 
     Attributes:
-        places: (n,) where the first one's are among all.
+        places: (n,) where that one's are among all.
         numbers: (n,) their numbers.
         steps: (n,) steps up to the end of each.
         ended: (n,) when each ended, in seconds since the epoch.
         others: (m,) where those of the other sub-environments are, in order of their ends.
     """
 
-    def __init__(self, episodes: EpisodeTable, ended: NDArray[np.float64], stream: int) -> None:
+    def __init__(self, episodes: EpisodeTable, ended: NDArray[np.float64], stream: int, env_index: int) -> None:
         of_stream = np.flatnonzero(episodes.stream == stream)
-        first = episodes.env_index[of_stream] == 0
-        places, others = of_stream[first], of_stream[~first]
+        counted = episodes.env_index[of_stream] == env_index
+        places, others = of_stream[counted], of_stream[~counted]
         self.places: Places = places[np.argsort(episodes.episode[places], kind="stable")]
         self.numbers = episodes.episode[self.places]
         self.steps = np.cumsum(episodes.length[self.places], dtype=np.float64)
@@ -110,7 +117,7 @@ class ClipEpisodes:
     def __init__(self, episodes: EpisodeTable, clips: list[ClipSpan]) -> None:
         self.episodes = episodes
         self.clips = clips
-        self._chains: dict[int, _Chain] = {}
+        self._chains: dict[tuple[int, int], _Chain] = {}
 
     @cached_property
     def _ended(self) -> NDArray[np.float64]:
@@ -123,11 +130,10 @@ class ClipEpisodes:
         Where several do it is the one that began with it, else the first.
         """
         found = np.full(len(self.episodes), -1, np.intp)
-        by_stream: dict[int, list[int]] = defaultdict(list)
+        by_chain: dict[_Chain, list[int]] = defaultdict(list)
         for place, clip in enumerate(self.clips):
-            by_stream[clip.stream].append(place)
-        for stream, places in by_stream.items():
-            chain = self._chain(stream)
+            by_chain[self._chain(clip)].append(place)
+        for chain, places in by_chain.items():
             spans = [(place, chain.span(self.clips[place])) for place in reversed(places)]
             for place, span in spans if chain.others.size else ():
                 found[self._beside(chain, self.clips[place], span)] = place
@@ -142,15 +148,16 @@ class ClipEpisodes:
         return self.clips[found] if (found := self.shown[place]) >= 0 else None
 
     def episodes_of(self, clip: ClipSpan) -> Places:
-        """Where the finished episodes are that a clip shows, of sub-environment 0, in order."""
-        chain = self._chain(clip.stream)
+        """Where the finished episodes are that a clip shows, of the sub-environment that it counts, in order."""
+        chain = self._chain(clip)
         first, behind = chain.span(clip)
         return chain.places[first:behind]
 
-    def _chain(self, stream: int) -> _Chain:
-        if stream not in self._chains:
-            self._chains[stream] = _Chain(self.episodes, self._ended, stream)
-        return self._chains[stream]
+    def _chain(self, clip: ClipSpan) -> _Chain:
+        key = clip.stream, clip.counted
+        if key not in self._chains:
+            self._chains[key] = _Chain(self.episodes, self._ended, *key)
+        return self._chains[key]
 
     def _beside(self, chain: _Chain, clip: ClipSpan, span: tuple[int, int]) -> Places:
         """Where the episodes of the other sub-environments are that ended during a clip."""
@@ -159,4 +166,5 @@ class ClipEpisodes:
             return chain.others[:0]
         bounds = [clip.started, chain.ended[behind - 1]]
         begin, end = np.searchsorted(self._ended[chain.others], bounds, side="right")
-        return chain.others[begin:end]
+        found = chain.others[begin:end]
+        return found[np.isin(self.episodes.env_index[found], clip.envs)] if clip.envs else found

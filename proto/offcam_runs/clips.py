@@ -47,6 +47,8 @@ class Clip:
         started: when it began, in seconds since the epoch.
         ended: when its encoder ended it, None until then.
         error: what went wrong, in words.
+        envs: the sub-environments that it shows, first the one whose episodes are counted; empty for all, of which it
+            is the first that is counted, and for a single env.
         partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index has
             no end of the episode that it began with.
     """
@@ -77,6 +79,7 @@ class Clip:
     started: float
     ended: float | None
     error: str | None
+    envs: tuple[int, ...]
     partial: bool
 
     @property
@@ -106,7 +109,7 @@ class Clip:
 _SELECT: Final = """
 SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
     c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
-    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error,
+    c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM episodes WHERE stream_id = c.stream_id AND episode = c.episode
     ) AS partial, c.rowid AS place
@@ -157,6 +160,7 @@ def _clip(folder: str, row: list[Any]) -> Clip:
     complete = values["complete"]
     values.update(
         dropped=json.loads(values["dropped"]),
+        envs=tuple(json.loads(values["envs"])),
         complete=None if complete is None else bool(complete),
         partial=bool(values["partial"]),
     )

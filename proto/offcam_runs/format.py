@@ -332,7 +332,7 @@ def training_text(training: bytes) -> str:
 
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     0: (*_TABLES, f"PRAGMA application_id = {APPLICATION_ID}"),
-    1: _SESSIONS,
+    1: (*_SESSIONS, "ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'"),
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

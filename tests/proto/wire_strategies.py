@@ -109,7 +109,7 @@ client_messages = st.one_of(
     st.builds(msg.OpenStream, uints, ids, folders, st.just("") | names, uints, flags, texts(), positives, flags, reals),
     st.builds(
         msg.OpenClip, uints, uints, names, positives, fps, sides, sides, uints, uints, reals,
-        st.integers(0, limits.MAX_FRAME_BYTES),
+        st.integers(0, limits.MAX_FRAME_BYTES), st.lists(uints, max_size=5).map(tuple),
     ),
     frames(),
     arenas,

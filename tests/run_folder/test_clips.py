@@ -69,6 +69,7 @@ def test_a_run_while_it_is_written(index):
             "started": 1000.5,
             "ended": found["clips"][0]["ended"],
             "error": None,
+            "envs": [],
             "partial": False,
         }
     ]

@@ -85,13 +85,22 @@ class ClipWriter:
         episode: number of the episode in which it begins.
         step: number of the last step before it, over all episodes; -1 before the first.
         overflow: what a frame does when the daemon is far behind.
+        envs: as in `messages.OpenClip`.
 
     Attributes:
         episode_over: whether the last step it saw ended an episode; set by its wrapper.
     """
 
     def __init__(
-        self, stream: EnvStream, name: str, *, fps: float, episode: int, step: int, overflow: Overflow
+        self,
+        stream: EnvStream,
+        name: str,
+        *,
+        fps: float,
+        episode: int,
+        step: int,
+        overflow: Overflow,
+        envs: tuple[int, ...] = (),
     ) -> None:
         self.episode_over = False
         self._stream = stream
@@ -99,6 +108,7 @@ class ClipWriter:
         self._fps = fps
         self._episode = episode
         self._step = max(step, 0)
+        self._envs = envs
         self._block = overflow == "block"
         self._part: _Part | None = None
         self._parts = 0  # files that it was given so far
@@ -213,6 +223,7 @@ class ClipWriter:
                 step=self._step,
                 started=part.started,
                 frame_bytes=sum(picture.layout.nbytes for picture in pictures),
+                envs=self._envs,
             )
             if wire.live:
                 part.epoch = wire.epoch

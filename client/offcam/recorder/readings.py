@@ -64,10 +64,10 @@ def over(terminated: object, truncated: object) -> bool | None:
     return True if True in flags else None if None in flags else False
 
 
-def first(values: Any) -> Any:  # noqa: ANN401 - rewards or flags of whatever kind a vector env gives
-    """What sub-environment 0 has; None where there is none."""
+def at(index: int, values: Any) -> Any:  # noqa: ANN401 - rewards or flags of whatever kind a vector env gives
+    """What a sub-environment has; None where there is none."""
     try:
-        return None if isinstance(values, dict) or on_device(values) else values[0]
+        return None if isinstance(values, dict) or on_device(values) else values[index]
     except UNREADABLE:
         return None
 

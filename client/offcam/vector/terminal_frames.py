@@ -9,6 +9,8 @@ import gymnasium as gym
 from offcam.recorder import readings
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from gymnasium.vector import SyncVectorEnv
 
 
@@ -37,21 +39,23 @@ class TerminalFrames:
     def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
         self._sub_envs = [_SubEnv(sub_env) for sub_env in env.envs]
         env.envs = list(self._sub_envs)
+        self._armed: set[int] = set()
 
-    def arm(self, *, wanted: bool) -> None:
-        """Before a step: have its terminal frames kept if they are wanted, and forget those of the last step."""
-        for sub_env in self._sub_envs:
-            sub_env.keeps_terminal = wanted
-            sub_env.frame = None
+    def arm(self, wanted: Collection[int]) -> None:
+        """Before a step: have the terminal frames of these kept, and forget those of the last step."""
+        for index in self._armed - set(wanted):
+            self._sub_envs[index].keeps_terminal = False
+        self.forget(self._armed)
+        for index in wanted:
+            self._sub_envs[index].keeps_terminal = True
+        self._armed = set(wanted)
 
-    def forget(self) -> None:
-        """After the terminal frames were shown: what comes now is the new episode."""
-        for sub_env in self._sub_envs:
-            sub_env.frame = None
+    def forget(self, which: Collection[int]) -> None:
+        """After the terminal frames of these were shown: what comes now is the new episode."""
+        for index in which:
+            self._sub_envs[index].frame = None
 
-    def show(self, frames: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The frames, with the terminal one in the place of each sub-environment that just ended."""
-        return tuple(
-            frame if sub_env.frame is None else sub_env.frame
-            for sub_env, frame in zip(self._sub_envs, frames, strict=True)
-        )
+    def of(self, which: Iterable[int]) -> dict[int, Any]:
+        """The terminal frames of those of these that just ended."""
+        frames = {index: self._sub_envs[index].frame for index in which}
+        return {index: frame for index, frame in frames.items() if frame is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,26 +10,28 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from offcam.recorder import readings
+from offcam.vector.followed import Followed, OneOfMany
+from offcam.vector.screen import Screen
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
-from offcam_proto.layout import CHANNELS
+from offcam.wrappers.video_base import Source, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from offcam.recorder.clip_writer import Overflow
 
 
-class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
+class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
     """Record videos of a vector env, as `gymnasium.wrappers.vector.RecordVideo` does, without slowing the loop.
 
-    All sub-environments are shown in one picture, side by side in a grid; the daemon puts it together, the
-    agent's thread does not. Episodes are counted, and triggers asked, by sub-environment 0.
+    All sub-environments, or those of ``record_envs``, are shown in one picture, side by side in a grid; the daemon puts
+    it together, the agent's thread does not. Episodes are counted, and triggers asked, by the first of them. With
+    ``per_env`` each has files of its own, ``<prefix>-env-<i>-episode-<n>.mp4``, of its own episodes. Only those that a
+    video shows are rendered, and only while it is open, in Gymnasium's vector envs and EnvPool; others render all.
 
     Where it differs from Gymnasium's, besides what `offcam.RecordVideo` says:
 
@@ -51,6 +52,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
             strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
+        record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
+        per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -79,9 +82,12 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         overflow: Overflow = "drop",
         source: Source = "render",
         strict: bool = False,
+        record_envs: int | Sequence[int] | None = None,
+        per_env: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
+        self._envs = arguments.record_envs(record_envs, env.num_envs, first_only=record_first_only, per_env=per_env)
         options: dict[str, Any] = {
             "episode_trigger": episode_trigger,
             "step_trigger": step_trigger,
@@ -100,6 +106,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             video_folder=video_folder,
             video_aspect_ratio=video_aspect_ratio,
             record_first_only=record_first_only,
+            record_envs=list(self._envs) if record_envs is not None else None,
+            per_env=per_env,
             **as_given(options),
         )
         if source == "render":
@@ -110,9 +118,13 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         self.frame_cols = -1
         self.has_autoreset = False
         self.autoreset_mode = self._find_autoreset_mode()
+        if per_env:
+            longest = len(f"-env-{self.num_envs}")
+            arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
         self._set_up(video_folder, **options)
-        self._render_ids = self._find_render_ids()
-        self._terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
+        self._screen = Screen(self.env, None if source == "render" else self._observed)
+        self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
+        self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         mode = self.env.metadata.get("autoreset_mode")
@@ -136,54 +148,71 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         )
         return None
 
+    @property
+    def _videos(self) -> Sequence[Followed]:
+        """What follows sub-environments: itself, or one for each."""
+        return self._each or (self,)
+
+    def _records(self) -> bool:
+        return any(video.recording for video in self._each) if self._each else super()._records()
+
+    def start_recording(self, video_name: str) -> None:
+        """Start a new video, or one of each sub-environment, ending those that are being recorded.
+
+        Args:
+            video_name: its file name without ``.mp4``, in `video_folder`; with ``per_env`` each one's is
+                ``<video_name>-env-<i>``.
+
+        Raises:
+            ConfigError: it is no plain file name.
+        """
+        for video in self._each:
+            video.start_recording(f"{video_name}-env-{video.env_index}")
+        if not self._each:
+            super().start_recording(video_name)
+
+    def stop_recording(self) -> None:
+        """End what is being recorded. Its files become final in the background; `flush` waits for them."""
+        for video in self._each:
+            if video.recording:
+                video.stop_recording()
+        if not self._each:
+            super().stop_recording()
+
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
-        first = (
-            options is None
-            or "reset_mask" not in options
-            or readings.flag(readings.first(options["reset_mask"])) is True
-        )
+        mask = None if options is None else options.get("reset_mask")  # which the env beneath takes out
         self._looks_ahead = False
-        if first:
-            self._next_episode()
+        begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
-        self._observation = obs
-        if self.recording and (first or not self.record_first_only):
-            self._capture_frame(resets=first)
-        self.has_autoreset = False
+        self._screen.stepped(obs)
+        for video, resets in zip(self._videos, begun, strict=True):
+            video._after_reset(resets=resets)  # noqa: SLF001
+        self.episode_id = self._videos[0].episode_id
         return obs, info
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
-        """Step the sub-environments and add a picture of them all if a video is being recorded."""
-        if self._terminal is not None:
-            self._terminal.arm(wanted=self.recording)
+        """Step the sub-environments and add a picture of those that are shown if a video is being recorded."""
+        if self._screen.terminal is not None:
+            self._screen.terminal.arm(self._on_show())
         obs, rewards, terminations, truncations, info = self.env.step(actions)
-        self._observation = obs
+        self._screen.stepped(obs)
         self.step_id += 1
-        over = readings.over(readings.first(terminations), readings.first(truncations)) is True
-        reward = readings.first(rewards)
-        counted = False
-        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            if self.has_autoreset:
-                self._next_episode()
-                counted = True  # the step that resets takes no step of the new episode
-            self.has_autoreset = over
-        elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
-            if self.recording and self._terminal is not None:
-                self._capture_frame()
-            self._stepped(reward, over=True)
-            counted = True
-            self._next_episode()
-        if self._terminal is not None and over:
-            self._terminal.forget()
-        self._ask_step_trigger()
-        if self.recording:
-            self._capture_frame()
-            if not counted:
-                self._stepped(reward, over=over)
+        if self._each:
+            self._screen.prepare(self._on_show())
+            begins = self.step_trigger is not None and not self._looks_ahead and self.step_trigger(self.step_id)
+            for video in self._each:
+                video.step_id, video.begins_now = self.step_id, bool(begins)
+        for each in self._videos:
+            each._follow(rewards, terminations, truncations)  # noqa: SLF001
+        self.episode_id = self._videos[0].episode_id
         return obs, rewards, terminations, truncations, info
+
+    def _on_show(self) -> list[int]:
+        """The sub-environments that an open video shows."""
+        return [index for video in self._videos if video._open_now for index in video._shown]  # noqa: SLF001
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
         """Close the env, end the video, and return when all files are final.
@@ -200,39 +229,6 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
         if self._end_if_full(resets=resets):
             return
-        shown = self._observed_of_each() if self._source == "obs" else self._rendered_of_each()
-        if isinstance(shown, tuple) and self._terminal is not None and len(shown) == self.num_envs:
-            shown = self._terminal.show(shown)
-        if isinstance(shown, tuple) and self.record_first_only:
-            shown = shown[:1]
-        grid = self._add_frame(shown, self.video_aspect_ratio, resets=resets)
+        grid = self._add_frame(self._screen.show(self._shown), self.video_aspect_ratio, resets=resets)
         if grid is not None:
             self.frame_rows, self.frame_cols = grid
-
-    def _rendered_of_each(self) -> Any:  # noqa: ANN401 - whatever the env renders
-        """A frame of each sub-environment in a tuple, or the one picture that the env renders of them all."""
-        rendered: Any = self.env.render() if self._render_ids is None else self.env.unwrapped.render(self._render_ids)
-        if isinstance(rendered, (list, tuple)):
-            return tuple(frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered)
-        shape = readings.shape_of(rendered)
-        batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS and shape[0] == self.num_envs)
-        return tuple(rendered) if batch and isinstance(rendered, np.ndarray) else rendered
-
-    def _observed_of_each(self) -> Any:  # noqa: ANN401 - whatever the env observes
-        """The picture in each sub-environment's observation in a tuple; what has none as it is."""
-        batch = self._observation
-        try:
-            if isinstance(batch, dict):
-                batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
-            return batch if readings.on_device(batch) else tuple(map(self._observed, batch))
-        except (StopIteration, *readings.UNREADABLE):
-            return batch
-
-    def _find_render_ids(self) -> Any:  # noqa: ANN401 - whatever the env takes
-        """What to ask EnvPool's render for, which shows its first sub-environment else; None for other envs."""
-        try:
-            takes = inspect.signature(self.env.unwrapped.render).parameters
-        except (TypeError, ValueError):
-            return None
-        count = 1 if self.record_first_only else self.num_envs
-        return np.arange(count, dtype=np.int32) if "env_ids" in takes else None

@@ -17,10 +17,10 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from offcam_proto.errors import ConfigError
-from offcam_proto.limits import MAX_NAME_BYTES
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
@@ -144,6 +144,39 @@ def name(what: str, given: str, *, room: int = 0) -> str:
             f"got {given[:80]!r}. Put folders into `video_folder` instead."
         )
     return given
+
+
+def record_envs(
+    given: int | Sequence[int] | None, num_envs: int, *, first_only: bool, per_env: bool
+) -> tuple[int, ...]:
+    """The sub-environments that a vector env's videos show, by their indices; empty for all in one picture."""
+    if given is None:
+        return (0,) if first_only else _of_each(tuple(range(num_envs))) if per_env else ()
+    if first_only:
+        raise ConfigError(
+            f"record_envs must be given without record_first_only, got {given!r}. Leave one of them out: "
+            "`record_envs=1` is the same."
+        )
+    try:
+        single = operator.index(given) if isinstance(given, (int, np.integer)) else None
+        chosen = tuple(map(operator.index, given)) if single is None else tuple(range(single))  # type: ignore[arg-type]
+    except TypeError:
+        chosen = ()
+    if isinstance(given, bool) or not chosen or len(set(chosen)) < len(chosen) or set(chosen) - set(range(num_envs)):
+        raise ConfigError(
+            f"record_envs must be different indices of sub-environments, 0 to {num_envs - 1}, or how many of the "
+            f"first, got {given!r}. Pass `record_envs=[0, {num_envs - 1}]`, say, or `record_envs={min(4, num_envs)}`."
+        )
+    return _of_each(chosen) if per_env else chosen
+
+
+def _of_each(chosen: tuple[int, ...]) -> tuple[int, ...]:
+    if len(chosen) > MAX_CLIPS_PER_STREAM:
+        raise ConfigError(
+            f"per_env makes a video of each sub-environment, at most {MAX_CLIPS_PER_STREAM} at a time, and these are "
+            f"{len(chosen)}. Choose some: `record_envs=4`."
+        )
+    return chosen
 
 
 def source(given: Literal["render", "obs"], env: Any) -> Literal["render", "obs"]:  # noqa: ANN401 - an Env or a VectorEnv

@@ -56,6 +56,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False}
     env: Any
     metadata: dict[str, Any]
@@ -89,18 +90,8 @@ class VideoBase(shared_stream.StreamSharer):
         self.name_prefix = arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES)
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
-        self._recording = False
-        self._video_name: str | None = None
-        self.recorded_frames: list[Any] = []
-        self.render_history: list[Any] = []
-        self.step_id = -1
-        self.episode_id = -1
         self._overflow = overflow
-        self._observation: Any = None
-        self._white = 1.0
-        self._clip: ClipWriter | None = None
-        self._over = True  # whether the next step is the first of an episode
-        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
+        self._begin_counting()
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
@@ -116,6 +107,19 @@ class VideoBase(shared_stream.StreamSharer):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
 
+    def _begin_counting(self) -> None:
+        self._recording = False
+        self._video_name: str | None = None
+        self.recorded_frames: list[Any] = []
+        self.render_history: list[Any] = []
+        self.step_id = -1
+        self.episode_id = -1
+        self._observation: Any = None
+        self._white = 1.0
+        self._clip: ClipWriter | None = None
+        self._over = True  # whether the next step is the first of an episode
+        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
+
     def _check_render_mode(self) -> None:
         mode = self.env.render_mode
         if mode in {None, "human", "ansi"}:
@@ -128,14 +132,17 @@ class VideoBase(shared_stream.StreamSharer):
     @property
     def recording(self) -> bool:
         """Whether a video is being recorded. Set to False, it ends that one, which is kept as far as it goes."""
-        return self._recording
+        return self._records()
 
     @recording.setter
     def recording(self, wanted: bool) -> None:
-        if wanted and not self._recording:
+        if wanted and not self.recording:
             self.start_recording(f"{self.name_prefix}-step-{self.step_id + 1}")
-        elif self._recording and not wanted:
+        elif self.recording and not wanted:
             self.stop_recording()
+
+    def _records(self) -> bool:
+        return self._recording
 
     @property
     def last_video(self) -> str | None:
@@ -166,6 +173,7 @@ class VideoBase(shared_stream.StreamSharer):
                 episode=max(self.episode_id, 0),
                 step=self.step_id,
                 overflow=self._overflow,
+                envs=self._envs,
             )
 
     def stop_recording(self) -> None:
@@ -193,8 +201,11 @@ class VideoBase(shared_stream.StreamSharer):
     def _ask_step_trigger(self) -> None:
         """Start a video at this step if it is to have one."""
         if self.step_trigger and not self._looks_ahead and self.step_trigger(self.step_id):
-            self._show_first()  # of the video that ends here, of which a step was taken
-            self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
+            self._begin_at_step()
+
+    def _begin_at_step(self) -> None:
+        self._show_first()  # of the video that ends here, of which a step was taken
+        self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
 
     def _end_if_full(self, *, resets: bool) -> bool:
         """End a video that has its ``video_length``; true where it did."""

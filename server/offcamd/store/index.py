@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
@@ -393,7 +394,8 @@ class RunIndex:
             key, _ = self._stream(stream)
             lost = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
-            self._db.execute(sql.OPEN_CLIP, Fields(message, stream_id=key, file=file, state=fmt.RECORDING))
+            facts = Fields(message, stream_id=key, file=file, state=fmt.RECORDING, envs=json.dumps(message.envs))
+            self._db.execute(sql.OPEN_CLIP, facts)
             settle_clip(self._db, key, message.clip)
             return lost - known_lost(self._db, key, message.clip)
 

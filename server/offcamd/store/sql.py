@@ -21,9 +21,10 @@ ON CONFLICT (stream) DO UPDATE SET
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
-INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state)
-VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state)
-ON CONFLICT (stream_id, clip) DO UPDATE SET file = excluded.file, state = excluded.state, ended = NULL
+INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs)
+VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs)
+ON CONFLICT (stream_id, clip) DO UPDATE SET
+    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs
 WHERE ended IS NULL
 """
 

@@ -235,9 +235,10 @@ def test_a_list_render_mode_shows_each_last_frame(folder):
 
 def test_every_constructor_argument_is_recorded(folder):
     arguments = {
-        "video_folder": str(folder), "video_aspect_ratio": (4, 3), "record_first_only": True,
+        "video_folder": str(folder), "video_aspect_ratio": (4, 3), "record_first_only": False,
         "episode_trigger": always, "step_trigger": always, "video_length": 3, "name_prefix": "v", "fps": 7,
         "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render", "strict": True,
+        "record_envs": [0], "per_env": True,
     }  # fmt: skip
     assert list(arguments) == list(inspect.signature(RecordVideo).parameters)[1:]
     envs = RecordVideo(vectorised([3]), **arguments)

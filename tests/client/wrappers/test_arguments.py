@@ -106,9 +106,9 @@ def test_every_is_a_positive_integer(every, tmp_path):
         single(offcam.record, tmp_path, every=every)
 
 
-@pytest.mark.parametrize("given", [{"video_aspect_ratio": (2, 1)}, {"record_first_only": True}])
+@pytest.mark.parametrize("given", [{"video_aspect_ratio": (2, 1)}, {"record_first_only": True}, {"per_env": False}])
 def test_what_only_a_vector_env_has(given, tmp_path):
-    with pytest.raises(offcam.ConfigError, match="are for vector envs"):
+    with pytest.raises(offcam.ConfigError, match="for vector envs alone"):
         single(offcam.record, tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 

@@ -1,0 +1,125 @@
+"""The videos that follow the episodes of one sub-environment of a vector env."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import logger
+from gymnasium.vector import AutoresetMode
+
+from offcam.recorder import readings
+from offcam.wrappers.video_base import VideoBase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam.vector.screen import Screen
+
+
+class Followed(VideoBase):
+    """Videos that begin and end with the episodes of one sub-environment, by whose numbers triggers are asked.
+
+    Attributes:
+        autoreset_mode: the vector env's.
+        has_autoreset: whether the next step is this sub-environment's reset.
+    """
+
+    autoreset_mode: AutoresetMode
+    has_autoreset: bool
+    _screen: Screen
+
+    @property
+    def _shown(self) -> Sequence[int]:
+        """The sub-environments that it shows; the first is followed."""
+        return self._envs or range(self.env.num_envs)
+
+    @property
+    def _open_now(self) -> bool:
+        """Whether a video is open that takes frames: a whole episode's ends before the next one begins."""
+        return self.recording and (self._clip is not None or self._stream is None)
+
+    def _capture_frame(self, *, resets: bool = False) -> None:
+        raise NotImplementedError
+
+    def _before_reset(self, mask: object) -> bool | None:
+        """These, or all, are about to be reset. True where its episode begins, None where it shows none of them."""
+        self._looks_ahead = False
+        reset = [mask is None or readings.flag(readings.at(index, mask)) is True for index in self._shown]
+        if reset[0]:
+            self._next_episode()
+        return reset[0] or (False if any(reset) else None)
+
+    def _after_reset(self, *, resets: bool | None) -> None:
+        self.has_autoreset = False
+        if self._open_now and resets is not None:
+            self._capture_frame(resets=resets)
+
+    def _follow(self, rewards: object, terminations: object, truncations: object) -> None:
+        """A step was taken: end the video with its episode, start the next one, and add a frame."""
+        mine = self._shown[0]
+        over = readings.over(readings.at(mine, terminations), readings.at(mine, truncations)) is True
+        reward = readings.at(mine, rewards)
+        terminal = self._screen.terminal
+        counted = False
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            if self.has_autoreset:
+                self._next_episode()
+                counted = True  # the step that resets takes no step of the new episode
+            self.has_autoreset = over
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
+            if self._open_now and terminal is not None:
+                self._capture_frame()
+            self._stepped(reward, over=True)
+            counted = True
+            self._next_episode()
+        if terminal is not None and over:
+            terminal.forget(self._shown)
+        self._ask_step_trigger()
+        if self._open_now:
+            self._capture_frame()
+            if not counted:
+                self._stepped(reward, over=over)
+
+
+class OneOfMany(Followed):
+    """The videos of one sub-environment, beside those of others: settings, stream and screen are shared.
+
+    Args:
+        of: the wrapper that they are of.
+        index: the sub-environment.
+
+    Attributes:
+        env_index: the sub-environment.
+        begins_now: whether a video begins at this step, as the wrapper's ``step_trigger`` says.
+    """
+
+    def __init__(self, of: Followed, index: int) -> None:
+        shared = vars(of)
+        for name in (
+            *("env", "_stream", "_screen", "_source", "_overflow", "video_folder", "video_length", "frames_per_sec"),
+            *("episode_trigger", "gc_trigger", "disable_logger", "autoreset_mode"),
+        ):
+            setattr(self, name, shared.get(name))
+        self.name_prefix = f"{of.name_prefix}-env-{index}"
+        self.has_autoreset = False
+        self.env_index = index
+        self.begins_now = False
+        self._envs = (index,)
+        self._begin_counting()
+
+    def _ask_step_trigger(self) -> None:
+        if self.begins_now:
+            self._begin_at_step()
+
+    def _capture_frame(self, *, resets: bool = False) -> None:
+        if self._end_if_full(resets=resets):
+            return
+        shown: Any = self._screen.show(self._envs)
+        if isinstance(shown, tuple):
+            self._add_frame(shown, resets=resets)
+            return
+        self.stop_recording()
+        logger.warn(
+            f"Recording stopped: {self.env} renders one picture of all its sub-environments, which cannot be taken "
+            "apart for a video of each. Leave `per_env` out."
+        )

@@ -1,0 +1,126 @@
+"""The pictures of a vector env's sub-environments: of those that a video shows, and of no others where that can be."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import gymnasium.vector
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+from offcam.recorder import readings
+from offcam_proto.layout import CHANNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from offcam.vector.terminal_frames import TerminalFrames
+
+
+class Screen:
+    """What each sub-environment shows after the last step; it is rendered once, when it is asked for.
+
+    Args:
+        env: the vector env, wrapped or not.
+        observed: the picture in a sub-environment's observation, which is shown then; None where the env renders.
+
+    Attributes:
+        terminal: the terminal frames under SAME_STEP autoreset, where they can be had.
+    """
+
+    def __init__(self, env: Any, observed: Callable[[object], object] | None) -> None:  # noqa: ANN401 - of any types
+        self.terminal: TerminalFrames | None = None
+        self._env = env
+        self._observed = observed
+        self._observation: Any = None
+        self._takes_ids = _takes_ids(env.unwrapped)
+        self._can_choose = _is_gymnasiums_to_render(env)
+        self._frames: dict[int, Any] = {}
+        self._picture: Any = None
+
+    def stepped(self, observation: object) -> None:
+        """The env was stepped or reset: what was rendered before is of no use any more."""
+        self._observation = observation
+        self._frames.clear()
+        self._picture = None
+
+    def show(self, which: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the env renders
+        """A frame of each of these sub-environments in a tuple, or the one picture that the env has of them all."""
+        self.prepare(which)
+        if self._picture is not None:
+            return self._picture
+        frames = {**self._frames, **self._terminal(which)}
+        return tuple([frames[index] for index in which if index in frames])
+
+    def prepare(self, which: Iterable[int]) -> None:
+        """Render these sub-environments together, as far as nobody has; not those whose terminal frame is shown."""
+        have = self._frames.keys() | self._terminal(which).keys()
+        missing = [index for index in which if index not in have]
+        if not missing or self._picture is not None:
+            return
+        found = self._rendered(missing) if self._observed is None else self._seen(missing, self._observed)
+        if isinstance(found, dict):
+            self._frames.update(found)
+        else:
+            self._picture = found
+
+    def _terminal(self, which: Iterable[int]) -> dict[int, Any]:
+        return {} if self.terminal is None else self.terminal.of(which)
+
+    def _rendered(self, which: list[int]) -> Any:  # noqa: ANN401 - whatever the env renders
+        """Frames by their sub-environments, maybe of more than these; or the one picture of them all."""
+        base = self._env.unwrapped
+        if self._takes_ids:  # EnvPool shows its first sub-environment else
+            return _by_number(base.render(np.array(which, np.int32)), which)
+        if self._can_choose and len(which) < base.num_envs:
+            here = isinstance(base, SyncVectorEnv)
+            return _by_number([base.envs[i].render() for i in which] if here else _call_some(base, which), which)
+        return _by_number(self._env.render(), range(base.num_envs))
+
+    def _seen(self, which: list[int], observed: Callable[[object], object]) -> Any:  # noqa: ANN401 - whatever it observes
+        """As `_rendered`, the picture in each one's observation; where the batch is none, itself."""
+        batch = self._observation
+        try:
+            if isinstance(batch, dict):
+                batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
+            return batch if readings.on_device(batch) else {index: observed(batch[index]) for index in which}
+        except (StopIteration, *readings.UNREADABLE):
+            return batch
+
+
+def _by_number(rendered: Any, which: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the env renders
+    """Frames by their sub-environments; one picture of them all as it is."""
+    if isinstance(rendered, (list, tuple)):
+        latest = [frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered]
+        return dict(zip(which, latest, strict=False))
+    shape = readings.shape_of(rendered)
+    batch = len(shape) == 4 or (len(shape) == 3 and shape[2] not in CHANNELS and shape[0] == len(which))
+    return dict(zip(which, rendered, strict=False)) if batch and isinstance(rendered, np.ndarray) else rendered
+
+
+def _call_some(env: Any, which: Sequence[int]) -> list[Any]:  # noqa: ANN401 - an AsyncVectorEnv of any types
+    """As its ``call("render")``, but of some sub-environments."""
+    pipes = [env.parent_pipes[index] for index in which]
+    for pipe in pipes:
+        pipe.send(("_call", ("render", (), {})))
+    answers = [pipe.recv() for pipe in pipes]
+    failed = {index for index, (_, well) in zip(which, answers, strict=True) if not well}
+    env._raise_if_errors([index not in failed for index in range(env.num_envs)])  # noqa: SLF001 - as its own `call`
+    return [frame for frame, _ in answers]
+
+
+def _is_gymnasiums_to_render(env: Any) -> bool:  # noqa: ANN401 - of any types
+    """Whether ``render`` is what Gymnasium's vector envs do, which have their sub-environments render one by one."""
+    while env is not env.unwrapped:
+        if type(env).render is not gymnasium.vector.VectorWrapper.render:
+            return False
+        env = env.env
+    return type(env).render in (SyncVectorEnv.render, AsyncVectorEnv.render)
+
+
+def _takes_ids(base: Any) -> bool:  # noqa: ANN401 - of any types
+    try:
+        return "env_ids" in inspect.signature(base.render).parameters
+    except (TypeError, ValueError):
+        return False
