@@ -42,6 +42,7 @@ def record(
     source: Source = ...,
     buffer_length: arguments.Whole | None = ...,
     strict: bool = ...,
+    on_video: Callable[[str], object] | None = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -64,6 +65,7 @@ def record(
     video_aspect_ratio: tuple[int, int] = ...,
     record_first_only: bool = ...,
     strict: bool = ...,
+    on_video: Callable[[str], object] | None = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -85,6 +87,7 @@ def record(
     video_aspect_ratio: tuple[int, int] | None = None,
     record_first_only: bool | None = None,
     strict: bool = False,
+    on_video: Callable[[str], object] | None = None,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -107,6 +110,7 @@ def record(
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
+        on_video: as in `RecordVideo`: is called with the path of each video that is final.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -136,6 +140,7 @@ def record(
         "overflow": overflow,
         "source": source,
         "strict": strict,
+        "on_video": on_video,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     if isinstance(env, VectorEnv):

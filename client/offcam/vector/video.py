@@ -50,7 +50,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
+            strict, on_video: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -79,6 +79,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         overflow: Overflow = "drop",
         source: Source = "render",
         strict: bool = False,
+        on_video: Callable[[str], object] | None = None,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -110,7 +111,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         self.frame_cols = -1
         self.has_autoreset = False
         self.autoreset_mode = self._find_autoreset_mode()
-        self._set_up(video_folder, **options)
+        self._set_up(video_folder, **options, on_video=arguments.on_video(on_video))
         self._render_ids = self._find_render_ids()
         self._terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
@@ -140,6 +141,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
+        if self._tells:
+            self._tell_of_videos()
         first = (
             options is None
             or "reset_mask" not in options
@@ -157,6 +160,8 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments and add a picture of them all if a video is being recorded."""
+        if self._tells:
+            self._tell_of_videos()
         if self._terminal is not None:
             self._terminal.arm(wanted=self.recording)
         obs, rewards, terminations, truncations, info = self.env.step(actions)

@@ -12,6 +12,7 @@ from gymnasium import logger
 
 from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter
+from offcam.recorder.final_videos import FinalVideos
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
@@ -74,6 +75,7 @@ class VideoBase(shared_stream.StreamSharer):
         overflow: Overflow,
         source: Source,
         strict: bool,
+        on_video: Callable[[str], object] | None,
     ) -> None:
         self._source = arguments.source(source, self.env)
         if source == "render":
@@ -96,6 +98,7 @@ class VideoBase(shared_stream.StreamSharer):
         self.step_id = -1
         self.episode_id = -1
         self._overflow = overflow
+        self._tells = on_video is not None
         self._observation: Any = None
         self._white = 1.0
         self._clip: ClipWriter | None = None
@@ -111,6 +114,7 @@ class VideoBase(shared_stream.StreamSharer):
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
             stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix)
+            stream.videos = FinalVideos(on_video)
             self._stream = stream.acquire(self, strict=strict or settings.required())
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
@@ -136,11 +140,6 @@ class VideoBase(shared_stream.StreamSharer):
             self.start_recording(f"{self.name_prefix}-step-{self.step_id + 1}")
         elif self._recording and not wanted:
             self.stop_recording()
-
-    @property
-    def last_video(self) -> str | None:
-        """Path of the newest video that is final, or None. It waits for none: call `flush` before to have the last."""
-        return None if self._stream is None else self._stream.newest_video()
 
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
