@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
-import gymnasium as gym
-
 from offcam.recorder import readings
 
 if TYPE_CHECKING:
+    import gymnasium as gym
     from gymnasium.vector import SyncVectorEnv
 
 
-class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Renders its env at the end of an episode, before the vector env resets it.
+class _Witness:
+    """Renders a sub-environment at the end of an episode, before the vector env resets it.
+
+    It takes the place of the env's method `step`, and no more: whoever looks into the vector env finds the same env.
 
     Attributes:
         keeps_terminal: whether it renders then.
@@ -23,35 +24,40 @@ class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
     keeps_terminal = False
     frame: Any = None
 
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self._env = env
+        self._another = vars(env).get("step")  # as another recorder's; the class's is not kept: pickle would look it up
+        vars(env)["step"] = self.step  # by its name, and find this one
+
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
-        result = super().step(action)
+        env = self._env
+        result = self._another(action) if self._another else type(env).step(env, action)
         if self.keeps_terminal and readings.over(result[2], result[3]):
-            frame: Any = self.env.render()
+            frame: Any = env.render()
             self.frame = frame[-1] if isinstance(frame, list) else frame
         return result
 
 
 class TerminalFrames:
-    """The terminal frame of each sub-environment of a `SyncVectorEnv`, which it wraps for that."""
+    """The terminal frame of each sub-environment of a `SyncVectorEnv`."""
 
     def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
-        self._sub_envs = [_SubEnv(sub_env) for sub_env in env.envs]
-        env.envs = list(self._sub_envs)
+        self._witnesses = [_Witness(sub_env) for sub_env in env.envs]
 
     def arm(self, *, wanted: bool) -> None:
         """Before a step: have its terminal frames kept if they are wanted, and forget those of the last step."""
-        for sub_env in self._sub_envs:
-            sub_env.keeps_terminal = wanted
-            sub_env.frame = None
+        for witness in self._witnesses:
+            witness.keeps_terminal = wanted
+            witness.frame = None
 
     def forget(self) -> None:
         """After the terminal frames were shown: what comes now is the new episode."""
-        for sub_env in self._sub_envs:
-            sub_env.frame = None
+        for witness in self._witnesses:
+            witness.frame = None
 
     def show(self, frames: tuple[Any, ...]) -> tuple[Any, ...]:
         """The frames, with the terminal one in the place of each sub-environment that just ended."""
         return tuple(
-            frame if sub_env.frame is None else sub_env.frame
-            for sub_env, frame in zip(self._sub_envs, frames, strict=True)
+            frame if witness.frame is None else witness.frame
+            for witness, frame in zip(self._witnesses, frames, strict=True)
         )
