@@ -118,10 +118,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         """Reset the env, and start a video if this episode is to have one."""
         if self._tells:
             self._tell_of_videos()
+        which = None if self._num_envs is None or self._over else readings.reset_mask(options, self._num_envs)
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
         self._observation = obs
         self._looks_ahead = False
+        if which is not None and not which[0]:
+            return obs, info  # episodes are those of the first env
         self._next_episode()
         if self.recording:
             self._capture_frame(resets=True)

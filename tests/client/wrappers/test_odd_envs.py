@@ -126,6 +126,33 @@ def test_a_batch_that_resets_in_the_next_step(folder):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("by", ["reset_mask", "env_idx"])
+@pytest.mark.parametrize("as_array", [np.asarray, Tensor, list])
+def test_a_reset_of_some_envs_of_a_batch(folder, by, as_array):
+    """As ManiSkill's vector env does with those that ended, and a training with one that it gives up."""
+    env = offcam.record(Batched(), str(folder), every=1)
+
+    def reset(*which):
+        mask = np.isin(np.arange(COUNT), which)
+        env.reset(options={by: as_array(mask if by == "reset_mask" else np.flatnonzero(mask))})
+
+    env.reset(seed=7)
+    for step in range(1, 13):
+        env.step(0)
+        number = env.unwrapped.number
+        if step in (5, 6, 10):
+            reset(*((0,), (1,), (0, 2))[(5, 6, 10).index(step)])
+        else:
+            reset()
+        env.unwrapped.number = number  # the stand-in's cycles go on
+    env.close()
+    assert [(e.env_index, e.episode, e.length, e.return_, e.seed) for e in films.episodes(folder)] == [
+        (0, 0, 5, 5.0, 7), (1, 0, 6, 12.0, 7), (2, 0, 7, 21.0, 7), (0, 1, 5, 5.0, None), (1, 1, 6, 12.0, None),
+    ]  # fmt: skip
+    assert [clip.episode for clip in films.clips(folder).values()] == [0, 1, 2]
+    assert env.episode_lengths.tolist() == [2, 0, 2]
+
+
 def test_infos_of_a_batch_are_a_vector_envs():
     env = offcam.RecordEpisodeStatistics(Batched())
     env.reset()
