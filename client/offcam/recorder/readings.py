@@ -106,6 +106,18 @@ def reset_mask(options: object, count: int) -> np.ndarray[Any, Any] | None:
         return None
 
 
+def places(info: object, count: int) -> np.ndarray[Any, Any] | None:
+    """Which of ``count`` envs the rows of a result are of, by EnvPool's ``info["env_id"]``; None for all, in order."""
+    if not isinstance(info, dict) or info.get("env_id") is None:
+        return None
+    try:
+        numbers = _array(info["env_id"]).reshape(-1).astype(int)
+    except UNREADABLE:
+        return None
+    everyone = np.arange(count)
+    return None if np.array_equal(numbers, everyone) or not np.isin(numbers, everyone).all() else numbers
+
+
 def shape_of(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - whatever an env renders or observes
     """Its shape; empty where it has none."""
     try:
