@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from gymnasium.vector import SyncVectorEnv
 
 
-class _Witness:
+class _SubEnv:
     """Renders a sub-environment at the end of an episode, before the vector env resets it.
 
-    It takes the place of the env's method `step`, and no more: whoever looks into the vector env finds the same env.
+    It takes the place of the method `step` of that, and no more: who looks into the vector env finds the same object.
 
     Attributes:
         keeps_terminal: whether it renders then.
@@ -42,22 +42,22 @@ class TerminalFrames:
     """The terminal frame of each sub-environment of a `SyncVectorEnv`."""
 
     def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
-        self._witnesses = [_Witness(sub_env) for sub_env in env.envs]
+        self._sub_envs = [_SubEnv(inner) for inner in env.envs]
 
     def arm(self, *, wanted: bool) -> None:
         """Before a step: have its terminal frames kept if they are wanted, and forget those of the last step."""
-        for witness in self._witnesses:
-            witness.keeps_terminal = wanted
-            witness.frame = None
+        for sub_env in self._sub_envs:
+            sub_env.keeps_terminal = wanted
+            sub_env.frame = None
 
     def forget(self) -> None:
         """After the terminal frames were shown: what comes now is the new episode."""
-        for witness in self._witnesses:
-            witness.frame = None
+        for sub_env in self._sub_envs:
+            sub_env.frame = None
 
     def show(self, frames: tuple[Any, ...]) -> tuple[Any, ...]:
         """The frames, with the terminal one in the place of each sub-environment that just ended."""
         return tuple(
-            frame if witness.frame is None else witness.frame
-            for witness, frame in zip(self._witnesses, frames, strict=True)
+            frame if sub_env.frame is None else sub_env.frame
+            for sub_env, frame in zip(self._sub_envs, frames, strict=True)
         )
