@@ -42,6 +42,7 @@ def record(
     source: Source = ...,
     buffer_length: arguments.Whole | None = ...,
     strict: bool = ...,
+    on_video: Callable[[str], object] | None = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -66,6 +67,7 @@ def record(
     record_envs: int | Sequence[int] | None = ...,
     per_env: bool = ...,
     strict: bool = ...,
+    on_video: Callable[[str], object] | None = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -89,6 +91,7 @@ def record(
     record_envs: int | Sequence[int] | None = None,
     per_env: bool | None = None,
     strict: bool = False,
+    on_video: Callable[[str], object] | None = None,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -113,6 +116,7 @@ def record(
         record_envs: which of a vector env's sub-environments to show, by their indices, or how many of the first.
         per_env: whether each of those has videos of its own, of its own episodes, rather than a tile.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
+        on_video: as in `RecordVideo`: is called with the path of each video that is final.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -142,6 +146,7 @@ def record(
         "overflow": overflow,
         "source": source,
         "strict": strict,
+        "on_video": on_video,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     if isinstance(env, VectorEnv):

@@ -32,3 +32,26 @@ def test_statistics_and_a_video_of_all(folder, first_only):
     tiles = 1 if first_only else 2
     assert (clip.frames, clip.height, clip.width) == (20, tiles * height, tiles * width)
     films.check(folder)
+
+
+def test_statistics_where_some_of_all_are_ready_at_a_time(folder):
+    envs = envpool.make_gymnasium("CartPole-v1", num_envs=4, batch_size=2, render_mode="rgb_array", seed=5)
+    env = offcam.record(envs, str(folder), step_trigger=lambda step: step == 0, video_length=20)
+    _, info = env.reset()
+    ends, told = [], []
+    for _ in range(400):
+        ids = info["env_id"]
+        _, _, terminated, truncated, info = env.step({"action": np.zeros(2, np.int32), "env_id": ids})
+        over = terminated | truncated
+        ends += zip(info["env_id"][over].tolist(), info["elapsed_step"][over].tolist(), strict=True)
+        if over.any():
+            assert info["_episode"].tolist() == over.tolist()
+            told += info["episode"]["l"][over].tolist()
+    env.close()
+    episodes = films.episodes(folder)
+    assert len(episodes) > 20
+    assert [(episode.env_index, episode.length) for episode in episodes] == ends
+    assert [episode.return_ for episode in episodes] == told == [length for _, length in ends]
+    first = {episode.env_index: episode.episode for episode in reversed(episodes)}
+    assert first == dict.fromkeys(range(4), 0)
+    films.check(folder)

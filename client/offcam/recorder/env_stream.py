@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
+from offcam.recorder.final_videos import FinalVideos
 from offcam.recorder.journal import Journal
 from offcam.recorder.losses import Losses
 from offcam.recorder.training import training
@@ -90,14 +91,14 @@ class EnvStream:
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
         self.parts: dict[int, Part] = {}
         self._taken_over = 0  # the epoch in which what was left in shared memory was taken over last
-        self._newest: str | None = None
+        self.videos = FinalVideos()
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
         fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "clips": [], "unfinished": {}}
-        fresh |= {"parts": {}, "losses": Losses(), "_newest": None}
+        fresh |= {"parts": {}, "losses": Losses()}
         return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
@@ -320,8 +321,12 @@ class EnvStream:
     @property
     def settled(self) -> bool:
         """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
-        over = not self.clips and all(wire.epoch != epoch for _, wire, epoch, _ in self.unfinished.values())
-        return over and not self._left
+        return not self.clips and not self._finishing
+
+    @property
+    def _finishing(self) -> bool:
+        """Whether a video of it that ended is on its way to its final name, at a daemon that can still tell."""
+        return self._left or any(wire.epoch == epoch for _, wire, epoch, _ in self.unfinished.values())
 
     @property
     def _left(self) -> bool:
@@ -376,7 +381,7 @@ class EnvStream:
         name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
         self.parts.pop(message.clip, None)
         if message.file and not message.error:
-            self._newest = os.path.join(self.folder, message.file)
+            self.videos.add(os.path.join(self.folder, message.file))
         if message.error and name:
             self.losses.videos[name] = message.error
         if message.error and self._connection is not None:
@@ -390,7 +395,29 @@ class EnvStream:
         """Path of the newest of its videos that is final, or None. Waits for nothing."""
         if self._connection is not None and self._pid == os.getpid():
             self._connection.pump()
-        return self._newest
+        return self.videos.newest
+
+    def await_videos(self, seconds: float) -> bool:
+        """Wait until its videos that ended are final, or no daemon will come. Returns whether they are in time."""
+        wire = self._wire
+        if wire is None or self._pid != os.getpid():
+            return True
+
+        def final() -> bool:
+            self.take_over()
+            return wire.live and not self._finishing
+
+        reconnect = self.connection.reconnect
+        self.connection.wait(lambda: final() or wire.refused is not None or reconnect.hopeless, seconds)
+        return final()
+
+    def tell_of_videos(self) -> None:
+        """Tell the user, whose thread this is, of videos that became final. To be called at each step."""
+        if self._pid != os.getpid():
+            return
+        if self.unfinished and time.monotonic() >= self.connection.next_look:
+            self.connection.pump()
+        self.videos.tell()
 
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""
@@ -420,6 +447,8 @@ class EnvStream:
             training=training(),
         )
         self._connection = connection
+        if self._pid != connection.pid:
+            self.videos.forget()
         self._pid = connection.pid
         self.next_clip = 0
         self.unfinished.clear()

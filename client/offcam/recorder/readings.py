@@ -77,13 +77,45 @@ def each(values: Any, count: int, dtype: type) -> np.ndarray[Any, Any] | None:  
     if type(values) is np.ndarray and values.shape == (count,) and values.dtype == dtype:
         return values
     try:
-        parts = values if isinstance(values, (list, tuple)) else (values,)
-        if isinstance(values, dict) or any(map(on_device, parts)):
-            return None
-        array = np.asarray(values.detach() if hasattr(values, "detach") else values)
-        return array.reshape(count).astype(dtype)  # simulators give (count, 1), too
+        return _array(values).reshape(count).astype(dtype)  # simulators give (count, 1), too
     except UNREADABLE:
         return None
+
+
+def _array(values: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - as above
+    parts = values if isinstance(values, (list, tuple)) else (values,)
+    if isinstance(values, dict) or any(map(on_device, parts)):
+        raise ValueError("to be read by agent, or where a device has it")
+    return np.asarray(values.detach() if hasattr(values, "detach") else values)
+
+
+def reset_mask(options: object, count: int) -> np.ndarray[Any, Any] | None:
+    """Which of ``count`` envs a reset is for, bool ``(count,)``; None for all, and where a device knows.
+
+    Gymnasium's vector envs take a mask for that as ``options["reset_mask"]``, ManiSkill numbers as ``"env_idx"``.
+    """
+    if not isinstance(options, dict):
+        return None
+    if options.get("reset_mask") is not None:
+        return each(options["reset_mask"], count, bool)
+    if options.get("env_idx") is None:
+        return None
+    try:
+        return np.isin(np.arange(count), _array(options["env_idx"]))
+    except UNREADABLE:
+        return None
+
+
+def places(info: object, count: int) -> np.ndarray[Any, Any] | None:
+    """Which of ``count`` envs the rows of a result are of, by EnvPool's ``info["env_id"]``; None for all, in order."""
+    if not isinstance(info, dict) or info.get("env_id") is None:
+        return None
+    try:
+        numbers = _array(info["env_id"]).reshape(-1).astype(int)
+    except UNREADABLE:
+        return None
+    everyone = np.arange(count)
+    return None if np.array_equal(numbers, everyone) or not np.isin(numbers, everyone).all() else numbers
 
 
 def shape_of(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - whatever an env renders or observes

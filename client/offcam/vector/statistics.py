@@ -105,6 +105,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._check_mask(given)
         self._looks_ahead, self._begun = False, True
         self._open_stream()
+        if (places := readings.places(info, self.num_envs)) is not None:  # the others' resets come with later steps
+            begun = np.isin(np.arange(self.num_envs), places)
+            self.prev_dones[mask & ~begun] = True
+            mask &= begun
         self.prev_dones[mask] = False
         (where,) = mask.nonzero()
         self._restart(where)
@@ -146,6 +150,9 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._open_stream()
             self._restart(np.arange(self.num_envs))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
+        if (places := readings.places(infos, self.num_envs)) is not None:
+            self._step_some(places, rewards, terminations, truncations, infos)
+            return obs, rewards, terminations, truncations, infos
         self._add(readings.each(rewards, self.num_envs, float))
         terminated = readings.each(terminations, self.num_envs, bool)
         truncated = readings.each(truncations, self.num_envs, bool)
@@ -175,6 +182,40 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if self._odd_seeds:
             for index in where.tolist():
                 self._odd_seeds.pop(index, None)
+
+    def _step_some(
+        self,
+        places: NDArray[np.intp],
+        rewards: object,
+        terminations: object,
+        truncations: object,
+        infos: Any,  # noqa: ANN401 - whatever the env gives
+    ) -> None:
+        """Add a step of some sub-environments: a pool, as EnvPool with a ``batch_size``, has those that are ready."""
+
+        def of_all(some: NDArray[Any] | None) -> NDArray[Any]:
+            whole: NDArray[Any] = np.zeros(self.num_envs, float if some is None else some.dtype)
+            whole[places] = np.nan if some is None else some
+            return whole
+
+        absent = ~np.isin(np.arange(self.num_envs), places)
+        to_reset = self.prev_dones & absent
+        self.prev_dones = self.prev_dones & ~absent
+        self._add(of_all(readings.each(rewards, len(places), float)))
+        self.episode_lengths[absent] -= 1
+        self.prev_dones = to_reset
+        terminated = readings.each(terminations, len(places), bool)
+        truncated = readings.each(truncations, len(places), bool)
+        if terminated is None or truncated is None:
+            self._cannot_tell(terminations)
+            return
+        dones = of_all(terminated | truncated)
+        self.prev_dones = dones | to_reset
+        if dones.any():
+            told: dict[str, Any] = {}
+            self._finish(dones, of_all(terminated), of_all(truncated), told)
+            statistics = {name: column[places] for name, column in told[self._stats_key].items()}
+            self._tell(infos, statistics, dones[places])
 
     def _finish(
         self,

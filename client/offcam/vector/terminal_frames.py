@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
-import gymnasium as gym
-
 from offcam.recorder import readings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    import gymnasium as gym
     from gymnasium.vector import SyncVectorEnv
 
 
-class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """Renders its env at the end of an episode, before the vector env resets it.
+class _SubEnv:
+    """Renders a sub-environment at the end of an episode, before the vector env resets it.
+
+    It takes the place of the method `step` of that, and no more: who looks into the vector env finds the same object.
 
     Attributes:
         keeps_terminal: whether it renders then.
@@ -25,20 +26,25 @@ class _SubEnv(gym.Wrapper[Any, Any, Any, Any]):
     keeps_terminal = False
     frame: Any = None
 
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        self._env = env
+        self._another = vars(env).get("step")  # as another recorder's; the class's is not kept: pickle would look it up
+        vars(env)["step"] = self.step  # by its name, and find this one
+
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
-        result = super().step(action)
+        env = self._env
+        result = self._another(action) if self._another else type(env).step(env, action)
         if self.keeps_terminal and readings.over(result[2], result[3]):
-            frame: Any = self.env.render()
+            frame: Any = env.render()
             self.frame = frame[-1] if isinstance(frame, list) else frame
         return result
 
 
 class TerminalFrames:
-    """The terminal frame of each sub-environment of a `SyncVectorEnv`, which it wraps for that."""
+    """The terminal frame of each sub-environment of a `SyncVectorEnv`."""
 
     def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
-        self._sub_envs = [_SubEnv(sub_env) for sub_env in env.envs]
-        env.envs = list(self._sub_envs)
+        self._sub_envs = [_SubEnv(inner) for inner in env.envs]
         self._armed: set[int] = set()
 
     def arm(self, wanted: Collection[int]) -> None:

@@ -51,7 +51,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
+            strict, on_video: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -84,6 +84,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         strict: bool = False,
         record_envs: int | Sequence[int] | None = None,
         per_env: bool = False,
+        on_video: Callable[[str], object] | None = None,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -121,7 +122,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if per_env:
             longest = len(f"-env-{self.num_envs}")
             arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
-        self._set_up(video_folder, **options)
+        self._set_up(video_folder, **options, on_video=arguments.on_video(on_video))
         self._screen = Screen(self.env, None if source == "render" else self._observed)
         self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
         self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
@@ -183,6 +184,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, and start a video if this episode is to have one."""
+        if self._tells:
+            self._tell_of_videos()
         mask = None if options is None else options.get("reset_mask")  # which the env beneath takes out
         self._looks_ahead = False
         begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
@@ -195,6 +198,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Step the sub-environments and add a picture of those that are shown if a video is being recorded."""
+        if self._tells:
+            self._tell_of_videos()
         if self._screen.terminal is not None:
             self._screen.terminal.arm(self._on_show())
         obs, rewards, terminations, truncations, info = self.env.step(actions)

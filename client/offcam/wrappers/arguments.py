@@ -89,6 +89,13 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
     raise ConfigError(f"{name} must be a function of the {of}'s number, got {given!r}. Pass {fix}{shorter}.")
 
 
+def on_video(given: Callable[[str], object] | None) -> Callable[[str], object] | None:
+    """What is called with each video's path, or None."""
+    if given is None or callable(given):
+        return given
+    raise ConfigError(f"on_video must be a function of a video's path, got {given!r}. Pass `on_video=print`, say.")
+
+
 class EveryNth(str):
     """The trigger of each n-th episode, as the text ``every n``: it goes through JSON, which no function does."""
 

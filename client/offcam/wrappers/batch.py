@@ -26,7 +26,7 @@ class Ended(NamedTuple):
     durations: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    seed: object
+    seeds: NDArray[np.object_]
 
     @property
     def statistics(self) -> dict[str, NDArray[Any]]:
@@ -45,7 +45,7 @@ class Ended(NamedTuple):
                 "duration": self.durations[index],
                 "terminated": self.terminated[index],
                 "truncated": self.truncated[index],
-                "seed": self.seed if self.episode[index] == 0 else None,
+                "seed": self.seeds[index],
             }
 
 
@@ -70,19 +70,25 @@ class Batch:
         self._episodes = np.full(num_envs, -1)
         self._resets_later = autoreset_mode is AutoresetMode.NEXT_STEP
         self._ended = np.zeros(num_envs, bool)
-        self._seed: object = None
+        self._seeds = np.full(num_envs, None)
 
-    def restart(self, seed: object) -> None:
-        """All begin a new episode."""
-        self._seed = seed
-        self._begin(np.ones(self._num_envs, bool))
-        self._ended[:] = False
+    def restart(self, seed: object, which: NDArray[np.bool_] | None = None) -> None:
+        """Begin a new episode: all, or those that were reset. Of these, one that has just begun by itself goes on."""
+        if which is None:
+            self._begin(np.ones(self._num_envs, bool), seed)
+            self._ended[:] = False
+            return
+        just_begun = which & (self.lengths == 0) & (self._episodes >= 0)
+        self._episodes[just_begun] -= 1
+        self._begin(which, seed)
+        self._ended &= ~which
 
-    def _begin(self, which: NDArray[np.bool_]) -> None:
+    def _begin(self, which: NDArray[np.bool_], seed: object = None) -> None:
         self.returns[which] = 0
         self.lengths[which] = 0
         self._starts[which] = time.perf_counter()
         self._episodes[which] += 1
+        self._seeds[which] = seed
 
     def add(self, reward: object, terminated: object, truncated: object) -> Ended | None:
         """Add a step. Returns what ended in it, None where nobody can tell."""
@@ -105,7 +111,7 @@ class Batch:
             durations=np.round(time.perf_counter() - self._starts, 6),
             terminated=ends[0],
             truncated=ends[1],
-            seed=self._seed,
+            seeds=self._seeds.copy(),
         )
         if self._resets_later:
             self._ended = which

@@ -47,7 +47,28 @@ class StreamSharer:
 
         Returns whether they are; False where the daemon is gone.
         """
-        return self._stream is None or self._stream.flush(quiet=self.disable_logger)
+        final = self._stream is None or self._stream.flush(quiet=self.disable_logger)
+        self._tell_of_videos()
+        return final
+
+    @property
+    def last_video(self) -> str | None:
+        """Path of the newest video that is final, or None. It waits for none, as `wait_video` and `flush` do."""
+        return None if self._stream is None else self._stream.newest_video()
+
+    def wait_video(self, timeout: float) -> str | None:
+        """Wait until the videos that ended are final, at most ``timeout`` seconds. One that is open is not waited for.
+
+        Returns `last_video`; None where one is not final in that time, or cannot become so as the daemon is gone.
+        """
+        if self._stream is None or not self._stream.await_videos(timeout):
+            return None
+        self._tell_of_videos()
+        return self._stream.newest_video()
+
+    def _tell_of_videos(self) -> None:
+        if self._stream is not None:
+            self._stream.tell_of_videos()
 
     def __del__(self) -> None:
         """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""
@@ -58,7 +79,10 @@ class StreamSharer:
     def _release_stream(self) -> None:
         """Leave the stream; if nobody else has joined it, wait until what was recorded is final, or RecordingLost."""
         if self._stream is not None:
-            self._stream.release(self, quiet=self.disable_logger)
+            try:
+                self._stream.release(self, quiet=self.disable_logger)
+            finally:
+                self._tell_of_videos()
 
     def _adopt(self, stream: EnvStream) -> None:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""

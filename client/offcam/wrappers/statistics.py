@@ -81,11 +81,15 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Reset the env and start the sums anew."""
+        """Reset the env and start the sums anew; of an env that steps many at once, of those that it resets."""
+        which = None if self._batch is None else readings.reset_mask(options, len(self._batch.lengths))
         obs, info = super().reset(seed=seed, options=options)
         self._end_if_limited()
         self._looks_ahead = False
-        self._begin(time.perf_counter(), seed)
+        if self._batch is None or which is None or self._over:
+            self._begin(time.perf_counter(), seed)
+        else:
+            self._batch.restart(seed, which)
         return obs, info
 
     def _begin(self, now: float, seed: int | None = None) -> None:

@@ -60,6 +60,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             of a stack is taken. It needs no ``render_mode``.
         strict: whether to raise rather than warn: the constructor where recording is not certain within
             `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
+        on_video: is called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
+            before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises comes through, as
+            what a trigger raises does. Of a video that becomes final later than ``close``, or where that is never
+            called, nobody is told. It is no part of the env's spec, which as JSON holds no function.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -86,6 +90,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         overflow: Overflow = "drop",
         source: Source = "render",
         strict: bool = False,
+        on_video: Callable[[str], object] | None = None,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -103,7 +108,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         }
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
         gym.Wrapper.__init__(self, env)
-        self._set_up(video_folder, **options)
+        self._set_up(video_folder, **options, on_video=arguments.on_video(on_video))
         self._num_envs = readings.number_of_envs(env)
         self._autoreset = shared_stream.autoreset_beneath(env)
 
@@ -111,10 +116,15 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the env, and start a video if this episode is to have one."""
+        if self._tells:
+            self._tell_of_videos()
+        which = None if self._num_envs is None or self._over else readings.reset_mask(options, self._num_envs)
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
         self._observation = obs
         self._looks_ahead = False
+        if which is not None and not which[0]:
+            return obs, info  # episodes are those of the first env
         self._next_episode()
         if self.recording:
             self._capture_frame(resets=True)
@@ -122,6 +132,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env and add the frame if a video is being recorded."""
+        if self._tells:
+            self._tell_of_videos()
         resets = self._over and self._autoreset is not None and self._autoreset.autoreset
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._observation = obs

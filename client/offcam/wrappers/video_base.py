@@ -12,6 +12,7 @@ from gymnasium import logger
 
 from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter
+from offcam.recorder.final_videos import FinalVideos
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
@@ -75,6 +76,7 @@ class VideoBase(shared_stream.StreamSharer):
         overflow: Overflow,
         source: Source,
         strict: bool,
+        on_video: Callable[[str], object] | None,
     ) -> None:
         self._source = arguments.source(source, self.env)
         if source == "render":
@@ -92,6 +94,7 @@ class VideoBase(shared_stream.StreamSharer):
         self.video_length: float = video_length if video_length != 0 else math.inf
         self._overflow = overflow
         self._begin_counting()
+        self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
             if os.path.isdir(self.video_folder):
@@ -102,6 +105,7 @@ class VideoBase(shared_stream.StreamSharer):
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
             stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix)
+            stream.videos = FinalVideos(on_video)
             self._stream = stream.acquire(self, strict=strict or settings.required())
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
@@ -143,11 +147,6 @@ class VideoBase(shared_stream.StreamSharer):
 
     def _records(self) -> bool:
         return self._recording
-
-    @property
-    def last_video(self) -> str | None:
-        """Path of the newest video that is final, or None. It waits for none: call `flush` before to have the last."""
-        return None if self._stream is None else self._stream.newest_video()
 
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import warnings
 
+import cloudpickle
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -159,6 +162,40 @@ def test_same_step_shows_the_terminal_frames_of_the_others(folder):
     assert shown == [[0, 1000], [1, 1001], [2, 1002], [3, 1001], [4, 1002], [5, 1001]]
 
 
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_whoever_looks_into_the_vector_env_finds_the_envs_that_were_put_there(folder, mode):
+    inner = vectorised([3, 20], mode)
+    before = list(inner.envs)
+    envs = offcam.record(inner, str(folder), every=1)
+    assert all(one is other for one, other in zip(inner.envs, before, strict=True))
+    assert all(isinstance(env, Barcode) for env in inner.envs)
+    envs.reset()
+    steps(envs, 2)
+    assert [env.number for env in inner.envs] == [2, 2]
+    inner.envs[1].length = 3
+    *_, ends, _, _ = envs.step(np.zeros(2, int))
+    assert ends.tolist() == [True, True]
+    envs.close()
+
+
+def pickled(envs):
+    return pickle.loads(cloudpickle.dumps(envs))  # noqa: S301 - it is our own
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def test_a_copy_and_another_recorder_have_their_own_terminal_frames(folder, copied):
+    inner = RecordVideo(vectorised([2], AutoresetMode.SAME_STEP), str(folder), name_prefix="inner")
+    original = RecordVideo(inner, str(folder), name_prefix="outer")
+    for envs in (copied(original), original):
+        envs.reset()
+        steps(envs, 3)
+        envs.close()
+    shown = {name: tiles(folder / name, 1, 1, 1) for name in films.videos(folder) if "episode-0" in name}
+    assert shown == {
+        f"{prefix}-episode-0{suffix}.mp4": [[0], [1], [2]] for prefix in ("inner", "outer") for suffix in ("", "-s2")
+    }
+
+
 def test_same_step_elsewhere_is_warned_about_as_gymnasium_does(folder):
     with pytest.warns(UserWarning, match=SAME_STEP_WARNING):
         envs = RecordVideo(
@@ -240,8 +277,8 @@ def test_every_constructor_argument_is_recorded(folder):
         "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render", "strict": True,
         "record_envs": [0], "per_env": True,
     }  # fmt: skip
-    assert list(arguments) == list(inspect.signature(RecordVideo).parameters)[1:]
-    envs = RecordVideo(vectorised([3]), **arguments)
+    assert [*arguments, "on_video"] == list(inspect.signature(RecordVideo).parameters)[1:]
+    envs = RecordVideo(vectorised([3]), **arguments, on_video=print)
     assert envs._saved_kwargs == arguments  # where RecordConstructorArgs keeps them
     envs.close()
 

@@ -126,7 +126,7 @@ def test_a_video_is_final_before_the_next_reset(folder):
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda env, folder: offcam.record(env, folder, every=10),
+        lambda env, folder: offcam.record(env, folder, every=10, on_video=print),
         RecordVideo,
         lambda env, _: RecordEpisodeStatistics(env),
     ],
@@ -142,6 +142,25 @@ def test_a_spec_goes_through_json(folder, wrap):
             assert trigger(10) == (not isinstance(each, RecordVideo))
             assert trigger(8) == isinstance(each, RecordVideo)
         each.close()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda env, folder: offcam.record(env, folder, every=10, on_video=print),
+        offcam.vector.RecordVideo,
+        lambda env, _: VectorStatistics(env),
+    ],
+)
+@pytest.mark.parametrize("vectorised", ["sync", "vector_entry_point"])
+def test_a_vector_envs_spec_goes_through_json(folder, wrap, vectorised):
+    plain = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode=vectorised, render_mode="rgb_array")
+    env = wrap(plain, folder)
+    again = gym.make_vec(EnvSpec.from_json(env.spec.to_json()))
+    assert str(again) == str(plain)
+    assert again.num_envs == 2
+    again.close()
+    env.close()
 
 
 def test_recording_is_ended_by_setting_it(folder):

@@ -6,11 +6,12 @@ import math
 import warnings
 from decimal import Decimal
 from fractions import Fraction
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from PIL import Image
 
 import films
@@ -124,6 +125,93 @@ def test_a_batch_that_resets_in_the_next_step(folder):
     assert [(e.env_index, e.length, e.return_) for e in films.episodes(folder)] == [
         (0, 5, 5.0), (1, 6, 12.0), (2, 7, 21.0), (0, 5, 5.0),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("by", ["reset_mask", "env_idx"])
+@pytest.mark.parametrize("as_array", [np.asarray, Tensor, list])
+def test_a_reset_of_some_envs_of_a_batch(folder, by, as_array):
+    """As ManiSkill's vector env does with those that ended, and a training with one that it gives up."""
+    env = offcam.record(Batched(), str(folder), every=1)
+
+    def reset(*which):
+        mask = np.isin(np.arange(COUNT), which)
+        env.reset(options={by: as_array(mask if by == "reset_mask" else np.flatnonzero(mask))})
+
+    env.reset(seed=7)
+    for step in range(1, 13):
+        env.step(0)
+        number = env.unwrapped.number
+        if step in (5, 6, 10):
+            reset(*((0,), (1,), (0, 2))[(5, 6, 10).index(step)])
+        else:
+            reset()
+        env.unwrapped.number = number  # the stand-in's cycles go on
+    env.close()
+    assert [(e.env_index, e.episode, e.length, e.return_, e.seed) for e in films.episodes(folder)] == [
+        (0, 0, 5, 5.0, 7), (1, 0, 6, 12.0, 7), (2, 0, 7, 21.0, 7), (0, 1, 5, 5.0, None), (1, 1, 6, 12.0, None),
+    ]  # fmt: skip
+    assert [clip.episode for clip in films.clips(folder).values()] == [0, 1, 2]
+    assert env.episode_lengths.tolist() == [2, 0, 2]
+
+
+class Pool(VectorEnv):
+    """As EnvPool, it has two of three envs ready at a time and says which; env i ends every ``2 + i`` steps."""
+
+    num_envs = COUNT
+    metadata: ClassVar = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    single_observation_space = observation_space = gym.spaces.Discrete(2)
+
+    def __init__(self, as_rewards=np.asarray, as_flags=np.asarray):
+        self._as_rewards, self._as_flags = as_rewards, as_flags
+        self.ends = []
+
+    def reset(self, *, seed=None, options=None):
+        self._taken = np.full(COUNT, -1)
+        self._turn = 0
+        *_, info = self.step(None)
+        return 0, info
+
+    def step(self, actions):
+        ids = np.array([[0, 1], [2, 0], [1, 2]][self._turn % 3])
+        self._turn += 1
+        self._taken[ids] += 1
+        over = self._taken[ids] == 2 + ids
+        self.ends += [(int(index), int(2 + index)) for index in ids[over]]
+        self._taken[ids[over]] = -1
+        return 0, self._as_rewards(ids + 1.0), self._as_flags(over), self._as_flags(over & False), {"env_id": ids}
+
+
+@pytest.mark.parametrize("kind", [np.asarray, Tensor, list])
+def test_statistics_of_a_pool_that_has_some_envs_ready_at_a_time(tmp_path, kind):
+    env = offcam.vector.RecordEpisodeStatistics(Pool(kind, kind))
+    env.reset()
+    told = []
+    for _ in range(40):
+        *_, info = env.step(None)
+        if "episode" in info:
+            over = info["_episode"]
+            told += zip(info["env_id"][over].tolist(), info["episode"]["l"][over].tolist(), strict=True)
+    env.close()
+    played = env.unwrapped.ends
+    assert told == played
+    episodes = films.episodes(next((tmp_path / "offcam-runs").iterdir()))
+    assert len(episodes) > 10
+    assert sorted((e.env_index, e.length) for e in episodes) == sorted(played)
+    assert [e.return_ for e in episodes] == [e.length * (e.env_index + 1.0) for e in episodes]
+    for index in range(COUNT):
+        numbers = [e.episode for e in episodes if e.env_index == index]
+        assert numbers == list(range(played.count((index, 2 + index))))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "flags", "warned"),
+    [(str, np.asarray, False), (OnDevice, np.asarray, False), (np.asarray, OnDevice, True)],
+)
+def test_a_pool_of_which_something_cannot_be_read(rewards, flags, warned):
+    env = offcam.vector.RecordEpisodeStatistics(Pool(rewards, flags))
+    told = run(env)
+    assert [("no episode of" in text) for text in told] == [True] * warned
+    assert env.episode_count == 0 if warned else all(map(math.isnan, env.return_queue))
 
 
 def test_infos_of_a_batch_are_a_vector_envs():
