@@ -43,20 +43,10 @@ def episode(number=0, **changes):
     return EpisodeRecord(**{**values, **changes})
 
 
-def columns(**changes):
+def columns():
     """Two episodes of a vector env that ended in the same step."""
-    values = {
-        "count": 2,
-        "ended": 1010.5,
-        "env_index": struct.pack("<2I", 3, 4095),
-        "episode": struct.pack("<2I", 0, 41),
-        "return_": struct.pack("<2d", 20.0, -math.inf),
-        "length": struct.pack("<2I", 20, 1),
-        "duration": struct.pack("<2d", 0.25, 0.5),
-        "flags": bytes([EpisodeColumns.TERMINATED | EpisodeColumns.SEEDED, EpisodeColumns.TRUNCATED]),
-        "seed": struct.pack("<2q", 0, -7),
-    }
-    return EpisodeColumns(**{**values, **changes})
+    numbers = (3, 4095, 0, 41, 20.0, -math.inf, 20, 1, 0.25, 0.5, 1, 0, 0, 1, 0, -7, 1, 0)
+    return EpisodeColumns(count=2, ended=1010.5, columns=struct.pack("<4I2d2I2d4B2q2B", *numbers))
 
 
 def clip(number=0, **changes):

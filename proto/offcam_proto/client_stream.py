@@ -185,7 +185,8 @@ class ClientStream:
         bodies = list(map(codec.pack_record, records))
         there = 0 if self._surplus else self.backlog.append(self._next_seq, bodies)
         kept = count_all(bodies[:there])
-        self.lost_records += count_all(bodies[there:])
+        if there < len(bodies):
+            self.lost_records += count_all(bodies[there:])
         behind = self._sent < self._next_seq - 1 or self._sent - self._acked >= MAX_RECORDS_IN_FLIGHT
         self._next_seq += kept
         if self.live and kept and not behind:

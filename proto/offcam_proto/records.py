@@ -91,61 +91,47 @@ class ClipRecord(Checked, frozen=True):
 class EpisodeColumns(Checked, frozen=True):
     """Episodes of one vector env that ended in one step, as columns: as many records, with consecutive numbers.
 
-    Each column is bytes: one little-endian number for each episode. Whatever bytes of the right size are in it are
-    valid; an episode that does not fit is an `EpisodeRecord`.
+    Each column is one little-endian number for each episode. Whatever bytes there are, they are valid if they are as
+    many as these; an episode that does not fit is an `EpisodeRecord`.
 
     Attributes:
         count: how many episodes.
         ended: seconds since the Unix epoch at that step; an episode began its ``duration`` earlier.
-        env_index: uint32.
-        episode: uint32.
-        return_: float64.
-        length: uint32.
-        duration: float64.
-        flags: uint8, of `TERMINATED`, `TRUNCATED` and `SEEDED`.
-        seed: int64, of no meaning where an episode is not `SEEDED`; empty where none is.
+        columns: one behind the other: env_index (uint32), episode (uint32), return (float64), length (uint32), duration
+            (float64), terminated and truncated (each uint8, 0 for False); and where any has a seed, seed (int64) and
+            seeded (uint8, 0 where it has none).
     """
 
     KIND: ClassVar[int] = 3
-    TERMINATED: ClassVar[int] = 1
-    TRUNCATED: ClassVar[int] = 2
-    SEEDED: ClassVar[int] = 4
 
     count: Annotated[int, check.within(MAX_EPISODES_PER_BODY, low=1)]
     ended: Real
-    env_index: Annotated[bytes, check.column]
-    episode: Annotated[bytes, check.column]
-    return_: Annotated[bytes, check.column]
-    length: Annotated[bytes, check.column]
-    duration: Annotated[bytes, check.column]
-    flags: Annotated[bytes, check.column]
-    seed: Annotated[bytes, check.column]
+    columns: Annotated[bytes, check.columns]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = [len(column) for column in self._columns()]
-        expected = [self.count * size for size in _SIZES]
-        if sizes != expected and (sizes[-1] or sizes[:-1] != expected[:-1]):
-            raise MalformedMessage(f"columns of {self.count} episodes have {expected} bytes, got {sizes}")
-
-    def _columns(self) -> tuple[bytes, ...]:
-        return (self.env_index, self.episode, self.return_, self.length, self.duration, self.flags, self.seed)
+        if len(self.columns) not in (self.count * _UNSEEDED_BYTES, self.count * _SEEDED_BYTES):
+            raise MalformedMessage(
+                f"columns of {self.count} episodes have {_UNSEEDED_BYTES} or {_SEEDED_BYTES} bytes for each, "
+                f"got {len(self.columns)} in all"
+            )
 
     def rows(self) -> Iterator[tuple[int, int, float, int, float, float, bool, bool, int | None]]:
         """The fields of each episode's `EpisodeRecord`, in their order."""
-        both = zip(self._columns(), _CODES, strict=True)
-        columns = [struct.unpack(f"<{self.count if column else 0}{code}", column) for column, code in both]
-        env_index, episode, return_, length, duration, flags, seeds = columns
+        count = self.count
+        codes = _SEEDED if len(self.columns) == count * _SEEDED_BYTES else _UNSEEDED
+        values = struct.unpack("<" + "".join(f"{count}{code}" for code in codes), self.columns)
+        env_index, episode, return_, length, duration, terminated, truncated, *seeds = (
+            values[begin : begin + count] for begin in range(0, len(values), count)
+        )
         started = [self.ended - each for each in duration]
-        given = zip(flags, seeds or flags, strict=True)
-        seed = [value if seeds and flag & self.SEEDED else None for flag, value in given]
-        terminated = [bool(flag & self.TERMINATED) for flag in flags]
-        truncated = [bool(flag & self.TRUNCATED) for flag in flags]
-        return zip(env_index, episode, return_, length, duration, started, terminated, truncated, seed, strict=True)
+        seed = [value if given else None for value, given in zip(*seeds, strict=True)] if seeds else [None] * count
+        over = (map(bool, terminated), map(bool, truncated))
+        return zip(env_index, episode, return_, length, duration, started, *over, seed, strict=True)
 
 
-_CODES = "IIdIdBq"  # of the columns, as `struct` has them
-_SIZES = [struct.calcsize(f"<{code}") for code in _CODES]
+_UNSEEDED, _SEEDED = "IIdIdBB", "IIdIdBBqB"  # the columns, as `struct` has them
+_UNSEEDED_BYTES, _SEEDED_BYTES = struct.calcsize(f"<{_UNSEEDED}"), struct.calcsize(f"<{_SEEDED}")
 
 Record = EpisodeRecord | ClipRecord | EpisodeColumns
 RECORD_KINDS: dict[int, type[Record]] = {cls.KIND: cls for cls in (EpisodeRecord, ClipRecord, EpisodeColumns)}

@@ -128,10 +128,10 @@ def seed(name: str, value: object) -> None:
         raise MalformedMessage(f"{name} must be an integer, text or None, got {shown(value)}")
 
 
-def column(name: str, value: object) -> None:
-    """Require the bytes of a column; how many there must be is its record's to say."""
+def columns(name: str, value: object) -> None:
+    """Require the bytes of columns; how many there must be is their record's to say."""
     if type(value) is not bytes:
-        raise MalformedMessage(f"{name} must be a column's bytes, got {shown(value)}")
+        raise MalformedMessage(f"{name} must be bytes, got {shown(value)}")
 
 
 def sub_environments(name: str, value: object) -> None:

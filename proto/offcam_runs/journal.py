@@ -75,7 +75,7 @@ def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
             return
         if crc32(body, crc32(_NUMBER.pack(seq))) == crc:
             yield seq, body
-        elif 1 <= (lost := _begins(view[at:]) - seq) <= MAX_EPISODES_PER_BODY:
+        elif seq and 1 <= (lost := _begins(view[at:]) - seq) <= MAX_EPISODES_PER_BODY:
             yield from ((number, b"") for number in range(seq, seq + lost))
         else:
             return

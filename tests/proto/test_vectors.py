@@ -77,7 +77,8 @@ def message_from(vector: dict[str, Any]) -> msg.Message:
 
 def record_from(vector: dict[str, Any]) -> codec.Record:
     values = {name: from_json(value) for name, value in vector["fields"].items()}
-    values["return_"] = values.pop("return")
+    if "return" in values:
+        values["return_"] = values.pop("return")
     kinds = {cls.__name__: cls for cls in RECORD_KINDS.values()}
     return kinds[vector["record"]](**values)
 

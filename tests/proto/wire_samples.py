@@ -23,9 +23,10 @@ CLIP = ClipRecord(
     3, "rl-video-episode-27", 1, 27, 5400, 200, 187.5, 201, {"credit": 2, "timeout": 1}, 30.0, STARTED, True
 )
 COLUMNS = EpisodeColumns(
-    2, STARTED, struct.pack("<2I", 3, 4095), struct.pack("<2I", 0, 41), struct.pack("<2d", 20.0, -math.inf),
-    struct.pack("<2I", 20, 1), struct.pack("<2d", 0.25, 0.5), bytes([1, 2 | 4]), struct.pack("<2q", 0, -7),
-)  # fmt: skip
+    2,
+    STARTED,
+    struct.pack("<4I2d2I2d4B2q2B", 3, 4095, 0, 41, 20.0, -math.inf, 20, 1, 0.25, 0.5, 1, 0, 0, 1, 0, -7, 0, 1),
+)
 
 RECORDS: dict[str, Record] = {
     "episode": EPISODE,
@@ -36,10 +37,8 @@ RECORDS: dict[str, Record] = {
     "episode-largest-integers": EpisodeRecord(MAX_INT, MAX_INT, 1e308, MAX_INT, 0.0, 0.0, True, False, MAX_INT),
     "episode-smallest-seed": EpisodeRecord(0, 0, -0.0, 0, 0.0, 0.0, False, False, -MAX_INT),
     "episodes-as-columns": COLUMNS,
-    "episodes-as-columns-none-seeded": replace(COLUMNS, flags=bytes([1, 2]), seed=b""),
-    "episodes-as-columns-a-count-of-two-bytes": EpisodeColumns(
-        128, STARTED, *(bytes(size * 128) for size in (4, 4, 8, 4, 8, 1)), b""
-    ),
+    "episodes-as-columns-none-seeded": replace(COLUMNS, columns=COLUMNS.columns[:-18]),
+    "episodes-as-columns-a-count-of-two-bytes": EpisodeColumns(128, STARTED, bytes(30 * 128)),
     "clip": CLIP,
     "clip-nothing-dropped": ClipRecord(0, "rl-video-step-0", 1, 0, 0, 0, 0.0, 1, {}, 12.5, STARTED, False),
     "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),

@@ -59,9 +59,8 @@ def clip_records(draw: st.DrawFn) -> ClipRecord:
 @st.composite
 def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
     count = draw(st.integers(1, 9) | st.sampled_from([127, 128, 255, 256, limits.MAX_EPISODES_PER_BODY]))
-    sizes = [4, 4, 8, 4, 8, 1, draw(st.sampled_from([0, 8]))]
-    patterns = [draw(st.binary(min_size=size, max_size=size)) for size in sizes]
-    return EpisodeColumns(count, draw(reals), *(pattern * count for pattern in patterns))
+    size = draw(st.sampled_from([30, 39]))
+    return EpisodeColumns(count, draw(reals), draw(st.binary(min_size=size, max_size=size)) * count)
 
 
 records = episode_records | clip_records() | episode_columns()

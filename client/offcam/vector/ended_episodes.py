@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
+
 from offcam.wrappers.statistics_base import as_seed
 from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.records import EpisodeColumns, EpisodeRecord
@@ -11,7 +13,6 @@ from offcam_proto.records import EpisodeColumns, EpisodeRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
 _MOST = 2**32 - 1  # of a column of uint32
@@ -20,7 +21,7 @@ _MOST = 2**32 - 1  # of a column of uint32
 class Ended(TypedDict):
     """Episodes that ended in one step: arrays of one entry for each, as the fields of `EpisodeRecord`.
 
-    ``seed`` has no meaning where ``seeded`` is False.
+    ``seed`` has no meaning where ``seeded`` is False, or None, which is False for all.
     """
 
     env_index: NDArray[np.int64]
@@ -31,11 +32,11 @@ class Ended(TypedDict):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     seed: NDArray[np.int64]
-    seeded: NDArray[np.bool_]
+    seeded: NDArray[np.bool_] | None
 
 
 def records_of(
-    episodes: Ended, ended: float, odd_seeds: Mapping[int, object]
+    episodes: Ended, ended: float, odd_seeds: Mapping[int, object], *, most: int = _MOST + 1
 ) -> list[EpisodeColumns] | list[EpisodeRecord]:
     """The records of episodes, in order.
 
@@ -43,37 +44,41 @@ def records_of(
         episodes: at least one.
         ended: when they ended, in seconds since the Unix epoch.
         odd_seeds: by their sub-environments, seeds that are no integers of 63 bits.
+        most: none is longer or has a higher number, as far as the caller knows: it saves looking.
     """
     count = len(episodes["env_index"])
-    if odd_seeds or max(episodes["episode"].max(), episodes["length"].max()) > _MOST:
+    if odd_seeds or (most > _MOST and max(episodes["episode"].max(), episodes["length"].max()) > _MOST):
         return _one_by_one(episodes, ended, odd_seeds)
     if count <= MAX_EPISODES_PER_BODY:
         return [_columns(episodes, count, ended)]
     parts = [slice(begin, begin + MAX_EPISODES_PER_BODY) for begin in range(0, count, MAX_EPISODES_PER_BODY)]
-    pieces: list[Any] = [{name: column[part] for name, column in episodes.items()} for part in parts]  # type: ignore[index]
+    pieces: list[Any] = [_part(episodes, part) for part in parts]
     return [_columns(piece, len(piece["env_index"]), ended) for piece in pieces]
 
 
+def _part(episodes: Ended, part: slice) -> dict[str, NDArray[Any] | None]:
+    return {name: None if column is None else column[part] for name, column in episodes.items()}  # type: ignore[index]
+
+
 def _columns(episodes: Ended, count: int, ended: float) -> EpisodeColumns:
-    flags = episodes["terminated"].astype("u1") * EpisodeColumns.TERMINATED
-    flags += episodes["truncated"].astype("u1") * EpisodeColumns.TRUNCATED
-    if seeded := episodes["seeded"].any():
-        flags += episodes["seeded"].astype("u1") * EpisodeColumns.SEEDED
-    return EpisodeColumns(
-        count=count,
-        ended=ended,
-        env_index=episodes["env_index"].astype("<u4").tobytes(),
-        episode=episodes["episode"].astype("<u4").tobytes(),
-        return_=episodes["return_"].astype("<f8", copy=False).tobytes(),
-        length=episodes["length"].astype("<u4").tobytes(),
-        duration=episodes["duration"].astype("<f8", copy=False).tobytes(),
-        flags=flags.tobytes(),
-        seed=episodes["seed"].astype("<i8", copy=False).tobytes() if seeded else b"",
-    )
+    columns = [
+        episodes["env_index"].astype("<u4").data,
+        episodes["episode"].astype("<u4").data,
+        episodes["return_"].astype("<f8", copy=False).data,
+        episodes["length"].astype("<u4").data,
+        episodes["duration"].astype("<f8", copy=False).data,
+        episodes["terminated"].data,
+        episodes["truncated"].data,
+    ]
+    if episodes["seeded"] is not None:
+        columns += [episodes["seed"].astype("<i8", copy=False).data, episodes["seeded"].data]
+    return EpisodeColumns(count=count, ended=ended, columns=b"".join(columns))
 
 
 def _one_by_one(episodes: Ended, ended: float, odd_seeds: Mapping[int, object]) -> list[EpisodeRecord]:
-    columns: list[Any] = [column.tolist() for column in episodes.values()]  # type: ignore[attr-defined]
+    seeded = episodes["seeded"]
+    of_all = Ended(**{**episodes, "seeded": np.zeros(len(episodes["seed"]), bool) if seeded is None else seeded})
+    columns: list[Any] = [column.tolist() for column in of_all.values()]  # type: ignore[attr-defined]
     return [
         EpisodeRecord(
             env_index=index,

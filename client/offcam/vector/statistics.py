@@ -76,8 +76,9 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones = np.zeros(self.num_envs, dtype=bool)
         self._episodes = np.full(self.num_envs, -1)
         self._seeds = np.zeros(self.num_envs, dtype=np.int64)
-        self._seeded = np.zeros(self.num_envs, dtype=bool)
+        self._seeded: NDArray[np.bool_] | None = None  # where episodes have a seed, None for nowhere
         self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
+        self._most = 0  # no episode is longer, or has a higher number: steps and resets so far
         self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
         self._set_up_statistics(buffer_length, strict=strict)
 
@@ -104,6 +105,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if given is not None:
             self._check_mask(given)
         self._looks_ahead, self._begun = False, True
+        self._most += 1
         self._open_stream()
         if (places := readings.places(info, self.num_envs)) is not None:  # the others' resets come with later steps
             begun = np.isin(np.arange(self.num_envs), places)
@@ -112,6 +114,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones[mask] = False
         (where,) = mask.nonzero()
         self._restart(where)
+        np.maximum(self._episodes, 0, out=self._episodes)  # the others have begun, too, whoever reset them
         self._note_seeds(seed, where)
         return obs, info
 
@@ -119,6 +122,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         """Note the seeds that sub-environments were given: vector envs count up from a single one."""
         if seed is None:
             return
+        if self._seeded is None:
+            self._seeded = np.zeros(self.num_envs, dtype=bool)
         if isinstance(seed, (int, np.integer)) and abs(int(seed)) <= MAX_INT - self.num_envs:
             self._seeds[where] = int(seed) + where
             self._seeded[where] = True
@@ -150,26 +155,29 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._open_stream()
             self._restart(np.arange(self.num_envs))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
-        if (places := readings.places(infos, self.num_envs)) is not None:
+        count = self.episode_returns.size  # `num_envs` asks each wrapper beneath
+        if (places := readings.places(infos, count)) is not None:
             self._step_some(places, rewards, terminations, truncations, infos)
             return obs, rewards, terminations, truncations, infos
-        self._add(readings.each(rewards, self.num_envs, float))
-        terminated = readings.each(terminations, self.num_envs, bool)
-        truncated = readings.each(truncations, self.num_envs, bool)
+        self._add(readings.each(rewards, count, float))
+        terminated = readings.each(terminations, count, bool)
+        truncated = readings.each(truncations, count, bool)
         if terminated is None or truncated is None:
             self._cannot_tell(terminations)
             self.prev_dones = np.zeros(self.num_envs, dtype=bool)
             return obs, rewards, terminations, truncations, infos
         dones = np.logical_or(terminated, truncated)
         self.prev_dones = dones
-        if dones.any():
-            self._finish(dones, terminated, truncated, infos)
+        (ended,) = dones.nonzero()
+        if ended.size:
+            self._finish(ended, dones, terminated, truncated, infos)
         return obs, rewards, terminations, truncations, infos
 
     def _add(self, rewards: NDArray[Any] | None) -> None:
         """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
         self.episode_returns += np.nan if rewards is None else rewards  # unknown from here on
         self.episode_lengths += 1
+        self._most += 1
         if self._autoreset_mode is not AutoresetMode.SAME_STEP and self.prev_dones.any():
             self._restart(self.prev_dones.nonzero()[0])
 
@@ -177,8 +185,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.episode_returns[where] = 0
         self.episode_lengths[where] = 0
         self.episode_start_times[where] = time.perf_counter()
-        self._episodes[where] += 1
-        self._seeded[where] = False
+        self._episodes[where] = self._episodes[where] + 1
+        if self._seeded is not None:
+            self._seeded[where] = False
+            self._seeded = self._seeded if self._seeded.any() else None
         if self._odd_seeds:
             for index in where.tolist():
                 self._odd_seeds.pop(index, None)
@@ -211,22 +221,23 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             return
         dones = of_all(terminated | truncated)
         self.prev_dones = dones | to_reset
-        if dones.any():
+        (ended,) = dones.nonzero()
+        if ended.size:
             told: dict[str, Any] = {}
-            self._finish(dones, of_all(terminated), of_all(truncated), told)
+            self._finish(ended, dones, of_all(terminated), of_all(truncated), told)
             statistics = {name: column[places] for name, column in told[self._stats_key].items()}
             self._tell(infos, statistics, dones[places])
 
     def _finish(
         self,
+        ended: NDArray[np.intp],
         dones: NDArray[np.bool_],
         terminations: NDArray[np.bool_],
         truncations: NDArray[np.bool_],
         infos: dict[str, Any],
     ) -> None:
-        (ended,) = dones.nonzero()
         returns, lengths = self.episode_returns[ended], self.episode_lengths[ended]
-        durations = np.round(time.perf_counter() - self.episode_start_times[ended], 6)
+        durations = (time.perf_counter() - self.episode_start_times[ended]).round(6)
         statistics = {
             "r": self._spread(ended, returns),
             "l": self._spread(ended, lengths),
@@ -240,21 +251,21 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         if self._stream is not None and not self._looks_ahead:
             over = Ended(
                 env_index=ended,
-                episode=np.maximum(self._episodes[ended], 0),
+                episode=self._episodes[ended],
                 return_=returns,
                 length=lengths,
                 duration=durations,
                 terminated=terminations[ended],
                 truncated=truncations[ended],
                 seed=self._seeds[ended],
-                seeded=self._seeded[ended],
+                seeded=None if self._seeded is None else self._seeded[ended],
             )
-            self._stream.record(*records_of(over, time.time(), self._odd_seeds))
+            self._stream.record(*records_of(over, time.time(), self._odd_seeds, most=self._most))
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
             self._restart(ended)
 
     def _spread(self, where: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
-        spread = np.zeros(self.num_envs, values.dtype)
+        spread = np.zeros(self.episode_returns.size, values.dtype)
         spread[where] = values
         return spread
 

@@ -41,16 +41,17 @@ def one_by_one(records: list[EpisodeColumns] | list[EpisodeRecord]) -> list[Epis
     ]
 
 
-@pytest.mark.parametrize("seeded", [True, False])
+@pytest.mark.parametrize("seeded", [{}, {"seeded": np.zeros(MANY, bool)}, {"seeded": None}])
 def test_columns_say_the_same_as_a_record_for_each(seeded):
-    given = episodes(MANY, **({} if seeded else {"seeded": np.zeros(MANY, bool)}))
+    given = episodes(MANY, **seeded)
     records = records_of(given, ENDED, {})
     assert [record.count for record in records] == [MAX_EPISODES_PER_BODY, MAX_EPISODES_PER_BODY, 100]
     found = one_by_one(records)
     for name, column in given.items():
         if name not in ("seed", "seeded"):
             assert np.array_equal([getattr(each, name) for each in found], column, equal_nan=name == "return_"), name
-    seeds = zip(given["seed"].tolist(), given["seeded"].tolist(), strict=True)
+    has_seed = np.zeros(MANY, bool) if given["seeded"] is None else given["seeded"]
+    seeds = zip(given["seed"].tolist(), has_seed.tolist(), strict=True)
     assert [each.seed for each in found] == [seed if is_given else None for seed, is_given in seeds]
     assert [each.started for each in found] == [ENDED - each.duration for each in found]
 
@@ -64,5 +65,5 @@ def test_a_seed_of_more_than_63_bits_is_kept_as_text():
 
 @pytest.mark.parametrize("name", ["episode", "length"])
 def test_a_number_that_fits_in_no_column_is_kept(name):
-    given = episodes(3, **{name: np.array([1, 2**32, 2])})
+    given = episodes(3, **{name: np.array([1, 2**32, 2])}, seeded=None)
     assert [getattr(each, name) for each in one_by_one(records_of(given, ENDED, {}))] == [1, 2**32, 2]
