@@ -12,7 +12,9 @@ import films
 from envs import Barcode, play
 from offcam import RecordVideo
 from offcam.wrappers.video_base import nothing_to_collect
+from offcam_runs.run import read_run
 from triggers import always, every_second
+from waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -115,6 +117,7 @@ def test_a_wrapper_dropped_without_close_frees_its_names(folder, recwarn):
     play(env)
     del env
     gc.collect()
+    wait_until(lambda: [stream.state for stream in read_run(folder).streams] == ["closed"], "its video is final")
     again = RecordVideo(Barcode(6), str(folder))
     play(again)
     again.close()
