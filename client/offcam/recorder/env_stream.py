@@ -178,8 +178,8 @@ class EnvStream:
             self._not_yet(connection, error)
         if wire.live and wire.info.suffix:
             connection.warn_once(
-                f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
+                f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
+                f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
                 about=f"suffix: {self.folder}",
             )
 

@@ -461,12 +461,12 @@ def make():
     return offcam.RecordEpisodeStatistics(offcam.RecordVideo(env, sys.argv[1]))
 
 if __name__ == "__main__":
+    env = make()
     for context in ("spawn", "fork"):
         envs = AsyncVectorEnv([make, make], context=context)
         envs.reset()
         envs.step(envs.action_space.sample())
         envs.close()
-    env = make()
     env.reset()
     env.close()
 """
