@@ -26,10 +26,12 @@ def write(
     env_id: str = "CartPole-v1",
     num_envs: int = 1,
     seeds: Sequence[int | str | None] | None = None,
+    session: int = 1,
 ) -> Path:
     """Add a stream with these episodes to a run. Each takes a hundredth of a second a step, one after the other.
 
-    Of ``num_envs`` environments each has every ``num_envs``-th episode. Every third episode is truncated.
+    They are of the session with this number. Of ``num_envs`` environments each has every ``num_envs``-th episode. Every
+    third episode is truncated.
     """
     index = RunIndex.open(folder)
     try:
@@ -37,6 +39,7 @@ def write(
             OpenStream(0, stream, str(folder), "rl-video", 0, True, env_id, num_envs, num_envs > 1, BEGAN),
             StreamOwner("node7", 4711, "offcam/0.1.0 python/3.12"),
         )
+        index._db.execute("UPDATE streams SET session = ? WHERE stream = ?", (session, stream.hex()))
         steps = list(lengths) if lengths is not None else [10 + number for number in range(len(returns))]
         started = BEGAN
         records = []

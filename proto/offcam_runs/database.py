@@ -17,9 +17,12 @@ from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.journal_reader import pending
 from offcam_runs.pending import with_pending
+from offcam_runs.sessions import choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from offcam_runs.sessions import Session
 
 BUSY_SECONDS = 10.0
 """How long to wait for whoever holds the index."""
@@ -28,7 +31,9 @@ _NO_ACCESS = ("readonly", "read-only", "unable to open")  # SQLite's texts: its 
 
 
 @contextmanager
-def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Iterator[sqlite3.Connection]:
+def open_to_read(
+    run: str | os.PathLike[str], *, settled: bool = False, session: Session = None
+) -> Iterator[sqlite3.Connection]:
     """Read the index of a run folder as it is at one moment, whether or not a daemon is writing it.
 
     What is pending in clients' journals is in it, too, then in a copy in memory; see `offcam_runs.pending`.
@@ -40,6 +45,7 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
     Args:
         run: the folder.
         settled: leave out what will be in the index in a moment; for who asks again and again.
+        session: whose streams, episodes and clips there are in it; by default the newest's.
 
     Yields:
         A connection with all tables of this version, within a read transaction.
@@ -48,6 +54,7 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
         NotARunFolder: there is no index, and nothing is pending.
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: the index is damaged, cannot be read, or is no index of offcam.
+        ConfigError: there is no such session.
     """
     folder = Path(run)
     path = folder / fmt.INDEX_NAME
@@ -58,16 +65,20 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
         if not path.is_file():
             nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
             upgrade(nothing, 0, folder)
-            yield stack.enter_context(with_pending(nothing, folder, found))
+            database = stack.enter_context(with_pending(nothing, folder, found))
+            choose(database, session, folder)
+            yield database
             return
         try:
-            database = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
+            index = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
         except sqlite3.OperationalError as error:
             if not any(text in str(error) for text in _NO_ACCESS):
                 raise
-            database = None
-        database = database or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
-        yield stack.enter_context(with_pending(database, folder, found, settled=settled))
+            index = None
+        index = index or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
+        database = stack.enter_context(with_pending(index, folder, found, settled=settled))
+        choose(database, session, folder)
+        yield database
 
 
 def without_locks(folder: Path) -> bool:

@@ -314,15 +314,27 @@ _SESSIONS: Final = (
     "DROP TABLE temp.numbered",
 )
 
+_OPEN: Final = f"((state = '{LIVE}' AND stream NOT IN (SELECT value FROM json_each(:gone))) OR ended > :since)"  # noqa: S608 - of our own words
+
 SESSION_OF: Final = f"""
 coalesce(
-    (SELECT session FROM streams WHERE training = :training AND training != '' LIMIT 1),
-    (SELECT max(session) FROM streams WHERE state = '{LIVE}'),
+    (
+        SELECT session FROM streams AS own WHERE training = :training AND training != '' AND (
+            EXISTS (SELECT 1 FROM streams WHERE session = own.session AND {_OPEN})
+            OR NOT EXISTS (SELECT 1 FROM streams WHERE session = own.session AND prefix = :prefix)
+        ) ORDER BY session DESC LIMIT 1
+    ),
+    (SELECT max(session) FROM streams WHERE {_OPEN}),
     (SELECT max(session) + 1 FROM streams),
     1
 )
 """  # noqa: S608 - of our own words
-"""SQL of the session that a new stream is in: that of its training, else of what is live, else a new one."""
+"""SQL of the session that a new stream is in.
+
+It is that of its training, unless all of that is over and had such a stream, as where a cell of a notebook is run
+again; else that of what is open; else a new one. ``:gone`` is a JSON list of live streams whose clients are gone, and
+``:since`` a time (or NULL) after which one that is closed was open none the less.
+"""
 
 
 def training_text(training: bytes) -> str:

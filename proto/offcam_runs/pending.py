@@ -42,7 +42,7 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     who = journal.client
     client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
     own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
-    own["training"] = fmt.training_text(journal.stream.training)
+    own |= {"training": fmt.training_text(journal.stream.training), "gone": "[]", "since": journal.stream.started}
     own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()

@@ -22,6 +22,7 @@ from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.pending import committed
+from offcam_runs.sessions import sessions
 from offcam_runs.streams import Stream, began, read_streams
 from offcam_runs.totals import run_totals
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.analysis import Axis, Curve, Summary
     from offcam_runs.episodes import Quantity
+    from offcam_runs.sessions import Session
 
 What = Literal["episodes", "clips"]
 
@@ -69,10 +71,11 @@ def _column(name: str) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """One recorded run, as it was when it was read.
+    """One recorded run, or one session of it, as it was when it was read.
 
     Attributes:
         folder: the run folder, as it was given.
+        sessions: the numbers of all its sessions, the newest last.
         streams: in order of opening.
         episodes: finished ones, in order of arrival.
         clips: in order of opening, without those whose file was replaced by a later one.
@@ -88,6 +91,13 @@ class Run:
     format_version: int
     quarantined: int
     pending: int
+    sessions: tuple[int, ...] = ()
+
+    @property
+    def session(self) -> int | None:
+        """The number of the session that all its streams are of; None of several, or without streams."""
+        numbers = {stream.session for stream in self.streams}
+        return numbers.pop() if len(numbers) == 1 else None
 
     @property
     def name(self) -> str:
@@ -149,6 +159,8 @@ class Run:
             {
                 "folder": self.folder,
                 "format_version": self.format_version,
+                "session": self.session,
+                "sessions": list(self.sessions),
                 "quarantined": self.quarantined,
                 "pending": self.pending,
                 "streams": [vars(stream) for stream in self.streams],
@@ -240,15 +252,20 @@ class Runs(Sequence[Run]):
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def read_run(folder: str | os.PathLike[str]) -> Run:
+def read_run(folder: str | os.PathLike[str], session: Session = None) -> Run:
     """Read a run folder as it is at one moment, even while a daemon writes it; it need not be writable.
 
+    Args:
+        folder: of the run.
+        session: which one is read; by default the newest.
+
     Raises:
+        ConfigError: there is no such session.
         NotARunFolder: there is no index in it.
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: its index is damaged or cannot be read.
     """
-    with open_to_read(folder) as database:
+    with open_to_read(folder, session=session) as database:
         return run_of(database, folder)
 
 
@@ -270,16 +287,17 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     else:
         episodes = read_episodes(database, streams, order="id DESC", limit=last)[::-1]
         clips = read_clips(database, folder, order="place DESC", limit=last)[::-1]
-    return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), version, quarantined, pending)
+    counts = (version, quarantined, pending)
+    return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), *counts, tuple(sessions(database)))
 
 
-def load_run(folder: str) -> Run:
+def load_run(folder: str, session: Session = None) -> Run:
     """Read a run folder whose files may be opened by the names in its index. Raises what `offcam.load` raises."""
     if glob.has_magic(folder) and not os.path.exists(folder):
         raise NotARunFolder(
             f"no folder is named {folder!r}; to load all that match it, give a list: load([{folder!r}])"
         )
-    run = read_run(folder)
+    run = read_run(folder, session)
     for file in (clip.file for clip in run.clips if clip.file is not None):
         if os.path.basename(file) != file:
             raise RunFolderError(f"the index of {folder!r} names a file out of the folder, {file!r}: do not trust it")

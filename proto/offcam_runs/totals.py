@@ -26,7 +26,10 @@ RECENT_STREAMS: Final = 100
 _NUMBERS = ("steps", "non_finite", "timed_steps")
 _STATS = ("returns", "lengths", "durations")
 
-_KEPT = "SELECT key, value FROM meta WHERE key > :begin AND key < :end"
+_KEPT = """
+SELECT key, value FROM meta
+WHERE key > :begin AND key < :end AND substr(key, 1 + length(:begin)) IN (SELECT stream FROM streams)
+"""
 _KEEP = "INSERT OR REPLACE INTO meta (key, value) VALUES (:key, :value)"
 _LATER = """
 SELECT episodes.id, stream, return, length, duration FROM episodes CROSS JOIN streams ON streams.id = stream_id

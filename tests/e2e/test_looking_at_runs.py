@@ -182,3 +182,21 @@ def test_export_of_an_unknown_format(offcam, folder):
     done = offcam("export", folder, "--to", "xlsx")
     assert done.returncode == 2
     assert "parquet" in done.stderr
+
+
+def test_the_verbs_show_the_newest_session_unless_another_is_asked_for(offcam, tmp_path):
+    folder = runs.write(tmp_path / "run", [1.0, 2.0, 3.0], stream=b"1" * 16)
+    runs.write(folder, [10.0, 20.0], stream=b"2" * 16, session=2)
+    for session, count in (((), 2), (("--session", "1"), 3), (("--session", "all"), 5)):
+        assert len(json.loads(offcam("ls", str(folder), "--json", *session).stdout)["episodes"]) == count
+        (shown,) = json.loads(offcam("show", str(folder), "--json", *session).stdout)["runs"]
+        assert (shown["episodes"], shown["sessions"]) == (count, [1, 2])
+        out = tmp_path / f"{count}.csv"
+        assert offcam("export", str(folder), "--to", "csv", "-o", str(out), *session).returncode == 0
+        assert len(out.read_text("utf-8").splitlines()) == 1 + count
+        drawn = offcam("plot", str(folder), "-o", str(tmp_path / f"{count}.svg"), "--json", *session)
+        assert json.loads(drawn.stdout)["episodes"] == count
+    assert "session 2 of 1, 2 (--session N, or all)" in offcam("ls", str(folder)).stdout
+    refused = offcam("ls", str(folder), "--session", "7")
+    assert refused.returncode == 2
+    assert "has no session 7: its sessions are 1, 2" in refused.stderr

@@ -23,7 +23,7 @@ from waiting import Process, wait_until
 PEERS = Path(__file__).parents[1] / "peers"
 LENGTH = 30
 WHOLE = list(range(LENGTH + 1))
-SUFFIX_WARNING = "another recording writes 'rl-video' videos into"
+SUFFIX_WARNING = "has 'rl-video' videos of another recording"
 
 
 @pytest.fixture
@@ -78,12 +78,29 @@ def test_two_processes_with_the_same_folder_and_prefix(folder, daemon):
     films.check(folder)
 
 
-def test_one_after_the_other_needs_no_suffix(folder, daemon):
+def test_one_after_the_other_are_two_sessions_with_videos_of_their_own(folder, daemon):
     record_and_play(str(folder))
-    with pytest.warns(UserWarning, match="Overwriting existing videos"):
+    with pytest.warns(UserWarning, match="which stay: this one's file names carry the suffix -s2"):
         record_and_play(str(folder))
-    assert films.videos(folder) == ["rl-video-episode-0.mp4"]
+    assert films.videos(folder) == ["rl-video-episode-0-s2.mp4", "rl-video-episode-0.mp4"]
     films.check(folder)
+    newest, both = offcam.load(folder), offcam.load(folder, session="all")
+    assert (newest.session, newest.sessions, both.session) == (2, (1, 2), None)
+    assert [clip.file for clip in newest.clips] == ["rl-video-episode-0-s2.mp4"]
+    assert [clip.file for clip in both.clips] == ["rl-video-episode-0.mp4", "rl-video-episode-0-s2.mp4"]
+    with pytest.raises(offcam.ConfigError, match="no session 3: its sessions are 1, 2"):
+        offcam.load(folder, session=3)
+
+
+def test_a_script_that_is_killed_and_run_again_is_two_sessions(folder, daemon):
+    """The daemon waits a moment for a client that is gone; a new one does not join what that left."""
+    script = (
+        "import offcam; from envs import Barcode, play; env = offcam.record(Barcode(4), {!r}, every=1); play(env, 2)"
+    )
+    for last in ("; import os; os.kill(os.getpid(), 9)", "; env.close()"):
+        subprocess.run([sys.executable, "-c", script.format(str(folder)) + last], cwd=PEERS.parent, check=False)
+    assert offcam.load(folder).sessions == (1, 2)
+    assert len(offcam.load(folder).episodes) == 2
 
 
 @pytest.fixture

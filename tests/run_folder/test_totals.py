@@ -17,6 +17,7 @@ from offcamd.store import index_file
 from offcamd.store.index import RunIndex
 from offcamd.store.store import COUNT_EPISODES, Store
 from offcamd.store.tasks import CloseStreamTask, OpenStreamTask, RecordsTask
+from offcamd.web.reading import Asked
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 from run_samples import PEER, A, B, episode, packed, stream
@@ -74,7 +75,7 @@ def opened_for(folder, done):
     done.clear()
     events = []
     store = Store(events.append, "test")
-    store.put(OpenStreamTask(str(folder), stream(), PEER, 0, "opened"))
+    store.put(OpenStreamTask(str(folder), stream(), PEER, (), "opened"))
     store.put(RecordsTask(str(folder), A, 1, tuple(packed(episode())), "recorded"))
     wait_until(lambda: len(events) == 2, "the episode is committed")
     found = dict(done)
@@ -85,7 +86,7 @@ def opened_for(folder, done):
 
 
 def last(folder):
-    with open_to_read(folder) as database:
+    with open_to_read(folder, session="all") as database:
         return database.execute("SELECT max(id) FROM episodes").fetchone()[0]
 
 
@@ -95,7 +96,7 @@ def test_opening_a_long_run_reads_no_more_than_opening_a_short_one(tmp_path, sta
     assert first["rows"] < 3 * COUNT_EPISODES
     opened_for(short, statements)
     for folder in (short, long):
-        with open_to_read(folder) as database:
+        with open_to_read(folder, session="all") as database:
             totals = RunTotals.kept(database)
             assert totals.last == last(folder)
             assert everything(totals)[0] == everything(run_totals(database))[0]
@@ -125,9 +126,9 @@ def test_the_numbers_are_the_same_however_they_were_come_by(tmp_path, step):
 
 def test_a_run_that_is_loaded_has_the_same_numbers(tmp_path):
     folder = made(tmp_path / "run", 3_000)
-    with open_to_read(folder) as database:
+    with open_to_read(folder, session="all") as database:
         totals = run_totals(database).total()
-    episodes = read_run(folder).episodes
+    episodes = read_run(folder, "all").episodes
     for quantity, stats in (("return", totals.returns), ("length", totals.lengths), ("duration", totals.durations)):
         of_all, of_a_part = (each.summary(quantity, intervals=False) for each in (episodes, episodes[:]))
         assert (of_all.count, of_all.mean, of_all.std) == (stats.count, stats.mean, stats.std)
@@ -146,7 +147,7 @@ def test_totals_are_kept_now_and_then_and_at_the_end(tmp_path):
     index.advance_totals()
     assert RunTotals.kept(index._db).last == KEEP_EPISODES
     index.close()
-    with open_to_read(tmp_path / "run") as database:
+    with open_to_read(tmp_path / "run", session="all") as database:
         assert RunTotals.kept(database).last == KEEP_EPISODES + 1
 
 
@@ -170,7 +171,7 @@ def test_episodes_that_an_earlier_version_added_are_counted(tmp_path):
     index.open_stream(stream(A), PEER)
     index.apply(A, 1, packed(*(episode(number) for number in range(30))))
     index._db.close()  # and knows nothing of totals
-    with open_to_read(folder) as database:
+    with open_to_read(folder, session="all") as database:
         assert run_totals(database).total().episodes == 2_030
         database.execute("COMMIT")
         fresh = RunTotals()
@@ -183,7 +184,7 @@ def test_totals_that_are_damaged_are_counted_again(tmp_path, value):
     index = RunIndex.open(made(tmp_path / "run", 10))
     index._db.execute("INSERT INTO meta VALUES (?, ?)", (f"{TOTALS_KEY}:{A.hex()}", value))
     index.close()
-    with open_to_read(tmp_path / "run") as database:
+    with open_to_read(tmp_path / "run", session="all") as database:
         assert run_totals(database).total().episodes == 10
 
 
@@ -210,16 +211,16 @@ def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path):
     source = FolderSource([folder])
     ((run, _),) = source.folders().items()
     pages = RunDescriptions(source)
-    before = pages.detail(run, folder)
+    before = pages.detail(Asked(run, folder, "all"))
     store = Store(lambda _: None, "test")
     try:
-        store.put(OpenStreamTask(str(folder), stream(), PEER, 0, "opened"))
+        store.put(OpenStreamTask(str(folder), stream(), PEER, (), "opened"))
         wait_until(lambda: store.runs() and store.runs()[0]["episodes"] == count, "all is counted")
         for number in range(5):
             store.put(RecordsTask(str(folder), A, 1 + number, tuple(packed(episode(number, return_=number / 3))), ""))
             wait_until(lambda: store.runs()[0]["episodes"] == count + number + 1, "it is counted")  # noqa: B023 - at once
             (told,) = store.runs()
-            described = pages.detail(run, folder)
+            described = pages.detail(Asked(run, folder, "all"))
             for name in ("episodes", "steps", "steps_per_second"):
                 assert described[name] == told[name]
             for name in ("return", "length"):

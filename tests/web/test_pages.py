@@ -12,6 +12,7 @@ import made
 import numpy as np
 import pytest
 
+import runs
 from journal_samples import write_journal
 from offcam_proto.codec import pack_record
 from offcam_runs.discover import run_id
@@ -374,3 +375,27 @@ def test_runs_are_found_three_levels_deep_and_no_link_is_followed(look, tmp_path
     made.make_run(tmp_path / ".hidden" / "run", 1, 0)
     names = {each["folder"] for each in look(tmp_path).get("/api/runs").json()["runs"]}
     assert names == {str(tmp_path / "a"), str(tmp_path / "a/b/c")}
+
+
+def test_the_newest_session_is_shown_unless_another_is_asked_for(look, tmp_path):
+    folder = runs.write(tmp_path / "run", [1.0, 2.0, 3.0], stream=b"1" * 16)
+    runs.write(folder, [10.0, 20.0], stream=b"2" * 16, session=2)
+    client, run = look(folder), run_id(folder)
+    for asked, shown, returns in (
+        ("", 2, [10.0, 20.0]),
+        ("2", 2, [10.0, 20.0]),
+        ("1", 1, [1.0, 2.0, 3.0]),
+        ("all", None, [1.0, 2.0, 3.0, 10.0, 20.0]),
+    ):
+        for url, given in ((f"/api/runs/{run}", {"session": asked}), (f"/api/runs/{run}@{asked}".rstrip("@"), {})):
+            detail = client.get(url, params=given).json()
+            assert (detail["session"], detail["sessions"]) == (shown, [1, 2])
+            assert (detail["episodes"], detail["return"]["max"]) == (len(returns), max(returns))
+            page = client.get(f"{url}/episodes", params=given).json()
+            assert [item["return"] for item in page["episodes"]] == returns
+            assert client.get(f"{url}/curve", params=given).json()["total"] == len(returns)
+            assert client.get(f"{url}/episodes.csv", params=given).text.count("\n") == 1 + len(returns)
+    both = client.get("/api/group", params={"ids": f"{run}@1,{run}", "window": 1}).json()
+    assert both["runs"] == 2
+    assert client.get(f"/api/runs/{run}@3/curve").status_code == 404
+    assert client.get(f"/api/runs/{run}/episodes?session=x").status_code == 400

@@ -70,6 +70,7 @@ class EnvStream:
         unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the epoch of
             that, and the frames sent; the daemon of a later epoch cannot tell what becomes of it.
         losses: what is not recorded.
+        has_statistics: whether episodes are recorded into it, by a wrapper that has joined it.
         parts: by clip number, each file of which frames may lie in shared memory, should its daemon die.
     """
 
@@ -79,6 +80,7 @@ class EnvStream:
         self._env_id = env_id[:200].encode(errors="backslashreplace").decode().replace("\0", "\\0")
         self._num_envs = num_envs
         self._vector = vector
+        self.has_statistics = not prefix
         self._users: set[int] = set()
         self._pid = 0
         self._copied = False
@@ -179,8 +181,8 @@ class EnvStream:
             self._not_yet(connection, error)
         if wire.live and wire.info.suffix:
             connection.warn_once(
-                f"another recording writes {self.prefix!r} videos into {self.folder} right now: this one's "
-                f"file names carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
+                f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
+                f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
                 about=f"suffix: {self.folder}",
             )
 

@@ -48,11 +48,13 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         env: the vector environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
+        folder: the run folder; else it is found as `offcam.RecordEpisodeStatistics` says.
         strict: as in `offcam.RecordEpisodeStatistics`.
 
     Raises:
         TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
-        ConfigError: ``buffer_length`` or an environment variable is wrong.
+        ConfigError: ``buffer_length``, ``folder`` or an environment variable is wrong.
+        FolderNotWritable: the folder cannot be made or written.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """
@@ -63,10 +65,12 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
         *,
+        folder: arguments.Folder | None = None,
         strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
+        folder = None if folder is None else arguments.folder(folder)
         super().__init__(env)
         self._stats_key = stats_key
         self._autoreset_mode = self._find_autoreset_mode()
@@ -80,7 +84,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
         self._most = 0  # no episode is longer, or has a higher number: steps and resets so far
         self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
-        self._set_up_statistics(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, folder, strict=strict)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:

@@ -148,11 +148,12 @@ def training_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
     """The run of an env that has statistics alone and was given no folder: that of the training it is a part of.
 
     It is ``OFFCAM_RUN``'s. Else, of what this process records now, the one folder that others with statistics alone
-    have begun; where there is none, the one that has videos. Else it is a new one.
+    have begun; where there is none, the one that has videos and statistics, as an env has that the agent is trained in.
+    Else it is a new one.
     """
     used = [stream for stream in list(_streams) if stream.used]
-    videos = {stream.folder for stream in used if stream.prefix}
-    begun = {stream.folder for stream in used} - videos
+    begun = {stream.folder for stream in used if not stream.prefix}
+    videos = {stream.folder for stream in used if stream.prefix and stream.has_statistics}
     joined = begun or videos
     return joined.pop() if len(joined) == 1 and not settings.run_asked() else new_folder(env)
 

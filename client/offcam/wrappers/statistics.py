@@ -43,11 +43,13 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         env: the environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
+        folder: the run folder, for statistics that are to lie in this one; else it is found as said above.
         strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
 
     Raises:
         TypeError: ``env`` is no single env.
-        ConfigError: ``buffer_length`` or an environment variable is wrong.
+        ConfigError: ``buffer_length``, ``folder`` or an environment variable is wrong.
+        FolderNotWritable: the folder cannot be made or written.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """
@@ -58,11 +60,15 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         buffer_length: arguments.Whole | None = 100,
         stats_key: str = "episode",
         *,
+        folder: arguments.Folder | None = None,
         strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
-        RecordConstructorArgs.__init__(self, buffer_length=buffer_length, stats_key=stats_key, strict=strict)
+        folder = None if folder is None else arguments.folder(folder)
+        RecordConstructorArgs.__init__(
+            self, buffer_length=buffer_length, stats_key=stats_key, folder=folder, strict=strict
+        )
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key
         self.episode_start_time: float = -1
@@ -71,7 +77,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_statistics(buffer_length, strict=strict)
+        self._set_up_statistics(buffer_length, folder, strict=strict)
         self._episode = -1
         num_envs = readings.number_of_envs(env)
         self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))

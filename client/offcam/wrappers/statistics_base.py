@@ -25,7 +25,7 @@ class StatisticsBase(shared_stream.StreamSharer):
     env: Any
     _stats_key: str
 
-    def _set_up_statistics(self, buffer_length: int | None, *, strict: bool) -> None:
+    def _set_up_statistics(self, buffer_length: int | None, folder: str | None, *, strict: bool) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
@@ -35,24 +35,29 @@ class StatisticsBase(shared_stream.StreamSharer):
         self._told = False
         self._reporting = settings.enabled()
         self._strict = False
+        self._folder = None if folder is None else settings.absolute(folder)
         if self._reporting:
+            if self._folder is not None and settings.records_here():
+                settings.make_run_folder(self._folder)
             self._strict = strict or settings.required()
             env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
             found = shared_stream.stream_beneath(self.env)
-            if found is not None:
+            if found is not None and self._folder in (None, found.folder):
                 self._stream = found.acquire(self, strict=self._strict)
+                found.has_statistics = True
                 if self._strict:
                     found.open()  # it may have been opened by one that does not insist
 
     def _adopt(self, stream: EnvStream) -> None:
-        if self._stream is None and self._reporting:
+        if self._stream is None and self._reporting and self._folder in (None, stream.folder):
             self._stream = stream.acquire(self, strict=self._strict)
+            stream.has_statistics = True
 
     def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting or self._looks_ahead:
             return
-        folder = shared_stream.training_folder(self.env)
+        folder = self._folder or shared_stream.training_folder(self.env)
         self._stream = shared_stream.new_stream(self.env, folder).acquire(self, strict=self._strict)
         try:
             self._stream.open()

@@ -17,6 +17,7 @@ from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
 from offcam_proto.errors import ConfigError, FrameError
 from offcam_proto.layout import grid_shape
+from offcam_runs.discover import is_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class VideoBase(shared_stream.StreamSharer):
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
-            if os.path.isdir(self.video_folder):
+            if os.path.isdir(self.video_folder) and not is_run(self.video_folder):  # what is in an index stays
                 logger.warn(
                     f"Overwriting existing videos at {self.video_folder} folder "
                     f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)"

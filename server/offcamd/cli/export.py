@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from offcamd.cli.folders import FoldersArgument
-from offcamd.cli.options import JsonOption, file_to_write, require, say_written
+from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.progress import progress_bar
 from offcamd.cli.text import counted
 
@@ -28,9 +28,11 @@ def export(
     what: Annotated[Literal["episodes", "clips"], typer.Option(help="A row for each of what.")] = "episodes",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: JsonOption = False,
+    session: SessionOption = "",
 ) -> None:
     """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
     from offcam_runs.discover import run_folders
+    from offcam_runs.sessions import session_of
     from offcamd.reports.export import export as export_runs
 
     if form == "parquet":
@@ -39,7 +41,7 @@ def export(
     to = file_to_write(path, as_json=as_json)
     runs = [folder for given in run_folders(folders) for folder in given]
     with progress_bar("Exporting") as progress:
-        done = export_runs(runs, form, path, what=what, force=force, progress=progress)
+        done = export_runs(runs, form, path, what=what, force=force, session=session_of(session), progress=progress)
     rows = counted(done.rows, what.removesuffix("s"))
     say_written(
         to,

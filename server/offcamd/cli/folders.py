@@ -9,7 +9,7 @@ import typer
 
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import PENDING_NAME
-from offcamd.cli.options import JsonOption
+from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
 from offcamd.process import exit_codes
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from offcam_runs.clips import Clip
     from offcam_runs.episodes import Episode
     from offcam_runs.run import Run
+    from offcam_runs.sessions import Session
 
 Result = TypeVar("Result")
 
@@ -39,14 +40,18 @@ def list_folders(
     folders: FoldersArgument,
     as_json: JsonOption = False,
     everything: Annotated[bool, typer.Option("--all", help=f"Every row, not only the last {LAST}.")] = False,
+    session: SessionOption = "",
 ) -> None:
     """List the videos and episodes of runs. Needs no daemon."""
     from offcam_runs.run import read_run
+    from offcam_runs.sessions import session_of
+
+    wanted = session_of(session)
 
     def look(folder: Path) -> Listing:
         if not (everything or as_json):
-            return latest(folder)
-        run = read_run(folder)
+            return latest(folder, wanted)
+        run = read_run(folder, wanted)
         return Listing(run, len(run.clips), len(run.episodes))
 
     found = over_runs(folders, look, show=show_listing, to_json=lambda listing: listing.run.as_dict(), as_json=as_json)
@@ -119,12 +124,12 @@ class Listing(NamedTuple):
     episodes: int
 
 
-def latest(folder: Path) -> Listing:
+def latest(folder: Path, session: Session = None) -> Listing:
     """The last `LAST` clips and episodes of a run, without reading the others. Raises what `read_run` raises."""
     from offcam_runs.database import open_to_read
     from offcam_runs.run import run_of
 
-    with open_to_read(folder) as database:
+    with open_to_read(folder, session=session) as database:
         run = run_of(database, folder, last=LAST)
         (clips,) = database.execute("SELECT count(*) FROM clips WHERE state != 'replaced'").fetchone()
         (episodes,) = database.execute("SELECT count(*) FROM episodes").fetchone()
@@ -133,6 +138,8 @@ def latest(folder: Path) -> Listing:
 
 def show_listing(listing: Listing) -> None:
     """Print the tables of a run."""
+    if said := which_session(listing.run.session, listing.run.sessions):
+        typer.echo(said)
     _say_rows("video", listing.clips, len(listing.run.clips))
     if listing.run.clips:
         _show_clips(listing.run.clips)
@@ -143,6 +150,13 @@ def show_listing(listing: Listing) -> None:
         typer.echo(
             f"{counted(pending, 'episode')} wait in {PENDING_NAME} for the next daemon there, or `offcam recover`"
         )
+
+
+def which_session(session: int | None, there: Sequence[int]) -> str:
+    """Which of a run's sessions is shown; nothing where there is one alone."""
+    if len(there) < 2:
+        return ""
+    return f"session {session or 'all'} of {', '.join(map(str, there))} (--session N, or all)"
 
 
 def _say_rows(thing: str, there: int, shown: int) -> None:

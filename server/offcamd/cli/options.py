@@ -32,6 +32,15 @@ ConfigOption = Annotated[
     typer.Option("--config", help="Config file instead of ./offcam.toml.", show_default=False),
 ]
 EmbeddedOption = Annotated[bool, typer.Option("--embedded", help="As a wrapper starts it: leaves when it was idle.")]
+SessionOption = Annotated[
+    str,
+    typer.Option(
+        "--session",
+        help="Which training of a folder that several were recorded into: its number, or all. Default: the newest.",
+        metavar="<int|all>",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors too.")]
 
 

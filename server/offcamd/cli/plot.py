@@ -9,13 +9,14 @@ import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.folders import FoldersArgument
-from offcamd.cli.options import JsonOption, file_to_write, require, say_written
+from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from offcam_runs.run import Run
+    from offcam_runs.sessions import Session
     from offcamd.reports.plot import Line
 
 ENDINGS = (".png", ".svg", ".pdf")
@@ -49,6 +50,7 @@ def plot(
     ] = None,
     title: Annotated[Optional[str], typer.Option(help="Default: the env's name.", show_default=False)] = None,
     as_json: JsonOption = False,
+    session: SessionOption = "",
 ) -> None:
     """Plot learning curves: returns with their moving average, intervals over seeds, and lengths.
 
@@ -62,10 +64,11 @@ def plot(
             raise ConfigError(f"-o must end in {', '.join(ENDINGS)}, which says the format; got {str(output)!r}")
         ending = ".png"
     require("matplotlib", extra="plot", verb="plot")
+    from offcam_runs.sessions import session_of
     from offcamd.process.atomic_file import replacing
     from offcamd.reports.plot import Look, draw
 
-    lines = _lines(folders, group=group)
+    lines = _lines(folders, session_of(session), group=group)
     if not lines:
         raise ConfigError(
             "there are no finished episodes yet, so there is nothing to plot: come back when one has ended"
@@ -83,14 +86,14 @@ def plot(
     )
 
 
-def _lines(folders: Sequence[Path], *, group: bool) -> list[Line]:
+def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said."""
     from offcam_runs.discover import labels, run_folders
     from offcam_runs.run import read_run
     from offcamd.reports.plot import Line
 
     found = run_folders(folders)
-    runs = {folder: read_run(folder) for given in found for folder in given}
+    runs = {folder: read_run(folder, session) for given in found for folder in given}
     for folder in [folder for folder, run in runs.items() if not run.episodes]:
         typer.echo(f"offcam: {folder} has no finished episodes yet", err=True)
         del runs[folder]

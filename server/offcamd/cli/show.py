@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from offcamd.cli.folders import FoldersArgument
-from offcamd.cli.options import JsonOption
+from offcamd.cli.folders import FoldersArgument, which_session
+from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def show(
         ),
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999, metavar="<float>")] = 0.95,
+    session: SessionOption = "",
 ) -> None:
     """Show a run's statistics: mean, std, median, interquartile mean with their intervals.
 
@@ -47,9 +48,11 @@ def show(
     from offcam_runs.analysis import SuccessRule
     from offcam_runs.discover import run_folders
     from offcam_runs.run import read_run
+    from offcam_runs.sessions import session_of
 
+    wanted = session_of(session)
     rule = SuccessRule(success) if success is not None else None
-    runs = [read_run(folder) for given in run_folders(folders) for folder in given]
+    runs = [read_run(folder, wanted) for given in run_folders(folders) for folder in given]
     if last is not None:
         runs = [replace(run, episodes=run.episodes[-last:]) for run in runs]
     found = {"runs": [_run(run, rule, confidence) for run in runs], "groups": _groups(runs, confidence)}
@@ -71,6 +74,8 @@ def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any
     success = None if rule is None else episodes.success_rate(rule, confidence=confidence).as_dict()
     return {
         "folder": run.folder,
+        "session": run.session,
+        "sessions": list(run.sessions),
         "env_ids": list(run.env_ids),
         "episodes": len(episodes),
         "steps": int(episodes.length.sum()),
@@ -108,6 +113,8 @@ def _print_run(run: dict[str, Any]) -> None:
     left_out = f"; left out as not finite: {odd:,} of the returns" if odd else ""
     title = f"{run['folder']}: {run['episodes']:,} episodes{envs}, {run['steps']:,} steps{left_out}"
     typer.echo(styled(printable(title), bold=True))
+    if said := which_session(run["session"], run["sessions"]):
+        typer.echo(said)
     if run["episodes"]:
         _print_statistics({"return": run["return"], "length": run["length"], "seconds": run["duration"]})
         step = run["per_step"]

@@ -71,8 +71,8 @@ class Clips:
     def open(self, stream: LiveStream, message: msg.OpenClip) -> None:
         """Begin a video; where that cannot be, its frames are dropped and counted."""
         self._grants.fit(stream, message.frame_bytes)
-        if not self._store.takes(stream.info.folder):
-            return  # nobody could find its video again; its frames are counted
+        if not stream.ready or not self._store.takes(stream.info.folder):
+            return  # its files have no names yet, or nobody could find them again; its frames are counted
         final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
         if final in self._files:
             unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"

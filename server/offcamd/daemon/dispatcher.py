@@ -14,7 +14,6 @@ from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcamd.daemon import recalls
 from offcamd.daemon.arenas import mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
-from offcamd.daemon.file_names import NameClaims
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
 from offcamd.daemon.liveness import MOST_QUEUED_IN, Liveness
@@ -79,7 +78,6 @@ class Dispatcher:
         self._liveness = Liveness()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
-        self._names = NameClaims()
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._read = 0  # messages
@@ -199,12 +197,10 @@ class Dispatcher:
         if not self._store.takes(message.folder):
             self._refuse_stream(peer, message.handle, message.folder, _NO_ROOM.format(message.folder))
             return
-        names = (message.folder, message.prefix)
-        suffix = self._names.claim(names, message.stream, message.suffix) if message.prefix else 0
         hello = peer.session.hello
         assert hello is not None  # noqa: S101 - the session admits no stream before its hello
         account = self._grants.pool.open() if message.video else None
-        stream = LiveStream(peer, message, suffix, hello.session, account)
+        stream = LiveStream(peer, message, hello.session, account)
         if not peer.records:  # who only asks, as a health check does every few seconds, is not worth a line
             peer.records = True
             log.info("a client came", pid=hello.pid, client=hello.client)
@@ -215,7 +211,10 @@ class Dispatcher:
         if len(peer.folders) < MAX_STREAMS_PER_SESSION:
             peer.folders.add(message.folder)
         owner = StreamOwner(host=hello.host, pid=hello.pid, client=hello.client)
-        self._store.put(tasks.OpenStreamTask(message.folder, message, owner, suffix, stream))
+        gone = tuple(
+            other.info.stream.hex() for other in self.streams if other.info.folder == message.folder and other.gone
+        )
+        self._store.put(tasks.OpenStreamTask(message.folder, message, owner, gone, stream))
 
     # --- leaving ------------------------------------------------------------------------------------------
 
@@ -273,7 +272,6 @@ class Dispatcher:
             if twin is not None:  # its client opened it again over another connection: the last to finish ends it
                 twin.lost = twin.lost and stream.lost
                 return
-            self._names.release((stream.info.folder, stream.info.prefix), stream.info.stream)
             self._store.put(tasks.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
             self._last_active = time.monotonic()
 
@@ -376,7 +374,7 @@ class Dispatcher:
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)
             return
-        stream.ready = True
+        stream.ready, stream.suffix = True, event.suffix
         peer.session.stream_opened(
             stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)
         )

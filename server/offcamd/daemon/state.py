@@ -46,6 +46,7 @@ class LiveStream:
         peer: its client, None once that is gone.
         session: its client's session, which may come back over another connection.
         ready: whether the index knows it and the client was told.
+        suffix: number in its files' names, 0 for none; known once it is ready.
         clips: its clips that are not stored yet.
         arena: the memory that its client shares with us, None where frames come through the socket.
         in_memory: bytes of its frames in the encoder's queues.
@@ -59,10 +60,10 @@ class LiveStream:
 
     peer: Peer | None
     info: OpenStream
-    suffix: int
     session: bytes
     account: Account | None
     ready: bool = False
+    suffix: int = 0
     clips: dict[int, LiveClip] = field(default_factory=dict)
     arena: Arena | None = None
     in_memory: int = 0
@@ -77,6 +78,11 @@ class LiveStream:
     def handle(self) -> int:
         """The client's number for it."""
         return self.info.handle
+
+    @property
+    def gone(self) -> bool:
+        """Whether its client has closed it, or is gone itself, as far as is known."""
+        return self.closed or self.peer is None or self.peer.gone_at is not None
 
     def same_as(self, other: LiveStream) -> bool:
         """Whether it is the same stream of the same run, opened at another time."""

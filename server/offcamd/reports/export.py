@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.episodes import Episode
     from offcam_runs.run import Run, What
+    from offcam_runs.sessions import Session
 
 Format = Literal["csv", "jsonl", "parquet", "monitor"]
 Row = dict[str, Any]
@@ -52,6 +53,7 @@ def export(
     *,
     what: What = "episodes",
     force: bool = False,
+    session: Session = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Write runs to a file, or to a folder of files for ``monitor``. Each file appears whole or not at all.
@@ -62,6 +64,7 @@ def export(
         path: the file; for ``monitor`` the folder.
         what: a row for each finished episode in order of arrival, or for each clip.
         force: replace what is there.
+        session: which one of each run; by default the newest.
         progress: called with the rows written and how many there are.
 
     Raises:
@@ -70,7 +73,7 @@ def export(
     """
     if form != "monitor":
         _check_free(path, force=force)
-    runs = dict(zip(map(valid_text, labels(folders)), map(read_run, folders), strict=True))
+    runs = dict(zip(map(valid_text, labels(folders)), (read_run(folder, session) for folder in folders), strict=True))
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())

@@ -91,7 +91,7 @@ def verify(
     present = _video_names(folder)  # before the index is read, which then knows them all
     writer = writer_of(folder)
     try:
-        run = read_run(folder)
+        run = read_run(folder, "all")
     except (errors.FolderNotWritable, errors.RunFormatTooNew):
         raise
     except errors.RunFolderError as error:

@@ -19,7 +19,7 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
     """Do a task, and return the event that tells of it once the transaction is committed."""
     match task:
         case tasks.OpenStreamTask():
-            return tasks.StreamReady(task.reply, index.open_stream(task.message, task.owner, task.suffix))
+            return tasks.StreamReady(task.reply, *index.open_stream(task.message, task.owner, task.gone))
         case tasks.RecordsTask():
             try:
                 return tasks.Committed(task.reply, index.apply(task.stream, task.first_seq, task.bodies))

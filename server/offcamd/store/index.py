@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 import time
@@ -56,6 +57,13 @@ class Applied:
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: int = 0
     lost: list[int] = field(default_factory=list)
+
+
+class OpenedStream(NamedTuple):
+    """A stream that is in the index: its last committed record, 0 where there is none, and its files' suffix."""
+
+    last_seq: int
+    suffix: int
 
 
 class OpenedClip(NamedTuple):
@@ -246,22 +254,42 @@ class RunIndex:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    def open_stream(self, message: OpenStream, owner: StreamOwner, suffix: int = 0) -> int:
-        """Note that a stream is open, for the first time or again, and that its file names carry ``suffix``.
+    def open_stream(self, message: OpenStream, owner: StreamOwner, gone: Sequence[str] = ()) -> OpenedStream:
+        """Note that a stream is open, for the first time or again.
 
-        Returns:
-            Its last committed record, 0 where there is none.
+        Args:
+            message: what its client says.
+            owner: its client.
+            gone: ids of streams, in hexadecimal digits, that count as open no more: their clients are gone.
         """
+        suffix = self._suffix(message)
         own = {
             "stream": message.stream.hex(),
             "suffix": suffix,
             "state": fmt.LIVE,
             "training": fmt.training_text(message.training),
+            "gone": json.dumps(gone),
+            "since": None,
             **owner._asdict(),
         }
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, Fields(message, **own))
-            return self._stream(message.stream)[1]
+            return OpenedStream(self._stream(message.stream)[1], suffix)
+
+    def _suffix(self, message: OpenStream) -> int:
+        """The number in the names of a stream's files, so that no other stream's, of whatever session, are replaced.
+
+        It keeps the one that it has. Else it is the one that it asks for, as from an earlier index, or the next that is
+        free: none (0), 2, 3, ...
+        """
+        if not message.prefix:
+            return 0
+        names = {"stream": message.stream.hex(), "prefix": message.prefix, "live": fmt.LIVE}
+        with explained(self.folder):
+            taken = {suffix for (suffix,) in self._db.execute(sql.SUFFIXES, names)}
+            (wanted,) = self._db.execute(sql.SUFFIX, names).fetchone() or (message.suffix,)
+        numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
+        return next(number for number in numbers if number not in taken)
 
     def close_stream(self, stream: bytes, *, lost: bool = False) -> None:
         """Note that a stream has ended, by its client's word or because that vanished (``lost``)."""

@@ -53,6 +53,13 @@ NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
 COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
+# Of a stream's names, which other streams have: those that are open, and those that have videos.
+SUFFIXES = """
+SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
+    state = :live OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id AND file IS NOT NULL)
+)
+"""
+SUFFIX = "SELECT suffix FROM streams WHERE stream = :stream"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 
 # A stream goes on in an index that may have had it before, as an older copy has.

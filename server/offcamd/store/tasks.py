@@ -18,7 +18,7 @@ class OpenStreamTask(NamedTuple):
     folder: str
     message: OpenStream
     owner: StreamOwner
-    suffix: int
+    gone: tuple[str, ...]
     reply: object
 
 
@@ -79,10 +79,11 @@ def cost(task: Task) -> int:
 
 
 class StreamReady(NamedTuple):
-    """A stream is in the index, with its last committed record; or the folder cannot be used."""
+    """A stream is in the index, with its last committed record and suffix; or the folder cannot be used."""
 
     reply: object
     last_seq: int
+    suffix: int
     error: OffcamError | None = None
 
 
@@ -143,7 +144,7 @@ def failed(task: Task, error: OffcamError) -> Event | None:
     """What tells whoever waits for a task that it cannot be done. Videos are made all the same."""
     match task:
         case OpenStreamTask():
-            return StreamReady(task.reply, 0, error)
+            return StreamReady(task.reply, 0, 0, error)
         case ClipOpenedTask():
             return ClipNoted(task.reply)
         case ClipEncodedTask():

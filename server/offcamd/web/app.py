@@ -28,7 +28,7 @@ from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.reading import NotHere, folder_of
+from offcamd.web.reading import NotHere, asked_for
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from offcamd.web.reading import Asked
     from offcamd.web.source import RunSource
 
     Endpoint = Callable[[Request], Awaitable[Response]]
@@ -102,11 +103,11 @@ class Api:
             "/api/events": self.events,
             "/api/group": self.group,
             "/api/runs": self.runs,
-            run: told(lambda folder, run, _: self._runs.detail(run, folder)),
-            f"{run}/episodes": told(lambda folder, _, query: queries.episodes_page(folder, query, kept)),
+            run: told(lambda asked, _: self._runs.detail(asked)),
+            f"{run}/episodes": told(lambda asked, query: queries.episodes_page(asked, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
             f"{run}/curve": self.curve,
-            f"{run}/nearest": told(lambda folder, run, query: queries.nearest(folder, run, query, kept)),
+            f"{run}/nearest": told(lambda asked, query: queries.nearest(asked, query, kept)),
             f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
             f"{clip}/video": self.video,
@@ -159,8 +160,8 @@ class Api:
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
 
-        def begun(folder: Path, _run: str) -> Iterable[str]:
-            pieces = queries.episodes_csv(folder)
+        def begun(asked: Asked) -> Iterable[str]:
+            pieces = queries.episodes_csv(asked)
             return itertools.chain([next(pieces)], pieces)  # what is wrong shows with the first piece
 
         pieces = await self._of(request, begun)
@@ -171,7 +172,7 @@ class Api:
     async def curve(self, request: Request) -> Response:
         """A run's learning curve."""
         query = Query(request.query_params)
-        text = await self._of(request, lambda folder, _: curves.curve(folder, query, self._episodes))
+        text = await self._of(request, lambda asked: curves.curve(asked, query, self._episodes))
         return Response(text, media_type="application/json")
 
     async def group(self, request: Request) -> Response:
@@ -179,8 +180,8 @@ class Api:
         query = Query(request.query_params)
 
         def answer() -> str:
-            folders = [folder_of(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
-            return curves.group(folders, query, self._episodes)
+            runs = [asked_for(self._source, run) for run in dict.fromkeys(query.list("ids", curves.MOST_RUNS))]
+            return curves.group(runs, query, self._episodes)
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
@@ -189,36 +190,36 @@ class Api:
     async def clip(self, request: Request) -> Response:
         """One clip, and the episodes it shows."""
         key = request.path_params["key"]
-        return _json(await self._of(request, lambda folder, run: queries.clip_detail(folder, run, key, self._episodes)))
+        return _json(await self._of(request, lambda asked: queries.clip_detail(asked, key, self._episodes)))
 
     async def video(self, request: Request) -> Response:
         """A clip's file, or a range of it."""
         download = Query(request.query_params).boolean("download") or False
-        file = await self._of(request, lambda folder, _: open_clip(folder, request.path_params["key"]))
+        file = await self._of(request, lambda asked: open_clip(asked.folder, request.path_params["key"]))
         return VideoResponse(file, request.headers, download=download)
 
     async def poster(self, request: Request) -> Response:
         """A picture out of a clip."""
         key = request.path_params["key"]
-        picture, file = await self._of(request, lambda folder, _: self._posters.get(folder, key))
+        picture, file = await self._of(request, lambda asked: self._posters.get(asked.folder, key))
         headers = {"etag": file.etag, "cache-control": file.cache_control}
         if request.headers.get("if-none-match") == file.etag:
             return Response(None, 304, headers)
         return Response(picture, media_type="image/jpeg", headers=headers)
 
-    def _told(self, answer: Callable[[Path, str, Query], dict[str, Any]]) -> Endpoint:
+    def _told(self, answer: Callable[[Asked, Query], dict[str, Any]]) -> Endpoint:
         """An endpoint that tells what a function says of the run that is asked for, by the request's values."""
 
         async def endpoint(request: Request) -> Response:
             query = Query(request.query_params)
-            return _json(await self._of(request, lambda folder, run: answer(folder, run, query)))
+            return _json(await self._of(request, lambda asked: answer(asked, query)))
 
         return endpoint
 
-    async def _of(self, request: Request, answer: Callable[[Path, str], Any]) -> Any:  # noqa: ANN401 - what answer returns
+    async def _of(self, request: Request, answer: Callable[[Asked], Any]) -> Any:  # noqa: ANN401 - what answer returns
         """What a function says of the run that is asked for, on a worker thread."""
-        run = request.path_params["id"]
-        return await run_in_threadpool(lambda: answer(folder_of(self._source, run), run))
+        run, query = request.path_params["id"], Query(request.query_params)
+        return await run_in_threadpool(lambda: answer(asked_for(self._source, run, query)))
 
 
 def _well_unless(reason: str | None) -> Response:

@@ -13,7 +13,6 @@ from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from offcam_runs.episodes import Quantity
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
@@ -41,14 +41,14 @@ _X: tuple[Axis, ...] = ("episode", "step", "time")
 _Y: tuple[Quantity, ...] = ("return", "length", "duration")
 
 
-def curve(folder: Path, query: Query, cache: EpisodeCache) -> str:
+def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
     """One run's curve, see ``GET /api/runs/{id}/curve``, as JSON text. Raises BadQuery and what `reading` does."""
     x_name, y_name = query.choice("x", _X), query.choice("y", _Y)
     points, window = query.whole("points", 2000, 1, MOST_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     begin, end = query.number("from"), query.number("to")
-    with reading(folder) as database:
+    with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
-        clips = cache.clips(folder, database, streams)
+        clips = cache.clips(asked.folder, database, streams)
     whole = clips.episodes.curve(y_name, x_name, began=began(streams.values()))
     average = moving_average(whole.y, window)
     first = 0 if begin is None else int(np.searchsorted(whole.x, begin, side="left"))
@@ -66,7 +66,7 @@ def curve(folder: Path, query: Query, cache: EpisodeCache) -> str:
     )
 
 
-def group(folders: Sequence[Path], query: Query, cache: EpisodeCache) -> str:
+def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
     """Several runs as one, see ``GET /api/group``, as JSON text. Raises BadQuery and what `reading` does.
 
     At each point of the axis every run has its moving average by then; the interval is of the interquartile mean.
@@ -74,10 +74,10 @@ def group(folders: Sequence[Path], query: Query, cache: EpisodeCache) -> str:
     x_name, y_name = query.choice("x", _X), query.choice("y", _Y)
     points, window = query.whole("points", 500, 1, MOST_GROUP_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     curves = []
-    for folder in folders:
-        with reading(folder) as database:
+    for run in runs:
+        with reading(run.folder, run.session) as database:
             streams = read_streams(database)
-            episodes = cache.get(folder, database, streams)
+            episodes = cache.get(run.folder, database, streams)
         curves.append(episodes.curve(y_name, x_name, began=began(streams.values())))
     aligned = align(curves, window=window, points=points)
     low, high = bootstrap_interval(aligned.values, "iqm", confidence=CONFIDENCE, resamples=RESAMPLES)

@@ -44,7 +44,9 @@ class EpisodeCache:
     """Keeps the episodes of the runs that were asked for last. Of any thread."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._runs: LruCache[Path, _Kept] = LruCache(most_bytes, lambda kept: kept.episodes.nbytes)
+        self._runs: LruCache[tuple[Path, frozenset[int]], _Kept] = LruCache(
+            most_bytes, lambda kept: kept.episodes.nbytes
+        )
 
     def get(self, folder: Path, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> EpisodeTable:
         """The episodes of a run as its index is at this moment, in order of arrival.
@@ -52,9 +54,9 @@ class EpisodeCache:
         Args:
             folder: of the run.
             database: its index, in a read transaction.
-            streams: all that are in it.
+            streams: all that are in it, or those of a session.
         """
-        kept = self._runs.get(folder, _Kept)
+        kept = self._runs.get(_key(folder, streams), _Kept)
         with kept.lock:
             episodes = _up_to_date(kept, database, streams)
         self._runs.trim()
@@ -62,7 +64,7 @@ class EpisodeCache:
 
     def clips(self, folder: Path, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> ClipEpisodes:
         """The same, with the clips that show them."""
-        kept, episodes = self._runs.get(folder, _Kept), self.get(folder, database, streams)
+        kept, episodes = self._runs.get(_key(folder, streams), _Kept), self.get(folder, database, streams)
         spans = read_spans(database, streams)
         with kept.lock:
             if kept.clips is None or kept.clips.episodes is not episodes or kept.clips.clips != spans:
@@ -102,6 +104,11 @@ class ReadAhead:
         with self._lock:
             self._reading = bool(self._waiting)
             return self._waiting.pop() if self._waiting else None
+
+
+def _key(folder: Path, streams: Mapping[int, Stream]) -> tuple[Path, frozenset[int]]:
+    """A run, and which of its sessions are shown."""
+    return folder, frozenset(stream.session for stream in streams.values())
 
 
 def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> EpisodeTable:

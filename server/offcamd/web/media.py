@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from offcam_proto.errors import EncodeError
 from offcam_runs import format as fmt
+from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import find_clip
@@ -80,7 +81,7 @@ def open_clip(folder: Path, key: str) -> OpenFile:
         NotHere: there is no such clip, it has no file yet, or the file is gone.
         RunFolderError: see `reading`.
     """
-    with reading(folder) as database:
+    with reading(folder, ALL) as database:
         clip = find_clip(database, folder, key)
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")

@@ -49,14 +49,15 @@ def _by(names: Iterable[str], schema: Schema) -> Schema:
 
 
 _MAYBE = _or_null(NUMBER)
-_ID = {"type": "string", "pattern": "^[0-9a-f]{12}$"}
+_ID = {"type": "string", "pattern": "^[0-9a-f]{12}(@([0-9]+|all))?$"}
 _NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean=_MAYBE)
 _SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
 _DROPPED = _by(DROP_REASONS, INTEGER)
 
 _RUN = _object(
     id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
-    num_envs=INTEGER, streams=INTEGER, episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
+    num_envs=INTEGER, streams=INTEGER, session=_or_null(INTEGER), sessions=_list(INTEGER),
+    episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED,
@@ -124,8 +125,17 @@ _CURVE_PARAMS = [
     _query("y", _one_of("return", "length", "duration"), "What is drawn."),
     _query("window", _between(1, curves.MOST_WINDOW, 100), "Episodes of the moving average."),
 ]
-_RUN_PATH = {"name": "id", "in": "path", "required": True, "schema": TEXT, "description": "A run's id, see /api/runs."}
+_RUN_PATH = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": TEXT,
+    "description": "A run's id, see /api/runs; `ID@1` or `ID@all` is of a session.",
+}
 _CLIP_PATH = {"name": "key", "in": "path", "required": True, "schema": TEXT, "description": "A clip's key in its run."}
+_SESSION = _query(
+    "session", {"type": "string", "pattern": "^([0-9]+|all)$"}, "Which training of several; else the newest."
+)
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 
 
@@ -142,7 +152,7 @@ def _json(text: str, schema: Schema, parameters: list[Schema] | None = None, *co
 
 def _paths() -> dict[str, Schema]:
     run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
-    one, of_run, of_clip = ("404", "409"), [_RUN_PATH], [_RUN_PATH, _CLIP_PATH]
+    one, of_run, of_clip = ("404", "409"), [_RUN_PATH, _SESSION], [_RUN_PATH, _CLIP_PATH]
     asked = ("400", *one)
     paths = {
         "/": _path("The page.", "text/html", TEXT),
@@ -160,14 +170,14 @@ def _paths() -> dict[str, Schema]:
         "/api/group": _json(
             "Several runs as one: interquartile mean with its bootstrap interval over runs.", _ref("Group"),
             [
-                _query("ids", TEXT, f"Up to {curves.MOST_RUNS} ids, with commas between.", required=True),
+                _query("ids", TEXT, f"Up to {curves.MOST_RUNS} ids (or `ID@1`) with commas between.", required=True),
                 *_CURVE_PARAMS,
                 _query("points", _between(1, curves.MOST_GROUP_POINTS, 500), "Most points."),
             ],
             *asked,
         ),
         "/api/runs": _json("All runs.", _object(daemon=FLAG, runs=_list(_ref("Run")))),
-        run: _json("One run, and its streams.", _ref("RunDetail"), of_run, *one),
+        run: _json("One run, and its streams.", _ref("RunDetail"), of_run, *asked),
         f"{run}/episodes": _json(
             "A page of a run's episodes.", _object(total=INTEGER, offset=INTEGER, episodes=_list(_ref("Episode"))),
             [
@@ -183,7 +193,7 @@ def _paths() -> dict[str, Schema]:
             ],
             *asked,
         ),
-        f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *one),
+        f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *asked),
         f"{run}/curve": _json(
             "A run's learning curve: points of `count` episodes from `first` on, and those with a clip.", _ref("Curve"),
             [

@@ -15,6 +15,7 @@ from offcam_runs import format as fmt
 from offcam_runs.clip_episodes import ClipEpisodes, span_of
 from offcam_runs.clips import read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
+from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
 from offcamd.web.reading import NotHere, reading
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from offcam_runs.clips import Clip
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
 
 MOST_ROWS = 1000
 """Rows of a page."""
@@ -55,19 +57,19 @@ def _wanted(query: Query) -> tuple[str, dict[str, object]]:
     return " AND ".join(asked[name][0] for name in given) or "TRUE", given
 
 
-def episodes_page(folder: Path, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """One page of a run's episodes, see ``GET /api/runs/{id}/episodes``. Raises BadQuery and what `reading` does."""
     sort = query.choice("sort", tuple(ORDERS))
     direction = query.choice("order", ("asc", "desc")).upper()
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, values = _wanted(query)
-    with reading(folder) as database:
+    with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
         count = f"SELECT count(*) FROM episodes WHERE {condition}"  # noqa: S608 - of our own words
         (total,) = database.execute(count, values).fetchone()
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
-        clips = cache.clips(folder, database, streams)
+        clips = cache.clips(asked.folder, database, streams)
     ids = [stream.stream for stream in streams.values()]
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, ids, clips) for row in page]}
 
@@ -83,7 +85,7 @@ def _episode(episode: Episode, ids: Sequence[str]) -> dict[str, Any]:
     return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": ids[episode.stream]}
 
 
-def episodes_csv(folder: Path) -> Iterator[str]:
+def episodes_csv(asked: Asked) -> Iterator[str]:
     """All episodes as CSV, a header first, in pieces; each piece is of the index as it is then.
 
     Raises:
@@ -93,7 +95,7 @@ def episodes_csv(folder: Path) -> Iterator[str]:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     while True:
-        with reading(folder) as database:
+        with reading(asked.folder, asked.session) as database:
             streams = read_streams(database)
             piece = read_episodes(database, streams, "id > :last", {"last": last}, limit=_CSV_ROWS)
         ids = [stream.stream for stream in streams.values()]
@@ -116,7 +118,7 @@ def _cell(value: object) -> object:
 # --- clips --------------------------------------------------------------------------------------------------
 
 
-def clips_page(folder: Path, run: str, query: Query) -> dict[str, Any]:
+def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
     """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
     sort = query.choice("sort", ("newest", "oldest", "return", "length", "episode"))
     direction = query.choice("order", ("desc", "asc")).upper()
@@ -132,11 +134,11 @@ def clips_page(folder: Path, run: str, query: Query) -> dict[str, Any]:
     }[sort]
     condition = "(:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
     values = {"state": state, "text": text}
-    with reading(folder) as database:
+    with reading(asked.folder, asked.session) as database:
         count = f"SELECT count(*) FROM clips WHERE {condition} AND state != :replaced"  # noqa: S608 - of our own words
         (total,) = database.execute(count, {**values, "replaced": fmt.REPLACED}).fetchone()
-        clips = read_clips(database, folder, condition, values, order=order, limit=limit, offset=offset)
-    return {"total": total, "offset": offset, "clips": [clip_dict(run, clip) for clip in clips]}
+        clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
+    return {"total": total, "offset": offset, "clips": [clip_dict(asked.run, clip) for clip in clips]}
 
 
 def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
@@ -185,19 +187,19 @@ def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
     raise NotHere(f"there is no clip {key[:100]!r} in this run: GET /api/runs/ID/clips lists those there are")
 
 
-def clip_detail(folder: Path, run: str, key: str, cache: EpisodeCache) -> dict[str, Any]:
+def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     """A clip, with the episodes it shows. Raises NotHere and what `reading` does."""
-    with reading(folder) as database:
-        clip = find_clip(database, folder, key)
+    with reading(asked.folder, ALL) as database:  # its key names its stream
+        clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
-        episodes = cache.get(folder, database, streams)
+        episodes = cache.get(asked.folder, database, streams)
     ids = [stream.stream for stream in streams.values()]
     places = ClipEpisodes(episodes, []).episodes_of(span_of(clip))[:MOST_ROWS].tolist()
     listed = [{**_episode(episodes[place], ids), "clip": key} for place in places]
-    return {**clip_dict(run, clip), "episodes": listed}
+    return {**clip_dict(asked.run, clip), "episodes": listed}
 
 
-def nearest(folder: Path, run: str, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """An episode by its number of arrival, and the clip that shows it, or that of the nearest recorded one.
 
     Raises:
@@ -205,9 +207,9 @@ def nearest(folder: Path, run: str, query: Query, cache: EpisodeCache) -> dict[s
         NotHere: there is no such episode.
     """
     number = query.integer("number", None, 0, MOST_OFFSET)
-    with reading(folder) as database:
+    with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
-        clips = cache.clips(folder, database, streams)
+        clips = cache.clips(asked.folder, database, streams)
         numbers = clips.episodes.number
         place = int(np.searchsorted(numbers, -1 if number is None else number))
         if number is None or place == numbers.size or numbers[place] != number:
@@ -216,10 +218,10 @@ def nearest(folder: Path, run: str, query: Query, cache: EpisodeCache) -> dict[s
         recorded = np.flatnonzero(clips.shown >= 0)
         near = recorded[np.argmin(np.abs(recorded - place))] if recorded.size else None
         shown = None if near is None else clips.shows(int(near))
-        clip = None if shown is None else find_clip(database, folder, shown.key)
+        clip = None if shown is None else find_clip(database, asked.folder, shown.key)
     return {
         "episode": _with_clip(clips.episodes[place], [stream.stream for stream in streams.values()], clips),
-        "clip": None if clip is None else clip_dict(run, clip),
+        "clip": None if clip is None else clip_dict(asked.run, clip),
         "exact": bool(near is not None and near == place),
         "distance": None if near is None else abs(int(near) - place),
     }

@@ -7,20 +7,23 @@ import stat
 import time
 import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from offcam_proto.errors import NotARunFolder, RunFolderError
+from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
 from offcam_runs.journal_reader import journals
 from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
+from offcam_runs.sessions import Session, session_of
 from offcamd.web import indexless
+from offcamd.web.params import BadQuery
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
+    from offcamd.web.params import Query
     from offcamd.web.source import RunSource
 
 
@@ -28,28 +31,61 @@ class NotHere(Exception):
     """Something was asked for that there is not; the message says what there is."""
 
 
-def folder_of(source: RunSource, run: str) -> Path:
-    """The folder of a run.
+class Asked(NamedTuple):
+    """A run that is asked for.
+
+    Attributes:
+        run: its id, with ``@`` and the session where one was named so.
+        folder: of the run.
+        session: of which session; the newest by default.
+    """
+
+    run: str
+    folder: Path
+    session: Session = None
+
+
+def asked_for(source: RunSource, run: str, query: Query | None = None) -> Asked:
+    """The run of an id, such as ``0123456789ab``; with ``@1`` or ``@all`` behind it of a session of it.
+
+    Args:
+        source: which runs there are.
+        run: the id.
+        query: may name the session, too.
 
     Raises:
+        BadQuery: the session is none.
         NotHere: there is no such run.
     """
-    folder = source.folders().get(run)
+    name, _, session = run.partition("@")
+    session = session or (query.text("session") if query else "")
+    folder = source.folders().get(name)
     if folder is None:
         raise NotHere(f"there is no run {run[:40]!r}: GET /api/runs lists those there are")
-    return folder
+    try:
+        return Asked(run, folder, session_of(session))
+    except ConfigError as error:
+        raise BadQuery(str(error)) from error
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+def reading(folder: Path, session: Session = None) -> Iterator[sqlite3.Connection]:
     """Read a run as it is at this moment, by its index or, where it has none, by its videos.
 
+    Args:
+        folder: of the run.
+        session: whose rows are read; by default the newest's. Of videos without an index there is one alone.
+
     Raises:
+        NotHere: there is no such session.
         RunFolderError: it cannot be read; its kinds say why, see `offcam_runs.database.open_to_read`.
     """
     if not is_plain(folder):
-        with open_to_read(folder, settled=True) as database:
-            yield database
+        try:
+            with open_to_read(folder, settled=True, session=session) as database:
+                yield database
+        except ConfigError as error:
+            raise NotHere(str(error)) from error
         return
     with _explained(folder):
         if not indexless.videos(folder):

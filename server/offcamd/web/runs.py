@@ -10,16 +10,18 @@ from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.json_text import finite
 from offcam_runs.running import EpisodeTotals
+from offcam_runs.sessions import sessions
 from offcam_runs.streams import began, read_streams
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
-from offcamd.web.reading import is_plain, reading, signature
+from offcamd.web.reading import Asked, is_plain, reading, signature
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
+    from offcam_runs.sessions import Session
     from offcamd.web.source import RunSource
 
 MOST_KEPT = 4_000
@@ -66,43 +68,48 @@ class RunDescriptions:
     def __init__(self, source: RunSource, found: Callable[[Path], None] = lambda _: None) -> None:
         self._source = source
         self._found = found
-        self._kept: LruCache[str, _Kept] = LruCache(MOST_KEPT)
+        self._kept: LruCache[tuple[Path, Session], _Kept] = LruCache(MOST_KEPT)
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, in the order in which they came."""
-        return [self.describe(run, folder) for run, folder in self._source.folders().items()]
+        return [self.describe(Asked(run, folder)) for run, folder in self._source.folders().items()]
 
-    def describe(self, run: str, folder: Path) -> dict[str, Any]:
+    def describe(self, asked: Asked) -> dict[str, Any]:
         """One run; with a ``problem`` where it cannot be read."""
-        return self._up_to_date(run, folder).run | {"live": self._source.live(run)}
+        return self._up_to_date(asked).run | {"live": self._live(asked)}
 
-    def detail(self, run: str, folder: Path) -> dict[str, Any]:
+    def _live(self, asked: Asked) -> bool:
+        return self._source.live(asked.run.partition("@")[0])
+
+    def detail(self, asked: Asked) -> dict[str, Any]:
         """One run, and its streams.
 
         Raises:
+            NotHere: there is no such session.
             RunFolderError: it cannot be read.
         """
-        kept = self._up_to_date(run, folder)
+        kept = self._up_to_date(asked)
         with kept.lock:
             if kept.run["problem"]:
                 raise RunFolderError(kept.run["problem"])
             if not kept.streams:
-                with reading(folder) as database:
+                with reading(asked.folder, asked.session) as database:
                     kept.streams = _stream_list(database)
-            return {**kept.run, "live": self._source.live(run), "stream_list": kept.streams}
+            return {**kept.run, "live": self._live(asked), "stream_list": kept.streams}
 
-    def _up_to_date(self, run: str, folder: Path) -> _Kept:
-        kept = self._kept.get(run, _Kept)
+    def _up_to_date(self, asked: Asked) -> _Kept:
+        kept = self._kept.get((asked.folder, asked.session), _Kept)
         with kept.lock:
-            now = signature(folder)
+            now = signature(asked.folder)
             if kept.signature != now or kept.run.get("problem"):
-                kept.run, kept.signature, kept.streams = self._read(run, folder, kept), now, []
+                kept.run, kept.signature, kept.streams = self._read(asked, kept), now, []
         return kept
 
-    def _read(self, run: str, folder: Path, kept: _Kept) -> dict[str, Any]:
-        base = {"id": run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
+    def _read(self, asked: Asked, kept: _Kept) -> dict[str, Any]:
+        folder = asked.folder
+        base = {"id": asked.run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
         try:
-            with reading(folder) as database:
+            with reading(folder, asked.session) as database:
                 if not kept.run and _last(database) >= LONG:
                     self._found(folder)
                 facts = _facts(database, run_totals(database).as_dict())
@@ -128,13 +135,15 @@ def _last(database: sqlite3.Connection) -> int:
 
 
 def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, Any]:
-    streams = read_streams(database).values()
+    streams = list(read_streams(database).values())
     clips = dict(database.execute("SELECT state, count(*) FROM clips GROUP BY state"))
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
         "env_id": ", ".join(dict.fromkeys(stream.env_id for stream in streams if stream.env_id)) or None,
         "num_envs": sum(stream.num_envs for stream in streams),
         "streams": len(streams),
+        "sessions": sessions(database),
+        "session": streams[0].session if len({stream.session for stream in streams}) == 1 else None,
         **{name: totals[name] for name in ("episodes", "steps", "steps_per_second")},
         "started": fmt.json_number(began(streams)),
         "updated": fmt.json_number(updated) or None,
@@ -151,6 +160,8 @@ _NOTHING: dict[str, Any] = {
     "env_id": None,
     "num_envs": 0,
     "streams": 0,
+    "sessions": [],
+    "session": None,
     "episodes": 0,
     "steps": 0,
     "steps_per_second": None,

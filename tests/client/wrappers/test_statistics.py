@@ -181,7 +181,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         } == {
             name: (parameter.default, parameter.kind)
             for name, parameter in inspect.signature(theirs).parameters.items()
-        } | {"strict": (False, inspect.Parameter.KEYWORD_ONLY)}
+        } | {"folder": (None, inspect.Parameter.KEYWORD_ONLY), "strict": (False, inspect.Parameter.KEYWORD_ONLY)}
         for method in ("reset", "step"):
             assert list(inspect.signature(getattr(ours, method)).parameters) == list(
                 inspect.signature(getattr(theirs, method)).parameters
@@ -193,6 +193,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
     assert again._saved_kwargs == {  # where RecordConstructorArgs keeps them
         "buffer_length": 7,
         "stats_key": "k",
+        "folder": None,
         "strict": False,
     }
     env.close()
@@ -406,6 +407,40 @@ def test_statistics_alone_join_each_other(tmp_path, monkeypatch):
     assert len(films.episodes(run)) == 4
 
 
+@pytest.mark.parametrize("vector", [False, True])
+def test_statistics_have_the_folder_that_they_are_given(tmp_path, monkeypatch, vector):
+    monkeypatch.setenv("OFFCAM_RUN", str(tmp_path / "elsewhere"))
+    videos = offcam.record(Barcode(2), tmp_path / "videos")
+    if vector:
+        env = offcam.vector.RecordEpisodeStatistics(SyncVectorEnv([lambda: Barcode(2)]), folder=tmp_path / "mine")
+        env.reset()
+        for _ in range(2):
+            env.step(np.zeros(1, int))
+    else:
+        env = RecordEpisodeStatistics(Barcode(2), folder=tmp_path / "mine")
+        play(env)
+    assert env.run_folder == str(tmp_path / "mine")
+    beside = RecordEpisodeStatistics(offcam.RecordVideo(Barcode(2), str(tmp_path / "seen")), folder=tmp_path / "mine")
+    play(beside)
+    for each in (env, beside, videos):
+        each.close()
+    assert len(films.episodes(tmp_path / "mine")) == 2
+    assert len(films.episodes(tmp_path / "seen")) == 0
+    with pytest.raises(TypeError):
+        RecordEpisodeStatistics(Barcode(2), folder=1.5)
+
+
+def test_an_env_for_evaluation_alone_takes_no_statistics_with_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
+    evaluation = offcam.RecordVideo(Barcode(2), str(tmp_path / "evaluation"))  # made first, and Monitor has its returns
+    env = RecordEpisodeStatistics(Barcode(2))
+    play(env)
+    for each in (evaluation, env):
+        each.close()
+    (run,) = (tmp_path / "all").iterdir()
+    assert len(films.episodes(run)) == 1
+
+
 def test_of_two_runs_with_videos_none_is_joined(tmp_path, monkeypatch):
     monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "all"))
     videos = [offcam.RecordVideo(Barcode(2), str(tmp_path / name)) for name in ("training", "evaluation")]
@@ -461,12 +496,12 @@ def make():
     return offcam.RecordEpisodeStatistics(offcam.RecordVideo(env, sys.argv[1]))
 
 if __name__ == "__main__":
+    env = make()
     for context in ("spawn", "fork"):
         envs = AsyncVectorEnv([make, make], context=context)
         envs.reset()
         envs.step(envs.action_space.sample())
         envs.close()
-    env = make()
     env.reset()
     env.close()
 """
@@ -478,7 +513,7 @@ def test_a_script_run_twice_is_two_sessions_each_with_its_children(tmp_path):
     environ = {name: value for name, value in os.environ.items() if name != "OFFCAM_SESSION"}
     for _ in range(2):
         subprocess.run([sys.executable, script, tmp_path / "run"], env=environ, check=True, capture_output=True)
-    sessions = [stream.session for stream in offcam.load(tmp_path / "run").streams]
+    sessions = [stream.session for stream in offcam.load(tmp_path / "run", session="all").streams]
     assert sessions == [1] * 7 + [2] * 7  # a vector env makes one more env in the parent
 
 

@@ -151,15 +151,16 @@ def test_a_video_without_frames_is_no_video(folder):
     assert films.videos(folder) == []
 
 
-def test_names_again_replace_the_older_file(folder):
+def test_names_again_leave_the_older_file(folder):
     for length in (3, 5):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "Overwriting existing videos", see below
+            warnings.simplefilter("ignore")  # that their names carry a suffix
             env = RecordVideo(Barcode(length), str(folder))
         play(env)
         env.close()
-    assert films.videos(folder) == ["rl-video-episode-0.mp4"]
-    assert films.numbers(folder / "rl-video-episode-0.mp4") == [0, 1, 2, 3, 4, 5]
+    assert films.videos(folder) == ["rl-video-episode-0-s2.mp4", "rl-video-episode-0.mp4"]
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == [0, 1, 2, 3]
+    assert films.numbers(folder / "rl-video-episode-0-s2.mp4") == [0, 1, 2, 3, 4, 5]
     films.check(folder)
 
 

@@ -67,7 +67,7 @@ def test_opening_twice_keeps_everything(folder):
     created = rows(first, "SELECT * FROM meta ORDER BY key")
     first.close()
     second = RunIndex.open(folder)
-    assert second.open_stream(stream(), PEER) == 2
+    assert second.open_stream(stream(), PEER).last_seq == 2
     assert rows(second, "SELECT * FROM meta ORDER BY key") == created
     second.close()
 
@@ -86,12 +86,12 @@ def test_a_closed_index_is_one_plain_file(folder):
 def test_closing_while_somebody_reads_loses_nothing(folder):
     index = RunIndex.open(folder)
     index.open_stream(stream(), PEER)
-    with open_to_read(folder) as reader:
+    with open_to_read(folder, session="all") as reader:
         reader.execute("SELECT * FROM episodes").fetchall()
         index.apply(A, 1, packed(episode()))
         index.close()
         assert reader.execute("SELECT count(*) FROM episodes").fetchone() == (0,)  # its own moment
-    with open_to_read(folder) as reader:
+    with open_to_read(folder, session="all") as reader:
         assert reader.execute("SELECT count(*) FROM episodes").fetchone() == (1,)
 
 
@@ -189,7 +189,7 @@ def test_sessions_of_an_older_index_are_told_by_time(folder, monkeypatch):
     )
     index.close()
     monkeypatch.undo()
-    with open_to_read(folder) as reader:
+    with open_to_read(folder, session="all") as reader:
         found = [session for (session,) in reader.execute("SELECT session FROM streams ORDER BY id")]
     assert found == [1, 1, 1, 2, 3, 4, 1]
 
@@ -198,8 +198,9 @@ def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new
     index = RunIndex.open(folder)
     one, two = b"1" * 16, b"2" * 16
 
-    def opened(number, training=bytes(16)):
-        index.open_stream(stream(stream=bytes([number]) * 16, training=training), PEER)
+    def opened(number, training=bytes(16), prefix="rl-video", gone=()):
+        message = stream(stream=bytes([number]) * 16, training=training, prefix=prefix)
+        index.open_stream(message, PEER, [bytes([other] * 16).hex() for other in gone])
         return rows(index, "SELECT session FROM streams ORDER BY id DESC LIMIT 1")[0][0]
 
     assert opened(1, one) == 1
@@ -208,12 +209,16 @@ def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new
     index.close_stream(b"\2" * 16)
     assert opened(3) == 2
     assert opened(4) == 2
-    assert opened(5, one) == 1  # later, but of the same training
-    for number in (3, 4, 5):
+    assert opened(5, one, "eval") == 1  # later, but of the same training
+    assert opened(6, one) == 1  # of which something is open
+    for number in (3, 4, 5, 6):
         index.close_stream(bytes([number]) * 16)
-    assert opened(6) == 3
+    assert opened(7) == 3
+    assert opened(8, gone=[7]) == 4  # what a killed client left counts as open no more
+    assert opened(9, one, gone=[7, 8]) == 5  # a cell that is run again
     index.open_stream(stream(stream=b"\1" * 16, training=one), PEER)  # again, after a reconnection
-    assert rows(index, "SELECT session FROM streams ORDER BY id") == [(1,), (1,), (2,), (2,), (1,), (3,)]
+    found = rows(index, "SELECT session FROM streams ORDER BY id")
+    assert [session for (session,) in found] == [1, 1, 2, 2, 1, 1, 3, 4, 5]
     index.close()
 
 
@@ -238,21 +243,35 @@ def test_an_empty_index_file_is_made_whole(folder):
     folder.mkdir(parents=True)
     (folder / fmt.INDEX_NAME).touch()
     index = RunIndex.open(folder)
-    assert index.open_stream(stream(), PEER) == 0
+    assert index.open_stream(stream(), PEER).last_seq == 0
     index.close()
+
+
+def test_names_of_files_are_never_used_twice(index):
+    def opened(number, **more):
+        return index.open_stream(stream(stream=bytes([number]) * 16, **more), PEER).suffix
+
+    assert [opened(1), opened(2), opened(3, prefix="eval"), opened(4, prefix="", video=False)] == [0, 2, 0, 0]
+    index.clip_opened(b"\1" * 16, open_clip(0), "rl-video-episode-0.mp4")
+    for number in (1, 2, 3):
+        index.close_stream(bytes([number]) * 16)
+    assert opened(5) == 2  # the second has no video
+    assert opened(6, suffix=2) == 3
+    assert opened(2) == 4  # it comes back, and its place is taken
+    assert opened(1) == 0
 
 
 # --- streams and records ----------------------------------------------------------------------------------
 
 
 def test_a_stream_is_opened_again_and_closed(index):
-    assert index.open_stream(stream(), PEER, suffix=2) == 0
+    assert index.open_stream(stream(suffix=2), PEER) == (0, 2)
     index.apply(A, 1, packed(episode()))
     index.close_stream(A, lost=True)
     query = "SELECT stream, env_id, suffix, pid, last_seq, state, ended IS NULL FROM streams"
     assert rows(index, query) == [(A.hex(), "CartPole-v1", 2, 4711, 1, "lost", 0)]
     assert index.live_streams() == []
-    assert index.open_stream(stream(suffix=2), PEER, suffix=2) == 1
+    assert index.open_stream(stream(), PEER) == (1, 2)
     assert rows(index, query) == [(A.hex(), "CartPole-v1", 2, 4711, 1, "live", 1)]
     assert index.live_streams() == [A]
     index.close_stream(A)
@@ -408,7 +427,7 @@ def test_committed_records_survive_the_death_of_the_daemon(folder):
         daemon.wait()
     index = RunIndex.open(folder)
     assert index.live_streams() == [A]
-    assert index.open_stream(stream(), PEER) == 2
+    assert index.open_stream(stream(), PEER).last_seq == 2
     assert index.apply(A, 2, packed(episode(1), episode(2))).episodes == 1
     assert run_totals(index._db).total().episodes == 3
     index.close()

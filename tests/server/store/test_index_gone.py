@@ -32,7 +32,7 @@ class Recorder:
         self.events = queue.SimpleQueue()
         self.store = store.Store(self.events.put, "ipc:///here")
         self.sent = 0
-        self.store.put(tasks.OpenStreamTask(str(folder), stream(A), PEER, 0, A))
+        self.store.put(tasks.OpenStreamTask(str(folder), stream(A), PEER, (), A))
         assert self.answer(tasks.StreamReady).error is None
 
     def send(self, many=3):

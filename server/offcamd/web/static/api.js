@@ -9,7 +9,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
- *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts,
+ *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  * }} Run
  * @typedef {{
  *   episode: number, return: number | null, duration_seconds: number | null, terminated: boolean, truncated: boolean,
@@ -122,6 +122,9 @@ const id = encodeURIComponent;
 
 /** @type {() => Promise<RunList>} */
 export const runs = () => getJson("/api/runs");
+
+/** @type {(run: string) => Promise<Run>} */
+export const run = (run) => getJson(`/api/runs/${id(run)}`);
 
 /** @type {(run: string, given: Parameters, options: RequestInit) => Promise<Curve>} */
 export const curve = (run, given, options) => getJson(`/api/runs/${id(run)}/curve`, given, options);

@@ -7,7 +7,7 @@ import { Health } from "./health.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
-import { inOrder, namesOf } from "./runlist.js";
+import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
 import { change, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
@@ -47,8 +47,30 @@ function chosen() {
   return state().runs.map((id) => runs.get(id)).filter((run) => run !== undefined);
 }
 
+/**
+ * Ask for runs of which a session is shown that is not the newest: the recorder tells of those alone.
+ * @param {string[]} ids
+ */
+async function loadSessions(ids) {
+  for (const id of ids) {
+    try {
+      runs.set(id, await api.run(id));
+    } catch (error) {
+      toast(api.wordsOf(error));
+      change({ runs: [...new Set(state().runs.map((other) => (other === id ? baseOf(id) : other)))] }, { replace: true });
+    }
+  }
+  names = namesOf(runs.values());
+  render();
+}
+
 function render() {
   if (!loaded) return;
+  const unknown = state().runs.filter((id) => sessionOf(id) && runs.has(baseOf(id)) && !runs.has(id));
+  if (unknown.length) {
+    loadSessions(unknown); // which renders
+    return;
+  }
   const ordered = inOrder(runs.values());
   if (!state().runs.length && ordered.length) {
     change({ runs: [ordered[0].id] }, { replace: true }); // which renders
@@ -98,6 +120,8 @@ function heard(name, data) {
     daemon = true;
     health.show(data);
   } else if (name === "run") {
+    const grown = state().runs.filter((id) => sessionOf(id) && baseOf(id) === data.id);
+    if (loaded && grown.length) loadSessions(grown);
     const old = runs.get(data.id);
     runs.set(data.id, data);
     if (!old || Boolean(old.problem) !== Boolean(data.problem)) {

@@ -1,7 +1,8 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
 import { amount, reasons, sentence, short, since, total, whole } from "./format.js";
-import { change } from "./state.js";
+import { baseOf, sessionOf } from "./runlist.js";
+import { change, state } from "./state.js";
 
 /** @import { Run } from "./api.js" */
 
@@ -16,10 +17,12 @@ export class Overview {
   constructor(section) {
     this.section = section;
     this.kind = "";
+    this.offered = "";
     /** @type {Map<string, {number: HTMLElement, words: HTMLElement, node: HTMLElement}>} */
     this.tiles = new Map();
     this.name = h("h1");
     this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
+    this.sessions = h("select", { "aria-label": "Session", hidden: true, onchange: (event) => this.choose(event.currentTarget.value) });
     this.films = h("p.note", { hidden: true }, "Videos without offcam's index, such as Gymnasium's own RecordVideo leaves: what can be read from the files is shown. Returns and curves come with ", h("code", {}, "from offcam import RecordVideo"), ".");
     this.folder = h("code.folder");
     this.more = h("span.muted");
@@ -41,6 +44,7 @@ export class Overview {
     say(this.name, name);
     this.badge.hidden = !run.live;
     this.films.hidden = !run.plain;
+    this.offer(run);
     say(this.folder, run.folder);
     say(this.more, others ? `and ${others} more in the plot` : "");
     const { return: returns, length: lengths } = run;
@@ -53,10 +57,31 @@ export class Overview {
     this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);
   }
 
+  /**
+   * The sessions that can be shown, where the run has several.
+   * @param {Run} run
+   */
+  offer(run) {
+    const newest = run.sessions.at(-1);
+    this.sessions.hidden = run.sessions.length < 2;
+    const choices = [["", `session ${newest} (newest)`], ...run.sessions.slice(0, -1).reverse().map((number) => [String(number), `session ${number}`]), ["all", "all sessions"]];
+    const key = `${run.id} ${run.sessions}`;
+    if (this.offered === key) return;
+    this.offered = key;
+    fill(this.sessions, ...choices.map(([value, words]) => h("option", { value, selected: value === sessionOf(run.id) }, words)));
+  }
+
+  /** @param {string} session */
+  choose(session) {
+    const [first, ...others] = state().runs;
+    const chosen = baseOf(first) + (session && `@${session}`);
+    change({ runs: [...new Set([chosen, ...others])], tab: "", from: null, to: null });
+  }
+
   layOut() {
     this.kind = "run";
     const taker = h("button.icon.small", { type: "button", "aria-label": "Copy the folder's path", onclick: () => copy(this.folder.textContent, "Path") }, icon("link"));
-    fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
+    fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge, this.sessions), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
   }
 
   /** @type {(label: string, value: string, under: string, bad?: boolean) => void} */

@@ -12,6 +12,18 @@ export const inOrder = (runs) =>
   [...runs].sort((one, other) => Number(other.live) - Number(one.live) || (other.started ?? 0) - (one.started ?? 0) || one.folder.localeCompare(other.folder));
 
 /**
+ * The id of a run, of whichever session of it. An id may name one: RUN@1 or RUN@all.
+ * @param {string} id
+ */
+export const baseOf = (id) => id.split("@")[0];
+
+/**
+ * The session that an id names; empty for the newest.
+ * @param {string} id
+ */
+export const sessionOf = (id) => id.split("@")[1] ?? "";
+
+/**
  * Those that have each word of the filter in their name, environment or folder; "live" finds those that are.
  * @param {Run[]} runs
  * @param {string} filter
@@ -30,7 +42,8 @@ export function matching(runs, filter) {
  * @returns {Map<string, string>}
  */
 export function namesOf(runs) {
-  const all = [...runs].map(({ id, folder }) => ({ id, parts: folder.split("/").filter(Boolean), depth: 1 }));
+  const [all, sessions] = [[], []].map(() => /** @type {{id: string, parts: string[], depth: number}[]} */ ([]));
+  for (const { id, folder } of runs) (sessionOf(id) ? sessions : all).push({ id, parts: folder.split("/").filter(Boolean), depth: 1 });
   /** @param {(typeof all)[number]} run */
   const name = ({ parts, depth }) => parts.slice(-depth).join("/");
   for (let turn = 1; turn < MOST_PARTS; turn += 1) {
@@ -38,5 +51,7 @@ export function namesOf(runs) {
     for (const run of all) seen.set(name(run), (seen.get(name(run)) ?? 0) + 1);
     for (const run of all.filter((run) => seen.get(name(run)) > 1)) run.depth += 1;
   }
-  return new Map(all.map((run) => [run.id, name(run)]));
+  const found = new Map(all.map((run) => [run.id, name(run)]));
+  for (const run of sessions) found.set(run.id, `${found.get(baseOf(run.id)) ?? name(run)} · ${sessionOf(run.id) === "all" ? "all sessions" : `session ${sessionOf(run.id)}`}`);
+  return found;
 }
