@@ -49,6 +49,7 @@ class ClientStream:
         credit: bytes of frames that may be sent.
         saturated: whether the daemon said that waiting for credit is in vain.
         arena: whether the daemon takes frames in its arena's slots; None while it has none, or no answer came.
+        spool: the daemon's descriptor of the file for those of them that it has no room for; 0 where there is none.
         refused: why the daemon will not have it, or None.
         refused_code: the same as a word, as in `StreamRefused`; empty where it is not refused.
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
@@ -65,6 +66,7 @@ class ClientStream:
         self.credit = 0
         self.saturated = False
         self.arena: bool | None = None
+        self.spool = 0
         self.refused: str | None = None
         self.refused_code = ""
         self.closed = False
@@ -140,7 +142,7 @@ class ClientStream:
         )
         self._outbox.send(self._offer)
         self._unanswered += 1
-        self.arena = None
+        self.arena, self.spool = None, 0
 
     def slot_frame(self, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int) -> bool:
         """Spend credit on a frame of an open clip that lies in a slot of its arena, which must be usable.
@@ -227,7 +229,8 @@ class ClientStream:
                 self._opened(message)
             case msg.ArenaReply() if self._unanswered:  # an answer about an earlier offer is passed over
                 self._unanswered -= 1
-                self.arena = None if self._unanswered else message.usable
+                if not self._unanswered:
+                    self.arena, self.spool = message.usable, message.spool
             case msg.StreamRefused() if self._asked:  # its records are kept: another daemon may take them
                 self.lost()
                 self.refused, self.refused_code = message.text, message.code
@@ -245,7 +248,7 @@ class ClientStream:
         self._asked = False
         self.live = False
         self.credit = 0
-        self.arena = None
+        self.arena, self.spool = None, 0
         self._unanswered = 0
         self._clips.clear()
         self._held.clear()

@@ -456,12 +456,15 @@ class ArenaReply(Checked, frozen=True):
 
     Attributes:
         usable: whether frames may come in the arena's slots; else they all come through the socket.
+        spool: descriptor in the daemon's process of the file to which it moves those for which it has no room in
+            memory; 0 where there is none.
     """
 
     TYPE: ClassVar[int] = 75
 
     handle: UInt
     usable: Flag
+    spool: UInt
 
 
 ClientMessage = (

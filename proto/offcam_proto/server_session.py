@@ -258,11 +258,11 @@ class ServerSession:
             stream.outstanding = credit
             self.send(msg.StreamOpened(handle=handle, acked_seq=acked_seq, suffix=suffix, credit=credit))
 
-    def arena_answer(self, handle: int, *, usable: bool) -> None:
-        """Answer OpenArena."""
+    def arena_answer(self, handle: int, *, usable: bool, spool: int = 0) -> None:
+        """Answer OpenArena: whether it is usable, and the descriptor of its spool."""
         if stream := self.streams.get(handle):
             stream.arena = stream.arena if usable else None
-            self.send(msg.ArenaReply(handle=handle, usable=usable))
+            self.send(msg.ArenaReply(handle=handle, usable=usable, spool=spool))
 
     def refuse_stream(self, handle: int, code: str, text: str) -> None:
         """Answer OpenStream where its folder cannot be used."""

@@ -15,6 +15,7 @@ import offcam
 import offcam.connection.process
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory
+from offcam_runs.run import read_run
 from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
@@ -169,4 +170,46 @@ def test_who_leaves_waits_for_the_next_daemon_to_record_what_is_left(way, daemon
     played = [(0, 0), (0, 1), *((episode, number) for episode in (1, 2, 3) for number in range(5)), (4, 0), (4, 1)]
     assert sorted(found) == played[lost_of_the_first(found) :]
     films.check(folder)
+    daemons.stop()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("kills", [1, 3])
+def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends, daemons, tmp_path):
+    """Daemons that encode nothing have less memory than the video needs; it ends before the last one dies, or not."""
+    never = ["--gate", str(tmp_path / "never")]
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", *never)
+    env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    for kill in range(kills):
+        env.step(0)
+        wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+        for _ in range(100):
+            env.step(0)
+        wait_until(lambda: connection.pump() or not connection.waiting, "all is with the daemon")
+        wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")
+        last = kill == kills - 1
+        if last and ends:
+            env.unwrapped.length = env.unwrapped.number + 1
+            env.step(0)
+        daemons.kill()
+        if not (last and ends):
+            env.step(0)
+        daemons.start(SLOW_DAEMON, "0", *([] if last else never))
+        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    if not ends:
+        env.unwrapped.length = env.unwrapped.number + 1
+        env.step(0)
+    env.close()
+    clips = read_run(folder).clips
+    assert sum(clip.offered for clip in clips) == env.unwrapped.renders
+    assert shown(folder) == list(range(2, env.unwrapped.renders)), "the first two frames went through the socket"
+    assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": 2}]
+    films.check(folder)
+    assert daemons.stats()["spool_bytes"] == 0
     daemons.stop()

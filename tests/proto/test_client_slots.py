@@ -28,7 +28,7 @@ def with_arena(credit: int = 100) -> tuple[ClientSession, ClientStream]:
     session, stream = live_stream(credit + 1)
     stream.open_clip(clip())
     offer(stream)
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     session.take()
     assert stream.slot_frame(0, 0, (PIXEL,), 0)
     assert (sent(session), session.held) == ([held((0, 0))], 0)
@@ -48,14 +48,14 @@ def test_an_arena_is_used_once_the_daemon_says_so():
     assert (sent(session), stream.arena) == ([clip(), ARENA], None)
     with pytest.raises(LocalProtocolError, match="stream 1 has no arena"):
         stream.slot_frame(0, 0, (PIXEL,), 0)
-    hear(session, msg.ArenaReply(1, False))
+    hear(session, msg.ArenaReply(1, False, 0))
     assert stream.arena is False
     with pytest.raises(LocalProtocolError, match="stream 1 has no arena"):
         stream.slot_frame(0, 0, (PIXEL,), 0)
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     assert stream.arena is False, "nothing was offered"
     offer(stream)
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     assert stream.slot_frame(0, 0, (PIXEL,), 0)
 
 
@@ -63,9 +63,9 @@ def test_the_last_of_several_answers_counts():
     session, stream = live_stream()
     offer(stream)
     offer(stream)
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     assert stream.arena is None, "it is the answer about the first"
-    hear(session, msg.ArenaReply(1, False))
+    hear(session, msg.ArenaReply(1, False, 0))
     assert stream.arena is False
 
 
@@ -74,7 +74,7 @@ def test_an_arena_needs_a_live_stream():
     stream = session.open_stream(INFO)
     with pytest.raises(LocalProtocolError, match="is not open at the daemon"):
         offer(stream)
-    hear(session, msg.ArenaReply(1, True), msg.StreamOpened(1, 0, 0, 100))
+    hear(session, msg.ArenaReply(1, True, 0), msg.StreamOpened(1, 0, 0, 100))
     assert stream.arena is None
 
 
@@ -177,15 +177,15 @@ def test_a_reconnection_voids_the_arena_and_late_answers_about_it():
     session, stream = with_arena()
     offer(stream)  # its answer gets lost
     session.lost()
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     session.connect()
-    hear(session, msg.ArenaReply(1, True), WELCOME, msg.StreamOpened(1, 0, 0, 100))
+    hear(session, msg.ArenaReply(1, True, 0), WELCOME, msg.StreamOpened(1, 0, 0, 100))
     assert stream.arena is None
     stream.open_clip(clip(1))
     with pytest.raises(LocalProtocolError, match="stream 1 has no arena"):
         stream.slot_frame(1, 0, (PIXEL,), 0)
     offer(stream)
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     session.take()
     assert stream.slot_frame(1, 1, (PIXEL,), 0)
     assert sent(session) == [held((1, 0), number=1)], "the first of its epoch is not held back"
@@ -196,5 +196,5 @@ def test_an_answer_about_a_stream_that_is_closed_meanwhile_is_passed_over():
     stream.record(episode())
     offer(stream)
     stream.close()
-    hear(session, msg.ArenaReply(1, True))
+    hear(session, msg.ArenaReply(1, True, 0))
     assert (stream.arena, session.state) == (None, State.OPEN)

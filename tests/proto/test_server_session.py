@@ -199,7 +199,7 @@ def test_credit_belongs_to_one_stream_and_ends_with_it():
 def with_arena(credit: int = 100) -> ServerSession:
     session = greeted(STREAM, CLIP, ARENA, credit=credit)
     session.arena_answer(1, usable=True)
-    assert sent(session) == [msg.ArenaReply(1, True)]
+    assert sent(session) == [msg.ArenaReply(1, True, 0)]
     return session
 
 
@@ -212,7 +212,7 @@ def test_frames_in_slots_are_frames():
 def test_an_arena_that_is_not_usable_is_none():
     session = greeted(STREAM, CLIP, ARENA)
     session.arena_answer(1, usable=False)
-    assert sent(session) == [msg.ArenaReply(1, False)]
+    assert sent(session) == [msg.ArenaReply(1, False, 0)]
     breach(session, SLOTS, MalformedMessage, "frames in slots of stream 1, which has no arena")
 
 

@@ -103,6 +103,7 @@ SERVER: dict[str, msg.ServerMessage] = {
     "stats-reply": msg.StatsReply(2, b'{"pid": 999, "clients": 1}'),
     "again": msg.Again(2),
     "goodbye-of-a-daemon": msg.Goodbye("stopping"),
-    "arena-reply": msg.ArenaReply(1, True),
-    "arena-reply-unusable": msg.ArenaReply(2, False),
+    "arena-reply": msg.ArenaReply(1, True, 31),
+    "arena-reply-without-spool": msg.ArenaReply(1, True, 0),
+    "arena-reply-unusable": msg.ArenaReply(2, False, 0),
 }

@@ -133,7 +133,7 @@ server_messages = st.one_of(
     st.builds(msg.Flushed, uints, uints, uints),
     st.builds(msg.StatsReply, uints, st.binary(max_size=200)),
     st.builds(msg.Again, uints),
-    st.builds(msg.ArenaReply, uints, flags),
+    st.builds(msg.ArenaReply, uints, flags, uints),
     goodbyes,
 )
 

@@ -95,26 +95,44 @@ class FrameSender:
         waiting = exchange.waiting[wire]
         if not wire.live or arena is None or wire.arena_asked:
             return
+        if wire.spool:
+            self.arenas.open_spool(wire, arena)
         while waiting and wire.live:
             first = waiting[0]
             if not isinstance(first, Lying):
                 _say(wire, first)
-            elif first.nbytes > wire.credit:
+            elif first.nbytes > wire.credit or not self._send_lying(wire, first, arena):
                 break
-            elif not wire.arena or not wire.slot_frame(first.clip, first.index, first.layouts, first.slot):
-                self._send_pixels(wire, first, arena)
             waiting.popleft()
         if not waiting:
             del exchange.waiting[wire]
         exchange.session.flush_slots()
         exchange.send_due()
 
-    def _send_pixels(self, wire: ClientStream, frame: Lying, arena: Arena) -> None:
-        """Send through the socket what lies in an arena that the daemon cannot use."""
-        parts = wire.frame(frame.clip, frame.index, frame.layouts, arena.pixels(frame))
+    def _send_lying(self, wire: ClientStream, frame: Lying, arena: Arena) -> bool:
+        """Name what lies in a slot, or send it through the socket where the daemon cannot use that.
+
+        What lies on disk gets a slot first, in which it outlives the next daemon, too. Returns False where it waits
+        for one; where all are those of frames that wait behind it, it goes through the socket.
+        """
+        try:
+            found = frame if frame.spool is None or not wire.arena else arena.fetch(frame)
+            if found is None and self._slots_waiting(wire) < arena.slots:
+                return False
+            frame = found or frame
+            if found and wire.arena and wire.slot_frame(frame.clip, frame.index, frame.layouts, frame.slot):
+                return True
+            parts = wire.frame(frame.clip, frame.index, frame.layouts, arena.pixels(frame))
+        except OSError:  # its disk fails: it is lost, and counted
+            arena.free(frame)
+            return True
         self._exchange.send_due()
         if parts is None or (wire.live and self._exchange.send(parts)):
-            arena.free(frame.slot)
+            arena.free(frame)
+        return True
+
+    def _slots_waiting(self, wire: ClientStream) -> int:
+        return sum(isinstance(each, Lying) and each.spool is None for each in self._exchange.waiting[wire])
 
     def take_over(self, wire: ClientStream, clips: Container[int]) -> list[Lying]:
         """The frames of some clips of a live stream that a daemon of an earlier epoch left in its arena, in order.

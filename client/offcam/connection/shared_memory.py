@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from offcam.connection.spool import Spool
 from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
 from offcam_proto.host import ended, mapped
 from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
@@ -40,6 +42,9 @@ ARENA_SLOTS = MAX_ARENA_SLOTS
 MOST_DESCRIPTORS = 256
 """Arenas whose descriptors a process keeps, to offer them to the daemon after the next; others are for one daemon."""
 
+MOST_SPOOLS = 128
+"""Arenas of which the files are kept open in which a daemon has frames on disk."""
+
 _FREE, _DONE = bytes([FREE]), bytes([DONE])
 
 POSSIBLE = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
@@ -61,19 +66,21 @@ class Picture(NamedTuple):
 
 @dataclass(slots=True)
 class Lying:
-    """A frame in a slot.
+    """A frame in a slot, or one that a daemon which died had moved to disk.
 
     Attributes:
         clip: number of its clip.
         index: its number in that.
         layouts: of its pictures, which lie one behind the other.
-        slot: the slot.
+        slot: the slot; its place, where it lies on disk.
+        spool: the file that it lies in, where it lies on disk.
     """
 
     clip: int
     index: int
     layouts: tuple[FrameLayout, ...]
     slot: int
+    spool: Spool | None = None
 
     @property
     def nbytes(self) -> int:
@@ -91,6 +98,7 @@ class Arena:
         bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for, 0 where
             none has used it.
         credit: what was left of it when a frame was last put into it.
+        spool: where its daemon moves frames for which it has no room in memory; None where they are not to be had.
     """
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
@@ -100,6 +108,8 @@ class Arena:
         self.token = secrets.token_bytes(ID_BYTES)
         self.daemon: tuple[bytes, int] = (b"", 0)
         self.bound = self.credit = 0
+        self.spool: Spool | None = None
+        self._spooled: dict[tuple[Spool | None, int], Lying] = {}  # by file and place, what earlier daemons left there
         self._frame_bytes = 0
         self._layouts: dict[int, tuple[FrameLayout, ...]] = {}  # of the frame that was put into each slot last
         self.descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -146,7 +156,21 @@ class Arena:
         """The frames in slots of these states, in order."""
         marks = self._memory[STATES_AT : STATES_AT + self.slots]
         found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._layouts]
-        return sorted(found, key=lambda frame: (frame.clip, frame.index))
+        return sorted((*found, *self._spooled.values()), key=lambda frame: (frame.clip, frame.index))
+
+    def inherit(self) -> None:
+        """Its daemon is dead: free what that was about to free, and have what it has moved to disk lie here."""
+        while (place := self._memory.find(_DONE, STATES_AT, STATES_AT + self.slots)) >= 0:
+            self._memory[place] = FREE
+        spool, self.spool = self.spool, None
+        if spool is None:
+            return
+        known = {(frame.clip, frame.index) for frame in self.lying()}  # one may have been on its way to disk
+        with contextlib.suppress(OSError):
+            for place, named in spool.frames():
+                frame = Lying(named.clip, named.frames[0][0], named.layouts, place, spool)
+                if (frame.clip, frame.index) not in known and frame.nbytes <= self.slot_bytes:
+                    self._spooled[spool, place] = frame
 
     def fits(self, cost: int) -> bool:
         """Whether a frame may be put into it while no daemon gives credit for it."""
@@ -160,25 +184,38 @@ class Arena:
 
     def rename(self, frame: Lying) -> None:
         """A frame that lies in it becomes one of another clip."""
+        if frame.spool is not None:
+            self._spooled[frame.spool, frame.slot] = frame
+            return
         ENTRY.pack_into(self._memory, ENTRIES_AT + frame.slot * ENTRY.size, frame.clip, frame.index)
         self._memory[STATES_AT + frame.slot] = WRITTEN
 
     def pixels(self, frame: Lying) -> tuple[memoryview, ...]:
-        """Its pictures, for the socket."""
+        """Its pictures, for the socket. OSError where they cannot be read from disk."""
+        if frame.spool is not None:
+            return frame.spool.pixels(frame.slot, frame.layouts)
         found, start = [], SLOTS_AT + frame.slot * self.slot_bytes
         for layout in frame.layouts:
             found.append(self._bytes[start : start + layout.nbytes].data)
             start += layout.nbytes
         return tuple(found)
 
-    def free_done(self) -> None:
-        """Free what a daemon that is dead was about to free."""
-        while (place := self._memory.find(_DONE, STATES_AT, STATES_AT + self.slots)) >= 0:
-            self._memory[place] = FREE
+    def fetch(self, frame: Lying) -> Lying | None:
+        """Bring a frame from disk into a free slot, where it outlives the next daemon; None where there is none."""
+        layouts = zip(frame.layouts, self.pixels(frame), strict=True)
+        pictures = tuple([Picture(layout, np.frombuffer(pixels, np.uint8)) for layout, pixels in layouts])
+        slot = self.put(frame.clip, frame.index, pictures)
+        if slot is None:
+            return None
+        self.free(frame)
+        return self.lying_in(slot)
 
-    def free(self, slot: int) -> None:
-        """Nobody needs what is in a slot."""
-        self._memory[STATES_AT + slot] = FREE
+    def free(self, frame: Lying) -> None:
+        """Nobody needs a frame any more."""
+        if frame.spool is not None:
+            self._spooled.pop((frame.spool, frame.slot), None)
+        else:
+            self._memory[STATES_AT + frame.slot] = FREE
 
 
 class StreamArenas:
@@ -213,6 +250,8 @@ class StreamArenas:
             arena.release_descriptor()
         if not wire.arena:
             return None
+        if wire.spool:
+            self.open_spool(wire, arena)
         if wire.credit > arena.credit:  # there is more of it since the last frame
             arena.bound = max(arena.bound, wire.credit + arena.used)
         arena.credit = wire.credit
@@ -249,13 +288,13 @@ class StreamArenas:
         if arena.descriptor < 0 or not (same or ended(arena.daemon[1])):
             self.close(wire)
             return []
-        left = arena.lying((WRITTEN,) if same else (WRITTEN, TAKEN))
         if not same:
-            arena.free_done()
+            arena.inherit()
+        left = arena.lying((WRITTEN,) if same else (WRITTEN, TAKEN))
         self._lend(wire, arena)
         for frame in left:
             if frame.clip not in clips:
-                arena.free(frame.slot)
+                arena.free(frame)
         return [frame for frame in left if frame.clip in clips]
 
     def close(self, wire: ClientStream) -> None:
@@ -263,6 +302,13 @@ class StreamArenas:
         _, arena = self._arenas.pop(wire.info.handle, (0, None))
         if arena is not None:
             arena.release_descriptor()
+
+    def open_spool(self, wire: ClientStream, arena: Arena) -> None:
+        """Keep the spool of its daemon open, where so many files may be."""
+        descriptor, wire.spool = wire.spool, 0
+        if len(self._arenas) <= MOST_SPOOLS:
+            with contextlib.suppress(OSError):  # it is not to be had from here
+                arena.spool = Spool(wire.daemon[1], descriptor, arena.token, arena.slot_bytes)
 
     def _offer(self, wire: ClientStream, cost: int) -> None:
         shape = shape_of(cost, ARENA_BYTES if cost <= LARGE_FRAME_BYTES else LARGE_FRAMES_BYTES, ARENA_SLOTS)
@@ -278,5 +324,6 @@ class StreamArenas:
 
     def _lend(self, wire: ClientStream, arena: Arena) -> None:
         arena.daemon = wire.daemon
+        arena.spool = None
         self._arenas[wire.info.handle] = wire.epoch, arena
         wire.offer_arena(arena.descriptor, arena.token, arena.slot_bytes, arena.slots)

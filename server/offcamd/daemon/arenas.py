@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.daemon.spool_file import SpoolFile
 from offcamd.process.logs import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from offcam_proto.messages import OpenArena
     from offcamd.daemon.state import LiveStream, Peer
+    from offcamd.encode.budget import Budget
 
 log = Logger(__name__)
 
@@ -21,15 +24,33 @@ def mapped_bytes(streams: Iterable[LiveStream]) -> int:
     return sum(arena.nbytes for stream in streams if (arena := stream.arena) is not None)
 
 
-def open_arena(peer: Peer, stream: LiveStream, offer: OpenArena, room: int) -> None:
+def open_arena(
+    peer: Peer, stream: LiveStream, offer: OpenArena, room: int, make_spool: Callable[[bytes, int], SpoolFile | None]
+) -> None:
     """Use the memory that a stream's client offers, where it can be used, and tell the client.
 
-    So many bytes of all of it stay in memory while they are free as there is ``room`` for; none, where there is none.
+    Args:
+        peer: the client.
+        stream: its stream.
+        offer: what it said.
+        room: so many bytes of all of it stay in memory while they are free; none, where there is none.
+        make_spool: makes a file for frames of an arena with this token and slots of so many bytes.
     """
     hello = peer.session.hello
     if hello is not None and not peer.user:
         try:
             stream.arena = Arena(hello.pid, offer, room)
+            stream.arena.spool = make_spool(offer.token, offer.slot_bytes)
         except ArenaUnusable as problem:
             log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
-    peer.session.arena_answer(offer.handle, usable=stream.arena is not None)
+    spool = stream.arena.spool if stream.arena else None
+    peer.session.arena_answer(offer.handle, usable=stream.arena is not None, spool=spool.descriptor if spool else 0)
+
+
+def make_spool(budget: Budget, folder: Path, token: bytes, slot_bytes: int) -> SpoolFile | None:
+    """A file for what has no room in memory, if any may be on disk and it can be made."""
+    try:
+        return SpoolFile(budget, folder, token, slot_bytes) if budget.spool_limit else None
+    except OSError as error:
+        log.warning("frames that wait on disk do not outlive this daemon", problem=str(error))
+        return None

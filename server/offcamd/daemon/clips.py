@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from offcamd.config.settings import Settings
     from offcamd.daemon.flow_control import Grants
     from offcamd.daemon.state import Counters, LiveStream
-    from offcamd.encode.frame import Part
+    from offcamd.encode.frame import Moved, Part
 
 log = Logger(__name__)
 
@@ -111,7 +111,8 @@ class Clips:
         nbytes = message.nbytes
         for index, slot in message.frames:
             parts = arena.take(slot, message.layouts)
-            self._take(stream, message.clip, index, nbytes, parts, partial(arena.free, slot))
+            move = None if arena.spool is None else partial(arena.move, slot, message.clip, index, message.layouts)
+            self._take(stream, message.clip, index, nbytes, parts, partial(arena.free, slot), move)
 
     def unnamed_frames(self, stream: LiveStream) -> None:
         """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
@@ -127,6 +128,7 @@ class Clips:
         nbytes: int,
         parts: list[Part],
         release: Callable[[], None] | None = None,
+        move: Callable[[], Moved | None] | None = None,
     ) -> None:
         clip = stream.clips.get(number)
         self._counters.received += 1
@@ -139,7 +141,7 @@ class Clips:
             return
         clip.received += 1
         stream.in_memory += nbytes
-        clip.job.offer(index, parts, release)
+        clip.job.offer(index, parts, release, move)
 
     def _why_not(self, clip: LiveClip | None) -> str:
         """The reason by which a frame is dropped that no encoder comes to see."""

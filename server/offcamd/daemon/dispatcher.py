@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcamd.daemon import recalls
-from offcamd.daemon.arenas import mapped_bytes, open_arena
+from offcamd.daemon.arenas import make_spool, mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
@@ -126,7 +127,7 @@ class Dispatcher:
                 stream = peer.streams[message.handle]
                 stream.arena = None
                 room = self._settings.memory_limit_bytes // 2 - mapped_bytes(self.streams)
-                open_arena(peer, stream, message, room)
+                open_arena(peer, stream, message, room, partial(make_spool, self._pool.budget, self._pool.spool_dir))
             case msg.Records():
                 self._records(peer, message)
             case msg.OpenClip():

@@ -17,7 +17,8 @@ from offcam_proto.validation import ID_BYTES
 if TYPE_CHECKING:
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import OpenArena
-    from offcamd.encode.frame import Part
+    from offcamd.daemon.spool_file import SpoolFile
+    from offcamd.encode.frame import Moved, Part
 
 
 KEPT_BYTES = 16 * MIB
@@ -38,6 +39,7 @@ class Arena:
 
     Attributes:
         nbytes: bytes that do.
+        spool: where frames go for which there is no room in memory; None where they go to the encoder's own.
 
     Raises:
         ArenaUnusable: it is not there, as in another container or system; or it is not what it has to be.
@@ -64,6 +66,7 @@ class Arena:
         if self._kept < self._slots and (SLOTS_AT % mmap.PAGESIZE or offer.slot_bytes % mmap.PAGESIZE):
             raise ArenaUnusable("its slots are no whole pages, which could be given back while they are free")
         self._view = memoryview(self._memory)
+        self.spool: SpoolFile | None = None
         self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
@@ -75,6 +78,15 @@ class Arena:
             found.append((self._view[start : start + layout.nbytes], layout))
             start += layout.nbytes
         return found
+
+    def move(self, slot: int, clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> Moved | None:
+        """Copy a frame that was taken to disk, to where it outlives this process. From any thread.
+
+        Returns None where it has no place there. Raises OSError if the disk refuses.
+        """
+        start = SLOTS_AT + slot * self._slot_bytes
+        pixels = self._view[start : start + sum([layout.nbytes for layout in layouts])]
+        return None if self.spool is None else self.spool.move(clip, index, layouts, pixels)
 
     def unnamed(self) -> list[tuple[int, int, int]]:
         """Clip, index and slot of the frames that the client has written and not named, in order."""

@@ -45,7 +45,7 @@ class Budget:
         return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
 
     def lent_share(self, nbytes: int) -> int:
-        """The same of frames of a size that lie in a client's memory, which outlives this process; the spool does not.
+        """The same of frames of a size that lie in a client's memory, from which they need not be read back.
 
         They go to disk only where the client's credit, twice the share, may run out otherwise: as many as six are being
         encoded, on their way, or rendered while the disk is slow.

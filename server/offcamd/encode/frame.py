@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import Buffer
@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Part: TypeAlias = tuple[Buffer, FrameLayout]
+
+
+class Moved(NamedTuple):
+    """A frame that was moved to disk, to where it outlives this process.
+
+    Attributes:
+        read: reads its pixels back. Raises OSError.
+        release: called once it is not needed any more.
+    """
+
+    read: Callable[[], Sequence[Part]]
+    release: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -24,7 +36,10 @@ class Frame:
         nbytes: size of all buffers together.
         arrived: ``time.monotonic()`` when it was put.
         charged: whether its bytes count as queued memory (not once they were on disk).
-        release: called once its buffers are not needed any more, where they are somebody else's memory.
+        release: called once its buffers are not needed any more, where they are somebody else's memory, or disk.
+        move: moves it to disk, to where it outlives this process; returns None where there is no room for it. Raises
+            OSError.
+        read: reads it back from there.
     """
 
     index: int
@@ -33,3 +48,5 @@ class Frame:
     arrived: float
     charged: bool = True
     release: Callable[[], None] | None = None
+    move: Callable[[], Moved | None] | None = None
+    read: Callable[[], Sequence[Part]] | None = None

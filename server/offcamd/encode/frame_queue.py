@@ -6,8 +6,8 @@
          `-------- while there is room, and nothing waits behind it --------^
 
 A frame goes straight to the head while the clip's share of memory lasts. From then on frames arrive in the
-tail, and another thread moves them to the spool, an unlinked file that is read back in order. No frame overtakes
-another.
+tail, and another thread moves them to the spool, which is read back in order: unlinked files, its own or, for frames
+in a client's arena, one that the client has open, too. No frame overtakes another.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcamd.encode.budget import Budget
-    from offcamd.encode.frame import Part
+    from offcamd.encode.frame import Moved, Part
 
 log = logging.getLogger(__name__)
 
@@ -89,18 +89,25 @@ class FrameQueue:
             waiting = self._head or ([self._moving] if self._moving else self._tail)
             return waiting[0].arrived if waiting else None
 
-    def put(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> int:
+    def put(
+        self,
+        index: int,
+        parts: Sequence[Part],
+        release: Callable[[], None] | None = None,
+        move: Callable[[], Moved | None] | None = None,
+    ) -> int:
         """Add a frame. Never blocks on anything but a lock, and never refuses.
 
         Args:
             index: its place in the clip.
             parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
             release: called, on any thread, when it is.
+            move: called, on the thread that spills, to move the frame to where it outlives this process.
 
         Returns its bytes.
         """
         nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
-        frame = Frame(index, parts, nbytes, time.monotonic(), release=release)
+        frame = Frame(index, parts, nbytes, time.monotonic(), release=release, move=move)
         self._budget.count_memory(frame.nbytes)
         with self._lock:
             behind = self._tail or self._moving or self._spool.records
@@ -182,8 +189,9 @@ class FrameQueue:
             self._head.clear()
             self._tail.clear()
             self._head_bytes = 0
-            count = len(frames) + self._spool.clear()
-        for frame in frames:
+            spooled, elsewhere = self._spool.clear()
+            count = len(frames) + spooled
+        for frame in (*frames, *elsewhere):
             self.done(frame)
         return count
 

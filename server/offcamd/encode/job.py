@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.encoded_result import EncodedResult
     from offcamd.encode.budget import Budget
-    from offcamd.encode.frame import Part
+    from offcamd.encode.frame import Moved, Part
     from offcamd.encode.histogram import Histogram
     from offcamd.video.writer import WriterFactory
 
@@ -102,20 +102,27 @@ class ClipJob:
         # These belong to the pool and are guarded by its lock.
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
 
-    def offer(self, index: int, parts: Sequence[Part], release: Callable[[], None] | None = None) -> None:
+    def offer(
+        self,
+        index: int,
+        parts: Sequence[Part],
+        release: Callable[[], None] | None = None,
+        move: Callable[[], Moved | None] | None = None,
+    ) -> None:
         """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
 
         Args:
             index: when it is shown, in units of ``1 / fps``; larger than the last one.
             parts: ``(buffer, layout)`` of each tile, row by row. The buffers must not change from now on.
             release: called, on any thread, when they may.
+            move: moves them to disk, to where they outlive this process: see `Frame`.
 
         Raises:
             LocalProtocolError: the clip was ended before.
         """
         if self.ended:
             raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
-        self._small = self.queue.put(index, parts, release) <= LIGHT_BYTES
+        self._small = self.queue.put(index, parts, release, move) <= LIGHT_BYTES
         if self.abandoned:
             self.queue.discard()
             self._report_released()

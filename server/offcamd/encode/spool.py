@@ -41,7 +41,8 @@ class _Segment:
 class Spool:
     """Frames on disk, first in first out. One thread may append while another reads.
 
-    It is a row of files, so that the room of what was read is given back before everything is.
+    It is a row of files, so that the room of what was read is given back before everything is. A frame that can be
+    moved to where it outlives this process is there, and has its turn here.
     ``records`` counts the frames that can be read. The lock is the queue's.
     """
 
@@ -50,11 +51,18 @@ class Spool:
         self._folder = folder
         self._lock = lock
         self._segments: deque[_Segment] = deque()
+        self._order: deque[Frame | None] = deque()  # those that lie elsewhere, and None for each in the files
         self._segment_bytes = min(_SEGMENT_BYTES, budget.spool_limit // 8)
         self.records = 0
 
     def append(self, frame: Frame) -> bool:
         """Write a frame; False if there is no room. Raises OSError if the disk refuses."""
+        if frame.move is not None and (moved := frame.move()) is not None:
+            kept = Frame(frame.index, (), frame.nbytes, frame.arrived, charged=False, **moved._asdict())
+            with self._lock:
+                self._order.append(kept)
+                self.records += 1
+            return True
         header = _RECORD.pack(frame.index, frame.arrived, len(frame.parts), frame.nbytes)
         buffers = [header, *map(_packed, frame.parts), *(buffer for buffer, _ in frame.parts)]
         size = len(header) + len(frame.parts) * _LAYOUT.size + frame.nbytes
@@ -64,7 +72,7 @@ class Spool:
         try:
             segment = self._open_segment()
             try:
-                _write(segment.file.fileno(), segment.end, buffers)
+                write_at(segment.file.fileno(), segment.end, buffers)
                 written = size
             finally:
                 self._settle(segment, written)
@@ -77,6 +85,7 @@ class Spool:
             segment.writing = False
             if written:
                 segment.end += written
+                self._order.append(None)
                 self.records += 1
             if segment.start == segment.end and segment is self._segments[0]:
                 self._drop()
@@ -94,37 +103,58 @@ class Spool:
 
     def read(self) -> Frame:
         """Read the next frame; there must be one."""
+        kept = self._order[0]
+        try:
+            if kept is not None and kept.read is not None:
+                kept.parts = kept.read()
+        except OSError as error:
+            raise _not_read(error) from error
+        if kept is not None:
+            with self._lock:
+                self._order.popleft()
+                self.records -= 1
+            return kept
+        return self._read_file()
+
+    def _read_file(self) -> Frame:
         with self._lock:
             while self._segments[0].start == self._segments[0].end:
                 self._drop()
             segment = self._segments[0]
         descriptor, offset = segment.file.fileno(), segment.start
         try:
-            index, arrived, parts, nbytes = _RECORD.unpack(_read(descriptor, offset, _RECORD.size))
+            index, arrived, parts, nbytes = _RECORD.unpack(read_at(descriptor, offset, _RECORD.size))
             offset += _RECORD.size
-            body = memoryview(_read(descriptor, offset, parts * _LAYOUT.size + nbytes))
+            body = memoryview(read_at(descriptor, offset, parts * _LAYOUT.size + nbytes))
         except OSError as error:
-            raise EncodeError(f"frames that waited on disk could not be read back: {error}", "io") from error
+            raise _not_read(error) from error
         with self._lock:
+            self._order.popleft()
             segment.start = offset + len(body)
             self.records -= 1
             if segment.start == segment.end and not segment.writing and segment is self._segments[0]:
                 self._drop()
         return Frame(index, _unpacked(body, parts), nbytes, arrived, charged=False)
 
-    def clear(self) -> int:
-        """Forget all frames, and say how many. The caller holds the lock."""
+    def clear(self) -> tuple[int, list[Frame]]:
+        """Forget all frames, and say how many; those that lie elsewhere are the caller's, who holds the lock."""
         count, self.records = self.records, 0
+        kept = [frame for frame in self._order if frame is not None]
+        self._order.clear()
         while self._segments and not self._segments[0].writing:
             self._drop()
         for segment in self._segments:
             segment.start = segment.end
-        return count
+        return count, kept
 
     def _drop(self) -> None:
         segment = self._segments.popleft()
         segment.file.close()
         self._budget.free_spool(segment.end)
+
+
+def _not_read(error: OSError) -> EncodeError:
+    return EncodeError(f"frames that waited on disk could not be read back: {error}", "io")
 
 
 def _packed(part: Part) -> bytes:
@@ -143,7 +173,8 @@ def _unpacked(body: memoryview, count: int) -> list[Part]:
     return parts
 
 
-def _write(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
+def write_at(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
+    """Write all of some buffers, one behind the other, or raise OSError."""
     for buffer in buffers:
         left = memoryview(buffer).cast("B")
         while left:
@@ -152,7 +183,8 @@ def _write(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
             left = left[written:]
 
 
-def _read(descriptor: int, offset: int, size: int) -> bytes:
+def read_at(descriptor: int, offset: int, size: int) -> bytes:
+    """Read so many bytes, or raise OSError."""
     pieces: list[bytes] = []
     while size:
         piece = os.pread(descriptor, size, offset)

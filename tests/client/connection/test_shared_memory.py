@@ -94,7 +94,7 @@ def scene():
 def ready(scene):
     """A scene with an arena for frames of 100 bytes that the daemon can use."""
     assert scene.put(shown(0)) is None
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     scene.session.take()
     return scene
 
@@ -105,7 +105,7 @@ def test_a_first_frame_goes_through_the_socket_and_shows_how_large_slots_must_be
     assert (offer.slot_bytes, offer.slots) == (4096, ARENA_SLOTS)
     assert scene.put(shown(0)) is None, "no answer yet"
     assert scene.offers() == []
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     assert scene.put(shown(0)) == 0
 
 
@@ -116,7 +116,7 @@ def test_what_the_daemon_needs_is_in_the_memory(scene):
     seals = fcntl.fcntl(offer.descriptor, fcntl.F_GET_SEALS)
     assert seals & fcntl.F_SEAL_SHRINK
     assert not os.get_inheritable(offer.descriptor)
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     scene.put((*shown(7, 2, 3), *shown(9, 1, 4)), index=5)
     memory = bytes(scene.arena()._memory)
     assert memory[:16] == offer.token
@@ -165,7 +165,7 @@ def test_a_larger_frame_makes_a_new_arena_and_a_smaller_one_does_not(ready):
     (offer,) = ready.offers()
     assert (offer.slot_bytes, ready.arena() is before) == (12288, False)
     assert ready.put(shown(0)) is None, "whatever its size: the old one is not to be used any more"
-    ready.hear(msg.ArenaReply(1, True))
+    ready.hear(msg.ArenaReply(1, True, 0))
     assert [ready.put(shown(0)), ready.put(shown(0, 100, 100))] == [0, 1]
     assert ready.put(shown(0, 16000, 16000)) is None
     assert (ready.put(shown(0)), ready.offers()) == (2, []), "one that never fits changes nothing"
@@ -186,7 +186,7 @@ def left_to(scene: Scene, before: int, instance: bytes) -> list[int]:
     """What another daemon gets, or the same one again, of frames 0 to 3, which lie in slots of each state."""
     scene.connect(pid=before)
     scene.put(shown(0))
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     for index in range(4):
         scene.put(shown(index), index=index)
     scene.arena()._memory[STATES_AT + 1 : STATES_AT + 3] = bytes([TAKEN, FREE])
@@ -227,7 +227,7 @@ def test_as_long_as_another_daemon_lives_nothing_is_given_to_the_next(scene):
 def test_what_nobody_knows_any_more_is_free_again(scene, over):
     scene.connect(pid=over)
     scene.put(shown(0))
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     assert scene.put(shown(0)) == 0
     scene.connect(b"another daemon's")
     assert scene.arenas.take_over(scene.wires[0], {1}) == []
@@ -248,7 +248,7 @@ def test_without_a_daemon_it_holds_what_the_last_one_gave_credit_for(ready):
 
 def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
     scene.put(shown(0))
-    scene.hear(msg.ArenaReply(1, False))
+    scene.hear(msg.ArenaReply(1, False, 0))
     scene.session.take()
     before = descriptors()
     assert [scene.put(shown(0)) for _ in range(3)] == [None] * 3
@@ -265,7 +265,7 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     for wire in range(200):
         scene.put(shown(0), wire=wire)
     assert memories() - before[1] == 200
-    scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0) for wire in scene.wires[::2]))
+    scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0, 0) for wire in scene.wires[::2]))
     for wire in range(200):
         scene.put(shown(0), wire=wire)
     assert descriptors() - before[0] == 100 + 200 * KEPT, "so many more are not kept for another daemon"
@@ -275,7 +275,7 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
         scene.connect()
         scene.put(shown(0))
         if reconnection % 2:
-            scene.hear(msg.ArenaReply(1, True))
+            scene.hear(msg.ArenaReply(1, True, 0))
             assert scene.put(shown(0)) == 0
         assert descriptors() <= before[0] + 1 + KEPT
         assert memories() == before[1] + 1

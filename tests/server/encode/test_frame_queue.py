@@ -274,14 +274,14 @@ def test_frames_that_cannot_be_read_back_still_count(make) -> None:
 def test_a_frame_that_is_just_being_moved_is_waited_for(make, monkeypatch) -> None:
     h = make()
     h.put(5)
-    writing, go_on, write = threading.Event(), threading.Event(), spool._write
+    writing, go_on, write = threading.Event(), threading.Event(), spool.write_at
 
     def slow_write(*arguments) -> None:
         writing.set()
         assert go_on.wait(HANG_SECONDS)
         write(*arguments)
 
-    monkeypatch.setattr(spool, "_write", slow_write)
+    monkeypatch.setattr(spool, "write_at", slow_write)
     mover = threading.Thread(target=h.queue.spill)
     mover.start()
     assert writing.wait(HANG_SECONDS)

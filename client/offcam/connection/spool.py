@@ -1,0 +1,62 @@
+"""Frames that a daemon of this host has moved to disk, should it die: see `offcam_proto.spool_file`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from offcam_proto import codec
+from offcam_proto.errors import RemoteProtocolError
+from offcam_proto.messages import SlotFrames
+from offcam_proto.spool_file import HEAD_BYTES, LENGTH, TOKEN_AT, place_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from offcam_proto.layout import FrameLayout
+
+
+class Spool:
+    """The spool of one stream's arena, opened, so that it outlives the daemon that made it.
+
+    Args:
+        pid: of the daemon.
+        descriptor: the file's in the daemon.
+        token: the arena's.
+        slot_bytes: size of its slots.
+
+    Raises:
+        OSError: it is not there, as in another container; or it is another file.
+    """
+
+    def __init__(self, pid: int, descriptor: int, token: bytes, slot_bytes: int) -> None:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        self._descriptor = os.open(f"/proc/{pid}/fd/{descriptor}", flags)
+        weakref.finalize(self, os.close, self._descriptor)
+        self._place_bytes = place_bytes(slot_bytes)
+        regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        if not regular or os.pread(self._descriptor, len(token), TOKEN_AT) != token:
+            raise OSError(f"descriptor {descriptor} of process {pid} is no spool of ours")
+
+    def frames(self) -> Iterator[tuple[int, SlotFrames]]:
+        """Each frame in it: its place, and what would name it."""
+        for place in range((os.fstat(self._descriptor).st_size - HEAD_BYTES) // self._place_bytes + 1):
+            head = os.pread(self._descriptor, HEAD_BYTES, HEAD_BYTES + place * self._place_bytes)
+            length = LENGTH.unpack_from(head)[0] if len(head) == HEAD_BYTES else 0
+            with suppress(RemoteProtocolError):
+                if length and isinstance(named := codec.decode_client([head[LENGTH.size :][:length]]), SlotFrames):
+                    yield place, named
+
+    def pixels(self, place: int, layouts: tuple[FrameLayout, ...]) -> tuple[memoryview, ...]:
+        """The pictures of a frame; OSError where they cannot be read."""
+        start, found = HEAD_BYTES + place * self._place_bytes + HEAD_BYTES, []
+        for layout in layouts:
+            data = os.pread(self._descriptor, layout.nbytes, start)
+            if len(data) < layout.nbytes:
+                raise OSError("the spool ends early")
+            found.append(memoryview(data))
+            start += layout.nbytes
+        return tuple(found)

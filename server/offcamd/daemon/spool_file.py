@@ -1,0 +1,111 @@
+"""Frames of one stream that wait on disk, where they outlive the daemon: see `offcam_proto.spool_file`."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+import threading
+import weakref
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from offcam_proto import codec
+from offcam_proto.messages import SlotFrames
+from offcam_proto.spool_file import HEAD_BYTES, LENGTH, TOKEN_AT, place_bytes
+from offcamd.encode.frame import Moved
+from offcamd.encode.spool import read_at, write_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import Buffer
+    from offcamd.encode.budget import Budget
+    from offcamd.encode.frame import Part
+
+
+class SpoolFile:
+    """A file without a name. It lives as long as it has frames, an arena, or a client that has it open.
+
+    Its size is what counts as disk in use: places that are free again are used first, and free ones at its end are
+    given back. From any thread.
+
+    Args:
+        budget: of disk.
+        folder: that it is made in.
+        token: of the arena.
+        slot_bytes: size of the arena's slots.
+
+    Attributes:
+        descriptor: of the file.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, budget: Budget, folder: Path, token: bytes, slot_bytes: int) -> None:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+        os.pwrite(self.descriptor, token, TOKEN_AT)
+        self._budget = budget
+        self._place_bytes = place_bytes(slot_bytes)
+        self._lock = threading.Lock()
+        self._used: set[int] = set()
+        self._free: list[int] = []
+        self._places = 0
+
+    def move(self, clip: int, index: int, layouts: tuple[FrameLayout, ...], pixels: Buffer) -> Moved | None:
+        """Write a frame; None where there is no room for it. OSError if the disk refuses."""
+        named = SlotFrames(handle=0, clip=clip, layouts=layouts, frames=((index, 0),))
+        head = bytes(codec.encode(named)[0])
+        if LENGTH.size + len(head) > HEAD_BYTES or (place := self._take()) is None:
+            return None
+        start = HEAD_BYTES + place * self._place_bytes
+        try:
+            write_at(self.descriptor, start + HEAD_BYTES, [pixels])
+            write_at(self.descriptor, start + LENGTH.size, [head])
+            os.pwrite(self.descriptor, LENGTH.pack(len(head)), start)  # last: from now on its client finds it
+        except BaseException:
+            self._give_back(place)
+            raise
+        return Moved(partial(self._read, place, layouts), partial(self._release, place))
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if not self._free:
+                if not self._budget.reserve_spool(self._place_bytes):
+                    return None
+                self._free.append(self._places)
+                self._places += 1
+            place = heapq.heappop(self._free)
+            self._used.add(place)
+            return place
+
+    def _read(self, place: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
+        start = HEAD_BYTES + place * self._place_bytes + HEAD_BYTES
+        pixels = memoryview(read_at(self.descriptor, start, sum([layout.nbytes for layout in layouts])))
+        found: list[Part] = []
+        for layout in layouts:
+            found.append((pixels[: layout.nbytes], layout))
+            pixels = pixels[layout.nbytes :]
+        return found
+
+    def _release(self, place: int) -> None:
+        with suppress(OSError):  # at worst the next daemon has it once more
+            os.pwrite(self.descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
+        self._give_back(place)
+
+    def _give_back(self, place: int) -> None:
+        with self._lock:
+            self._used.discard(place)
+            heapq.heappush(self._free, place)
+            left = max(self._used, default=-1) + 1 if place == self._places - 1 else self._places
+            if left < self._places:
+                with suppress(OSError):
+                    os.ftruncate(self.descriptor, HEAD_BYTES + left * self._place_bytes)
+                self._budget.free_spool((self._places - left) * self._place_bytes)
+                self._places, self._free = left, [free for free in self._free if free < left]
+                heapq.heapify(self._free)
