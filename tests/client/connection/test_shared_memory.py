@@ -204,7 +204,7 @@ def test_of_a_dead_daemon_all_is_left_that_no_file_has(scene, over):
 def test_a_dead_daemon_was_done_with_a_frame_whose_memory_it_gave_back(scene, over):
     scene.connect(pid=over)
     scene.put(shown(0))
-    scene.hear(msg.ArenaReply(1, True))
+    scene.hear(msg.ArenaReply(1, True, 0))
     assert [scene.put(shown(index), index=index) for index in range(2)] == [0, 1]
     memory = scene.arena()._memory
     memory[STATES_AT] = DONE
