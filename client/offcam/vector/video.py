@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.recorder.resuming import IfExists
 
 
 class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
@@ -50,7 +51,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
+            if_exists, strict: as in `offcam.RecordVideo`. ``source="obs"`` is for vector envs that cannot render.
 
     Raises:
         TypeError: ``env`` is no vector env, or ``video_folder`` no path.
@@ -78,6 +79,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
         *,
         overflow: Overflow = "drop",
         source: Source = "render",
+        if_exists: IfExists = "new",
         strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
@@ -92,6 +94,7 @@ class RecordVideo(VideoBase, VectorWrapper[ObsType, ActType, ObsType, ActType, n
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
+            "if_exists": if_exists,
             "strict": strict,
         }
         VectorWrapper.__init__(self, env)

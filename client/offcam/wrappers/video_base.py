@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.recorder.resuming import IfExists
 
 
 Source = Literal["render", "obs"]
@@ -74,6 +75,7 @@ class VideoBase(shared_stream.StreamSharer):
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
         source: Source,
+        if_exists: IfExists,
         strict: bool,
     ) -> None:
         self._source = arguments.source(source, self.env)
@@ -111,7 +113,9 @@ class VideoBase(shared_stream.StreamSharer):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix)
+            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists)
+            if stream.before is not None:
+                self.episode_id, self.step_id = stream.before.episodes.get(0, -1), stream.before.steps - 1
             self._stream = stream.acquire(self, strict=strict or settings.required())
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind

@@ -237,7 +237,8 @@ def test_every_constructor_argument_is_recorded(folder):
     arguments = {
         "video_folder": str(folder), "video_aspect_ratio": (4, 3), "record_first_only": True,
         "episode_trigger": always, "step_trigger": always, "video_length": 3, "name_prefix": "v", "fps": 7,
-        "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render", "strict": True,
+        "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render",
+        "if_exists": "new", "strict": True,
     }  # fmt: skip
     assert list(arguments) == list(inspect.signature(RecordVideo).parameters)[1:]
     envs = RecordVideo(vectorised([3]), **arguments)
