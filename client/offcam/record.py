@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gymnasium.core import ActType, ObsType
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.recorder.resuming import IfExists
     from offcam.wrappers.video_base import Source
 
     Trigger = Callable[[int], bool] | None
@@ -40,6 +41,8 @@ def record(
     gc_trigger: Trigger = ...,
     overflow: Overflow = ...,
     source: Source = ...,
+    resume: bool = ...,
+    if_exists: IfExists = ...,
     buffer_length: arguments.Whole | None = ...,
     strict: bool = ...,
     on_video: Callable[[str], object] | None = ...,
@@ -61,6 +64,8 @@ def record(
     gc_trigger: Trigger = ...,
     overflow: Overflow = ...,
     source: Source = ...,
+    resume: bool = ...,
+    if_exists: IfExists = ...,
     buffer_length: arguments.Whole | None = ...,
     video_aspect_ratio: tuple[int, int] = ...,
     record_first_only: bool = ...,
@@ -85,6 +90,8 @@ def record(
     gc_trigger: Trigger = nothing_to_collect,
     overflow: Overflow = "drop",
     source: Source = "render",
+    resume: bool = False,
+    if_exists: IfExists = "new",
     buffer_length: arguments.Whole | None = 100,
     video_aspect_ratio: tuple[int, int] | None = None,
     record_first_only: bool | None = None,
@@ -110,6 +117,8 @@ def record(
         gc_trigger: as in `RecordVideo`.
         overflow: as in `RecordVideo`.
         source: as in `RecordVideo`: ``"obs"`` shows what the agent sees.
+        resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
+        if_exists: as in `RecordVideo`.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
@@ -145,6 +154,7 @@ def record(
         "gc_trigger": gc_trigger,
         "overflow": overflow,
         "source": source,
+        "if_exists": "resume" if resume else if_exists,
         "strict": strict,
         "on_video": on_video,
     }

@@ -65,6 +65,7 @@ class OpenStream(Checked, frozen=True):
         vector: whether it is a vector env.
         started: seconds since the Unix epoch.
         training: id of the training it is a part of, zeros where that is not known.
+        resumes: whether it goes on with the run's last session, and with the names of its files.
     """
 
     TYPE: ClassVar[int] = 2
@@ -80,6 +81,7 @@ class OpenStream(Checked, frozen=True):
     vector: Flag
     started: Real
     training: Id = bytes(16)
+    resumes: Flag = False
 
 
 class OpenArena(Checked, frozen=True):

@@ -318,6 +318,7 @@ _OPEN: Final = f"((state = '{LIVE}' AND stream NOT IN (SELECT value FROM json_ea
 
 SESSION_OF: Final = f"""
 coalesce(
+    (SELECT max(session) FROM streams WHERE :resumes),
     (
         SELECT session FROM streams AS own WHERE training = :training AND training != '' AND (
             EXISTS (SELECT 1 FROM streams WHERE session = own.session AND {_OPEN})
@@ -331,9 +332,10 @@ coalesce(
 """  # noqa: S608 - of our own words
 """SQL of the session that a new stream is in.
 
-It is that of its training, unless all of that is over and had such a stream, as where a cell of a notebook is run
-again; else that of what is open; else a new one. ``:gone`` is a JSON list of live streams whose clients are gone, and
-``:since`` a time (or NULL) after which one that is closed was open none the less.
+It is the last one where it resumes that. Else it is that of its training, unless all of that is over and had such a
+stream, as where a cell of a notebook is run again; else that of what is open; else a new one. ``:gone`` is a JSON list
+of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is closed was open none the
+less.
 """
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from offcam.connection.connection import Connection
     from offcam.connection.shared_memory import Lying
+    from offcam.recorder.resuming import Before
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import Record
 
@@ -63,6 +64,7 @@ class EnvStream:
         num_envs: number of sub-environments.
         vector: whether it is a vector env.
         prefix: name prefix of its videos; empty for a stream without video.
+        before: what it goes on from; an attribute, too.
 
     Attributes:
         clips: the videos that are being recorded.
@@ -74,15 +76,19 @@ class EnvStream:
         parts: by clip number, each file of which frames may lie in shared memory, should its daemon die.
     """
 
-    def __init__(self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "") -> None:
+    def __init__(
+        self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "", before: Before | None = None
+    ) -> None:
         self.folder = folder
         self.prefix = prefix
+        self.before = before
         self._env_id = env_id[:200].encode(errors="backslashreplace").decode().replace("\0", "\\0")
         self._num_envs = num_envs
         self._vector = vector
         self.has_statistics = not prefix
         self._users: set[int] = set()
         self._pid = 0
+        self._suffix = 0  # in the names of its videos, before it was released
         self._copied = False
         self._strict = False
         self._opening = False
@@ -294,6 +300,7 @@ class EnvStream:
         else:
             self.flush(quiet=quiet)
         wire, self._wire = self._wire, None
+        self._suffix = wire.info.suffix
         with self.connection.lock:
             wire.backlog.look()
         place = wire.backlog.place
@@ -435,6 +442,11 @@ class EnvStream:
 
     def _attach(self, connection: Connection) -> ClientStream:
         suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
+        resumes = self._pid == connection.pid  # it was released, and is used again
+        if resumes:
+            suffix = self._suffix
+        elif self.before is not None and not self._pid and not self._copied:
+            resumes, suffix = True, self.before.suffix
         info = OpenStream(
             handle=0,  # the session gives it
             stream=uuid.uuid4().bytes,
@@ -447,6 +459,7 @@ class EnvStream:
             vector=self._vector,
             started=time.time(),
             training=training(),
+            resumes=resumes,
         )
         self._connection = connection
         if self._pid != connection.pid:

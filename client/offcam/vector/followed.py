@@ -106,6 +106,7 @@ class OneOfMany(Followed):
         self.begins_now = False
         self._envs = (index,)
         self._begin_counting()
+        self._count_on()
 
     def _ask_step_trigger(self) -> None:
         if self.begins_now:

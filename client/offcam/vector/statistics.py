@@ -18,7 +18,11 @@ from offcam.wrappers.statistics_base import StatisticsBase
 from offcam_proto.limits import MAX_INT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+    from offcam.recorder.resuming import IfExists
 
 
 class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
@@ -49,6 +53,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
         folder: the run folder; else it is found as `offcam.RecordEpisodeStatistics` says.
+        if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordEpisodeStatistics`.
 
     Raises:
@@ -66,6 +71,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         stats_key: str = "episode",
         *,
         folder: arguments.Folder | None = None,
+        if_exists: IfExists = "new",
         strict: bool = False,
     ) -> None:
         arguments.check_vector(env, "RecordEpisodeStatistics")
@@ -84,7 +90,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
         self._most = 0  # no episode is longer, or has a higher number: steps and resets so far
         self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
-        self._set_up_statistics(buffer_length, folder, strict=strict)
+        self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
+
+    def _go_on_from(self, episodes: Mapping[int, int]) -> None:
+        self._episodes = np.array([episodes.get(index, -1) for index in range(self.num_envs)])
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:

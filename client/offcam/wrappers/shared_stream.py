@@ -7,12 +7,14 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from offcam.recorder import readings, settings
+from offcam.recorder import readings, resuming, settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+    from offcam.recorder.resuming import IfExists
 
 _streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and of the one it was forked from
 
@@ -125,7 +127,7 @@ def limit_outside() -> int | None:
     return None
 
 
-def new_stream(env: Any, folder: str, prefix: str = "") -> EnvStream:  # noqa: ANN401 - see beneath
+def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "new") -> EnvStream:  # noqa: ANN401 - see beneath
     """A stream for an env, in a run folder."""
     num_envs = readings.number_of_envs(env)
     stream = EnvStream(
@@ -134,6 +136,7 @@ def new_stream(env: Any, folder: str, prefix: str = "") -> EnvStream:  # noqa: A
         num_envs=num_envs or 1,
         vector=num_envs is not None,
         prefix=prefix,
+        before=resuming.before(folder, prefix, if_exists),
     )
     _streams.add(stream)
     return stream

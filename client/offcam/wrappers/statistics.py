@@ -16,6 +16,9 @@ from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from collections import deque
+    from collections.abc import Mapping
+
+    from offcam.recorder.resuming import IfExists
 
 
 class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
@@ -44,6 +47,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
         folder: the run folder, for statistics that are to lie in this one; else it is found as said above.
+        if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
 
     Raises:
@@ -61,24 +65,25 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         stats_key: str = "episode",
         *,
         folder: arguments.Folder | None = None,
+        if_exists: IfExists = "new",
         strict: bool = False,
     ) -> None:
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
         RecordConstructorArgs.__init__(
-            self, buffer_length=buffer_length, stats_key=stats_key, folder=folder, strict=strict
+            self, buffer_length=buffer_length, stats_key=stats_key, folder=folder, if_exists=if_exists, strict=strict
         )
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key
+        self._episode = -1
         self.episode_start_time: float = -1
         self.episode_returns: Any = 0.0
         self.episode_lengths: Any = 0
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_statistics(buffer_length, folder, strict=strict)
-        self._episode = -1
+        self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
         num_envs = readings.number_of_envs(env)
         self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
         self._over = True  # whether the next step is the first of an episode
@@ -97,6 +102,9 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         else:
             self._batch.restart(seed, which)
         return obs, info
+
+    def _go_on_from(self, episodes: Mapping[int, int]) -> None:
+        self._episode = episodes.get(0, -1)
 
     def _begin(self, now: float, seed: int | None = None) -> None:
         self._open_stream()

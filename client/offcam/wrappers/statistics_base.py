@@ -16,7 +16,10 @@ from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from offcam.recorder.env_stream import EnvStream
+    from offcam.recorder.resuming import IfExists
 
 
 class StatisticsBase(shared_stream.StreamSharer):
@@ -25,7 +28,9 @@ class StatisticsBase(shared_stream.StreamSharer):
     env: Any
     _stats_key: str
 
-    def _set_up_statistics(self, buffer_length: int | None, folder: str | None, *, strict: bool) -> None:
+    def _set_up_statistics(
+        self, buffer_length: int | None, folder: str | None, if_exists: IfExists, *, strict: bool
+    ) -> None:
         self.episode_count = 0
         self.time_queue: deque[Any] = deque(maxlen=buffer_length)
         self.return_queue: deque[Any] = deque(maxlen=buffer_length)
@@ -35,16 +40,21 @@ class StatisticsBase(shared_stream.StreamSharer):
         self._told = False
         self._reporting = settings.enabled()
         self._strict = False
+        self._if_exists = if_exists
+        self._own: EnvStream | None = None  # opened at the first reset
         self._folder = None if folder is None else settings.absolute(folder)
         if self._reporting:
             if self._folder is not None and settings.records_here():
                 settings.make_run_folder(self._folder)
             self._strict = strict or settings.required()
             env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
+            if self._folder is not None:
+                self._own = shared_stream.new_stream(self.env, self._folder, if_exists=if_exists)
             found = shared_stream.stream_beneath(self.env)
             if found is not None and self._folder in (None, found.folder):
                 self._stream = found.acquire(self, strict=self._strict)
                 found.has_statistics = True
+                self._go_on(found)
                 if self._strict:
                     found.open()  # it may have been opened by one that does not insist
 
@@ -52,13 +62,22 @@ class StatisticsBase(shared_stream.StreamSharer):
         if self._stream is None and self._reporting and self._folder in (None, stream.folder):
             self._stream = stream.acquire(self, strict=self._strict)
             stream.has_statistics = True
+            self._go_on(stream)
+
+    def _go_on(self, stream: EnvStream) -> None:
+        if stream.before is not None:
+            self._go_on_from(stream.before.episodes)
+
+    def _go_on_from(self, episodes: Mapping[int, int]) -> None:
+        """Count on from the last episode of each sub-environment of a session that is resumed."""
 
     def _open_stream(self) -> None:
         """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
         if self._stream is not None or not self._reporting or self._looks_ahead:
             return
-        folder = self._folder or shared_stream.training_folder(self.env)
-        self._stream = shared_stream.new_stream(self.env, folder).acquire(self, strict=self._strict)
+        own = self._own or shared_stream.new_stream(self.env, shared_stream.training_folder(self.env))
+        self._stream = own.acquire(self, strict=self._strict)
+        self._go_on(own)
         try:
             self._stream.open()
         except OffcamError as error:  # after construction nothing is raised; the sums go on in this process

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.recorder.resuming import IfExists
 
 
 class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
@@ -58,6 +59,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
             of a stack is taken. It needs no ``render_mode``.
+        if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
+            goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
+            ``"error"`` raises. Over ``tcp://`` only the first is possible.
         strict: whether to raise rather than warn: the constructor where recording is not certain within
             `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
         on_video: is called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
@@ -89,6 +93,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         *,
         overflow: Overflow = "drop",
         source: Source = "render",
+        if_exists: IfExists = "new",
         strict: bool = False,
         on_video: Callable[[str], object] | None = None,
     ) -> None:
@@ -104,6 +109,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
+            "if_exists": if_exists,
             "strict": strict,
         }
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))

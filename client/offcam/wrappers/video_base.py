@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.recorder.clip_writer import Overflow
+    from offcam.recorder.resuming import IfExists
 
 
 Source = Literal["render", "obs"]
@@ -76,6 +77,7 @@ class VideoBase(shared_stream.StreamSharer):
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
         source: Source,
+        if_exists: IfExists,
         strict: bool,
         on_video: Callable[[str], object] | None,
     ) -> None:
@@ -105,9 +107,10 @@ class VideoBase(shared_stream.StreamSharer):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix)
+            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists)
             stream.videos = FinalVideos(on_video)
             self._stream = stream.acquire(self, strict=strict or settings.required())
+            self._count_on()
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
@@ -124,6 +127,13 @@ class VideoBase(shared_stream.StreamSharer):
         self._clip: ClipWriter | None = None
         self._over = True  # whether the next step is the first of an episode
         self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
+
+    def _count_on(self) -> None:
+        """Count from where the session has come to that is resumed."""
+        before = self._stream.before if self._stream is not None else None
+        if before is not None:
+            self.episode_id = before.episodes.get(self._envs[0] if self._envs else 0, -1)
+            self.step_id = before.steps - 1
 
     def _check_render_mode(self) -> None:
         mode = self.env.render_mode

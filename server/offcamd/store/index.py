@@ -280,7 +280,7 @@ class RunIndex:
         """The number in the names of a stream's files, so that no other stream's, of whatever session, are replaced.
 
         It keeps the one that it has. Else it is the one that it asks for, as from an earlier index, or the next that is
-        free: none (0), 2, 3, ...
+        free: none (0), 2, 3, ... One that resumes goes on with the names that it asks for.
         """
         if not message.prefix:
             return 0
@@ -288,6 +288,9 @@ class RunIndex:
         with explained(self.folder):
             taken = {suffix for (suffix,) in self._db.execute(sql.SUFFIXES, names)}
             (wanted,) = self._db.execute(sql.SUFFIX, names).fetchone() or (message.suffix,)
+            live = {suffix for (suffix,) in self._db.execute(sql.LIVE_SUFFIXES, names)}
+        if message.resumes and wanted not in live:
+            return int(wanted)
         numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
         return next(number for number in numbers if number not in taken)
 

@@ -59,6 +59,7 @@ SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
     state = :live OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id AND file IS NOT NULL)
 )
 """
+LIVE_SUFFIXES = "SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND state = :live"
 SUFFIX = "SELECT suffix FROM streams WHERE stream = :stream"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 

@@ -274,7 +274,8 @@ def test_every_constructor_argument_is_recorded(folder):
     arguments = {
         "video_folder": str(folder), "video_aspect_ratio": (4, 3), "record_first_only": False,
         "episode_trigger": always, "step_trigger": always, "video_length": 3, "name_prefix": "v", "fps": 7,
-        "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render", "strict": True,
+        "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render",
+        "if_exists": "new", "strict": True,
         "record_envs": [0], "per_env": True,
     }  # fmt: skip
     assert [*arguments, "on_video"] == list(inspect.signature(RecordVideo).parameters)[1:]

@@ -181,7 +181,11 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         } == {
             name: (parameter.default, parameter.kind)
             for name, parameter in inspect.signature(theirs).parameters.items()
-        } | {"folder": (None, inspect.Parameter.KEYWORD_ONLY), "strict": (False, inspect.Parameter.KEYWORD_ONLY)}
+        } | {
+            "folder": (None, inspect.Parameter.KEYWORD_ONLY),
+            "if_exists": ("new", inspect.Parameter.KEYWORD_ONLY),
+            "strict": (False, inspect.Parameter.KEYWORD_ONLY),
+        }
         for method in ("reset", "step"):
             assert list(inspect.signature(getattr(ours, method)).parameters) == list(
                 inspect.signature(getattr(theirs, method)).parameters
@@ -194,6 +198,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         "buffer_length": 7,
         "stats_key": "k",
         "folder": None,
+        "if_exists": "new",
         "strict": False,
     }
     env.close()

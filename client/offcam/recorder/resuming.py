@@ -1,0 +1,88 @@
+"""What a recording into a folder that was recorded into before goes on from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+from offcam.recorder import settings
+from offcam_proto.errors import ConfigError
+from offcam_runs.discover import is_run
+
+if TYPE_CHECKING:
+    import sqlite3
+
+IfExists = Literal["new", "resume", "error"]
+"""What to do where a folder has a run: begin another session of it, go on with its last one, or raise."""
+
+_STREAMS = "SELECT id, suffix FROM streams WHERE prefix = ? ORDER BY id DESC"
+_EPISODES = """
+SELECT env_index, max(episode) FROM episodes WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY env_index
+"""
+_STEPS = (
+    "SELECT ifnull(sum(length), 0) FROM episodes WHERE env_index = 0 AND stream_id IN (SELECT value FROM json_each(?))"
+)
+_CLIPS = """
+SELECT ifnull(json_extract(envs, '$[0]'), 0) AS followed, max(episode), max(step + (step > 0) + ifnull(steps, 0))
+FROM clips WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY followed
+"""
+
+
+class Before(NamedTuple):
+    """Where the last session of a run has come to, with streams of one name prefix.
+
+    Attributes:
+        suffix: number in its videos' names.
+        episodes: number of each sub-environment's last episode.
+        steps: of the first sub-environment, over all episodes.
+    """
+
+    suffix: int = 0
+    episodes: dict[int, int] = {}  # noqa: RUF012 - never changed
+    steps: int = 0
+
+
+def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
+    """What to go on from; None for a session of its own.
+
+    Args:
+        folder: the run folder.
+        prefix: of the names of the stream's videos.
+        if_exists: what to do where it has a run.
+
+    Raises:
+        ConfigError: there is a run, and there must be none; or it is another host's.
+        RunFolderError: its index cannot be read.
+    """
+    if if_exists not in get_args(IfExists):
+        raise ConfigError(f"if_exists must be 'new', 'resume' or 'error', got {if_exists!r}.")
+    if if_exists == "new":
+        return None
+    if not settings.records_here():
+        raise ConfigError(
+            f"if_exists={if_exists!r} needs the run folder on this host, and over tcp:// it is on the daemon's. Leave "
+            "it out: a session of its own is begun."
+        )
+    if not is_run(folder):
+        return None
+    if if_exists == "error":
+        raise ConfigError(
+            f"{folder} has a run already. Give another folder, or if_exists='new' for another session of it, or "
+            "if_exists='resume' to go on with the last one."
+        )
+    from offcam_runs.database import open_to_read  # noqa: PLC0415 - who does not resume need not load it
+
+    with open_to_read(folder) as database:
+        return _read(database, prefix)
+
+
+def _read(database: sqlite3.Connection, prefix: str) -> Before:
+    streams = database.execute(_STREAMS, (prefix,)).fetchall()
+    suffix = streams[0][1] if streams else 0
+    keys = (json.dumps([key for key, other in streams if other == suffix]),)
+    episodes = dict(database.execute(_EPISODES, keys))
+    (steps,) = database.execute(_STEPS, keys).fetchone()
+    for followed, last, stepped in database.execute(_CLIPS, keys):
+        episodes[followed] = max(episodes.get(followed, -1), last)  # one that was recorded may not have ended
+        steps = max(steps, stepped)
+    return Before(suffix, episodes, steps)
