@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from actors import SLOW_DAEMON
 
 import films
 import offcam
 from envs import Barcode, play
+from offcam.connection import out_of_memory
+from offcamd.process.instance_lock import daemon_paths
 from waiting import wait_until
 
 LENGTH = 20
@@ -76,3 +79,53 @@ def test_lost_frames_stay_in_the_statistics(daemons, tmp_path, said):
     films.check(tmp_path / "run")
     lost = sum(clip.dropped.get("lost", 0) for clip in films.clips(tmp_path / "run").values())
     assert daemons.stats()["lost"]["frames"] == lost
+
+
+def test_what_is_lost_stays_in_the_statistics_of_the_next_daemons(daemons, endpoint, tmp_path, said):
+    """A daemon whose disk is full in the midst of a video is stopped, and those after it are killed."""
+    daemons.start(SLOW_DAEMON, "0", "--fail-after", str(MIDWAY))
+    env = offcam.record(Barcode(LENGTH), tmp_path / "run", every=1)
+    play(env)
+    env.close()
+    lost = daemons.stats()["lost"]
+    assert lost == {"frames": LENGTH + 1 - MIDWAY, "records": 0}
+    daemons.stop()
+    for _ in range(2):
+        daemons.start()
+        assert daemons.stats()["lost"] == lost
+        daemons.kill()
+    daemon_paths(endpoint).lost.write_bytes(b"{")
+    daemons.start()
+    assert daemons.stats()["lost"] == {"frames": 0, "records": 0}
+    daemons.stop()
+
+
+@pytest.mark.parametrize("kills", [0, 1, 2])
+def test_a_death_for_want_of_memory_is_said(kills, daemons, tmp_path, said, monkeypatch):
+    daemons.start()
+    env = offcam.record(Barcode(LENGTH), tmp_path / "run", every=1)
+    env.reset()
+    env.step(0)
+    before = out_of_memory.kills()
+    monkeypatch.setattr(out_of_memory, "kills", lambda: before + kills)
+    daemons.kill()
+    daemons.start()
+    wait_until(lambda: (env._stream.connection.pump(), said)[1], "it is said")
+    (text,) = [text for text in said if "another one goes on" in text]
+    ended = {0: "died or was stopped,", 1: "kernel ended a process for want", 2: "kernel ended 2 processes for want"}
+    assert ended[kills] in text
+    env.close()
+    daemons.stop()
+
+
+def test_what_the_kernel_counts(tmp_path):
+    assert out_of_memory.kills(tmp_path) == 0
+    for name, text in (
+        ("proc/vmstat", "nr_free_pages 7\noom_kill 5\n"),
+        ("sys/fs/cgroup/memory.events", "low 0\noom 4\noom_kill 3\n"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        assert out_of_memory.kills(tmp_path) == int(text.split()[-1])
+    assert out_of_memory.kills() >= 0

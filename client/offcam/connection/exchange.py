@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import gymnasium
 from gymnasium import logger
 
-from offcam.connection import timeouts
+from offcam.connection import out_of_memory, timeouts
 from offcam.connection.reconnect import Reconnect
 from offcam.connection.transport import Transport
 from offcam_proto import __version__
@@ -82,6 +82,7 @@ class Exchange:
         self.last_heard = self.next_look = self.held_since = 0.0
         self._later: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
+        self._starved = 0  # processes that the kernel had ended for want of memory when the daemon answered
 
     @property
     def endpoint(self) -> Endpoint:
@@ -161,8 +162,10 @@ class Exchange:
                 self.answers[message.token] = message
         elif isinstance(message, (StreamOpened, StreamRefused)) and (owner := self.owners.get(message.handle)):
             owner.answered(refused=message.text if isinstance(message, StreamRefused) else "")
-        elif isinstance(message, Welcome) and greeting and before is not None:
-            self._say_what_broke(another=before != self.session.instance)
+        elif isinstance(message, Welcome) and greeting:
+            if before is not None:
+                self._say_what_broke(another=before != self.session.instance)
+            self._starved = out_of_memory.kills()
         elif isinstance(message, Refused):
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self.owners.get(message.handle)):
@@ -177,11 +180,15 @@ class Exchange:
         if not frames:
             return
         names = list(dict.fromkeys(name for name, _ in cut))
+        what = "died or was stopped, and another one goes on" if another else "was out of reach"
+        if another and (starved := out_of_memory.kills() - self._starved) > 0:
+            ended = "a process" if starved == 1 else f"{starved} processes"
+            what = f"died (while it ran the kernel ended {ended} for want of memory), and another one goes on"
         named = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
         logger.warn(
-            f"the recorder daemon {'died or was stopped, and another one goes on' if another else 'was out of reach'}: "
-            f"of {frames} frames sent for {len(cut)} videos the last ones may be missing ({named}); `offcam ls` counts "
-            f"them. {self.unacked} records of episodes and videos that are not known to be stored are sent again."
+            f"the recorder daemon {what}: of {frames} frames sent for {len(cut)} videos the last ones may be missing "
+            f"({named}); `offcam ls` counts them. {self.unacked} records of episodes and videos that are not known to "
+            "be stored are sent again."
         )
 
     def later(self, work: Callable[[], None]) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from offcam_proto.messages import Buffer
     from offcamd.config.settings import Settings
+    from offcamd.daemon.lost_file import LostFile
 
 log = Logger(__name__)
 
@@ -55,6 +56,7 @@ class Dispatcher:
         pool: the encoders.
         storage: the store.
         stats_json: makes the answer to a `StatsRequest`.
+        lost: keeps what is lost.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Dispatcher:
         pool: encoding.EncoderPool,
         storage: store.Store,
         stats_json: Callable[[], bytes],
+        lost: LostFile,
     ) -> None:
-        self.counters = Counters()
+        self.counters = Counters(lost=lost.read())
+        self._lost = lost
         self.peers: dict[bytes, Peer] = {}
         self.streams: set[LiveStream] = set()
         self._pid = os.getpid()
@@ -314,6 +318,11 @@ class Dispatcher:
         self._pool.budget.clip_memory = self._grants.pool.assured // 2
         if self.streams or self.clips.live:
             self._last_active = now
+        self.keep_lost()
+
+    def keep_lost(self) -> None:
+        """Have the next daemon know of what is lost by now."""
+        self._lost.keep(self.counters.lost)
 
     def idle_for(self, seconds: float) -> bool:
         """Whether nobody had a stream open for so long (0: never)."""

@@ -20,6 +20,7 @@ from offcamd.config.settings import default_spool_dir
 from offcamd.daemon.dispatcher import Dispatcher
 from offcamd.daemon.inbox import Inbox
 from offcamd.daemon.loop import Loop
+from offcamd.daemon.lost_file import LostFile
 from offcamd.daemon.shutdown import shut_down
 from offcamd.daemon.stats import snapshot
 from offcamd.daemon.transport import Transport
@@ -113,7 +114,8 @@ class Service:
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
-        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json)
+        lost = LostFile(self.lock.paths.lost)
+        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json, lost)
         self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()

@@ -131,7 +131,8 @@ class Counters:
         clips: clips that ended, by state.
         episodes: episode records committed.
         breaches: messages refused, by reason.
-        lost: frames that clients sent, and that are in no file; records that are in no index, or set aside there.
+        lost: frames that clients sent, and that are in no file; records that are in no index, or set aside there. What
+            earlier daemons of this endpoint lost is in it.
     """
 
     received: int = 0
