@@ -88,12 +88,13 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._seeds = np.zeros(self.num_envs, dtype=np.int64)
         self._seeded: NDArray[np.bool_] | None = None  # where episodes have a seed, None for nowhere
         self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
-        self._most = 0  # no episode is longer, or has a higher number: steps and resets so far
+        self._most = 0  # no episode is longer, or has a higher number
         self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
         self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
 
     def _go_on_from(self, episodes: Mapping[int, int]) -> None:
         self._episodes = np.array([episodes.get(index, -1) for index in range(self.num_envs)])
+        self._most += max(int(self._episodes.max()), 0)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         if "autoreset_mode" not in self.env.metadata:
@@ -127,7 +128,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones[mask] = False
         (where,) = mask.nonzero()
         self._restart(where)
-        np.maximum(self._episodes, 0, out=self._episodes)  # the others have begun, too, whoever reset them
+        self._episodes[(self._episodes < 0) & ~self.prev_dones] = 0  # the others have begun, too, whoever reset them
         self._note_seeds(seed, where)
         return obs, info
 
