@@ -152,9 +152,9 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._restart(np.arange(self.num_envs))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
         count = self.episode_returns.size  # `num_envs` asks each wrapper beneath
-        self._add(readings.each(rewards, count, float))
-        terminated = readings.each(terminations, count, bool)
-        truncated = readings.each(truncations, count, bool)
+        self._add(readings.each(rewards, count, readings.FLOAT))
+        terminated = readings.each(terminations, count, readings.BOOL)
+        truncated = readings.each(truncations, count, readings.BOOL)
         if terminated is None or truncated is None:
             self._cannot_tell(terminations)
             self.prev_dones = np.zeros(self.num_envs, dtype=bool)
@@ -204,7 +204,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._tell(infos, statistics, dones)
         queues = ((self.time_queue, durations), (self.return_queue, returns), (self.length_queue, lengths))
         for queue, values in queues:
-            queue.extend(values if queue.maxlen is None else values[max(len(ended) - queue.maxlen, 0) :])
+            last = values if queue.maxlen is None else values[max(ended.size - queue.maxlen, 0) :]
+            queue.extend(last.flat)  # the same as of the array itself, in half the time
         self.episode_count += len(ended)
         if self._stream is not None and not self._looks_ahead:
             over = Ended(
