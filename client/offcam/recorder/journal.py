@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Hello, OpenStream
 
 STEP_BYTES = 64 * 1024
-"""A journal is allocated in steps that double, from this one."""
+"""A journal is so large at first; then `KEPT_BYTES`, which doubles."""
 
 MOST_STEP_BYTES = 4 * 1024 * 1024
 
@@ -77,6 +77,7 @@ class Journal(Backlog):
         self._file: _File | None = None
         self._acked = 0
         self._looked = 0.0
+        _safe_to_map(journal.journal_of(self._folders[0], info.stream).parent)  # not first in the step of a record
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many of the bodies are kept."""
@@ -240,8 +241,10 @@ class _File:
             self._make_room(more, acked)
         if self._map is None:
             _write(self._lock.fd, data, self._end)
-        else:
+        elif len(data) < mmap.PAGESIZE:
             self._map[self._end : self._end + more] = data + journal.END
+        else:  # to touch whole pages for the first time costs more than a call
+            _write(self._lock.fd, data + journal.END, self._end)
         self._end += len(data)
         self.last += records
 
@@ -338,7 +341,7 @@ class _File:
             self.rewrite(acked + 1, left, KEPT_BYTES)
         size = self._size
         while size < self._end + more:
-            size += min(size, MOST_STEP_BYTES)
+            size = max(size + min(size, MOST_STEP_BYTES), KEPT_BYTES)
         if self._map is not None and size > self._size:
             os.posix_fallocate(self._lock.fd, self._size, size - self._size)
             self._remap(size)

@@ -10,6 +10,8 @@ import numpy as np
 UNREADABLE = (ArithmeticError, AttributeError, BufferError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 """What numpy, torch, JAX and the like raise for what is not what it was taken for; torch says RuntimeError to most."""
 
+FLOAT, BOOL = np.dtype(float), np.dtype(bool)
+
 _HOST_MEMORY = (1, 3, 11)
 """The kinds of memory, as DLPack numbers them, that are read without a device: plain, pinned for CUDA, for ROCm."""
 
@@ -72,9 +74,9 @@ def at(index: int, values: Any) -> Any:  # noqa: ANN401 - rewards or flags of wh
         return None
 
 
-def each(values: Any, count: int, dtype: type) -> np.ndarray[Any, Any] | None:  # noqa: ANN401 - as above
+def each(values: Any, count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:  # noqa: ANN401 - as above
     """Rewards or flags of ``count`` envs as an array ``(count,)``; None where they are none, or a device has them."""
-    if type(values) is np.ndarray and values.shape == (count,) and values.dtype == dtype:
+    if type(values) is np.ndarray and values.dtype is dtype and values.shape == (count,):
         return values
     try:
         return _array(values).reshape(count).astype(dtype)  # simulators give (count, 1), too

@@ -92,8 +92,8 @@ class Batch:
 
     def add(self, reward: object, terminated: object, truncated: object) -> Ended | None:
         """Add a step. Returns what ended in it, None where nobody can tell."""
-        rewards = readings.each(reward, self._num_envs, float)
-        ends = [readings.each(flags, self._num_envs, bool) for flags in (terminated, truncated)]
+        rewards = readings.each(reward, self._num_envs, readings.FLOAT)
+        ends = [readings.each(flags, self._num_envs, readings.BOOL) for flags in (terminated, truncated)]
         running = ~self._ended
         self.returns[running] += np.nan if rewards is None else rewards[running]
         self.lengths[running] += 1
