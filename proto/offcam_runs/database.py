@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from offcam_runs.pending import with_pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from offcam_runs.pending import Facts
 
 BUSY_SECONDS = 10.0
 """How long to wait for whoever holds the index."""
@@ -51,6 +53,7 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
     """
     folder = Path(run)
     path = folder / fmt.INDEX_NAME
+    facts = _facts(path)  # before the index is read: what changes meanwhile is news the next time
     found = pending(folder)  # before the index: what is removed meanwhile is in there
     if not path.is_file() and not found:
         raise NotARunFolder(_why_no_run(folder))
@@ -58,7 +61,7 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
         if not path.is_file():
             nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
             upgrade(nothing, 0, folder)
-            yield stack.enter_context(with_pending(nothing, folder, found))
+            yield stack.enter_context(with_pending(nothing, folder, found, settled=settled, facts=facts))
             return
         try:
             database = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
@@ -67,7 +70,17 @@ def open_to_read(run: str | os.PathLike[str], *, settled: bool = False) -> Itera
                 raise
             database = None
         database = database or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
-        yield stack.enter_context(with_pending(database, folder, found, settled=settled))
+        yield stack.enter_context(with_pending(database, folder, found, settled=settled, facts=facts))
+
+
+def _facts(path: Path) -> Facts:
+    """What changes whenever an index does."""
+    found: list[object] = []
+    for each in (path, *(path.with_name(path.name + companion) for companion in fmt.INDEX_COMPANIONS[::2])):
+        with suppress(OSError):
+            facts = each.stat()
+            found.append((each.name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
 
 
 def without_locks(folder: Path) -> bool:
