@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from offcam_runs.sessions import choose
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from offcam_runs.pending import Facts
     from offcam_runs.sessions import Session
 
 BUSY_SECONDS = 10.0
@@ -58,6 +59,7 @@ def open_to_read(
     """
     folder = Path(run)
     path = folder / fmt.INDEX_NAME
+    facts = _facts(path)  # before the index is read: what changes meanwhile is news the next time
     found = pending(folder)  # before the index: what is removed meanwhile is in there
     if not path.is_file() and not found:
         raise NotARunFolder(_why_no_run(folder))
@@ -65,7 +67,7 @@ def open_to_read(
         if not path.is_file():
             nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
             upgrade(nothing, 0, folder)
-            database = stack.enter_context(with_pending(nothing, folder, found))
+            database = stack.enter_context(with_pending(nothing, folder, found, settled=settled, facts=facts))
             choose(database, session, folder)
             yield database
             return
@@ -76,9 +78,19 @@ def open_to_read(
                 raise
             index = None
         index = index or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
-        database = stack.enter_context(with_pending(index, folder, found, settled=settled))
+        database = stack.enter_context(with_pending(index, folder, found, settled=settled, facts=facts))
         choose(database, session, folder)
         yield database
+
+
+def _facts(path: Path) -> Facts:
+    """What changes whenever an index does."""
+    found: list[object] = []
+    for each in (path, *(path.with_name(path.name + companion) for companion in fmt.INDEX_COMPANIONS[::2])):
+        with suppress(OSError):
+            facts = each.stat()
+            found.append((each.name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
 
 
 def without_locks(folder: Path) -> bool:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 import time
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from collections import OrderedDict
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from offcam_proto.limits import MIB
 from offcam_proto.records import numbered
 from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
 from offcam_runs.journal_reader import end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
+from offcam_runs.sessions import show_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,6 +30,12 @@ COMMITTED_KEY: Final = "committed"
 
 ON_ITS_WAY_SECONDS: Final = 5.0
 """A record that waits for no longer than this, with a client and a writer there, will be in the index in a moment."""
+
+MOST_COPIES: Final = 4
+"""Runs of which the last copy is kept."""
+
+KEPT_BYTES: Final = 64 * MIB
+"""Largest copy that is kept."""
 
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = f"""
@@ -60,9 +71,47 @@ def is_of(database: sqlite3.Connection, folder: Path, journal: Journal) -> bool:
     return _last_seq(database, journal) is not None
 
 
+Facts = tuple[object, ...]
+"""What changes whenever an index does."""
+
+
+class _Taken(NamedTuple):
+    """Of a journal that is in a copy: its first record and its last one, how many bodies, and whether it ended."""
+
+    first_seq: int
+    last_seq: int
+    bodies: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """An index in memory with what was pending: one look at the page after the other adds only what is new.
+
+    Attributes:
+        facts: of the index, from before it was copied.
+        taken: what is in it of each journal.
+    """
+
+    database: sqlite3.Connection
+    facts: Facts
+    taken: dict[Path, _Taken]
+
+    def is_of(self, facts: Facts, fresh: Iterable[Journal]) -> bool:
+        """Whether these journals of an index have what it has, and more at their ends alone."""
+        found = {journal.path: journal for journal in fresh}
+        return self.facts == facts and all(
+            (now := found.get(path)) is not None and _begins_with(now, before) for path, before in self.taken.items()
+        )
+
+
+_copies: OrderedDict[Path, _Copy] = OrderedDict()  # those that nobody reads just now
+_lock = threading.Lock()
+
+
 @contextmanager
 def with_pending(
-    database: sqlite3.Connection, folder: Path, found: Iterable[Journal], *, settled: bool = False
+    database: sqlite3.Connection, folder: Path, found: Iterable[Journal], *, settled: bool = False, facts: Facts = ()
 ) -> Iterator[sqlite3.Connection]:
     """An index with the pending records of its run: itself where there are none, else a copy in memory.
 
@@ -70,7 +119,9 @@ def with_pending(
         database: the index, in a read transaction that began after the journals were read.
         folder: of the run.
         found: its journals.
-        settled: leave out what will be in the index in a moment, rather than copying it for that.
+        settled: leave out what will be in the index in a moment, rather than copying it for that; and keep the copy for
+            the next time.
+        facts: of the index, from before that transaction.
     """
     fresh = [journal for journal in found if _adds(database, journal) and is_of(database, folder, journal)]
     if settled and fresh and is_written(folder):
@@ -79,10 +130,41 @@ def with_pending(
     if not fresh:
         yield database
         return
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
-        database.backup(copy)
+    with _lock:
+        copy = _copies.pop(folder.absolute(), None)  # whoever comes meanwhile makes another one
+    if copy is None or not copy.is_of(facts, fresh):
+        if copy is not None:
+            copy.database.close()
+        copy = _Copy(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), facts, {})
+        database.backup(copy.database)
+    with ExitStack() as undo:
+        undo.callback(copy.database.close)
         _put(copy, fresh)
-        yield copy
+        yield copy.database
+        if settled and _bytes(copy.database) <= KEPT_BYTES:
+            undo.pop_all()
+            show_all(copy.database)
+            _keep(folder.absolute(), copy)
+
+
+def _keep(folder: Path, copy: _Copy) -> None:
+    with _lock:
+        gone = [_copies.pop(folder)] if folder in _copies else []
+        _copies[folder] = copy
+        if len(_copies) > MOST_COPIES:
+            gone.append(_copies.popitem(last=False)[1])
+    for each in gone:
+        each.database.close()
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0])
+
+
+def _begins_with(now: Journal, before: _Taken) -> bool:
+    """Whether a journal is what it was before, or that with more records behind."""
+    same = (now.first_seq, now.ended is not None) == (before.first_seq, before.ended)
+    return same and now.last_seq >= before.last_seq
 
 
 def is_written(folder: Path) -> bool:
@@ -99,14 +181,26 @@ def committed(database: sqlite3.Connection) -> int:
     return int(database.execute(query, {"key": COMMITTED_KEY}).fetchone()[0] or 0)
 
 
-def _put(copy: sqlite3.Connection, fresh: list[Journal]) -> None:
-    copy.execute("BEGIN")
-    mark = "INSERT INTO meta (key, value) SELECT :key, ifnull(max(id), 0) FROM episodes"
-    copy.execute(mark, {"key": COMMITTED_KEY})
-    streams = {journal.path: enter_stream(copy, journal) for journal in fresh}
-    numbered = ((*streams[journal.path], seq, body) for journal, seq, body in in_order(fresh))
-    add_records(copy, ((key, seq, body) for key, last_seq, seq, body in numbered if seq > last_seq))
-    copy.execute("COMMIT")
+def _put(copy: _Copy, fresh: list[Journal]) -> None:
+    database, taken = copy.database, copy.taken
+    database.execute("BEGIN")
+    mark = "INSERT OR IGNORE INTO meta (key, value) SELECT :key, ifnull(max(id), 0) FROM episodes"
+    database.execute(mark, {"key": COMMITTED_KEY})
+    streams = {journal.path: enter_stream(database, journal) for journal in fresh}
+    new = [_behind(journal, taken.get(journal.path)) for journal in fresh]
+    rows = ((*streams[journal.path], seq, body) for journal, seq, body in in_order(new))
+    add_records(database, ((key, seq, body) for key, last_seq, seq, body in rows if seq > last_seq))
+    database.execute("COMMIT")
+    for journal in fresh:
+        own = _Taken(journal.first_seq, journal.last_seq, len(journal.bodies), journal.ended is not None)
+        taken[journal.path] = own
+
+
+def _behind(journal: Journal, before: _Taken | None) -> Journal:
+    """What a journal has behind what it had before."""
+    if before is None:
+        return journal
+    return replace(journal, first_seq=before.last_seq + 1, bodies=journal.bodies[before.bodies :])
 
 
 def _last_seq(database: sqlite3.Connection, journal: Journal) -> int | None:

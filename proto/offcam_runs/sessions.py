@@ -20,14 +20,14 @@ ALL: Final = "all"
 
 # A view's rowid is no column unless it is named. Plus keeps SQLite from sorting a session's rows rather than going
 # through them in the order that is asked for, by an index.
-_VIEWS: Final = (
-    "CREATE TEMP VIEW streams AS SELECT * FROM main.streams WHERE session = {0}",
-    *(
-        f"CREATE TEMP VIEW {table} AS SELECT {columns} FROM main.{table} "  # noqa: S608 - of our own words
+_VIEWS: Final = {
+    "streams": "CREATE TEMP VIEW streams AS SELECT * FROM main.streams WHERE session = {0}",
+    **{
+        table: f"CREATE TEMP VIEW {table} AS SELECT {columns} FROM main.{table} "  # noqa: S608 - of our own words
         "WHERE +stream_id IN (SELECT id FROM main.streams WHERE session = {0})"
         for table, columns in {"episodes": "*", "clips": "rowid, *", "quarantine": "*"}.items()
-    ),
-)
+    },
+}
 
 
 def sessions(database: sqlite3.Connection) -> list[int]:
@@ -67,5 +67,11 @@ def choose(database: sqlite3.Connection, session: Session, folder: str | os.Path
         raise ConfigError(f"{folder} has no session {session!r}: {has}. Give one of them, or `all`.")
     if len(there) > 1:
         number = there[-1] if session is None else session
-        for view in _VIEWS:
+        for view in _VIEWS.values():
             database.execute(view.format(int(number)))
+
+
+def show_all(database: sqlite3.Connection) -> None:
+    """Take back what `choose` did."""
+    for view in _VIEWS:
+        database.execute(f"DROP VIEW IF EXISTS temp.{view}")

@@ -10,7 +10,8 @@ from actors import SLOW_DAEMON
 import films
 import offcam
 from envs import Barcode, play
-from offcam.connection import out_of_memory
+from offcam.connection import out_of_memory, shared_memory
+from offcam_runs.run import read_run
 from offcamd.process.instance_lock import daemon_paths
 from waiting import wait_until
 
@@ -63,6 +64,27 @@ def test_nothing_is_said_where_nothing_was_cut(daemons, tmp_path, said):
     env.close()
     assert not [text for text in said if "goes on" in text]
     assert len(films.episodes(tmp_path / "run")) == 4
+
+
+@pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous files here that can be sealed")
+def test_of_frames_that_are_recorded_after_all_it_is_said(daemons, tmp_path, said):
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(LENGTH), tmp_path / "run", every=1)
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wait_until(lambda: connection.pump() or connection.session.streams[1].arena, "the daemon can use the memory")
+    for _ in range(MIDWAY):
+        env.step(0)
+    daemons.kill()
+    daemons.start()
+    wait_until(lambda: connection.pump() or said, "it is said")
+    sent, lying = map(int, re.findall(r"of (\d+) frames .* it records (\d+) that lie in shared memory", said[0])[0])
+    assert (sent, lying) == (MIDWAY + 2, MIDWAY)
+    env.close()
+    (missing,) = [clip.dropped for clip in read_run(tmp_path / "run").clips if clip.dropped]
+    assert missing == {"lost": sent - lying}
+    daemons.stop()
 
 
 def test_lost_frames_stay_in_the_statistics(daemons, tmp_path, said):

@@ -1,14 +1,17 @@
 """What is pending is read as if it were in the index already."""
 
+import contextlib
 import json
 import shutil
 import time
+from collections import OrderedDict
 
 import pytest
 
 from journal_samples import frame, journal_bytes, write_journal
 from offcam_proto.codec import pack_record
 from offcam_proto.errors import NotARunFolder
+from offcam_runs import pending
 from offcam_runs.database import open_to_read
 from offcam_runs.discover import matching, run_folders
 from offcam_runs.file_lock import FileLock
@@ -183,3 +186,77 @@ def test_what_others_may_have_written_is_passed_over(tmp_path, state):
     (state / "offcam.pending").chmod(0o777)
     with pytest.raises(NotARunFolder):
         read_run(folder)
+
+
+# --- one look after the other ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def put(monkeypatch):
+    """How many records each look puts into its copy."""
+    counts = []
+    add = pending.add_records
+
+    def counting(database, records):
+        several = list(records)
+        counts.append(len(several))
+        return add(database, several)
+
+    monkeypatch.setattr(pending, "add_records", counting)
+    monkeypatch.setattr(pending, "_copies", OrderedDict())
+    return counts
+
+
+def look(folder):
+    """What the page sees: each episode with its stream, and whether that is live."""
+    query = "SELECT stream, state, seq, episode FROM episodes e JOIN streams s ON s.id = stream_id ORDER BY e.id"
+    with open_to_read(folder, settled=True) as database:
+        return database.execute(query).fetchall()
+
+
+def test_the_next_look_adds_what_is_new(folder, put):
+    write_journal(folder, *map(episode, range(3)))
+    write_journal(folder, episode(0), opening=stream(B))
+    assert look(folder) == look(folder)
+    write_journal(folder, *map(episode, range(5)))
+    seen = look(folder)
+    assert put == [4, 0, 2]
+    assert sorted(row[2:] for row in seen if row[0] == A.hex()) == [(number + 1, number) for number in range(5)]
+    pending._copies.clear()
+    assert sorted(look(folder)) == sorted(seen)
+
+
+def test_a_look_takes_nothing_for_granted_once_the_index_or_a_journal_is_another(folder, put):
+    write_journal(folder, *map(episode, range(3)))
+    look(folder)
+    index = RunIndex.open(folder)
+    index.open_stream(stream(), PEER)
+    index.apply(A, 1, packed(*map(episode, range(2))))
+    assert [row[2] for row in look(folder)] == [1, 2, 3]
+    write_journal(folder, episode(2), episode(3), first_seq=3)
+    assert [row[2] for row in look(folder)] == [1, 2, 3, 4]
+    index.apply(A, 3, packed(episode(2)))
+    assert [row[2] for row in look(folder)] == [1, 2, 3, 4]
+    index.close()
+    assert put == [3, 1, 2, 1]
+
+
+def test_of_many_runs_the_last_copies_are_kept(tmp_path, put, monkeypatch):
+    folders = [tmp_path / str(number) for number in range(pending.MOST_COPIES + 1)]
+    for each in folders:
+        each.mkdir()
+        write_journal(each, episode(0))
+        look(each)
+    assert list(pending._copies) == folders[1:]
+    monkeypatch.setattr(pending, "KEPT_BYTES", 0)
+    look(folders[1])
+    assert list(pending._copies) == folders[2:]
+
+
+def test_a_stream_that_has_ended_is_seen_to(folder, put):
+    path = write_journal(folder, episode(0))
+    with contextlib.ExitStack() as stack:
+        lock = FileLock.take(path, 0o644)
+        stack.callback(lock.release)
+        assert [row[1] for row in look(folder)] == ["live"]
+    assert [row[1] for row in look(folder)] == ["lost"]

@@ -176,19 +176,21 @@ class Exchange:
     def _say_what_broke(self, *, another: bool) -> None:
         """A daemon is there again: one warning for all videos that were with it before, in all streams."""
         cut = [video for owner in set(self.owners.values()) for video in owner.cut_off()]
-        frames = sum(sent for _, sent in cut)
+        frames = sum(sent for _, sent, _ in cut)
+        lying = sum(lying for _, _, lying in cut) if another else 0
+        kept = f"it records {lying} that lie in shared memory; of the others " if lying else ""
         if not frames:
             return
-        names = list(dict.fromkeys(name for name, _ in cut))
+        names = list(dict.fromkeys(name for name, *_ in cut))
         what = "died or was stopped, and another one goes on" if another else "was out of reach"
         if another and (starved := out_of_memory.kills() - self._starved) > 0:
             ended = "a process" if starved == 1 else f"{starved} processes"
             what = f"died (while it ran the kernel ended {ended} for want of memory), and another one goes on"
         named = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
         logger.warn(
-            f"the recorder daemon {what}: of {frames} frames sent for {len(cut)} videos the last ones may be missing "
-            f"({named}); `offcam ls` counts them. {self.unacked} records of episodes and videos that are not known to "
-            "be stored are sent again."
+            f"the recorder daemon {what}: of {frames} frames sent for {len(cut)} videos {kept}the last ones may be "
+            f"missing ({named}); `offcam ls` counts them. {self.unacked} records of episodes and videos that are not "
+            "known to be stored are sent again."
         )
 
     def later(self, work: Callable[[], None]) -> None:
@@ -260,8 +262,11 @@ class StreamOwner(Protocol):
     def answered(self, *, refused: str) -> None:
         """The daemon has opened it, or will not have it and says why."""
 
-    def cut_off(self) -> Iterable[tuple[str, int]]:
-        """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
+    def cut_off(self) -> Iterable[tuple[str, int, int]]:
+        """The videos that a daemon which is gone had open, or had to finish.
+
+        Of each its name, the frames sent for it, and how many of them lie in shared memory.
+        """
 
     def take_over(self) -> None:
         """Have recorded what lies in shared memory and a daemon that is gone has left there."""

@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -272,8 +273,12 @@ class StreamArenas:
 
     def left(self, wire: ClientStream) -> bool:
         """Whether frames lie in a stream's arena."""
+        return bool(self.lying(wire))
+
+    def lying(self, wire: ClientStream) -> Counter[int]:
+        """How many frames lie in a stream's arena, by the number of their clip."""
         _, arena = self._arenas.get(wire.info.handle, (0, None))
-        return arena is not None and bool(arena.lying())
+        return Counter([frame.clip for frame in arena.lying()] if arena is not None else ())
 
     def take_over(self, wire: ClientStream, clips: Container[int] = ()) -> list[Lying]:
         """Offer the arena that a live stream had at an earlier daemon to this one.

@@ -171,12 +171,12 @@ class ClipWriter:
         """End it where nobody said that it is over: it is complete only if its episode is."""
         self.end(complete=self.episode_over)
 
-    def cut_off(self) -> tuple[str, int] | None:
-        """Its name, and the frames that were sent for it, where the daemon that had them is gone."""
+    def cut_off(self) -> tuple[str, int, int] | None:
+        """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
         part = self._part
         if part is None or not part.epoch or part.wire.live or part.epoch != part.wire.epoch:
             return None
-        return self._name, part.sent
+        return self._name, part.number, part.sent
 
     def _patience(self) -> float:
         """How long this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""

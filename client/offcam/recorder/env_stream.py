@@ -38,8 +38,8 @@ class Clip(Protocol):
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""
 
-    def cut_off(self) -> tuple[str, int] | None:
-        """Its name, and the frames that were sent for it, where the daemon that had them is gone."""
+    def cut_off(self) -> tuple[str, int, int] | None:
+        """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
 
 
 class Part(Protocol):
@@ -365,14 +365,21 @@ class EnvStream:
             for number in sorted(frames, key=lambda number: (number in before and before[number].epoch > 0, number)):
                 before[number].go_on(frames[number])
 
-    def cut_off(self) -> Iterator[tuple[str, int]]:
-        """The videos that a daemon which is gone had open, or had to finish, and the frames sent for each."""
+    def cut_off(self) -> Iterator[tuple[str, int, int]]:
+        """The videos that a daemon which is gone had open, or had to finish.
+
+        Yields of each its name, the frames sent for it, and how many of them lie in shared memory.
+        """
+        if self._wire is None:
+            return
+        lying = self.connection.frames.arenas.lying(self._wire)
         for clip in self.clips:
             if found := clip.cut_off():
-                yield found
-        for name, wire, epoch, frames in self.unfinished.values():
+                name, number, frames = found
+                yield name, frames, lying[number]
+        for number, (name, wire, epoch, frames) in self.unfinished.items():
             if epoch == wire.epoch:  # those of earlier ones were told
-                yield name, frames
+                yield name, frames, lying[number]
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""

@@ -99,7 +99,7 @@ def reset_mask(options: object, count: int) -> np.ndarray[Any, Any] | None:
     if not isinstance(options, dict):
         return None
     if options.get("reset_mask") is not None:
-        return each(options["reset_mask"], count, bool)
+        return each(options["reset_mask"], count, BOOL)
     if options.get("env_idx") is None:
         return None
     try:
