@@ -52,19 +52,19 @@ def clips(folder: Path) -> dict[str, Clip]:
     """The clips of a run by file name; where there is no file by name, and by name and part beyond the first."""
     return {
         clip.file or (clip.name if clip.part == 1 else f"{clip.name}-part{clip.part}"): clip
-        for clip in read_run(folder).clips
+        for clip in read_run(folder, "all").clips
     }
 
 
 def episodes(folder: Path) -> list[Episode]:
     """The episodes of a run in order of arrival."""
-    return list(read_run(folder).episodes)
+    return list(read_run(folder, "all").episodes)
 
 
 def check(folder: Path) -> None:
     """Require what `offcam verify` requires, and that every offered frame of every clip is accounted for."""
     verdict = verify(folder)
-    clips = read_run(folder).clips
+    clips = read_run(folder, "all").clips
     blank = bool(clips) and not any(clip.frames for clip in clips)  # there is no video to look into, which verify says
     assert [problem for problem in verdict.problems if not (blank and problem.kind == "unchecked")] == []
     assert not verdict.notes, verdict.notes

@@ -55,7 +55,7 @@ def not_whole(caught) -> list[str]:
 
 
 def balanced(folder: Path) -> bool:
-    return all(clip.offered == clip.frames + sum(clip.dropped.values()) for clip in read_run(folder).clips)
+    return all(clip.offered == clip.frames + sum(clip.dropped.values()) for clip in read_run(folder, "all").clips)
 
 
 # --- a clip ---------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def test_what_nobody_expected_ends_one_video_and_says_so(daemons, breaks, folder
     (said,) = not_whole(recwarn)
     assert FIRST in said
     assert "unforeseen" in said
-    clips = {clip.episode: clip for clip in read_run(folder).clips}
+    clips = {clip.episode: clip for clip in read_run(folder, "all").clips}
     frames = {0: 0, 1: 3, 2: 3, 3: LENGTH, 4: LENGTH + 1, 5: 0, 6: LENGTH + 1}
     assert {episode: clip.frames for episode, clip in clips.items()} == frames
     for episode in (0, 1, 2, 3, 5):
@@ -102,7 +102,7 @@ def test_a_worker_that_is_lost_is_known_to_be(daemons, breaks, folder, recwarn):
     env.close()
     (said,) = not_whole(recwarn)
     assert FIRST in said
-    assert [clip.state for clip in read_run(folder).clips] == ["aborted", "final", "final"]
+    assert [clip.state for clip in read_run(folder, "all").clips] == ["aborted", "final", "final"]
     assert balanced(folder)
     reason = daemons.stats()["problems"]["encoder"]
     assert "offcam-encode-" in reason
@@ -118,7 +118,7 @@ def test_without_a_worker_left_nothing_hangs(daemons, breaks, folder, recwarn, o
     env.close()
     (said,) = not_whole(recwarn)
     assert "unforeseen" in said
-    assert {clip.state for clip in read_run(folder).clips} == {"aborted"}
+    assert {clip.state for clip in read_run(folder, "all").clips} == {"aborted"}
     assert balanced(folder)
     assert len(films.episodes(folder)) == 3
     code, why = health(daemons)
@@ -159,7 +159,7 @@ def test_records_that_cannot_be_applied_are_set_aside_and_those_behind_them_go_o
     assert env.env.flush()
     play(env, 4)
     env.close()
-    assert read_run(folder).quarantined == 1
+    assert read_run(folder, "all").quarantined == 1
     assert [episode.episode for episode in films.episodes(folder)] == [1, 2, 3, 4]
     assert daemons.stats()["unexpected_errors"] == {"store": 1}
     daemons.stop()
@@ -252,7 +252,7 @@ def test_a_daemon_whose_self_test_fails_keeps_the_statistics(daemons, breaks, fo
     (said,) = not_whole(recwarn)
     for text in ("no video can be made here", "unforeseen", "PyAV ", "-m pip install", "Statistics go on"):
         assert text in said
-    run = read_run(folder)
+    run = read_run(folder, "all")
     assert [clip.state for clip in run.clips] == ["aborted"] * 3
     assert run.clips[0].frames <= 2  # what it had by then is kept
     assert [clip.frames for clip in run.clips[1:]] == [0, 0]

@@ -62,7 +62,7 @@ def make_run(folder: Path, *, older: bool) -> Path:
 
 def require_one_clip(folder: Path, *, older: bool, aborted: bool) -> str:
     """The clip is there once and whole, under one name; an older video is replaced by it or as it was."""
-    (clip,) = read_run(folder).clips
+    (clip,) = read_run(folder, "all").clips
     assert clip.frames == FRAMES
     names = {path.name for path in folder.iterdir()}
     if clip.file == FILE:

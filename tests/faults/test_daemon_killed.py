@@ -110,7 +110,7 @@ def test_it_costs_at_most_one_frame_that_the_muxer_had(kills, daemons, agents, t
                 costs += [max(cost, 0)] if folder / name in parts else []
                 frames += handed[name]
                 (taken / name).unlink()  # or what is looked at grew with every kill
-    listing = read_run(folder)
+    listing = read_run(folder, "all")
     for name in {clip.name for clip in listing.clips}:  # what found no room, or was lost, is missing in between
         parts = [clip for clip in listing.clips if clip.name == name]
         dropped = sum(sum(clip.dropped.values()) for clip in parts)

@@ -99,12 +99,14 @@ def test_a_limit_for_files(daemons, tmp_path, offcam_command):
 
     small = offcam.RecordVideo(Noise(), str(other), lambda _: True, video_length=3)  # it fits
     finish(small)
-    (clip,) = read_run(other).clips
+    (clip,) = read_run(other, "all").clips
     assert (clip.state, clip.frames, clip.dropped) == ("final", 3, {})
 
     stats = daemons.stats()
     assert (stats["pid"], process.poll()) == (process.pid, None)
-    assert stats["frames"]["dropped"]["disk_full"] == sum(clip.dropped["disk_full"] for clip in read_run(full).clips)
+    assert stats["frames"]["dropped"]["disk_full"] == sum(
+        clip.dropped["disk_full"] for clip in read_run(full, "all").clips
+    )
     assert stats["episodes"] == 2
     assert any("no space left" in error for error in stats["recent_errors"])
     assert any(event["dropped"].get("disk_full") for event in daemons.events("a video was cut off"))
@@ -156,7 +158,7 @@ def test_videos_stop_before_the_index_has_no_room(daemons, small_disk, tmp_path)
     with pytest.warns(UserWarning, match="no space left"):
         finish(env, 4)
     finish(elsewhere)
-    run = read_run(folder)
+    run = read_run(folder, "all")
     short = [clip for clip in run.clips if clip.dropped]
     assert short
     for clip in short:
@@ -168,13 +170,13 @@ def test_videos_stop_before_the_index_has_no_room(daemons, small_disk, tmp_path)
     assert len(run.episodes) == 4
     size = os.statvfs(small_disk).f_blocks * os.statvfs(small_disk).f_frsize
     assert free(small_disk) >= size // 20
-    assert [clip.state for clip in read_run(other).clips] == ["final"]
+    assert [clip.state for clip in read_run(other, "all").clips] == ["final"]
 
     for path in folder.glob("*.mp4"):  # room again: the next video is as ever
         path.unlink()
     finish(env)
-    assert read_run(folder).clips[-1].state == "final"
-    assert len(read_run(folder).episodes) == 5
+    assert read_run(folder, "all").clips[-1].state == "final"
+    assert len(read_run(folder, "all").episodes) == 5
     daemons.stop()
 
 
@@ -192,7 +194,7 @@ def test_statistics_wait_for_room_where_there_is_none_at_all(daemons, small_disk
     problem = wait_until(lambda: daemons.stats()["runs"][0]["problem"], "the index is full")
     assert "full" in problem
     assert daemons.stats()["runs"][0]["episodes"] < 2003  # in the index, that is
-    assert len(read_run(folder).episodes) == 2003
+    assert len(read_run(folder, "all").episodes) == 2003
     monkeypatch.setattr("offcam.connection.timeouts.SILENCE_SECONDS", 1.0)
     with pytest.warns(UserWarning, match="gave up waiting"):
         env.close()  # in bounded time, though the daemon answers
@@ -210,5 +212,5 @@ def test_a_log_on_the_full_disk_is_no_reason_to_stop(daemons, small_disk, tmp_pa
     daemons.start("--log-file", str(small_disk / "log"), "--log-level", "debug")
     env = recorder(tmp_path / "run")
     finish(env)
-    assert [clip.state for clip in read_run(tmp_path / "run").clips] == ["final"]
+    assert [clip.state for clip in read_run(tmp_path / "run", "all").clips] == ["final"]
     daemons.stop()

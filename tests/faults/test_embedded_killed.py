@@ -50,7 +50,7 @@ def test_played_is_stored(embedded, endpoint, tmp_path, stack, capsys, kills, ep
         back.append(time.monotonic() - died)
     played = agents.finish()
 
-    run = read_run(folder)
+    run = read_run(folder, "all")
     stored = Counter(int(episode.return_) for episode in run.episodes)
     expected = {STRIDE * number + episode for number, count in enumerate(played) for episode in range(count)}
     assert sum(played) >= episodes

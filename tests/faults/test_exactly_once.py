@@ -29,7 +29,7 @@ AGENTS = 4
 
 def stored(folder: Path) -> int:
     """Episodes in the index, 0 where there is none yet."""
-    return len(read_run(folder).episodes) if (folder / INDEX_NAME).exists() else 0
+    return len(read_run(folder, "all").episodes) if (folder / INDEX_NAME).exists() else 0
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_stored_is_sent(kills, least, daemons, agents, endpoint, runtime, tmp_pa
         daemons.start()
     sent = agents.finish()
 
-    run = read_run(folder)
+    run = read_run(folder, "all")
     found = Counter(int(episode.return_) for episode in run.episodes)
     expected = {STRIDE * number + episode for number, count in enumerate(sent) for episode in range(count)}
     assert min(sent) >= least
@@ -95,6 +95,6 @@ def test_a_daemon_that_dies_of_the_greeting(daemons, agents, endpoint, tmp_path)
     before = stored(folder)
     daemons.start()
     wait_until(lambda: stored(folder) > before, "the client is back")
-    assert agents.finish() == [len(read_run(folder).episodes)]
+    assert agents.finish() == [len(read_run(folder, "all").episodes)]
     films.check(folder)
     daemons.stop()

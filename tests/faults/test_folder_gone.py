@@ -47,7 +47,7 @@ def test_it_is_recorded_into_again(daemon, folder, happens):
         env.close()
     assert ["is not whole" in str(each.message) for each in said] == [True]
     assert [row.episode for row in films.episodes(folder)] == list(range(6))
-    clips = read_run(folder).clips
+    clips = read_run(folder, "all").clips
     assert [clip.frames for clip in clips if clip.state == "final" and (folder / clip.file).exists()] == [
         LENGTH + 1
     ] * 3

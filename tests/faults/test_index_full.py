@@ -83,7 +83,7 @@ def test_what_is_kept_is_bounded_and_the_rest_is_asked_for_again(daemons, peer, 
     stats = daemons.stats()
     assert (stats["episodes"], stats["breaches"]) == (MESSAGES * EACH, {})
     daemons.stop()
-    assert len(read_run(folder).episodes) == MESSAGES * EACH
+    assert len(read_run(folder, "all").episodes) == MESSAGES * EACH
 
 
 class Short(gym.Env):

@@ -70,7 +70,7 @@ def test_an_agent_without_a_daemon(folder, endpoint, monkeypatch, ending):
         _, said = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == code, said
     assert journaled(folder) == list(range(200))
-    (stream,) = read_run(folder).streams
+    (stream,) = read_run(folder, "all").streams
     assert (stream.host, stream.pid, stream.state) == (socket.gethostname(), process.pid, LOST)
     if ending in ("close", "end", "error"):
         assert f"200 episodes are kept in {folder} " in said
@@ -100,7 +100,9 @@ def test_an_agent_killed_at_any_moment(folder, serve, endpoint, monkeypatch, nam
     for run, last in said.items():
         stored = set()
         if daemon is not None:
-            wait_until(lambda run=run: [each.state for each in read_run(run).streams] == [LOST], "its end was noticed")
+            wait_until(
+                lambda run=run: [each.state for each in read_run(run, "all").streams] == [LOST], "its end was noticed"
+            )
             wait_until(lambda run=run: not journals(run), "what it left was taken in")
             stored = {row.episode for row in films.episodes(run)}
         found = sorted({*journaled(run), *stored})

@@ -53,7 +53,7 @@ def test_daemons_of_two_versions_serve_side_by_side(serve, tmp_path):
     env.close()
     for folder in (tmp_path / "old", tmp_path / "new"):
         films.check(folder)
-        assert [clip.state for clip in read_run(folder).clips] == ["final", "final"]
+        assert [clip.state for clip in read_run(folder, "all").clips] == ["final", "final"]
     assert old.poll() is None
 
 
@@ -98,7 +98,7 @@ def test_a_stream_that_was_refused_goes_on_once_it_can(daemons, tmp_path):
     stored = wait_until(lambda: played(env) and daemons.stats()["episodes"], "its stream is open again")
     assert stored
     env.close()
-    run = read_run(folder)
+    run = read_run(folder, "all")
     assert [episode.episode for episode in run.episodes] == list(range(len(run.episodes)))
     assert run.clips[-1].state == "final"
     assert len(daemons.events("a run folder cannot be used")) == 1, "said once, not at each try"
@@ -129,7 +129,7 @@ def test_a_second_daemon_on_the_same_folder_is_refused(daemons, agents, tmp_path
     env = offcam.RecordVideo(Barcode(), str(folder), name_prefix="second")  # now it may
     play(env)
     env.close()
-    run = read_run(folder)
+    run = read_run(folder, "all")
     assert len(run.episodes) == count
     assert {clip.state for clip in run.clips} == {"final"}
     films.check(folder)
@@ -149,7 +149,7 @@ def test_two_daemons_take_turns_in_a_folder(daemons, tmp_path, serve, monkeypatc
         env.close()
     (run,) = [run for run in daemons.stats()["runs"] if run["folder"] == str(folder)]
     assert run["episodes"] == 6  # as of its last turn
-    assert len(read_run(folder).episodes) == 8
+    assert len(read_run(folder, "all").episodes) == 8
     films.check(folder)
     daemons.stop()
 
@@ -180,9 +180,9 @@ def test_a_lock_of_the_dead_means_nothing(daemons, tmp_path, monkeypatch):
     assert os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string
 
     daemons.start("--spool-dir", str(spool))
-    wait_until(lambda: env.step(0) and len(read_run(folder).clips) == 2, "the agent is back with a second part")
+    wait_until(lambda: env.step(0) and len(read_run(folder, "all").clips) == 2, "the agent is back with a second part")
     env.close()
-    assert {clip.state for clip in read_run(folder).clips} == {"recovered", "final"}
+    assert {clip.state for clip in read_run(folder, "all").clips} == {"recovered", "final"}
     assert sorted(path.name for path in folder.iterdir() if not path.name.endswith(".mp4")) == [INDEX_NAME]
     daemons.stop()
     assert not os.path.exists(daemons.endpoint.path)  # noqa: PTH110 - a string

@@ -35,6 +35,8 @@ def test_a_daemon_that_dies_while_nothing_can_be_sent_is_found_gone(daemons, tmp
     wait_until(lambda: out_of_credit() or (env.step(0) and False), "the credit is spent")
     daemons.kill()
     daemons.start()
-    wait_until(lambda: env.step(0) and len(read_run(folder).clips) == 2, "a second part is recorded by the new daemon")
+    wait_until(
+        lambda: env.step(0) and len(read_run(folder, "all").clips) == 2, "a second part is recorded by the new daemon"
+    )
     env.close()
-    assert {clip.state for clip in read_run(folder).clips} <= {"final", "recovered", "aborted"}
+    assert {clip.state for clip in read_run(folder, "all").clips} <= {"final", "recovered", "aborted"}

@@ -98,7 +98,7 @@ def test_parts_without_an_index(killed, folder, offcam_command):
         assert films.numbers(folder / name) == list(range(40))
         assert not is_fragmented(folder / name)  # a plain MP4, as all others
         assert (clips[name].state, clips[name].fps, clips[name].duration) == ("recovered", 30.0, 40 / 30)
-    assert {stream.state for stream in read_run(folder).streams} == {"lost"}
+    assert {stream.state for stream in read_run(folder, "all").streams} == {"lost"}
     films.check(folder)
     again = offcam_command("recover", str(folder))
     assert (again.returncode, again.stdout) == (1, "nothing to recover.\n")
@@ -132,7 +132,7 @@ def test_the_clients_account_tells_what_is_lost(killed, folder):
     recovery = recover_folder(folder)
     assert recovery.outcome == "lossy"
     assert recovery.clips[0].loss == "3 frames that the client sent are in no file"
-    (clip,) = read_run(folder).clips
+    (clip,) = read_run(folder, "all").clips
     assert (clip.frames, clip.offered, clip.dropped) == (40, 45, {"credit": 2, "lost": 3})
     films.check(folder)
 
@@ -175,7 +175,9 @@ def test_an_older_whole_video_is_not_replaced_by_a_part_of_one(killed, folder):
     index = RunIndex.open(folder)  # recorded anew, which writes that part
     open_clip(index, stream=b"t" * 16)
     index.close()
-    assert [clip.stream_id for clip in read_run(folder).clips] == [(b"t" * 16).hex()]  # the older clip is replaced
+    assert [clip.stream_id for clip in read_run(folder, "all").clips] == [
+        (b"t" * 16).hex()
+    ]  # the older clip is replaced
 
 
 def test_what_is_not_ours_is_left_alone(folder, offcam_command):
@@ -211,7 +213,7 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
     assert len(films.clips(folder)) == 12
     for number in range(12):
         assert films.numbers(folder / f"v-episode-{number}.mp4") == list(range(40))
-    assert {clip.state for clip in read_run(folder).clips} == {"recovered"}
+    assert {clip.state for clip in read_run(folder, "all").clips} == {"recovered"}
     films.check(folder)
     assert len(list(folder.iterdir())) == 13
 
@@ -243,7 +245,7 @@ def test_it_ends_in_no_traceback_where_the_video_library_fails(killed, folder, k
     assert done.returncode == 3, done.stderr
     assert "x-episode-3.mp4: recovered, 40 frames; its frames could not be looked at, as PyAV" in done.stdout
     assert "offcam doctor" in done.stdout
-    (clip,) = read_run(folder).clips
+    (clip,) = read_run(folder, "all").clips
     assert (clip.state, clip.frames, clip.file) == ("recovered", 40, "x-episode-3.mp4")
     assert films.numbers(folder / "x-episode-3.mp4") == list(range(40))
     assert verify(folder).ok

@@ -36,7 +36,7 @@ def agent(folder) -> subprocess.Popen[str]:
 
 def episodes(folder) -> list[list[int]]:
     """The episodes of each stream as a reader sees them, in the order in which the streams began."""
-    run = read_run(folder)
+    run = read_run(folder, "all")
     rows = sorted((run.streams[row.stream].started, row.stream, row.episode) for row in run.episodes)
     return [[episode for _, _, episode in stream] for _, stream in groupby(rows, lambda row: row[:2])]
 
@@ -82,7 +82,7 @@ def test_agents_and_daemons_that_are_killed_at_any_moment(folder, serve, endpoin
     daemon.terminate()
     daemon.wait()
     assert recover_folder(folder).outcome == "nothing"
-    assert read_run(folder).pending == 0
+    assert read_run(folder, "all").pending == 0
 
 
 def test_a_node_without_any_daemon(folder, endpoint, monkeypatch):
@@ -90,7 +90,7 @@ def test_a_node_without_any_daemon(folder, endpoint, monkeypatch):
     with agent(folder) as process:
         for _ in range(500):
             said = int(process.stdout.readline())
-        assert len(read_run(folder).episodes) > said  # while it plays
+        assert len(read_run(folder, "all").episodes) > said  # while it plays
         assert recover_folder(folder).taken_in.busy == 1  # its journal is its own
         process.kill()
         said = max([said, *map(int, process.stdout.read().split("\n")[:-1])])

@@ -33,7 +33,7 @@ def main(folder: str) -> None:
         play(env, 1)
         played = env.env.episode_id + 1
         env.close()
-    recorded = offcam.load(folder)
+    recorded = offcam.load(folder, session="all")
     print(
         json.dumps(
             {

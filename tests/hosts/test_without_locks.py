@@ -64,7 +64,7 @@ def test_everything_is_recorded_and_can_be_read_meanwhile(embedded, tmp_path, er
     for verb in ("ls", "verify"):
         done = run("-m", "offcamd", verb, folder, error=error)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert len(offcam.load(folder).clips) == 3  # and by one who has locks
+    assert len(offcam.load(folder, session="all").clips) == 3  # and by one who has locks
     done = run("-m", "offcamd", "stop", error=error)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".mp4") == [INDEX_NAME]
@@ -90,11 +90,11 @@ os._exit(0)
     done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
     assert done.stdout == "wal\n"
     assert (folder / f"{INDEX_NAME}-wal").stat().st_size
-    reading = "import offcam, sys; print(len(offcam.load(sys.argv[1]).episodes))"
+    reading = "import offcam, sys; print(len(offcam.load(sys.argv[1], session='all').episodes))"
     assert run("-c", reading, folder).stdout == "0\n"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("offcam_proto.host.locks_missing", lambda *_: True)
-        assert list(read_run(folder).episodes) == []
+        assert list(read_run(folder, "all").episodes) == []
     done = run("-c", code, folder)
     assert done.stdout == "delete\n", done.stderr
 

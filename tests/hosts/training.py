@@ -25,7 +25,7 @@ def main(folder: str) -> None:
         play(env, EPISODES)
         env.close()
         address = settings.daemon_endpoint()[0].url
-    loaded = offcam.load(folder) if Path(folder, INDEX_NAME).exists() else None
+    loaded = offcam.load(folder, session="all") if Path(folder, INDEX_NAME).exists() else None
     said = {
         "uid": os.getuid(),
         "address": address,

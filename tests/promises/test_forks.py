@@ -51,7 +51,7 @@ def parent(folder, daemon):
     finish(env)
     assert films.numbers(folder / "parent-episode-0.mp4") == WHOLE
     films.check(folder)
-    streams = read_run(folder).streams
+    streams = read_run(folder, "all").streams
     own = [place for place, each in enumerate(streams) if each.pid == os.getpid() and each.prefix == "parent"]
     assert own[1:] == [] or streams[own[1]].suffix, "the copy that the parent made"
     rows = films.episodes(folder)
@@ -82,7 +82,7 @@ def test_an_async_vector_env_of_envs_that_were_wrapped_before(parent, folder, co
     for index in range(2):
         (video,) = folder.glob(f"worker{index}-episode-0*.mp4")
         assert films.numbers(video) == [100 * (index + 1) + number for number in WHOLE]
-    streams = read_run(folder).streams
+    streams = read_run(folder, "all").streams
     workers = [streams[row.stream] for row in films.episodes(folder)]
     assert len(workers) == len({stream.pid for stream in workers}) == 2
     assert os.getpid() not in {stream.pid for stream in workers}
@@ -99,7 +99,7 @@ def test_os_fork_and_the_child_records_on(parent, folder):
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     assert films.numbers(folder / "parent-episode-0-s2.mp4") == WHOLE[HALF + 1 :]
-    streams = read_run(folder).streams
+    streams = read_run(folder, "all").streams
     child = [place for place, stream in enumerate(streams) if stream.pid == pid]
     assert [streams[place].suffix for place in child] == [2]
     rows = [row for row in films.episodes(folder) if row.stream == child[0]]
@@ -156,7 +156,7 @@ def test_workers_of_a_data_loader(parent, folder):
             assert worker.exitcode == (-signal.SIGKILL if epoch == 1 else 0)
         parent.step(0)
     finish(parent)
-    assert len(read_run(folder).streams) == 1, "the workers are no clients"
+    assert len(read_run(folder, "all").streams) == 1, "the workers are no clients"
 
 
 def test_forks_while_another_thread_records(parent, folder):

@@ -93,7 +93,7 @@ def require_that_it_goes_on(folder, bare, env) -> list:
     films.check(folder)
     *rows, last = films.episodes(folder)
     assert (last.return_, last.length) == (LENGTH, LENGTH)
-    assert read_run(folder).quarantined == 0
+    assert read_run(folder, "all").quarantined == 0
     for clip in films.clips(folder).values():
         assert films.numbers(folder / clip.file) == list(range(LENGTH + 1))
     return rows
@@ -130,7 +130,7 @@ def test_rewards(folder, daemon):
     assert len(rows) == len(REWARDS)
     for (name, (_, expected)), row in zip(REWARDS.items(), rows, strict=True):
         assert row.return_ == pytest.approx(expected, nan_ok=True), name
-    json.dumps(read_run(folder).as_dict(), allow_nan=False)
+    json.dumps(read_run(folder, "all").as_dict(), allow_nan=False)
     clips = list(films.clips(folder).values())
     for (name, (_, expected)), clip in zip(REWARDS.items(), clips, strict=False):
         assert clip.return_ == pytest.approx(expected, nan_ok=True), name
@@ -214,7 +214,7 @@ def test_env_ids(tmp_path, daemon, name, recwarn):
     assert env.flush()
     env.close()
     (run,) = (tmp_path / "offcam-runs").iterdir()
-    listing = read_run(run)
+    listing = read_run(run, "all")
     assert [row.length for row in listing.episodes] == [LENGTH, LENGTH]
     readable = name.encode(errors="backslashreplace").decode().replace("\0", "\\0")
     assert readable.startswith(listing.streams[0].env_id[:150])
@@ -435,7 +435,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
         peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.clip(0, [0, 1, 2])
     peer.settle()
-    listing = read_run(folder)
+    listing = read_run(folder, "all")
     assert [row.episode for row in listing.episodes] == [0, 1, 2, 3]
     assert listing.quarantined == len(bodies)
     assert next(iter(films.clips(folder).values())).frames == 3

@@ -69,7 +69,7 @@ VIDEO = """
 env = offcam.record(Env(), sys.argv[1])
 assert play(env) == ([2.0], [4])
 env.close()
-run = offcam.load(sys.argv[1])
+run = offcam.load(sys.argv[1], session="all")
 assert run.episodes.return_.tolist() == [2.0]
 (clip,) = run.clips
 assert (clip.state, clip.frames, clip.width, clip.height) == ("final", 5, 64, 48), clip

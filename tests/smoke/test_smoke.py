@@ -81,7 +81,7 @@ def check_pictures(folder: Path) -> None:
 
 def check_index(home: Place, folder: Path) -> None:
     """The index has the returns that the agent saw, and the command line lists and verifies what there is."""
-    recorded = offcam.load(str(folder))
+    recorded = offcam.load(str(folder), session="all")
     assert sorted(recorded.episodes.return_) == sorted(np.load(f"{folder}.npz")["returns"])
     assert [clip.name for clip in recorded.clips] == ["rl-video-episode-0", "rl-video-episode-1"]
     assert all(clip.state == "final" and clip.complete and not clip.dropped for clip in recorded.clips)
@@ -157,7 +157,7 @@ def test_what_a_killed_daemon_left_is_recovered():
             os.kill(pid, signal.SIGKILL)
             agent.kill()
         report: dict[str, Any] = json.loads(home.run(OFFCAM, "recover", str(folder), "--json", codes=(0, 3)))
-        (clip,) = offcam.load(str(folder)).clips
+        (clip,) = offcam.load(str(folder), session="all").clips
         assert (clip.state, len(report["clips"])) == ("recovered", 1)
         shown = pictures(folder / str(clip.file))
         assert len(shown) == clip.frames > 9
