@@ -253,6 +253,16 @@ def test_of_many_runs_the_last_copies_are_kept(tmp_path, put, monkeypatch):
     assert list(pending._copies) == folders[2:]
 
 
+def test_what_a_reader_puts_before_the_tables_is_its_own(folder, put):
+    write_journal(folder, *map(episode, range(2)))
+    with open_to_read(folder, settled=True) as database:
+        database.execute("CREATE TEMP VIEW episodes AS SELECT * FROM main.episodes WHERE seq = 1")
+        assert len(database.execute("SELECT * FROM episodes").fetchall()) == 1
+    write_journal(folder, *map(episode, range(3)))
+    assert [row[2] for row in look(folder)] == [1, 2, 3]
+    assert put == [2, 1]
+
+
 def test_a_stream_that_has_ended_is_seen_to(folder, put):
     path = write_journal(folder, episode(0))
     with contextlib.ExitStack() as stack:
