@@ -142,8 +142,6 @@ def with_pending(
         _put(copy, fresh)
         yield copy.database
         if settled and _bytes(copy.database) <= KEPT_BYTES:
-            for (view,) in copy.database.execute("SELECT name FROM temp.sqlite_master WHERE type = 'view'").fetchall():
-                copy.database.execute(f'DROP VIEW temp."{view}"')  # its reader's, which the next one does not expect
             undo.pop_all()
             show_all(copy.database)
             _keep(folder.absolute(), copy)

@@ -256,7 +256,7 @@ def test_of_many_runs_the_last_copies_are_kept(tmp_path, put, monkeypatch):
 def test_what_a_reader_puts_before_the_tables_is_its_own(folder, put):
     write_journal(folder, *map(episode, range(2)))
     with open_to_read(folder, settled=True) as database:
-        database.execute("CREATE TEMP VIEW episodes AS SELECT * FROM main.episodes WHERE seq = 1")
+        database.execute("CREATE TEMP VIEW episodes AS SELECT * FROM main.episodes WHERE seq = 1")  # as for a session
         assert len(database.execute("SELECT * FROM episodes").fetchall()) == 1
     write_journal(folder, *map(episode, range(3)))
     assert [row[2] for row in look(folder)] == [1, 2, 3]
