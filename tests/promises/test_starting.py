@@ -94,7 +94,7 @@ def test_a_daemon_that_imports_for_long_is_neither_waited_for_nor_ended(folder, 
     assert "nothing is recorded yet: the recorder daemon is still starting" in only
     pid = starting(endpoint)
     infos = play(env, 3)
-    another = offcam.RecordEpisodeStatistics(Barcode(5))
+    another = offcam.RecordEpisodeStatistics(Barcode(5), folder=f"{folder}-another")
     play(another, 1)
     assert starting(endpoint) == pid
     assert len(said(recwarn)) == 1

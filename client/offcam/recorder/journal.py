@@ -336,12 +336,19 @@ class _File:
         _write(fd, data, 0)
 
     def _make_room(self, more: int, acked: int) -> None:
-        if acked - self._first > self.last - acked:  # most of it may go, more of a larger file
+        try:
+            self._grow(more, acked, KEPT_BYTES)
+        except OSError:  # on a disk that is nearly full: by as little as will do
+            self._grow(more, acked, STEP_BYTES)
+
+    def _grow(self, more: int, acked: int, least: int) -> None:
+        """Make room for so many bytes, by letting go of what is acked or in a file of at least this size."""
+        if acked - self._first > self.last - acked:  # most of it may go
             left = [journal.frame(*each) for each in self.records(acked)]
-            self.rewrite(acked + 1, left, KEPT_BYTES)
+            self.rewrite(acked + 1, left, least)
         size = self._size
         while size < self._end + more:
-            size = max(size + min(size, MOST_STEP_BYTES), KEPT_BYTES)
+            size = max(size + min(size, MOST_STEP_BYTES), least)
         if self._map is not None and size > self._size:
             os.posix_fallocate(self._lock.fd, self._size, size - self._size)
             self._remap(size)
