@@ -78,9 +78,10 @@ def test_of_frames_that_are_recorded_after_all_it_is_said(daemons, tmp_path, sai
         env.step(0)
     daemons.kill()
     daemons.start()
-    wait_until(lambda: connection.pump() or said, "it is said")
+    wait_until(lambda: (connection.flush(), said)[1], "it is said")  # libzmq may have found the next by itself
     sent, lying = map(int, re.findall(r"of (\d+) frames .* it records (\d+) that lie in shared memory", said[0])[0])
-    assert (sent, lying) == (MIDWAY + 2, MIDWAY)
+    assert sent == MIDWAY + 2
+    assert lying in (MIDWAY, MIDWAY + 1)  # the memory may be there for the second frame
     env.close()
     (missing,) = [clip.dropped for clip in read_run(tmp_path / "run").clips if clip.dropped]
     assert missing == {"lost": sent - lying}
@@ -132,7 +133,7 @@ def test_a_death_for_want_of_memory_is_said(kills, daemons, tmp_path, said, monk
     monkeypatch.setattr(out_of_memory, "kills", lambda: before + kills)
     daemons.kill()
     daemons.start()
-    wait_until(lambda: (env._stream.connection.pump(), said)[1], "it is said")
+    wait_until(lambda: (env._stream.connection.flush(), said)[1], "it is said")
     (text,) = [text for text in said if "another one goes on" in text]
     ended = {0: "died or was stopped,", 1: "kernel ended a process for want", 2: "kernel ended 2 processes for want"}
     assert ended[kills] in text

@@ -58,12 +58,13 @@ def kill(embedded, endpoint):
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_kills_in_a_row_are_one_case(folder, kill, recwarn, kills):
+def test_kills_in_a_row_are_one_case(folder, kill, endpoint, recwarn, kills):
     env = offcam.record(Barcode(5), str(folder), every=1)
     play(env, 1)
     for _ in range(kills):
         kill()
-        wait_until(lambda: play(env, 1) and env.env._stream._wire.live, "another daemon has the stream")
+        wait_until(lambda: play(env, 1) and launch.listening(endpoint), "there is another daemon")
+        wait_until(lambda: play(env, 1) and env.env._stream._wire.live, "it has the stream")
     kill()
     env.close()
     assert [row.episode for row in films.episodes(folder)] == list(range(env.env.episode_id + 1))
