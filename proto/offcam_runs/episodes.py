@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import InitVar, dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from offcam_runs.running import EpisodeTotals, RunningStats
 
 Quantity = Literal["return", "length", "duration"]
-"""What statistics and curves can be of."""
+"""What statistics and curves of all runs can be of."""
 
 ORDERS: Final = {
     "arrival": "id {0}",
@@ -154,28 +154,37 @@ class EpisodeTable:
         """When each ended, in seconds since the epoch: when it began where its duration is not known."""
         return self.started + np.nan_to_num(self.duration, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def column(self, quantity: Quantity) -> NDArray[Any]:
-        """One of the columns that statistics can be of, (episodes,)."""
+    def column(self, quantity: str) -> NDArray[Any]:
+        """One of the columns that statistics can be of, (episodes,): a `Quantity`, or one of `info`.
+
+        Raises:
+            ConfigError: no episode has a value by this name.
+        """
+        if quantity not in get_args(Quantity):
+            if quantity not in self.info:
+                there = f"there are {', '.join(self.info)}" if self.info else "record it with `info_keywords`"
+                raise ConfigError(f"no episode has a value {quantity!r}: {there}")
+            return self.info[quantity]
         column: NDArray[Any] = getattr(self, "return_" if quantity == "return" else quantity)
         return column
 
-    def curve(self, quantity: Quantity = "return", axis: Axis = "episode", *, began: float) -> Curve:
+    def curve(self, quantity: str = "return", axis: Axis = "episode", *, began: float) -> Curve:
         """The learning curve of these episodes, of a run that began at a time; see `Run.curve`."""
         return curve(self.column(quantity), self.length, self.ended, axis, began=began)
 
-    def summary(self, quantity: Quantity = "return", *, confidence: float = 0.95, intervals: bool = True) -> Summary:
+    def summary(self, quantity: str = "return", *, confidence: float = 0.95, intervals: bool = True) -> Summary:
         """Mean, standard deviation, median and interquartile mean over episodes, with bootstrap intervals.
 
         Values that are not finite are left out and counted. How it is computed, and after whom, is said at
         `offcam_runs.analysis.summary`.
 
         Args:
-            quantity: returns, lengths in steps, or durations in seconds.
+            quantity: returns, lengths in steps, durations in seconds, or a value by its name in `info`.
             confidence: of the intervals, between 0 and 1.
             intervals: whether to compute them, which takes most of the time; otherwise they are NaN.
         """
         found = summary(self.column(quantity), confidence=confidence, intervals=intervals)
-        if self._totals is None or not found.count:
+        if self._totals is None or not found.count or quantity not in get_args(Quantity):
             return found
         stats: RunningStats = getattr(self._totals, f"{quantity}s")
         return replace(found, count=stats.count, mean=stats.mean, std=stats.std)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam_runs.analysis import Axis, Curve, Summary
-    from offcam_runs.episodes import Quantity
     from offcam_runs.sessions import Session
 
 What = Literal["episodes", "clips"]
@@ -126,11 +125,11 @@ class Run:
         """When the first of its streams began, in seconds since the epoch. NaN without streams."""
         return began(self.streams)
 
-    def curve(self, quantity: Quantity = "return", axis: Axis = "episode") -> Curve:
+    def curve(self, quantity: str = "return", axis: Axis = "episode") -> Curve:
         """Its learning curve, which `offcam plot` and the page draw: each episode, not averaged yet.
 
         Args:
-            quantity: returns, lengths in steps, or durations in seconds.
+            quantity: returns, lengths in steps, durations in seconds, or a value by its name in ``episodes.info``.
             axis: by ``"episode"``, ``"step"`` or ``"time"``, see `offcam_runs.analysis.curve`.
         """
         return self.episodes.curve(quantity, axis, began=self.began)
