@@ -27,6 +27,7 @@ def write(
     num_envs: int = 1,
     seeds: Sequence[int | str | None] | None = None,
     session: int = 1,
+    infos: Sequence[dict[str, float]] | None = None,
 ) -> Path:
     """Add a stream with these episodes to a run. Each takes a hundredth of a second a step, one after the other.
 
@@ -56,6 +57,7 @@ def write(
                         terminated=number % 3 != 2,
                         truncated=number % 3 == 2,
                         seed=seeds[number] if seeds else number,
+                        info=infos[number] if infos else {},
                     )
                 )
             )

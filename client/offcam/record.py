@@ -9,6 +9,7 @@ from gymnasium.vector import VectorEnv
 
 from offcam import vector
 from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.episode_values import value_names
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
 from offcam.wrappers.video_base import nothing_to_collect
@@ -46,6 +47,7 @@ def record(
     buffer_length: arguments.Whole | None = ...,
     strict: bool = ...,
     on_video: Callable[[str], object] | None = ...,
+    info_keywords: Sequence[str] = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -73,6 +75,7 @@ def record(
     per_env: bool = ...,
     strict: bool = ...,
     on_video: Callable[[str], object] | None = ...,
+    info_keywords: Sequence[str] = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -99,6 +102,7 @@ def record(
     per_env: bool | None = None,
     strict: bool = False,
     on_video: Callable[[str], object] | None = None,
+    info_keywords: Sequence[str] = (),
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -126,6 +130,7 @@ def record(
         per_env: whether each of those has videos of its own, of its own episodes, rather than a tile.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
         on_video: as in `RecordVideo`: is called with the path of each video that is final.
+        info_keywords: as in `RecordEpisodeStatistics`: keys of the last step's ``info`` to record with each episode.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -159,11 +164,12 @@ def record(
         "on_video": on_video,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
+    value_names(info_keywords)
     if isinstance(env, VectorEnv):
         aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
         which: dict[str, Any] = {"record_envs": record_envs, "per_env": bool(per_env)}
         videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared, **which)
-        return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict)
+        return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict, info_keywords=info_keywords)
     of_vector_envs = {
         "video_aspect_ratio": video_aspect_ratio,
         "record_first_only": record_first_only,
@@ -173,4 +179,4 @@ def record(
     if given := [name for name, value in of_vector_envs.items() if value is not None]:
         raise ConfigError(f"{' and '.join(given)}: for vector envs alone. Leave it out for this one.")
     single: Any = RecordVideo(env, where, **shared)
-    return RecordEpisodeStatistics(single, buffer_length, strict=strict)
+    return RecordEpisodeStatistics(single, buffer_length, strict=strict, info_keywords=info_keywords)

@@ -18,7 +18,7 @@ from offcam_proto.limits import (
     MAX_STATS_BYTES,
     PROTOCOL_VERSION,
 )
-from offcam_proto.records import RECORD_KINDS, Record
+from offcam_proto.records import RECORD_KINDS, EpisodeColumns, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +85,8 @@ def unpack_record(body: bytes) -> Record:
     if len(body) > MAX_RECORD_BYTES:
         raise LimitExceeded(f"a record is at most {MAX_RECORD_BYTES} bytes, got {len(body)}")
     kind, values = _unpack(body)
+    if kind == EpisodeColumns.KIND and values and isinstance(values[-1], list):
+        values[-1] = tuple(values[-1])
     record: Record = _build(RECORD_KINDS.get(kind), kind, values)
     return record
 

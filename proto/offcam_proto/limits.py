@@ -56,6 +56,12 @@ MAX_RECORDS_IN_FLIGHT = 16 * MAX_RECORDS_PER_MESSAGE
 MAX_EPISODES_PER_BODY = 1024
 """Most episodes in one body of columns."""
 
+MAX_EPISODE_VALUES = 18
+"""Most values of an episode: 16 that are asked for, and two that are taken by themselves."""
+
+MAX_VALUE_NAME_BYTES = 64
+"""Longest name of such a value."""
+
 MAX_RECORD_BYTES = 64 * KIB
 """Largest body of records once packed, in bytes; no valid one comes near it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -27,6 +28,7 @@ class EpisodeRecord(Checked, frozen=True):
         terminated: whether the last step ended in a terminal state.
         truncated: whether the last step was cut off.
         seed: the seed given to the reset, as text where it exceeds 63 bits, or None.
+        info: what the last step's ``info`` said of the episode, by its keys; without those that are not known.
     """
 
     KIND: ClassVar[int] = 1
@@ -40,6 +42,7 @@ class EpisodeRecord(Checked, frozen=True):
     terminated: Flag
     truncated: Flag
     seed: Annotated[int | str | None, check.seed]
+    info: Annotated[dict[str, float], check.episode_values] = {}  # noqa: RUF012 - each struct has its own
 
 
 class ClipRecord(Checked, frozen=True):
@@ -99,7 +102,8 @@ class EpisodeColumns(Checked, frozen=True):
         ended: seconds since the Unix epoch at that step; an episode began its ``duration`` earlier.
         columns: one behind the other: env_index (uint32), episode (uint32), return (float64), length (uint32), duration
             (float64), terminated and truncated (each uint8, 0 for False); and where any has a seed, seed (int64) and
-            seeded (uint8, 0 where it has none).
+            seeded (uint8, 0 where it has none). Last a float64 for each of the names, NaN where it is not known.
+        names: of the episodes' values.
     """
 
     KIND: ClassVar[int] = 3
@@ -107,27 +111,39 @@ class EpisodeColumns(Checked, frozen=True):
     count: Annotated[int, check.within(MAX_EPISODES_PER_BODY, low=1)]
     ended: Real
     columns: Annotated[bytes, check.columns]
+    names: Annotated[tuple[str, ...], check.value_names] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.columns) not in (self.count * _UNSEEDED_BYTES, self.count * _SEEDED_BYTES):
+        unseeded, seeded = (size + 8 * len(self.names) for size in (_UNSEEDED_BYTES, _SEEDED_BYTES))
+        if len(self.columns) not in (self.count * unseeded, self.count * seeded):
             raise MalformedMessage(
-                f"columns of {self.count} episodes have {_UNSEEDED_BYTES} or {_SEEDED_BYTES} bytes for each, "
-                f"got {len(self.columns)} in all"
+                f"columns of {self.count} episodes with {len(self.names)} values have {unseeded} or {seeded} bytes for "
+                f"each, got {len(self.columns)} in all"
             )
 
-    def rows(self) -> Iterator[tuple[int, int, float, int, float, float, bool, bool, int | None]]:
+    def rows(self) -> Iterator[tuple[int, int, float, int, float, float, bool, bool, int | None, dict[str, float]]]:
         """The fields of each episode's `EpisodeRecord`, in their order."""
-        count = self.count
-        codes = _SEEDED if len(self.columns) == count * _SEEDED_BYTES else _UNSEEDED
-        values = struct.unpack("<" + "".join(f"{count}{code}" for code in codes), self.columns)
+        count, end = self.count, len(self.columns) - 8 * len(self.names) * self.count
+        codes = _SEEDED if end == count * _SEEDED_BYTES else _UNSEEDED
+        values = struct.unpack("<" + "".join(f"{count}{code}" for code in codes), self.columns[:end])
         env_index, episode, return_, length, duration, terminated, truncated, *seeds = (
             values[begin : begin + count] for begin in range(0, len(values), count)
         )
         started = [self.ended - each for each in duration]
         seed = [value if given else None for value, given in zip(*seeds, strict=True)] if seeds else [None] * count
         over = (map(bool, terminated), map(bool, truncated))
-        return zip(env_index, episode, return_, length, duration, started, *over, seed, strict=True)
+        return zip(env_index, episode, return_, length, duration, started, *over, seed, self._values(), strict=True)
+
+    def _values(self) -> Iterator[dict[str, float]]:
+        """The values of each episode that are known."""
+        if not self.names:
+            return ({} for _ in range(self.count))
+        numbers = struct.unpack(f"<{len(self.names) * self.count}d", self.columns[-8 * len(self.names) * self.count :])
+        of_each = zip(
+            *(numbers[begin : begin + self.count] for begin in range(0, len(numbers), self.count)), strict=True
+        )
+        return ({n: v for n, v in zip(self.names, each, strict=True) if not math.isnan(v)} for each in of_each)
 
 
 _UNSEEDED, _SEEDED = "IIdIdBB", "IIdIdBBqB"  # the columns, as `struct` has them

@@ -88,6 +88,28 @@ def counts(name: str, value: object) -> None:
         uint(f"{name}[{shown(key)}]", count)
 
 
+def value_names(name: str, value: object) -> None:
+    """Require a tuple of different names of an episode's values."""
+    if type(value) is not tuple:
+        raise MalformedMessage(f"{name} must be names of values, got {shown(value)}")
+    if len(value) > limits.MAX_EPISODE_VALUES:
+        raise LimitExceeded(f"{name} must be at most {limits.MAX_EPISODE_VALUES} names, got {len(value)}")
+    for key in value:
+        text(f"a name of {name}", key, limits.MAX_VALUE_NAME_BYTES)
+    if len(set(value)) < len(value):
+        raise MalformedMessage(f"{name} must be different names, got {shown(value)}")
+
+
+def episode_values(name: str, value: object) -> None:
+    """Require a mapping from the names of an episode's values to floats."""
+    if not isinstance(value, dict):
+        raise MalformedMessage(f"{name} must be a map of numbers, got {shown(value)}")
+    if value:
+        value_names(name, tuple(value))
+        for key, number in value.items():
+            real(f"{name}[{shown(key)}]", number)
+
+
 def magic(_name: str, value: object) -> None:
     """Require what a session opens with."""
     if value != MAGIC:

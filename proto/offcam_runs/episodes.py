@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import InitVar, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, overload
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
 
 import numpy as np
 
+from offcam_proto.errors import ConfigError
 from offcam_runs.analysis import curve, per_step, success_rate, summary
-from offcam_runs.analysis.success import SuccessRule
+from offcam_runs.analysis.success import SUCCESS_VALUES, SuccessRule
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from offcam_runs.running import EpisodeTotals, RunningStats
 
 Quantity = Literal["return", "length", "duration"]
-"""What statistics and curves can be of."""
+"""What statistics and curves of all runs can be of."""
 
 ORDERS: Final = {
     "arrival": "id {0}",
@@ -32,10 +35,10 @@ ORDERS: Final = {
 """SQL of the orders that episodes can be read in, to be formatted with ``ASC`` or ``DESC``. NaN is the least."""
 
 SELECT: Final = """
-SELECT id - 1, stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed
+SELECT id - 1, stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed, info
 FROM episodes
 """
-"""Columns in the order of `Episode`, but that the stream is named by its key."""
+"""Columns in the order of `Episode`, but that the stream is named by its key, and its info is JSON or NULL."""
 
 _BATCH = 2_000  # rows at a time: few enough to stay in the processor's cache until they are numbers
 
@@ -54,11 +57,12 @@ class Episode(NamedTuple):
     terminated: bool
     truncated: bool
     seed: int | str | None
+    info: dict[str, float]
 
 
-_ROW = np.dtype(
-    list(zip(Episode._fields, ("i8", "i8", "i8", "i8", "f8", "i8", "f8", "f8", "?", "?", "O"), strict=True))
-)
+_COLUMNS: Final = tuple(name for name in Episode._fields if name != "info")
+_TYPES: Final = ("i8", "i8", "i8", "i8", "f8", "i8", "f8", "f8", "?", "?", "O")
+_ROW = np.dtype([*zip(_COLUMNS, _TYPES, strict=True), ("info", "O")])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,6 +85,8 @@ class EpisodeTable:
         terminated: flag of the last step, bool.
         truncated: flag of the last step, bool.
         seed: given to the reset, object: int or None, text where it exceeds 63 bits.
+        info: what the last step's ``info`` said of them, as ``is_success``: by name float64, NaN where it is not
+            known. Only names that an episode has; flags are 0 and 1.
     """
 
     number: NDArray[np.int64]
@@ -94,6 +100,7 @@ class EpisodeTable:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     seed: NDArray[np.object_]
+    info: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, kw_only=True)
     _totals: ClassVar[EpisodeTotals | None] = None  # until it is made with some
     totals: InitVar[EpisodeTotals | None] = field(default=None, kw_only=True)
 
@@ -113,17 +120,29 @@ class EpisodeTable:
 
     def __getitem__(self, place: int | slice) -> Episode | EpisodeTable:
         if isinstance(place, slice):
-            return EpisodeTable(*(column[place] for column in self._arrays()))
-        return Episode(*(column.item(place) for column in self._arrays()))
+            info = {name: column[place] for name, column in self.info.items()}
+            return EpisodeTable(*(column[place] for column in self._plain()), info=_known(info))
+        known = {name: column.item(place) for name, column in self.info.items() if not np.isnan(column[place])}
+        return Episode._make((*(column.item(place) for column in self._plain()), known))
 
     def __iter__(self) -> Iterator[Episode]:
-        return map(Episode._make, zip(*(column.tolist() for column in self._arrays()), strict=True))
+        columns = [column.tolist() for column in self._plain()]
+        return map(Episode._make, zip(*columns, self._values_of_each(), strict=True))
+
+    def _values_of_each(self) -> Iterator[dict[str, float]]:
+        if not self.info:
+            return ({} for _ in range(len(self)))
+        of_each = zip(*(column.tolist() for column in self.info.values()), strict=True)
+        return ({n: v for n, v in zip(self.info, each, strict=True) if v == v} for each in of_each)  # noqa: PLR0124 - NaN
 
     def __repr__(self) -> str:
         return f"<{len(self):,} episodes>"
 
+    def _plain(self) -> list[NDArray[Any]]:
+        return [getattr(self, name) for name in _COLUMNS]
+
     def _arrays(self) -> list[NDArray[Any]]:
-        return [getattr(self, name) for name in Episode._fields]
+        return [*self._plain(), *self.info.values()]
 
     @property
     def nbytes(self) -> int:
@@ -135,46 +154,68 @@ class EpisodeTable:
         """When each ended, in seconds since the epoch: when it began where its duration is not known."""
         return self.started + np.nan_to_num(self.duration, nan=0.0, posinf=0.0, neginf=0.0)
 
-    def column(self, quantity: Quantity) -> NDArray[Any]:
-        """One of the columns that statistics can be of, (episodes,)."""
+    def column(self, quantity: str) -> NDArray[Any]:
+        """One of the columns that statistics can be of, (episodes,): a `Quantity`, or one of `info`.
+
+        Raises:
+            ConfigError: no episode has a value by this name.
+        """
+        if quantity not in get_args(Quantity):
+            if quantity not in self.info:
+                there = f"there are {', '.join(self.info)}" if self.info else "record it with `info_keywords`"
+                raise ConfigError(f"no episode has a value {quantity!r}: {there}")
+            return self.info[quantity]
         column: NDArray[Any] = getattr(self, "return_" if quantity == "return" else quantity)
         return column
 
-    def curve(self, quantity: Quantity = "return", axis: Axis = "episode", *, began: float) -> Curve:
+    def curve(self, quantity: str = "return", axis: Axis = "episode", *, began: float) -> Curve:
         """The learning curve of these episodes, of a run that began at a time; see `Run.curve`."""
         return curve(self.column(quantity), self.length, self.ended, axis, began=began)
 
-    def summary(self, quantity: Quantity = "return", *, confidence: float = 0.95, intervals: bool = True) -> Summary:
+    def summary(self, quantity: str = "return", *, confidence: float = 0.95, intervals: bool = True) -> Summary:
         """Mean, standard deviation, median and interquartile mean over episodes, with bootstrap intervals.
 
         Values that are not finite are left out and counted. How it is computed, and after whom, is said at
         `offcam_runs.analysis.summary`.
 
         Args:
-            quantity: returns, lengths in steps, or durations in seconds.
+            quantity: returns, lengths in steps, durations in seconds, or a value by its name in `info`.
             confidence: of the intervals, between 0 and 1.
             intervals: whether to compute them, which takes most of the time; otherwise they are NaN.
         """
         found = summary(self.column(quantity), confidence=confidence, intervals=intervals)
-        if self._totals is None or not found.count:
+        if self._totals is None or not found.count or quantity not in get_args(Quantity):
             return found
         stats: RunningStats = getattr(self._totals, f"{quantity}s")
         return replace(found, count=stats.count, mean=stats.mean, std=stats.std)
 
-    def success_rate(self, rule: str | SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
+    @property
+    def success_rule(self) -> str | None:
+        """What success is by the env's own word, ``is_success`` or ``success``; None where it says neither."""
+        return next((name for name in SUCCESS_VALUES if name in self.info), None)
+
+    def success_rate(self, rule: str | SuccessRule | None = None, *, confidence: float = 0.95) -> SuccessRate:
         """The share of episodes that succeeded, with Wilson's interval.
 
         Args:
-            rule: what success is, such as ``"terminated and return >= 200"``; see `SuccessRule` for what it can say.
+            rule: what success is, such as ``"terminated and return >= 200"``; see `SuccessRule` for what it can say. By
+                default what the env said, as in `success_rule`.
             confidence: of the interval, between 0 and 1.
 
         Raises:
-            ConfigError: the rule cannot be understood.
+            ConfigError: the rule cannot be understood, or is of a value that no episode has; or there is none, and the
+                env did not say either.
         """
+        rule = self.success_rule if rule is None else rule
+        if rule is None:
+            raise ConfigError(
+                "nobody said what success is: give a rule, as success_rate('terminated and return >= 200'), or have "
+                "the env put `is_success` into the info of an episode's last step"
+            )
         columns = {"return": self.return_, "length": self.length}
         flags = {"terminated": self.terminated, "truncated": self.truncated}
         rule = SuccessRule(rule) if isinstance(rule, str) else rule
-        return success_rate({**columns, **flags}, rule, confidence=confidence)
+        return success_rate({**self.info, **columns, **flags}, rule, confidence=confidence)
 
     def per_step(self) -> PerStep:
         """Mean reward and time of a step, over all steps."""
@@ -205,19 +246,53 @@ def read_episodes(
     query = f"{SELECT} WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"
     cursor = database.execute(query, {**(values or {}), "limit": limit, "offset": offset})
     parts = [np.empty(0, _ROW)]
+    infos: list[tuple[int, Mapping[str, NDArray[np.float64]]]] = []
     while rows := cursor.fetchmany(_BATCH):
         parts.append(np.array(rows, _ROW))  # None becomes NaN
+        infos.append((len(rows), _values(parts[-1]["info"])))
+        parts[-1]["info"] = None  # texts take more room than numbers
     table = np.concatenate(parts)
     keys = np.fromiter(streams, np.int64, len(streams))
     table["stream"] = np.searchsorted(keys, table["stream"])
-    return EpisodeTable(*(np.ascontiguousarray(table[name]) for name in Episode._fields))
+    return EpisodeTable(*(np.ascontiguousarray(table[name]) for name in _COLUMNS), info=_behind(infos))
+
+
+def _values(texts: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
+    """The values of episodes by name, from what the index has of each."""
+    found: dict[str, NDArray[np.float64]] = {}
+    for place in np.flatnonzero(texts).tolist():  # of those that are not None
+        for name, value in _items(texts[place]):
+            if name not in found:
+                found[name] = np.full(texts.size, np.nan)
+            found[name][place] = value
+    return found
+
+
+@lru_cache(1024)  # where there are only flags, there are few different ones
+def _items(text: str) -> tuple[tuple[str, float], ...]:
+    return tuple(json.loads(text).items())
+
+
+def _behind(parts: Sequence[tuple[int, Mapping[str, NDArray[np.float64]]]]) -> dict[str, NDArray[np.float64]]:
+    """The values of several tables, one behind the other: of each how many episodes, and what they have."""
+    names = dict.fromkeys(name for _, info in parts for name in info)
+    return {
+        name: np.concatenate([info[name] if name in info else np.full(size, np.nan) for size, info in parts])
+        for name in names
+    }
+
+
+def _known(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Those that any episode has."""
+    return {name: column for name, column in values.items() if not np.isnan(column).all()}
 
 
 def no_episodes() -> EpisodeTable:
     """An empty table."""
-    return EpisodeTable(*(np.empty(0, _ROW[name]) for name in Episode._fields))
+    return EpisodeTable(*(np.empty(0, _ROW[name]) for name in _COLUMNS))
 
 
 def joined(one: EpisodeTable, later: EpisodeTable) -> EpisodeTable:
     """A table of both."""
-    return EpisodeTable(*map(np.concatenate, zip(one._arrays(), later._arrays(), strict=True)))  # noqa: SLF001 - of the same class
+    columns = map(np.concatenate, zip(one._plain(), later._plain(), strict=True))  # noqa: SLF001 - of the same class
+    return EpisodeTable(*columns, info=_behind([(len(one), one.info), (len(later), later.info)]))

@@ -6,6 +6,7 @@ opens a file or a database.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -104,6 +105,21 @@ def real_from_sql(value: float | None) -> float:
 def json_number(value: float | None) -> float | None:
     """A number as JSON has it: None (null) for NaN and the infinities."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def values_text(values: Mapping[str, float]) -> str | None:
+    """An episode's values as the index has them: a JSON object, NULL for none.
+
+    JSON has no infinities; 9e999 is read as one, by SQLite, too.
+    """
+    if not values:
+        return None
+    pairs = (f"{json.dumps(name)}: {_number(value)}" for name, value in values.items() if not math.isnan(value))
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _number(value: float) -> str:
+    return repr(value) if math.isfinite(value) else "9e999" if value > 0 else "-9e999"
 
 
 # --- accounting -------------------------------------------------------------------------------------------
@@ -346,7 +362,11 @@ def training_text(training: bytes) -> str:
 
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     0: (*_TABLES, f"PRAGMA application_id = {APPLICATION_ID}"),
-    1: (*_SESSIONS, "ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'"),
+    1: (
+        *_SESSIONS,
+        "ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE episodes ADD COLUMN info TEXT",
+    ),
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _ADD_EPISODE = """
 INSERT INTO episodes
-    (stream_id, seq, env_index, episode, return, length, duration, started, terminated, truncated, seed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (stream_id, seq, env_index, episode, return, length, duration, started, terminated, truncated, seed, info)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 # Where no encoder has opened the clip none ever will, so it has ended without a file.
@@ -103,7 +103,8 @@ def _add_one(
         if isinstance(record, EpisodeRecord):
             rows.append(_episode_row(key, seq, record))
         elif isinstance(record, EpisodeColumns):
-            rows += [(key, number, *row) for number, row in enumerate(record.rows(), seq)]
+            of_each = enumerate(record.rows(), seq)
+            rows += [(key, number, *row, fmt.values_text(values)) for number, (*row, values) in of_each]
         else:
             new.lost.append(_add_clip_record(database, key, record))
             new.clips.append(record)
@@ -156,5 +157,5 @@ def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...
     """An episode as `_ADD_EPISODE` takes it: by place, as that is what there is most of."""
     return (
         *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
-        *(record.started, record.terminated, record.truncated, record.seed),
+        *(record.started, record.terminated, record.truncated, record.seed, fmt.values_text(record.info)),
     )

@@ -28,14 +28,13 @@ from offcam_runs.totals import run_totals
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
     import polars as pl
     from numpy.typing import NDArray
 
     from offcam_runs.analysis import Axis, Curve, Summary
-    from offcam_runs.episodes import Quantity
     from offcam_runs.sessions import Session
 
 What = Literal["episodes", "clips"]
@@ -44,20 +43,22 @@ SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
 
 _FIELDS = {
-    "episodes": [name for name in Episode._fields if name not in ("number", "stream")],
+    "episodes": [name for name in Episode._fields if name not in ("number", "stream", "info")],
     "clips": [field.name for field in fields(Clip) if field.name not in ("folder", "stream", "stream_id")],
 }
 
 
-def column_names(what: What) -> list[str]:
-    """The columns of tables and files of episodes or clips, in order."""
-    return ["run", "env_id", "stream", *map(_column, _FIELDS[what])]
+def column_names(what: What, values: Iterable[str] = ()) -> list[str]:
+    """The columns of tables and files of episodes or clips, in order; last those of the episodes' values."""
+    of_values = map(_value_column, values) if what == "episodes" else ()
+    return ["run", "env_id", "stream", *map(_column, _FIELDS[what]), *of_values]
 
 
-def column_types(what: What) -> dict[str, type]:
+def column_types(what: What, values: Iterable[str] = ()) -> dict[str, type]:
     """The types of these columns' values that are not None: bool, int, float, or str for what is none of these."""
     hints = get_type_hints(Episode if what == "episodes" else Clip)
-    found: dict[str, type] = dict.fromkeys(column_names(what), str)
+    found: dict[str, type] = {**dict.fromkeys(column_names(what), str)}
+    found |= dict.fromkeys(map(_value_column, values) if what == "episodes" else (), float)
     for name in _FIELDS[what]:
         kinds = {*(get_args(hints[name]) or (hints[name],))} - {type(None)}
         found[_column(name)] = kinds.pop() if len(kinds) == 1 else str
@@ -67,6 +68,16 @@ def column_types(what: What) -> dict[str, type]:
 def _column(name: str) -> str:
     """What a field of an episode or a clip is called in tables and in JSON."""
     return "duration_seconds" if name == "duration" else name.rstrip("_")
+
+
+def _value_column(name: str) -> str:
+    """What a value of an episode is called there: as it is, unless a column has that name."""
+    return f"info_{name}" if name in column_names("episodes") else name
+
+
+def value_names(runs: Iterable[Run]) -> list[str]:
+    """The names of all values that episodes of some runs have."""
+    return list(dict.fromkeys(name for run in runs for name in run.episodes.info))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,34 +125,41 @@ class Run:
         """When the first of its streams began, in seconds since the epoch. NaN without streams."""
         return began(self.streams)
 
-    def curve(self, quantity: Quantity = "return", axis: Axis = "episode") -> Curve:
+    def curve(self, quantity: str = "return", axis: Axis = "episode") -> Curve:
         """Its learning curve, which `offcam plot` and the page draw: each episode, not averaged yet.
 
         Args:
-            quantity: returns, lengths in steps, or durations in seconds.
+            quantity: returns, lengths in steps, durations in seconds, or a value by its name in ``episodes.info``.
             axis: by ``"episode"``, ``"step"`` or ``"time"``, see `offcam_runs.analysis.curve`.
         """
         return self.episodes.curve(quantity, axis, began=self.began)
 
-    def columns(self, what: What = "episodes", *, label: str | None = None) -> dict[str, list[Any] | NDArray[Any]]:
+    def columns(
+        self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None
+    ) -> dict[str, list[Any] | NDArray[Any]]:
         """Episodes or clips as columns by name, as ``offcam export`` has them: ``run``, ``env_id``, ``stream``, ...
 
         Args:
             what: which of the two.
             label: for the column ``run``; by default the folder's name.
+            values: of the episodes, NaN where one is not known; by default those that any has.
         """
-        found = self._columns(what, label)
+        found = self._columns(what, label, values)
         if what == "clips":
             found["dropped"] = list(map(json.dumps, found["dropped"]))
         return found
 
-    def rows(self, what: What = "episodes", *, label: str | None = None) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """The same as one dictionary for each; frames that were dropped are a dictionary by reason in it."""
-        columns = self._columns(what, label)
+        columns = self._columns(what, label, values)
         lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
         return (dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True))
 
-    def _columns(self, what: What, label: str | None) -> dict[str, list[Any] | NDArray[Any]]:
+    def _columns(
+        self, what: What, label: str | None, values: Iterable[str] | None
+    ) -> dict[str, list[Any] | NDArray[Any]]:
         of = self.episodes.stream.tolist() if what == "episodes" else [clip.stream for clip in self.clips]
         found: dict[str, list[Any] | NDArray[Any]] = {
             "run": [label or self.name] * len(of),
@@ -151,6 +169,10 @@ class Run:
         for name in _FIELDS[what]:
             each = getattr(self.episodes, name) if what == "episodes" else [getattr(clip, name) for clip in self.clips]
             found[_column(name)] = each
+        if what == "episodes":
+            for name in self.episodes.info if values is None else values:
+                column = self.episodes.info.get(name)
+                found[_value_column(name)] = np.full(len(of), np.nan) if column is None else column
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -344,7 +366,8 @@ def _library(name: str) -> Any:  # noqa: ANN401 - a module
 
 def _columns(runs: Sequence[Run], what: What) -> list[dict[str, Any]]:
     names = labels([run.folder for run in runs])
-    return [run.columns(what, label=label) for run, label in zip(runs, names, strict=True)]
+    values = value_names(runs)
+    return [run.columns(what, label=label, values=values) for run, label in zip(runs, names, strict=True)]
 
 
 def _to_pandas(runs: Sequence[Run], what: What) -> pd.DataFrame:

@@ -66,6 +66,18 @@ def test_show_counts_successes_by_a_rule_and_only_by_one(offcam, folder):
     assert "--success" in run["success_why"]
 
 
+def test_show_counts_successes_by_what_the_env_said(offcam, tmp_path):
+    infos = [{"is_success": 1.0, "distance": 0.5}, {}, {"is_success": 0.0, "distance": 1.5}]
+    folder = runs.write(tmp_path / "told", [1, 2, 3], infos=infos)
+    shown = fine(offcam("show", folder))
+    assert "1 of 2 episodes with is_success" in shown
+    assert "distance: mean 1 of 2 episodes" in shown
+    assert "2 of 2 episodes with distance < 2" in fine(offcam("show", folder, "--success", "distance < 2"))
+    wrong = offcam("show", folder, "--success", "reward > 2")
+    assert wrong.returncode == 2
+    assert "no episode has a value 'reward': there are distance, is_success" in wrong.stderr
+
+
 def test_show_as_json(offcam, folder):
     found = json.loads(
         fine(offcam("show", folder, "--json", "--success", "terminated and return >= 20", "--last", "4"))

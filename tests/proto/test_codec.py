@@ -15,7 +15,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.layout import FrameLayout
-from offcam_proto.records import ClipRecord, EpisodeRecord
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
 from offcam_proto.server_session import ServerSession, State
 
 HELLO = msg.Hello(msg.Hello.MAGIC, limits.PROTOCOL_VERSION, bytes(16), 1, "h", "c")
@@ -197,6 +197,22 @@ def test_a_message_that_is_too_large_is_not_sent_either():
         codec.encode(msg.Records(1, 1, bodies))
 
 
+def told(**info: float) -> EpisodeRecord:
+    return EpisodeRecord(0, 0, 0.0, 0, 0.0, 0.0, True, True, None, info)
+
+
+def test_what_are_no_values_of_an_episode():
+    for info in ([], {"a": 1}, {"a": True}, {"a": None}, {1: 1.0}, {"a\0": 1.0}, {"\ud800": 1.0}):
+        with pytest.raises(MalformedMessage):
+            EpisodeRecord(0, 0, 0.0, 0, 0.0, 0.0, True, True, None, info)
+    for names in ("a", ["a"], (1,), ("a", "a"), None):
+        with pytest.raises(MalformedMessage):
+            EpisodeColumns(1, 0.0, bytes(46), names)
+    for size, names in ((30, ("a",)), (38, ()), (47, ("a", "b")), (39, ("a",))):
+        with pytest.raises(MalformedMessage, match="bytes for each"):
+            EpisodeColumns(1, 0.0, bytes(size), names)
+
+
 @pytest.mark.parametrize(
     ("make", "most"),
     [
@@ -215,6 +231,9 @@ def test_a_message_that_is_too_large_is_not_sent_either():
         (msg.Flush, limits.MAX_INT),
         (lambda n: msg.StatsReply(1, bytes(n)), limits.MAX_STATS_BYTES),
         (lambda n: EpisodeRecord(0, 0, 0.0, 0, 0.0, 0.0, True, True, "9" * n), limits.MAX_SEED_BYTES),
+        (lambda n: told(**dict.fromkeys(map(str, range(n)), 0.0)), limits.MAX_EPISODE_VALUES),
+        (lambda n: told(**{"x" * n: 0.0}), limits.MAX_VALUE_NAME_BYTES),
+        (lambda n: EpisodeColumns(1, 0.0, bytes(30 + 8 * n), tuple(map(str, range(n)))), limits.MAX_EPISODE_VALUES),
         (lambda n: FrameLayout((n, 1), (1, 1), 0, n), limits.MAX_FRAME_SIDE),
         (lambda n: FrameLayout((1, n), (n, 1), 0, n), limits.MAX_FRAME_SIDE),
         (lambda n: FrameLayout((1, 1), (-n, 1), 0, 1), limits.MAX_INT),

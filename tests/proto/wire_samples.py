@@ -36,7 +36,11 @@ RECORDS: dict[str, Record] = {
     "episode-seed-beyond-63-bits": EpisodeRecord(0, 2, 0.0, 5, 0.5, STARTED, True, False, str(2**127 - 1)),
     "episode-largest-integers": EpisodeRecord(MAX_INT, MAX_INT, 1e308, MAX_INT, 0.0, 0.0, True, False, MAX_INT),
     "episode-smallest-seed": EpisodeRecord(0, 0, -0.0, 0, 0.0, 0.0, False, False, -MAX_INT),
+    "episode-with-values": replace(EPISODE, info={"is_success": 1.0, "distance": -2.5}),
     "episodes-as-columns": COLUMNS,
+    "episodes-as-columns-with-values": replace(
+        COLUMNS, columns=COLUMNS.columns + struct.pack("<4d", 1, 0, 0.5, math.nan), names=("is_success", "distance")
+    ),
     "episodes-as-columns-none-seeded": replace(COLUMNS, columns=COLUMNS.columns[:-18]),
     "episodes-as-columns-a-count-of-two-bytes": EpisodeColumns(128, STARTED, bytes(30 * 128)),
     "clip": CLIP,

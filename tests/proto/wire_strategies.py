@@ -41,9 +41,12 @@ counts = st.dictionaries(
     st.text(string.ascii_lowercase, max_size=64), st.integers(0, 2**40), max_size=limits.MAX_COUNTS
 )
 
+value_names = texts(limits.MAX_VALUE_NAME_BYTES)
+
 episode_records = st.builds(
     EpisodeRecord, uints, uints, reals, uints, reals, reals, flags, flags,
     st.none() | st.integers(-MAX_INT, MAX_INT) | texts(limits.MAX_SEED_BYTES),
+    st.dictionaries(value_names, reals, max_size=limits.MAX_EPISODE_VALUES),
 )  # fmt: skip
 
 
@@ -59,8 +62,9 @@ def clip_records(draw: st.DrawFn) -> ClipRecord:
 @st.composite
 def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
     count = draw(st.integers(1, 9) | st.sampled_from([127, 128, 255, 256, limits.MAX_EPISODES_PER_BODY]))
-    size = draw(st.sampled_from([30, 39]))
-    return EpisodeColumns(count, draw(reals), draw(st.binary(min_size=size, max_size=size)) * count)
+    names = tuple(draw(st.lists(value_names, max_size=2, unique=True)))
+    size = draw(st.sampled_from([30, 39])) + 8 * len(names)
+    return EpisodeColumns(count, draw(reals), draw(st.binary(min_size=size, max_size=size)) * count, names)
 
 
 records = episode_records | clip_records() | episode_columns()

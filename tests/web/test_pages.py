@@ -52,6 +52,30 @@ def test_a_run_says_what_numpy_does(client, base, run):
     assert (stream["episodes"], stream["env_id"], stream["state"]) == (5000, "CartPole-v1", "closed")
 
 
+def test_values_of_episodes(look, tmp_path):
+    infos = [{"is_success": float(number % 3 == 0), "d": number / 2} if number % 2 else {} for number in range(300)]
+    infos[1]["d"] = -math.inf
+    folder = runs.write(tmp_path / "run", range(300), infos=infos)
+    client, url = look(folder), f"/api/runs/{run_id(folder)}"
+    described = client.get(url).json()
+    known = [info["is_success"] for info in infos[-100:] if info]
+    assert described["success_rate"] == pytest.approx(np.mean(known))
+    assert (described["success_rule"], described["success_why"]) == ("is_success, of the last 100 episodes", None)
+    page = client.get(f"{url}/episodes?limit=4").json()["episodes"]
+    assert [row["info"] for row in page] == [{}, {"is_success": 0.0, "d": None}, {}, {"is_success": 1.0, "d": 1.5}]
+    for asked, wanted in [
+        ("min_value=1", [3, 9, 15]),
+        ("max_value=0", [1, 5, 7]),
+        ("value=d&min_value=149", [299]),
+        ("value=d&max_value=0.5", [1]),
+        ("value=absent&min_value=0", []),
+    ]:
+        found = client.get(f"{url}/episodes?limit=3&{asked}").json()["episodes"]
+        assert [row["number"] for row in found] == wanted, asked
+    rows = list(csv.DictReader(io.StringIO(client.get(f"{url}/episodes.csv").text)))
+    assert (rows[0]["info"], rows[3]["info"]) == ("{}", '{"is_success": 1.0, "d": 1.5}')
+
+
 def test_statistics_grow_with_the_run_and_stay_exact(look, tmp_path):
     folder = made.make_run(tmp_path / "run", 50, 0)
     client, url = look(folder), f"/api/runs/{run_id(folder)}"
@@ -119,6 +143,7 @@ def test_an_episode(client, base):
         "terminated": False,
         "truncated": True,
         "seed": 300,
+        "info": {},
         "clip": f"{made.STREAM.hex()}-3",
     }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST = 2**32 - 1  # of a column of uint32
+_FEW_VALUES = 2  # with so many, as many episodes as a body may have are within `MAX_RECORD_BYTES`; else a quarter
 
 
 class Ended(TypedDict):
@@ -36,7 +37,12 @@ class Ended(TypedDict):
 
 
 def records_of(
-    episodes: Ended, ended: float, odd_seeds: Mapping[int, object], *, most: int = _MOST + 1
+    episodes: Ended,
+    ended: float,
+    odd_seeds: Mapping[int, object],
+    *,
+    most: int = _MOST + 1,
+    values: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> list[EpisodeColumns] | list[EpisodeRecord]:
     """The records of episodes, in order.
 
@@ -45,22 +51,27 @@ def records_of(
         ended: when they ended, in seconds since the Unix epoch.
         odd_seeds: by their sub-environments, seeds that are no integers of 63 bits.
         most: none is longer or has a higher number, as far as the caller knows: it saves looking.
+        values: of the episodes by name, NaN where one is not known.
     """
     count = len(episodes["env_index"])
     if odd_seeds or (most > _MOST and max(episodes["episode"].max(), episodes["length"].max()) > _MOST):
-        return _one_by_one(episodes, ended, odd_seeds)
-    if count <= MAX_EPISODES_PER_BODY:
-        return [_columns(episodes, count, ended)]
-    parts = [slice(begin, begin + MAX_EPISODES_PER_BODY) for begin in range(0, count, MAX_EPISODES_PER_BODY)]
-    pieces: list[Any] = [_part(episodes, part) for part in parts]
-    return [_columns(piece, len(piece["env_index"]), ended) for piece in pieces]
+        return _one_by_one(episodes, ended, odd_seeds, values or {})
+    values = values or {}
+    room = MAX_EPISODES_PER_BODY if len(values) <= _FEW_VALUES else MAX_EPISODES_PER_BODY // 4
+    if count <= room:
+        return [_columns(episodes, count, ended, values)]
+    parts = [slice(begin, begin + room) for begin in range(0, count, room)]
+    pieces: list[Any] = [
+        (_part(episodes, part), {name: column[part] for name, column in values.items()}) for part in parts
+    ]
+    return [_columns(piece, len(piece["env_index"]), ended, of_piece) for piece, of_piece in pieces]
 
 
 def _part(episodes: Ended, part: slice) -> dict[str, NDArray[Any] | None]:
     return {name: None if column is None else column[part] for name, column in episodes.items()}  # type: ignore[index]
 
 
-def _columns(episodes: Ended, count: int, ended: float) -> EpisodeColumns:
+def _columns(episodes: Ended, count: int, ended: float, values: Mapping[str, NDArray[np.float64]]) -> EpisodeColumns:
     columns = [
         episodes["env_index"].astype("<u4").data,
         episodes["episode"].astype("<u4").data,
@@ -72,10 +83,13 @@ def _columns(episodes: Ended, count: int, ended: float) -> EpisodeColumns:
     ]
     if episodes["seeded"] is not None:
         columns += [episodes["seed"].astype("<i8", copy=False).data, episodes["seeded"].data]
-    return EpisodeColumns(count=count, ended=ended, columns=b"".join(columns))
+    columns += [column.astype("<f8", copy=False).data for column in values.values()]
+    return EpisodeColumns(count=count, ended=ended, columns=b"".join(columns), names=tuple(values))
 
 
-def _one_by_one(episodes: Ended, ended: float, odd_seeds: Mapping[int, object]) -> list[EpisodeRecord]:
+def _one_by_one(
+    episodes: Ended, ended: float, odd_seeds: Mapping[int, object], values: Mapping[str, NDArray[np.float64]]
+) -> list[EpisodeRecord]:
     seeded = episodes["seeded"]
     of_all = Ended(**{**episodes, "seeded": np.zeros(len(episodes["seed"]), bool) if seeded is None else seeded})
     columns: list[Any] = [column.tolist() for column in of_all.values()]  # type: ignore[attr-defined]
@@ -90,6 +104,9 @@ def _one_by_one(episodes: Ended, ended: float, odd_seeds: Mapping[int, object]) 
             terminated=terminated,
             truncated=truncated,
             seed=as_seed(odd_seeds.get(index, seed if seeded else None)),
+            info={name: float(of[place]) for name, of in values.items() if not np.isnan(of[place])},
         )
-        for index, episode, return_, length, duration, terminated, truncated, seed, seeded in zip(*columns, strict=True)
+        for place, (index, episode, return_, length, duration, terminated, truncated, seed, seeded) in enumerate(
+            zip(*columns, strict=True)
+        )
     ]

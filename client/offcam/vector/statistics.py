@@ -14,11 +14,12 @@ from offcam.recorder import readings
 from offcam.vector.ended_episodes import Ended, records_of
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
+from offcam.wrappers.episode_values import columns_of, value_names
 from offcam.wrappers.statistics_base import StatisticsBase
 from offcam_proto.limits import MAX_INT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,6 +56,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         folder: the run folder; else it is found as `offcam.RecordEpisodeStatistics` says.
         if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordEpisodeStatistics`.
+        info_keywords: as there. They are read from ``infos``, under SAME_STEP autoreset from its ``final_info``.
 
     Raises:
         TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
@@ -73,10 +75,12 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         folder: arguments.Folder | None = None,
         if_exists: IfExists = "new",
         strict: bool = False,
+        info_keywords: Sequence[str] = (),
     ) -> None:
         arguments.check_vector(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
+        self._value_names = value_names(info_keywords)
         super().__init__(env)
         self._stats_key = stats_key
         self._autoreset_mode = self._find_autoreset_mode()
@@ -184,7 +188,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.prev_dones = dones
         (ended,) = dones.nonzero()
         if ended.size:
-            self._finish(ended, dones, terminated, truncated, infos)
+            values = columns_of(infos, self._value_names, ended, count) if self._stream is not None else None
+            self._finish(ended, dones, terminated, truncated, infos, values)
         return obs, rewards, terminations, truncations, infos
 
     def _add(self, rewards: NDArray[Any] | None) -> None:
@@ -238,7 +243,10 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         (ended,) = dones.nonzero()
         if ended.size:
             told: dict[str, Any] = {}
-            self._finish(ended, dones, of_all(terminated), of_all(truncated), told)
+            rows = np.zeros(self.num_envs, np.intp)
+            rows[places] = np.arange(len(places))
+            values = columns_of(infos, self._value_names, rows[ended], len(places))
+            self._finish(ended, dones, of_all(terminated), of_all(truncated), told, values)
             statistics = {name: column[places] for name, column in told[self._stats_key].items()}
             self._tell(infos, statistics, dones[places])
 
@@ -249,6 +257,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         terminations: NDArray[np.bool_],
         truncations: NDArray[np.bool_],
         infos: dict[str, Any],
+        values: Mapping[str, NDArray[np.float64]] | None,
     ) -> None:
         returns, lengths = self.episode_returns[ended], self.episode_lengths[ended]
         durations = (time.perf_counter() - self.episode_start_times[ended]).round(6)
@@ -259,8 +268,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         }
         self._tell(infos, statistics, dones)
         queues = ((self.time_queue, durations), (self.return_queue, returns), (self.length_queue, lengths))
-        for queue, values in queues:
-            last = values if queue.maxlen is None else values[max(ended.size - queue.maxlen, 0) :]
+        for queue, of_each in queues:
+            last = of_each if queue.maxlen is None else of_each[max(ended.size - queue.maxlen, 0) :]
             queue.extend(last.flat)  # the same as of the array itself, in half the time
         self.episode_count += len(ended)
         if self._stream is not None and not self._looks_ahead:
@@ -275,7 +284,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
                 seed=self._seeds[ended],
                 seeded=None if self._seeded is None else self._seeded[ended],
             )
-            self._stream.record(*records_of(over, time.time(), self._odd_seeds, most=self._most))
+            self._stream.record(*records_of(over, time.time(), self._odd_seeds, most=self._most, values=values))
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
             self._restart(ended)
 

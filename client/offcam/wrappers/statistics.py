@@ -6,17 +6,19 @@ import time
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.batch import Batch
+from offcam.wrappers.episode_values import columns_of, value_names, values_of
 from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from offcam.recorder.resuming import IfExists
 
@@ -49,10 +51,14 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         folder: the run folder, for statistics that are to lie in this one; else it is found as said above.
         if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
+        info_keywords: keys of the ``info`` of an episode's last step, whose numbers are recorded with it; at most 16.
+            As in Stable-Baselines3's Monitor, but that one that is missing, or no number, is not known, where Monitor
+            raises KeyError, and that ``info["episode"]`` does not have them. ``is_success`` and ``success`` are
+            recorded wherever they are there.
 
     Raises:
         TypeError: ``env`` is no single env.
-        ConfigError: ``buffer_length``, ``folder`` or an environment variable is wrong.
+        ConfigError: ``buffer_length``, ``folder``, ``info_keywords`` or an environment variable is wrong.
         FolderNotWritable: the folder cannot be made or written.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
@@ -67,12 +73,20 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         folder: arguments.Folder | None = None,
         if_exists: IfExists = "new",
         strict: bool = False,
+        info_keywords: Sequence[str] = (),
     ) -> None:
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
+        self._value_names = value_names(info_keywords)
         RecordConstructorArgs.__init__(
-            self, buffer_length=buffer_length, stats_key=stats_key, folder=folder, if_exists=if_exists, strict=strict
+            self,
+            buffer_length=buffer_length,
+            stats_key=stats_key,
+            folder=folder,
+            if_exists=if_exists,
+            strict=strict,
+            info_keywords=tuple(info_keywords),
         )
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key
@@ -159,6 +173,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
                 terminated=readings.flag(terminated) is True,
                 truncated=readings.flag(truncated) is True,
                 seed=self._seed,
+                values=values_of(info, self._value_names),
             )
             self._record_ended()
             self.episode_start_time = time.perf_counter()
@@ -197,8 +212,11 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             self._cannot_tell(terminated)
         elif ended.which.any():
             self._tell(info, ended.statistics, ended.which)
-            for episode in ended.episodes():
-                self._end_episode(**episode)
+            (places,) = ended.which.nonzero()
+            values = columns_of(info, self._value_names, places, len(ended.which)) or {}
+            for row, episode in enumerate(ended.episodes()):
+                known = {name: float(column[row]) for name, column in values.items() if not np.isnan(column[row])}
+                self._end_episode(**episode, values=known)
             self._record_ended()
 
     def close(self) -> None:

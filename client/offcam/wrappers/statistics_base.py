@@ -123,6 +123,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         terminated: bool,
         truncated: bool,
         seed: object,
+        values: dict[str, float] | None = None,
     ) -> None:
         self.time_queue.append(duration)
         self.return_queue.append(return_)
@@ -137,6 +138,7 @@ class StatisticsBase(shared_stream.StreamSharer):
             terminated=terminated,
             truncated=truncated,
             seed=seed,
+            values=values,
         )
 
     def _keep_record(
@@ -150,6 +152,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         terminated: bool,
         truncated: bool,
         seed: object,
+        values: dict[str, float] | None = None,
     ) -> None:
         if self._stream is not None and not self._looks_ahead:
             self._ended.append(
@@ -163,6 +166,7 @@ class StatisticsBase(shared_stream.StreamSharer):
                     terminated=bool(terminated),
                     truncated=bool(truncated),
                     seed=as_seed(seed),
+                    info=values or {},
                 )
             )
 

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+SUCCESS_VALUES = ("is_success", "success")
+"""Values by which an env itself says whether an episode was a success."""
+
 _CONDITION = re.compile(
-    r"(?P<negated>not\s+)?(?P<flag>terminated|truncated)"
-    r"|(?P<number>return|length)\s*(?P<relation>>=|<=|>|<)\s*(?P<limit>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)"
+    rf"(?P<negated>not\s+)?(?P<flag>terminated|truncated|{'|'.join(SUCCESS_VALUES)})"
+    r"|(?P<number>[^\W\d][\w./:-]*)\s*(?P<relation>>=|<=|>|<)\s*(?P<limit>[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)"
 )
+_ALWAYS = ("return", "length", "terminated", "truncated")
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
@@ -60,8 +64,9 @@ class SuccessRule:
 
     Attributes:
         text: conditions joined by ``and``: ``terminated``, ``truncated``, either with ``not`` before it, and
-            ``return`` or ``length`` compared by ``>``, ``>=``, ``<`` or ``<=`` with a number. For example
-            ``terminated and return >= 200``. A return that is NaN meets no comparison.
+            ``return``, ``length`` or the name of an episode's value compared by ``>``, ``>=``, ``<`` or ``<=`` with a
+            number; ``is_success`` and ``success`` can stand alone. For example ``terminated and return >= 200``. A
+            return that is NaN meets no comparison; an episode whose value is not known is not counted at all.
 
     Raises:
         ConfigError: it is no such text.
@@ -74,7 +79,8 @@ class SuccessRule:
             if _CONDITION.fullmatch(condition) is None:
                 raise ConfigError(
                     f"{condition!r} is no condition of success: say `terminated`, `truncated`, `not truncated`, "
-                    "`return >= NUMBER` or `length < NUMBER`, joined by `and`, as in 'terminated and return >= 200'"
+                    "`is_success`, `return >= NUMBER` or `length < NUMBER`, joined by `and`, as in "
+                    "'terminated and return >= 200'"
                 )
 
     def _conditions(self) -> list[str]:
@@ -84,29 +90,55 @@ class SuccessRule:
         """Which of n episodes succeeded.
 
         Args:
-            episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each.
+            episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each; values by name.
+
+        Raises:
+            ConfigError: it is of a value that is not there.
         """
         met = np.ones(np.asarray(episodes["return"]).shape, np.bool_)
         for condition in self._conditions():
             match = _CONDITION.fullmatch(condition)
             assert match is not None  # noqa: S101 - checked when the rule was made
             if flag := match["flag"]:
-                met &= np.asarray(episodes[flag], np.bool_) ^ bool(match["negated"])
+                met &= np.asarray(_column(episodes, flag), np.bool_) ^ bool(match["negated"])
             else:
-                values = np.asarray(episodes[match["number"]], np.float64)
+                values = np.asarray(_column(episodes, match["number"]), np.float64)
                 met &= _RELATIONS[match["relation"]](values, float(match["limit"]))
         return met
+
+    def known(self, episodes: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
+        """Of which of n episodes the values are known that it asks for; see `__call__`."""
+        known = np.ones(np.asarray(episodes["return"]).shape, np.bool_)
+        for condition in self._conditions():
+            match = _CONDITION.fullmatch(condition)
+            assert match is not None  # noqa: S101 - as above
+            name = match["flag"] or match["number"]
+            if name not in _ALWAYS:
+                known &= ~np.isnan(np.asarray(_column(episodes, name), np.float64))
+        return known
+
+
+def _column(episodes: Mapping[str, ArrayLike], name: str) -> ArrayLike:
+    if name not in episodes:
+        if not np.size(episodes["return"]):
+            return np.empty(0)
+        others = sorted(set(episodes).difference(_ALWAYS))
+        raise ConfigError(
+            f"no episode has a value {name!r}: "
+            + (f"there are {', '.join(others)}" if others else "record it with `info_keywords`")
+        )
+    return episodes[name]
 
 
 def success_rate(episodes: Mapping[str, ArrayLike], rule: SuccessRule, *, confidence: float = 0.95) -> SuccessRate:
     """The share of episodes that succeeded, with Wilson's interval.
 
     Args:
-        episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each.
+        episodes: as `SuccessRule` takes them. Those of which its values are not known are left out.
         rule: what success is. There is no default: what a return of one env means says nothing of another's.
         confidence: of the interval, between 0 and 1.
     """
-    met = rule(episodes)
+    met = rule(episodes)[rule.known(episodes)]
     successes, count = int(met.sum()), met.size
     if not count:
         return SuccessRate(rule.text, 0, 0, math.nan, Interval(math.nan, math.nan), confidence)

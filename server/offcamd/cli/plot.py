@@ -48,6 +48,14 @@ def plot(
         Optional[bool],
         typer.Option(help="Show single episodes. Default: of up to 5 runs, not with --group.", show_default=False),
     ] = None,
+    value: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Show this value of the episodes, as is_success, in place of their lengths.",
+            metavar="<name>",
+            show_default=False,
+        ),
+    ] = None,
     title: Annotated[Optional[str], typer.Option(help="Default: the env's name.", show_default=False)] = None,
     as_json: JsonOption = False,
     session: SessionOption = "",
@@ -74,7 +82,7 @@ def plot(
             "there are no finished episodes yet, so there is nothing to plot: come back when one has ended"
         )
     with replacing(output, ending) as file:
-        look = Look(axis=axis, window=window, statistic=statistic, confidence=confidence, raw=raw, title=title)
+        look = Look(axis, window, statistic, confidence, raw, title, value)
         draw(lines, look, file)
     episodes = sum(len(run.episodes) for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from offcam_runs.analysis import SuccessRule
     from offcam_runs.run import Run
 
-NO_RULE = "nobody said what success is: give a rule with --success"
+NO_RULE = "nobody said what success is, and no episode has an `is_success`: give a rule with --success"
 
 
 def show(
@@ -29,7 +29,8 @@ def show(
     success: Annotated[
         Optional[str],
         typer.Option(
-            help="What success is, for its rate: conditions joined by `and`, as 'terminated and return >= 200'.",
+            help="What success is, for its rate: conditions joined by `and`, as 'terminated and return >= 200'. "
+            "Default: what the env said, `is_success` or `success`.",
             metavar="<rule>",
             show_default=False,
         ),
@@ -39,8 +40,8 @@ def show(
 ) -> None:
     """Show a run's statistics: mean, std, median, interquartile mean with their intervals.
 
-    Return, length and seconds are of an episode; reward, seconds and speed of a step stand below, and with --success
-    the share of episodes that succeeded.
+    Return, length and seconds are of an episode; reward, seconds and speed of a step stand below, and with --success,
+    or where the env says what succeeded, the share of episodes that did.
 
     Of several runs of one env also those of all seeds together: each run counts by its mean return of its last 100
     episodes.
@@ -70,8 +71,11 @@ def show(
 
 def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any]:
     """One run's statistics, ready for JSON."""
+    from offcam_runs.analysis import summary
+
     episodes = run.episodes
-    success = None if rule is None else episodes.success_rate(rule, confidence=confidence).as_dict()
+    known = rule is not None or episodes.success_rule is not None
+    success = episodes.success_rate(rule, confidence=confidence).as_dict() if known else None
     return {
         "folder": run.folder,
         "session": run.session,
@@ -84,7 +88,11 @@ def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any
         "duration": episodes.summary("duration", confidence=confidence).as_dict(),
         "per_step": episodes.per_step().as_dict(),
         "success": success,
-        "success_why": NO_RULE if rule is None else None,
+        "success_why": None if known else NO_RULE,
+        "info": {
+            name: summary(column, confidence=confidence, intervals=False).as_dict()
+            for name, column in episodes.info.items()
+        },
     }
 
 
@@ -128,6 +136,9 @@ def _print_run(run: dict[str, Any]) -> None:
                 f"success {success['rate']:.1%} ({low:.1%} to {high:.1%}): {success['successes']:,} of "
                 f"{success['count']:,} episodes with {success['rule']}"
             )
+        for name, value in run["info"].items():
+            if name not in ("is_success", "success"):
+                typer.echo(printable(f"{name}: mean {number(value['mean'])} of {value['count']:,} episodes"))
     typer.echo("")
 
 

@@ -13,7 +13,7 @@ from offcam_proto.errors import ConfigError
 from offcam_runs import format as fmt
 from offcam_runs.discover import labels, valid_text
 from offcam_runs.json_text import dumps
-from offcam_runs.run import column_names, column_types, read_run
+from offcam_runs.run import column_names, column_types, read_run, value_names
 from offcamd.process.atomic_file import destination, replacing
 
 if TYPE_CHECKING:
@@ -77,13 +77,18 @@ def export(
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())
-    rows = _counted((row for name, run in runs.items() for row in run.rows(what, label=name)), total, progress)
+    values = value_names(runs.values())
+    each = (row for name, run in runs.items() for row in run.rows(what, label=name, values=values))
+    rows = _counted(each, total, progress)
     with replacing(path) as file:
         if form == "parquet":
-            _write_parquet(file, rows, what)
+            _write_parquet(file, rows, column_types(what, values))
         else:
             with file.open("w", encoding="utf-8", newline="") as text:
-                (_write_csv if form == "csv" else _write_jsonl)(text, rows, what)
+                if form == "csv":
+                    _write_csv(text, rows, column_names(what, values))
+                else:
+                    text.writelines(f"{dumps(row)}\n" for row in rows)  # NaN and the infinities are null
         _check_free(path, force=force)
     return Exported((path,), total)
 
@@ -111,9 +116,9 @@ def _check_free(path: Path, *, force: bool) -> None:
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def _write_csv(file: TextIO, rows: Iterable[Row], what: What) -> None:
+def _write_csv(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
     """As pandas, polars and numpy read it: ``NaN`` and ``inf`` as words, nothing where there is no value."""
-    writer = csv.DictWriter(file, column_names(what), lineterminator="\n")
+    writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
 
@@ -126,20 +131,15 @@ def _csv_value(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     return json.dumps(value) if isinstance(value, dict) else value
 
 
-def _write_jsonl(file: TextIO, rows: Iterable[Row], _what: What) -> None:
-    """An object a line; NaN and the infinities are null, as JSON has none."""
-    file.writelines(f"{dumps(row)}\n" for row in rows)
-
-
 _ARROW_TYPES = {bool: "bool_", int: "int64", float: "float64"}
 
 
-def _write_parquet(file: Path, rows: Iterable[Row], what: What) -> None:
+def _write_parquet(file: Path, rows: Iterable[Row], types: dict[str, type]) -> None:
     """Typed columns; NaN stays NaN, no value is null. A seed is text, as it may exceed 64 bits."""
     import pyarrow as pa  # noqa: PLC0415 - an extra of its own, and slow to import
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
-    names = {name: _ARROW_TYPES.get(kind, "string") for name, kind in column_types(what).items()}
+    names = {name: _ARROW_TYPES.get(kind, "string") for name, kind in types.items()}
     schema = pa.schema([(name, getattr(pa, arrow)()) for name, arrow in names.items()])
     texts = [name for name, arrow in names.items() if arrow == "string"]
 
@@ -167,7 +167,7 @@ def _export_monitors(
     """One file for each environment, as Stable-Baselines3's ``Monitor`` writes it, all in one folder.
 
     Its header is ``#{"t_start": ..., "env_id": ...}``; then ``r,l,t``: return, length, and the time of the end since
-    ``t_start``, rounded to six digits.
+    ``t_start``, rounded to six digits, and the values that its episodes have, nothing where one is not known.
     """
     to = destination(path)
     if to.is_stdout or (to.path.exists() and not to.path.is_dir()):
@@ -192,10 +192,14 @@ def _export_monitors(
 
 def _write_monitor(file: TextIO, env_id: str, episodes: Sequence[Episode]) -> None:
     t_start = min((item.started for item in episodes if math.isfinite(item.started)), default=0.0)
-    file.write(f"#{json.dumps({'t_start': t_start, 'env_id': env_id})}\nr,l,t\n")
+    file.write(f"#{json.dumps({'t_start': t_start, 'env_id': env_id})}\n")
+    names = list(dict.fromkeys(name for item in episodes for name in item.info if name not in ("r", "l", "t")))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["r", "l", "t", *names])
     for item in episodes:
         ended = item.started + (item.duration if math.isfinite(item.duration) else 0.0)
-        file.write(f"{round(item.return_, 6)},{item.length},{round(ended - t_start, 6)}\n")
+        values = (item.info.get(name, "") for name in names)
+        writer.writerow([round(item.return_, 6), item.length, round(ended - t_start, 6), *values])
 
 
 def _check_monitors(path: Path, names: set[str], *, force: bool) -> None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from offcam_runs.analysis import Axis
     from offcam_runs.analysis.statistics import Floats
-    from offcam_runs.episodes import Quantity
     from offcam_runs.run import Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -90,6 +89,7 @@ class Look:
         confidence: of the band around it.
         raw: whether to show single episodes; by default where there are no groups and at most `RAW_RUNS` runs.
         title: above the figure; by default the env's name.
+        value: of the episodes, drawn in place of their lengths.
     """
 
     axis: Axis = "episode"
@@ -98,6 +98,7 @@ class Look:
     confidence: float = 0.95
     raw: bool | None = None
     title: str | None = None
+    value: str | None = None
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class _Panel:
     """One quantity's axes, with what is needed to draw all lines alike."""
 
     axes: Axes
-    quantity: Quantity
+    quantity: str
     look: Look
     window: int
     unit: float
@@ -177,7 +178,7 @@ class _Panel:
 
 
 def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
-    """Draw learning curves, returns above lengths, into a file.
+    """Draw learning curves, returns above lengths or a value, into a file.
 
     Args:
         lines: of the figure; without any it says that there is nothing yet.
@@ -185,6 +186,7 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         file: its ending says the format: ``.png``, ``.svg`` or ``.pdf``.
 
     Raises:
+        ConfigError: no episode of a run has that value.
         OSError: it cannot be written.
     """
     runs = [run for line in lines for run in line.runs]
@@ -194,14 +196,17 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         figure = Figure(figsize=(8.5, 5.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         unit, x_name = _x_axis(runs, look.axis)
-        panels = [_Panel(upper, "return", look, window, unit, raw), _Panel(lower, "length", look, window, unit, raw)]
+        panels = [
+            _Panel(upper, "return", look, window, unit, raw),
+            _Panel(lower, look.value or "length", look, window, unit, raw),
+        ]
         for number, line in enumerate(lines):
             dash = DASHES[number // len(PALETTE) % len(DASHES)]
             for panel in panels:
                 panel.draw(line, PALETTE[number % len(PALETTE)], dash, alone=len(runs) == 1)
         notes = [_method(lines, look, window), *(panel.fit() for panel in panels if lines)]
         envs = ", ".join(dict.fromkeys(env for run in runs for env in run.env_ids))
-        _label_axes(upper, lower, x_name)
+        _label_axes(upper, lower, x_name, look.value)
         _head(figure, upper, look.title or envs or "offcam", "; ".join(filter(None, notes)))
         if not runs:
             upper.text(0.5, 0.5, "no finished episodes yet", transform=upper.transAxes, ha="center", color=GREY)
@@ -230,9 +235,9 @@ def _method(lines: Sequence[Line], look: Look, window: int) -> str:
     return "; ".join(notes)
 
 
-def _label_axes(upper: Axes, lower: Axes, x_name: str) -> None:
+def _label_axes(upper: Axes, lower: Axes, x_name: str, value: str | None) -> None:
     upper.set_ylabel("Return")
-    lower.set_ylabel("Length (steps)")
+    lower.set_ylabel("Length (steps)" if value is None else _plain(value))
     lower.set_xlabel(x_name)
     lower.margins(x=0.015)
     left, right = lower.get_xlim()
@@ -241,7 +246,7 @@ def _label_axes(upper: Axes, lower: Axes, x_name: str) -> None:
     if right > 9999:
         lower.xaxis.set_major_formatter(EngFormatter(sep=""))
     lower.xaxis.set_major_locator(MaxNLocator(nbins=9, steps=STEPS, integer=x_name == "Episode"))
-    lower.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=STEPS, integer=True, min_n_ticks=1))
+    lower.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=STEPS, integer=value is None, min_n_ticks=1))
 
 
 def _head(figure: Figure, upper: Axes, title: str, notes: str) -> None:

@@ -69,7 +69,8 @@ _STREAM = _object(
 _EPISODE = _object(
     number=INTEGER, stream=TEXT, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
     duration_seconds=_MAYBE, started=_MAYBE, terminated=FLAG, truncated=FLAG,
-    seed=_or_null({"type": ["integer", "string"]}), clip=_or_null(TEXT),
+    seed=_or_null({"type": ["integer", "string"]}), info={"type": "object", "additionalProperties": _MAYBE},
+    clip=_or_null(TEXT),
 )  # fmt: skip
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
@@ -188,6 +189,9 @@ def _paths() -> dict[str, Schema]:
                 _query("env_index", _between(0, 2**31), "Only those of a sub-environment."),
                 _query("min_return", NUMBER, "Only those with at least this return."),
                 _query("max_return", NUMBER, "Only those with at most this return."),
+                _query("value", TEXT, "What `min_value` and `max_value` are of, a name in `info`; default is_success."),
+                _query("min_value", NUMBER, "Only those with at least this value."),
+                _query("max_value", NUMBER, "Only those with at most this value."),
                 _query("terminated", FLAG, "Only those that did, or did not."),
                 _query("truncated", FLAG, "Likewise."),
             ],

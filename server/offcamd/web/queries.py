@@ -12,9 +12,11 @@ from urllib.parse import quote
 import numpy as np
 
 from offcam_runs import format as fmt
+from offcam_runs.analysis.success import SUCCESS_VALUES
 from offcam_runs.clip_episodes import ClipEpisodes, span_of
 from offcam_runs.clips import read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
+from offcam_runs.json_text import dumps
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
 from offcamd.web.reading import NotHere, reading
@@ -36,6 +38,7 @@ MOST_OFFSET = 2**53
 
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
+_VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
 _COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name) for name in Episode._fields]
 
 
@@ -52,9 +55,12 @@ def _wanted(query: Query) -> tuple[str, dict[str, object]]:
         "truncated": ("truncated = :truncated", query.boolean("truncated")),
         "min_return": ("return >= :min_return", query.number("min_return")),
         "max_return": ("return <= :max_return", query.number("max_return")),
+        "min_value": (f"{_VALUE} >= :min_value", query.number("min_value")),
+        "max_value": (f"{_VALUE} <= :max_value", query.number("max_value")),
     }
     given = {name: value for name, (_, value) in asked.items() if value is not None}
-    return " AND ".join(asked[name][0] for name in given) or "TRUE", given
+    condition = " AND ".join(asked[name][0] for name in given) or "TRUE"
+    return condition, {**given, "value": query.text("value") or SUCCESS_VALUES[0]}
 
 
 def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
@@ -110,6 +116,8 @@ def episodes_csv(asked: Asked) -> Iterator[str]:
 
 def _cell(value: object) -> object:
     """A value as spreadsheets may have it: nothing for NaN, and a client's text is no formula."""
+    if isinstance(value, dict):
+        return dumps(value)
     if isinstance(value, float) and math.isnan(value):
         return None
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.episodes import read_episodes
 from offcam_runs.json_text import finite
-from offcam_runs.running import EpisodeTotals
+from offcam_runs.running import RECENT, EpisodeTotals
 from offcam_runs.sessions import sessions
 from offcam_runs.streams import began, read_streams
 from offcam_runs.totals import run_totals
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from offcam_runs.episodes import EpisodeTable
     from offcam_runs.sessions import Session
     from offcamd.web.source import RunSource
 
@@ -30,7 +32,10 @@ MOST_KEPT = 4_000
 SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
 """States of the clips that are counted; `fmt.REPLACED` ones have no file any more."""
 
-NO_RULE = "nobody said what success is: `offcam show --success RULE` counts by a rule of yours"
+NO_RULE = (
+    "nobody said what success is, and no episode of the last 100 has an `is_success`: `offcam show --success RULE` "
+    "counts by a rule of yours"
+)
 """Why a run has no success rate: any rule of ours would make a number of noise."""
 
 LONG = 10_000
@@ -148,10 +153,19 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
         "started": fmt.json_number(began(streams)),
         "updated": fmt.json_number(updated) or None,
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
-        **_NO_SUCCESS,
+        **_success(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
     }
+
+
+def _success(recent: EpisodeTable) -> dict[str, Any]:
+    """The share of the last episodes that succeeded by the env's own word, as Stable-Baselines3 logs it."""
+    rule = recent.success_rule
+    if rule is None:
+        return _NO_SUCCESS
+    said = f"{rule}, of the last {RECENT} episodes"
+    return {"success_rate": recent.success_rate(rule).rate, "success_rule": said, "success_why": None}
 
 
 _NO_NUMBERS = dict.fromkeys(("mean", "std", "min", "max", "last100_mean"))

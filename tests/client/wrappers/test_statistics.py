@@ -185,12 +185,13 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
             "folder": (None, inspect.Parameter.KEYWORD_ONLY),
             "if_exists": ("new", inspect.Parameter.KEYWORD_ONLY),
             "strict": (False, inspect.Parameter.KEYWORD_ONLY),
+            "info_keywords": ((), inspect.Parameter.KEYWORD_ONLY),
         }
         for method in ("reset", "step"):
             assert list(inspect.signature(getattr(ours, method)).parameters) == list(
                 inspect.signature(getattr(theirs, method)).parameters
             )
-    env = RecordEpisodeStatistics(gym.make("CartPole-v1"), buffer_length=7, stats_key="k")
+    env = RecordEpisodeStatistics(gym.make("CartPole-v1"), buffer_length=7, stats_key="k", info_keywords=["d"])
     assert env.spec is not None
     again = gym.make(env.spec)
     assert isinstance(again, RecordEpisodeStatistics)
@@ -200,6 +201,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         "folder": None,
         "if_exists": "new",
         "strict": False,
+        "info_keywords": ("d",),
     }
     env.close()
     again.close()

@@ -34,10 +34,28 @@ def test_rules(rule, met):
     assert success_rate(EPISODES, SuccessRule(rule)).rule == rule
 
 
-@pytest.mark.parametrize("rule", ["", "return", "return = 3", "reward > 0", "return > x", "terminated or truncated"])
+@pytest.mark.parametrize("rule", ["", "return", "return = 3", "won", "return > x", "terminated or truncated"])
 def test_what_is_no_rule(rule):
     with pytest.raises(ConfigError, match="no condition of success"):
         SuccessRule(rule)
+
+
+def test_a_rule_of_an_episodes_values_counts_those_that_are_known():
+    episodes = {**EPISODES, "is_success": np.array([1.0, 0.0, math.nan, 1.0, 1.0]), "d:m": np.array([1, 2, 3, 4, 5.0])}
+    for rule, successes, count in [
+        ("is_success", 3, 4),
+        ("not is_success", 1, 4),
+        ("is_success and d:m < 2.5", 1, 4),
+        ("d:m >= 3 and terminated", 3, 5),
+    ]:
+        found = success_rate(episodes, SuccessRule(rule))
+        assert (found.rule, found.successes, found.count) == (rule, successes, count)
+
+
+def test_a_rule_of_a_value_that_no_episode_has():
+    for rule in ("reward > 0", "success"):
+        with pytest.raises(ConfigError, match="no episode has a value"):
+            success_rate(EPISODES, SuccessRule(rule))
 
 
 @pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (10, 10), (999, 1000)])

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+import offcam
 import runs
 from offcam_proto.errors import ConfigError, NotARunFolder
 from offcam_runs import format as fmt
@@ -63,6 +64,33 @@ def test_parquet_keeps_types_and_numbers(folder, tmp_path, monkeypatch):
     ]
     np.testing.assert_equal(table["return"].to_pylist(), RETURNS)
     assert table["seed"].to_pylist() == [None if seed is None else str(seed) for seed in SEEDS]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_values_of_episodes_are_columns(tmp_path, form):
+    infos = [{"is_success": 1.0, "seed": 5.0}, {}, {"is_success": 0.0}]
+    folders = [runs.write(tmp_path / "a", [1, 2, 3], infos=infos), runs.write(tmp_path / "b", [4], infos=[{"d": 0.5}])]
+    path = tmp_path / f"out.{form}"
+    read = {"csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True), "parquet": pd.read_parquet}[form]
+    export(folders, form, path)
+    frame = read(path)
+    names = ["is_success", "info_seed", "d"]
+    assert list(frame.columns) == column_names("episodes", ["is_success", "seed", "d"])
+    np.testing.assert_equal(
+        frame[names].to_numpy(float),
+        [[1, 5, math.nan], [math.nan] * 3, [0, math.nan, math.nan], [math.nan] * 2 + [0.5]],
+    )
+    loaded = offcam.load(list(map(str, folders)))
+    for found in (loaded.to_pandas(), loaded.to_polars()):
+        np.testing.assert_equal(found[names].to_numpy(), frame[names].to_numpy(float))
+
+
+def test_monitors_have_the_values(tmp_path):
+    infos = [{"is_success": 1.0}, {}, {"is_success": 0.0, "a,b": 2.5}]
+    export([runs.write(tmp_path / "run", [1, 2, 3], infos=infos)], "monitor", tmp_path / "out")
+    _, *lines = (tmp_path / "out" / "monitor.csv").read_text().splitlines()
+    assert lines[0] == 'r,l,t,is_success,"a,b"'
+    assert [line.split(",", 3)[3] for line in lines[1:]] == ["1.0,", ",", "0.0,2.5"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])

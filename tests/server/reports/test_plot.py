@@ -70,6 +70,21 @@ def test_what_a_figure_says(tmp_path):
         assert words in texts(file), words
 
 
+def test_a_value_is_drawn_in_place_of_the_lengths(tmp_path):
+    infos = [{"is_success": float(number % 2)} if number % 10 else {} for number in range(100)]
+    lines = [line(tmp_path, range(100), infos=infos)]
+    np.testing.assert_equal(
+        lines[0].runs[0].curve("is_success").y, [info.get("is_success", math.nan) for info in infos]
+    )
+    assert lines[0].runs[0].episodes.summary("is_success").mean == pytest.approx(50 / 90)
+    draw(lines, Look(value="is_success"), tmp_path / "figure.svg")
+    shown = texts(tmp_path / "figure.svg")
+    assert "is_success" in shown
+    assert "Length" not in shown
+    with pytest.raises(ConfigError, match="no episode has a value 'd': there are is_success"):
+        draw(lines, Look(value="d"), tmp_path / "figure.svg")
+
+
 def test_several_runs_have_a_colour_and_a_name_each(tmp_path):
     lines = [line(tmp_path, RANDOM.normal(place, 1, 200), f"_run {place}") for place in range(3)]
     draw(lines, Look(raw=False), tmp_path / "figure.png")
