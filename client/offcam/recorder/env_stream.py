@@ -188,7 +188,8 @@ class EnvStream:
         if wire.live and wire.info.suffix:
             connection.warn_once(
                 f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
-                f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`. (Said once.)",
+                f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`, or go on with the last one: "
+                "if_exists='resume' of a wrapper, resume=True of offcam.record(). (Said once.)",
                 about=f"suffix: {self.folder}",
             )
 

@@ -117,7 +117,7 @@ def test_a_wrapper_dropped_without_close_keeps_its_videos(folder):
     del env
     gc.collect()
     wait_until(lambda: [stream.state for stream in read_run(folder).streams] == ["closed"], "its video is final")
-    with pytest.warns(UserWarning, match="which stay: this one's file names carry the suffix -s2"):
+    with pytest.warns(UserWarning, match="which stay: this one's file names carry the suffix -s2.*if_exists='resume'"):
         again = RecordVideo(Barcode(6), str(folder))
     play(again)
     again.close()
