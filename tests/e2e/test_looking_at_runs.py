@@ -208,7 +208,8 @@ def test_the_verbs_show_the_newest_session_unless_another_is_asked_for(offcam, t
         assert len(out.read_text("utf-8").splitlines()) == 1 + count
         drawn = offcam("plot", str(folder), "-o", str(tmp_path / f"{count}.svg"), "--json", *session)
         assert json.loads(drawn.stdout)["episodes"] == count
-    assert "session 2 of 1, 2 (--session N, or all)" in offcam("ls", str(folder)).stdout
+    assert "session 2 of 2 (--session N for another, or all)" in offcam("ls", str(folder)).stdout
+    assert "all 2 sessions (--session N for one of them)" in offcam("ls", str(folder), "--session", "all").stdout
     refused = offcam("ls", str(folder), "--session", "7")
     assert refused.returncode == 2
     assert "has no session 7: its sessions are 1, 2" in refused.stderr

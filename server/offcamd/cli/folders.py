@@ -156,7 +156,9 @@ def which_session(session: int | None, there: Sequence[int]) -> str:
     """Which of a run's sessions is shown; nothing where there is one alone."""
     if len(there) < 2:
         return ""
-    return f"session {session or 'all'} of {', '.join(map(str, there))} (--session N, or all)"
+    if session is None:
+        return f"all {len(there)} sessions (--session N for one of them)"
+    return f"session {session} of {max(there)} (--session N for another, or all)"
 
 
 def _say_rows(thing: str, there: int, shown: int) -> None:
