@@ -185,7 +185,7 @@ class EnvStream:
             connection.handshake.wait_opened(wire, deadline)
         except (DaemonNotInstalled, DaemonUnavailable) as error:
             self._not_yet(connection, error)
-        if wire.live and wire.info.suffix:
+        if wire.live and wire.info.suffix and (self.before is None or wire.info.suffix != self.before.suffix):
             connection.warn_once(
                 f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
                 f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`, or go on with the last one: "

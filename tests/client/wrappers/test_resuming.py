@@ -44,7 +44,9 @@ def test_the_last_session_goes_on(folder, how):
 def test_a_session_of_its_own_is_resumed_with_its_names(folder):
     training(folder, 1)
     training(folder, 1)
-    training(folder, 2, resume=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing is to be said of names that are its own
+        training(folder, 2, resume=True)
     assert offcam.load(folder).sessions == (1, 2)
     assert offcam.load(folder).episodes.episode.tolist() == [0, 1, 2]
     names = [f"rl-video-episode-{name}.mp4" for name in ("0-s2", "0", "2-s2")]
