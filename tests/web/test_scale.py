@@ -77,9 +77,12 @@ def test_what_was_read_ahead_is_not_read_again(run, monkeypatch):
     monkeypatch.setattr(episode_cache, "read_episodes", lambda *_arguments: pytest.fail("it was read again"))
     with reading(run) as database:
         ahead = cache.get(run, database, read_streams(database))
-    expected = [(number, stream - 1, *values) for number, stream, *values in rows]
-    np.testing.assert_array_equal(np.array(list(ahead), float), np.array(expected, float))
-    np.testing.assert_array_equal(np.array(list(ahead), float), np.array(list(at_once), float))
+    expected = [(number, stream - 1, *values) for number, stream, *values, _ in rows]
+    numbers = np.array([each[:-1] for each in ahead], float)
+    np.testing.assert_array_equal(numbers, np.array(expected, float))
+    assert {info for *_, info in rows} == {None}
+    assert not any(each.info for each in ahead)
+    np.testing.assert_array_equal(numbers, np.array([each[:-1] for each in at_once], float))
 
 
 def test_a_run_that_cannot_be_read_ahead_holds_up_no_other(run, tmp_path):
