@@ -86,7 +86,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             folder=folder,
             if_exists=if_exists,
             strict=strict,
-            info_keywords=tuple(info_keywords),
+            info_keywords=list(info_keywords),  # as it comes back from the JSON of a spec
         )
         gym.Wrapper.__init__(self, env)
         self._stats_key = stats_key

@@ -134,7 +134,9 @@ def test_a_video_is_final_before_the_next_reset(folder):
 @pytest.mark.filterwarnings("ignore:.*Overwriting existing videos")
 def test_a_spec_goes_through_json(folder, wrap):
     env = wrap(gym.make("CartPole-v1", render_mode="rgb_array"), folder)
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    spec = EnvSpec.from_json(env.spec.to_json())
+    assert spec == env.spec
+    again = gym.make(spec)
     assert str(again) == str(env)
     for each in (env, again):
         if each.has_wrapper_attr("episode_trigger"):

@@ -201,7 +201,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
         "folder": None,
         "if_exists": "new",
         "strict": False,
-        "info_keywords": ("d",),
+        "info_keywords": ["d"],
     }
     env.close()
     again.close()
