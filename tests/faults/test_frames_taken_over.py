@@ -189,10 +189,14 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
     for kill in range(kills):
         env.step(0)
         wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+        # new frames would take the slots for which those on disk wait, and a daemon that encodes nothing frees none
+        wait_until(lambda: connection.pump() or not connection.waiting, "it has what the last one left")
         for _ in range(100):
             env.step(0)
         wait_until(lambda: connection.pump() or not connection.waiting, "all is with the daemon")
         wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")
+        arena = connection.frames.arenas.at(wire)
+        wait_until(lambda arena=arena: len(arena.lying()) < 0.85 * arena.slots, "as much of it as is to be")
         last = kill == kills - 1
         if last and ends:
             env.unwrapped.length = env.unwrapped.number + 1
