@@ -25,7 +25,7 @@ MODULES = (
     "offcamd.reports.export", "offcamd.video.hardware", "offcamd.process.logs", "offcamd.reports.plot",
     "offcamd.store.recovery", "offcamd.encode.self_test", "offcamd.daemon.service", "offcamd.reports.verify",
     "offcamd.web.app", "offcamd.web.server", "offcamd.web.source",
-    "structlog", "av.subtitles.stream", "faulthandler", "matplotlib.backends.backend_agg",
+    "av.subtitles.stream", "faulthandler", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg", "matplotlib.font_manager", "matplotlib.patheffects",
     "platformdirs.unix", "rich._emoji_codes", "rich.progress", "typer._adapters", "typer._click.decorators",
     "typer.rich_utils", "uvicorn.lifespan.off", "uvicorn.loops.asyncio", "uvicorn.protocols.http.auto",

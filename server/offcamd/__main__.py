@@ -13,7 +13,7 @@ from offcam_proto.errors import ConfigError, DaemonNotInstalled
 from offcamd import __version__
 from offcamd.process import exit_codes
 
-NEEDED = ("av", "cv2", "msgspec", "platformdirs", "psutil", "rich", "starlette", "structlog", "typer", "uvicorn", "zmq")
+NEEDED = ("av", "cv2", "msgspec", "platformdirs", "psutil", "rich", "starlette", "typer", "uvicorn", "zmq")
 
 
 def missing_modules() -> list[str]:

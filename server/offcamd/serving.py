@@ -1,6 +1,6 @@
 """A daemon's process: from its settings to its exit code. Here the daemon and what it serves over HTTP come together.
 
-It listens and takes records before it has loaded what makes videos, pages and the log: a training waits for it.
+It listens and takes records before it has loaded what makes videos and pages: a training waits for it.
 """
 
 from __future__ import annotations

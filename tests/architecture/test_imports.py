@@ -22,7 +22,7 @@ PROTO_MAY_USE = {
     "msgspec", "offcam_proto", "posixpath", "re", "reprlib", "stat", "struct", "typing",
 }  # fmt: skip
 HOST_MAY_USE = {"errno", "fcntl", "mmap", "os", "secrets", "shutil", "socket", "sys", "time"}
-SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "structlog", "starlette", "uvicorn")
+SERVER_EXTRA = ("av", "cv2", "typer", "pydantic", "rich", "starlette", "uvicorn")
 
 
 # --- the contracts ----------------------------------------------------------------------------------------

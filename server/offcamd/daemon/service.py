@@ -27,7 +27,7 @@ from offcamd.daemon.transport import Transport
 from offcamd.encode.bounded_writer import BoundedWriters, half_of_memory
 from offcamd.encode.disk_reserve import DiskReserve
 from offcamd.encode.pool import EncoderPool
-from offcamd.process import file_descriptors, logs
+from offcamd.process import file_descriptors
 from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, GuardedThread, Health
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock
 from offcamd.process.logs import Logger
@@ -137,8 +137,7 @@ class Service:
             self.settings = replace(self.settings, spool_limit_bytes=0)
 
     def tell(self) -> None:
-        """Load what writes the log and what looks at processes, and say where it listens, once it takes records."""
-        logs.load()
+        """Load what looks at processes, and say where it listens, once it takes records."""
         with contextlib.suppress(ImportError):  # who needs it says so
             importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
         settings = self.settings

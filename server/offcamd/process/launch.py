@@ -14,6 +14,7 @@ from offcam_proto.errors import ConfigError, DaemonNotReady, DaemonUnavailable, 
 from offcam_runs.file_lock import FileLock
 from offcamd.config.settings import load
 from offcamd.process.instance_lock import daemon_paths, prepare_directory, read_lock
+from offcamd.process.logs import tail
 from offcamd.process.scope import move_out
 
 if TYPE_CHECKING:
@@ -190,8 +191,6 @@ def _first_line(fd: int, deadline: float) -> str:
 
 
 def _why(log: Path, offset: int) -> str:
-    from offcamd.process.logs import tail  # noqa: PLC0415 - loads structlog, needed only where something failed
-
     lines = tail(log, offset)
     reason = next((line for line in reversed(lines) if line.startswith("offcam: ")), "")
     if reason:

@@ -1,25 +1,25 @@
-"""The daemon's log: readable on a terminal, JSON lines elsewhere, never larger than two bounded files.
-
-structlog is loaded with the first line: that takes as long as all else that a daemon needs to take records.
-"""
+"""The daemon's log: readable on a terminal, JSON lines elsewhere, never larger than two bounded files."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import threading
 from contextlib import suppress
-from functools import partial
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from offcamd.process.atomic_file import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import MutableMapping
     from pathlib import Path
 
-    import structlog
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter  # which Python 3.10 cannot subscript
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """Size at which a log file is set aside as ``<name>.1``, in place of an earlier one."""
@@ -61,110 +61,57 @@ class BoundedLog:
     def flush(self) -> None:
         """Nothing is ever buffered."""
 
-    def isatty(self) -> bool:
-        """It is a file."""
-        return False
-
     def _open(self) -> None:
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(fd, 2)
         os.close(fd)
 
 
-class Forgiving:
-    """Standard error, but what cannot be written is lost: whoever read it may be gone."""
-
-    def write(self, text: str) -> int:
-        """Write text, or lose it."""
-        with suppress(OSError):
-            return sys.stderr.write(text)
-        return 0
-
-    def flush(self) -> None:
-        """Flush, if it can be."""
-        with suppress(OSError):
-            sys.stderr.flush()
-
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return sys.stderr.isatty()
-
-
-_MOST_HELD = 64
-_PATIENT = ("debug", "info")  # methods whose lines can wait
-_loading = threading.RLock()
-_configure: Callable[[], None] | None = None  # structlog, as `configure` was told; None where that is done
-
-
-_held: list[Callable[[], object]] = []  # lines that are written once structlog is loaded
-
-
-class Logger:
-    """A logger of structlog's that is made when it is first used.
-
-    Where `configure` was called and structlog is not loaded yet, what is no warning is held back until `load`.
-    """
+class Logger(_Adapter):
+    """A logger that takes values by name, as ``log.info("a client came", pid=7)``."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._logger: Any = None
+        super().__init__(logging.getLogger(name), {})
 
-    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - whatever structlog's loggers have
-        """A method such as ``info``, which takes what happened, and values by name."""
-        if self._logger is None:
-            if method in _PATIENT and _configure is not None:
-                return partial(self._hold, method)
-            self._logger = load().get_logger(self._name)
-        return getattr(self._logger, method)
-
-    def _hold(self, method: str, *arguments: object, **values: object) -> None:
-        with _loading:
-            if _configure is not None and len(_held) < _MOST_HELD:
-                _held.append(partial(self._write, method, *arguments, **values))
-                return
-        load()
-        self._write(method, *arguments, **values)
-
-    def _write(self, method: str, *arguments: object, **values: object) -> None:
-        getattr(self, method)(*arguments, **values)
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - as it is there
+        """Put the values where the formatters find them; see `logging.LoggerAdapter`."""
+        return msg, {"exc_info": kwargs.pop("exc_info", None), "extra": {"values": kwargs}}
 
 
-def load() -> Any:  # noqa: ANN401 - a module
-    """Load structlog, set it up as `configure` was told, and write what was held back. Returns the module."""
-    global _configure
-    import structlog  # noqa: PLC0415 - see above; not under the lock, which the service's thread takes to hold a line
-
-    with _loading:
-        configure_, _configure = _configure, None
-        if configure_ is not None:
-            configure_()
-        held = _held[:]
-        _held.clear()
-        for line in held:
-            line()
-    return structlog
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Other people's libraries tell what is wrong alone."""
+    return hasattr(record, "values") or record.levelno >= logging.WARNING
 
 
-class _LateFormatter(logging.Formatter):
-    """Formats records of the standard library's as structlog does, which it loads for the first one."""
-
-    def __init__(self, *, tty: bool) -> None:
-        super().__init__()
-        self._tty = tty
-        self._formatter: logging.Formatter | None = None
+class _JsonLines(logging.Formatter):
+    """A record as a JSON object in a line: its values, ``event``, ``level``, ``timestamp``, maybe ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if self._formatter is None:
-            stdlib = load().stdlib
-            self._formatter = stdlib.ProcessorFormatter(
-                foreign_pre_chain=_before(),
-                processors=[stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(tty=self._tty)],
-            )
-        return self._formatter.format(record)
+        said = {**getattr(record, "values", {}), "event": record.getMessage(), "level": record.levelname.lower()}
+        said["timestamp"] = _time_of(record)
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said, default=str)
+
+
+class _PlainLines(logging.Formatter):
+    """A record as a line for people, with colours unless they want none (https://no-color.org)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        values = "".join(f" {name}={value!r}" for name, value in getattr(record, "values", {}).items())
+        level = f"{record.levelname.lower():7}"
+        if record.levelno >= logging.WARNING and not os.environ.get("NO_COLOR"):
+            level = f"\033[{31 if record.levelno >= logging.ERROR else 33}m{level}\033[0m"
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{_time_of(record)} {level} {record.getMessage()}{values}{trace}"
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return f"{datetime.fromtimestamp(record.created, timezone.utc).replace(tzinfo=None).isoformat()}Z"
 
 
 def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
-    """Set up the standard library's logging for this process, and `Logger` behind it.
+    """Set up logging for this process.
 
     Args:
         level: one of `config.LOG_LEVELS`.
@@ -177,42 +124,15 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
         ConfigError: the log file cannot be found, as links lead in a circle.
         OSError: it cannot be written.
     """
-    global _configure  # noqa: PLW0603 - see `load`
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-    # the methods loggers use; a TextIOWrapper would keep its own position across the files
-    own = BoundedLog(log_file) if log_file is not None else Forgiving()
-    stream = cast("TextIO", own)
-    number, tty = getattr(logging, level.upper()), stream.isatty()
-    with _loading:
-        _configure = partial(_configure_structlog, number, stream, tty=tty)
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_LateFormatter(tty=tty))
-    # other people's libraries tell what is wrong, or everything when we are asked to
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
-    return own if isinstance(own, BoundedLog) else None
-
-
-def _configure_structlog(number: int, stream: TextIO, *, tty: bool) -> None:
-    import structlog  # noqa: PLC0415 - see above
-
-    structlog.configure(
-        processors=[*_before(), *_renderers(tty=tty)],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(stream),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _before() -> list[structlog.typing.Processor]:
-    """What is done to a record before it is written."""
-    import structlog  # noqa: PLC0415 - see above
-
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    own = BoundedLog(log_file) if log_file is not None else None
+    # the methods that a handler uses; a TextIOWrapper would keep its own position across the files
+    handler = logging.StreamHandler(cast("TextIO", own) if own else sys.stderr)
+    handler.setFormatter(_PlainLines() if own is None and sys.stderr.isatty() else _JsonLines())
+    handler.addFilter(_is_worth_a_line)
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    return own
 
 
 def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
@@ -224,14 +144,6 @@ def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()][-lines:]
-
-
-def _renderers(*, tty: bool) -> list[structlog.typing.Processor]:
-    import structlog  # noqa: PLC0415 - see above
-
-    if tty:
-        return [structlog.dev.ConsoleRenderer(colors=not os.environ.get("NO_COLOR"))]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def _write_all(data: bytes) -> None:

@@ -375,7 +375,7 @@ def test_a_wrong_setting_is_one_friendly_message_and_debug_shows_more(offcam):
 
 @pytest.mark.usefixtures("offcam")  # stops the daemon
 def test_a_training_s_own_modules_are_not_taken_for_libraries():
-    for name in ("typer", "logging", "zmq", "structlog"):
+    for name in ("typer", "logging", "zmq"):
         Path(f"{name}.py").write_text("raise RuntimeError('imported from the training folder')\n")
     command = [*COMMAND, "start"]  # an interpreter of its own: what it imports is what this is about
     done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
@@ -424,7 +424,6 @@ import os, sys
 from pathlib import Path
 from offcamd.process import logs
 logs.configure("info", Path(sys.argv[1]))
-logs.load()
 log = logs.Logger("test")
 log.debug("too quiet")
 for number in range(100):
