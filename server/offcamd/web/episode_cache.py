@@ -62,13 +62,15 @@ class EpisodeCache:
         self._runs.trim()
         return episodes
 
-    def clips(self, folder: Path, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> ClipEpisodes:
-        """The same, with the clips that show them."""
+    def clips(
+        self, folder: Path, database: sqlite3.Connection, streams: Mapping[int, Stream], *, shown: bool = True
+    ) -> ClipEpisodes:
+        """The same, with the clips that show them; not all of these where only `ClipEpisodes.episodes_of` is wanted."""
         kept, episodes = self._runs.get(_key(folder, streams), _Kept), self.get(folder, database, streams)
-        spans = read_spans(database, streams)
+        spans = read_spans(database, streams) if shown else None
         with kept.lock:
-            if kept.clips is None or kept.clips.episodes is not episodes or kept.clips.clips != spans:
-                kept.clips = ClipEpisodes(episodes, spans)
+            if kept.clips is None or kept.clips.episodes is not episodes or spans not in (None, kept.clips.clips):
+                kept.clips = ClipEpisodes(episodes, spans or [])
             return kept.clips
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import ClipEpisodes, span_of
+from offcam_runs.clip_episodes import span_of
 from offcam_runs.clips import read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.clips import Clip
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
@@ -200,10 +201,10 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     with reading(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
-        episodes = cache.get(asked.folder, database, streams)
+        clips = cache.clips(asked.folder, database, streams, shown=False)
     ids = [stream.stream for stream in streams.values()]
-    places = ClipEpisodes(episodes, []).episodes_of(span_of(clip))[:MOST_ROWS].tolist()
-    listed = [{**_episode(episodes[place], ids), "clip": key} for place in places]
+    places = clips.episodes_of(span_of(clip))[:MOST_ROWS].tolist()
+    listed = [{**_episode(clips.episodes[place], ids), "clip": key} for place in places]
     return {**clip_dict(asked.run, clip), "episodes": listed}
 
 
