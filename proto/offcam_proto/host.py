@@ -1,4 +1,4 @@
-"""What this host has for both sides: a directory for the daemon's socket, locks on files or none, shared memory.
+"""What this host has for both sides: a directory for the daemon's socket, keys, locks on files or none, shared memory.
 
 The one module of the protocol's package that does I/O. It is here, beside the rule that it serves,
 because both sides must come to the same answer, and neither may import the other.
@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from offcam_proto import keys
 from offcam_proto.endpoints import (
     ADDR_VARIABLE,
     MAX_SOCKET_PATH,
@@ -34,9 +35,10 @@ from offcam_proto.endpoints import (
     endpoint_in,
     fits,
 )
+from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors by which a file system says that it has no locks."""
@@ -222,6 +224,59 @@ def _made_up(bases: list[str], prefix: str) -> Candidate | None:
 
 def _why(error: OSError) -> str:
     return "its file system is full" if error.errno in _FULL else str(error.strerror)
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+def client_key(endpoint: Endpoint, environ: Mapping[str, str]) -> keys.KeyFile | None:
+    """The key with which this user's processes come to an endpoint, from the file that ``OFFCAM_KEYS`` names.
+
+    Returns:
+        The key; None for ``ipc://``, which needs none.
+
+    Raises:
+        ConfigError: there is none, it is damaged, or it or its directory is open to others.
+    """
+    if endpoint.path is not None:
+        return None
+    path = os.path.abspath(os.path.expanduser(keys.client_file(environ)))
+    directory = os.path.dirname(path)
+    try:
+        status = os.stat(directory)
+        os.stat(path)
+    except FileNotFoundError as error:
+        raise keys.no_client_key(endpoint.url, path) from error
+    except OSError as error:
+        raise _no_reading(path, error) from error
+    if os.path.basename(path) == keys.CLIENT_FILE:  # in a directory of keys; a file alone may lie anywhere
+        keys.check_private(directory, status.st_mode, status.st_uid, os.geteuid())
+    return keys.for_client(read_key(path, keys.check_private), path)
+
+
+def read_key(path: str, check: Callable[[str, int, int, int], None]) -> keys.KeyFile:
+    """Read a key file.
+
+    Args:
+        path: of the file.
+        check: is given its path, mode and owner, and this process's user, as `keys.check_private` takes them.
+
+    Raises:
+        ConfigError: it cannot be read, is none, or what ``check`` raises.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
+            check(path, status.st_mode, status.st_uid, os.geteuid())
+            return keys.parse(file.read(keys.MAX_KEY_FILE_BYTES), path)
+    except OSError as error:
+        raise _no_reading(path, error) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no key file of offcam. Make one with `offcam keys new`.") from error
+
+
+def _no_reading(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot read the key file {path} ({error.strerror}).")
 
 
 # --- files without locks ------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from offcam.connection import keys, settings, timeouts
+from offcam.connection import settings, timeouts
 from offcam.connection.connection import Connection
 from offcam_proto.errors import KeyRefused
+from offcam_proto.host import client_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def current() -> Connection:
         if _current is None or _current.endpoint != endpoint:
             settings.warn_of_misspelt()
             key = _inherited[-1].transport.key if _inherited and _inherited[-1].endpoint == endpoint else None
-            _current = Connection(endpoint, named=named, key=key or keys.client_key(endpoint))
+            _current = Connection(endpoint, named=named, key=key or client_key(endpoint, os.environ))
             _connections.append(_current)
             _finish_in_worker()
         return _current

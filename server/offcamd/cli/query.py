@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import DaemonUnavailable, VersionMismatch
+from offcam_proto.host import client_key
 from offcam_proto.messages import StatsReply
 from offcam_proto.validation import ID_BYTES
 from offcamd import __version__
 from offcamd.security import keys
-from offcamd.security.key_store import client_key
 
 if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
@@ -69,7 +69,7 @@ class Asker:
         endpoint = self._endpoint
         if endpoint.path is not None and not Path(endpoint.path).exists():
             raise DaemonUnavailable(f"no offcam daemon at {endpoint.url}: there is no such socket. {FIX}")
-        key = client_key(endpoint.url, os.environ) if endpoint.path is None else None
+        key = client_key(endpoint, os.environ)
         answer = None
         try:
             if self._conversation is None:

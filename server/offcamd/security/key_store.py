@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offcam_proto import keys
 from offcam_proto.errors import ConfigError
+from offcam_proto.host import read_key
 from offcam_proto.keys import KeyFile
 from offcamd.process.atomic_file import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 HOW = "Run `offcam keys new` on this host, and copy the client's key file to where agents train."
 
@@ -70,7 +71,7 @@ class KeyStore:
             ConfigError: they are not, or it is no secret key.
         """
         self.check_directory(path.parent)
-        key = _read(path, keys.check_private)
+        key = read_key(str(path), keys.check_private)
         if key.secret is None:
             raise ConfigError(f"{path} holds a public key where the secret one is needed. {HOW}")
         return key
@@ -82,7 +83,7 @@ class KeyStore:
         Raises:
             ConfigError: it is none, or somebody else may write it.
         """
-        key = _read(path, _check_not_writable)
+        key = read_key(str(path), _check_not_writable)
         return KeyFile(keys.check_name(path.stem), key.public)
 
     @staticmethod
@@ -153,16 +154,6 @@ class KeyStore:
         return self.clients_directory / f"{keys.check_name(name)}{keys.PUBLIC_ENDING}"
 
 
-def client_key(url: str, environ: Mapping[str, str]) -> KeyFile:
-    """The key with which the command line asks a daemon of another host; raises ConfigError where it has none."""
-    path = Path(keys.client_file(environ)).expanduser().absolute()
-    if not path.exists():
-        raise keys.no_client_key(url, str(path))
-    if path.name == keys.CLIENT_FILE:
-        KeyStore.check_directory(path.parent)
-    return keys.for_client(_read(path, keys.check_private), str(path))
-
-
 def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
     """Write a key file, for its owner alone.
 
@@ -187,18 +178,6 @@ def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
         raise ConfigError(f"cannot write the key file {path} ({error.strerror}).") from error
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _read(path: Path, check: Callable[[str, int, int, int], None]) -> KeyFile:
-    try:
-        with path.open(encoding="utf-8") as file:
-            status = os.fstat(file.fileno())
-            check(str(path), status.st_mode, status.st_uid, os.geteuid())
-            return keys.parse(file.read(keys.MAX_KEY_FILE_BYTES), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read the key file {path} ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is no key file of offcam. Make one with `offcam keys new`.") from error
 
 
 def _check_not_writable(path: str, mode: int, _owner: int, _user: int) -> None:
