@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from offcam_proto.limits import MAX_UNACKED_RECORDS
 from offcam_proto.records import count_all, count_records, numbered
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 class Backlog:

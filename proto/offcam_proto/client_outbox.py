@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from offcam_proto import codec
 from offcam_proto.limits import MAX_SLOT_FRAMES
-from offcam_proto.messages import SlotFrames
+from offcam_proto.messages import ClientMessage, SlotFrames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
-    from offcam_proto.messages import ClientMessage
 
 FrameKind: TypeAlias = "tuple[int, int, tuple[FrameLayout, ...]]"
 """What frames in slots share that one message can name: their stream's handle, their clip and their layouts."""

@@ -22,6 +22,7 @@ is passed over.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -35,8 +36,6 @@ from offcam_proto.errors import LocalProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION, PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from offcam_proto.codec import Parts
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import msgspec
 from msgspec.structs import astuple
@@ -19,9 +20,6 @@ from offcam_proto.limits import (
     PROTOCOL_VERSION,
 )
 from offcam_proto.records import RECORD_KINDS, EpisodeColumns, Record
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Parts = list[msg.Buffer]
 """One message as it travels: the header, then the pixel buffers or the JSON."""

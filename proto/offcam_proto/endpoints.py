@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.limits import PROTOCOL_VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
 
 ADDR_VARIABLE = "OFFCAM_ADDR"
 """Environment variable with the daemon's endpoint."""

@@ -5,10 +5,7 @@ Each message says what happened, whose fault it is and the fix, with the actual 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 
 class OffcamError(Exception):

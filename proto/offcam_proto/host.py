@@ -17,8 +17,8 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from offcam_proto import keys
 from offcam_proto.endpoints import (
@@ -36,9 +36,6 @@ from offcam_proto.endpoints import (
     fits,
 )
 from offcam_proto.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors by which a file system says that it has no locks."""

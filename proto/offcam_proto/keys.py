@@ -14,13 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KEYS_VARIABLE = "OFFCAM_KEYS"
 """Environment variable with the directory of the keys; for a client also the path of one key file."""

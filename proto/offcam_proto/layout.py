@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import msgspec
 
 from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.limits import MAX_FRAME_SIDE, MAX_INT
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 CHANNELS = (1, 3, 4)
 """Channels a frame may have: grey, RGB, RGBA (alpha is ignored)."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Iterable, Iterator
+from typing import Annotated, ClassVar
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
 from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, UInt
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 
 class EpisodeRecord(Checked, frozen=True):

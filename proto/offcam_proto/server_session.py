@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,6 @@ from offcam_proto.limits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
 

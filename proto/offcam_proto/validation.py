@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import reprlib
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from collections.abc import Callable
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
 from offcam_proto import limits
 from offcam_proto.errors import LimitExceeded, MalformedMessage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAGIC = "offcam"
 """What a session opens with."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,6 @@ from offcam_runs import format as fmt
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
     from offcam_runs.clips import Clip
     from offcam_runs.episodes import EpisodeTable

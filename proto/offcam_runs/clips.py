@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,6 @@ from offcam_runs import notebook
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

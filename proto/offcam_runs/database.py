@@ -8,22 +8,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from offcam_proto import host
 from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.journal_reader import pending
-from offcam_runs.pending import with_pending
-from offcam_runs.sessions import choose
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from offcam_runs.pending import Facts
-    from offcam_runs.sessions import Session
+from offcam_runs.pending import Facts, with_pending
+from offcam_runs.sessions import Session, choose
 
 BUSY_SECONDS = 10.0
 """How long to wait for whoever holds the index."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.journal_reader import journals
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
 
 MOST_LEVELS = 3
 """How deep below a folder runs are looked for."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from offcam_proto.errors import LimitExceeded, LocalProtocolError, MalformedMessage, RunFormatTooNew
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 FORMAT_VERSION: Final = 2
 """Version of the run folder's format, kept in the index's ``user_version``."""

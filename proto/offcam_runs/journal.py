@@ -7,6 +7,7 @@ written, in `state_folder`. The client writes it (`offcam.recorder.journal`). ``
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
@@ -17,7 +18,6 @@ from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
 
     from offcam_proto.messages import Buffer, Hello, OpenStream
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import math
 import os
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 INLINE_BYTES = 8 * 2**20
 """Largest file that is put into the notebook itself; of a larger one the path is shown."""

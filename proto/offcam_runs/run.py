@@ -7,7 +7,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints, overload
 
@@ -15,27 +15,24 @@ import numpy as np
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import notebook
-from offcam_runs.analysis import summary
+from offcam_runs.analysis import Axis, Curve, Summary, summary
 from offcam_runs.clips import Clip, read_clips
 from offcam_runs.database import open_to_read
 from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.pending import committed
-from offcam_runs.sessions import sessions
+from offcam_runs.sessions import Session, sessions
 from offcam_runs.streams import Stream, began, read_streams
 from offcam_runs.totals import run_totals
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
 
     import pandas as pd
     import polars as pl
     from numpy.typing import NDArray
 
-    from offcam_runs.analysis import Axis, Curve, Summary
-    from offcam_runs.sessions import Session
 
 What = Literal["episodes", "clips"]
 

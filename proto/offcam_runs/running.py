@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offcam_runs.format import json_number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RECENT = 100
 """Episodes behind ``last100_mean``."""

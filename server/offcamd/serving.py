@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import variables
 from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, OffcamError
 from offcam_runs.file_lock import FileLock
-from offcamd.config.settings import load, passed_over
+from offcamd.config.settings import Settings, load, passed_over
 from offcamd.daemon.service import Service
 from offcamd.process import exit_codes, logs
 from offcamd.process.instance_lock import daemon_paths, not_finished, read_lock, ready_line, whereabouts
@@ -29,9 +30,6 @@ from offcamd.video.late_writers import LateWriters
 from offcamd.web import server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from offcamd.config.settings import Settings
     from offcamd.process.logs import BoundedLog
     from offcamd.video.writer import WriterFactory
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import typer
 
@@ -25,9 +25,6 @@ from offcamd.cli import (
     view,
 )
 from offcamd.process import exit_codes
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 app = typer.Typer(
     name="offcam",

@@ -7,13 +7,14 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from offcam_proto import host, variables
-from offcam_proto.endpoints import MAX_SOCKET_PATH
+from offcam_proto.endpoints import MAX_SOCKET_PATH, Endpoint
 from offcam_proto.errors import OffcamError
 from offcamd import __version__
 from offcamd.config import settings as config
@@ -21,10 +22,8 @@ from offcamd.process import file_descriptors, instance_lock
 from offcamd.video import h264
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from offcam_proto.endpoints import Endpoint
 
 Outcome = Literal["ok", "warn", "fail"]
 INSTALL = 'Run: pip install --upgrade "offcam[server]"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -12,12 +13,9 @@ import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.text import printable, say
-from offcamd.config.settings import SPECS, load
+from offcamd.config.settings import SPECS, Spec, load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from offcamd.config.settings import Spec
     from offcamd.process.atomic_file import Destination
 
 # Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it

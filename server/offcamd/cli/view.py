@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -17,7 +18,6 @@ from offcamd.cli.text import counted, printable, say_json
 from offcamd.process.signals import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 HOST = "127.0.0.1"

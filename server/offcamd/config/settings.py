@@ -10,22 +10,18 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offcam_proto import host
-from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME
+from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME, Endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KEYS_VARIABLE, keys_directory
 from offcamd.config import values
 from offcamd.config.values import Given, HttpAddress
 from offcamd.video.h264 import ENCODERS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from offcam_proto.endpoints import Endpoint
 
 CONFIG_NAME = "offcam.toml"
 EMBEDDED_IDLE_SECONDS = 60

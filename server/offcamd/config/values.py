@@ -7,17 +7,15 @@ import ipaddress
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from offcam_proto.endpoints import Endpoint, parse_endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import SECRET_ENDING
 from offcam_proto.limits import KIB, MAX_INT, MIB
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)

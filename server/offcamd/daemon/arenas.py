@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
@@ -9,7 +10,6 @@ from offcamd.daemon.spool_file import SpoolFile
 from offcamd.process.logs import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from offcam_proto.messages import OpenArena

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,6 @@ from offcamd.store import store, tasks
 from offcamd.store.index import StreamOwner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from offcam_proto.messages import Buffer
     from offcamd.config.settings import Settings
     from offcamd.daemon.lost_file import LostFile

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from offcamd.daemon.credit import CreditPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offcamd.daemon.state import LiveStream, Peer
 
 

@@ -6,10 +6,7 @@ import contextlib
 import select
 import socket
 from collections import deque
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
 
 
 class Inbox:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     import psutil
 
     from offcamd.daemon.state import Peer

@@ -11,13 +11,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from offcamd.process.health import SERVICE
+from offcamd.process.health import SERVICE, Health
 
 if TYPE_CHECKING:
     from offcamd.daemon.dispatcher import Dispatcher
     from offcamd.daemon.inbox import Inbox
     from offcamd.daemon.transport import Transport
-    from offcamd.process.health import Health
     from offcamd.store.store import Store
 
 TICK_SECONDS = 0.25

@@ -16,7 +16,7 @@ from offcam_proto.errors import ConfigError, EncodeError
 from offcam_runs.file_lock import NO_LOCKS_LINE, pid_namespace
 from offcam_runs.json_text import dumps
 from offcamd import __version__
-from offcamd.config.settings import default_spool_dir
+from offcamd.config.settings import Settings, default_spool_dir
 from offcamd.daemon.dispatcher import Dispatcher
 from offcamd.daemon.inbox import Inbox
 from offcamd.daemon.loop import Loop
@@ -36,7 +36,6 @@ from offcamd.store.store import Store
 from offcamd.video.late_writers import software
 
 if TYPE_CHECKING:
-    from offcamd.config.settings import Settings
     from offcamd.video.writer import WriterFactory
 
 log = Logger(__name__)

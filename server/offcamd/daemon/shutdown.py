@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ from offcamd.process.health import SERVICE, GuardedThread
 from offcamd.process.logs import Logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offcamd.daemon.loop import Loop
     from offcamd.encode.pool import EncoderPool
     from offcamd.process.instance_lock import DaemonLock

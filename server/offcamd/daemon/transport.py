@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import zmq
@@ -17,7 +18,6 @@ from offcamd.security.key_store import KeyStore
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator, Sequence
 
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.messages import Buffer

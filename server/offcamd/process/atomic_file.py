@@ -9,15 +9,12 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 STDOUT = Path("-")
 

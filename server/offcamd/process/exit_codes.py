@@ -14,13 +14,11 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offcam_proto.errors import OffcamError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 FINE, PROBLEM, CANNOT, LOSSY = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,8 +20,6 @@ from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, DaemonError
 from offcam_runs.file_lock import FileLock, held, pid_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from offcam_proto.endpoints import Endpoint
 
 MOST_NAMED = 5

@@ -8,21 +8,19 @@ import selectors
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError, DaemonNotReady, DaemonUnavailable, OffcamError
 from offcam_runs.file_lock import FileLock
-from offcamd.config.settings import load
-from offcamd.process.instance_lock import daemon_paths, prepare_directory, read_lock
+from offcamd.config.settings import Settings, load
+from offcamd.process.instance_lock import DaemonInfo, daemon_paths, prepare_directory, read_lock
 from offcamd.process.logs import tail
 from offcamd.process.scope import move_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from offcamd.config.settings import Settings
-    from offcamd.process.instance_lock import DaemonInfo
 
 DEFAULT_TIMEOUT_SECONDS = 25.0
 """How long `start` stays to see a daemon listen. It ends nobody then: imports from a cold network disk take longer."""

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -13,15 +14,13 @@ from offcam_proto.errors import ConfigError
 from offcam_runs import format as fmt
 from offcam_runs.discover import labels, valid_text
 from offcam_runs.json_text import dumps
-from offcam_runs.run import column_names, column_types, read_run, value_names
+from offcam_runs.run import Run, What, column_names, column_types, read_run, value_names
 from offcamd.process.atomic_file import destination, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from offcam_runs.episodes import Episode
-    from offcam_runs.run import Run, What
     from offcam_runs.sessions import Session
 
 Format = Literal["csv", "jsonl", "parquet", "monitor"]

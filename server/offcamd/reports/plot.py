@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,14 @@ from matplotlib import patheffects
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from offcam_runs.analysis import Curve, Statistic, align, band, default_window, moving_average
+from offcam_runs.analysis import Axis, Curve, Statistic, align, band, default_window, moving_average
 from offcam_runs.discover import valid_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-    from offcam_runs.analysis import Axis
     from offcam_runs.analysis.statistics import Floats
     from offcam_runs.run import Run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,22 +12,19 @@ from offcam_proto import errors
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
-from offcam_runs.folder_lock import writer_of
-from offcam_runs.run import read_run
+from offcam_runs.folder_lock import Writer, writer_of
+from offcam_runs.run import Run, read_run
 from offcamd.video.av_errors import libraries
 from offcamd.video.files import is_fragmented
+from offcamd.video.probe import VideoInfo
 from offcamd.video.probe import probe as probe_file
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from offcam_runs.clips import Clip
-    from offcam_runs.folder_lock import Writer
-    from offcam_runs.run import Run
-    from offcamd.video.probe import VideoInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ import zmq
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KeyFile
-from offcamd.process.health import SERVICE, GuardedThread
+from offcamd.process.health import SERVICE, GuardedThread, Health
 from offcamd.process.logs import Logger
 from offcamd.security.keys import is_pair
 
 if TYPE_CHECKING:
-    from offcamd.process.health import Health
     from offcamd.security.key_store import KeyStore
 
 log = Logger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from offcam_proto import keys
@@ -13,7 +14,6 @@ from offcam_proto.keys import KeyFile
 from offcamd.process.atomic_file import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HOW = "Run `offcam keys new` on this host, and copy the client's key file to where agents train."

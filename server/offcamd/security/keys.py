@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 import zmq
 from zmq.utils import z85
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
 

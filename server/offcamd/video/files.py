@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from offcamd.video.av_errors import as_encode_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from offcamd.video.probe import VideoInfo

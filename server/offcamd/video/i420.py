@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from offcam_proto.errors import FrameError
 from offcam_proto.limits import MAX_FRAME_SIDE
-from offcamd.video.pixels import MAX_PICTURE_PIXELS
+from offcamd.video.pixels import MAX_PICTURE_PIXELS, Pixels
 from offcamd.video.planes import Tile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from offcamd.video.pixels import Pixels
 
 
 class I420Converter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,6 @@ from offcamd.video.picture_encoder import SpareEncoders, VideoFormat
 from offcamd.video.remux import copy_packets, remux
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from av.container import OutputContainer

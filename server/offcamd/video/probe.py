@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
@@ -13,7 +14,6 @@ from offcam_proto.errors import EncodeError
 from offcamd.video.av_errors import as_encode_error, file_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from numbers import Rational
     from pathlib import Path
 

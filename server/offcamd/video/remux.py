@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import av
@@ -10,7 +11,6 @@ from offcamd.video.av_errors import as_encode_error, file_url
 from offcamd.video.probe import decodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from av.packet import Packet
