@@ -17,6 +17,7 @@ from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
 from offcam_runs.journal_reader import pending
 from offcam_runs.pending import Facts, with_pending
+from offcam_runs.schema import upgrade_sql
 from offcam_runs.sessions import Session, choose
 
 BUSY_SECONDS = 10.0
@@ -130,7 +131,7 @@ def _copied(path: Path) -> Iterator[Path]:
 
 def upgrade(database: sqlite3.Connection, version: int, folder: Path) -> None:
     """Bring the tables of an index from a version to this one. The transaction is the caller's."""
-    for statement in fmt.upgrade_sql(version, os.fspath(folder)):
+    for statement in upgrade_sql(version, os.fspath(folder)):
         database.execute(statement)
 
 
@@ -150,7 +151,7 @@ def format_version(database: sqlite3.Connection, folder: Path) -> int:
             f"{folder / fmt.INDEX_NAME} is a database of another program (application_id {application:#x}): "
             "move it away, or record into another folder"
         )
-    fmt.upgrade_sql(version, os.fspath(folder))  # refuses a newer one
+    upgrade_sql(version, os.fspath(folder))  # refuses a newer one
     return int(version)
 
 

@@ -17,6 +17,7 @@ from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
 from offcam_runs.journal_reader import end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
+from offcam_runs.schema import SESSION_OF, training_text
 from offcam_runs.sessions import show_all
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _ENTER = f"""
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
     training, session)
 VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state,
-    :training, {fmt.SESSION_OF})
+    :training, {SESSION_OF})
 ON CONFLICT (stream) DO NOTHING
 """  # noqa: S608 - of our own words
 
@@ -53,7 +54,7 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     who = journal.client
     client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
     own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
-    own |= {"training": fmt.training_text(journal.stream.training), "gone": "[]", "since": journal.stream.started}
+    own |= {"training": training_text(journal.stream.training), "gone": "[]", "since": journal.stream.started}
     own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()

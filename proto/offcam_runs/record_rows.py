@@ -10,13 +10,13 @@ from offcam_proto.codec import unpack_record
 from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_records
 from offcam_runs import format as fmt
+from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
     from offcam_proto.records import ClipRecord
-    from offcam_runs.format import ClientShare, EncoderShare
 
 _ADD_EPISODE = """
 INSERT INTO episodes
@@ -124,16 +124,16 @@ def settle_clip(
     clip: int,
     client: ClientShare | None = None,
     encoder: EncoderShare | None = None,
-) -> fmt.FrameCount:
+) -> FrameCount:
     """Put a clip's account together from the half given and the half its row may hold."""
     where = {"stream_id": key, "clip": clip}
     offered, received, encoded, dropped, complete, state = database.execute(_CLIP_COUNTS, where).fetchone()
-    known = fmt.FrameCount(offered, received, encoded, json.loads(dropped))
+    known = FrameCount(offered, received, encoded, json.loads(dropped))
     if client is None and complete is not None:
         client = known.client_share()
     if encoder is None and state != fmt.RECORDING:
         encoder = known.encoder_share()
-    count = fmt.account(client, encoder)
+    count = account(client, encoder)
     database.execute(_SET_COUNTS, Fields(count, dropped=json.dumps(count.dropped), **where))
     return count
 
@@ -146,7 +146,7 @@ def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int:
 
 def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> int:
     """Add a clip's account, or put it in an earlier one's place. Returns how many more frames are known to be lost."""
-    share = fmt.ClientShare(record.offered, record.dropped)
+    share = ClientShare(record.offered, record.dropped)
     before = known_lost(database, key, record.clip)
     database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
     lost: int = settle_clip(database, key, record.clip, client=share).dropped.get(fmt.LOST_DROP, 0)

@@ -8,8 +8,8 @@ import pytest
 
 from offcam_proto.errors import NotARunFolder, RunFolderError, RunFormatTooNew
 from offcam_runs import format as fmt
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.database import open_to_read
-from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.episodes import ORDERS, read_episodes
 from offcam_runs.run import read_run, run_of
 from offcam_runs.streams import read_streams

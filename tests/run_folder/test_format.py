@@ -9,6 +9,8 @@ import pytest
 from offcam_proto.errors import LimitExceeded, LocalProtocolError, MalformedMessage, RunFormatTooNew
 from offcam_proto.limits import MAX_INT, MAX_NAME_BYTES
 from offcam_runs import format as fmt
+from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
+from offcam_runs.schema import upgrade_sql
 
 SPEC = Path(__file__).parents[2] / "proto" / "FORMAT.md"
 
@@ -16,7 +18,7 @@ SPEC = Path(__file__).parents[2] / "proto" / "FORMAT.md"
 @pytest.fixture
 def database():
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in fmt.upgrade_sql(0, "run"):
+    for statement in upgrade_sql(0, "run"):
         connection.execute(statement)
     yield connection
     connection.close()
@@ -46,15 +48,15 @@ def test_a_new_index_has_version_and_application_id(database):
 
 
 def test_versions_up_to_date_and_too_new():
-    assert fmt.upgrade_sql(fmt.FORMAT_VERSION, "run") == ()
+    assert upgrade_sql(fmt.FORMAT_VERSION, "run") == ()
     with pytest.raises(RunFormatTooNew, match=rf"runs/a has .* {fmt.FORMAT_VERSION + 1}, .*upgrade"):
-        fmt.upgrade_sql(fmt.FORMAT_VERSION + 1, "runs/a")
+        upgrade_sql(fmt.FORMAT_VERSION + 1, "runs/a")
 
 
 def test_the_upgrade_can_be_rolled_back_as_one():
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("BEGIN")
-    for statement in fmt.upgrade_sql(0, "run"):
+    for statement in upgrade_sql(0, "run"):
         connection.execute(statement)
     connection.execute("ROLLBACK")
     assert connection.execute("PRAGMA user_version").fetchone() == (0,)
@@ -103,47 +105,47 @@ def test_a_seed_keeps_its_type(database, seed):
 
 
 def test_account_of_both_halves():
-    count = fmt.account(fmt.ClientShare(100, {"credit": 7, "invalid": 1}), fmt.EncoderShare(80, {"disk_full": 9}))
-    assert count == fmt.FrameCount(100, 89, 80, {"credit": 7, "invalid": 1, "disk_full": 9, "lost": 3})
+    count = account(ClientShare(100, {"credit": 7, "invalid": 1}), EncoderShare(80, {"disk_full": 9}))
+    assert count == FrameCount(100, 89, 80, {"credit": 7, "invalid": 1, "disk_full": 9, "lost": 3})
     assert count.balanced
 
 
 def test_account_without_the_clients_half_takes_the_received_for_offered():
-    count = fmt.account(None, fmt.EncoderShare(5, {"io": 2}))
-    assert count == fmt.FrameCount(7, 7, 5, {"io": 2})
+    count = account(None, EncoderShare(5, {"io": 2}))
+    assert count == FrameCount(7, 7, 5, {"io": 2})
     assert count.balanced
 
 
 def test_account_without_the_encoders_half_does_not_balance_yet():
-    count = fmt.account(fmt.ClientShare(10, {"credit": 2}), None)
-    assert count == fmt.FrameCount(10, 0, 0, {"credit": 2})
+    count = account(ClientShare(10, {"credit": 2}), None)
+    assert count == FrameCount(10, 0, 0, {"credit": 2})
     assert not count.balanced
 
 
 def test_a_client_that_sent_nothing_balances_alone():
-    assert fmt.account(fmt.ClientShare(10, {"no_daemon": 10}), fmt.EncoderShare()).balanced
+    assert account(ClientShare(10, {"no_daemon": 10}), EncoderShare()).balanced
 
 
 def test_a_client_that_understates_what_it_sent_is_corrected():
-    count = fmt.account(fmt.ClientShare(3, {"credit": 3}), fmt.EncoderShare(5))
-    assert count == fmt.FrameCount(8, 5, 5, {"credit": 3})
+    count = account(ClientShare(3, {"credit": 3}), EncoderShare(5))
+    assert count == FrameCount(8, 5, 5, {"credit": 3})
     assert count.balanced
 
 
 def test_zero_counts_are_left_out():
-    assert fmt.account(fmt.ClientShare(1, {"credit": 0}), fmt.EncoderShare(1, {"io": 0})).dropped == {}
+    assert account(ClientShare(1, {"credit": 0}), EncoderShare(1, {"io": 0})).dropped == {}
 
 
 def test_halves_come_back_out_of_a_count():
-    client, encoder = fmt.ClientShare(50, {"timeout": 4}), fmt.EncoderShare(30, {"encoder": 6})
-    count = fmt.account(client, encoder)
+    client, encoder = ClientShare(50, {"timeout": 4}), EncoderShare(30, {"encoder": 6})
+    count = account(client, encoder)
     assert (count.client_share(), count.encoder_share()) == (client, encoder)
 
 
 def test_reasons_are_a_closed_set():
     with pytest.raises(MalformedMessage, match="lost"):
-        fmt.ClientShare(5, {"lost": 1})
+        ClientShare(5, {"lost": 1})
     with pytest.raises(LocalProtocolError, match="credit"):
-        fmt.EncoderShare(5, {"credit": 1})
+        EncoderShare(5, {"credit": 1})
     with pytest.raises(LimitExceeded):
-        fmt.ClientShare(MAX_INT)
+        ClientShare(MAX_INT)

@@ -11,7 +11,7 @@ import numpy as np
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
-from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.accounts import EncodedResult
 from offcamd.store.index import RunIndex, StreamOwner
 from offcamd.video.mp4 import VideoWriter
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
-from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.format import ABORTED, FINAL, PLAIN_EXTENSION
 from offcamd.process.health import ENCODER, Health
 from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede

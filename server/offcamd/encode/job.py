@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from offcam_runs.encoded_result import EncodedResult
+    from offcam_runs.accounts import EncodedResult
     from offcamd.encode.budget import Budget
     from offcamd.encode.frame import Moved, Part
     from offcamd.encode.histogram import Histogram

@@ -12,6 +12,7 @@ from offcam_proto import errors
 from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
+from offcam_runs.accounts import FrameCount
 from offcam_runs.folder_lock import Writer, writer_of
 from offcam_runs.run import Run, read_run
 from offcamd.video.av_errors import libraries
@@ -132,7 +133,7 @@ def verify(
 def _accounts(run: Run) -> Iterator[Problem]:
     """What the index alone shows to be wrong."""
     for clip in run.clips:
-        count = fmt.FrameCount(offered=clip.offered, received=clip.received, encoded=clip.frames, dropped=clip.dropped)
+        count = FrameCount(offered=clip.offered, received=clip.received, encoded=clip.frames, dropped=clip.dropped)
         if clip.state != fmt.RECORDING and not count.balanced:
             text = f"{clip.offered} frames were offered, but {clip.frames} encoded and {clip.dropped} dropped"
             yield Problem(clip.file or clip.name, "accounting", text)

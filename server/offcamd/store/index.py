@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcam_proto.records import count_all, count_records, numbered
 from offcam_runs import format as fmt
+from offcam_runs.accounts import EncodedResult, EncoderShare, FrameCount
 from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
 from offcam_runs.record_rows import Fields, add_records, known_lost, quarantine, settle_clip
+from offcam_runs.schema import training_text
 from offcam_runs.totals import KEEP_EPISODES, RunTotals
 from offcamd import __version__
 from offcamd.store import sql
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_proto.records import ClipRecord
-    from offcam_runs.encoded_result import EncodedResult
     from offcam_runs.journal_reader import Journal
     from offcam_runs.record_rows import NewRecords
 
@@ -267,7 +268,7 @@ class RunIndex:
             "stream": message.stream.hex(),
             "suffix": suffix,
             "state": fmt.LIVE,
-            "training": fmt.training_text(message.training),
+            "training": training_text(message.training),
             "gone": json.dumps(gone),
             "since": None,
             **owner._asdict(),
@@ -430,7 +431,7 @@ class RunIndex:
             settle_clip(self._db, key, message.clip)
             return lost - known_lost(self._db, key, message.clip)
 
-    def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> fmt.FrameCount:
+    def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.
 
         A file that takes the place of another clip's makes that clip ``replaced``.
@@ -441,7 +442,7 @@ class RunIndex:
         Raises:
             LocalProtocolError: the clip was never opened, or a drop reason is none of the encoder's.
         """
-        share = fmt.EncoderShare(result.encoded, result.dropped)
+        share = EncoderShare(result.encoded, result.dropped)
         with self.transaction():
             key, _ = self._stream(stream)
             where = {"stream_id": key, "clip": clip}

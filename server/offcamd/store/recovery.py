@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto.errors import EncodeError, NotARunFolder, ProtocolError
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_runs import format as fmt
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.discover import is_run
-from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.journal_reader import journals
 from offcamd.store.index import RunIndex, StreamOwner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offcam_runs.format import SESSION_OF
+from offcam_runs.schema import SESSION_OF
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

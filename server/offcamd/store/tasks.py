@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_runs.encoded_result import EncodedResult
+    from offcam_runs.accounts import EncodedResult
     from offcamd.store.index import Applied, StreamOwner
     from offcamd.store.recovery import RecoveredClip
 

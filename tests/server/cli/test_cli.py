@@ -21,7 +21,7 @@ import pytest
 
 import offcamd
 from commandline import COMMAND, WAIT_SECONDS
-from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.accounts import EncodedResult
 from offcamd import __version__
 from offcamd.cli.text import number, size, span
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock, daemon_paths, pid_namespace, read_lock

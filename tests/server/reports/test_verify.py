@@ -7,7 +7,7 @@ import pytest
 
 from offcam_proto.errors import NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.encoded_result import EncodedResult
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.folder_lock import FolderLock
 from offcamd.reports.verify import verify
 from offcamd.store.index import RunIndex

@@ -20,10 +20,10 @@ from offcam_proto.errors import (
     RunFormatTooNew,
 )
 from offcam_proto.records import ClipRecord
-from offcam_runs import filesystem
+from offcam_runs import filesystem, schema
 from offcam_runs import format as fmt
+from offcam_runs.accounts import EncodedResult
 from offcam_runs.database import open_to_read
-from offcam_runs.encoded_result import EncodedResult
 from offcam_runs.totals import run_totals
 from offcamd.store import index_file
 from offcamd.store.index import OpenedClip, RunIndex
@@ -167,7 +167,7 @@ def test_an_older_index_is_upgraded(folder, monkeypatch):
     version = fmt.FORMAT_VERSION
     monkeypatch.setattr(fmt, "FORMAT_VERSION", version + 1)
     monkeypatch.setattr(
-        fmt, "_UPGRADES", {**fmt._UPGRADES, version: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
+        schema, "_UPGRADES", {**schema._UPGRADES, version: ("ALTER TABLE episodes ADD COLUMN note TEXT DEFAULT 'new'",)}
     )
     with open_to_read(folder) as reader:  # a reader leaves the folder as it is
         assert reader.execute("SELECT episode, note FROM episodes").fetchall() == [(3, "new")]

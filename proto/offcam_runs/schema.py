@@ -1,0 +1,179 @@
+"""The index's tables as plain SQL: how they are made, and how those of an older version become those of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from offcam_proto.errors import RunFormatTooNew
+from offcam_runs import format as fmt
+
+_TABLES: Final = (
+    """
+    CREATE TABLE meta (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE streams (
+        id       INTEGER PRIMARY KEY,
+        stream   TEXT NOT NULL UNIQUE,
+        env_id   TEXT NOT NULL,
+        num_envs INTEGER NOT NULL,
+        vector   INTEGER NOT NULL,
+        prefix   TEXT NOT NULL,
+        suffix   INTEGER NOT NULL,
+        video    INTEGER NOT NULL,
+        host     TEXT NOT NULL,
+        pid      INTEGER NOT NULL,
+        client   TEXT NOT NULL,
+        started  REAL,
+        ended    REAL,
+        last_seq INTEGER NOT NULL DEFAULT 0,
+        state    TEXT NOT NULL
+    )
+    """,
+    # seed has no type (BLOB affinity), so that a seed kept as text is not turned into a number
+    """
+    CREATE TABLE episodes (
+        id         INTEGER PRIMARY KEY,
+        stream_id  INTEGER NOT NULL REFERENCES streams (id),
+        seq        INTEGER NOT NULL,
+        env_index  INTEGER NOT NULL,
+        episode    INTEGER NOT NULL,
+        return     REAL,
+        length     INTEGER NOT NULL,
+        duration   REAL,
+        started    REAL,
+        terminated INTEGER NOT NULL,
+        truncated  INTEGER NOT NULL,
+        seed       BLOB,
+        UNIQUE (stream_id, seq)
+    )
+    """,
+    "CREATE INDEX episodes_by_number ON episodes (stream_id, episode)",
+    "CREATE INDEX episodes_by_return ON episodes (return)",
+    "CREATE INDEX episodes_by_length ON episodes (length)",
+    """
+    CREATE TABLE clips (
+        stream_id      INTEGER NOT NULL REFERENCES streams (id),
+        clip           INTEGER NOT NULL,
+        name           TEXT NOT NULL,
+        part           INTEGER NOT NULL,
+        file           TEXT,
+        state          TEXT NOT NULL,
+        fps            REAL,
+        width          INTEGER,
+        height         INTEGER,
+        episode        INTEGER NOT NULL,
+        step           INTEGER NOT NULL,
+        steps          INTEGER,
+        return         REAL,
+        offered        INTEGER NOT NULL DEFAULT 0,
+        received       INTEGER NOT NULL DEFAULT 0,
+        encoded        INTEGER NOT NULL DEFAULT 0,
+        dropped        TEXT NOT NULL DEFAULT '{}',
+        complete       INTEGER,
+        file_bytes     INTEGER,
+        duration       REAL,
+        encode_seconds REAL,
+        started        REAL,
+        ended          REAL,
+        error          TEXT,
+        PRIMARY KEY (stream_id, clip)
+    )
+    """,
+    "CREATE INDEX clips_by_file ON clips (file)",
+    """
+    CREATE TABLE quarantine (
+        stream_id INTEGER NOT NULL REFERENCES streams (id),
+        seq       INTEGER NOT NULL,
+        body      BLOB NOT NULL,
+        reason    TEXT NOT NULL,
+        PRIMARY KEY (stream_id, seq)
+    )
+    """,
+)
+
+# Streams that overlap in time are one session. One that was never closed counts by its start.
+_SESSIONS: Final = (
+    "ALTER TABLE streams ADD COLUMN training TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE streams ADD COLUMN session INTEGER NOT NULL DEFAULT 1",
+    """
+    CREATE TEMP TABLE numbered AS
+    WITH apart AS (
+        SELECT id, started, started > max(coalesce(ended, started)) OVER (
+            ORDER BY started, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS new FROM streams
+    )
+    SELECT id, 1 + sum(coalesce(new, 0)) OVER (ORDER BY started, id) AS session FROM apart
+    """,
+    "CREATE UNIQUE INDEX temp.numbered_by_id ON numbered (id)",
+    "UPDATE streams SET session = (SELECT session FROM numbered WHERE numbered.id = streams.id)",
+    "DROP TABLE temp.numbered",
+)
+
+_OPEN: Final = f"((state = '{fmt.LIVE}' AND stream NOT IN (SELECT value FROM json_each(:gone))) OR ended > :since)"  # noqa: S608 - of our own words
+
+SESSION_OF: Final = f"""
+coalesce(
+    (SELECT max(session) FROM streams WHERE :resumes),
+    (
+        SELECT session FROM streams AS own WHERE training = :training AND training != '' AND (
+            EXISTS (SELECT 1 FROM streams WHERE session = own.session AND {_OPEN})
+            OR NOT EXISTS (SELECT 1 FROM streams WHERE session = own.session AND prefix = :prefix)
+        ) ORDER BY session DESC LIMIT 1
+    ),
+    (SELECT max(session) FROM streams WHERE {_OPEN}),
+    (SELECT max(session) + 1 FROM streams),
+    1
+)
+"""  # noqa: S608 - of our own words
+"""SQL of the session that a new stream is in.
+
+It is the last one where it resumes that. Else it is that of its training, unless all of that is over and had such a
+stream, as where a cell of a notebook is run again; else that of what is open; else a new one. ``:gone`` is a JSON list
+of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is closed was open none the
+less.
+"""
+
+
+def training_text(training: bytes) -> str:
+    """A training's id as the index has it: hexadecimal digits, nothing where it is not known."""
+    return training.hex() if any(training) else ""
+
+
+_UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
+    0: (*_TABLES, f"PRAGMA application_id = {fmt.APPLICATION_ID}"),
+    1: (
+        *_SESSIONS,
+        "ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE episodes ADD COLUMN info TEXT",
+    ),
+}
+"""By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
+
+
+def upgrade_sql(version: int, folder: str) -> tuple[str, ...]:
+    """Statements that bring an index up to `fmt.FORMAT_VERSION`, to be run in order in one transaction.
+
+    Args:
+        version: the ``user_version`` found in the index, 0 for an empty database.
+        folder: the run folder, for the error's message.
+
+    Returns:
+        The statements; none where the index is up to date.
+
+    Raises:
+        RunFormatTooNew: a newer offcam wrote it.
+    """
+    if version > fmt.FORMAT_VERSION:
+        raise RunFormatTooNew(
+            f"{folder} has run-folder format {version}, this offcam knows formats up to {fmt.FORMAT_VERSION}: "
+            "upgrade offcam (pip install -U offcam) to open it"
+        )
+    if version == fmt.FORMAT_VERSION:
+        return ()
+    steps = [statement for old in range(version, fmt.FORMAT_VERSION) for statement in _UPGRADES[old]]
+    return (*steps, f"PRAGMA user_version = {fmt.FORMAT_VERSION}")
