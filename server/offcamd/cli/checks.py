@@ -76,19 +76,31 @@ class Check:
     fix: str = ""
 
 
+def _ok(name: str, detail: str) -> Check:
+    return Check(name=name, outcome="ok", detail=detail)
+
+
+def _warn(name: str, detail: str, *, fix: str) -> Check:
+    return Check(name=name, outcome="warn", detail=detail, fix=fix)
+
+
+def _fail(name: str, detail: str, *, fix: str) -> Check:
+    return Check(name=name, outcome="fail", detail=detail, fix=fix)
+
+
 def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:
     """Look at everything, one check after the other."""
-    yield Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
-    yield Check("offcam", "ok", __version__)
+    yield _ok("python", f"{platform.python_version()} at {sys.executable}")
+    yield _ok("offcam", __version__)
     yield from _libraries()
     yield from _extras()
     try:
         settings = config.load({"endpoint": endpoint_flag}, config=config_file)
     except OffcamError as error:
-        yield Check("settings", "fail", str(error), "As it says.")
+        yield _fail("settings", str(error), fix="As it says.")
         return
     found = config.config_files(config_file, os.environ, config.working_directory())
-    yield Check("settings", "ok", ", ".join(map(str, found)) or "defaults and environment")
+    yield _ok("settings", ", ".join(map(str, found)) or "defaults and environment")
     yield from _environment()
     yield _socket_directory(settings.endpoint)
     yield _daemon(settings.endpoint)
@@ -117,10 +129,10 @@ def _libraries() -> Iterator[Check]:
                 process.kill()
                 out, err = "", f"did not load within {_PROBE_SECONDS} s"
         if process.returncode == 0:
-            yield Check(name, "ok", out.strip())
+            yield _ok(name, out.strip())
         else:
             reason = err.strip().splitlines()[-1] if err.strip() else f"exit code {process.returncode}"
-            yield Check(name, "fail", reason, _FIXES.get(name, INSTALL))
+            yield _fail(name, reason, fix=_FIXES.get(name, INSTALL))
 
 
 def _extras() -> Iterator[Check]:
@@ -128,7 +140,7 @@ def _extras() -> Iterator[Check]:
     for name, (use, package) in EXTRAS.items():
         found = _version(name)
         install = f'not installed; if you want {use}: {sys.executable} -m pip install "{package}"'
-        yield Check(name, "ok", install if found is None else f"{found}, for {use}")
+        yield _ok(name, install if found is None else f"{found}, for {use}")
 
 
 def _version(distribution: str) -> str | None:
@@ -141,10 +153,10 @@ def _version(distribution: str) -> str | None:
 def _environment() -> Iterator[Check]:
     for name, near in variables.unknown(os.environ).items():
         hint = f"Did you mean {near}?" if near else f"Unset {name}."
-        yield Check("environment", "warn", f"{name} is set, and offcam knows no such variable", hint)
+        yield _warn("environment", f"{name} is set, and offcam knows no such variable", fix=hint)
     if os.environ.get("OFFCAM", "").strip().lower() in {"off", "0", "false", "no"}:
         detail = f"OFFCAM={os.environ['OFFCAM']}: the wrappers record nothing"
-        yield Check("environment", "warn", detail, "Unset OFFCAM to record.")
+        yield _warn("environment", detail, fix="Unset OFFCAM to record.")
 
 
 def _socket_directory(endpoint: Endpoint) -> Check:
@@ -153,15 +165,15 @@ def _socket_directory(endpoint: Endpoint) -> Check:
         paths = instance_lock.daemon_paths(endpoint)
         instance_lock.prepare_directory(paths.directory)
     except OffcamError as error:
-        return Check(name, "fail", str(error), "As it says.")
+        return _fail(name, str(error), fix="As it says.")
     if problem := host.write_problem(str(paths.directory)):
         fix = "Make it writable, or set OFFCAM_ADDR=ipc:///your/own/directory/daemon.sock."
-        return Check(name, "fail", f"{paths.directory} {problem}", fix)
+        return _fail(name, f"{paths.directory} {problem}", fix=fix)
     length = len(os.fsencode(paths.socket))
     detail = f"{paths.directory} (socket path {length} of {MAX_SOCKET_PATH} bytes)"
     if note := config.passed_over(endpoint):
-        return Check(name, "warn", f"{detail}: {note}", "As it says, if that place does not suit you.")
-    return Check(name, "ok", detail)
+        return _warn(name, f"{detail}: {note}", fix="As it says, if that place does not suit you.")
+    return _ok(name, detail)
 
 
 def _daemon(endpoint: Endpoint) -> Check:
@@ -170,18 +182,18 @@ def _daemon(endpoint: Endpoint) -> Check:
     try:
         info = instance_lock.read_lock(endpoint)
         if info is None:
-            return Check("daemon", "ok", f"none at {endpoint.url}; a wrapper starts one when it needs it")
+            return _ok("daemon", f"none at {endpoint.url}; a wrapper starts one when it needs it")
         stats = ask_stats(endpoint)
     except OffcamError as error:
-        return Check("daemon", "fail", str(error), "See its log; restart it once no training records with it.")
+        return _fail("daemon", str(error), fix="See its log; restart it once no training records with it.")
     running = str(stats["version"])
     if problems := stats.get("problems"):
-        return Check("daemon", "fail", "; ".join(problems.values()), "As it says.")
+        return _fail("daemon", "; ".join(problems.values()), fix="As it says.")
     detail = f"pid {info.pid}, offcam {running}, http {info.http or 'off'}"
     if running != __version__:
         fix = "It records all the same. To have this one, restart it once no training records (offcam status)."
-        return Check("daemon", "warn", f"{detail}; this is offcam {__version__}", fix)
-    return Check("daemon", "ok", detail)
+        return _warn("daemon", f"{detail}; this is offcam {__version__}", fix=fix)
+    return _ok("daemon", detail)
 
 
 def _remote_daemon(endpoint: Endpoint) -> Check:
@@ -190,8 +202,8 @@ def _remote_daemon(endpoint: Endpoint) -> Check:
     try:
         running = str(ask_stats(endpoint)["version"])
     except OffcamError as error:
-        return Check("remote daemon", "fail", str(error), "As it says.")
-    return Check("remote daemon", "ok", f"offcam {running} at {endpoint.url}")
+        return _fail("remote daemon", str(error), fix="As it says.")
+    return _ok("remote daemon", f"offcam {running} at {endpoint.url}")
 
 
 def _spool(settings: config.Settings) -> Check:
@@ -202,11 +214,11 @@ def _spool(settings: config.Settings) -> Check:
     detail = f"{settings.spool_dir}, {free / 2**30:.1f} GiB free"
     if not os.access(folder, os.W_OK | os.X_OK):
         detail = f"{settings.spool_dir} cannot be written: frames wait in memory alone"
-        return Check("spool", "warn", detail, "Choose another with --spool-dir.")
+        return _warn("spool", detail, fix="Choose another with --spool-dir.")
     if free < settings.spool_limit_bytes:
         detail += f", less than its limit of {settings.spool_limit_bytes / 2**30:.1f} GiB"
-        return Check("spool", "warn", detail, "Lower it with --spool-limit, or choose another disk with --spool-dir.")
-    return Check("spool", "ok", detail)
+        return _warn("spool", detail, fix="Lower it with --spool-limit, or choose another disk with --spool-dir.")
+    return _ok("spool", detail)
 
 
 def _encoders(asked: str) -> Check:
@@ -215,8 +227,8 @@ def _encoders(asked: str) -> Check:
         failures = dict(zip(h264.HARDWARE, pool.map(h264.failure_of, h264.HARDWARE), strict=True))
     detail = "; ".join(f"{name} works" if not why else f"{name} does not: {why}" for name, why in failures.items())
     if failures.get(asked):
-        return Check("encoders", "warn", f"{detail}. {asked} was asked for, x264 is used", "Leave --encoder out.")
-    return Check("encoders", "ok", f"--encoder is {asked}; {detail}")
+        return _warn("encoders", f"{detail}. {asked} was asked for, x264 is used", fix="Leave --encoder out.")
+    return _ok("encoders", f"--encoder is {asked}; {detail}")
 
 
 def _self_test() -> Check:
@@ -227,32 +239,34 @@ def _self_test() -> Check:
             command, capture_output=True, text=True, errors="replace", timeout=_PROBE_SECONDS, check=False, cwd="/"
         )
     except subprocess.TimeoutExpired:
-        return Check("self-test", "fail", f"a tiny video was not made within {_PROBE_SECONDS} s", INSTALL)
+        return _fail("self-test", f"a tiny video was not made within {_PROBE_SECONDS} s", fix=INSTALL)
     said = done.stdout.splitlines()
     if len(said) != 2 or done.returncode not in _SELF_TEST:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Check("self-test", "fail", f"a tiny video could not be made: {last}", INSTALL)
-    return Check("self-test", _SELF_TEST[done.returncode], f"{said[0]} ({float(said[1]) * 1000:.0f} ms)")
+        return _fail("self-test", f"a tiny video could not be made: {last}", fix=INSTALL)
+    return Check(
+        name="self-test", outcome=_SELF_TEST[done.returncode], detail=f"{said[0]} ({float(said[1]) * 1000:.0f} ms)"
+    )
 
 
 def _file_descriptors() -> Check:
     limit = file_descriptors.attainable()
     if short := file_descriptors.shortage(limit):
-        return Check("file descriptors", "warn", short, file_descriptors.FIX)
-    return Check("file descriptors", "ok", f"the daemon may have {limit}")
+        return _warn("file descriptors", short, fix=file_descriptors.FIX)
+    return _ok("file descriptors", f"the daemon may have {limit}")
 
 
 def _rendering() -> Iterator[Check]:
-    yield Check("render_mode", "ok", 'recording needs gym.make(..., render_mode="rgb_array")')
+    yield _ok("render_mode", 'recording needs gym.make(..., render_mode="rgb_array")')
     mujoco = _version("mujoco")
     if mujoco is None:
         return
     backend = os.environ.get("MUJOCO_GL", "")
     if backend:
-        yield Check("MUJOCO_GL", "ok", f"{backend}, for mujoco {mujoco}")
+        yield _ok("MUJOCO_GL", f"{backend}, for mujoco {mujoco}")
     elif sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         detail = f"mujoco {mujoco} renders with a window system unless told otherwise, and there is no display"
         fix = "Run: export MUJOCO_GL=egl (with a GPU driver) or MUJOCO_GL=osmesa (software)"
-        yield Check("MUJOCO_GL", "warn", detail, fix)
+        yield _warn("MUJOCO_GL", detail, fix=fix)
     else:
-        yield Check("MUJOCO_GL", "ok", f"not set: mujoco {mujoco} uses this display")
+        yield _ok("MUJOCO_GL", f"not set: mujoco {mujoco} uses this display")
