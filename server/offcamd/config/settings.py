@@ -133,7 +133,6 @@ class Spec:
         default: the default as it would be written, or a function of the environment.
         help: one line for ``--help``.
         variable: its environment variable.
-        metavar: what its value is, for ``--help``.
     """
 
     field: str
@@ -141,7 +140,6 @@ class Spec:
     default: object | Callable[[Mapping[str, str]], object]
     help: str
     variable: str = ""
-    metavar: str = "<str>"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "variable", self.variable or f"OFFCAM_{self.key.upper()}")
@@ -156,6 +154,20 @@ class Spec:
         """Its option on the command line."""
         return f"--{self.key.replace('_', '-')}"
 
+    @property
+    def metavar(self) -> str:
+        """What its value is, for ``--help``: by the field's type."""
+        return "<size>" if self.field.endswith("_bytes") else _METAVARS[Settings.__annotations__[self.field].split()[0]]
+
+
+_METAVARS = {
+    "Endpoint": "<url>",
+    "HttpAddress": "<host:port>",
+    "Path": "<path>",
+    "float": "<seconds>",
+    "int": "<int>",
+    "str": "<str>",
+}
 
 SPECS: tuple[Spec, ...] = (
     Spec(
@@ -164,71 +176,31 @@ SPECS: tuple[Spec, ...] = (
         lambda environ: default_endpoint(environ).url,
         "Its socket: ipc:///absolute/path. tcp://HOST:PORT means the default socket and --tcp.",
         variable=ADDR_VARIABLE,
-        metavar="<url>",
     ),
-    Spec(
-        "tcp",
-        values.tcp_endpoint,
-        "off",
-        "Where other hosts reach it, with keys: tcp://HOST:PORT or off.",
-        metavar="<url>",
-    ),
-    Spec(
-        "keys",
-        values.keys_directory,
-        keys_directory,
-        "Directory of the keys for that.",
-        variable=KEYS_VARIABLE,
-        metavar="<path>",
-    ),
-    Spec(
-        "root",
-        values.path,
-        _remote_runs,
-        "Folder of the runs of other hosts, ~/offcam-runs by default.",
-        metavar="<path>",
-    ),
-    Spec(
-        "http",
-        values.http_address,
-        "127.0.0.1:8720",
-        "Where it serves statistics over HTTP: HOST:PORT or off.",
-        metavar="<host:port>",
-    ),
+    Spec("tcp", values.tcp_endpoint, "off", "Where other hosts reach it, with keys: tcp://HOST:PORT or off."),
+    Spec("keys", values.keys_directory, keys_directory, "Directory of the keys for that.", variable=KEYS_VARIABLE),
+    Spec("root", values.path, _remote_runs, "Folder of the runs of other hosts, ~/offcam-runs by default."),
+    Spec("http", values.http_address, "127.0.0.1:8720", "Where it serves statistics over HTTP: HOST:PORT or off."),
     Spec("http_token", values.token, None, "Secret that HTTP requests must carry; a must off loopback."),
     Spec(
         "idle_seconds",
         values.number(0, 1e9, "a number of seconds, 0 for never"),
         0,
         "Leave after so many seconds without a client; 0 for never.",
-        metavar="<seconds>",
     ),
-    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads.", metavar="<int>"),
+    Spec("encoders", values.integer(1, 256), lambda _environ: _cpu_count(), "Encoder threads."),
+    Spec("memory_limit_bytes", values.memory_size, "512MiB", "Frames kept in memory at most, for example 512MiB."),
     Spec(
-        "memory_limit_bytes",
-        values.memory_size,
-        "512MiB",
-        "Frames kept in memory at most, for example 512MiB.",
-        metavar="<size>",
-    ),
-    Spec(
-        "spool_limit_bytes",
-        values.size,
-        "4GiB",
-        "Frames kept on disk at most once memory is full, for example 4GiB.",
-        metavar="<size>",
+        "spool_limit_bytes", values.size, "4GiB", "Frames kept on disk at most once memory is full, for example 4GiB."
     ),
     Spec(
         "disk_reserve_bytes",
         values.size,
         "64MiB",
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
-        metavar="<size>",
     ),
-    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk.", metavar="<path>"),
-    Spec(
-        "crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51.", metavar="<int>"
-    ),
+    Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
+    Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
     Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
     Spec(
         "encoder",
@@ -243,7 +215,7 @@ SPECS: tuple[Spec, ...] = (
         "Least severe message to log: debug, info, warning or error.",
         variable="OFFCAM_LOG",
     ),
-    Spec("log_file", values.optional_path, None, "Log to this file, kept small, instead of stderr.", metavar="<path>"),
+    Spec("log_file", values.optional_path, None, "Log to this file, kept small, instead of stderr."),
 )
 _BY_KEY = {spec.key: spec for spec in SPECS}
 
