@@ -163,7 +163,10 @@ def _paths() -> dict[str, Schema]:
         "/readyz": _path("The daemon takes in what clients send.", "text/plain", TEXT, None, "503"),
         "/metrics": _path("Prometheus text, or OpenMetrics for who accepts it.", "text/plain", TEXT),
         "/openapi.json": _json("This description.", {"type": "object"}),
-        "/api/stats": _json("The daemon's statistics.", _ref("Stats"), None, "404"),
+        "/api/stats": _json(
+            "The daemon's statistics: frames, clips and episodes since it started, of all runs together; of each of "
+            "`runs` its newest session.", _ref("Stats"), None, "404",
+        ),
         "/api/events": _path(
             "Server-sent events: `stats` each second (as /api/stats without runs), `run` (a Run) whenever one changed.",
             "text/event-stream", TEXT, None, "503",
