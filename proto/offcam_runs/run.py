@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_type_hints, overload
 
 import numpy as np
 
@@ -45,21 +45,24 @@ _FIELDS = {
 }
 
 
+_OF_RUN: Final = {"run": str, "env_id": str, "stream": str, "session": int}
+"""The first columns of both, and what their values are."""
+
+
 def column_names(what: What, values: Iterable[str] = ()) -> list[str]:
     """The columns of tables and files of episodes or clips, in order; last those of the episodes' values."""
     of_values = map(_value_column, values) if what == "episodes" else ()
-    return ["run", "env_id", "stream", *map(_column, _FIELDS[what]), *of_values]
+    return [*_OF_RUN, *map(_column, _FIELDS[what]), *of_values]
 
 
 def column_types(what: What, values: Iterable[str] = ()) -> dict[str, type]:
     """The types of these columns' values that are not None: bool, int, float, or str for what is none of these."""
     hints = get_type_hints(Episode if what == "episodes" else Clip)
-    found: dict[str, type] = {**dict.fromkeys(column_names(what), str)}
-    found |= dict.fromkeys(map(_value_column, values) if what == "episodes" else (), float)
+    found: dict[str, type] = dict(_OF_RUN)
     for name in _FIELDS[what]:
         kinds = {*(get_args(hints[name]) or (hints[name],))} - {type(None)}
         found[_column(name)] = kinds.pop() if len(kinds) == 1 else str
-    return found
+    return found | dict.fromkeys(map(_value_column, values) if what == "episodes" else (), float)
 
 
 def _column(name: str) -> str:
@@ -134,7 +137,7 @@ class Run:
     def columns(
         self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None
     ) -> dict[str, list[Any] | NDArray[Any]]:
-        """Episodes or clips as columns by name, as ``offcam export`` has them: ``run``, ``env_id``, ``stream``, ...
+        """Episodes or clips as columns by name, as ``offcam export`` has them: ``run``, ``env_id``, ``session``, ...
 
         Args:
             what: which of the two.
@@ -162,6 +165,7 @@ class Run:
             "run": [label or self.name] * len(of),
             "env_id": [self.streams[place].env_id for place in of],
             "stream": [self.streams[place].stream for place in of],
+            "session": [self.streams[place].session for place in of],
         }
         for name in _FIELDS[what]:
             each = getattr(self.episodes, name) if what == "episodes" else [getattr(clip, name) for clip in self.clips]
@@ -188,7 +192,7 @@ class Run:
             }
         )
         for row in (*found["clips"], *found["episodes"]):
-            del row["run"], row["env_id"]  # the streams have it
+            del row["run"], row["env_id"], row["session"]  # the streams have it
         return found
 
     def to_pandas(self, what: What = "episodes") -> pd.DataFrame:

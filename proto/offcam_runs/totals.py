@@ -27,15 +27,26 @@ _NUMBERS = ("steps", "non_finite", "timed_steps")
 _STATS = ("returns", "lengths", "durations")
 
 _KEPT = """
-SELECT key, value FROM meta
-WHERE key > :begin AND key < :end AND substr(key, 1 + length(:begin)) IN (SELECT stream FROM streams)
+SELECT stream, value, session FROM meta JOIN streams ON stream = substr(key, 1 + length(:begin))
+WHERE key > :begin AND key < :end
 """
 _KEEP = "INSERT OR REPLACE INTO meta (key, value) VALUES (:key, :value)"
 _LATER = """
-SELECT episodes.id, stream, return, length, duration FROM episodes CROSS JOIN streams ON streams.id = stream_id
+SELECT episodes.id, stream, return, length, duration, session
+FROM episodes CROSS JOIN streams ON streams.id = stream_id
 WHERE episodes.id > :last ORDER BY episodes.id LIMIT :most
 """
 _RECENT = "SELECT return, length FROM episodes WHERE id <= :last ORDER BY id DESC LIMIT :most"
+# From its first episode on: those before it may be many.
+_RECENT_OF_SESSION = """
+WITH own AS (SELECT id FROM streams WHERE session = :session)
+SELECT return, length FROM episodes
+WHERE id BETWEEN
+        (SELECT min((SELECT id FROM episodes WHERE stream_id = own.id ORDER BY seq LIMIT 1)) FROM own)
+        AND :last
+    AND +stream_id IN (SELECT id FROM own)
+ORDER BY id DESC LIMIT :most
+"""
 _RECENT_OF_STREAM = """
 SELECT return, length FROM episodes
 WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND +id <= :last ORDER BY seq DESC LIMIT :most
@@ -49,38 +60,45 @@ class RunTotals:
     Attributes:
         last: id of the latest episode that they have, 0 for none.
         streams: those of each stream, by its id in hexadecimal digits.
-        recent: return and length of the run's last `RECENT` episodes, in order of arrival.
+        session: the newest one, of which `total` is and ``recent``; None for all that there are, as behind the views of
+            one that was chosen.
+        recent: return and length of the last `RECENT` episodes, in order of arrival.
     """
 
     last: int = 0
     streams: dict[str, EpisodeTotals] = field(default_factory=dict)
+    session: int | None = None
     recent: deque[tuple[float, int]] = field(default_factory=recent_episodes)
     _lasts: dict[str, int] = field(default_factory=dict)  # the latest episode of each stream
+    _sessions: dict[str, int] = field(default_factory=dict)
     _kept: int = 0  # the latest episode of those that the index keeps
 
     @classmethod
-    def kept(cls, database: sqlite3.Connection) -> RunTotals:
+    def kept(cls, database: sqlite3.Connection, *, newest: bool = False) -> RunTotals:
         """Those that an index keeps, which need not have its latest episodes.
 
         Args:
             database: an open index of this version.
+            newest: whether they are of its newest session, also once a newer one has begun.
         """
-        found = cls()
+        session = newest_session(database) if newest else None
+        found = cls(session=session)
         with suppress(ValueError, TypeError, LookupError):  # what another program made of them is of no use
             found._load(database)
             return found
-        return cls()
+        return cls(session=session)
 
     def _load(self, database: sqlite3.Connection) -> None:
         begin = f"{TOTALS_KEY}:"
-        for key, value in database.execute(_KEPT, {"begin": begin, "end": f"{TOTALS_KEY};"}):
+        for stream, value, session in database.execute(_KEPT, {"begin": begin, "end": f"{TOTALS_KEY};"}):
             entry: dict[str, Any] = json.loads(value)
-            stream = key.removeprefix(begin)
+            self._sessions[stream] = session
             self._lasts[stream] = entry.pop("last")
             entry.update((name, RunningStats(*entry[name])) for name in _STATS)
             self.streams[stream] = EpisodeTotals(**entry)
         self.last = self._kept = max(self._lasts.values(), default=0)
-        self.recent.extend(_episodes(database, _RECENT, last=self.last))
+        query = _RECENT if self.session is None else _RECENT_OF_SESSION
+        self.recent.extend(_episodes(database, query, last=self.last, session=self.session))
 
     def load_recent(self, database: sqlite3.Connection) -> None:
         """Read the last episodes of the latest streams, of which the index keeps the totals alone."""
@@ -94,20 +112,33 @@ class RunTotals:
         """Take in later episodes, ``most`` of them or all; returns whether there may be more."""
         count = 0
         rows = database.execute(_LATER, {"last": self.last, "most": most})
-        for count, (last, stream, return_, length, duration) in enumerate(rows, 1):  # noqa: B007 - the last one's
+        for count, (last, stream, return_, length, duration, session) in enumerate(rows, 1):  # noqa: B007 - the last one's
             if stream in self.streams and not self.streams[stream].recent:
                 self._load_recent(database, stream)
-            self.add(stream, real_from_sql(return_), length, real_from_sql(duration))
+            self.add(stream, real_from_sql(return_), length, real_from_sql(duration), session)
             self._lasts[stream] = self.last = last
         return count == most
 
-    def add(self, stream: str, return_: float, length: int, duration: float) -> None:
+    def add(self, stream: str, return_: float, length: int, duration: float, session: int = 1) -> None:
         """Take in one episode of a stream, the latest of the run; see `EpisodeTotals.add`."""
         totals = self.streams.get(stream)
         if totals is None:
             totals = self.streams[stream] = EpisodeTotals()
+            self._sessions[stream] = session
         totals.add(return_, length, duration)
-        self.recent.append(totals.recent[-1])
+        self.begin(session)
+        if self.shows(stream):
+            self.recent.append(totals.recent[-1])
+
+    def begin(self, session: int) -> None:
+        """A session has begun: if they are of the newest one, they are of it from now on."""
+        if self.session is not None and session > self.session:
+            self.session = session
+            self.recent.clear()
+
+    def shows(self, stream: str) -> bool:
+        """Whether a stream that has episodes is in `total`."""
+        return self.session is None or self._sessions[stream] == self.session
 
     @property
     def unkept(self) -> int:
@@ -130,15 +161,15 @@ class RunTotals:
         self._kept = self.last
 
     def total(self) -> EpisodeTotals:
-        """The run's statistics: those of its streams merged, by their ids. The caller's own."""
+        """The statistics of the run, or its newest session: its streams' merged, by their ids. The caller's own."""
         total = EpisodeTotals()
-        for stream in sorted(self.streams):
+        for stream in filter(self.shows, sorted(self.streams)):
             total.merge(self.streams[stream])
         total.recent = self.recent.copy()
         return total
 
     def as_dict(self) -> dict[str, Any]:
-        """The run's statistics, as `EpisodeTotals.as_dict` has them."""
+        """What `total` has, as `EpisodeTotals.as_dict` has it."""
         return self.total().as_dict()
 
 
@@ -147,6 +178,11 @@ def run_totals(database: sqlite3.Connection) -> RunTotals:
     totals = RunTotals.kept(database)
     totals.advance(database)
     return totals
+
+
+def newest_session(database: sqlite3.Connection) -> int:
+    """The number of the newest session of an open index, 0 where there is none yet."""
+    return int(database.execute("SELECT ifnull(max(session), 0) FROM streams").fetchone()[0])
 
 
 def _episodes(database: sqlite3.Connection, query: str, **values: object) -> list[tuple[float, int]]:

@@ -29,8 +29,8 @@ from offcam_runs.run import read_run
 
 RETURNS = [1.0, math.nan, math.inf, -4.0]
 COLUMNS = [
-    "run", "env_id", "stream", "env_index", "episode", "return", "length", "duration_seconds", "started", "terminated",
-    "truncated", "seed",
+    "run", "env_id", "stream", "session", "env_index", "episode", "return", "length", "duration_seconds", "started",
+    "terminated", "truncated", "seed",
 ]  # fmt: skip
 
 

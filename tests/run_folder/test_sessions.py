@@ -38,6 +38,16 @@ def test_a_session_is_shown_alone(folder, session, returns, shown):
     assert [one.episodes.return_.tolist() for one in offcam.load([folder], session=session)] == [returns]
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_tables_of_several_tell_them_apart(folder, library):
+    frame = getattr(offcam.load(folder, session="all"), f"to_{library}")()
+    assert list(zip(frame["session"], frame["return"], strict=True)) == [
+        *((1, value) for value in (1.0, 2.0, 3.0)),
+        *((2, value) for value in (10.0, 20.0, 30.0)),
+        *[(3, 7.0)] * 5,
+    ]
+
+
 def _sessions(returns):
     return [1 if value < 7 else 3 if value == 7 else 2 for value in returns]
 

@@ -38,6 +38,7 @@ def made(folder, count):
     index = RunIndex.open(folder)
     for number in range(3):
         index.open_stream(stream(bytes([number]) * 16), PEER)
+    for number in range(3):
         index.close_stream(bytes([number]) * 16)
     index._db.execute(EPISODES, {"count": count})
     index._db.execute("UPDATE streams SET last_seq = :count", {"count": count})
@@ -79,7 +80,7 @@ def opened_for(folder, done):
     store.put(RecordsTask(str(folder), A, 1, tuple(packed(episode())), "recorded"))
     wait_until(lambda: len(events) == 2, "the episode is committed")
     found = dict(done)
-    wait_until(lambda: store.runs()[0]["episodes"] == last(folder), "all is counted")
+    wait_until(lambda: store.runs()[0]["episodes"] == of_newest(folder), "all is counted")
     store.put(CloseStreamTask(str(folder), A, lost=False))
     store.close()
     return found
@@ -88,6 +89,11 @@ def opened_for(folder, done):
 def last(folder):
     with open_to_read(folder, session="all") as database:
         return database.execute("SELECT max(id) FROM episodes").fetchone()[0]
+
+
+def of_newest(folder):
+    with open_to_read(folder) as database:
+        return database.execute("SELECT count(*) FROM episodes").fetchone()[0]
 
 
 def test_opening_a_long_run_reads_no_more_than_opening_a_short_one(tmp_path, statements):
@@ -120,7 +126,9 @@ def test_the_numbers_are_the_same_however_they_were_come_by(tmp_path, step):
     again.open_stream(stream(B), PEER)
     again.apply(B, 1, packed(*(episode(number, return_=math.pi * number) for number in range(20))))
     again.advance_totals()
-    assert everything(again.totals)[0] == everything(run_totals(again._db))[0]
+    with open_to_read(tmp_path / "run") as database:  # what all readers show
+        assert everything(again.totals)[0] == everything(run_totals(database))[0]
+    assert again.totals.as_dict()["episodes"] == 20
     again.close()
 
 
@@ -205,22 +213,25 @@ def test_the_last_episodes_of_a_stream_are_known_however_many_streams_there_are(
     index.close()
 
 
-def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path):
+@pytest.mark.parametrize("resumes", [False, True])
+def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path, resumes):
     count = COUNT_EPISODES * 2 + 123
     folder = made(tmp_path / "run", count)
     source = FolderSource([folder])
     ((run, _),) = source.folders().items()
     pages = RunDescriptions(source)
-    before = pages.detail(Asked(run, folder, "all"))
+    before = pages.detail(Asked(run, folder))
     store = Store(lambda _: None, "test")
+    had = count if resumes else 0
     try:
-        store.put(OpenStreamTask(str(folder), stream(), PEER, (), "opened"))
-        wait_until(lambda: store.runs() and store.runs()[0]["episodes"] == count, "all is counted")
+        store.put(OpenStreamTask(str(folder), stream(resumes=resumes), PEER, (), "opened"))
+        wait_until(lambda: store.runs() and store.runs()[0]["episodes"] == had, "all is counted")
         for number in range(5):
             store.put(RecordsTask(str(folder), A, 1 + number, tuple(packed(episode(number, return_=number / 3))), ""))
-            wait_until(lambda: store.runs()[0]["episodes"] == count + number + 1, "it is counted")  # noqa: B023 - at once
+            wait_until(lambda: store.runs()[0]["episodes"] == had + number + 1, "it is counted")  # noqa: B023 - at once
             (told,) = store.runs()
-            described = pages.detail(Asked(run, folder, "all"))
+            described = pages.detail(Asked(run, folder))
+            assert described["session"] == told["session"] == (1 if resumes else 2)
             for name in ("episodes", "steps", "steps_per_second"):
                 assert described[name] == told[name]
             for name in ("return", "length"):

@@ -134,6 +134,7 @@ def test_an_episode(client, base):
     assert row == {
         "number": 300,
         "stream": made.STREAM.hex(),
+        "session": 1,
         "env_index": 0,
         "episode": 300,
         "return": made.return_of(300),
@@ -419,7 +420,8 @@ def test_the_newest_session_is_shown_unless_another_is_asked_for(look, tmp_path)
             page = client.get(f"{url}/episodes", params=given).json()
             assert [item["return"] for item in page["episodes"]] == returns
             assert client.get(f"{url}/curve", params=given).json()["total"] == len(returns)
-            assert client.get(f"{url}/episodes.csv", params=given).text.count("\n") == 1 + len(returns)
+            rows = list(csv.DictReader(client.get(f"{url}/episodes.csv", params=given).text.splitlines()))
+            assert [int(row["session"]) for row in rows] == [1 + (value > 5) for value in returns]
     both = client.get("/api/group", params={"ids": f"{run}@1,{run}", "window": 1}).json()
     assert both["runs"] == 2
     assert client.get(f"/api/runs/{run}@3/curve").status_code == 404

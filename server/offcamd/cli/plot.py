@@ -77,10 +77,6 @@ def plot(
     from offcamd.reports.plot import Look, draw
 
     lines = _lines(folders, session_of(session), group=group)
-    if not lines:
-        raise ConfigError(
-            "there are no finished episodes yet, so there is nothing to plot: come back when one has ended"
-        )
     with replacing(output, ending) as file:
         look = Look(axis, window, statistic, confidence, raw, title, value)
         draw(lines, look, file)
@@ -95,14 +91,18 @@ def plot(
 
 
 def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Line]:
-    """The lines of a figure; runs without an episode are left out, and that is said."""
+    """The lines of a figure; runs without an episode are left out, and that is said. ConfigError without any other."""
     from offcam_runs.discover import labels, run_folders
     from offcam_runs.run import read_run
     from offcamd.reports.plot import Line
 
     found = run_folders(folders)
     runs = {folder: read_run(folder, session) for given in found for folder in given}
-    for folder in [folder for folder, run in runs.items() if not run.episodes]:
+    without = [folder for folder, run in runs.items() if not run.episodes]
+    if len(without) == len(runs):
+        where = ", ".join(map(str, folders))
+        raise ConfigError(f"there are no finished episodes in {where} yet to be plotted: come back when one has ended")
+    for folder in without:
         typer.echo(f"offcam: {folder} has no finished episodes yet", err=True)
         del runs[folder]
     names = dict(zip(runs, labels(list(runs)), strict=True))

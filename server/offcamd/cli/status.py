@@ -25,7 +25,10 @@ def status(
     as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1, metavar="<seconds>")] = 5.0,
 ) -> None:
-    """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down."""
+    """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down.
+
+    Frames, clips and episodes are counted since it started, of all runs together; a run is shown by its newest session.
+    """
     from offcamd.cli.query import ask_stats
 
     asked = load_endpoint(endpoint, config=config)
@@ -65,6 +68,7 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"
     yield "clips", _counts(stats["clips"])
     yield "episodes", f"{stats['episodes']:,}"
+    yield "counted", "since it started, all runs together"
     yield "lost", _counts({what: count for what, count in stats.get("lost", {}).items() if count})
     yield "problems", "; ".join(f"{part} is down" for part in stats.get("problems", ())) or "none"
 
@@ -79,13 +83,18 @@ def memory_of(stats: dict[str, Any]) -> str:
 
 def _print_runs(runs: list[dict[str, Any]]) -> None:
     shown = runs[-MOST_RUNS:]
-    title = "Runs" if len(shown) == len(runs) else f"The last {MOST_RUNS} of {len(runs)} runs (--json has all)"
+    title = (
+        "Runs, the newest session of each"
+        if len(shown) == len(runs)
+        else f"The last {MOST_RUNS} of {len(runs)} runs, the newest session of each (--json has all)"
+    )
     typer.echo(styled(title, bold=True))
     print_table(
-        [Column("folder", "name"), *numbers("episodes", "return", "last 100", "length", "steps/s")],
+        [Column("folder", "name"), *numbers("session", "episodes", "return", "last 100", "length", "steps/s")],
         (
             (
                 run["folder"],
+                number(run.get("session")),
                 f"{run['episodes']:,}",
                 f"{number(run['return']['mean'])} ± {number(run['return']['std'])}" if run["episodes"] else "-",
                 number(run["return"]["last100_mean"]),

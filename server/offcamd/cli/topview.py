@@ -136,7 +136,10 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
     lines = (
         (who, "bold"),
         (f"memory {memory_of(stats)}; {queue}, {behind}{spool}", ""),
-        (f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes", "yellow" if dropped else ""),
+        (
+            f"{done}{f' ({lost})' if lost else ''}; {stats['episodes']:,} episodes since it started",
+            "yellow" if dropped else "",
+        ),
     )
     return [Text(line, style=style, no_wrap=True, overflow="ellipsis") for line, style in lines]
 

@@ -18,7 +18,7 @@ from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
 from offcam_runs.record_rows import Fields, add_records, known_lost, quarantine, settle_clip
 from offcam_runs.schema import training_text
-from offcam_runs.totals import KEEP_EPISODES, RunTotals
+from offcam_runs.totals import KEEP_EPISODES, RunTotals, newest_session
 from offcamd import __version__
 from offcamd.store import sql
 from offcamd.store.index_file import IndexGone, open_to_write, place_of
@@ -99,7 +99,7 @@ class RunIndex:
 
     Attributes:
         folder: the run folder.
-        totals: statistics of its episodes, as far as `advance_totals` has taken them in.
+        totals: statistics of its newest session's episodes, as far as `advance_totals` has taken them in.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
@@ -110,6 +110,7 @@ class RunIndex:
         self._place = place_of(folder)
         self._left = False  # whether `leave` was called
         self._mode = "delete"  # the journal mode before
+        self._opened = False  # whether a stream was, since `advance_totals`
 
     @classmethod
     def open(cls, folder: Path) -> RunIndex:
@@ -127,7 +128,7 @@ class RunIndex:
                 for key, value in {"created": repr(time.time()), "created_by": f"offcam {__version__}"}.items():
                     index._db.execute(sql.NEW_FACT, {"key": key, "value": value})
             with explained(folder):
-                index.totals = RunTotals.kept(index._db)
+                index.totals = RunTotals.kept(index._db, newest=True)
                 index.totals.load_recent(index._db)
         except BaseException:
             index._db.close()
@@ -275,6 +276,7 @@ class RunIndex:
         }
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, Fields(message, **own))
+            self._opened = True
             return OpenedStream(self._stream(message.stream)[1], suffix)
 
     def _suffix(self, message: OpenStream) -> int:
@@ -403,6 +405,9 @@ class RunIndex:
     def advance_totals(self, most: int = -1) -> bool:
         """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""
         with explained(self.folder):
+            if self._opened:
+                self.totals.begin(newest_session(self._db))
+                self._opened = False
             more = self.totals.advance(self._db, most)
         if self.totals.unkept >= KEEP_EPISODES:
             self._keep_totals()

@@ -131,10 +131,11 @@ class Store:
         return folder not in self._full
 
     def runs(self) -> list[dict[str, Any]]:
-        """Statistics of every run this daemon has written, JSON-ready.
+        """Statistics of every run this daemon has written, of its newest session as all readers show it; JSON-ready.
 
-        Of one whose index does not keep totals yet, as an earlier version wrote it, they begin with what was counted so
-        far: some hundred thousand episodes a second.
+        Those of streams are of that session's, and of others that are open. Of one whose index does not keep totals
+        yet, as an earlier version wrote it, they begin with what was counted so far: some hundred thousand episodes a
+        second.
         """
         with self._lock:
             return [
@@ -142,8 +143,13 @@ class Store:
                     "folder": folder,
                     "live_streams": len(run.live),
                     "problem": run.problem,
+                    "session": run.totals.session or None,
                     **run.totals.as_dict(),
-                    "streams": {stream: totals.as_dict() for stream, totals in run.totals.streams.items()},
+                    "streams": {
+                        stream: totals.as_dict()
+                        for stream, totals in run.totals.streams.items()
+                        if run.totals.shows(stream) or bytes.fromhex(stream) in run.live
+                    },
                 }
                 for folder, run in self._runs.items()
             ]
@@ -340,7 +346,7 @@ class Store:
 
     def _after_commit(self, run: _Run, batch: list[tasks.Task], events: list[tasks.Event]) -> None:
         new = [event.applied.episodes for event in events if isinstance(event, tasks.Committed) and event.applied]
-        if any(new):
+        if any(new) or any(isinstance(task, tasks.OpenStreamTask) for task in batch):
             self._count_episodes(run, sum(new))
         with self._lock:
             for task in batch:

@@ -74,7 +74,7 @@ class Exporter(Collector):
             "reason",
             {reason: frames["dropped"].get(reason, 0) for reason in DROP_REASONS},
         )
-        yield CounterMetricFamily("offcam_episodes", "Episodes committed.", value=stats["episodes"])
+        yield CounterMetricFamily("offcam_episodes", "Episodes committed, of all runs.", value=stats["episodes"])
         ended = {state: stats["clips"][state] for state in ENDED_STATES}
         yield _labelled("offcam_clips", "Clips that ended, by state.", "state", ended)
         yield GaugeMetricFamily("offcam_clips_recording", "Clips being recorded.", value=stats["clips"][RECORDING])

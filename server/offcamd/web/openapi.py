@@ -63,11 +63,11 @@ _RUN = _object(
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED,
 )  # fmt: skip
 _STREAM = _object(
-    stream=TEXT, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT, started=_MAYBE,
-    ended=_MAYBE, state=_one_of(*STREAM_STATES), episodes=INTEGER, steps=INTEGER,
+    stream=TEXT, session=INTEGER, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT,
+    started=_MAYBE, ended=_MAYBE, state=_one_of(*STREAM_STATES), episodes=INTEGER, steps=INTEGER,
 )  # fmt: skip
 _EPISODE = _object(
-    number=INTEGER, stream=TEXT, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
+    number=INTEGER, stream=TEXT, session=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
     duration_seconds=_MAYBE, started=_MAYBE, terminated=FLAG, truncated=FLAG,
     seed=_or_null({"type": ["integer", "string"]}), info={"type": "object", "additionalProperties": _MAYBE},
     clip=_or_null(TEXT),
@@ -163,7 +163,10 @@ def _paths() -> dict[str, Schema]:
         "/readyz": _path("The daemon takes in what clients send.", "text/plain", TEXT, None, "503"),
         "/metrics": _path("Prometheus text, or OpenMetrics for who accepts it.", "text/plain", TEXT),
         "/openapi.json": _json("This description.", {"type": "object"}),
-        "/api/stats": _json("The daemon's statistics.", _ref("Stats"), None, "404"),
+        "/api/stats": _json(
+            "The daemon's statistics: frames, clips and episodes since it started, of all runs together; of each of "
+            "`runs` its newest session.", _ref("Stats"), None, "404",
+        ),
         "/api/events": _path(
             "Server-sent events: `stats` each second (as /api/stats without runs), `run` (a Run) whenever one changed.",
             "text/event-stream", TEXT, None, "503",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.clips import Clip
+    from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
     from offcamd.web.reading import Asked
@@ -77,19 +78,20 @@ def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, 
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
         clips = cache.clips(asked.folder, database, streams)
-    ids = [stream.stream for stream in streams.values()]
-    return {"total": total, "offset": offset, "episodes": [_with_clip(row, ids, clips) for row in page]}
+    of = list(streams.values())
+    return {"total": total, "offset": offset, "episodes": [_with_clip(row, of, clips) for row in page]}
 
 
-def _with_clip(episode: Episode, ids: Sequence[str], clips: ClipEpisodes) -> dict[str, Any]:
+def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes) -> dict[str, Any]:
     """An episode as the API shows it, with the clip that shows it."""
     clip = clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
-    return {**_episode(episode, ids), "clip": None if clip is None else clip.key}
+    return {**_episode(episode, streams), "clip": None if clip is None else clip.key}
 
 
-def _episode(episode: Episode, ids: Sequence[str]) -> dict[str, Any]:
-    """An episode as the API shows it; ``ids`` are those of the run's streams."""
-    return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": ids[episode.stream]}
+def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
+    """An episode as the API shows it."""
+    stream = streams[episode.stream]
+    return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": stream.stream, "session": stream.session}
 
 
 def episodes_csv(asked: Asked) -> Iterator[str]:
@@ -100,13 +102,13 @@ def episodes_csv(asked: Asked) -> Iterator[str]:
     """
     last, text = 0, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow([*_COLUMNS, "session"])
     while True:
         with reading(asked.folder, asked.session) as database:
             streams = read_streams(database)
             piece = read_episodes(database, streams, "id > :last", {"last": last}, limit=_CSV_ROWS)
-        ids = [stream.stream for stream in streams.values()]
-        writer.writerows([_cell(value) for value in _episode(row, ids).values()] for row in piece)
+        of = list(streams.values())
+        writer.writerows([_cell(value) for value in _episode(row, of).values()] for row in piece)
         yield text.getvalue()
         if len(piece) < _CSV_ROWS:
             return
@@ -202,9 +204,9 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
         clips = cache.clips(asked.folder, database, streams, shown=False)
-    ids = [stream.stream for stream in streams.values()]
+    of = list(streams.values())
     places = clips.episodes_of(span_of(clip))[:MOST_ROWS].tolist()
-    listed = [{**_episode(clips.episodes[place], ids), "clip": key} for place in places]
+    listed = [{**_episode(clips.episodes[place], of), "clip": key} for place in places]
     return {**clip_dict(asked.run, clip), "episodes": listed}
 
 
@@ -229,7 +231,7 @@ def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
         shown = None if near is None else clips.shows(int(near))
         clip = None if shown is None else find_clip(database, asked.folder, shown.key)
     return {
-        "episode": _with_clip(clips.episodes[place], [stream.stream for stream in streams.values()], clips),
+        "episode": _with_clip(clips.episodes[place], list(streams.values()), clips),
         "clip": None if clip is None else clip_dict(asked.run, clip),
         "exact": bool(near is not None and near == place),
         "distance": None if near is None else abs(int(near) - place),

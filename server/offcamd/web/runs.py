@@ -50,7 +50,7 @@ SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY i
     ifnull((SELECT max(ended) FROM clips), 0), ifnull((SELECT max(ended) FROM streams), 0),
     ifnull((SELECT max(started) FROM streams), 0))
 """
-_SHOWN = ("stream", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
+_SHOWN = ("stream", "session", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
 """What is shown of a stream."""
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 import os
@@ -179,16 +180,18 @@ def test_an_older_index_is_upgraded(folder, monkeypatch):
 
 
 def test_sessions_of_an_older_index_are_told_by_time(folder, monkeypatch):
-    monkeypatch.setattr(fmt, "FORMAT_VERSION", 1)
-    index = RunIndex.open(folder)
     times = [(1, 9), (2, 3), (8, 12), (20, None), (21, 30), (31, 32), (None, None)]
-    index._db.executemany(
-        "INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, state,"
-        " started, ended) VALUES (?, ?, '', 1, 0, '', 0, 0, '', 0, '', 'closed', ?, ?)",
-        [(number, f"{number:032}", *span) for number, span in enumerate(times, 1)],
-    )
-    index.close()
-    monkeypatch.undo()
+    folder.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(folder / fmt.INDEX_NAME)) as database, monkeypatch.context() as older:
+        older.setattr(fmt, "FORMAT_VERSION", 1)
+        for statement in fmt.upgrade_sql(0, str(folder)):
+            database.execute(statement)
+        database.executemany(
+            "INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client,"
+            " state, started, ended) VALUES (?, ?, '', 1, 0, '', 0, 0, '', 0, '', 'closed', ?, ?)",
+            [(number, f"{number:032}", *span) for number, span in enumerate(times, 1)],
+        )
+        database.commit()
     with open_to_read(folder, session="all") as reader:
         found = [session for (session,) in reader.execute("SELECT session FROM streams ORDER BY id")]
     assert found == [1, 1, 1, 2, 3, 4, 1]
