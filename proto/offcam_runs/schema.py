@@ -115,6 +115,7 @@ _SESSIONS: Final = (
 )
 
 _OPEN: Final = f"((state = '{fmt.LIVE}' AND stream NOT IN (SELECT value FROM json_each(:gone))) OR ended > :since)"  # noqa: S608 - of our own words
+_USED: Final = "(last_seq > 0 OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id))"
 
 SESSION_OF: Final = f"""
 coalesce(
@@ -122,7 +123,7 @@ coalesce(
     (
         SELECT session FROM streams AS own WHERE training = :training AND training != '' AND (
             EXISTS (SELECT 1 FROM streams WHERE session = own.session AND {_OPEN})
-            OR NOT EXISTS (SELECT 1 FROM streams WHERE session = own.session AND prefix = :prefix)
+            OR NOT EXISTS (SELECT 1 FROM streams WHERE session = own.session AND prefix = :prefix AND {_USED})
         ) ORDER BY session DESC LIMIT 1
     ),
     (SELECT max(session) FROM streams WHERE {_OPEN}),
@@ -133,9 +134,9 @@ coalesce(
 """SQL of the session that a new stream is in.
 
 It is the last one where it resumes that. Else it is that of its training, unless all of that is over and had such a
-stream, as where a cell of a notebook is run again; else that of what is open; else a new one. ``:gone`` is a JSON list
-of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is closed was open none the
-less.
+stream that recorded something, as where a cell of a notebook is run again; else that of what is open; else a new one.
+``:gone`` is a JSON list of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is
+closed was open none the less.
 """
 
 

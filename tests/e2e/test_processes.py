@@ -40,10 +40,10 @@ def record_and_play(folder: str, prefix: str = "rl-video", episodes: int = 1) ->
 # --- at the same time -----------------------------------------------------------------------------------------
 
 
-def test_two_recorders_with_the_same_folder_and_prefix(folder, daemon):
+def test_two_recorders_with_the_same_folder_and_prefix(folder, daemon, recwarn):
     first = offcam.RecordVideo(Barcode(LENGTH), str(folder), overflow="block")
-    with pytest.warns(UserWarning, match=SUFFIX_WARNING):
-        second = offcam.RecordVideo(Barcode(LENGTH, offset=1000), str(folder), overflow="block")
+    second = offcam.RecordVideo(Barcode(LENGTH, offset=1000), str(folder), overflow="block")
+    assert not recwarn.list
     for env in (first, second):
         env.reset()
     for _ in range(LENGTH):
@@ -187,14 +187,20 @@ def test_eight_workers_with_wrappers_of_their_own(folder, daemon, context):
     films.check(folder)
 
 
-def test_workers_that_share_a_prefix_lose_nothing(folder, daemon):
-    envs = AsyncVectorEnv([Maker(str(folder), index, same_prefix=True) for index in range(4)])
-    envs.reset()
-    for _ in range(LENGTH):
-        envs.step(np.zeros(4, int))
-    envs.close()
-    shown = sorted(films.numbers(folder / name) for name in films.videos(folder))
-    assert shown == [[100 * index + number for number in WHOLE] for index in range(4)]
+def test_workers_that_share_a_prefix_lose_nothing_and_one_says_that_there_are_older_videos(
+    folder, daemon, recwarn, capfd
+):
+    for session in (1, 2):
+        envs = AsyncVectorEnv([Maker(str(folder), index, same_prefix=True) for index in range(4)])
+        envs.reset()
+        for _ in range(LENGTH):
+            envs.step(np.zeros(4, int))
+        envs.close()
+        shown = sorted(films.numbers(folder / clip.file) for clip in offcam.load(folder).clips)
+        assert shown == [[100 * index + number for number in WHOLE] for index in range(4)]
+        assert offcam.load(folder).session == session  # the env that AsyncVectorEnv makes first, and closes, is none
+        assert [SUFFIX_WARNING in str(each.message) for each in recwarn] == [True] * (session - 1)
+        assert "WARN" not in capfd.readouterr().err  # of the workers
     films.check(folder)
 
 

@@ -13,6 +13,7 @@ from offcam.connection.connection import kept
 from offcam.recorder.final_videos import FinalVideos
 from offcam.recorder.journal import Journal
 from offcam.recorder.losses import Losses
+from offcam.recorder.resuming import is_another
 from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
@@ -185,10 +186,13 @@ class EnvStream:
             connection.handshake.wait_opened(wire, deadline)
         except (DaemonNotInstalled, DaemonUnavailable) as error:
             self._not_yet(connection, error)
-        if wire.live and wire.info.suffix and (self.before is None or wire.info.suffix != self.before.suffix):
+        suffix = wire.info.suffix if wire.live else 0
+        if suffix in (0, self.before and self.before.suffix):
+            return
+        if is_another(self.folder, wire.info.stream):
             connection.warn_once(
                 f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
-                f"carry the suffix -s{wire.info.suffix}. Give each its own `name_prefix`, or go on with the last one: "
+                f"carry the suffix -s{suffix}. Give each its own `name_prefix`, or go on with the last one: "
                 "if_exists='resume' of a wrapper, resume=True of offcam.record(). (Said once.)",
                 about=f"suffix: {self.folder}",
             )

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from offcam.recorder import settings
-from offcam_proto.errors import ConfigError
+from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.discover import is_run
 
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ _STEPS = (
 _CLIPS = """
 SELECT ifnull(json_extract(envs, '$[0]'), 0) AS followed, max(episode), max(step + (step > 0) + ifnull(steps, 0))
 FROM clips WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY followed
+"""
+_ALIKE = """
+SELECT max(NOT mine) AND NOT max(mine AND earlier) FROM (
+    SELECT (other.training, other.session) = (own.training, own.session) AS mine, other.id < own.id AS earlier
+    FROM streams AS other JOIN streams AS own ON own.stream = ? WHERE other.prefix = own.prefix
+)
 """
 
 
@@ -74,6 +80,22 @@ def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
 
     with open_to_read(folder) as database:
         return _read(database, prefix)
+
+
+def is_another(folder: str, stream: bytes) -> bool:
+    """Whether a stream is the first of its training and session in a run that others have recorded with its prefix.
+
+    The envs in a vector env of Stable-Baselines3 have one prefix, too: of each other nobody needs to be told.
+    """
+    if not settings.records_here():
+        return True  # its index is on another host
+    from offcam_runs.database import open_to_read  # noqa: PLC0415 - as in `before`
+
+    try:
+        with open_to_read(folder, settled=True, session="all") as database:
+            return bool(database.execute(_ALIKE, (stream.hex(),)).fetchone()[0])
+    except OffcamError:
+        return True
 
 
 def _read(database: sqlite3.Connection, prefix: str) -> Before:

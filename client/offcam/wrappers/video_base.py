@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 from functools import lru_cache
+from glob import glob
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gymnasium import logger
@@ -100,7 +100,7 @@ class VideoBase(shared_stream.StreamSharer):
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
-            if os.path.isdir(self.video_folder) and not is_run(self.video_folder):  # what is in an index stays
+            if glob("*.mp4", root_dir=self.video_folder) and not is_run(self.video_folder):  # what is in an index stays
                 logger.warn(
                     f"Overwriting existing videos at {self.video_folder} folder "
                     f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)"

@@ -61,8 +61,12 @@ def test_the_arguments_are_gymnasiums_in_its_order():
             assert ours[name].default == parameter.default
 
 
-def test_the_folder_that_exists_is_warned_about(folder):
+def test_a_folder_with_videos_is_warned_about_and_an_empty_one_is_not(folder, recwarn):
     folder.mkdir()
+    RecordVideo(Barcode(), str(folder)).close()
+    assert not recwarn.list
+    (folder / "offcam.sqlite3").unlink()
+    (folder / "rl-video-episode-0.mp4").touch()
     with pytest.warns(UserWarning, match="Overwriting existing videos at"):
         env = RecordVideo(Barcode(), str(folder))
     env.close()
