@@ -40,6 +40,10 @@ def record(
     fps: arguments.Number | None = ...,
     disable_logger: bool = ...,
     gc_trigger: Trigger = ...,
+    every_nth_frame: arguments.Whole = ...,
+    max_size: Sequence[arguments.Whole] | None = ...,
+    crf: arguments.Whole | None = ...,
+    preset: str | None = ...,
     overflow: Overflow = ...,
     source: Source = ...,
     resume: bool = ...,
@@ -64,6 +68,10 @@ def record(
     fps: arguments.Number | None = ...,
     disable_logger: bool = ...,
     gc_trigger: Trigger = ...,
+    every_nth_frame: arguments.Whole = ...,
+    max_size: Sequence[arguments.Whole] | None = ...,
+    crf: arguments.Whole | None = ...,
+    preset: str | None = ...,
     overflow: Overflow = ...,
     source: Source = ...,
     resume: bool = ...,
@@ -91,6 +99,10 @@ def record(
     fps: arguments.Number | None = None,
     disable_logger: bool = True,
     gc_trigger: Trigger = nothing_to_collect,
+    every_nth_frame: arguments.Whole = 1,
+    max_size: Sequence[arguments.Whole] | None = None,
+    crf: arguments.Whole | None = None,
+    preset: str | None = None,
     overflow: Overflow = "drop",
     source: Source = "render",
     resume: bool = False,
@@ -119,6 +131,10 @@ def record(
         fps: as in `RecordVideo`.
         disable_logger: as in `RecordVideo`.
         gc_trigger: as in `RecordVideo`.
+        every_nth_frame: as in `RecordVideo`: take each so manieth frame of a video.
+        max_size: as in `RecordVideo`: ``(width, height)`` that a video is to fit in.
+        crf: as in `RecordVideo`: the videos' quality.
+        preset: as in `RecordVideo`: how much CPU a small file may cost.
         overflow: as in `RecordVideo`.
         source: as in `RecordVideo`: ``"obs"`` shows what the agent sees.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
@@ -161,6 +177,10 @@ def record(
         "source": source,
         "if_exists": "resume" if resume else if_exists,
         "strict": strict,
+        "every_nth_frame": every_nth_frame,
+        "max_size": max_size,
+        "crf": crf,
+        "preset": preset,
         "on_video": on_video,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened

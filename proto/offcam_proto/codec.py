@@ -142,8 +142,8 @@ def _decode(parts: Sequence[msg.Buffer], known: dict[int, type[Any]]) -> Any:  #
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
     if cls is msg.SlotFrames:
         return _decode_slot_frames(values)
-    if cls in (msg.Records, msg.OpenClip) and values and isinstance(values[-1], list):
-        values[-1] = tuple(values[-1])
+    if cls in (msg.Records, msg.OpenClip):
+        values = [tuple(value) if isinstance(value, list) else value for value in values]
     try:
         return _build(cls, code, values)
     except RemoteProtocolError as error:

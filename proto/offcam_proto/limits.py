@@ -5,7 +5,7 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """The version of the wire protocol; a peer with another one is refused."""
 
 MAX_HEADER_BYTES = 256 * KIB
@@ -28,6 +28,15 @@ MAX_SLOT_FRAMES = 64
 
 MAX_FRAME_SIDE = 16_384
 """Largest height or width of one frame, in pixels (H.264 stops there)."""
+
+MAX_CRF = 51
+"""Worst quality that a video can be asked for, by x264's constant rate factor; 0 is lossless."""
+
+PRESETS = (
+    "flat",
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
+)  # fmt: skip
+"""What an encoder can be told of how much work to put into a small file: offcam's own preset, and x264's."""
 
 MAX_NAME_BYTES = 200
 """Longest name prefix or video name, in UTF-8 bytes: leaves room for a suffix within NAME_MAX (255)."""

@@ -23,6 +23,7 @@ Buffer = bytes | bytearray | memoryview
 """Pixels: anything with one contiguous byte buffer."""
 
 Tiles = Annotated[int, check.within(limits.MAX_PIXEL_PARTS, low=1)]
+Side = Annotated[int, check.within(limits.MAX_FRAME_SIDE)]
 
 # --- what a client says -----------------------------------------------------------------------------------
 
@@ -129,6 +130,10 @@ class OpenClip(Checked, frozen=True):
         frame_bytes: bytes of one frame, so that the daemon can make the stream's credit fit.
         envs: the sub-environments that it shows, first the one whose episodes are counted; empty for all, of which it
             is the first that is counted, and for a single env.
+        max_width: largest width of its pictures in pixels, to which larger ones are scaled down; 0 for any.
+        max_height: largest height, likewise. Width and height keep their ratio.
+        preset: how much work its encoder puts into a small file, one of `limits.PRESETS`; empty for the daemon's own.
+        crf: its quality, x264's constant rate factor; None for the daemon's own.
     """
 
     TYPE: ClassVar[int] = 3
@@ -145,6 +150,10 @@ class OpenClip(Checked, frozen=True):
     started: Real
     frame_bytes: Annotated[int, check.within(limits.MAX_FRAME_BYTES)]
     envs: Annotated[tuple[int, ...], check.sub_environments] = ()
+    max_width: Side = 0
+    max_height: Side = 0
+    preset: Annotated[str, check.preset] = ""
+    crf: Annotated[int | None, check.crf] = None
 
 
 class Frame(msgspec.Struct, frozen=True):

@@ -164,6 +164,19 @@ def sub_environments(name: str, value: object) -> None:
         uint(f"an entry of {name}", index)
 
 
+def preset(name: str, value: object) -> None:
+    """Require one of `limits.PRESETS`, or nothing."""
+    text(name, value)
+    if value and value not in limits.PRESETS:
+        raise MalformedMessage(f"{name} must be empty or one of {', '.join(limits.PRESETS)}, got {shown(value)}")
+
+
+def crf(name: str, value: object) -> None:
+    """Require a constant rate factor, or None."""
+    if value is not None:
+        uint(name, value, limits.MAX_CRF)
+
+
 def json_bytes(name: str, value: object) -> None:
     """Require the JSON of statistics."""
     if type(value) is not bytes:

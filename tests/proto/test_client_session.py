@@ -98,8 +98,9 @@ def test_a_refusal_is_kept_for_the_user():
 
 def test_a_daemon_that_does_not_mind_another_version_is_not_trusted():
     session = in_state(State.GREETING)
-    with pytest.raises(VersionMismatch, match="version 2 and the client 1"):
-        session.receive(codec.encode(msg.Welcome(2, INSTANCE, 7, 1)))
+    theirs = limits.PROTOCOL_VERSION + 1
+    with pytest.raises(VersionMismatch, match=f"version {theirs} and the client {limits.PROTOCOL_VERSION}"):
+        session.receive(codec.encode(msg.Welcome(theirs, INSTANCE, 7, 1)))
     assert session.state is State.GREETING
 
 

@@ -80,7 +80,7 @@ def test_a_frame_s_pixels_are_never_copied():
 def test_numbers_may_be_encoded_in_any_width():
     wide = b"\x92\x08\xcf\x00\x00\x00\x00\x00\x00\x00\x05"
     assert codec.decode_client([wide]) == msg.Flush(5)
-    single = msgpack.packb([3, 1, 0, "n", 1, 30.0, 1, 1, 0, 0, 1.0, 3, []], use_single_float=True)
+    single = msgpack.packb([3, 1, 0, "n", 1, 30.0, 1, 1, 0, 0, 1.0, 3, [], 0, 0, "", None], use_single_float=True)
     assert codec.decode_client([single]).fps == 30.0
 
 
@@ -213,6 +213,19 @@ def test_what_are_no_values_of_an_episode():
             EpisodeColumns(1, 0.0, bytes(size), names)
 
 
+def test_what_no_clip_can_be_told():
+    for told in (
+        {"preset": "fastest"},
+        {"preset": None},
+        {"crf": 23.0},
+        {"crf": -1},
+        {"crf": True},
+        {"max_width": None},
+    ):
+        with pytest.raises(MalformedMessage, match=next(iter(told))):
+            msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, 0, **told)
+
+
 @pytest.mark.parametrize(
     ("make", "most"),
     [
@@ -226,6 +239,9 @@ def test_what_are_no_values_of_an_episode():
         (lambda n: msg.OpenClip(1, 0, "p" * n, 1, 1.0, 1, 1, 0, 0, 0.0, 0), limits.MAX_NAME_BYTES),
         (lambda n: msg.OpenClip(1, 0, "p", 1, 1.0, n, 1, 0, 0, 0.0, 0), limits.MAX_PIXEL_PARTS),
         (lambda n: msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, n), limits.MAX_FRAME_BYTES),
+        (lambda n: msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, 0, (), n), limits.MAX_FRAME_SIDE),
+        (lambda n: msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, 0, max_height=n), limits.MAX_FRAME_SIDE),
+        (lambda n: msg.OpenClip(1, 0, "p", 1, 1.0, 1, 1, 0, 0, 0.0, 0, crf=n), limits.MAX_CRF),
         (lambda n: msg.Records(1, 1, (b"",) * n), limits.MAX_RECORDS_PER_MESSAGE),
         (lambda n: msg.Records(1, n - 1, (b"", b"")), limits.MAX_INT),
         (msg.Flush, limits.MAX_INT),

@@ -98,7 +98,7 @@ def test_the_daemon_may_leave():
     assert session.receive(codec.encode(RECORDS)) is None
 
 
-@pytest.mark.parametrize("version", [0, 2, limits.MAX_INT])
+@pytest.mark.parametrize("version", [0, limits.PROTOCOL_VERSION + 1, limits.MAX_INT])
 def test_another_version_is_refused_with_the_fix(version):
     breach(ServerSession(), replace(HELLO, version=version), VersionMismatch, f"and the client {version}: install")
 

@@ -71,6 +71,9 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "open-clip": msg.OpenClip(1, 0, "rl-video-episode-0", 1, 50.0, 1, 1, 0, 0, STARTED, 720_000),
     "open-clip-grid": msg.OpenClip(1, 4, "rl-video-step-1000", 2, 29.97, 2, 4, 12, 1000, STARTED, 168),
     "open-clip-of-two-of-many": msg.OpenClip(1, 5, "v-episode-3", 1, 30.0, 2, 1, 3, 0, STARTED, 168, (7, 4095)),
+    "open-clip-that-is-to-be-small": msg.OpenClip(
+        1, 6, "v-episode-4", 1, 30.0, 1, 1, 4, 0, STARTED, 720_000, (), 320, 240, "medium", 28
+    ),
     "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
     "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),
     "frame-grey-tiles": msg.Frame(1, 4, 1, (_GREY,) * 3, (_PIXELS[:6], _PIXELS[6:12], _PIXELS[12:])),

@@ -113,6 +113,8 @@ client_messages = st.one_of(
     st.builds(
         msg.OpenClip, uints, uints, names, positives, fps, sides, sides, uints, uints, reals,
         st.integers(0, limits.MAX_FRAME_BYTES), st.lists(uints, max_size=5).map(tuple),
+        st.integers(0, limits.MAX_FRAME_SIDE), st.integers(0, limits.MAX_FRAME_SIDE),
+        st.sampled_from(["", *limits.PRESETS]), st.none() | st.integers(0, limits.MAX_CRF),
     ),
     frames(),
     arenas,

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import structs
 
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 Overflow = Literal["drop", "block"]
 """What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
 
+
+class Encoding(NamedTuple):
+    """How videos are made, as in `messages.OpenClip`; what is not said is the daemon's to choose."""
+
+    fps: float
+    max_width: int = 0
+    max_height: int = 0
+    preset: str = ""
+    crf: int | None = None
+
+
 _WHY = {
     "no_daemon": "no recorder daemon answered; start one with `offcam start`",
     "credit": "the recorder daemon is far behind; pass overflow='block' to wait for it instead",
@@ -39,7 +50,7 @@ class _Part:
         number: of its clip in the stream.
         part: 1, or higher for a later file of the same video.
         epoch: the stream's epoch when it was opened on the wire, 0 before.
-        base: frames offered before that.
+        begin: number in the video of the frame that has the index 0.
         opening: what it is opened with, once it has a frame that went into shared memory or to a daemon.
         complete: how it ended; None while it has not.
     """
@@ -52,7 +63,7 @@ class _Part:
     sizes: tuple[tuple[int, int], ...]
     started: float
     epoch: int = 0
-    base: int = 0
+    begin: int = 0
     offered: int = 0
     steps: int = 0
     return_: float = 0.0
@@ -81,7 +92,7 @@ class ClipWriter:
     Args:
         stream: the stream of the env that it shows.
         name: its file name without part and extension.
-        fps: frames per second.
+        encoding: how it is made.
         episode: number of the episode in which it begins.
         step: number of the last step before it, over all episodes; -1 before the first.
         overflow: what a frame does when the daemon is far behind.
@@ -96,7 +107,7 @@ class ClipWriter:
         stream: EnvStream,
         name: str,
         *,
-        fps: float,
+        encoding: Encoding,
         episode: int,
         step: int,
         overflow: Overflow,
@@ -105,7 +116,7 @@ class ClipWriter:
         self.episode_over = False
         self._stream = stream
         self._name = name
-        self._fps = fps
+        self._encoding = encoding
         self._episode = episode
         self._step = max(step, 0)
         self._envs = envs
@@ -118,24 +129,25 @@ class ClipWriter:
         """A copy goes on in a file of its own."""
         return {**self.__dict__, "_part": None}
 
-    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int] = (1, 1)) -> None:
+    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> None:
         """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
 
-        The pixels are copied out before it returns. Never raises, and waits only as the overflow policy says.
+        Its number in the video, larger than the last one's, is its place in time. The pixels are copied out before
+        it returns. Never raises, and waits only as the overflow policy says.
         """
         wire = self._stream.wire()
         self._stream.take_over()
         sizes = tuple([picture.layout.size for picture in pictures])
         part = self._part
         if part is None or part.wire is not wire or part.sizes != sizes or part.epoch not in (0, wire.epoch):
-            part = self._next_part(wire, sizes)
+            part = self._next_part(wire, sizes, number)
         connection = part.connection
         if not part.offered:
             seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
             connection.handshake.await_first_video(wire, seconds)
         if not part.epoch:
-            self._open(part, pictures, grid)
-        index = part.offered - part.base
+            self._open(part, pictures, grid, number)
+        index = number - part.begin
         reason = connection.frames.send(wire, part.epoch, part.number, index, pictures, patience=self._patience())
         reason = "timeout" if reason == "credit" and self._block else reason
         part.offered += 1
@@ -185,7 +197,7 @@ class ClipWriter:
         step = time.monotonic() - self._last_frame
         return max(timeouts.PATIENCE_SECONDS, min(step, timeouts.MOST_PATIENCE_SECONDS))
 
-    def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...]) -> _Part:
+    def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...], number: int) -> _Part:
         stream, before = self._stream, self._part
         if before is not None and before.wire is wire:  # else it is the first, or its file is a forked child's parent's
             self._finish(before, complete=True)
@@ -194,6 +206,7 @@ class ClipWriter:
         if self not in stream.clips:
             stream.clips.append(self)
         self._part = self._new_part(wire, sizes, time.time())
+        self._part.begin = number
         return self._part
 
     def _new_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...], started: float) -> _Part:
@@ -203,8 +216,8 @@ class ClipWriter:
         stream.number(part)
         return part
 
-    def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int]) -> None:
-        """Open a part on the wire, if that is live."""
+    def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> None:
+        """Open a part on the wire, if that is live, with the frame that has this number."""
         wire = part.wire
         with part.connection.lock:
             if not wire.live and part.opening is not None:
@@ -216,7 +229,6 @@ class ClipWriter:
                 clip=part.number,
                 name=self._name,
                 part=part.part,
-                fps=self._fps,
                 rows=grid[0],
                 cols=grid[1],
                 episode=self._episode,
@@ -224,10 +236,11 @@ class ClipWriter:
                 started=part.started,
                 frame_bytes=sum(picture.layout.nbytes for picture in pictures),
                 envs=self._envs,
+                **self._encoding._asdict(),
             )
             if wire.live:
                 part.epoch = wire.epoch
-                part.base = part.offered
+                part.begin = number
                 part.connection.frames.say(wire, part.opening)
 
     def go_on(self, part: _Part, frames: list[Lying]) -> None:
@@ -240,7 +253,7 @@ class ClipWriter:
             heir = self._new_part(wire, part.sizes, part.started)
             first = frames[0].index
             heir.offered = len(frames)
-            heir.base = heir.offered - (part.offered - part.base - first)
+            heir.begin = part.begin + first
             part.offered -= heir.offered
             frames = [replace(frame, clip=heir.number, index=frame.index - first) for frame in frames]
         heir.epoch, heir.complete = wire.epoch, part.complete
@@ -267,7 +280,7 @@ class ClipWriter:
             return_=part.return_,
             offered=part.offered,
             dropped=dict(part.dropped),
-            fps=self._fps,
+            fps=self._encoding.fps,
             started=part.started,
             complete=True if part.complete is None else part.complete,
         )

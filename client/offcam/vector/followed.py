@@ -38,8 +38,13 @@ class Followed(VideoBase):
         """Whether a video is open that takes frames: a whole episode's ends before the next one begins."""
         return self.recording and (self._clip is not None or self._stream is None)
 
-    def _capture_frame(self, *, resets: bool = False) -> None:
-        raise NotImplementedError
+    def _takes(self, terminations: object, truncations: object) -> bool:
+        """Whether it is open and shows the picture of the step that was taken."""
+        return self._open_now and not self._leaves_out(last=self._whole and self._is_over(terminations, truncations))
+
+    def _is_over(self, terminations: object, truncations: object) -> bool:
+        mine = self._shown[0]
+        return readings.over(readings.at(mine, terminations), readings.at(mine, truncations)) is True
 
     def _before_reset(self, mask: object) -> bool | None:
         """These, or all, are about to be reset. True where its episode begins, None where it shows none of them."""
@@ -51,14 +56,15 @@ class Followed(VideoBase):
 
     def _after_reset(self, *, resets: bool | None) -> None:
         self.has_autoreset = False
+        if resets is not None:
+            self._left_out = False
         if self._open_now and resets is not None:
             self._capture_frame(resets=resets)
 
     def _follow(self, rewards: object, terminations: object, truncations: object) -> None:
         """A step was taken: end the video with its episode, start the next one, and add a frame."""
-        mine = self._shown[0]
-        over = readings.over(readings.at(mine, terminations), readings.at(mine, truncations)) is True
-        reward = readings.at(mine, rewards)
+        over = self._is_over(terminations, truncations)
+        reward = readings.at(self._shown[0], rewards)
         terminal = self._screen.terminal
         counted = False
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
@@ -68,7 +74,7 @@ class Followed(VideoBase):
             self.has_autoreset = over
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
             if self._open_now and terminal is not None:
-                self._capture_frame()
+                self._capture_frame(last=self._whole)
             self._stepped(reward, over=True)
             counted = True
             self._next_episode()
@@ -76,7 +82,7 @@ class Followed(VideoBase):
             terminal.forget(self._shown)
         self._ask_step_trigger()
         if self._open_now:
-            self._capture_frame()
+            self._capture_frame(last=over and self._whole and not counted)
             if not counted:
                 self._stepped(reward, over=over)
 
@@ -96,7 +102,8 @@ class OneOfMany(Followed):
     def __init__(self, of: Followed, index: int) -> None:
         shared = vars(of)
         for name in (
-            *("env", "_stream", "_screen", "_source", "_overflow", "video_folder", "video_length", "frames_per_sec"),
+            *("env", "_stream", "_screen", "_source", "_overflow", "_every", "_encoding"),
+            *("video_folder", "video_length", "frames_per_sec"),
             *("episode_trigger", "gc_trigger", "disable_logger", "autoreset_mode"),
         ):
             setattr(self, name, shared.get(name))
@@ -112,8 +119,8 @@ class OneOfMany(Followed):
         if self.begins_now:
             self._begin_at_step()
 
-    def _capture_frame(self, *, resets: bool = False) -> None:
-        if self._end_if_full(resets=resets):
+    def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
+        if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
             return
         shown: Any = self._screen.show(self._envs)
         if isinstance(shown, tuple):

@@ -39,7 +39,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
     - Any number of sub-environments makes a grid close to the aspect asked for, with black tiles at the end
       where it does not fill (Gymnasium: only exact divisions, so that 7 become a strip).
     - Under SAME_STEP autoreset the terminal frame is in the video where the sub-environments live in this
-      process (`SyncVectorEnv`). Elsewhere it cannot be reached; the warning of Gymnasium then stands. Of the
+      process (`SyncVectorEnv`). Elsewhere it cannot be reached, nor can one before it that ``every_nth_frame`` has
+      left out; the warning of Gymnasium then stands. Of the
       other sub-environments, one that ends in a step shows its terminal frame there, not its first new one.
     - A vector env whose render mode is a list shows each sub-environment's last frame (Gymnasium: fails).
 
@@ -52,7 +53,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            if_exists, strict, on_video: as in `offcam.RecordVideo`. ``source="obs"`` is for envs that cannot render.
+            if_exists, strict, every_nth_frame, max_size, crf, preset, on_video: as in `offcam.RecordVideo`.
+            ``source="obs"`` is for envs that cannot render.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -86,6 +88,10 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         strict: bool = False,
         record_envs: int | Sequence[int] | None = None,
         per_env: bool = False,
+        every_nth_frame: arguments.Whole = 1,
+        max_size: Sequence[arguments.Whole] | None = None,
+        crf: arguments.Whole | None = None,
+        preset: str | None = None,
         on_video: Callable[[str], object] | None = None,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
@@ -103,6 +109,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "source": source,
             "if_exists": if_exists,
             "strict": strict,
+            **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
@@ -203,16 +210,20 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         """Step the sub-environments and add a picture of those that are shown if a video is being recorded."""
         if self._tells:
             self._tell_of_videos()
+        if any(video._left_out for video in self._videos):  # noqa: SLF001
+            begins = self._begins_next("step_trigger", self.step_id)
+            for video in self._videos:
+                video._picture_goes(begins=begins, resets=video.has_autoreset)  # noqa: SLF001
         if self._screen.terminal is not None:
             self._screen.terminal.arm(self._on_show())
         obs, rewards, terminations, truncations, info = self.env.step(actions)
         self._screen.stepped(obs)
         self.step_id += 1
         if self._each:
-            self._screen.prepare(self._on_show())
-            begins = self.step_trigger is not None and not self._looks_ahead and self.step_trigger(self.step_id)
+            self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001
+            begins = self._begins("step_trigger", self.step_id)
             for video in self._each:
-                video.step_id, video.begins_now = self.step_id, bool(begins)
+                video.step_id, video.begins_now = self.step_id, begins
         for each in self._videos:
             each._follow(rewards, terminations, truncations)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
@@ -229,13 +240,15 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             RecordingLost: if strict, where something is not recorded.
         """
         try:
+            for video in self._videos:
+                video._take_left_out()  # noqa: SLF001
             super().close(**kwargs)
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self, *, resets: bool = False) -> None:
+    def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full(resets=resets):
+        if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
             return
         grid = self._add_frame(self._screen.show(self._shown), self.video_aspect_ratio, resets=resets)
         if grid is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from offcam_proto.errors import ConfigError
-from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_NAME_BYTES
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_CRF, MAX_FRAME_SIDE, MAX_NAME_BYTES, PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,6 +134,66 @@ def fps(given: Number) -> float:
         f"fps must be a number from 0.001 to 1000, got {given!r}. Pass `fps=30`, or set the env's "
         "`metadata['render_fps']`."
     )
+
+
+def every_nth_frame(given: Whole) -> int:
+    """That each so manieth frame is in a video; 1 for all."""
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given >= 1:
+        return int(given)
+    raise ConfigError(
+        f"every_nth_frame must be a positive integer, got {given!r}. Pass `every_nth_frame=3` for each third frame, or "
+        "leave it out (1) for all."
+    )
+
+
+def max_size(given: Sequence[Whole] | None) -> list[int] | None:
+    """Largest width and height of a video, each from 2, as JSON has them; None for any."""
+    if given is None:
+        return None
+    try:
+        width, height = map(operator.index, given)
+        if min(width, height) >= 2 and max(width, height) <= MAX_FRAME_SIDE:
+            return [width, height]
+    except (TypeError, ValueError):
+        pass
+    raise ConfigError(
+        f"max_size must be (width, height) in pixels, each from 2 to {MAX_FRAME_SIDE}, got {given!r}. Pass "
+        "`max_size=(320, 240)`, say, or leave it out for videos as large as the frames."
+    )
+
+
+def crf(given: Whole | None) -> int | None:
+    """A constant rate factor; None for the daemon's."""
+    if given is None:
+        return None
+    if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and 0 <= given <= MAX_CRF:
+        return int(given)
+    raise ConfigError(
+        f"crf must be an integer from 0 (lossless) to {MAX_CRF} (worst), got {given!r}. Pass `crf=28` for smaller "
+        "files than by 23, or leave it out for the daemon's."
+    )
+
+
+def preset(given: str | None) -> str | None:
+    """An encoder's preset; None for the daemon's."""
+    if given is None or given in PRESETS:
+        return given
+    raise ConfigError(
+        f"preset must be one of {', '.join(PRESETS)}, got {given!r}. Pass `preset='medium'` for smaller files and more "
+        "CPU than by 'flat', or leave it out for the daemon's."
+    )
+
+
+def to_record_less(
+    every_nth_frame_: Whole, max_size_: Sequence[Whole] | None, crf_: Whole | None, preset_: str | None
+) -> dict[str, Any]:
+    """What has a video cost and show less, by the names of a wrapper's arguments."""
+    return {
+        "every_nth_frame": every_nth_frame(every_nth_frame_),
+        "max_size": max_size(max_size_),
+        "crf": crf(crf_),
+        "preset": preset(preset_),
+    }
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:

@@ -14,7 +14,7 @@ from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
@@ -64,6 +64,14 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             ``"error"`` raises. Over ``tcp://`` only the first is possible.
         strict: whether to raise rather than warn: the constructor where recording is not certain within
             `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
+        every_nth_frame: take each so manieth frame of a video, from its first on, and always its last; the others are
+            neither rendered nor counted as dropped, and the video plays at its right speed. ``video_length`` counts
+            all. A process that ends without ``close()`` may leave a video without its last frame.
+        max_size: ``(width, height)`` in pixels that a video is to fit in: larger pictures, all tiles together, are
+            scaled down by the daemon. By default it is as large as the frames.
+        crf: quality of the videos, x264's constant rate factor, 0 (lossless) to 51; by default the daemon's (23).
+        preset: how much CPU an encoder may spend on a small file: ``"flat"``, which is offcam's own, or x264's,
+            ``"ultrafast"`` to ``"veryslow"``; by default the daemon's (``"flat"``, a faster one while it lags).
         on_video: is called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
             before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises comes through, as
             what a trigger raises does. Of a video that becomes final later than ``close``, or where that is never
@@ -95,6 +103,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         source: Source = "render",
         if_exists: IfExists = "new",
         strict: bool = False,
+        every_nth_frame: arguments.Whole = 1,
+        max_size: Sequence[arguments.Whole] | None = None,
+        crf: arguments.Whole | None = None,
+        preset: str | None = None,
         on_video: Callable[[str], object] | None = None,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
@@ -111,6 +123,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "source": source,
             "if_exists": if_exists,
             "strict": strict,
+            **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
         gym.Wrapper.__init__(self, env)
@@ -125,6 +138,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if self._tells:
             self._tell_of_videos()
         which = None if self._num_envs is None or self._over else readings.reset_mask(options, self._num_envs)
+        if which is None or which[0]:
+            self._picture_goes(resets=True)
         obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
         self._observation = obs
@@ -141,6 +156,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if self._tells:
             self._tell_of_videos()
         resets = self._over and self._autoreset is not None and self._autoreset.autoreset
+        if self._left_out:
+            self._picture_goes(begins=not resets and self._begins_next("step_trigger", self.step_id), resets=resets)
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._observation = obs
         if self._over:  # and nobody has reset it
@@ -150,7 +167,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._over = readings.over(terminated, truncated) is True
             self._ask_step_trigger()
         if self.recording:
-            self._capture_frame(resets=resets)
+            self._capture_frame(resets=resets, last=self._over and self._whole)
             if not resets:
                 self._stepped(reward, over=self._over)
         return obs, reward, terminated, truncated, info
@@ -172,13 +189,14 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             RecordingLost: if strict, where something is not recorded.
         """
         try:
+            self._take_left_out()
             super().close()
         finally:  # the env may raise
             self._close_recording()
 
-    def _capture_frame(self, *, resets: bool = False) -> None:
+    def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
-        if self._end_if_full(resets=resets):
+        if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
             return
         if self._source == "obs":
             self._add_frame(self._observed(self._observation), resets=resets)

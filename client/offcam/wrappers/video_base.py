@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from gymnasium import logger
 
 from offcam.recorder import frames, settings
-from offcam.recorder.clip_writer import ClipWriter
+from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.triggers import capped_cubic_video_schedule
@@ -60,7 +60,7 @@ class VideoBase(shared_stream.StreamSharer):
     """
 
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
-    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False}
+    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False, "_left_out": False}
     env: Any
     metadata: dict[str, Any]
 
@@ -79,6 +79,10 @@ class VideoBase(shared_stream.StreamSharer):
         source: Source,
         if_exists: IfExists,
         strict: bool,
+        every_nth_frame: int,
+        max_size: list[int] | None,
+        crf: int | None,
+        preset: str | None,
         on_video: Callable[[str], object] | None,
     ) -> None:
         self._source = arguments.source(source, self.env)
@@ -96,6 +100,9 @@ class VideoBase(shared_stream.StreamSharer):
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
         self._overflow = overflow
+        self._every = every_nth_frame
+        width, height = max_size or (0, 0)
+        self._encoding = Encoding(0.0, width, height, preset or "", crf)
         self._begin_counting()
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)
@@ -125,6 +132,8 @@ class VideoBase(shared_stream.StreamSharer):
         self._observation: Any = None
         self._white = 1.0
         self._clip: ClipWriter | None = None
+        self._left_out = False  # whether the video left out the last picture, which it may have to end with
+        self._answers: dict[tuple[str, int], bool] = {}  # of triggers that were asked before it was their turn
         self._over = True  # whether the next step is the first of an episode
         self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
 
@@ -179,7 +188,7 @@ class VideoBase(shared_stream.StreamSharer):
             self._clip = ClipWriter(
                 self._stream,
                 video_name,
-                fps=float(self.frames_per_sec),
+                encoding=self._encoding._replace(fps=float(self.frames_per_sec)),
                 episode=max(self.episode_id, 0),
                 step=self.step_id,
                 overflow=self._overflow,
@@ -189,6 +198,7 @@ class VideoBase(shared_stream.StreamSharer):
     def stop_recording(self) -> None:
         """End the video. Its file becomes final in the background; `flush` waits for it."""
         assert self.recording, "stop_recording was called, but no recording was started"  # noqa: S101 - as Gymnasium's
+        self._take_left_out()
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
         clip, self._clip, self._first, self._recording = self._clip, None, None, False
@@ -203,15 +213,33 @@ class VideoBase(shared_stream.StreamSharer):
         if self._looks_ahead:
             return
         self.episode_id += 1
-        if self.recording and self.video_length == math.inf:
+        if self.recording and self._whole:
             self.stop_recording()
-        if self.episode_trigger and self.episode_trigger(self.episode_id):
+        if self._begins("episode_trigger", self.episode_id):
             self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
 
     def _ask_step_trigger(self) -> None:
         """Start a video at this step if it is to have one."""
-        if self.step_trigger and not self._looks_ahead and self.step_trigger(self.step_id):
+        if self._begins("step_trigger", self.step_id):
             self._begin_at_step()
+
+    def _begins(self, which: str, number: int) -> bool:
+        """Whether a trigger has a video begin there; it is asked once."""
+        trigger = getattr(self, which)
+        if not trigger or self._looks_ahead:
+            return False
+        before = self._answers.pop((which, number), None)
+        return bool(trigger(number)) if before is None else before
+
+    def _begins_next(self, which: str, number: int) -> bool:
+        """The same of the next one, asked before it is its turn."""
+        begins = self._answers[which, number + 1] = self._begins(which, number + 1)
+        return begins
+
+    @property
+    def _whole(self) -> bool:
+        """Whether a video is one of a whole episode."""
+        return self.video_length == math.inf
 
     def _begin_at_step(self) -> None:
         self._show_first()  # of the video that ends here, of which a step was taken
@@ -225,6 +253,48 @@ class VideoBase(shared_stream.StreamSharer):
         self.stop_recording()
         return True
 
+    def _leave_out(self, *, resets: bool, last: bool) -> bool:
+        """Leave out the picture of this step if the video is not to have it: it is neither rendered nor copied."""
+        if not self._leaves_out(resets=resets, last=last):
+            return False
+        self._frames += 1
+        self._show_first()
+        self._left_out = True
+        return True
+
+    def _leaves_out(self, *, resets: bool = False, last: bool = False) -> bool:
+        if self._every == 1 or last or self._frames + 1 >= self.video_length:
+            return False
+        opens = resets and self._frames == (self._first is not None)
+        return not opens and self._frames % self._every > 0
+
+    def _picture_goes(self, *, begins: bool = False, resets: bool = False) -> None:
+        """The env is about to show another picture: a video that ends before that takes the one that it left out.
+
+        Args:
+            begins: whether a step trigger has another video begin there.
+            resets: whether an episode begins there.
+        """
+        if self._left_out and (
+            begins or (resets and (self._whole or self._begins_next("episode_trigger", self.episode_id)))
+        ):
+            self._take_left_out()
+        self._left_out = False
+
+    def _take_left_out(self) -> None:
+        """The video ends with the picture that is there still, and was left out. Never raises."""
+        if not self._left_out:
+            return
+        self._left_out = False
+        self._frames -= 1
+        try:
+            self._capture_frame(last=True)
+        except Exception as error:  # noqa: BLE001 - an env that is no more of use must not keep from what is left to do
+            logger.warn(f"{self._video_name!r} does not have its last picture, which could not be rendered: {error!r}")
+
+    def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
+        raise NotImplementedError
+
     def _add_frame(
         self, rendered: object, aspect: tuple[int, int] = (1, 1), *, resets: bool = False
     ) -> tuple[int, int] | None:
@@ -235,6 +305,7 @@ class VideoBase(shared_stream.StreamSharer):
         """
         opens = resets and self._frames == (self._first is not None)
         self._frames += not (opens and self._first)
+        self._left_out = False
         if not opens:
             self._show_first()
         try:
@@ -252,7 +323,7 @@ class VideoBase(shared_stream.StreamSharer):
         if opens:
             self._first = pictures, grid
         elif self._clip is not None:
-            self._clip.add(pictures, grid)
+            self._clip.add(pictures, grid, self._frames - 1)
         return grid
 
     @staticmethod
@@ -266,7 +337,7 @@ class VideoBase(shared_stream.StreamSharer):
     def _show_first(self) -> None:
         first, self._first = self._first, None
         if first is not None and self._clip is not None:
-            self._clip.add(*first)
+            self._clip.add(*first, 0)
 
     def _stepped(self, reward: object, *, over: bool) -> None:
         """Tell the video being recorded of a step; a whole episode's ends here, to be final while the agent learns."""
@@ -274,7 +345,7 @@ class VideoBase(shared_stream.StreamSharer):
             return
         self._clip.step(reward)
         self._clip.episode_over = over
-        if over and self.video_length == math.inf:  # `recording` stays true until the reset, as Gymnasium's
+        if over and self._whole:  # `recording` stays true until the reset, as Gymnasium's
             self._clip.end()
             self._clip = None
 

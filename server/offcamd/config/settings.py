@@ -19,6 +19,7 @@ from offcam_proto import host
 from offcam_proto.endpoints import ADDR_VARIABLE, SOCKET_NAME, Endpoint
 from offcam_proto.errors import ConfigError
 from offcam_proto.keys import KEYS_VARIABLE, keys_directory
+from offcam_proto.limits import MAX_CRF, PRESETS
 from offcamd.config import values
 from offcamd.config.values import Given, HttpAddress
 from offcamd.video.h264 import ENCODERS
@@ -27,10 +28,6 @@ CONFIG_NAME = "offcam.toml"
 EMBEDDED_IDLE_SECONDS = 60
 """The default of ``idle_seconds`` for a daemon that a wrapper started."""
 
-PRESETS = (
-    "flat",
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
-)  # fmt: skip
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TOKEN_VARIABLE = "OFFCAM_HTTP_TOKEN"  # noqa: S105 - where the token is, not the token
 SECRETS = (TOKEN_VARIABLE,)
@@ -200,7 +197,7 @@ SPECS: tuple[Spec, ...] = (
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
     ),
     Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
-    Spec("crf", values.integer(0, 51), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
+    Spec("crf", values.integer(0, MAX_CRF), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),
     Spec("preset", values.choice(*PRESETS), "flat", "x264's preset, or flat, offcam's own for rendered pictures."),
     Spec(
         "encoder",

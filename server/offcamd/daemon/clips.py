@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 LAGGING_SECONDS = 2.0
-"""While the encoders are further behind than this, new clips get the fastest preset."""
+"""While the encoders are further behind than this, new clips that ask for no preset get the fastest."""
 
 FASTEST_PRESET = "ultrafast"
 
@@ -88,15 +88,17 @@ class Clips:
         self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, final.name, clip))
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
-        lagging = self._pool.backlog().lag_seconds > LAGGING_SECONDS
+        lagging = not message.preset and self._pool.backlog().lag_seconds > LAGGING_SECONDS
         return encoding.ClipSpec(
             part=final.with_name(final.name + PART_EXTENSION),
             final=final,
             fps=Fraction(message.fps).limit_denominator(1001),
             rows=max(message.rows, 1),
             cols=max(message.cols, 1),
-            preset=FASTEST_PRESET if lagging else self._settings.preset,
-            crf=self._settings.crf,
+            preset=FASTEST_PRESET if lagging else message.preset or self._settings.preset,
+            crf=self._settings.crf if message.crf is None else message.crf,
+            max_width=message.max_width,
+            max_height=message.max_height,
         )
 
     def frame(self, stream: LiveStream, message: msg.Frame) -> None:

@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it."""
+    """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it.
+
+    Its pictures are no larger than ``max_width`` by ``max_height``, where these are not 0.
+    """
 
     part: Path
     final: Path
@@ -39,6 +42,8 @@ class ClipSpec:
     cols: int = 1
     preset: str = DEFAULT_PRESET
     crf: int = DEFAULT_CRF
+    max_width: int = 0
+    max_height: int = 0
 
 
 class ClipEncoder:
@@ -122,7 +127,8 @@ class ClipEncoder:
         from offcamd.video.i420 import I420Converter  # noqa: PLC0415 - loads the pixel library
         from offcamd.video.pixels import view  # noqa: PLC0415 - as above
 
-        self._converter = self._converter or I420Converter(self.spec.rows, self.spec.cols)
+        spec = self.spec
+        self._converter = self._converter or I420Converter(spec.rows, spec.cols, spec.max_width, spec.max_height)
         return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
 
     def _write(self, index: int, planes: Pixels) -> None:

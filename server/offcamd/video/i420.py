@@ -24,13 +24,16 @@ class I420Converter:
     Args:
         rows: tiles above each other.
         cols: tiles beside each other.
+        max_width: largest width of a picture in pixels, to which a larger one is scaled down; 0 for any.
+        max_height: likewise.
     """
 
-    def __init__(self, rows: int, cols: int) -> None:
+    def __init__(self, rows: int, cols: int, max_width: int = 0, max_height: int = 0) -> None:
         self._rows = rows
         self._cols = cols
+        self._most = max_width, max_height
         self._tile: tuple[int, int] = (0, 0)
-        self._i420 = np.empty((0, 0), np.uint8)
+        self._i420 = self._scaled = np.empty((0, 0), np.uint8)
         self._tiles: list[Tile] = []
 
     @property
@@ -38,14 +41,13 @@ class I420Converter:
         """``(width, height)`` of the pictures, both even, or None before the first one."""
         if not self._tiles:
             return None
-        height, width = self._whole
-        return width + width % 2, height + height % 2
+        return self._scaled.shape[1], self._scaled.shape[0] * 2 // 3
 
     def convert(self, frames: Sequence[Pixels]) -> Pixels:
         """One picture of all frames, row by row.
 
         Tiles without a frame are black, frames without a tile are left out. An odd height or width is made
-        even by repeating its last row or column.
+        even by repeating its last row or column. What is too large is scaled down as a whole, by means of areas.
 
         Args:
             frames: at least one, uint8 ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA
@@ -64,12 +66,14 @@ class I420Converter:
             self._tile = self._checked_tile(frames[0])
             self._tiles = self._laid_out()
         try:
-            self._show(frames[: self._rows * self._cols])
+            if self._show(frames[: self._rows * self._cols]) and self._scaled is not self._i420:
+                for plane, small in zip(_planes(self._i420), _planes(self._scaled), strict=True):
+                    cv2.resize(plane, small.shape[::-1], small, interpolation=cv2.INTER_AREA)
         except cv2.error as error:
             self._tiles = self._laid_out()  # what they show is not known any more
             shapes = {frame.shape for frame in frames}
             raise FrameError(f"frames of shapes {shapes} could not be converted to I420: {error}") from error
-        return self._i420
+        return self._scaled
 
     def _checked_tile(self, frame: Pixels) -> tuple[int, int]:
         height, width = frame.shape[:2]
@@ -89,9 +93,11 @@ class I420Converter:
     def _laid_out(self) -> list[Tile]:
         """Black tiles, each with its place in the planes; a single one where two by two pixels may be of several."""
         height, width = (side + side % 2 for side in self._whole)
-        self._i420 = np.empty((height * 3 // 2, width), np.uint8)
-        luma = self._i420[:height]
-        blue, red = self._i420[height:].reshape(2, height // 2, width // 2)
+        self._i420 = self._scaled = np.empty((height * 3 // 2, width), np.uint8)
+        luma, blue, red = _planes(self._i420)
+        fitted = fitted_size(width, height, *self._most)
+        if fitted != (width, height):
+            self._scaled = np.empty((fitted[1] * 3 // 2, fitted[0]), np.uint8)
         high, wide = self._tile
         if high % 2 or wide % 2 or self._rows == self._cols == 1:
             return [Tile(self._whole, luma, blue, red)]
@@ -101,15 +107,14 @@ class I420Converter:
             tiles.append(Tile(self._tile, luma[top : top + high, left : left + wide], blue[halves], red[halves]))
         return tiles
 
-    def _show(self, frames: Sequence[Pixels]) -> None:
+    def _show(self, frames: Sequence[Pixels]) -> bool:
+        """Show frames in their tiles; returns whether that changed anything."""
         fitted = [frame if frame.shape[:2] == self._tile else self._composed([frame], 1, 1) for frame in frames]
         if len(self._tiles) < self._rows * self._cols:
             fitted = [self._composed(fitted, self._rows, self._cols)]
-        for tile, frame in itertools.zip_longest(self._tiles, fitted):
-            if frame is None:
-                tile.clear()
-            else:
-                tile.show(frame)
+        pairs = itertools.zip_longest(self._tiles, fitted)
+        changed = [tile.clear() if frame is None else tile.show(frame) for tile, frame in pairs]
+        return any(changed)
 
     def _composed(self, frames: Sequence[Pixels], rows: int, cols: int) -> Pixels:
         """One RGB picture of some tiles, cropped and padded where that must be."""
@@ -120,3 +125,18 @@ class I420Converter:
             part = frame[:height, :width] if frame.ndim == 3 else frame[:height, :width, np.newaxis]
             picture[top : top + part.shape[0], left : left + part.shape[1]] = part[..., :3]
         return picture
+
+
+def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
+    """The size of a picture that is to fit in another, 0 for any: it keeps its ratio, and is even and never larger."""
+    sides = ((width, max_width), (height, max_height))
+    scale = min([1.0, *(most / side for side, most in sides if most)])
+    fitted = [max(2, min(2 * round(side * scale / 2), (most or side) // 2 * 2)) for side, most in sides]
+    return fitted[0], fitted[1]
+
+
+def _planes(i420: Pixels) -> tuple[Pixels, Pixels, Pixels]:
+    """The planes of a picture: luma, blue and red."""
+    height, width = i420.shape[0] * 2 // 3, i420.shape[1]
+    blue, red = i420[height:].reshape(2, height // 2, width // 2)
+    return i420[:height], blue, red

@@ -122,15 +122,17 @@ class Tile:
         self._blank = False
         self.clear()
 
-    def clear(self) -> None:
-        """Make it black."""
-        if not self._blank:
-            self._luma[...], self._blue[...], self._red[...] = BLACK, NEUTRAL, NEUTRAL
-            self._changes = _Changes()
-            self._blank = True
+    def clear(self) -> bool:
+        """Make it black; returns whether it was not."""
+        if self._blank:
+            return False
+        self._luma[...], self._blue[...], self._red[...] = BLACK, NEUTRAL, NEUTRAL
+        self._changes = _Changes()
+        self._blank = True
+        return True
 
-    def show(self, frame: Pixels) -> None:
-        """Convert what differs from the frame before.
+    def show(self, frame: Pixels) -> bool:
+        """Convert what differs from the frame before; returns whether anything does.
 
         Args:
             frame: uint8 of the tile's size, ``(h, w)`` or ``(h, w, 1|3|4)``, any strides.
@@ -139,7 +141,7 @@ class Tile:
         source = stored(frame)
         box = self._changes.since(source)
         if box is None:
-            return
+            return False
         top, bottom, left, right = _even(_in_picture(box, source, self._size), self._size)
         if (bottom - top, right - left) != self._size:
             frame = frame[top:bottom, left:right]
@@ -151,6 +153,7 @@ class Tile:
         bottom, right = bottom + bottom % 2, right + right % 2
         halves = slice(top // 2, bottom // 2), slice(left // 2, right // 2)
         _convert(source, self._luma[top:bottom, left:right], self._blue[halves], self._red[halves])
+        return True
 
 
 def _in_picture(box: Box, source: Stored, size: tuple[int, int]) -> Box:

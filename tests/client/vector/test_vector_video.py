@@ -276,7 +276,7 @@ def test_every_constructor_argument_is_recorded(folder):
         "episode_trigger": always, "step_trigger": always, "video_length": 3, "name_prefix": "v", "fps": 7,
         "disable_logger": False, "gc_trigger": always, "overflow": "block", "source": "render",
         "if_exists": "new", "strict": True,
-        "record_envs": [0], "per_env": True,
+        "record_envs": [0], "per_env": True, "every_nth_frame": 2, "max_size": [40, 30], "crf": 30, "preset": "fast",
     }  # fmt: skip
     assert [*arguments, "on_video"] == list(inspect.signature(RecordVideo).parameters)[1:]
     envs = RecordVideo(vectorised([3]), **arguments, on_video=print)

@@ -55,6 +55,17 @@ MISTAKES = [
     ({"fps": -30}, ["fps", "-30"]),
     ({"fps": math.nan}, ["fps", "nan"]),
     ({"fps": "30"}, ["fps", "'30'"]),
+    ({"every_nth_frame": 0}, ["every_nth_frame", "got 0", "every_nth_frame=3", "leave it out"]),
+    ({"every_nth_frame": True}, ["every_nth_frame", "True"]),
+    ({"every_nth_frame": 2.0}, ["every_nth_frame", "2.0"]),
+    ({"max_size": 320}, ["max_size", "320", "max_size=(320, 240)"]),
+    ({"max_size": (320, 1)}, ["max_size", "(320, 1)"]),
+    ({"max_size": (320, 20000)}, ["max_size", "20000", "16384"]),
+    ({"max_size": (320, 240, 3)}, ["max_size", "(320, 240, 3)"]),
+    ({"max_size": "320x240"}, ["max_size", "'320x240'"]),
+    ({"crf": 52}, ["crf", "52", "0 (lossless) to 51", "crf=28"]),
+    ({"crf": 23.0}, ["crf", "23.0"]),
+    ({"preset": "quick"}, ["preset", "'quick'", "veryslow", "preset='medium'"]),
     ({"overflow": "wait"}, ["overflow", "'wait'", "'drop' or 'block'"]),
 ]
 

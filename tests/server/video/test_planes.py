@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offcamd.video import planes
-from offcamd.video.i420 import I420Converter
+from offcamd.video.i420 import I420Converter, fitted_size
 
 CHANNELS = (0, 1, 3, 4)  # 0: no axis of channels
 ORDERS = {channels: list(itertools.permutations(range(3 if channels else 2))) for channels in CHANNELS}
@@ -146,3 +146,41 @@ def test_nothing_of_a_frame_is_kept() -> None:
     converter.convert([memory])
     memory[2:4, 2:4] = 255  # as an env does that draws into one buffer
     assert (converter.convert([memory])[2:4, 2:4] == 235).all()
+
+
+SIDES = st.integers(1, 200).map(lambda half: 2 * half)
+
+
+@given(SIDES, SIDES, st.just(0) | st.integers(2, 500), st.just(0) | st.integers(2, 500))
+def test_what_fits_is_even_no_larger_and_of_the_same_shape(width, height, max_width, max_height) -> None:
+    wide, high = fitted_size(width, height, max_width, max_height)
+    assert wide % 2 == high % 2 == 0
+    assert 2 <= wide <= min(width, max_width or width)
+    assert 2 <= high <= min(height, max_height or height)
+    if width <= (max_width or width) and height <= (max_height or height):
+        assert (wide, high) == (width, height)
+    scale = min(1.0, max_width / width if max_width else 1.0, max_height / height if max_height else 1.0)
+    assert abs(wide - width * scale) <= 2
+    assert abs(high - height * scale) <= 2
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (1, 2)])
+def test_what_is_scaled_bit_by_bit_is_what_is_scaled_at_once(grid) -> None:
+    rng = np.random.default_rng(1)
+    most = 31 * grid[1], 99
+    converter = I420Converter(*grid, *most)
+    frames = [rng.integers(0, 256, (46, 62, 3), np.uint8) for _ in range(grid[1])]
+    for step in range(4):
+        if step != 2:  # one that is as the one before
+            frames[step % len(frames)][step : 10 + step, 3 : 20 + step] = 60 * step
+        result = converter.convert(frames)
+        assert converter.size == fitted_size(62 * grid[1], 46, *most) == (result.shape[1], result.shape[0] * 2 // 3)
+        assert np.array_equal(result, I420Converter(*grid, *most).convert(frames))
+
+
+def test_a_smaller_picture_has_the_means_of_a_larger_one_s() -> None:
+    large = np.kron(np.random.default_rng(2).integers(0, 256, (8, 12, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    small = large[::2, ::2]
+    scaled, expected = I420Converter(1, 1, 24, 16).convert([large]), I420Converter(1, 1).convert([small])
+    assert scaled.shape == expected.shape
+    assert np.abs(scaled.astype(int) - expected).max() <= 1
