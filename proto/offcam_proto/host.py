@@ -15,12 +15,14 @@ import secrets
 import shutil
 import socket
 import stat
+import struct
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from offcam_proto import keys
+from offcam_proto.arena import DAEMON_AT, SLOTS_AT
 from offcam_proto.endpoints import (
     ADDR_VARIABLE,
     MAX_SOCKET_PATH,
@@ -36,6 +38,7 @@ from offcam_proto.endpoints import (
     fits,
 )
 from offcam_proto.errors import ConfigError
+from offcam_proto.spool_file import EXTENSION
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors by which a file system says that it has no locks."""
@@ -44,6 +47,13 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PROBE_BYTES = 8192  # what the lock and the socket take; the log is done without
 _OVERFLOW_UID = 65534  # the owner that a user namespace shows for root outside of it
 _PUBLIC = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - directories made there are random, 0700 and owner-checked
+
+MEMORY = "/dev/shm"  # noqa: S108 - what is made there is in a directory of mode 0700 that is owner-checked
+"""Where a file system in memory is, if there is one."""
+
+_ARENA_EXTENSION = ".arena"
+_ARENA_ROOM = 16  # times its size is free where an arena is made
+_LENGTH = struct.Struct("<H")
 
 _COMPANIONS = ("", "-wal", "-journal")
 _COPY_SECONDS = 10.0
@@ -358,3 +368,87 @@ def mapped(descriptor: int, size: int) -> mmap.mmap:
     if sys.version_info >= (3, 13):
         return mmap.mmap(descriptor, size, trackfd=False)
     return mmap.mmap(descriptor, size)
+
+
+# --- memory with a name -------------------------------------------------------------------------------------
+
+
+def arena_path(token: bytes) -> str:
+    """Where the arena with this token lies, if it has a name: in a folder of this user's, in memory."""
+    return f"{arena_folder()}/{token.hex()}{_ARENA_EXTENSION}"
+
+
+def arena_folder() -> str:
+    """The folder of all arenas of this user that have names."""
+    return f"{MEMORY}/offcam-{os.getuid()}"
+
+
+def make_arena(token: bytes, size: int) -> int:
+    """Make the file of an arena, which its client holds locked as long as it lives. Returns its descriptor.
+
+    Raises:
+        OSError: there is no file system in memory, or it has not many times that much room: others need it, too.
+    """
+    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
+        if not any(line.split(" ")[1:3] == [MEMORY, "tmpfs"] for line in mounts):
+            raise OSError(errno.ENOTSUP, "no file system in memory", MEMORY)
+    if problem := make_private(arena_folder()):
+        raise OSError(errno.EACCES, problem, arena_folder())
+    path = arena_path(token)
+    facts = os.statvfs(MEMORY)
+    if facts.f_bavail * facts.f_frsize < _ARENA_ROOM * size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), MEMORY)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, size)
+    except BaseException:
+        os.unlink(path)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def abandoned_arena(path: str) -> int | None:
+    """Open an arena and lock it; None where its client has it, or it is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def daemon_of(descriptor: int) -> tuple[str, str]:
+    """What an arena says of its last daemon: where it listens, and in which folder it has what it moves to disk."""
+    data = os.pread(descriptor, SLOTS_AT - DAEMON_AT, DAEMON_AT).ljust(_LENGTH.size, b"\0")
+    said = data[_LENGTH.size : _LENGTH.size + _LENGTH.unpack_from(data)[0]]
+    endpoint, _, folder = os.fsdecode(said).partition("\0")
+    return endpoint, folder
+
+
+def packed_daemon(endpoint: str, folder: str) -> bytes:
+    """What an arena is to say of its daemon; nothing where that is too long for its place."""
+    data = os.fsencode(f"{endpoint}\0{folder}")
+    return _LENGTH.pack(len(data)) + data if len(data) <= SLOTS_AT - DAEMON_AT - _LENGTH.size else bytes(_LENGTH.size)
+
+
+def spools_of(descriptor: int, token: bytes) -> list[str]:
+    """The files to which daemons have moved frames of an arena that has a name."""
+    _, folder = daemon_of(descriptor)
+    try:
+        names = sorted(os.listdir(folder)) if folder else []
+    except OSError:
+        return []
+    return [f"{folder}/{name}" for name in names if name.startswith(token.hex()) and name.endswith(EXTENSION)]
+
+
+def remove_arena(descriptor: int, token: bytes) -> None:
+    """Remove an arena's name, and what daemons have moved to disk of it. Who has it open may go on."""
+    for path in (*spools_of(descriptor, token), arena_path(token)):
+        with contextlib.suppress(OSError):
+            os.unlink(path)

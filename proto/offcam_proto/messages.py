@@ -13,7 +13,7 @@ import msgspec
 
 from offcam_proto import limits
 from offcam_proto import validation as check
-from offcam_proto.arena import SLOTS_AT
+from offcam_proto.arena import arena_bytes
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
 from offcam_proto.records import count_all
@@ -111,7 +111,7 @@ class OpenArena(Checked, frozen=True):
     @property
     def nbytes(self) -> int:
         """Size of the file."""
-        return SLOTS_AT + self.slots * self.slot_bytes
+        return arena_bytes(self.slot_bytes, self.slots)
 
 
 class OpenClip(Checked, frozen=True):

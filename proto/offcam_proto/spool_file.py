@@ -1,22 +1,31 @@
 """The file to which a daemon moves frames of a client's arena for which it has no room in memory.
 
-It has no name. The daemon makes it, and tells its descriptor with its answer to the arena; the client opens it too, so
-that it outlives the daemon with the frames in it that no video has: those the client sends to the next one.
+The daemon makes it, and tells its descriptor with its answer to the arena; the client opens it too, so that it
+outlives the daemon with the frames in it that no video has: those the client sends to the next one. It has a name where
+the arena has one, that of `spool_name`, by which it is found when both are dead.
 
 ::
 
-    0                             the arena's token
-    512 + n * (512 + slot_bytes)  place n: the length of what follows, as a little-endian 32-bit integer, 0 where it is
-                                  free; the frame as a `SlotFrames` of one frame would name it; at 512, its pixels
+    0                              the arena's token
+    512 + n * (1536 + slot_bytes)  place n: the length of what follows, as a little-endian 32-bit integer, 0 where it is
+                                   free; the frame as a `SlotFrames` of one frame would name it; at 512, what the arena
+                                   had of it behind its slots; at 1536, its pixels
 """
 
 from __future__ import annotations
 
 import struct
 
+from offcam_proto.arena import HEAD_BYTES as SLOT_HEAD_BYTES
+
 TOKEN_AT = 0
 HEAD_BYTES = 512
-"""What goes before the first place, and in each place before the pixels."""
+"""What goes before the first place, and in each place before what the arena had of the frame."""
+
+PIXELS_AT = HEAD_BYTES + SLOT_HEAD_BYTES
+"""Where the pixels begin in a place."""
+
+EXTENSION = ".spool"
 
 LENGTH = struct.Struct("<I")
 """Is written last, once the rest of its place is there, and set to 0 once the frame is in its video."""
@@ -24,4 +33,9 @@ LENGTH = struct.Struct("<I")
 
 def place_bytes(slot_bytes: int) -> int:
     """Size of a place for frames of an arena with slots of a size."""
-    return HEAD_BYTES + slot_bytes
+    return PIXELS_AT + slot_bytes
+
+
+def spool_name(token: bytes, pid: int) -> str:
+    """Name of the file that a daemon with this process id makes for the arena with a token."""
+    return f"{token.hex()}-{pid}{EXTENSION}"

@@ -89,6 +89,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
             service.finished.wait(ALONE_SECONDS)
         service.tell()
         service.test_itself()
+        service.take_in_what_was_left()
         if listener and settings.http:
             from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - behind what takes records
 

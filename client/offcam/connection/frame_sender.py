@@ -30,19 +30,26 @@ class FrameSender:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self.arenas = StreamArenas(local=exchange.endpoint.path is not None)
+        self.arenas = StreamArenas(local=exchange.endpoint.path is not None, client=exchange.session.hello)
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
         self._last_probe = 0.0
 
     def send(
-        self, wire: ClientStream, epoch: int, clip: int, index: int, pictures: tuple[Picture, ...], *, patience: float
+        self,
+        wire: ClientStream,
+        epoch: int,
+        opening: OpenClip,
+        index: int,
+        pictures: tuple[Picture, ...],
+        *,
+        patience: float,
     ) -> str | None:
-        """Send one frame of a clip that was opened in an epoch, waiting at most ``patience`` seconds for its credit.
+        """Send one frame of a clip that was opened so in an epoch, waiting at most ``patience`` seconds for its credit.
 
         Returns None where it was sent, else the reason why it was dropped.
         """
-        exchange = self._exchange
+        exchange, clip = self._exchange, opening.clip
         layouts = tuple([picture.layout for picture in pictures])
         cost = sum([layout.nbytes for layout in layouts])
         with exchange.lock:
@@ -52,16 +59,16 @@ class FrameSender:
                 exchange.send_due()  # what is due goes before the frame: its clip may have to be opened first
             if wire in exchange.waiting:  # it must not overtake what waits
                 exchange.pump()
-                if wire in exchange.waiting and self._keep(wire, clip, index, pictures, cost):
+                if wire in exchange.waiting and self._keep(wire, opening, index, pictures, cost):
                     return None
             if wire.live and (wire in exchange.waiting or cost > wire.credit):
                 self._await_credit(wire, cost, patience)
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
-                return None if self._keep(wire, clip, index, pictures, cost) else "no_daemon"
+                return None if self._keep(wire, opening, index, pictures, cost) else "no_daemon"
             if wire in exchange.waiting or cost > wire.credit:
                 self._probe()
                 return "credit"
-            slot = self.arenas.put(wire, clip, index, pictures, cost)
+            slot = self.arenas.put(wire, clip, index, pictures, cost, opening)
             if slot is not None:
                 return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
             parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
@@ -83,6 +90,7 @@ class FrameSender:
         waiting.append(opening)
         arena = self.arenas.at(wire)
         for frame in frames:
+            frame.opening = opening
             if arena is not None:
                 arena.rename(frame)
             waiting.append(frame)
@@ -147,9 +155,11 @@ class FrameSender:
         self._exchange.waiting.pop(wire, None)
         self.arenas.close(wire)
 
-    def _keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> bool:
+    def _keep(
+        self, wire: ClientStream, opening: OpenClip, index: int, pictures: tuple[Picture, ...], cost: int
+    ) -> bool:
         """Keep a frame in its stream's arena, for a daemon that is still to come, or to give credit first."""
-        frame = self.arenas.keep(wire, clip, index, pictures, cost)
+        frame = self.arenas.keep(wire, opening.clip, index, pictures, cost, opening)
         if frame is not None and wire in self._exchange.waiting:
             self._exchange.waiting[wire].append(frame)
         return frame is not None

@@ -14,8 +14,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from offcam.connection.spool import Spool
-from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN, shape_of
-from offcam_proto.host import ended, mapped
+from offcam_proto.arena import (
+    DONE,
+    EMPTY,
+    ENTRIES_AT,
+    ENTRY,
+    FREE,
+    HEAD_BYTES,
+    OWNER_AT,
+    SHAPE,
+    SHAPE_AT,
+    SLOTS_AT,
+    STATES_AT,
+    TAKEN,
+    TOKEN_AT,
+    WRITTEN,
+    arena_bytes,
+    heads_at,
+    shape_of,
+)
+from offcam_proto.host import ended, make_arena, mapped, remove_arena
+from offcam_proto.left_frames import pack_head, pack_owner
 from offcam_proto.limits import MAX_ARENA_SLOTS, MIB
 from offcam_proto.validation import ID_BYTES
 
@@ -26,6 +45,7 @@ if TYPE_CHECKING:
 
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.messages import Hello, OpenClip
 
 ARENA_BYTES = 64 * MIB
 """Size of one stream's arena: that of the most credit it gets, so that frames lie there and not in a daemon that may be
@@ -41,12 +61,13 @@ ARENA_SLOTS = MAX_ARENA_SLOTS
 """Most frames in it. More than that go through the socket."""
 
 MOST_DESCRIPTORS = 256
-"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next; others are for one daemon."""
+"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next; those that it makes when it has
+so many are for one daemon."""
 
 MOST_SPOOLS = 128
 """Arenas of which the files are kept open in which a daemon has frames on disk."""
 
-_FREE, _DONE = bytes([FREE]), bytes([DONE])
+_FREE, _DONE, _EMPTY = bytes([FREE]), bytes([DONE]), bytes([EMPTY])
 
 POSSIBLE = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
 """Whether there are anonymous files that cannot be cut short under the daemon. A Python may know less than its system:
@@ -75,6 +96,7 @@ class Lying:
         layouts: of its pictures, which lie one behind the other.
         slot: the slot; its place, where it lies on disk.
         spool: the file that it lies in, where it lies on disk.
+        opening: what its clip is opened with, if it is to be found when client and daemon are dead.
     """
 
     clip: int
@@ -82,6 +104,7 @@ class Lying:
     layouts: tuple[FrameLayout, ...]
     slot: int
     spool: Spool | None = None
+    opening: OpenClip | None = None
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +115,13 @@ class Lying:
 class Arena:
     """The arena of one stream: so many slots of so many bytes. OSError where there is no such memory.
 
-    Whoever holds the connection's lock may use it.
+    Whoever holds the connection's lock may use it. What is written to is allocated before: where there is no memory,
+    that fails, while a write would end the process.
+
+    Args:
+        slot_bytes: size of a slot, in whole pages.
+        slots: how many.
+        owner: whose it is; then it has a name, if it can, by which it is found when client and daemon are dead.
 
     Attributes:
         daemon: instance and process id of the daemon that it was offered to last.
@@ -100,30 +129,67 @@ class Arena:
             none has used it.
         credit: what was left of it when a frame was last put into it.
         spool: where its daemon moves frames for which it has no room in memory; None where they are not to be had.
+        lasting: whether it is for other daemons, too.
     """
 
-    def __init__(self, slot_bytes: int, slots: int) -> None:
-        size = SLOTS_AT + slots * slot_bytes
+    def __init__(self, slot_bytes: int, slots: int, owner: bytes = b"") -> None:
+        size = arena_bytes(slot_bytes, slots)
         self.slot_bytes = slot_bytes
         self.slots = slots
         self.token = secrets.token_bytes(ID_BYTES)
         self.daemon: tuple[bytes, int] = (b"", 0)
         self.bound = self.credit = 0
+        self.lasting = True
         self.spool: Spool | None = None
         self._spooled: dict[tuple[Spool | None, int], Lying] = {}  # by file and place, what earlier daemons left there
         self._frame_bytes = 0
-        self._layouts: dict[int, tuple[FrameLayout, ...]] = {}  # of the frame that was put into each slot last
-        self.descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        # of the frame that was put into each slot last: how its clip is opened, its layouts, and both as they lie there
+        self._frames: dict[int, tuple[OpenClip | None, tuple[FrameLayout, ...], bytes]] = {}
+        self._newest: tuple[OpenClip | None, tuple[FrameLayout, ...], bytes] = (None, (), b"")
+        self._allocated: set[int] = set()
+        self._full = False
+        self._named = bool(owner)
+        self.descriptor = self._make(size)
         try:
-            os.ftruncate(self.descriptor, size)
-            # The daemon takes no arena that could shrink: reading what is gone would kill it.
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            os.posix_fallocate(self.descriptor, 0, SLOTS_AT)
+            os.posix_fallocate(self.descriptor, heads_at(slot_bytes, slots), slots * HEAD_BYTES)
             self._memory = mapped(self.descriptor, size)
         except BaseException:
-            self.release_descriptor()
+            self.leave()
             raise
         self._memory[TOKEN_AT : TOKEN_AT + ID_BYTES] = self.token
+        SHAPE.pack_into(self._memory, SHAPE_AT, slot_bytes, slots)
+        self._memory[OWNER_AT : OWNER_AT + len(owner)] = owner
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._memory, np.uint8)
+
+    def _make(self, size: int) -> int:
+        if self._named:
+            try:
+                return make_arena(self.token, size)
+            except OSError:  # without a name, then
+                self._named = False
+        descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(descriptor, size)
+            # The daemon takes none without a name that could shrink: reading what is gone would kill it.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def leave(self) -> None:
+        """Nothing more comes: what a daemon has yet to encode stays for it, or for the next one should it die."""
+        if self._named and self.descriptor >= 0 and not self._left:
+            remove_arena(self.descriptor, self.token)
+        self.release_descriptor()
+
+    @property
+    def _left(self) -> bool:
+        """Whether frames are left in it, or on a disk."""
+        with contextlib.suppress(OSError, AttributeError):
+            return bool(self.lying()) or (self.spool is not None and any(self.spool.frames()))
+        return False
 
     def release_descriptor(self) -> None:
         """Close the descriptor: no other daemon can open the memory, which lives until all let go."""
@@ -131,38 +197,70 @@ class Arena:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def put(self, clip: int, index: int, pictures: tuple[Picture, ...]) -> int | None:
+    def put(self, clip: int, index: int, pictures: tuple[Picture, ...], opening: OpenClip | None = None) -> int | None:
         """Copy a frame that is not too large into a free slot, and return that; None where there is none."""
-        place = self._memory.find(_FREE, STATES_AT, STATES_AT + self.slots)
-        if place < 0:
+        slot = self._free_slot()
+        if slot is None:
             return None
-        slot = place - STATES_AT
         start = SLOTS_AT + slot * self.slot_bytes
         for picture in pictures:
             end = start + picture.layout.nbytes
             np.copyto(self._bytes[start:end], picture.dense.reshape(-1))
             start = end
-        self._layouts[slot] = tuple([picture.layout for picture in pictures])
         self._frame_bytes = start - SLOTS_AT - slot * self.slot_bytes
-        ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
-        self._memory[place] = WRITTEN  # last: from now on the daemon finds it, should this process be killed
+        self._say(slot, clip, index, opening, tuple([picture.layout for picture in pictures]))
         return slot
+
+    def _free_slot(self) -> int | None:
+        """The lowest free slot, allocated; one that has its memory already where there is no more of that."""
+        end = STATES_AT + self.slots
+        place = self._memory.find(_FREE, STATES_AT, end)
+        while place >= 0 and self._full and place - STATES_AT not in self._allocated:
+            place = self._memory.find(_FREE, place + 1, end)
+        if place < 0 and not self._full:
+            place = self._memory.find(_EMPTY, STATES_AT, end)
+            self._allocated.discard(place - STATES_AT)
+        if place < 0:
+            return None
+        slot = place - STATES_AT
+        if slot not in self._allocated and self.descriptor >= 0:
+            try:
+                os.posix_fallocate(self.descriptor, SLOTS_AT + slot * self.slot_bytes, self.slot_bytes)
+            except OSError:
+                self._full = True
+                return self._free_slot()
+            self._allocated.add(slot)
+        return slot
+
+    def _say(
+        self, slot: int, clip: int, index: int, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]
+    ) -> None:
+        """Mark a slot written with a frame that lies there."""
+        if self._newest[0] is not opening or self._newest[1] != layouts:
+            self._newest = opening, layouts, pack_head(opening, layouts) if opening and self._named else b""
+        if self._frames.get(slot) is not self._newest:
+            start, head = heads_at(self.slot_bytes, self.slots) + slot * HEAD_BYTES, self._newest[2]
+            self._memory[start : start + len(head)] = head
+            self._frames[slot] = self._newest
+        ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
+        self._memory[STATES_AT + slot] = WRITTEN  # last: from now on it is found, should this process be killed
 
     def lying_in(self, slot: int) -> Lying:
         """The frame that was put into a slot last."""
         clip, index = ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size)
-        return Lying(clip, index, self._layouts[slot], slot)
+        opening, layouts, _ = self._frames[slot]
+        return Lying(clip, index, layouts, slot, opening=opening)
 
     def lying(self, states: Iterable[int] = (WRITTEN, TAKEN)) -> list[Lying]:
         """The frames in slots of these states, in order."""
         marks = self._memory[STATES_AT : STATES_AT + self.slots]
-        found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._layouts]
+        found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._frames]
         return sorted((*found, *self._spooled.values()), key=lambda frame: (frame.clip, frame.index))
 
     def inherit(self) -> None:
         """Its daemon is dead: free what that was about to free, and have what it has moved to disk lie here."""
         while (place := self._memory.find(_DONE, STATES_AT, STATES_AT + self.slots)) >= 0:
-            self._memory[place] = FREE
+            self._memory[place] = EMPTY
         spool, self.spool = self.spool, None
         if spool is None:
             return
@@ -172,6 +270,9 @@ class Arena:
                 frame = Lying(named.clip, named.frames[0][0], named.layouts, place, spool)
                 if (frame.clip, frame.index) not in known and frame.nbytes <= self.slot_bytes:
                     self._spooled[spool, place] = frame
+                    spool.waiting += 1
+        if not spool.waiting:
+            spool.remove()
 
     def fits(self, cost: int) -> bool:
         """Whether a frame may be put into it while no daemon gives credit for it."""
@@ -180,7 +281,8 @@ class Arena:
     @property
     def used(self) -> int:
         """Bytes of the frames in it, about: of as many as there are slots in use, each as large as the last one."""
-        slots = self.slots - self._memory[STATES_AT : STATES_AT + self.slots].count(_FREE)
+        marks = self._memory[STATES_AT : STATES_AT + self.slots]
+        slots = self.slots - marks.count(_FREE) - marks.count(_EMPTY)
         return slots * self._frame_bytes
 
     def rename(self, frame: Lying) -> None:
@@ -188,8 +290,7 @@ class Arena:
         if frame.spool is not None:
             self._spooled[frame.spool, frame.slot] = frame
             return
-        ENTRY.pack_into(self._memory, ENTRIES_AT + frame.slot * ENTRY.size, frame.clip, frame.index)
-        self._memory[STATES_AT + frame.slot] = WRITTEN
+        self._say(frame.slot, frame.clip, frame.index, frame.opening, frame.layouts)
 
     def pixels(self, frame: Lying) -> tuple[memoryview, ...]:
         """Its pictures, for the socket. OSError where they cannot be read from disk."""
@@ -205,7 +306,7 @@ class Arena:
         """Bring a frame from disk into a free slot, where it outlives the next daemon; None where there is none."""
         layouts = zip(frame.layouts, self.pixels(frame), strict=True)
         pictures = tuple([Picture(layout, np.frombuffer(pixels, np.uint8)) for layout, pixels in layouts])
-        slot = self.put(frame.clip, frame.index, pictures)
+        slot = self.put(frame.clip, frame.index, pictures, frame.opening)
         if slot is None:
             return None
         self.free(frame)
@@ -214,7 +315,10 @@ class Arena:
     def free(self, frame: Lying) -> None:
         """Nobody needs a frame any more."""
         if frame.spool is not None:
-            self._spooled.pop((frame.spool, frame.slot), None)
+            if self._spooled.pop((frame.spool, frame.slot), None) is not None:
+                frame.spool.waiting -= 1
+            if not frame.spool.waiting:
+                frame.spool.remove()
         else:
             self._memory[STATES_AT + frame.slot] = FREE
 
@@ -225,11 +329,20 @@ class StreamArenas:
     One outlives the daemon that it was offered to, with the frames in it that no file has, and is offered to the next.
     """
 
-    def __init__(self, *, local: bool) -> None:
+    def __init__(self, *, local: bool, client: Hello | None = None) -> None:
         self._possible = local and POSSIBLE
+        self._client = client
         self._arenas: dict[int, tuple[int, Arena]] = {}
 
-    def put(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> int | None:
+    def put(
+        self,
+        wire: ClientStream,
+        clip: int,
+        index: int,
+        pictures: tuple[Picture, ...],
+        cost: int,
+        opening: OpenClip | None = None,
+    ) -> int | None:
         """Copy a frame of ``cost`` bytes into a slot of its live stream's arena, and return the slot.
 
         None where the frame has to go through the socket: there is no arena (yet), or no free slot.
@@ -247,23 +360,32 @@ class StreamArenas:
             return None
         if wire.arena is None:
             return None
-        if not wire.arena or len(self._arenas) > MOST_DESCRIPTORS:
-            arena.release_descriptor()
         if not wire.arena:
+            arena.leave()
             return None
+        if not arena.lasting:
+            arena.release_descriptor()
         if wire.spool:
             self.open_spool(wire, arena)
         if wire.credit > arena.credit:  # there is more of it since the last frame
             arena.bound = max(arena.bound, wire.credit + arena.used)
         arena.credit = wire.credit
-        return arena.put(clip, index, pictures)
+        return arena.put(clip, index, pictures, opening)
 
-    def keep(self, wire: ClientStream, clip: int, index: int, pictures: tuple[Picture, ...], cost: int) -> Lying | None:
+    def keep(
+        self,
+        wire: ClientStream,
+        clip: int,
+        index: int,
+        pictures: tuple[Picture, ...],
+        cost: int,
+        opening: OpenClip | None = None,
+    ) -> Lying | None:
         """Copy a frame into a slot that no daemon can be told of yet, or return None where there is no room for it."""
         _, arena = self._arenas.get(wire.info.handle, (0, None))
         if arena is None or arena.descriptor < 0 or not arena.fits(cost):
             return None
-        slot = arena.put(clip, index, pictures)
+        slot = arena.put(clip, index, pictures, opening)
         return None if slot is None else arena.lying_in(slot)
 
     def at(self, wire: ClientStream) -> Arena | None:
@@ -306,7 +428,7 @@ class StreamArenas:
         """The stream is over. What the daemon has yet to encode stays where it is for it."""
         _, arena = self._arenas.pop(wire.info.handle, (0, None))
         if arena is not None:
-            arena.release_descriptor()
+            arena.leave()
 
     def open_spool(self, wire: ClientStream, arena: Arena) -> None:
         """Keep the spool of its daemon open, where so many files may be."""
@@ -319,12 +441,15 @@ class StreamArenas:
         shape = shape_of(cost, ARENA_BYTES if cost <= LARGE_FRAME_BYTES else LARGE_FRAMES_BYTES, ARENA_SLOTS)
         if shape is None:
             return
+        lasting = len(self._arenas) < MOST_DESCRIPTORS
+        owner = pack_owner(wire.info, self._client) if self._client and lasting else b""
         try:
-            arena = Arena(*shape)
+            arena = Arena(*shape, owner)
         except OSError:  # no such memory here, in a sandbox perhaps
             self._possible = False
             return
         self.close(wire)
+        arena.lasting = lasting
         self._lend(wire, arena)
 
     def _lend(self, wire: ClientStream, arena: Arena) -> None:

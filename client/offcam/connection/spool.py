@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import codec
 from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import HEAD_BYTES, LENGTH, TOKEN_AT, place_bytes
+from offcam_proto.spool_file import EXTENSION, HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, place_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,9 @@ class Spool:
 
     Raises:
         OSError: it is not there, as in another container; or it is another file.
+
+    Attributes:
+        waiting: frames in it that are still to be fetched.
     """
 
     def __init__(self, pid: int, descriptor: int, token: bytes, slot_bytes: int) -> None:
@@ -37,6 +40,7 @@ class Spool:
         self._descriptor = os.open(f"/proc/{pid}/fd/{descriptor}", flags)
         weakref.finalize(self, os.close, self._descriptor)
         self._place_bytes = place_bytes(slot_bytes)
+        self.waiting = 0
         regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         if not regular or os.pread(self._descriptor, len(token), TOKEN_AT) != token:
             raise OSError(f"descriptor {descriptor} of process {pid} is no spool of ours")
@@ -50,9 +54,16 @@ class Spool:
                 if length and isinstance(named := codec.decode_client([head[LENGTH.size :][:length]]), SlotFrames):
                     yield place, named
 
+    def remove(self) -> None:
+        """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""
+        with suppress(OSError):
+            path = os.readlink(f"/proc/self/fd/{self._descriptor}")
+            if path.endswith(EXTENSION):
+                os.unlink(path)
+
     def pixels(self, place: int, layouts: tuple[FrameLayout, ...]) -> tuple[memoryview, ...]:
         """The pictures of a frame; OSError where they cannot be read."""
-        start, found = HEAD_BYTES + place * self._place_bytes + HEAD_BYTES, []
+        start, found = HEAD_BYTES + place * self._place_bytes + PIXELS_AT, []
         for layout in layouts:
             data = os.pread(self._descriptor, layout.nbytes, start)
             if len(data) < layout.nbytes:

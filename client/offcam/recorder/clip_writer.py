@@ -145,10 +145,11 @@ class ClipWriter:
         if not part.offered:
             seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
             connection.handshake.await_first_video(wire, seconds)
-        if not part.epoch:
-            self._open(part, pictures, grid, number)
+        opening = part.opening
+        if not part.epoch or opening is None:
+            opening = self._open(part, pictures, grid, number)
         index = number - part.begin
-        reason = connection.frames.send(wire, part.epoch, part.number, index, pictures, patience=self._patience())
+        reason = connection.frames.send(wire, part.epoch, opening, index, pictures, patience=self._patience())
         reason = "timeout" if reason == "credit" and self._block else reason
         part.offered += 1
         if reason is not None:
@@ -216,12 +217,12 @@ class ClipWriter:
         stream.number(part)
         return part
 
-    def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> None:
-        """Open a part on the wire, if that is live, with the frame that has this number."""
+    def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> OpenClip:
+        """Open a part on the wire, if that is live, with the frame of this number. Returns what it is opened with."""
         wire = part.wire
         with part.connection.lock:
             if not wire.live and part.opening is not None:
-                return
+                return part.opening
             if wire.live and self._stream.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
                 self._stream.number(part)
             part.opening = OpenClip(
@@ -242,6 +243,7 @@ class ClipWriter:
                 part.epoch = wire.epoch
                 part.begin = number
                 part.connection.frames.say(wire, part.opening)
+            return part.opening
 
     def go_on(self, part: _Part, frames: list[Lying]) -> None:
         """Have frames that a dead daemon left in shared memory recorded: see `_Part.go_on`."""

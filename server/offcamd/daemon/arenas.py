@@ -25,7 +25,11 @@ def mapped_bytes(streams: Iterable[LiveStream]) -> int:
 
 
 def open_arena(
-    peer: Peer, stream: LiveStream, offer: OpenArena, room: int, make_spool: Callable[[bytes, int], SpoolFile | None]
+    peer: Peer,
+    stream: LiveStream,
+    offer: OpenArena,
+    room: int,
+    make_spool: Callable[[Arena, OpenArena], SpoolFile | None],
 ) -> None:
     """Use the memory that a stream's client offers, where it can be used, and tell the client.
 
@@ -34,23 +38,29 @@ def open_arena(
         stream: its stream.
         offer: what it said.
         room: so many bytes of all of it stay in memory while they are free; none, where there is none.
-        make_spool: makes a file for frames of an arena with this token and slots of so many bytes.
+        make_spool: makes a file for frames of an arena.
     """
     hello = peer.session.hello
     if hello is not None and not peer.user:
         try:
-            stream.arena = Arena(hello.pid, offer, room)
-            stream.arena.spool = make_spool(offer.token, offer.slot_bytes)
+            arena = stream.arena = Arena(hello.pid, offer, room)
+            if arena.name is not None:
+                stream.arena_names.add(arena.name)
+            arena.spool = make_spool(arena, offer)
         except ArenaUnusable as problem:
             log.info("frames come through the socket", pid=hello.pid, problem=str(problem))
     spool = stream.arena.spool if stream.arena else None
     peer.session.arena_answer(offer.handle, usable=stream.arena is not None, spool=spool.descriptor if spool else 0)
 
 
-def make_spool(budget: Budget, folder: Path, token: bytes, slot_bytes: int) -> SpoolFile | None:
+def make_spool(endpoint: str, budget: Budget, folder: Path, arena: Arena, offer: OpenArena) -> SpoolFile | None:
     """A file for what has no room in memory, if any may be on disk and it can be made."""
+    if arena.name is not None:
+        arena.say(endpoint, str(folder))
+    if not budget.spool_limit:
+        return None
     try:
-        return SpoolFile(budget, folder, token, slot_bytes) if budget.spool_limit else None
+        return SpoolFile(budget, folder, offer.token, offer.slot_bytes, named=arena.name is not None)
     except OSError as error:
         log.warning("frames that wait on disk do not outlive this daemon", problem=str(error))
         return None

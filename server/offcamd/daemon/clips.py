@@ -134,7 +134,8 @@ class Clips:
     ) -> None:
         clip = stream.clips.get(number)
         self._counters.received += 1
-        if clip is None or clip.ended:  # it came too late, during a stop, or the clip could not be opened
+        # it came too late, during a stop, or the clip could not be opened; or there is no memory where it is said to be
+        if clip is None or clip.ended or not parts:
             self._counters.dropped[self._why_not(clip)] += 1
             self._counters.lost["frames"] += 1
             if release is not None:

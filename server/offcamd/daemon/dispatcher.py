@@ -130,7 +130,8 @@ class Dispatcher:
                 stream = peer.streams[message.handle]
                 stream.arena = None
                 room = self._settings.memory_limit_bytes // 2 - mapped_bytes(self.streams)
-                open_arena(peer, stream, message, room, partial(make_spool, self._pool.budget, self._pool.spool_dir))
+                spool = partial(make_spool, self._settings.endpoint.url, self._pool.budget, self._pool.spool_dir)
+                open_arena(peer, stream, message, room, spool)
             case msg.Records():
                 self._records(peer, message)
             case msg.OpenClip():
@@ -275,7 +276,10 @@ class Dispatcher:
             twin = next((other for other in self.streams if other.same_as(stream)), None)
             if twin is not None:  # its client opened it again over another connection: the last to finish ends it
                 twin.lost = twin.lost and stream.lost
+                twin.arena_names |= stream.arena_names
                 return
+            for name in stream.arena_names:
+                name.remove()
             self._store.put(tasks.CloseStreamTask(stream.info.folder, stream.info.stream, stream.lost))
             self._last_active = time.monotonic()
 

@@ -32,7 +32,9 @@ from offcamd.process.health import FAILED, SERVICE, STORE, TESTING, VIDEO, Guard
 from offcamd.process.instance_lock import DaemonInfo, DaemonLock
 from offcamd.process.logs import Logger
 from offcamd.process.signals import wait_for
+from offcamd.store.left_frames import left_behind
 from offcamd.store.store import Store
+from offcamd.store.tasks import LookTask
 from offcamd.video.late_writers import software
 
 if TYPE_CHECKING:
@@ -144,6 +146,11 @@ class Service:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
         tcp, http = settings.tcp and settings.tcp.url, settings.http and settings.http.url
         log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
+
+    def take_in_what_was_left(self) -> None:
+        """Have recorded what clients of a daemon here left of frames, as both died."""
+        for folder in left_behind(self.endpoint.url):
+            self.store.put(LookTask(folder))
 
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. What signals' handlers raise is raised."""

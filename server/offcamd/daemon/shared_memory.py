@@ -6,11 +6,27 @@ import fcntl
 import mmap
 import os
 import stat
-from typing import TYPE_CHECKING
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
-from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, TOKEN_AT, WRITTEN
+from offcam_proto.arena import (
+    DAEMON_AT,
+    DONE,
+    EMPTY,
+    ENTRIES_AT,
+    ENTRY,
+    FREE,
+    HEAD_BYTES,
+    SLOTS_AT,
+    STATES_AT,
+    TAKEN,
+    TOKEN_AT,
+    WRITTEN,
+    heads_at,
+)
 from offcam_proto.errors import OffcamError
-from offcam_proto.host import mapped
+from offcam_proto.host import abandoned_arena, arena_path, mapped, packed_daemon, remove_arena
 from offcam_proto.limits import MIB
 from offcam_proto.validation import ID_BYTES
 
@@ -39,6 +55,7 @@ class Arena:
 
     Attributes:
         nbytes: bytes that do.
+        name: its name, if it has one.
         spool: where frames go for which there is no room in memory; None where they go to the encoder's own.
 
     Raises:
@@ -51,11 +68,11 @@ class Arena:
             descriptor = os.open(
                 f"/proc/{pid}/fd/{offer.descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
             )
-            try:
-                _check(descriptor, offer.nbytes)
-                self._memory = mapped(descriptor, offer.nbytes)
-            finally:
-                os.close(descriptor)
+            close = weakref.finalize(self, os.close, descriptor)
+            self.name = _check(descriptor, offer)
+            self._memory = mapped(descriptor, offer.nbytes)
+            if self.name is None:
+                close()
         except (OSError, ValueError) as error:
             raise ArenaUnusable(f"the shared memory of process {pid} cannot be opened: {error}") from error
         if self._memory[TOKEN_AT : TOKEN_AT + ID_BYTES] != offer.token:
@@ -66,14 +83,26 @@ class Arena:
         if self._kept < self._slots and (SLOTS_AT % mmap.PAGESIZE or offer.slot_bytes % mmap.PAGESIZE):
             raise ArenaUnusable("its slots are no whole pages, which could be given back while they are free")
         self._view = memoryview(self._memory)
+        self._descriptor = descriptor
+        self._allocated: set[int] = set()
+        self._heads_at = heads_at(offer.slot_bytes, offer.slots)
         self.spool: SpoolFile | None = None
         self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
-        """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called."""
+        """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called.
+
+        None where there is no memory for them.
+        """
         self._memory[STATES_AT + slot] = TAKEN
         found: list[Part] = []
         start = SLOTS_AT + slot * self._slot_bytes
+        if self.name is not None and slot not in self._allocated:
+            try:  # what its client has not allocated, or has cut off, would kill who reads it
+                os.posix_fallocate(self._descriptor, start, self._slot_bytes)
+            except OSError:
+                return []
+            self._allocated.add(slot)
         for layout in layouts:
             found.append((self._view[start : start + layout.nbytes], layout))
             start += layout.nbytes
@@ -86,7 +115,15 @@ class Arena:
         """
         start = SLOTS_AT + slot * self._slot_bytes
         pixels = self._view[start : start + sum([layout.nbytes for layout in layouts])]
-        return None if self.spool is None else self.spool.move(clip, index, layouts, pixels)
+        head = self._heads_at + slot * HEAD_BYTES
+        if self.spool is None:
+            return None
+        return self.spool.move(clip, index, layouts, pixels, self._view[head : head + HEAD_BYTES])
+
+    def say(self, endpoint: str, folder: str) -> None:
+        """Have it say whose it is now and where frames of it are on disk, for when it is all that is left."""
+        data = packed_daemon(endpoint, folder)
+        self._memory[DAEMON_AT : DAEMON_AT + len(data)] = data
 
     def unnamed(self) -> list[tuple[int, int, int]]:
         """Clip, index and slot of the frames that the client has written and not named, in order."""
@@ -100,16 +137,45 @@ class Arena:
         """Let the client use a slot again. From any thread."""
         if slot >= self._kept:
             self._memory[STATES_AT + slot] = DONE  # killed behind this line, it leaves nothing that looks like a frame
+            self._allocated.discard(slot)
             self._memory.madvise(mmap.MADV_REMOVE, SLOTS_AT + slot * self._slot_bytes, self._slot_bytes)
-        self._memory[STATES_AT + slot] = FREE
+        self._memory[STATES_AT + slot] = FREE if slot < self._kept else EMPTY
 
 
-def _check(descriptor: int, nbytes: int) -> None:
-    """Whether it is memory of our own user that cannot shrink: reading what is gone would kill the daemon."""
+class ArenaName(NamedTuple):
+    """The name of an arena, by which it is found when client and daemon are dead.
+
+    Attributes:
+        token: what the arena begins with.
+        file: device and inode of the file that had it when it was opened.
+    """
+
+    token: bytes
+    file: tuple[int, int]
+
+    def remove(self) -> None:
+        """Remove it, as nothing is left there, if its client is gone, too."""
+        descriptor = abandoned_arena(arena_path(self.token))
+        if descriptor is not None:
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) == self.file:
+                remove_arena(descriptor, self.token)
+            os.close(descriptor)
+
+
+def _check(descriptor: int, offer: OpenArena) -> ArenaName | None:
+    """Whether it is memory of our own user that cannot shrink: reading what is gone would kill the daemon.
+
+    One that has a name could be cut short, by whoever may end the daemon, too: by this user. Returns its name.
+    """
     status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size != nbytes or status.st_uid != os.geteuid():
-        raise ArenaUnusable(f"it is no file of our user's with {nbytes} bytes")
+    if not stat.S_ISREG(status.st_mode) or status.st_size != offer.nbytes or status.st_uid != os.geteuid():
+        raise ArenaUnusable(f"it is no file of our user's with {offer.nbytes} bytes")
+    with suppress(OSError):
+        if os.path.samestat(os.lstat(arena_path(offer.token)), status):
+            return ArenaName(offer.token, (status.st_dev, status.st_ino))
     if not hasattr(fcntl, "F_GET_SEALS"):  # a Python that was built for an old C library
         raise ArenaUnusable("this Python cannot tell whether it is sealed against shrinking")
     if not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
         raise ArenaUnusable("it is not sealed against shrinking")
+    return None

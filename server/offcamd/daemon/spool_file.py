@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto import codec
 from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import HEAD_BYTES, LENGTH, TOKEN_AT, place_bytes
+from offcam_proto.spool_file import HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, place_bytes, spool_name
 from offcamd.encode.frame import Moved
 from offcamd.encode.spool import read_at, write_at
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SpoolFile:
-    """A file without a name. It lives as long as it has frames, an arena, or a client that has it open.
+    """A file of frames. One without a name lives as long as it has frames, an arena, or a client that has it open.
 
     Its size is what counts as disk in use: places that are free again are used first, and free ones at its end are
     given back. From any thread.
@@ -37,6 +37,7 @@ class SpoolFile:
         folder: that it is made in.
         token: of the arena.
         slot_bytes: size of the arena's slots.
+        named: whether it has a name, as its arena has, and is there until that is removed.
 
     Attributes:
         descriptor: of the file.
@@ -45,9 +46,13 @@ class SpoolFile:
         OSError: it cannot be made.
     """
 
-    def __init__(self, budget: Budget, folder: Path, token: bytes, slot_bytes: int) -> None:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            self.descriptor = os.dup(file.fileno())
+    def __init__(self, budget: Budget, folder: Path, token: bytes, slot_bytes: int, *, named: bool = False) -> None:
+        if named:
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            self.descriptor = os.open(folder / spool_name(token, os.getpid()), flags, 0o600)
+        else:
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+                self.descriptor = os.dup(file.fileno())
         weakref.finalize(self, os.close, self.descriptor)
         os.pwrite(self.descriptor, token, TOKEN_AT)
         self._budget = budget
@@ -57,15 +62,18 @@ class SpoolFile:
         self._free: list[int] = []
         self._places = 0
 
-    def move(self, clip: int, index: int, layouts: tuple[FrameLayout, ...], pixels: Buffer) -> Moved | None:
-        """Write a frame; None where there is no room for it. OSError if the disk refuses."""
+    def move(
+        self, clip: int, index: int, layouts: tuple[FrameLayout, ...], pixels: Buffer, slot_head: Buffer = b""
+    ) -> Moved | None:
+        """Write a frame, and what its arena says of it; None where there is no room. OSError if the disk refuses."""
         named = SlotFrames(handle=0, clip=clip, layouts=layouts, frames=((index, 0),))
         head = bytes(codec.encode(named)[0])
         if LENGTH.size + len(head) > HEAD_BYTES or (place := self._take()) is None:
             return None
         start = HEAD_BYTES + place * self._place_bytes
         try:
-            write_at(self.descriptor, start + HEAD_BYTES, [pixels])
+            write_at(self.descriptor, start + PIXELS_AT, [pixels])
+            write_at(self.descriptor, start + HEAD_BYTES, [slot_head])
             write_at(self.descriptor, start + LENGTH.size, [head])
             os.pwrite(self.descriptor, LENGTH.pack(len(head)), start)  # last: from now on its client finds it
         except BaseException:
@@ -85,7 +93,7 @@ class SpoolFile:
             return place
 
     def _read(self, place: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
-        start = HEAD_BYTES + place * self._place_bytes + HEAD_BYTES
+        start = HEAD_BYTES + place * self._place_bytes + PIXELS_AT
         pixels = memoryview(read_at(self.descriptor, start, sum([layout.nbytes for layout in layouts])))
         found: list[Part] = []
         for layout in layouts:

@@ -11,7 +11,7 @@ from offcam_proto.server_session import ServerSession
 if TYPE_CHECKING:
     from offcam_proto.messages import OpenStream
     from offcamd.daemon.credit import Account
-    from offcamd.daemon.shared_memory import Arena
+    from offcamd.daemon.shared_memory import Arena, ArenaName
     from offcamd.encode.pool import ClipJob
 
 
@@ -49,6 +49,7 @@ class LiveStream:
         suffix: number in its files' names, 0 for none; known once it is ready.
         clips: its clips that are not stored yet.
         arena: the memory that its client shares with us, None where frames come through the socket.
+        arena_names: of those that it had, to be removed once nothing is left there.
         in_memory: bytes of its frames in the encoder's queues.
         encoded: frames in files, of its clips that are stored.
         dropped: frames of it in no file, by reason, as far as is known.
@@ -66,6 +67,7 @@ class LiveStream:
     suffix: int = 0
     clips: dict[int, LiveClip] = field(default_factory=dict)
     arena: Arena | None = None
+    arena_names: set[ArenaName] = field(default_factory=set)
     in_memory: int = 0
     encoded: int = 0
     dropped: Counter[str] = field(default_factory=Counter)

@@ -33,7 +33,7 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
         case tasks.CloseStreamTask():
             with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)
-        case tasks.BarrierTask():
+        case tasks.BarrierTask() | tasks.LookTask():
             pass
     return None
 

@@ -7,8 +7,10 @@ import json
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import structs
 
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFolderError
 from offcam_proto.records import count_all, count_records, numbered
@@ -435,6 +437,32 @@ class RunIndex:
             self._db.execute(sql.OPEN_CLIP, facts)
             settle_clip(self._db, key, message.clip)
             return lost - known_lost(self._db, key, message.clip)
+
+    def clip_goes_on(self, stream: bytes, opening: OpenClip, frames: int, above: int) -> OpenClip:
+        """Which clip frames become that no file has, as their client and its daemon died: see `left_frames`.
+
+        That which they were offered for, where no daemon had opened it; else the next part of the video, whose account
+        they then move to.
+
+        Args:
+            stream: its id.
+            opening: how their clip was opened.
+            frames: how many they are.
+            above: greatest number that a clip of the stream has elsewhere.
+        """
+        with self.transaction():
+            key, _ = self._stream(stream)
+            where = {"stream_id": key, "clip": opening.clip}
+            row = self._db.execute(sql.CLIP_SO_FAR, where).fetchone()
+            if row is None or (row[0] != fmt.RECORDING and row[1] is None):
+                return opening
+            _, _, complete, offered, received, encoded, dropped = row
+            if complete is not None:
+                share = FrameCount(offered, received, encoded, json.loads(dropped)).client_share()
+                share = replace(share, offered=max(share.offered - frames, 0))
+                settle_clip(self._db, key, opening.clip, client=share)
+            last, part = self._db.execute(sql.LAST_PART, {"stream_id": key, "name": opening.name}).fetchone()
+            return structs.replace(opening, clip=max(last, above) + 1, part=part + 1)
 
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.

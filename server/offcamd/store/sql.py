@@ -49,6 +49,15 @@ SELECT stream, clip, file, clips.started FROM clips JOIN streams ON streams.id =
 WHERE clips.state = :recording ORDER BY clips.rowid
 """
 
+CLIP_SO_FAR = """
+SELECT state, ended, complete, offered, received, encoded, dropped FROM clips
+WHERE stream_id = :stream_id AND clip = :clip
+"""
+LAST_PART = """
+SELECT (SELECT max(clip) FROM clips WHERE stream_id = :stream_id), max(part) FROM clips
+WHERE stream_id = :stream_id AND name = :name
+"""
+
 NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
 COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"

@@ -27,11 +27,13 @@ from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
 from offcamd.store.index_file import IndexGone
 from offcamd.store.journals import TakenIn, take_in
+from offcamd.store.left_frames import arenas_of, record_left
 from offcamd.store.recovery import recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from offcamd.store.rescue import RecoveredClip
 
 log = Logger(__name__)
 
@@ -71,6 +73,7 @@ class _Run:
     uncounted: bool = False
     journals: list[Path] = field(default_factory=list)
     taking_in: Generator[TakenIn, None, None] | None = None
+    left: Generator[list[RecoveredClip], None, None] | None = None
     live: set[bytes] = field(default_factory=set)
     stuck: list[tasks.Task] = field(default_factory=list)
     stuck_bytes: int = 0
@@ -80,7 +83,7 @@ class _Run:
     @property
     def busy(self) -> bool:
         """Whether there is work for it that no task asks for."""
-        return self.uncounted or bool(self.journals) or self.taking_in is not None
+        return self.uncounted or bool(self.journals) or self.taking_in is not None or self.left is not None
 
 
 class StoreDead(DaemonError):
@@ -306,10 +309,12 @@ class Store:
         except BaseException:
             heir.close()
             raise
-        if run.taking_in is not None:
-            run.taking_in.close()
+        for generator in (run.taking_in, run.left):
+            if generator is not None:
+                generator.close()
         index.close()
         run.index, run.taking_in, run.journals = heir, None, journals(Path(folder))
+        run.left = record_left(heir, arenas_of(folder))
         with self._lock:
             run.totals = heir.totals
         self._count_episodes(run)
@@ -376,6 +381,7 @@ class Store:
                 if run.uncounted:
                     self._count_episodes(run)
                 self._take_in(run)
+                self._record_left(run)
                 if not run.live and not run.busy and not run.stuck:
                     self._close_index(run)
 
@@ -403,6 +409,21 @@ class Store:
             if time.monotonic() >= deadline:
                 return
 
+    def _record_left(self, run: _Run) -> None:
+        """Record some of the frames that a client and its daemon left, as both died; behind records that count them."""
+        if run.left is None or run.journals or run.taking_in is not None:
+            return
+        clips = None
+        with self._health.survive(STORE, "frames that were left"):
+            try:
+                clips = next(run.left, None)
+            except RunFolderError as error:  # they stay where they are, for whoever opens the folder next
+                log.error("frames cannot be recorded that were left", problem=str(error))  # noqa: TRY400 - as above
+        if clips is None:
+            run.left = None
+        elif clips:
+            self._on_event(tasks.Recovered(clips))
+
     def _forget_old_runs(self) -> None:
         """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
         ended = [folder for folder, run in self._runs.items() if not run.live and not run.stuck]
@@ -420,6 +441,8 @@ class Store:
             self._count_episodes(run)
             run.journals = journals(folder)
             self._take_in(run, TAKE_IN_SECONDS)
+            left = arenas_of(folder)
+            run.left = record_left(index, left) if left else None
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
             failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
@@ -439,8 +462,10 @@ class Store:
     def _close_index(self, run: _Run) -> None:
         """Close a run's index, and let others write the folder."""
         taking_in, run.taking_in, run.journals = run.taking_in, None, []
-        if taking_in is not None:
-            taking_in.close()
+        left, run.left = run.left, None
+        for generator in (taking_in, left):
+            if generator is not None:
+                generator.close()
         index, run.index, run.uncounted = run.index, None, False
         lock, run.lock = run.lock, None
         try:

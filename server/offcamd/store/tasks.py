@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_runs.accounts import EncodedResult
     from offcamd.store.index import Applied, StreamOwner
-    from offcamd.store.recovery import RecoveredClip
+    from offcamd.store.rescue import RecoveredClip
 
 
 class OpenStreamTask(NamedTuple):
@@ -67,7 +67,13 @@ class BarrierTask(NamedTuple):
     reply: object
 
 
-Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask
+class LookTask(NamedTuple):
+    """What clients and daemons that died left of a run is to be taken in, though nobody opens a stream of it."""
+
+    folder: str
+
+
+Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask | LookTask
 
 _TASK_BYTES, _BODY_BYTES = 1024, 64  # what objects cost beyond the bytes within
 
