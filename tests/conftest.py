@@ -82,6 +82,16 @@ def session_root() -> Iterator[Path]:
         assert not left, "the tests left behind: " + "; ".join(left)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_runtime(session_root: Path) -> Iterator[Path]:
+    """Where a test would start a daemon that asks for none: a place that is neither its user's nor another test's."""
+    place, patch = session_root / "nobodys", pytest.MonkeyPatch()
+    place.mkdir(mode=0o700)
+    patch.setenv("XDG_RUNTIME_DIR", str(place))
+    yield place
+    patch.undo()
+
+
 def _answers(path: Path) -> bool:
     """Whether somebody listens; a daemon that was killed leaves its socket's file to the next one."""
     with socket.socket(socket.AF_UNIX) as probe:
@@ -150,12 +160,17 @@ def runtime(session_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Once all that ends its processes has done so, none of a test may be left in its `runtime`."""
-    base = getattr(item, "funcargs", {}).get("runtime")
+    """Once all that ends its processes has done so, none of a test may be left in its `runtime`, or in nobody's."""
+    used = getattr(item, "funcargs", {})
+    base, nobodys = used.get("runtime"), used.get("nobodys_runtime")
     yield
     if base is not None:
         left = _processes_that_stay_in(str(base))
         assert not left, "this test left behind: " + "; ".join(left)
+    if nobodys is not None and (sockets := [path for path in nobodys.rglob("*") if path.is_socket()]):
+        commandline.run("stop", env={**os.environ, "XDG_RUNTIME_DIR": str(nobodys)})
+        sockets[0].unlink(missing_ok=True)
+        pytest.fail("this test started a daemon where it asks for none: it needs `daemon` or `embedded`")
 
 
 @pytest.fixture

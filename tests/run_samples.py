@@ -1,11 +1,13 @@
 """Streams, clips and records for the tests of the run folder."""
 
 import math
+import sqlite3
 import struct
 
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
+from offcam_runs.format import INDEX_NAME
 from offcamd.store.index import StreamOwner
 
 A, B = b"a" * 16, b"b" * 16
@@ -87,3 +89,12 @@ def open_clip(number=0, **changes):
 
 def packed(*records):
     return [pack_record(record) for record in records]
+
+
+def rows(index, query):
+    """What another program sees of an index: only what is committed."""
+    connection = sqlite3.connect(index.folder / INDEX_NAME)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()

@@ -12,10 +12,7 @@ import films
 import offcam
 from envs import Barcode, play
 
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("daemon")
 
 
 def training(folder, episodes, **options):

@@ -24,18 +24,6 @@ from run_samples import PEER, A, B, clip, columns, episode, packed, stream
 from waiting import wait_until
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "run"
-
-
-@pytest.fixture
-def index(folder):
-    opened = RunIndex.open(folder)
-    yield opened
-    opened.close()
-
-
 def numbers(folder):
     return [row.episode for row in read_run(folder, "all").episodes]
 
