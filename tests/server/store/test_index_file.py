@@ -139,7 +139,7 @@ def test_sessions_of_an_older_index_are_told_by_time(folder, monkeypatch):
     folder.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(folder / fmt.INDEX_NAME)) as database, monkeypatch.context() as older:
         older.setattr(fmt, "FORMAT_VERSION", 1)
-        for statement in fmt.upgrade_sql(0, str(folder)):
+        for statement in schema.upgrade_sql(0, str(folder)):
             database.execute(statement)
         database.executemany(
             "INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client,"
@@ -169,14 +169,16 @@ def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new
     assert opened(4) == 2
     assert opened(5, one, "eval") == 1  # later, but of the same training
     assert opened(6, one) == 1  # of which something is open
+    index.apply(b"\6" * 16, 1, packed(episode()))
     for number in (3, 4, 5, 6):
         index.close_stream(bytes([number]) * 16)
     assert opened(7) == 3
     assert opened(8, gone=[7]) == 4  # what a killed client left counts as open no more
     assert opened(9, one, gone=[7, 8]) == 5  # a cell that is run again
+    assert opened(10, one, gone=[7, 8, 9]) == 5  # once more: the time before recorded nothing
     index.open_stream(stream(stream=b"\1" * 16, training=one), PEER)  # again, after a reconnection
     found = rows(index, "SELECT session FROM streams ORDER BY id")
-    assert [session for (session,) in found] == [1, 1, 2, 2, 1, 1, 3, 4, 5]
+    assert [session for (session,) in found] == [1, 1, 2, 2, 1, 1, 3, 4, 5, 5]
     index.close()
 
 
