@@ -7,7 +7,7 @@ _list:
 
 # the default tests, or some of them: just test -k names
 test *words:
-    {{ python }} -m pytest -n 2 --dist worksteal {{ words }}
+    {{ python }} -m pytest -n 4 --dist worksteal {{ words }}
 
 # the long tests
 slow *words:
