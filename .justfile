@@ -13,6 +13,10 @@ test *words:
 slow *words:
     {{ python }} -m pytest -m slow {{ words }}
 
+# the protocol under ten times as many random examples
+thorough *words:
+    {{ python }} -m pytest tests/proto --hypothesis-profile thorough {{ words }}
+
 # the tests with packages that people train with, in an environment of their own: just integrations -k envpool
 integrations *words:
     .ci/integrations {{ words }}

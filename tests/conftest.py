@@ -35,6 +35,7 @@ LEAVING_SECONDS = 60.0
 """A process that is still there so long after its test is left behind: longer than leaving takes on a busy machine."""
 
 settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
+settings.register_profile("thorough", settings.get_profile("offcam"), max_examples=1000)  # .ci/run asks for it
 settings.load_profile("offcam")
 
 for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
