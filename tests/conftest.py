@@ -214,17 +214,18 @@ def embedded(offcam_command: object, runtime: Path) -> Path:
 def serve(runtime: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
     """Start `offcam serve` (or a script that does alike) and return it with its ready line; ended after the test.
 
-    With ``fresh`` it is an interpreter of its own, whose memory is a daemon's.
+    With ``fresh`` it is an interpreter of its own: its memory is a daemon's, and nothing is imported before it begins.
     """
     with contextlib.ExitStack() as stack:
 
         def run(*arguments: str, script: Path | None = None, fresh: bool = False) -> tuple[subprocess.Popen[str], str]:
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            if script or fresh:
+            if fresh:
                 command = [sys.executable, str(script)] if script else [*COMMAND, "serve"]
                 process = stack.enter_context(subprocess.Popen([*command, *arguments], **pipes))
             else:
-                process = stack.enter_context(commandline.Offcam("serve", *arguments, **pipes))
+                words = arguments if script else ("serve", *arguments)
+                process = stack.enter_context(commandline.Offcam(*words, script=script, **pipes))
             stack.callback(_end, process)
             assert process.stdout is not None
             return process, process.stdout.readline().strip()
