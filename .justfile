@@ -7,11 +7,15 @@ _list:
 
 # the default tests, or some of them: just test -k names
 test *words:
-    {{ python }} -m pytest -n 2 --dist worksteal {{ words }}
+    {{ python }} -m pytest -n 4 --dist worksteal {{ words }}
 
 # the long tests
 slow *words:
     {{ python }} -m pytest -m slow {{ words }}
+
+# the protocol under ten times as many random examples
+thorough *words:
+    {{ python }} -m pytest tests/proto --hypothesis-profile thorough {{ words }}
 
 # the tests with packages that people train with, in an environment of their own: just integrations -k envpool
 integrations *words:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import json
@@ -37,20 +38,34 @@ _living: list[Offcam] = []
 class Offcam(subprocess.Popen):
     """A process that runs ``python -m offcamd WORDS``, forked from one that has imported it where that is the same.
 
-    It is not where something is asked for that only a new interpreter heeds: what is done before it starts, the
-    locale, or a closed stream. A test of the start itself uses `COMMAND`.
+    With ``script`` it runs that file in place of the module: a daemon that differs from it in one thing.
+
+    It is not where something is asked for that only a new interpreter heeds, such as a locale or a closed stream, and
+    no `ForkServer` of the test's own began with that. A test of the start itself uses `COMMAND`.
 
     Attributes:
+        server: of which it is forked; the one for all unless a test has one of its own.
         forked: whether it was.
         environment: its variables; ``/proc/PID/environ`` shows the fork server's.
         test: which one started it.
     """
 
-    def __init__(self, *words: str | os.PathLike[str], **options) -> None:
+    def __init__(
+        self,
+        *words: str | os.PathLike[str],
+        script: Path | None = None,
+        server: ForkServer | None = None,
+        **options,
+    ) -> None:
+        self._command = [sys.executable, str(script)] if script else COMMAND
+        self._script = str(script or "")
         self.environment = dict(options.get("env") or os.environ)
         self.test = self.environment.get("PYTEST_CURRENT_TEST", "some test")
-        self.forked = _can_fork(self.environment, options)
-        super().__init__([*COMMAND, *map(os.fspath, words)], **options)
+        self.server = server or _server_for_all()
+        self.forked = _can_fork(self.environment, options, self.server)
+        if server and not self.forked:
+            options["preexec_fn"] = server.preexec_fn
+        super().__init__([*self._command, *map(os.fspath, words)], **options)
         _living[:] = [process for process in _living if process.returncode is None] + [self]
 
     def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, *rest) -> None:
@@ -60,9 +75,10 @@ class Offcam(subprocess.Popen):
         given = [pipes[0], pipes[3], pipes[5]]
         place = os.open(cwd or ".", os.O_PATH | os.O_DIRECTORY)
         try:
-            self.pid = _fork(
+            self.pid = self.server.fork(
                 [number if descriptor == -1 else descriptor for number, descriptor in enumerate(given)] + [place],
-                list(map(os.fsdecode, args[len(COMMAND) :])),
+                self._script,
+                args[len(self._command) :],
                 self.environment,
             )
         finally:
@@ -76,44 +92,77 @@ def _at_start(environment):
     return {name: value for name, value in environment.items() if name.startswith(_AT_START)}
 
 
-def _can_fork(environment, options):
+def _can_fork(environment, options, server):
     return (
         sys.platform == "linux"
         and options.keys() <= _FORKABLE
-        and _at_start(environment) == _at_start(_ENVIRONMENT)
+        and _at_start(environment) == _at_start(server.environment)
         and not any(name.startswith("COVERAGE_") for name in os.environ)  # it begins with an interpreter
     )
 
 
+class ForkServer:
+    """Runs `forkserver`, from the first that is forked until it is closed.
+
+    Attributes:
+        environment: the variables that it starts with, and what is forked as well where that is read at a start.
+        preexec_fn: called in it before it starts: what that does to it holds for all that is forked.
+    """
+
+    def __init__(self, environment=None, preexec_fn=None):
+        self.environment = environment or _ENVIRONMENT
+        self.preexec_fn = preexec_fn
+        self._stack = contextlib.ExitStack()
+
+    @functools.cached_property
+    def _connection(self):
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            process = subprocess.Popen(
+                [sys.executable, _SERVER, str(its.fileno())], pass_fds=[its.fileno()], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, env=self.environment, cwd="/",
+                preexec_fn=self.preexec_fn,  # noqa: PLW1509 - a test's own, of which no other thread knows
+            )  # fmt: skip
+        self._stack.callback(process.wait)
+        self._stack.callback(ours.close)
+        return ours
+
+    def close(self):
+        self._stack.close()
+
+    def fork(self, descriptors, script, words, environment):
+        """Have a process made that is the caller's own, and return its pid."""
+        umask = os.umask(0o077)
+        os.umask(umask)
+        request = {
+            "script": script,
+            "words": [_bytes(word) for word in words],
+            "environment": {_bytes(name): _bytes(value) for name, value in environment.items()},
+            "umask": umask,
+        }
+        with _asking:
+            server, prctl = self._connection, ctypes.CDLL(None).prctl
+            prctl(_SUBREAPER, 1, 0, 0, 0)
+            try:
+                socket.send_fds(server, [json.dumps(request).encode()], descriptors)
+                pid = server.recv(100)
+                assert pid, "the fork server has died"
+                assert server.recv(100)  # its parent has left
+            finally:
+                prctl(_SUBREAPER, 0, 0, 0, 0)  # daemons in the background are nobody's, as elsewhere
+        return int(pid)
+
+
+def _bytes(text):
+    """A word's bytes for JSON; which text they are is for the locale of whoever takes them."""
+    return os.fsencode(text).decode("latin-1")
+
+
 @functools.cache
-def _server():
-    """A connection to the fork server, which leaves when that is closed."""
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with its:
-        process = subprocess.Popen(
-            [sys.executable, _SERVER, str(its.fileno())],
-            pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/",
-        )  # fmt: skip
-    atexit.register(process.wait)
-    atexit.register(ours.close)
-    return ours
-
-
-def _fork(descriptors, words, environment):
-    umask = os.umask(0o077)
-    os.umask(umask)
-    request = {"words": words, "environment": environment, "umask": umask}
-    with _asking:
-        server, prctl = _server(), ctypes.CDLL(None).prctl
-        prctl(_SUBREAPER, 1, 0, 0, 0)
-        try:
-            socket.send_fds(server, [json.dumps(request).encode()], descriptors)
-            pid = server.recv(100)
-            assert pid, "the fork server has died"
-            assert server.recv(100)  # its parent has left
-        finally:
-            prctl(_SUBREAPER, 0, 0, 0, 0)  # daemons in the background are nobody's, as elsewhere
-    return int(pid)
+def _server_for_all():
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
 
 
 def forked():

@@ -35,6 +35,7 @@ LEAVING_SECONDS = 60.0
 """A process that is still there so long after its test is left behind: longer than leaving takes on a busy machine."""
 
 settings.register_profile("offcam", deadline=None)  # of time there is pytest-timeout; a busy machine is no failure
+settings.register_profile("thorough", settings.get_profile("offcam"), max_examples=1000)  # .ci/run asks for it
 settings.load_profile("offcam")
 
 for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
@@ -213,17 +214,18 @@ def embedded(offcam_command: object, runtime: Path) -> Path:
 def serve(runtime: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
     """Start `offcam serve` (or a script that does alike) and return it with its ready line; ended after the test.
 
-    With ``fresh`` it is an interpreter of its own, whose memory is a daemon's.
+    With ``fresh`` it is an interpreter of its own: its memory is a daemon's, and nothing is imported before it begins.
     """
     with contextlib.ExitStack() as stack:
 
         def run(*arguments: str, script: Path | None = None, fresh: bool = False) -> tuple[subprocess.Popen[str], str]:
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            if script or fresh:
+            if fresh:
                 command = [sys.executable, str(script)] if script else [*COMMAND, "serve"]
                 process = stack.enter_context(subprocess.Popen([*command, *arguments], **pipes))
             else:
-                process = stack.enter_context(commandline.Offcam("serve", *arguments, **pipes))
+                words = arguments if script else ("serve", *arguments)
+                process = stack.enter_context(commandline.Offcam(*words, script=script, **pipes))
             stack.callback(_end, process)
             assert process.stdout is not None
             return process, process.stdout.readline().strip()

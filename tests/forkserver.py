@@ -36,8 +36,8 @@ STANDARD = 3
 """Descriptors of the standard streams; the working directory is a fourth, as it may have no name any more."""
 
 
-def main(connection: socket.socket) -> None:
-    """Answer until the asker is gone. Returns in the children alone, once they are what was asked for."""
+def main(connection: socket.socket) -> str:
+    """Answer until the asker is gone. Returns in the children alone, with the script that is to be run, if any."""
     for module in MODULES:
         with contextlib.suppress(ImportError):  # an extra that is not installed, and its verb says so
             importlib.import_module(module)
@@ -52,8 +52,10 @@ def main(connection: socket.socket) -> None:
                 connection.send(str(child).encode())
                 os._exit(0)
             connection.close()
-            become(descriptors, **json.loads(message))
-            return
+            asked = json.loads(message)
+            script = asked.pop("script")
+            become(descriptors, **asked)
+            return script
         for descriptor in descriptors:
             os.close(descriptor)
         os.waitpid(between, 0)
@@ -67,7 +69,7 @@ def _fork() -> int:
 
 
 def become(descriptors: list[int], words: list[str], environment: dict[str, str], umask: int) -> None:
-    """Make this process what an interpreter that has just started would be."""
+    """Make this process what an interpreter just started would be; words and variables are bytes in latin-1."""
     os.fchdir(descriptors[STANDARD])
     for number in range(STANDARD):
         os.dup2(descriptors[number], number)
@@ -75,8 +77,8 @@ def become(descriptors: list[int], words: list[str], environment: dict[str, str]
         os.close(descriptor)
     os.umask(umask)
     os.environ.clear()
-    os.environ.update(environment)
-    sys.argv[1:] = words
+    os.environb.update({name.encode("latin-1"): value.encode("latin-1") for name, value in environment.items()})
+    sys.argv[1:] = [os.fsdecode(word.encode("latin-1")) for word in words]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = _like(getattr(sys, name), number)
         setattr(sys, name, stream)
@@ -105,8 +107,12 @@ def leave(code: int) -> None:
 
 if __name__ == "__main__":
     del sys.path[0]  # the tests' own modules
-    main(socket.socket(fileno=int(sys.argv.pop())))
+    script = main(socket.socket(fileno=int(sys.argv.pop())))
     try:
-        runpy.run_module("offcamd", run_name="__main__", alter_sys=True)
+        if script:
+            sys.path.insert(0, os.path.dirname(script))  # noqa: PTH120 - as an interpreter does
+            runpy.run_path(script, run_name="__main__")
+        else:
+            runpy.run_module("offcamd", run_name="__main__", alter_sys=True)
     except SystemExit as leaving:
         leave(leaving.code)

@@ -19,6 +19,8 @@ from envs import Barcode, Look
 from waiting import wait_until
 
 SLOW_DAEMON = Path(__file__).parents[1] / "peers" / "slow_daemon.py"
+FEW_SLOTS = 64
+"""Of shared memory, where not all that a client has are to be filled: one test does that."""
 
 CASES = [
     # height, width, fps, length, style, memory: each value of each column at least once
@@ -159,6 +161,8 @@ def test_frames_go_through_slots_and_socket_in_turns(
 ):
     """Nothing is encoded at first, so that the slots run out. The same without shared memory."""
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    if memory != "contiguous":
+        monkeypatch.setattr(offcam.connection.shared_memory, "ARENA_SLOTS", FEW_SLOTS)
     gate = tmp_path / "gate"
     serve("0", "--gate", str(gate), "--spool-limit", "0", script=SLOW_DAEMON)  # which would free slots
     for possible in (True, False):
@@ -209,6 +213,7 @@ def test_what_is_dropped_from_slots_and_socket_is_counted(tmp_path, serve, endpo
 def test_all_tiles_of_a_grid_are_of_one_step(tmp_path, serve, endpoint, slots, monkeypatch, possible):
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     monkeypatch.setattr(offcam.connection.shared_memory, "POSSIBLE", possible)
+    monkeypatch.setattr(offcam.connection.shared_memory, "ARENA_SLOTS", FEW_SLOTS)
     gate = tmp_path / "gate"
     serve("0", "--gate", str(gate), "--spool-limit", "0", script=SLOW_DAEMON)
     looks = [Look(64, 64, "rgb", memory) for memory in ("contiguous", "transposed", "reused")]

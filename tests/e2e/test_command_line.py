@@ -18,7 +18,7 @@ import pytest
 import typer
 
 import runs
-from commandline import COMMAND, WAIT_SECONDS, Offcam, one_line, only_json, run
+from commandline import COMMAND, WAIT_SECONDS, ForkServer, Offcam, one_line, only_json, run
 from journal_samples import write_journal
 from offcam_proto.errors import DaemonAlreadyRunning
 from offcam_runs.format import INDEX_NAME
@@ -282,19 +282,21 @@ def test_names_that_are_no_utf8(odd, tmp_path, locale):
     environment = dict(os.environ)
     if locale:
         environment |= {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for words in (
-        *(("ls", odd), ("verify", odd), ("show", odd), ("verify", tmp_path), ("recover", odd)),
-        *(("export", odd, "--to", form, "-o", tmp_path / "out") for form in ("csv", "jsonl", "parquet")),
-        ("plot", odd, "-o", tmp_path / "figure.svg"),
-    ):
-        done = run(*words, *(["--force"] if words[0] == "export" else []), env=environment)
-        assert (done.returncode, done.stderr) == (1 if words[0] == "recover" else 0, ""), (words, done.stderr)
-        assert done.stdout
-    found = only_json(run("ls", odd, "--json", env=environment).stdout)
-    assert found["folder"] == str(odd)
-    (note,) = only_json(run("verify", odd, "--json", env=environment).stdout)["notes"]
-    assert os.fsencode(note["file"]) == b"old\xff.mp4"
-    assert "does not exist" in one_line(run("ls", odd.with_name(os.fsdecode(b"\xff")), env=environment))
+    with contextlib.closing(ForkServer(environment)) if locale else contextlib.nullcontext() as server:
+        here = functools.partial(run, env=environment, server=server)
+        for words in (
+            *(("ls", odd), ("verify", odd), ("show", odd), ("verify", tmp_path), ("recover", odd)),
+            *(("export", odd, "--to", form, "-o", tmp_path / "out") for form in ("csv", "jsonl", "parquet")),
+            ("plot", odd, "-o", tmp_path / "figure.svg"),
+        ):
+            done = here(*words, *(["--force"] if words[0] == "export" else []))
+            assert (done.returncode, done.stderr) == (1 if words[0] == "recover" else 0, ""), (words, done.stderr)
+            assert done.stdout
+        found = only_json(here("ls", odd, "--json").stdout)
+        assert found["folder"] == str(odd)
+        (note,) = only_json(here("verify", odd, "--json").stdout)["notes"]
+        assert os.fsencode(note["file"]) == b"old\xff.mp4"
+        assert "does not exist" in one_line(here("ls", odd.with_name(os.fsdecode(b"\xff"))))
 
 
 @pytest.mark.parametrize("verb", ["ls", "verify", "recover", "show", "plot", "export", "view"])
@@ -312,18 +314,24 @@ def obey_permissions():
             ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
 
+@pytest.fixture(scope="module")
+def obedient():
+    with contextlib.closing(ForkServer(preexec_fn=obey_permissions)) as server:
+        yield server
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 @pytest.mark.parametrize("verb", ["ls", "verify", "recover", "show", "plot", "export", "view"])
-def test_a_folder_without_access(verb, folder):
+def test_a_folder_without_access(verb, folder, obedient):
     more = {"export": ("--to", "csv", "-o", "/dev/null"), "view": ("--no-browser",), "plot": ("-o", "/dev/null")}
     folder.chmod(0)
     try:
         for path in (folder, folder / "below"):
-            text = one_line(run(verb, path, *more.get(verb, ()), preexec_fn=obey_permissions))
+            text = one_line(run(verb, path, *more.get(verb, ()), server=obedient))
             assert "ermission" in text
             assert str(path) in text
         if verb == "verify":
-            done = run(verb, folder.parent, preexec_fn=obey_permissions)
+            done = run(verb, folder.parent, server=obedient)
             assert "ermission" in one_line(done)
     finally:
         folder.chmod(0o700)

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import commandline
 import runs
 from commandline import COMMAND, WAIT_SECONDS
 from terminal import Terminal
@@ -18,11 +19,12 @@ from terminal import Terminal
 @pytest.fixture
 def offcam(tmp_path):
     def run(*arguments, without=""):
+        if not without:
+            return commandline.run(*arguments, cwd=tmp_path)
         blocked = f"import sys; sys.modules[{without!r}] = None; from offcamd.__main__ import main; sys.exit(main())"
-        command = [sys.executable, "-c", blocked] if without else COMMAND
         return subprocess.run(
-            [*command, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, check=False,
-            timeout=WAIT_SECONDS,
+            [sys.executable, "-c", blocked, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True,
+            check=False, timeout=WAIT_SECONDS,
         )  # fmt: skip
 
     return run

@@ -40,7 +40,7 @@ class Daemons:
         with self.log.open("a") as stderr:
             options = {"stdout": subprocess.PIPE, "stderr": stderr, "text": True, **options}
             if command and isinstance(command[0], Path):
-                process = subprocess.Popen([sys.executable, *command], **options)
+                process = Offcam(*command[1:], script=command[0], **options)
             else:
                 process = Offcam("serve", *command, **options)
             self.process = self._stack.enter_context(process)

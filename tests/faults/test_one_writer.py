@@ -39,7 +39,7 @@ def test_daemons_of_two_versions_serve_side_by_side(serve, tmp_path):
     """Each client meets the daemon that speaks its version, in the same directory; nobody has to end anything."""
     old, _ = serve()
     script = PEERS / "next_version.py"
-    serve(script=script)
+    serve(script=script, fresh=True)
     env = offcam.record(Barcode(4), str(tmp_path / "old"), every=1, strict=True)
     newer = subprocess.run(
         [sys.executable, str(script), "record", str(tmp_path / "new")],

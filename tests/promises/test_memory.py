@@ -155,7 +155,7 @@ def test_a_clients_records_are_bounded(tmp_path, say, recwarn):
 def test_a_daemon_with_64_streams_keeps_to_its_budget(tmp_path, serve, start, endpoint, say, spool):
     """Its base is what it has once all encoders are at work."""
     streams, limit = 64, 64
-    process, _ = serve("0.004", "--memory-limit", f"{limit}MiB", "--spool-limit", spool, script=SLOW_DAEMON)
+    process, _ = serve("0.004", "--memory-limit", f"{limit}MiB", "--spool-limit", spool, script=SLOW_DAEMON, fresh=True)
     agent = start(tmp_path, streams=streams, look=Look(200, 200))
     wait_until(
         lambda: agent.step(1) and len(list(tmp_path.glob("*/*.part"))) == streams,

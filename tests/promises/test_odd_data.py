@@ -269,7 +269,7 @@ def test_clocks_that_jump(folder, serve, endpoint, tmp_path, monkeypatch):
     script = tmp_path / "jumping_daemon.py"
     script.write_text(f"{JUMPING}\nimport sys\nsys.path.insert(0, {str(TESTS / 'peers')!r})\n"
                       "sys.argv[1:] = ['0.0']\nimport slow_daemon\nslow_daemon.main()\n")  # fmt: skip
-    serve(script=script)
+    serve(script=script, fresh=True)
     with python(JUMPING + AGENT, folder) as agent:
         out, error = agent.communicate()
     assert agent.returncode == 0, error

@@ -8,7 +8,7 @@ import tracemalloc
 import msgpack
 import pytest
 import wire_strategies as some
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offcam_proto import codec, limits
@@ -21,8 +21,6 @@ from offcam_proto.server_session import ServerSession, State
 HELLO = msg.Hello(msg.Hello.MAGIC, limits.PROTOCOL_VERSION, bytes(16), 1, "h", "c")
 MIB = 2**20
 
-roomy = settings(deadline=None, max_examples=500)
-
 
 def same(one: object, other: object) -> bool:
     """Equality that holds for NaN, too, and tells 1 from 1.0 and True."""
@@ -32,19 +30,16 @@ def same(one: object, other: object) -> bool:
 # --- what is valid survives -------------------------------------------------------------------------------
 
 
-@roomy
 @given(some.client_messages)
 def test_any_client_message_round_trips(message):
     assert same(codec.decode_client(codec.encode(message)), message)
 
 
-@roomy
 @given(some.server_messages)
 def test_any_server_message_round_trips(message):
     assert same(codec.decode_server(codec.encode(message)), message)
 
 
-@roomy
 @given(some.records)
 def test_any_record_round_trips(record):
     body = codec.pack_record(record)
@@ -98,26 +93,22 @@ def check_mutant(parts, decode):
     assert len(words) < 2000
 
 
-@roomy
 @given(some.mutated(some.client_messages))
 def test_any_bytes_are_a_client_message_or_refused(parts):
     check_mutant(parts, codec.decode_client)
 
 
-@roomy
 @given(some.mutated(some.server_messages))
 def test_any_bytes_are_a_server_message_or_refused(parts):
     check_mutant(parts, codec.decode_server)
 
 
-@roomy
 @given(st.lists(st.binary(max_size=64), max_size=3))
 def test_noise_is_a_message_or_refused(parts):
     check_mutant(parts, codec.decode_client)
     check_mutant(parts, codec.decode_server)
 
 
-@roomy
 @given(st.binary(max_size=64) | some.records.map(codec.pack_record).flatmap(some._scrambled))
 def test_any_bytes_are_a_record_or_refused(body):
     try:
@@ -127,7 +118,6 @@ def test_any_bytes_are_a_record_or_refused(body):
     assert same(codec.unpack_record(codec.pack_record(record)), record)
 
 
-@roomy
 @given(some.mutated(some.client_messages), st.booleans())
 def test_a_session_takes_any_bytes_or_says_why_not(parts, greeted):
     session = ServerSession()

@@ -7,14 +7,12 @@ import math
 import numpy as np
 import pytest
 import wire_strategies as some
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offcam_proto.errors import LimitExceeded, MalformedMessage, ProtocolError
 from offcam_proto.layout import CHANNELS, FrameLayout, grid_shape
 from offcam_proto.limits import MAX_FRAME_SIDE
-
-roomy = settings(deadline=None, max_examples=500)
 
 
 def fits(layout: tuple, nbytes: int) -> bool:
@@ -27,7 +25,6 @@ def fits(layout: tuple, nbytes: int) -> bool:
     return True
 
 
-@roomy
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 4), st.sampled_from(CHANNELS)),
     st.tuples(*[st.integers(-20, 20)] * 3),
@@ -47,7 +44,6 @@ def test_a_layout_is_valid_where_numpy_can_read_it_and_no_byte_need_be_shared(sh
         assert expected
 
 
-@roomy
 @given(some.layouts())
 def test_every_element_of_a_valid_layout_lies_in_the_buffer(layout):
     places = np.full(layout.shape, layout.offset)
@@ -129,7 +125,6 @@ def waste(rows: int, cols: int, count: int, height: int, width: int, aspect: tup
     return max(ratio, 1 / ratio) * rows * cols / count
 
 
-@roomy
 @given(tiles, side, side, aspects)
 def test_every_tile_has_a_place_and_no_row_or_column_is_empty(count, height, width, aspect):
     rows, cols = grid_shape(count, height, width, aspect)
@@ -138,7 +133,6 @@ def test_every_tile_has_a_place_and_no_row_or_column_is_empty(count, height, wid
     assert rows * (cols - 1) < count
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.integers(1, 40), side, side, aspects)
 def test_no_other_grid_is_better(count, height, width, aspect):
     best = waste(*grid_shape(count, height, width, aspect), count, height, width, aspect)
@@ -147,7 +141,6 @@ def test_no_other_grid_is_better(count, height, width, aspect):
             assert best <= waste(rows, cols, count, height, width, aspect) * (1 + 1e-8)
 
 
-@roomy
 @given(tiles, side, side, aspects)
 def test_what_is_turned_on_its_side_gets_a_grid_as_good(count, height, width, aspect):
     rows, cols = grid_shape(count, height, width, aspect)

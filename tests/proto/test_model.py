@@ -490,8 +490,7 @@ class Recording(RuleBasedStateMachine):
 
 
 Recording.TestCase.settings = settings(
-    deadline=None,
-    max_examples=300,
+    max_examples=settings.default.max_examples // 2,  # each takes as long as fifty others
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

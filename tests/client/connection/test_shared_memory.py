@@ -329,12 +329,14 @@ def answered() -> None:
     )
 
 
-def test_a_recording_uses_slots(tmp_path, daemon, slots):
+def test_a_recording_uses_slots(tmp_path, daemon, slots, monkeypatch):
+    few = 64
+    monkeypatch.setattr(shared_memory, "ARENA_SLOTS", few)
     env = offcam.RecordVideo(Barcode(4000), str(tmp_path / "run"), overflow="block")
     before = descriptors(), memories()
     env.reset()
     # slowly, or all frames are on their way before the daemon has freed a slot
-    wait_until(lambda: sum(slot is not None for slot in slots) > ARENA_SLOTS or (env.step(0) and False), "slots return")
+    wait_until(lambda: sum(slot is not None for slot in slots) > few or (env.step(0) and False), "slots return")
     env.close()
     assert len(slots) == env.unwrapped.number + 1
     assert films.numbers(tmp_path / "run" / "rl-video-episode-0.mp4") == list(range(len(slots)))
