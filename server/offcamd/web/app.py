@@ -7,6 +7,7 @@ import itertools
 import json
 import mimetypes
 import threading
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,12 @@ from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.reading import NotHere, asked_for
+from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
     from starlette.requests import Request
 
-    from offcamd.web.reading import Asked
     from offcamd.web.source import RunSource
 
     Endpoint = Callable[[Request], Awaitable[Response]]
