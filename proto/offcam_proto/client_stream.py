@@ -32,6 +32,9 @@ StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Cred
 class ClientStream:
     """One stream as its client sees it. Made by `ClientSession.open_stream`.
 
+    It has a method for each message that a client may say of a stream, which makes more of them than a class should
+    have else.
+
     Args:
         outbox: where its messages go.
         info: what it is to be opened with.

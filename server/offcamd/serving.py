@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offcam_proto import variables
-from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, OffcamError
+from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.file_lock import FileLock
 from offcamd.config.settings import Settings, load, passed_over
 from offcamd.daemon.service import Service
 from offcamd.process import exit_codes, logs
-from offcamd.process.instance_lock import DaemonInfo, daemon_paths, not_finished, read_lock
+from offcamd.process.instance_lock import DaemonInfo, already_running, daemon_paths, not_finished, read_lock
 from offcamd.process.launch import FAILED
 from offcamd.video.late_writers import LateWriters
 from offcamd.web import server
@@ -65,11 +65,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
     """
     log_file = _set_up(settings)
     if info := read_lock(settings.endpoint):
-        text = (
-            f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
-            "(`offcam status`), or give this one another --endpoint."
-        )
-        raise DaemonAlreadyRunning(text, info.pid)
+        raise already_running(info.endpoint, info.pid)
     with ExitStack() as stack:
         if launch_lock >= 0:
             stack.enter_context(_failure_told())

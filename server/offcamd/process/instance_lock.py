@@ -141,7 +141,8 @@ class DaemonLock:
         with _usable(self.paths.directory), contextlib.ExitStack() as stack:
             lock = FileLock.take(self.paths.lock, 0o600)
             if lock is None:
-                raise self._taken(info.endpoint)
+                owner = _read(self.paths.lock)
+                raise already_running(info.endpoint, owner.pid if owner else None)
             stack.callback(lock.release)
             self.paths.socket.unlink(missing_ok=True)
             _write(lock.fd, info)
@@ -176,14 +177,14 @@ class DaemonLock:
                     os.pwrite(lock.fd, json.dumps({"pid": info.pid, "unfinished": list(unfinished)}).encode(), 0)
             lock.release()
 
-    def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
-        owner = _read(self.paths.lock)
-        pid = owner.pid if owner else None
-        return DaemonAlreadyRunning(
-            f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
-            "(`offcam status`), or give this one another --endpoint.",
-            pid,
-        )
+
+def already_running(endpoint: str, pid: int | None) -> DaemonAlreadyRunning:
+    """The error of a daemon where another one has the endpoint."""
+    return DaemonAlreadyRunning(
+        f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
+        "(`offcam status`), or give this one another --endpoint.",
+        pid,
+    )
 
 
 def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
