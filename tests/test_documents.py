@@ -43,20 +43,32 @@ def test_readme_has_each_guarantee_in_a_line():
 
 def defined(room: Path) -> set[str]:
     """The functions and classes of a room's files, and the methods as ``Class.method`` and by their bare name."""
+    return set().union(*map(defined_in, room.rglob("*.py")))
+
+
+def defined_in(file: Path) -> set[str]:
     found: set[str] = set()
-    for file in room.rglob("*.py"):
-        for node in ast.parse(file.read_text("utf-8")).body:
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-                found.add(node.name)
-            if isinstance(node, ast.ClassDef):
-                methods = [method.name for method in node.body if isinstance(method, ast.FunctionDef)]
-                found.update(methods, (f"{node.name}.{method}" for method in methods))
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = [method.name for method in node.body if isinstance(method, ast.FunctionDef)]
+            found.update(methods, (f"{node.name}.{method}" for method in methods))
     return found
 
 
 @pytest.mark.parametrize(("room", "symbol"), PLACES, ids=[symbol for _, symbol in PLACES])
 def test_what_contributing_says_is_somewhere_is_there(room, symbol):
     assert symbol in defined(ROOT / room)
+
+
+@pytest.mark.parametrize("way", ["The way of a frame", "The way of an episode's record"])
+def test_each_way_leads_through_few_files(way):
+    section = CONTRIBUTING.partition(f"### {way}\n")[2].partition("\n#")[0]
+    steps = re.findall(r"^\| `([\w/]+)` \| `([\w.]+)` \|", section, re.MULTILINE)
+    files = {file for room, symbol in steps for file in (ROOT / room).rglob("*.py") if symbol in defined_in(file)}
+    assert len(steps) >= 8
+    assert len(files) <= 8, files
 
 
 def test_contributing_has_the_whole_house():

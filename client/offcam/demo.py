@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 
 from offcam import RecordEpisodeStatistics, RecordVideo
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EPISODES = 3
 

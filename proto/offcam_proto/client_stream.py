@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -16,16 +17,13 @@ from offcam_proto.limits import (
     MAX_RECORDS_IN_FLIGHT,
     MAX_RECORDS_PER_MESSAGE,
 )
-from offcam_proto.records import ClipRecord, count_all, numbered
+from offcam_proto.records import ClipRecord, Record, count_all, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from offcam_proto.backlog import Backlog
     from offcam_proto.client_outbox import Outbox
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
-    from offcam_proto.records import Record
 
 StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Credit | msg.Ack | msg.Again
 """What the daemon says about a stream; `messages.ClipDone` is for the shell."""
@@ -33,6 +31,9 @@ StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Cred
 
 class ClientStream:
     """One stream as its client sees it. Made by `ClientSession.open_stream`.
+
+    It has a method for each message that a client may say of a stream, which makes more of them than a class should
+    have else.
 
     Args:
         outbox: where its messages go.

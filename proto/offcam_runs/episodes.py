@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
@@ -10,16 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, get
 import numpy as np
 
 from offcam_proto.errors import ConfigError
-from offcam_runs.analysis import curve, per_step, success_rate, summary
+from offcam_runs.analysis import Axis, Curve, PerStep, SuccessRate, Summary, curve, per_step, success_rate, summary
 from offcam_runs.analysis.success import SUCCESS_VALUES, SuccessRule
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from offcam_runs.analysis import Axis, Curve, PerStep, SuccessRate, Summary
     from offcam_runs.running import EpisodeTotals, RunningStats
 
 Quantity = Literal["return", "length", "duration"]

@@ -9,23 +9,18 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from offcam_proto import codec
 from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
-from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.messages import ClientMessage, Hello, OpenStream
 from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_all, count_records, numbered
 from offcam_runs.file_lock import held
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
 from offcam_runs.journal import MAGIC, frames, state_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from offcam_proto.messages import ClientMessage
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,16 +16,14 @@ from offcam_proto.limits import MIB
 from offcam_proto.records import numbered
 from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
-from offcam_runs.journal_reader import end_of, in_order
+from offcam_runs.journal_reader import Journal, end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
 from offcam_runs.schema import SESSION_OF, training_text
 from offcam_runs.sessions import show_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from offcam_runs.journal_reader import Journal
 
 COMMITTED_KEY: Final = "committed"
 """Key in ``meta`` of such a copy: ``episodes.id`` of the last episode that is in the index itself."""

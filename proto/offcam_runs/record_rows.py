@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_records
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, count_records
 from offcam_runs import format as fmt
 from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
 
-    from offcam_proto.records import ClipRecord
 
 _ADD_EPISODE = """
 INSERT INTO episodes

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offcam_proto import variables
-from offcam_proto.errors import ConfigError, DaemonAlreadyRunning, OffcamError
+from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.file_lock import FileLock
 from offcamd.config.settings import Settings, load, passed_over
 from offcamd.daemon.service import Service
 from offcamd.process import exit_codes, logs
-from offcamd.process.instance_lock import daemon_paths, not_finished, read_lock, ready_line, whereabouts
+from offcamd.process.instance_lock import DaemonInfo, already_running, daemon_paths, not_finished, read_lock
 from offcamd.process.launch import FAILED
 from offcamd.video.late_writers import LateWriters
 from offcamd.web import server
@@ -65,11 +65,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
     """
     log_file = _set_up(settings)
     if info := read_lock(settings.endpoint):
-        text = (
-            f"an offcam daemon (pid {info.pid}) is listening at {info.endpoint} already. Use that one "
-            "(`offcam status`), or give this one another --endpoint."
-        )
-        raise DaemonAlreadyRunning(text, info.pid)
+        raise already_running(info.endpoint, info.pid)
     with ExitStack() as stack:
         if launch_lock >= 0:
             stack.enter_context(_failure_told())
@@ -84,7 +80,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
         if launch_lock >= 0:
             # others may look now whether there is a daemon: see `launch`
             FileLock.end_inherited(daemon_paths(settings.endpoint).launch_lock, launch_lock)
-        _say_ready(settings, as_json=as_json)
+        _say_ready(service.info, as_json=as_json)
         if launch_lock >= 0:
             service.finished.wait(ALONE_SECONDS)
         service.tell()
@@ -172,11 +168,8 @@ def _terminal_is_there() -> bool:
     return True
 
 
-def _say_ready(settings: Settings, *, as_json: bool) -> None:
-    url = settings.http.url if settings.http else None
-    tcp = settings.tcp.url if settings.tcp else None
-    facts = os.getpid(), settings.endpoint.url, url, tcp
-    line = json.dumps(whereabouts(*facts)) if as_json else ready_line(*facts)
+def _say_ready(info: DaemonInfo, *, as_json: bool) -> None:
+    line = json.dumps(info.whereabouts) if as_json else info.ready_line
     with suppress(OSError):  # whoever started it has gone, or its disk is full; that is no reason to go too
         os.write(sys.stdout.fileno(), f"{line}\n".encode(errors="backslashreplace"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gymnasium import logger
 
 from offcam.connection import timeouts
-from offcam.connection.exchange import Exchange
+from offcam.connection.exchange import Exchange, StreamOwner
 from offcam.connection.flush import Flush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
@@ -16,7 +16,6 @@ from offcam.connection.record_sender import RecordSender
 from offcam_proto.client_session import State
 
 if TYPE_CHECKING:
-    from offcam.connection.exchange import StreamOwner
     from offcam_proto.backlog import Backlog
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.endpoints import Endpoint

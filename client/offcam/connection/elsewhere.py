@@ -6,12 +6,9 @@ import functools
 import os
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from offcam_proto import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 VERSION_SECONDS = 20.0
 """Longest time that ``offcam --version`` may take; it runs beside the agent's thread, and once a process."""

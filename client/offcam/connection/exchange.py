@@ -10,6 +10,7 @@ import time
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import gymnasium
@@ -21,17 +22,14 @@ from offcam.connection.transport import Transport
 from offcam_proto import __version__
 from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.messages import ClipDone, Flushed, Refused, StreamOpened, StreamRefused, Welcome
+from offcam_proto.messages import ClipDone, EndClip, Flushed, OpenClip, Refused, StreamOpened, StreamRefused, Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from offcam.connection.shared_memory import Lying
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
-    from offcam_proto.messages import EndClip, OpenClip
 
 _MOST_NAMES = 10
 """Of more videos a warning does not give the names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from offcam.connection import launch, timeouts
@@ -10,8 +11,6 @@ from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, RemoteProtocolError, VersionMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from offcam.connection.exchange import Exchange
     from offcam_proto.client_stream import ClientStream
 

@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offcam.connection import elsewhere
 from offcam_proto.errors import DaemonNotInstalled, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from offcam_proto.endpoints import Endpoint
 
 PROBE_SECONDS = 0.25

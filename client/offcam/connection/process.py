@@ -7,15 +7,12 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from offcam.connection import settings, timeouts
 from offcam.connection.connection import Connection
 from offcam_proto.errors import KeyRefused
 from offcam_proto.host import client_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _guard = threading.Lock()
 _current: Connection | None = None

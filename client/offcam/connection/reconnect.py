@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from offcam.connection import launch, settings, timeouts
-from offcam_proto.client_session import State
+from offcam_proto.client_session import ClientSession, State
 from offcam_proto.errors import DaemonError, DaemonNotReady, DaemonUnavailable
 
 if TYPE_CHECKING:
     from offcam.connection.transport import Transport
-    from offcam_proto.client_session import ClientSession
     from offcam_proto.endpoints import Endpoint
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from gymnasium import logger
 
 from offcam_proto import host
 from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint
 from offcam_proto.variables import misspelt
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _said: set[str] = set()
 

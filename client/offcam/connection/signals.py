@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from offcam.connection import process
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     Handler = Callable[[int, FrameType | None], object]

@@ -7,6 +7,7 @@ the daemon said is read at the next call.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import zmq
@@ -16,8 +17,6 @@ from offcam_proto.errors import ConfigError, DaemonUnavailable, KeyRefused
 from offcam_proto.limits import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile

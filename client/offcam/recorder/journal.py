@@ -14,6 +14,7 @@ import mmap
 import os
 import time
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from offcam_proto import host
@@ -24,7 +25,6 @@ from offcam_runs.file_lock import FileLock
 from offcam_runs.filesystem import filesystem_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from offcam_proto.messages import Hello, OpenStream

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import RecordingLost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from offcam_proto.client_stream import ClientStream
 
 _MOST_NAMES = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -11,8 +12,6 @@ from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.records import EpisodeColumns, EpisodeRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 _MOST = 2**32 - 1  # of a column of uint32

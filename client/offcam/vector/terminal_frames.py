@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from offcam.recorder import readings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
     import gymnasium as gym
     from gymnasium.vector import SyncVectorEnv
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +12,6 @@ from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MAX_EPISODE_VALUES, MAX_VALUE_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 SUCCESS = ("is_success", "success")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import sys
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from offcam.recorder import readings, resuming, settings
 from offcam.recorder.env_stream import EnvStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
     from offcam.recorder.resuming import IfExists

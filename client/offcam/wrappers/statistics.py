@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
@@ -18,7 +19,6 @@ from offcam.wrappers.statistics_base import StatisticsBase
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Mapping, Sequence
 
     from offcam.recorder.resuming import IfExists
 

@@ -15,7 +15,7 @@ from offcamd.cli.progress import waiting
 from offcamd.cli.text import say
 from offcamd.config.settings import Settings, default_endpoint, load_endpoint
 from offcamd.process import exit_codes
-from offcamd.process.instance_lock import DaemonInfo, last_words, not_finished, read_lock, whereabouts
+from offcamd.process.instance_lock import DaemonInfo, last_words, not_finished, read_lock
 from offcamd.process.launch import DEFAULT_TIMEOUT_SECONDS, start_detached
 
 STOP_TIMEOUT_SECONDS = 120.0
@@ -51,7 +51,7 @@ def start(
         info = start_detached(settings, timeout)
     except DaemonNotReady as error:
         raise typer.Exit(exit_codes.say(error, exit_codes.PROBLEM, as_json=as_json)) from error
-    say(info.ready_line, whereabouts(info.pid, info.endpoint, info.http, info.tcp), as_json=as_json)
+    say(info.ready_line, info.whereabouts, as_json=as_json)
 
 
 def stop(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
@@ -14,9 +15,6 @@ from offcamd.cli.text import Column, counted, number, numbers, print_table, prin
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
-
     from offcam_runs.clips import Clip
     from offcam_runs.episodes import Episode
     from offcam_runs.run import Run

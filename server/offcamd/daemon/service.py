@@ -55,6 +55,7 @@ class Service:
 
     Attributes:
         finished: set when the service has stopped and everything is final.
+        info: what its lock says of it, once it has started.
     """
 
     def __init__(self, settings: Settings, writer_factory: WriterFactory = software) -> None:
@@ -83,22 +84,19 @@ class Service:
         if short := file_descriptors.shortage(file_descriptors.raise_limit()):
             log.warning("few file descriptors", problem=short, fix=file_descriptors.FIX)
         self._settle_spool()
-        http = self.settings.http.url if self.settings.http else None
-        tcp = self.settings.tcp.url if self.settings.tcp else None
+        self.info = DaemonInfo(
+            pid=os.getpid(),
+            endpoint=self.endpoint.url,
+            http=self.settings.http.url if self.settings.http else None,
+            version=__version__,
+            log_file=str(self.settings.log_file) if self.settings.log_file else None,
+            started=self.started,
+            pid_namespace=pid_namespace(),
+            tcp=self.settings.tcp.url if self.settings.tcp else None,
+        )
         with contextlib.ExitStack() as undo:
             undo.callback(self._inbox.close)
-            self.lock.acquire(
-                DaemonInfo(
-                    pid=os.getpid(),
-                    endpoint=self.endpoint.url,
-                    http=http,
-                    version=__version__,
-                    log_file=str(self.settings.log_file) if self.settings.log_file else None,
-                    started=self.started,
-                    pid_namespace=pid_namespace(),
-                    tcp=tcp,
-                )
-            )
+            self.lock.acquire(self.info)
             undo.callback(self.lock.release)
             transport = Transport(self.settings, self.health, self._inbox.waker)
             undo.pop_all()
@@ -141,11 +139,10 @@ class Service:
         """Load what looks at processes, and say where it listens, once it takes records."""
         with contextlib.suppress(ImportError):  # who needs it says so
             importlib.import_module("psutil")  # else the service's thread would, in the midst of the first recording
-        settings = self.settings
         if self.lock.unlocked:
             log.warning(NO_LOCKS_LINE, self.lock.paths.directory, self.lock.unlocked)
-        tcp, http = settings.tcp and settings.tcp.url, settings.http and settings.http.url
-        log.info("listening", endpoint=self.endpoint.url, tcp=tcp, http=http, version=__version__)
+        info = self.info
+        log.info("listening", endpoint=info.endpoint, tcp=info.tcp, http=info.http, version=info.version)
 
     def take_in_what_was_left(self) -> None:
         """Have recorded what clients of a daemon here left of frames, as both died."""

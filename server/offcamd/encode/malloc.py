@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 INTERVAL_SECONDS = 1.0
 """Memory is given back at most so often: each time takes a millisecond or two, in which other threads may wait."""

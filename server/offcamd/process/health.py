@@ -18,10 +18,9 @@ log = logging.getLogger(__name__)
 MOST_ERRORS = 20
 """So many of the last errors are kept for whoever looks at the daemon."""
 
-ENCODER, HTTP, SERVICE, SPOOL, STORE, VIDEO, OTHER = PARTS = (
-    "encoder", "http", "service", "spool", "store", "video", "other",
-)  # fmt: skip
+PARTS = ("encoder", "http", "service", "spool", "store", "video", "other")
 """The parts of a daemon; ``video`` is the library that makes videos, as the self-test found it."""
+ENCODER, HTTP, SERVICE, SPOOL, STORE, VIDEO, OTHER = PARTS
 
 UNTESTED, TESTING, PASSED, FAILED, SKIPPED = SELF_TEST_STATES = ("untested", "testing", "passed", "failed", "skipped")
 """What became of the self-test; it is skipped where there is no room for its file, which is no fault of the encoder."""

@@ -69,19 +69,19 @@ class DaemonInfo:
 
     @property
     def ready_line(self) -> str:
-        """See `ready_line`."""
-        return ready_line(self.pid, self.endpoint, self.http, self.tcp)
+        """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
+        also = f" tcp={self.tcp}" if self.tcp else ""
+        return f"offcam ready pid={self.pid} endpoint={self.endpoint} http={self.http or 'off'}{also}"
+
+    @property
+    def whereabouts(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {"pid": self.pid, "endpoint": self.endpoint, "http": self.http, "tcp": self.tcp}
 
     @property
     def here(self) -> bool:
         """Whether its pid means that process to us too."""
         return self.pid_namespace == pid_namespace()
-
-
-def ready_line(pid: int, endpoint: str, http: str | None, tcp: str | None) -> str:
-    """The one line that ``offcam serve`` and ``offcam start`` print on stdout."""
-    also = f" tcp={tcp}" if tcp else ""
-    return f"offcam ready pid={pid} endpoint={endpoint} http={http or 'off'}{also}"
 
 
 def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
@@ -141,7 +141,8 @@ class DaemonLock:
         with _usable(self.paths.directory), contextlib.ExitStack() as stack:
             lock = FileLock.take(self.paths.lock, 0o600)
             if lock is None:
-                raise self._taken(info.endpoint)
+                owner = _read(self.paths.lock)
+                raise already_running(info.endpoint, owner.pid if owner else None)
             stack.callback(lock.release)
             self.paths.socket.unlink(missing_ok=True)
             _write(lock.fd, info)
@@ -176,14 +177,14 @@ class DaemonLock:
                     os.pwrite(lock.fd, json.dumps({"pid": info.pid, "unfinished": list(unfinished)}).encode(), 0)
             lock.release()
 
-    def _taken(self, endpoint: str) -> DaemonAlreadyRunning:
-        owner = _read(self.paths.lock)
-        pid = owner.pid if owner else None
-        return DaemonAlreadyRunning(
-            f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
-            "(`offcam status`), or give this one another --endpoint.",
-            pid,
-        )
+
+def already_running(endpoint: str, pid: int | None) -> DaemonAlreadyRunning:
+    """The error of a daemon where another one has the endpoint."""
+    return DaemonAlreadyRunning(
+        f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
+        "(`offcam status`), or give this one another --endpoint.",
+        pid,
+    )
 
 
 def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
@@ -217,11 +218,6 @@ def last_words(endpoint: Endpoint, pid: int) -> list[str]:
     if not isinstance(said, dict) or said.get("pid") != pid:
         return []
     return list(said.get("unfinished", ("it was killed before it had finished: run `offcam recover` on its runs",)))
-
-
-def whereabouts(pid: int, endpoint: str, http: str | None, tcp: str | None) -> dict[str, Any]:
-    """A daemon that is ready, for programs."""
-    return {"pid": pid, "endpoint": endpoint, "http": http, "tcp": tcp}
 
 
 def not_finished(unfinished: Sequence[str]) -> str:

@@ -95,6 +95,9 @@ class RunIndex:
     journal (each commit is synced). With a WAL the last commits before a power loss may be gone; the
     index stays whole.
 
+    It has a method for each thing that a task of the store does to an index, which makes more of them than a class
+    should have else: what they share is the one connection and its transactions.
+
     Every method that writes is one transaction, or part of the one that `transaction` began, and raises
     RunFolderError where the index cannot be written (a full disk, a damaged file): nothing of that
     transaction is kept then, and the same call may be tried again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,7 +13,6 @@ from offcam_runs.file_lock import FileLock
 from offcam_runs.journal_reader import Journal, in_order, read
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
     from offcamd.store.index import RunIndex

@@ -7,6 +7,7 @@ import itertools
 import json
 import mimetypes
 import threading
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,20 +24,17 @@ from offcam_runs.json_text import dumps
 from offcamd.web import curves, queries
 from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
-from offcamd.web.events import Broadcaster, EventResponse
+from offcamd.web.events import Broadcaster
 from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.reading import NotHere, asked_for
+from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
     from starlette.requests import Request
 
-    from offcamd.web.reading import Asked
     from offcamd.web.source import RunSource
 
     Endpoint = Callable[[Request], Awaitable[Response]]
@@ -145,11 +143,12 @@ class Api:
             raise NotHere("there is no daemon: these are folders that `offcam view` shows")
         return _json(stats)
 
-    async def events(self, _request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         """What changes, as it does."""
         if self._events.full:
             raise HTTPException(503, "too many pages listen already: close some of them")
-        return EventResponse(self._events.listen())
+        events = self._events.listen() if request.method == "GET" else ()  # HEAD has no body, and no end
+        return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     # --- runs -------------------------------------------------------------------------------------------------
 

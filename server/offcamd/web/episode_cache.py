@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,14 @@ from offcam_proto.errors import RunFolderError
 from offcam_runs.clip_episodes import ClipEpisodes, read_spans
 from offcam_runs.episodes import EpisodeTable, joined, no_episodes, read_episodes
 from offcam_runs.pending import committed
-from offcam_runs.streams import read_streams
+from offcam_runs.streams import Stream, read_streams
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from offcam_runs.streams import Stream
 
 MOST_BYTES = 64 << 20
 """Episodes of all runs that are kept, one run at least: 74 bytes an episode."""

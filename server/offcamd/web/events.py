@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
 
 from offcam_runs.json_text import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from starlette.types import Receive, Scope, Send
-
     from offcamd.web.runs import RunDescriptions
     from offcamd.web.source import RunSource
 
@@ -124,40 +120,3 @@ def _put(events: asyncio.Queue[bytes | None], event: bytes | None) -> None:
 
 def _event(name: str, value: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(json.loads(dumps(value)))}\n\n".encode()
-
-
-class EventResponse(Response):
-    """A stream of events, ended by either side."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
-        super().__init__(None, headers={"x-accel-buffering": "no"})
-        self._events = events
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it until the client leaves or the events end."""
-        headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
-        sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(_left(receive))
-        try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-
-    async def _send(self, send: Send) -> None:
-        async with contextlib.aclosing(self._events) as events:  # type: ignore[type-var]  # a generator, which has aclose
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

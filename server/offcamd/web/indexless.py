@@ -7,6 +7,7 @@ import hashlib
 import re
 import sqlite3
 import stat
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from offcam_runs.database import upgrade
 from offcamd.video.probe import VideoInfo, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MOST_FILES = 2_000

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,7 +24,6 @@ from offcamd.web.queries import find_clip
 from offcamd.web.reading import NotHere, is_plain, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from starlette.datastructures import QueryParams
 
 Text = TypeVar("Text", bound=str)

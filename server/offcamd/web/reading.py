@@ -6,6 +6,7 @@ import os
 import stat
 import time
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,14 +17,12 @@ from offcam_runs.journal_reader import journals
 from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
 from offcam_runs.sessions import Session, session_of
 from offcamd.web import indexless
-from offcamd.web.params import BadQuery
+from offcamd.web.params import BadQuery, Query
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from offcamd.web.params import Query
     from offcamd.web.source import RunSource
 
 

@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
@@ -14,8 +15,6 @@ from offcamd.config.values import HttpAddress
 from offcamd.process.health import HTTP, GuardedThread, Health
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import uvicorn
 
     from offcamd.web.source import RunSource

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from offcam_runs.discover import MOST_LEVELS, look_into, run_id
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 from offcam_runs.journal_reader import journals
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 RESCAN_SECONDS = 2.0
 """How often `FolderSource` looks for new runs."""
