@@ -27,6 +27,7 @@ class Followed(VideoBase):
     autoreset_mode: AutoresetMode
     has_autoreset: bool
     _screen: Screen
+    _reset_to_come = False  # whether its next result is that of a reset, as a pool has those that are ready
 
     @property
     def _shown(self) -> Sequence[int]:
@@ -51,14 +52,27 @@ class Followed(VideoBase):
 
     def _after_reset(self, *, resets: bool | None) -> None:
         self.has_autoreset = False
-        if self._open_now and resets is not None:
+        there = self._screen.row(self._shown[0]) is not None
+        self._reset_to_come = resets is True and not there
+        if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
 
     def _follow(self, rewards: object, terminations: object, truncations: object) -> None:
-        """A step was taken: end the video with its episode, start the next one, and add a frame."""
-        mine = self._shown[0]
-        over = readings.over(readings.at(mine, terminations), readings.at(mine, truncations)) is True
-        reward = readings.at(mine, rewards)
+        """A step was taken: have it shown, if the followed sub-environment has a result of it."""
+        row = self._screen.row(self._shown[0])
+        if row is None:
+            self._ask_step_trigger()
+        elif self._reset_to_come:
+            self._reset_to_come = False
+            self._ask_step_trigger()
+            if self._open_now:
+                self._capture_frame(resets=True)
+        else:
+            over = readings.over(readings.at(row, terminations), readings.at(row, truncations)) is True
+            self._show_step(readings.at(row, rewards), over=over)
+
+    def _show_step(self, reward: object, *, over: bool) -> None:
+        """End the video with its episode, start the next one, and add a frame."""
         terminal = self._screen.terminal
         counted = False
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
