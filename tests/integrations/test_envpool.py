@@ -34,13 +34,16 @@ def test_statistics_and_a_video_of_all(folder, first_only):
     films.check(folder)
 
 
-def test_statistics_where_some_of_all_are_ready_at_a_time(folder):
+def test_where_some_of_all_are_ready_at_a_time_each_has_its_episodes_and_its_videos(folder):
     envs = envpool.make_gymnasium("CartPole-v1", num_envs=4, batch_size=2, render_mode="rgb_array", seed=5)
-    env = offcam.record(envs, str(folder), step_trigger=lambda step: step == 0, video_length=20)
+    env = offcam.record(envs, str(folder), every=1, record_envs=[2, 3], per_env=True, overflow="block")
     _, info = env.reset()
     ends, told = [], []
-    for _ in range(400):
+    seen = {2: [], 3: []}
+    for _ in range(100):
         ids = info["env_id"]
+        for index in set(ids.tolist()) & seen.keys():
+            seen[index].append((info["elapsed_step"][ids == index][0], envs.render(np.array([index]))[0]))
         _, _, terminated, truncated, info = env.step({"action": np.zeros(2, np.int32), "env_id": ids})
         over = terminated | truncated
         ends += zip(info["env_id"][over].tolist(), info["elapsed_step"][over].tolist(), strict=True)
@@ -49,9 +52,19 @@ def test_statistics_where_some_of_all_are_ready_at_a_time(folder):
             told += info["episode"]["l"][over].tolist()
     env.close()
     episodes = films.episodes(folder)
-    assert len(episodes) > 20
+    assert len(episodes) > 10
     assert [(episode.env_index, episode.length) for episode in episodes] == ends
     assert [episode.return_ for episode in episodes] == told == [length for _, length in ends]
     first = {episode.env_index: episode.episode for episode in reversed(episodes)}
     assert first == dict.fromkeys(range(4), 0)
+    for index, results in seen.items():
+        begin, lengths = 0, [episode.length for episode in episodes if episode.env_index == index]
+        assert lengths
+        for number, length in enumerate(lengths):
+            shots = list(films.shots(folder / f"rl-video-env-{index}-episode-{number}.mp4"))
+            played = results[begin : begin + length + 1]
+            begin += length + 1
+            assert [step for step, _ in played] == list(range(length + 1))
+            assert len(shots) == length + 1
+            assert all(films.close(shot.rgb, frame) for shot, (_, frame) in zip(shots, played, strict=True))
     films.check(folder)

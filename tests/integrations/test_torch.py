@@ -32,6 +32,7 @@ def steps(env):
         env.step(None)
 
 
+@pytest.mark.filterwarnings("error:Converting a tensor")
 def test_a_batch_of_tensors(folder):
     env = offcam.record(Tensors(), str(folder), every=1)
     env.reset()

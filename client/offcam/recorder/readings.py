@@ -31,6 +31,8 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
     try:
         if on_device(value):
             return float("nan")
+        if hasattr(value, "detach"):  # a tensor of torch's that wants its gradient warns of this else
+            value = value.detach()
         return float(value.item() if isinstance(value, np.ndarray) else value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")

@@ -27,6 +27,7 @@ class Followed(VideoBase):
     autoreset_mode: AutoresetMode
     has_autoreset: bool
     _screen: Screen
+    _reset_to_come = False  # whether its next result is that of a reset, as a pool has those that are ready
 
     @property
     def _shown(self) -> Sequence[int]:
@@ -43,8 +44,10 @@ class Followed(VideoBase):
         return self._open_now and not self._leaves_out(last=self._whole and self._is_over(terminations, truncations))
 
     def _is_over(self, terminations: object, truncations: object) -> bool:
-        mine = self._shown[0]
-        return readings.over(readings.at(mine, terminations), readings.at(mine, truncations)) is True
+        row = self._screen.row(self._shown[0])
+        if row is None:
+            return False
+        return readings.over(readings.at(row, terminations), readings.at(row, truncations)) is True
 
     def _before_reset(self, mask: object) -> bool | None:
         """These, or all, are about to be reset. True where its episode begins, None where it shows none of them."""
@@ -58,13 +61,26 @@ class Followed(VideoBase):
         self.has_autoreset = False
         if resets is not None:
             self._left_out = False
-        if self._open_now and resets is not None:
+        there = self._screen.row(self._shown[0]) is not None
+        self._reset_to_come = resets is True and not there
+        if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
 
     def _follow(self, rewards: object, terminations: object, truncations: object) -> None:
-        """A step was taken: end the video with its episode, start the next one, and add a frame."""
-        over = self._is_over(terminations, truncations)
-        reward = readings.at(self._shown[0], rewards)
+        """A step was taken: have it shown, if the followed sub-environment has a result of it."""
+        row = self._screen.row(self._shown[0])
+        if row is None:
+            self._ask_step_trigger()
+        elif self._reset_to_come:
+            self._reset_to_come = False
+            self._ask_step_trigger()
+            if self._open_now:
+                self._capture_frame(resets=True)
+        else:
+            self._show_step(readings.at(row, rewards), over=self._is_over(terminations, truncations))
+
+    def _show_step(self, reward: object, *, over: bool) -> None:
+        """End the video with its episode, start the next one, and add a frame."""
         terminal = self._screen.terminal
         counted = False
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Screen:
     """What each sub-environment shows after the last step; it is rendered once, when it is asked for.
 
+    A pool, as EnvPool with a ``batch_size``, gives the results of some at a time. The others are stepped meanwhile
+    by threads of its own, so that they are not rendered then: they show what they did with their last result.
+
     Args:
         env: the vector env, wrapped or not.
         observed: the picture in a sub-environment's observation, which is shown then; None where the env renders.
@@ -33,17 +36,33 @@ class Screen:
         self.terminal: TerminalFrames | None = None
         self._env = env
         self._observed = observed
+        self._count = env.num_envs
         self._observation: Any = None
+        self._rows: dict[int, int] | None = None  # of the last results by sub-environment; None for each its own
         self._takes_ids = _takes_ids(env.unwrapped)
         self._can_choose = _is_gymnasiums_to_render(env)
         self._frames: dict[int, Any] = {}
         self._picture: Any = None
 
-    def stepped(self, observation: object) -> None:
-        """The env was stepped or reset: what was rendered before is of no use any more."""
+    def stepped(self, observation: object, info: object) -> None:
+        """The env was stepped or reset: what was rendered before of those that have results is of no use any more."""
         self._observation = observation
-        self._frames.clear()
         self._picture = None
+        places = readings.places(info, self._count)
+        self._rows = None if places is None else {index: row for row, index in enumerate(places.tolist())}
+        if self._rows is None:
+            self._frames.clear()
+        else:
+            self._frames = {index: frame for index, frame in self._frames.items() if index not in self._rows}
+
+    @property
+    def of_some(self) -> bool:
+        """Whether the last results are of some sub-environments, or not in their order."""
+        return self._rows is not None
+
+    def row(self, index: int) -> int | None:
+        """The place of a sub-environment in the last results; None where it has none there."""
+        return index if self._rows is None else self._rows.get(index)
 
     def show(self, which: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the env renders
         """A frame of each of these sub-environments in a tuple, or the one picture that the env has of them all."""
@@ -51,12 +70,15 @@ class Screen:
         if self._picture is not None:
             return self._picture
         frames = {**self._frames, **self._terminal(which)}
+        if self.of_some:  # those that had no result yet are black
+            black = next((np.zeros_like(frame) for frame in frames.values() if isinstance(frame, np.ndarray)), None)
+            frames = dict.fromkeys(which if black is not None else (), black) | frames
         return tuple([frames[index] for index in which if index in frames])
 
     def prepare(self, which: Iterable[int]) -> None:
         """Render these sub-environments together, as far as nobody has; not those whose terminal frame is shown."""
         have = self._frames.keys() | self._terminal(which).keys()
-        missing = [index for index in which if index not in have]
+        missing = [index for index in which if index not in have and self.row(index) is not None]
         if not missing or self._picture is not None:
             return
         found = self._rendered(missing) if self._observed is None else self._seen(missing, self._observed)
@@ -84,7 +106,7 @@ class Screen:
         try:
             if isinstance(batch, dict):
                 batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
-            return batch if readings.on_device(batch) else {index: observed(batch[index]) for index in which}
+            return batch if readings.on_device(batch) else {index: observed(batch[self.row(index)]) for index in which}
         except (StopIteration, *readings.UNREADABLE):
             return batch
 

@@ -118,7 +118,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, or those of ``options["reset_mask"]``, and start their sums anew."""
         given = None if options is None else options.get("reset_mask")
-        mask = np.ones(self.num_envs, dtype=bool) if given is None else np.array(given)
+        known = readings.reset_mask(options, self.num_envs) if given is None else np.array(given)
+        mask = np.ones(self.num_envs, dtype=bool) if known is None else known
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         if given is not None:
             self._check_mask(given)

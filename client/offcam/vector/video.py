@@ -10,6 +10,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from offcam.recorder import readings
 from offcam.vector.followed import Followed, OneOfMany
 from offcam.vector.screen import Screen
 from offcam.vector.terminal_frames import TerminalFrames
@@ -42,6 +43,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
       process (`SyncVectorEnv`). Elsewhere it cannot be reached, nor can one before it that ``every_nth_frame`` has
       left out; the warning of Gymnasium then stands. Of the
       other sub-environments, one that ends in a step shows its terminal frame there, not its first new one.
+    - Of a pool that has some sub-environments ready at a time (EnvPool with a ``batch_size``) a video has a frame for
+      each step of the first that it shows; of the others, what they did with their last result.
     - A vector env whose render mode is a list shows each sub-environment's last frame (Gymnasium: fails).
 
     Thread: that of the env.
@@ -197,10 +200,11 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if self._tells:
             self._tell_of_videos()
         mask = None if options is None else options.get("reset_mask")  # which the env beneath takes out
+        mask = readings.reset_mask(options, self.num_envs) if mask is None else mask
         self._looks_ahead = False
         begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
-        self._screen.stepped(obs)
+        self._screen.stepped(obs, info)
         for video, resets in zip(self._videos, begun, strict=True):
             video._after_reset(resets=resets)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
@@ -217,13 +221,15 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if self._screen.terminal is not None:
             self._screen.terminal.arm(self._on_show())
         obs, rewards, terminations, truncations, info = self.env.step(actions)
-        self._screen.stepped(obs)
+        self._screen.stepped(obs, info)
         self.step_id += 1
         if self._each:
             self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001
             begins = self._begins("step_trigger", self.step_id)
             for video in self._each:
                 video.step_id, video.begins_now = self.step_id, begins
+        elif self._screen.of_some:
+            self._screen.prepare(self._on_show())
         for each in self._videos:
             each._follow(rewards, terminations, truncations)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id

@@ -22,6 +22,7 @@ _streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and
 class StreamSharer:
     """A wrapper with a stream that others around the same env may join."""
 
+    env: Any
     _stream: EnvStream | None = None
     _not_copied: ClassVar[dict[str, Any]] = {}  # what a copy has in place of its original's
     _looks_ahead = False  # whether it is a copy in the same process that was not reset yet: nothing of it is recorded
@@ -31,9 +32,16 @@ class StreamSharer:
         """A copy, as planners make them to look ahead: it records nothing before a `reset` of its own."""
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
+        clocks = [each for layer in layers(self.env) for each in vars(layer).values() if _is_clock(each)]
+        memo |= {id(clock): clock for clock in clocks}
         twin.__dict__.update(copy.deepcopy({**self.__dict__, **self._not_copied}, memo))
         twin._looks_ahead = True  # noqa: SLF001 - its own kind
         return twin
+
+    def __copy__(self) -> Any:  # noqa: ANN401 - one of its own kind
+        """A copy around the same env: it is as silent as a deep one, and shares no sums and no video."""
+        shared = (*layers(self.env), self.__dict__.get("_screen"))
+        return self.__deepcopy__({id(each): each for each in shared})
 
     @property
     def run_folder(self) -> str | None:
@@ -90,27 +98,34 @@ class StreamSharer:
         """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
 
 
-def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
-    """The offcam wrappers around an env, outermost first."""
+def layers(env: Any) -> Iterator[Any]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
+    """The wrappers around an env, outermost first, and itself."""
     while env is not None:
-        if isinstance(env, StreamSharer):
-            yield env
+        yield env
         env = env.__dict__.get("env")
 
 
-def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see beneath
+def _is_clock(value: object) -> bool:
+    """Whether it is pygame's clock, which cannot be copied: envs of Gymnasium have one from their first picture on."""
+    return type(value).__module__ == "pygame.time"
+
+
+def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - see layers
+    """The offcam wrappers around an env, outermost first."""
+    return (layer for layer in layers(env) if isinstance(layer, StreamSharer))
+
+
+def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see layers
     """The stream of an offcam wrapper that records already, or None."""
     return next((wrapper._stream for wrapper in beneath(env) if wrapper._stream is not None), None)  # noqa: SLF001 - our own
 
 
-def autoreset_beneath(env: Any) -> Any:  # noqa: ANN401 - see beneath
+def autoreset_beneath(env: Any) -> Any:  # noqa: ANN401 - see layers
     """Gymnasium's `Autoreset` around a single env, or None: the step after an end is then a reset."""
     common = sys.modules.get("gymnasium.wrappers.common")  # not imported here, since it cannot be without moviepy
-    while common is not None and env is not None:
-        if isinstance(env, common.Autoreset):
-            return env
-        env = env.__dict__.get("env")
-    return None
+    if common is None:
+        return None
+    return next((layer for layer in layers(env) if isinstance(layer, common.Autoreset)), None)
 
 
 def limit_outside() -> int | None:
@@ -127,7 +142,7 @@ def limit_outside() -> int | None:
     return None
 
 
-def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "new") -> EnvStream:  # noqa: ANN401 - see beneath
+def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "new") -> EnvStream:  # noqa: ANN401 - see layers
     """A stream for an env, in a run folder."""
     num_envs = readings.number_of_envs(env)
     stream = EnvStream(
@@ -142,12 +157,12 @@ def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "n
     return stream
 
 
-def new_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
+def new_folder(env: Any) -> str:  # noqa: ANN401 - see layers
     """A folder for the run of an env that was given none: that of ``OFFCAM_RUN``, else a new one."""
     return settings.run_asked() or settings.new_run_folder(env_id(env))
 
 
-def training_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
+def training_folder(env: Any) -> str:  # noqa: ANN401 - see layers
     """The run of an env that has statistics alone and was given no folder: that of the training it is a part of.
 
     It is ``OFFCAM_RUN``'s. Else, of what this process records now, the one folder that others with statistics alone
@@ -161,6 +176,6 @@ def training_folder(env: Any) -> str:  # noqa: ANN401 - see beneath
     return joined.pop() if len(joined) == 1 and not settings.run_asked() else new_folder(env)
 
 
-def env_id(env: Any) -> str:  # noqa: ANN401 - see beneath
+def env_id(env: Any) -> str:  # noqa: ANN401 - see layers
     """What an env was made as, else its class's name."""
     return getattr(getattr(env, "spec", None), "id", None) or type(env.unwrapped).__name__

@@ -208,13 +208,25 @@ def test_same_step_elsewhere_is_warned_about_as_gymnasium_does(folder):
     assert tiles(folder / "rl-video-episode-1.mp4", 2, 1, 2) == [[0, 1003], [1, 1004]]
 
 
-def test_disabled_with_reset_mask(folder):
-    envs = RecordVideo(vectorised([3, 20], AutoresetMode.DISABLED), str(folder), episode_trigger=always)
+class Numbered(SyncVectorEnv):
+    """Is told which to reset as ManiSkill's vector env is."""
+
+    def reset(self, *, seed=None, options=None):
+        if options is not None:
+            options = {"reset_mask": np.isin(range(self.num_envs), options["env_idx"])}
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize("by", ["reset_mask", "env_idx"])
+def test_disabled_with_a_reset_of_one(folder, by):
+    kind = Numbered if by == "env_idx" else SyncVectorEnv
+    envs = offcam.record(vectorised([3, 20], AutoresetMode.DISABLED, kind), str(folder), every=1)
     envs.reset()
     steps(envs, 3)
-    envs.reset(options={"reset_mask": np.array([True, False])})
+    envs.reset(options={by: [0] if by == "env_idx" else np.array([True, False])})
     steps(envs, 2)
-    envs.reset(options={"reset_mask": np.array([False, True])})  # of sub-environment 0 it is the same episode
+    assert envs.episode_lengths.tolist() == [2, 5]
+    envs.reset(options={by: [1] if by == "env_idx" else np.array([False, True])})  # the first goes on
     steps(envs, 1)
     envs.close()
     assert tiles(folder / "rl-video-episode-0.mp4", 2, 1, 2) == [[0, 1000], [1, 1001], [2, 1002], [3, 1003]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+
 import gymnasium as gym
 import pytest
 from gymnasium.envs.registration import EnvSpec
@@ -12,6 +15,7 @@ import offcam
 from envs import Barcode, play
 from offcam import RecordEpisodeStatistics, RecordVideo
 from offcam.vector import RecordEpisodeStatistics as VectorStatistics
+from offcam.vector import RecordVideo as VectorVideo
 from triggers import always
 
 pytestmark = pytest.mark.usefixtures("daemon")
@@ -37,6 +41,48 @@ def test_a_step_after_the_end_begins_an_episode(folder):
         "rl-video-episode-1": [4],
         "rl-video-episode-2": [5],
     }
+
+
+def test_a_planner_looks_ahead_in_an_env_that_is_rendered(folder):
+    """Which a planner could without a recording, as nobody would have rendered it."""
+    env = offcam.record(gym.make("CartPole-v1", render_mode="rgb_array"), folder, every=1)
+    env.reset(seed=1)
+    for step in range(5):
+        twin = copy.deepcopy(env)
+        assert twin.step(step % 2)[0].tolist() == env.step(step % 2)[0].tolist()
+        twin.step(0)
+    env.close()
+    assert [clip.frames for clip in films.clips(folder).values()] == [6]
+    films.check(folder)
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_shallow_copy_is_silent_until_its_own_reset(folder, vector):
+    """It is around the same env, so that its steps are missing: who copies shallowly gives it another env, or none."""
+    inner = SyncVectorEnv([lambda: Barcode(9)]) if vector else Barcode(9)
+    (video, statistics) = (VectorVideo, VectorStatistics) if vector else (RecordVideo, RecordEpisodeStatistics)
+    for wrap in (video, statistics):
+        env = wrap(inner, folder=str(folder)) if wrap is statistics else wrap(inner, str(folder))
+        env.reset()
+        env.step([0])
+        twin = copy.copy(env)
+        assert type(twin) is wrap
+        assert twin.env is inner
+        for _ in range(4):
+            twin.step([0])
+        del twin
+        gc.collect()
+        for _ in range(4):
+            env.step([0])
+        other = copy.copy(env)
+        env.close()
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == [0, 1, 6, 7, 8, 9]
+    assert lengths(folder) == [5]
+    assert list(env.length_queue) == [5]
+    play(other)
+    other.close()
+    assert lengths(folder) == [5, 9]
+    films.check(folder)
 
 
 def test_the_step_in_which_autoreset_resets_is_none(folder):
