@@ -1,4 +1,4 @@
-"""SIGKILL of client and daemon: what neither came to do is in memory and on disk, and recorded by whoever comes next."""
+"""SIGKILL of client and daemon: what waited lies in memory and on disk, and is recorded by whoever comes next."""
 
 from __future__ import annotations
 
@@ -72,7 +72,12 @@ class Agent:
 def shown(folder: Path, side: int = 84) -> list[tuple[int, int]]:
     """Episode and number of all frames in a folder's files, in the order of the videos' parts."""
     clips = sorted(films.clips(folder).values(), key=lambda clip: (clip.episode, clip.part))
-    return [(clip.episode, number) for clip in clips if clip.file for number in films.numbers(folder / clip.file, side, side)]
+    return [
+        (clip.episode, number)
+        for clip in clips
+        if clip.file
+        for number in films.numbers(folder / clip.file, side, side)
+    ]
 
 
 def take_in(way: str, folder: Path, daemons) -> None:

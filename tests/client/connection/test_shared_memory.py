@@ -17,9 +17,9 @@ from envs import Barcode, play
 from offcam.connection import shared_memory
 from offcam.connection.shared_memory import ARENA_SLOTS, LARGE_FRAMES_BYTES, Arena, StreamArenas
 from offcam.recorder.frames import picture
-from offcam_proto import codec
+from offcam_proto import codec, host
 from offcam_proto import messages as msg
-from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import DONE, EMPTY, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.limits import PROTOCOL_VERSION
@@ -210,7 +210,7 @@ def test_a_dead_daemon_was_done_with_a_frame_whose_memory_it_gave_back(scene, ov
     memory[STATES_AT] = DONE
     scene.connect(b"another daemon's")
     assert [frame.index for frame in scene.arenas.take_over(scene.wires[0], {0})] == [1]
-    assert memory[STATES_AT] == FREE
+    assert memory[STATES_AT] == EMPTY
 
 
 def test_the_same_daemon_has_what_it_took(scene, over):
@@ -259,7 +259,7 @@ def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
 
 
 def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory(monkeypatch):
-    monkeypatch.setattr(shared_memory, "MOST_DESCRIPTORS", 199)
+    monkeypatch.setattr(shared_memory, "MOST_DESCRIPTORS", 150)
     before = descriptors(), memories()
     scene = Scene(200)
     for wire in range(200):
@@ -268,7 +268,9 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0, 0) for wire in scene.wires[::2]))
     for wire in range(200):
         scene.put(shown(0), wire=wire)
-    assert descriptors() - before[0] == 100 + 200 * KEPT, "so many more are not kept for another daemon"
+    unusable, beyond, both = 33, 25, 8  # of the hundred that were answered for
+    left = 200 - (unusable + beyond - both)
+    assert descriptors() - before[0] == left + 200 * KEPT, "what is beyond is not kept for another daemon"
     scene.close()
     assert (descriptors(), memories()) == before
     for reconnection in range(200):
@@ -283,7 +285,7 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     assert (descriptors(), memories()) == before
 
 
-@pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "mmap"])
+@pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "posix_fallocate", "mmap"])
 def test_where_the_system_gives_no_such_memory_frames_go_through_the_socket(scene, monkeypatch, fails):
     def refuse(*_: object, **__: object) -> int:
         raise OSError(38, "Function not implemented")
@@ -343,6 +345,7 @@ def test_a_recording_uses_slots(tmp_path, daemon, slots):
 
 def test_without_such_memory_all_is_recorded_through_the_socket(tmp_path, daemon, slots, monkeypatch):
     monkeypatch.setattr(os, "memfd_create", lambda *_: os.close(-1))
+    monkeypatch.setattr(host, "MEMORY", "/nowhere")
     env = offcam.RecordVideo(Barcode(50), str(tmp_path / "run"), overflow="block")
     play(env)
     env.close()
