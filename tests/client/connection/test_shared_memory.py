@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -19,9 +20,24 @@ from offcam.connection.shared_memory import ARENA_SLOTS, LARGE_FRAMES_BYTES, Are
 from offcam.recorder.frames import picture
 from offcam_proto import codec, host
 from offcam_proto import messages as msg
-from offcam_proto.arena import DONE, EMPTY, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import (
+    DONE,
+    EMPTY,
+    ENTRIES_AT,
+    ENTRY,
+    FREE,
+    OWNER_AT,
+    SHAPE,
+    SHAPE_AT,
+    SLOTS_AT,
+    STATES_AT,
+    TAKEN,
+    WRITTEN,
+    heads_at,
+)
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
+from offcam_proto.left_frames import unpack_head, unpack_owner
 from offcam_proto.limits import PROTOCOL_VERSION
 from waiting import HANG_SECONDS, wait_until
 
@@ -283,6 +299,82 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
         assert memories() == before[1] + 1
     scene.close()
     assert (descriptors(), memories()) == before
+
+
+def test_where_memory_runs_out_what_is_there_is_used_and_the_rest_goes_through_the_socket(ready, monkeypatch):
+    """To write to a slot that has none would be a SIGBUS, which ends the training."""
+    allocate = os.posix_fallocate
+
+    def until_full(descriptor: int, start: int, size: int) -> None:
+        if start >= SLOTS_AT + 3 * 4096:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(descriptor, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", until_full)
+    assert [ready.put(shown(0)) for _ in range(5)] == [0, 1, 2, None, None]
+    states = ready.arena()._memory
+    states[STATES_AT + 1] = EMPTY
+    assert ready.put(shown(0)) is None, "its memory was given back"
+    states[STATES_AT + 2] = FREE
+    assert [ready.put(shown(0)), ready.put(shown(0))] == [2, None]
+
+
+@pytest.fixture
+def memory_file(monkeypatch):
+    """Arenas with names; where they are made is for this test alone."""
+    if not Path(host.MEMORY).is_mount():
+        pytest.skip("no file system in memory here")
+    name = f"offcam-test-{os.getpid()}"
+    monkeypatch.setattr(host, "arena_folder", lambda: f"{host.MEMORY}/{name}")
+    yield Path(host.MEMORY, name)
+    Path(host.MEMORY, name).rmdir()  # nothing is left there
+
+
+@pytest.fixture
+def named(memory_file):
+    made = Scene()
+    made.arenas = StreamArenas(local=True, client=made.session.hello)
+    yield made
+    made.close()
+
+
+OPENING = msg.OpenClip(1, 0, "rl-video-episode-0", 1, 30.0, 1, 1, 0, 0, 0.0, 100)
+
+
+def test_one_with_a_name_says_whose_it_is_and_what_is_in_it(named, memory_file):
+    named.put(shown(0))
+    (offer,) = named.offers()
+    named.hear(msg.ArenaReply(1, True, 0))
+    pictures = (*shown(7, 2, 3), *shown(9, 1, 4))
+    assert named.arenas.put(named.wires[0], 0, 5, pictures, 10, OPENING) == 0
+    (path,) = memory_file.iterdir()
+    data = path.read_bytes()
+    assert path.name == f"{offer.token.hex()}.arena"
+    assert (path.stat().st_mode & 0o777, len(data)) == (0o600, offer.nbytes)
+    assert SHAPE.unpack_from(data, SHAPE_AT) == (offer.slot_bytes, offer.slots)
+    assert unpack_owner(data[OWNER_AT:]) == (named.wires[0].info, named.session.hello)
+    opening, layouts = unpack_head(data[heads_at(offer.slot_bytes, offer.slots) :])
+    assert (opening, layouts) == (OPENING, tuple(picture.layout for picture in pictures))
+    named.arena()._memory[STATES_AT] = FREE
+
+
+def test_its_name_goes_when_nothing_is_left_there(named, memory_file):
+    for taken in (False, True):
+        named.put(shown(0))
+        named.hear(msg.ArenaReply(1, True, 0))
+        assert named.put(shown(0)) == 0
+        named.arena()._memory[STATES_AT] = TAKEN if taken else FREE
+        named.close()
+        assert len(list(memory_file.iterdir())) == taken
+    for path in memory_file.iterdir():  # as its daemon would
+        path.unlink()
+
+
+def test_it_has_none_where_there_is_not_much_room(named, memory_file, monkeypatch):
+    monkeypatch.setattr(host, "_ARENA_ROOM", 2**40)
+    named.put(shown(0))
+    assert named.arena().descriptor >= 0
+    assert list(memory_file.iterdir()) == []
 
 
 @pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "posix_fallocate", "mmap"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -18,6 +19,7 @@ import zmq
 from msgspec.structs import replace
 
 import films
+from offcam_proto import host
 from offcam_proto import messages as msg
 from offcam_proto.arena import (
     DONE,
@@ -377,6 +379,28 @@ def test_a_larger_arena_takes_the_place_of_the_one_before(stack, memory, tmp_pat
 
 class Killed(BaseException):
     """The process ends here."""
+
+
+def test_a_slot_without_memory_is_allocated_before_it_is_read_or_its_frame_is_dropped(monkeypatch, memory):
+    """Of an arena with a name, which is not sealed: to read what is not there would be a SIGBUS."""
+    monkeypatch.setattr(host, "arena_folder", os.getcwd)  # any file system will do
+    with Path(host.arena_path(memory.token)).open("w+b", buffering=0) as named:
+        named.truncate(memory.offer().nbytes)
+        named.write(memory.token)
+        arena = Arena(os.getpid(), replace(memory.offer(), descriptor=named.fileno()))
+        assert arena.name is not None
+        named.truncate(SLOTS_AT)
+        ((pixels, _),) = arena.take(2, (LAYOUT,))
+        assert bytes(pixels) == bytes(LAYOUT.nbytes)
+
+        def refuse(*_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        assert arena.take(3, (LAYOUT,)) == []
+        assert arena.take(2, (LAYOUT,)) != [], "its memory is there"
+        arena.name.remove()
+        assert not Path(host.arena_path(memory.token)).exists()
 
 
 class Deadly:
