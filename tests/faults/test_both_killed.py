@@ -1,4 +1,4 @@
-"""SIGKILL of client and daemon: what neither came to do lies in memory and on disk; the next who comes records it."""
+"""SIGKILL of client and daemon: what waited lies in memory and on disk, and is recorded by whoever comes next."""
 
 from __future__ import annotations
 

@@ -129,7 +129,8 @@ class Exchange:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
-                self.transport.await_message(min(left, 0.05 if session.state is State.OPEN else timeouts.SOON_SECONDS))
+                soon = 0.05 if session.state is State.OPEN and not self.waiting else timeouts.SOON_SECONDS
+                self.transport.await_message(min(left, soon))
 
     def send_due(self) -> None:
         """Send what the session has to say."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from offcam.connection import timeouts
 from offcam.connection.shared_memory import Lying, StreamArenas
@@ -34,6 +35,7 @@ class FrameSender:
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
         self._last_probe = 0.0
+        self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when one waits for a slot
 
     def send(
         self,
@@ -105,11 +107,16 @@ class FrameSender:
             return
         if wire.spool:
             self.arenas.open_spool(wire, arena)
+        until = time.monotonic() + timeouts.FETCH_SECONDS
         while waiting and wire.live:
             first = waiting[0]
             if not isinstance(first, Lying):
                 _say(wire, first)
-            elif first.nbytes > wire.credit or not self._send_lying(wire, first, arena):
+            elif (
+                first.nbytes > wire.credit
+                or (first.spool is not None and time.monotonic() > until)
+                or not self._send_lying(wire, first, arena)
+            ):
                 break
             waiting.popleft()
         if not waiting:
@@ -121,11 +128,17 @@ class FrameSender:
         """Name what lies in a slot, or send it through the socket where the daemon cannot use that.
 
         What lies on disk gets a slot first, in which it outlives the next daemon, too. Returns False where it waits
-        for one; where all are those of frames that wait behind it, it goes through the socket.
+        for one; where all are those of frames that wait behind it, or none becomes free, it goes through the socket.
         """
+        now = time.monotonic()
         try:
             found = frame if frame.spool is None or not wire.arena else arena.fetch(frame)
-            if found is None and self._slots_waiting(wire) < arena.slots:
+            if found is not None:
+                self._slotless.pop(wire, None)
+            elif (
+                self._slots_waiting(wire) < arena.slots
+                and now - self._slotless.setdefault(wire, now) < timeouts.SLOT_SECONDS
+            ):
                 return False
             frame = found or frame
             if found and wire.arena and wire.slot_frame(frame.clip, frame.index, frame.layouts, frame.slot):

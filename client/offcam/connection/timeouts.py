@@ -37,6 +37,13 @@ WAIT_BUDGET_REFILL = 0.001
 LEAST_WAIT_SECONDS = 0.001
 """A shorter wait for credit is not begun: one poll of the socket takes that long."""
 
+FETCH_SECONDS = 0.002
+"""How long a look at the socket at most brings frames back that a dead daemon had moved to disk; the rest is for the
+next one."""
+
+SLOT_SECONDS = 1.0
+"""How long such a frame waits for a slot in which it would outlive the next daemon, too; then it goes by the socket."""
+
 LOOK_SECONDS = 0.02
 """How often a frame that has its credit takes in what the daemon said: that costs as much as sending the frame."""
 

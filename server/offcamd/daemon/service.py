@@ -146,7 +146,7 @@ class Service:
 
     def take_in_what_was_left(self) -> None:
         """Have recorded what clients of a daemon here left of frames, as both died."""
-        for folder in left_behind(self.endpoint.url):
+        for folder in left_behind(self.endpoint.url, self.settings.spool_dir):
             self.store.put(LookTask(folder))
 
     def wait(self) -> None:

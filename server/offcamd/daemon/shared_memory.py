@@ -87,7 +87,7 @@ class Arena:
         self._allocated: set[int] = set()
         self._heads_at = heads_at(offer.slot_bytes, offer.slots)
         self.spool: SpoolFile | None = None
-        self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
+        self.nbytes = offer.nbytes - (self._slots - self._kept) * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
         """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called.

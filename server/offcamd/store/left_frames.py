@@ -40,8 +40,8 @@ from offcam_proto.host import (
 )
 from offcam_proto.left_frames import unpack_head, unpack_owner
 from offcam_proto.messages import SlotFrames
+from offcam_proto.spool_file import EXTENSION, LENGTH, PIXELS_AT, place_bytes
 from offcam_proto.spool_file import HEAD_BYTES as PLACE_HEAD_BYTES
-from offcam_proto.spool_file import LENGTH, PIXELS_AT, place_bytes
 from offcam_proto.validation import ID_BYTES
 from offcam_runs.discover import is_run
 from offcam_runs.format import PART_EXTENSION, video_file
@@ -171,13 +171,18 @@ def _arenas() -> list[Path]:
     return []
 
 
-def left_behind(endpoint: str) -> set[str]:
+def left_behind(endpoint: str, spools: Path) -> set[str]:
     """The run folders of which something was left by clients of a daemon that died; and remove what is of no use.
 
     Args:
         endpoint: that daemon's.
+        spools: folder of what daemons move to disk.
     """
     found = set()
+    with suppress(OSError):
+        for spool in spools.glob("*" + EXTENSION):
+            if not Path(arena_path(bytes.fromhex(spool.name.partition("-")[0]))).exists():  # it went with a restart
+                spool.unlink()
     for path in _arenas():
         with suppress(OSError):
             if (arena := _Arena.open(path)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -17,11 +18,26 @@ from envs import Barcode, play
 from offcam.connection import shared_memory
 from offcam.connection.shared_memory import ARENA_SLOTS, LARGE_FRAMES_BYTES, Arena, StreamArenas
 from offcam.recorder.frames import picture
-from offcam_proto import codec
+from offcam_proto import codec, host
 from offcam_proto import messages as msg
-from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import (
+    DONE,
+    EMPTY,
+    ENTRIES_AT,
+    ENTRY,
+    FREE,
+    OWNER_AT,
+    SHAPE,
+    SHAPE_AT,
+    SLOTS_AT,
+    STATES_AT,
+    TAKEN,
+    WRITTEN,
+    heads_at,
+)
 from offcam_proto.client_session import ClientSession
 from offcam_proto.endpoints import parse_endpoint
+from offcam_proto.left_frames import unpack_head, unpack_owner
 from offcam_proto.limits import PROTOCOL_VERSION
 from waiting import HANG_SECONDS, wait_until
 
@@ -210,7 +226,7 @@ def test_a_dead_daemon_was_done_with_a_frame_whose_memory_it_gave_back(scene, ov
     memory[STATES_AT] = DONE
     scene.connect(b"another daemon's")
     assert [frame.index for frame in scene.arenas.take_over(scene.wires[0], {0})] == [1]
-    assert memory[STATES_AT] == FREE
+    assert memory[STATES_AT] == EMPTY
 
 
 def test_the_same_daemon_has_what_it_took(scene, over):
@@ -259,7 +275,7 @@ def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
 
 
 def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory(monkeypatch):
-    monkeypatch.setattr(shared_memory, "MOST_DESCRIPTORS", 199)
+    monkeypatch.setattr(shared_memory, "MOST_DESCRIPTORS", 150)
     before = descriptors(), memories()
     scene = Scene(200)
     for wire in range(200):
@@ -268,7 +284,9 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     scene.hear(*(msg.ArenaReply(wire.info.handle, wire.info.handle % 3 > 0, 0) for wire in scene.wires[::2]))
     for wire in range(200):
         scene.put(shown(0), wire=wire)
-    assert descriptors() - before[0] == 100 + 200 * KEPT, "so many more are not kept for another daemon"
+    unusable, beyond, both = 33, 25, 8  # of the hundred that were answered for
+    left = 200 - (unusable + beyond - both)
+    assert descriptors() - before[0] == left + 200 * KEPT, "what is beyond is not kept for another daemon"
     scene.close()
     assert (descriptors(), memories()) == before
     for reconnection in range(200):
@@ -283,7 +301,83 @@ def test_two_hundred_streams_and_reconnections_leave_no_descriptor_and_no_memory
     assert (descriptors(), memories()) == before
 
 
-@pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "mmap"])
+def test_where_memory_runs_out_what_is_there_is_used_and_the_rest_goes_through_the_socket(ready, monkeypatch):
+    """To write to a slot that has none would be a SIGBUS, which ends the training."""
+    allocate = os.posix_fallocate
+
+    def until_full(descriptor: int, start: int, size: int) -> None:
+        if start >= SLOTS_AT + 3 * 4096:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(descriptor, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", until_full)
+    assert [ready.put(shown(0)) for _ in range(5)] == [0, 1, 2, None, None]
+    states = ready.arena()._memory
+    states[STATES_AT + 1] = EMPTY
+    assert ready.put(shown(0)) is None, "its memory was given back"
+    states[STATES_AT + 2] = FREE
+    assert [ready.put(shown(0)), ready.put(shown(0))] == [2, None]
+
+
+@pytest.fixture
+def memory_file(monkeypatch):
+    """Arenas with names; where they are made is for this test alone."""
+    if not Path(host.MEMORY).is_mount():
+        pytest.skip("no file system in memory here")
+    name = f"offcam-test-{os.getpid()}"
+    monkeypatch.setattr(host, "arena_folder", lambda: f"{host.MEMORY}/{name}")
+    yield Path(host.MEMORY, name)
+    Path(host.MEMORY, name).rmdir()  # nothing is left there
+
+
+@pytest.fixture
+def named(memory_file):
+    made = Scene()
+    made.arenas = StreamArenas(local=True, client=made.session.hello)
+    yield made
+    made.close()
+
+
+OPENING = msg.OpenClip(1, 0, "rl-video-episode-0", 1, 30.0, 1, 1, 0, 0, 0.0, 100)
+
+
+def test_one_with_a_name_says_whose_it_is_and_what_is_in_it(named, memory_file):
+    named.put(shown(0))
+    (offer,) = named.offers()
+    named.hear(msg.ArenaReply(1, True, 0))
+    pictures = (*shown(7, 2, 3), *shown(9, 1, 4))
+    assert named.arenas.put(named.wires[0], 0, 5, pictures, 10, OPENING) == 0
+    (path,) = memory_file.iterdir()
+    data = path.read_bytes()
+    assert path.name == f"{offer.token.hex()}.arena"
+    assert (path.stat().st_mode & 0o777, len(data)) == (0o600, offer.nbytes)
+    assert SHAPE.unpack_from(data, SHAPE_AT) == (offer.slot_bytes, offer.slots)
+    assert unpack_owner(data[OWNER_AT:]) == (named.wires[0].info, named.session.hello)
+    opening, layouts = unpack_head(data[heads_at(offer.slot_bytes, offer.slots) :])
+    assert (opening, layouts) == (OPENING, tuple(picture.layout for picture in pictures))
+    named.arena()._memory[STATES_AT] = FREE
+
+
+def test_its_name_goes_when_nothing_is_left_there(named, memory_file):
+    for taken in (False, True):
+        named.put(shown(0))
+        named.hear(msg.ArenaReply(1, True, 0))
+        assert named.put(shown(0)) == 0
+        named.arena()._memory[STATES_AT] = TAKEN if taken else FREE
+        named.close()
+        assert len(list(memory_file.iterdir())) == taken
+    for path in memory_file.iterdir():  # as its daemon would
+        path.unlink()
+
+
+def test_it_has_none_where_there_is_not_much_room(named, memory_file, monkeypatch):
+    monkeypatch.setattr(host, "_ARENA_ROOM", 2**40)
+    named.put(shown(0))
+    assert named.arena().descriptor >= 0
+    assert list(memory_file.iterdir()) == []
+
+
+@pytest.mark.parametrize("fails", ["memfd_create", "ftruncate", "fcntl", "posix_fallocate", "mmap"])
 def test_where_the_system_gives_no_such_memory_frames_go_through_the_socket(scene, monkeypatch, fails):
     def refuse(*_: object, **__: object) -> int:
         raise OSError(38, "Function not implemented")
@@ -345,6 +439,7 @@ def test_a_recording_uses_slots(tmp_path, daemon, slots, monkeypatch):
 
 def test_without_such_memory_all_is_recorded_through_the_socket(tmp_path, daemon, slots, monkeypatch):
     monkeypatch.setattr(os, "memfd_create", lambda *_: os.close(-1))
+    monkeypatch.setattr(host, "MEMORY", "/nowhere")
     env = offcam.RecordVideo(Barcode(50), str(tmp_path / "run"), overflow="block")
     play(env)
     env.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -18,8 +19,21 @@ import zmq
 from msgspec.structs import replace
 
 import films
+from offcam_proto import host
 from offcam_proto import messages as msg
-from offcam_proto.arena import DONE, ENTRIES_AT, ENTRY, FREE, SLOTS_AT, STATES_AT, TAKEN, WRITTEN
+from offcam_proto.arena import (
+    DONE,
+    EMPTY,
+    ENTRIES_AT,
+    ENTRY,
+    FREE,
+    HEAD_BYTES,
+    SLOTS_AT,
+    STATES_AT,
+    TAKEN,
+    WRITTEN,
+    arena_bytes,
+)
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord
@@ -40,7 +54,7 @@ SLOW_DAEMON = Path(__file__).parents[2] / "peers" / "slow_daemon.py"
 class Memory:
     """An arena as a client has it, or one that is made wrongly."""
 
-    def __init__(self, size: int = SLOTS_AT + SLOTS * SLOT_BYTES, seals: int = fcntl.F_SEAL_SHRINK) -> None:
+    def __init__(self, size: int = arena_bytes(SLOT_BYTES, SLOTS), seals: int = fcntl.F_SEAL_SHRINK) -> None:
         self.token = os.urandom(16)
         self.descriptor = os.memfd_create("offcam-test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.descriptor, size)
@@ -367,6 +381,28 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+def test_a_slot_without_memory_is_allocated_before_it_is_read_or_its_frame_is_dropped(monkeypatch, memory):
+    """Of an arena with a name, which is not sealed: to read what is not there would be a SIGBUS."""
+    monkeypatch.setattr(host, "arena_folder", os.getcwd)  # any file system will do
+    with Path(host.arena_path(memory.token)).open("w+b", buffering=0) as named:
+        named.truncate(memory.offer().nbytes)
+        named.write(memory.token)
+        arena = Arena(os.getpid(), replace(memory.offer(), descriptor=named.fileno()))
+        assert arena.name is not None
+        named.truncate(SLOTS_AT)
+        ((pixels, _),) = arena.take(2, (LAYOUT,))
+        assert bytes(pixels) == bytes(LAYOUT.nbytes)
+
+        def refuse(*_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        assert arena.take(3, (LAYOUT,)) == []
+        assert arena.take(2, (LAYOUT,)) != [], "its memory is there"
+        arena.name.remove()
+        assert not Path(host.arena_path(memory.token)).exists()
+
+
 class Deadly:
     """A mapping in the midst of whose giving back the process is killed."""
 
@@ -396,7 +432,7 @@ def test_no_more_than_half_of_the_memory_limit_is_kept_while_it_is_free(stack, t
     serve("--memory-limit", "16MiB")
     resident = []  # bytes of its slots that take memory; of what is before them, the test touches one page
     for number in range(3):
-        made = Memory(SLOTS_AT + 63 * 65536)
+        made = Memory(arena_bytes(65536, 63))
         stack.callback(made.close)
         client = Client(stack, context, endpoint, tmp_path / "run", name=f"v{number}")
         assert client.offer(replace(made.offer(), slot_bytes=65536, slots=63))
@@ -404,10 +440,14 @@ def test_no_more_than_half_of_the_memory_limit_is_kept_while_it_is_free(stack, t
             made.map[SLOTS_AT + slot * 65536 : SLOTS_AT + (slot + 1) * 65536] = bytes([1]) * 65536
             made.map[STATES_AT + slot] = WRITTEN
         client.peer.say(msg.SlotFrames(1, 0, (LAYOUT,), tuple((slot, slot) for slot in range(63))))
-        wait_until(lambda made=made: not any(made.map[STATES_AT : STATES_AT + 63]), "the slots are free again")
+        free = bytes([FREE, EMPTY])
+        wait_until(
+            lambda made=made, free=free: not made.map[STATES_AT : STATES_AT + 63].strip(free),
+            "the slots are free again",
+        )
         resident.append(os.fstat(made.descriptor).st_blocks * 512 - 4096)
     assert resident == [63 * 65536, 63 * 65536, 65536], "of the last one, all but one slot was given back"
-    assert ask_stats(endpoint)["shared_memory_bytes"] == 3 * SLOTS_AT + sum(resident)
+    assert ask_stats(endpoint)["shared_memory_bytes"] == 3 * (SLOTS_AT + 63 * HEAD_BYTES) + sum(resident)
 
 
 # --- clients that die -------------------------------------------------------------------------------------
