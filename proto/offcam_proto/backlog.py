@@ -27,6 +27,9 @@ class Backlog:
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
 
+    def begin(self) -> None:
+        """Prepare for records, before the first one comes."""
+
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records. Returns how many of the bodies, from the first on, there was room for."""
         end = (self._records[0][0] if self._records else first_seq) + MAX_UNACKED_RECORDS

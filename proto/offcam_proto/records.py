@@ -113,7 +113,8 @@ class EpisodeColumns(Checked, frozen=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unseeded, seeded = (size + 8 * len(self.names) for size in (_UNSEEDED_BYTES, _SEEDED_BYTES))
+        more = 8 * len(self.names)
+        unseeded, seeded = _UNSEEDED_BYTES + more, _SEEDED_BYTES + more
         if len(self.columns) not in (self.count * unseeded, self.count * seeded):
             raise MalformedMessage(
                 f"columns of {self.count} episodes with {len(self.names)} values have {unseeded} or {seeded} bytes for "

@@ -90,6 +90,8 @@ def value_names(name: str, value: object) -> None:
     """Require a tuple of different names of an episode's values."""
     if type(value) is not tuple:
         raise MalformedMessage(f"{name} must be names of values, got {shown(value)}")
+    if not value:
+        return
     if len(value) > limits.MAX_EPISODE_VALUES:
         raise LimitExceeded(f"{name} must be at most {limits.MAX_EPISODE_VALUES} names, got {len(value)}")
     for key in value:

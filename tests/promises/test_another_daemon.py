@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections import Counter
 from types import SimpleNamespace
@@ -76,7 +75,7 @@ def test_a_death_is_noticed_by_who_has_nothing_to_send(folder, embedded, endpoin
     play(env, 1)
     os.kill(read_lock(endpoint).pid, signal.SIGSTOP)
     play(env, MAX_RECORDS_IN_FLIGHT + 10)
-    wait_until(lambda: not [each for each in threading.enumerate() if each.name == "offcam-records"], "all is sent")
+    wait_until(lambda: not env.env._stream._wire._held, "all is sent")
     kill()
     wait_until(lambda: play(env, 1) and launch.listening(endpoint), "another daemon is started")
     env.close()

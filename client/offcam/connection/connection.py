@@ -46,6 +46,7 @@ class Connection(Exchange):
         with self.lock:
             wire = self.session.open_stream(info, backlog)
             self.owners[wire.info.handle] = owner
+            self.records.begin()
             self.pump()
             return wire
 

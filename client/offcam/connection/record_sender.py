@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from offcam.connection import timeouts
@@ -16,30 +15,43 @@ class RecordSender:
     """Sends the records that streams hold back, a moment later and all in one go, by a thread.
 
     To send one takes many times as long as to write it into its journal, where nothing can happen to it: so the agent's
-    thread does the latter alone where records come in quick succession.
+    thread does the latter alone.
     """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._due = False
-        self._thread: threading.Thread | None = None  # while there is something to send
+        self._due = False  # whether something is held back
+        self._held = 0  # records of single envs that are
+        self._wake = threading.Event()  # the first is held back, or as many as may be, or no more come
+        self._thread: threading.Thread | None = None
         self._closed = False
 
-    def soon(self) -> None:
-        """Send what is held back within `timeouts.RECORDS_SECONDS`."""
-        if self._due:
-            return
-        with self._exchange.lock:  # which a signal's handler waits for, that interrupts this
-            if self._closed:
+    def begin(self) -> None:
+        """Start the thread, which takes as long as many steps: not in that of the first record."""
+        with self._exchange.lock:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
+            self._thread = threading.Thread(target=self._run, name="offcam-records", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
+                self._thread = None
+
+    def soon(self, singles: int) -> None:
+        """Send what is held back within `timeouts.RECORDS_SECONDS`. The lock must be held.
+
+        Args:
+            singles: how many records of single envs were added to it: of so many that is done at once.
+        """
+        self._held += singles
+        if not self._due:
             self._due = True
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="offcam-records", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
-                    self._thread = None
-                    self._send()
+            self.begin()
+            if self._thread is None and not self._closed:
+                self._send()
+            self._wake.set()
+        elif self._held - singles < timeouts.HELD_RECORDS <= self._held:
+            self._wake.set()
 
     def close(self) -> None:
         """Wait until nothing is being sent, and begin no more. The caller must not hold the connection's lock.
@@ -50,20 +62,22 @@ class RecordSender:
         with self._exchange.lock:
             self._closed = True
             thread = self._thread
+        self._wake.set()
         if thread is not None:
             thread.join()
 
     def _run(self) -> None:
-        """Send as long as more comes meanwhile."""
-        while True:
-            time.sleep(timeouts.RECORDS_SECONDS)
-            with self._exchange.lock:
-                if not self._due:
-                    self._thread = None
-                    return
-                self._send()
+        while not self._closed:
+            self._wake.wait()
+            self._wake.clear()
+            if not self._closed and self._held < timeouts.HELD_RECORDS:
+                self._wake.wait(timeouts.RECORDS_SECONDS)
+            with self._exchange.lock:  # which a signal's handler waits for, that interrupts `soon`
+                self._wake.clear()
+                if not self._closed:
+                    self._send()
 
     def _send(self) -> None:
-        self._due = False
+        self._due, self._held = False, 0
         self._exchange.session.send_held()
         self._exchange.send_due()

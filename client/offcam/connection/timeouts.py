@@ -47,8 +47,12 @@ SLOT_SECONDS = 1.0
 LOOK_SECONDS = 0.02
 """How often a frame that has its credit takes in what the daemon said: that costs as much as sending the frame."""
 
-RECORDS_SECONDS = 0.02
-"""How long records may be held back, to be sent together."""
+RECORDS_SECONDS = 0.1
+"""How long records may be held back, to be sent together; no longer than until they are `HELD_RECORDS`. How often the
+step in which an episode ends takes in what the daemon said."""
+
+HELD_RECORDS = 64
+"""So many records of single envs are sent at once."""
 
 HELD_FRAMES = 8
 """Most frames in shared memory that are held back until one message names them all: to wake libzmq's thread for each

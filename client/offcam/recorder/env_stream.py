@@ -158,6 +158,9 @@ class EnvStream:
                 wire = self._attach(connection)
             if there:  # if it dies in between, another one is waited for
                 self._wait_opened(connection, wire, deadline)
+            if wire.live and self.has_statistics:
+                with connection.lock:
+                    wire.backlog.begin()
         finally:
             self._opening = False
 
@@ -234,15 +237,15 @@ class EnvStream:
         try:
             with connection.lock:
                 all_kept = wire.keep(*records)
+                if time.monotonic() >= connection.next_look + timeouts.RECORDS_SECONDS:
+                    connection.pump()
+                elif wire.live:
+                    connection.records.soon(0 if self._vector else len(records))
         except OffcamError as error:
             connection.warn_once(f"a record could not be sent and is lost: {error}")
             return
         if not all_kept:
             connection.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
-        if time.monotonic() >= connection.next_look:
-            connection.pump()
-        elif wire.live:
-            connection.records.soon()
 
     def warn_once(self, text: str, *, about: str) -> None:
         """Say once in the process what is the matter with a recording."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto import host
 from offcam_proto.backlog import Backlog
-from offcam_proto.records import count_all, count_records, numbered
+from offcam_proto.records import count_all, count_records
 from offcam_runs import journal
 from offcam_runs.file_lock import FileLock
 from offcam_runs.filesystem import filesystem_type
@@ -79,16 +79,28 @@ class Journal(Backlog):
         self._looked = 0.0
         _safe_to_map(journal.journal_of(self._folders[0], info.stream).parent)  # not first in the step of a record
 
+    def begin(self) -> None:
+        """Make the file before there is a record: in the step of the first one that would take as long as many steps.
+
+        For the many records of a vector env it is as large as it becomes in any case.
+        """
+        if self._file is None and self._folders and not self._records:
+            with contextlib.suppress(OSError):  # it is said of the first record
+                self._file = self._begin(self._acked + 1, [], KEPT_BYTES if self._info.vector else STEP_BYTES)
+
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many of the bodies are kept."""
         if self._folders and not self._records:  # else the file has no room, and theirs is the next place
-            frames = [journal.frame(seq, body) for seq, body in numbered(first_seq, bodies)]
+            frames, seq = [], first_seq
+            for body in bodies:
+                frames.append(journal.frame(seq, body))
+                seq += count_records(body)
             try:
                 if self._file is None:
                     self._file = self._begin(first_seq, [])
                 elif time.monotonic() - self._looked > LOOK_SECONDS:
                     self._look(self._file)
-                self._file.append(frames, count_all(bodies), self._acked)
+                self._file.append(frames, seq - first_seq, self._acked)
             except OSError as error:
                 if self._move(error, frames):
                     return len(bodies)
@@ -155,12 +167,12 @@ class Journal(Backlog):
             self._file.release(remove=True)
         self._file, self.place = None, ""
 
-    def _begin(self, first_seq: int, frames: list[bytes]) -> _File:
+    def _begin(self, first_seq: int, frames: list[bytes], size: int = STEP_BYTES) -> _File:
         folder = self._folders[0]
         path = journal.journal_of(folder, self._info.stream)
         if len(self._folders) == 1 and (problem := host.make_private(str(path.parent))):  # it is not the run's own
             raise OSError(errno.EACCES, problem, str(path.parent))
-        file = _File(path, self._head, first_seq, frames)
+        file = _File(path, self._head, first_seq, frames, size)
         self.place = folder
         return file
 
@@ -198,6 +210,7 @@ class _File:
         head: what it begins with.
         first: number of its first record.
         frames: the records that it begins with.
+        size: it has room for so many bytes, at least.
 
     Attributes:
         last: number of its last record.
@@ -206,7 +219,7 @@ class _File:
         OSError: it cannot be made.
     """
 
-    def __init__(self, path: Path, head: bytes, first: int, frames: list[bytes]) -> None:
+    def __init__(self, path: Path, head: bytes, first: int, frames: list[bytes], size: int) -> None:
         self._head = head
         self._path = path
         self._lock = _locked(path)
@@ -215,7 +228,7 @@ class _File:
         self._size = self._end = 0
         self._first, self.last, self._cursor = first, first - 1, (first - 1, len(head))
         try:
-            self._fill(self._lock.fd, first, frames)
+            self._fill(self._lock.fd, first, frames, size)
         except BaseException:
             self.release(remove=True)
             raise
@@ -235,17 +248,17 @@ class _File:
         Raises:
             OSError: there is no room. What was there before is there still.
         """
-        data = b"".join(frames)
-        more = len(data) + len(journal.END)
+        data = b"".join([*frames, journal.END])
+        more = len(data)
         if self._end + more > self._size:
             self._make_room(more, acked)
         if self._map is None:
-            _write(self._lock.fd, data, self._end)
-        elif len(data) < mmap.PAGESIZE:
-            self._map[self._end : self._end + more] = data + journal.END
+            _write(self._lock.fd, data[: -len(journal.END)], self._end)
+        elif more < mmap.PAGESIZE:
+            self._map[self._end : self._end + more] = data
         else:  # to touch whole pages for the first time costs more than a call
-            _write(self._lock.fd, data + journal.END, self._end)
-        self._end += len(data)
+            _write(self._lock.fd, data, self._end)
+        self._end += more - len(journal.END)
         self.last += records
 
     def records(self, acked: int) -> Iterator[tuple[int, bytes]]:
@@ -320,7 +333,7 @@ class _File:
             self._map.close()
         self._lock.forget()
 
-    def _fill(self, fd: int, first: int, frames: list[bytes], size: int = STEP_BYTES) -> None:
+    def _fill(self, fd: int, first: int, frames: list[bytes], size: int) -> None:
         data = b"".join([self._head, *frames])
         records = count_all(frame[journal.FRAME.size :] for frame in frames)
         self._end, self._first, self.last = len(data), first, first + records - 1

@@ -11,9 +11,9 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from offcam.recorder import readings
-from offcam.vector.ended_episodes import Ended, records_of
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
+from offcam.wrappers.ended_episodes import Ended
 from offcam.wrappers.episode_values import columns_of, value_names
 from offcam.wrappers.statistics_base import StatisticsBase
 from offcam_proto.limits import MAX_INT
@@ -205,7 +205,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self.episode_returns[where] = 0
         self.episode_lengths[where] = 0
         self.episode_start_times[where] = time.perf_counter()
-        self._episodes[where] = self._episodes[where] + 1
+        self._episodes[where] += 1
         if self._seeded is not None:
             self._seeded[where] = False
             self._seeded = self._seeded if self._seeded.any() else None
@@ -260,39 +260,20 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         infos: dict[str, Any],
         values: Mapping[str, NDArray[np.float64]] | None,
     ) -> None:
-        returns, lengths = self.episode_returns[ended], self.episode_lengths[ended]
-        durations = (time.perf_counter() - self.episode_start_times[ended]).round(6)
-        statistics = {
-            "r": self._spread(ended, returns),
-            "l": self._spread(ended, lengths),
-            "t": self._spread(ended, durations),
-        }
-        self._tell(infos, statistics, dones)
-        queues = ((self.time_queue, durations), (self.return_queue, returns), (self.length_queue, lengths))
-        for queue, of_each in queues:
-            last = of_each if queue.maxlen is None else of_each[max(ended.size - queue.maxlen, 0) :]
-            queue.extend(last.flat)  # the same as of the array itself, in half the time
-        self.episode_count += len(ended)
-        if self._stream is not None and not self._looks_ahead:
-            over = Ended(
-                env_index=ended,
-                episode=self._episodes[ended],
-                return_=returns,
-                length=lengths,
-                duration=durations,
-                terminated=terminations[ended],
-                truncated=truncations[ended],
-                seed=self._seeds[ended],
-                seeded=None if self._seeded is None else self._seeded[ended],
-            )
-            self._stream.record(*records_of(over, time.time(), self._odd_seeds, most=self._most, values=values))
+        over = Ended(
+            env_index=ended,
+            episode=self._episodes[ended],
+            return_=self.episode_returns[ended],
+            length=self.episode_lengths[ended],
+            duration=(time.perf_counter() - self.episode_start_times[ended]).round(6),
+            terminated=terminations[ended],
+            truncated=truncations[ended],
+            seed=self._seeds[ended],
+            seeded=None if self._seeded is None else self._seeded[ended],
+        )
+        self._end_episodes(over, dones, infos, self._odd_seeds, values, most=self._most)
         if self._autoreset_mode is AutoresetMode.SAME_STEP:
             self._restart(ended)
-
-    def _spread(self, where: NDArray[np.intp], values: NDArray[Any]) -> NDArray[Any]:
-        spread = np.zeros(self.episode_returns.size, values.dtype)
-        spread[where] = values
-        return spread
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
         """Close the env, and return when the daemon has committed every episode.

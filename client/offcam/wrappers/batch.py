@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from offcam.recorder import readings
+from offcam.wrappers.ended_episodes import Ended, Seeds, as_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class Ended(NamedTuple):
-    """The episodes that ended in a step, each an array ``(num_envs,)`` that means something where ``which`` is true."""
-
-    which: NDArray[np.bool_]
-    episode: NDArray[np.int64]
-    returns: NDArray[np.float64]
-    lengths: NDArray[np.int64]
-    durations: NDArray[np.float64]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    seeds: NDArray[np.object_]
-
-    @property
-    def statistics(self) -> dict[str, NDArray[Any]]:
-        """What ``info`` says of them, as a vector env's."""
-        columns = {"r": self.returns, "l": self.lengths, "t": self.durations}
-        return {name: np.where(self.which, column, 0) for name, column in columns.items()}
-
-    def episodes(self) -> Iterator[dict[str, Any]]:
-        """What is recorded of each."""
-        for index in np.flatnonzero(self.which).tolist():
-            yield {
-                "env_index": index,
-                "episode": self.episode[index].item(),
-                "return_": self.returns[index],
-                "length": self.lengths[index],
-                "duration": self.durations[index],
-                "terminated": self.terminated[index],
-                "truncated": self.truncated[index],
-                "seed": self.seeds[index],
-            }
 
 
 class Batch:
@@ -59,6 +27,7 @@ class Batch:
     Attributes:
         returns: float64 ``(num_envs,)``; NaN from where rewards cannot be read.
         lengths: int64 ``(num_envs,)``.
+        odd_seeds: seeds that are no integers of 63 bits, by the envs whose episodes ended in the last step.
     """
 
     def __init__(self, num_envs: int, autoreset_mode: object) -> None:
@@ -70,6 +39,12 @@ class Batch:
         self._resets_later = autoreset_mode is AutoresetMode.NEXT_STEP
         self._ended = np.zeros(num_envs, bool)
         self._seeds = np.full(num_envs, None)
+        self._seeded = np.zeros(num_envs, bool)
+        self.odd_seeds: dict[int, object] = {}
+
+    def go_on_from(self, episodes: Mapping[int, int]) -> None:
+        """Count on from the last episode of each."""
+        self._episodes = np.array([episodes.get(index, -1) for index in range(self._num_envs)])
 
     def restart(self, seed: object, which: NDArray[np.bool_] | None = None) -> None:
         """Begin a new episode: all, or those that were reset. Of these, one that has just begun by itself goes on."""
@@ -87,7 +62,9 @@ class Batch:
         self.lengths[which] = 0
         self._starts[which] = time.perf_counter()
         self._episodes[which] += 1
-        self._seeds[which] = seed
+        if seed is not None or self._seeded.any():
+            self._seeds[which] = seed
+            self._seeded[which] = seed is not None
 
     def add(self, reward: object, terminated: object, truncated: object) -> Ended | None:
         """Add a step. Returns what ended in it, None where nobody can tell."""
@@ -102,18 +79,30 @@ class Batch:
         if ends[0] is None or ends[1] is None:
             return None
         which = (ends[0] | ends[1]) & running
+        (places,) = which.nonzero()
         ended = Ended(
-            which=which,
-            episode=self._episodes.copy(),
-            returns=self.returns.copy(),
-            lengths=self.lengths.copy(),
-            durations=np.round(time.perf_counter() - self._starts, 6),
-            terminated=ends[0],
-            truncated=ends[1],
-            seeds=self._seeds.copy(),
+            env_index=places,
+            episode=np.maximum(self._episodes[places], 0),
+            return_=self.returns[places],
+            length=self.lengths[places],
+            duration=(time.perf_counter() - self._starts[places]).round(6),
+            terminated=ends[0][places],
+            truncated=ends[1][places],
+            **self._seeds_of(places),
         )
         if self._resets_later:
             self._ended = which
-        else:
+        elif places.size:
             self._begin(which)
         return ended
+
+    def _seeds_of(self, places: NDArray[np.intp]) -> Seeds:
+        """The seeds of some, as a record has them; those that do not fit are in ``odd_seeds``."""
+        if not self._seeded[places].any():
+            self.odd_seeds = {}
+            return Seeds(seed=np.zeros(places.size, np.int64), seeded=None)
+        seeds = {index: as_seed(seed) for index, seed in enumerate(self._seeds[places])}
+        plain = {index: seed for index, seed in seeds.items() if isinstance(seed, int)}
+        self.odd_seeds = {places.item(index): seed for index, seed in seeds.items() if isinstance(seed, str)}
+        numbers = np.array([plain.get(index, 0) for index in seeds], np.int64)
+        return Seeds(seed=numbers, seeded=np.array([index in plain for index in seeds], bool))

@@ -97,9 +97,9 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
-        self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
         num_envs = readings.number_of_envs(env)
         self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
+        self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
         self._over = True  # whether the next step is the first of an episode
         self._autoreset = shared_stream.autoreset_beneath(env)
 
@@ -119,6 +119,8 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
 
     def _go_on_from(self, episodes: Mapping[int, int]) -> None:
         self._episode = episodes.get(0, -1)
+        if self._batch is not None:
+            self._batch.go_on_from(episodes)
 
     def _begin(self, now: float, seed: int | None = None) -> None:
         self._open_stream()
@@ -135,7 +137,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         """Step the env; at the episode's end, fill ``info`` and the queues and send the record."""
         if self._over:
             return self._first_step(action)
-        return self._count(super().step(action))
+        return self._count(self.env.step(action))
 
     def _first_step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env without a reset before: after an end, or where the env was wrapped after its reset."""
@@ -210,14 +212,10 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.episode_returns, self.episode_lengths = batch.returns, batch.lengths
         if ended is None:
             self._cannot_tell(terminated)
-        elif ended.which.any():
-            self._tell(info, ended.statistics, ended.which)
-            (places,) = ended.which.nonzero()
-            values = columns_of(info, self._value_names, places, len(ended.which)) or {}
-            for row, episode in enumerate(ended.episodes()):
-                known = {name: float(column[row]) for name, column in values.items() if not np.isnan(column[row])}
-                self._end_episode(**episode, values=known)
-            self._record_ended()
+        elif ended["env_index"].size:
+            places, count = ended["env_index"], len(batch.lengths)
+            values = columns_of(info, self._value_names, places, count) if self._stream is not None else None
+            self._end_episodes(ended, np.isin(np.arange(count), places), info, batch.odd_seeds, values)
 
     def close(self) -> None:
         """Close the env, and return when the daemon has committed every episode.

@@ -7,18 +7,22 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from gymnasium import logger
 
 from offcam.recorder import env_stream, readings, settings
 from offcam.recorder.readings import as_float
 from offcam.wrappers import shared_stream
+from offcam.wrappers.ended_episodes import as_seed, records_of
 from offcam_proto.errors import OffcamError
-from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from offcam.recorder.env_stream import EnvStream
     from offcam.recorder.resuming import IfExists
+    from offcam.wrappers.ended_episodes import Ended
 
 
 class StatisticsBase(shared_stream.StreamSharer):
@@ -111,6 +115,43 @@ class StatisticsBase(shared_stream.StreamSharer):
             "them as bools, or as numpy arrays `(num_envs,)` and the env its `num_envs`, in a wrapper beneath this one."
         )
 
+    def _end_episodes(
+        self,
+        ended: Ended,
+        which: NDArray[np.bool_],
+        info: Any,  # noqa: ANN401 - whatever the env gives
+        odd_seeds: Mapping[int, object],
+        values: Mapping[str, NDArray[np.float64]] | None,
+        *,
+        most: int | None = None,
+    ) -> None:
+        """Of many envs some episodes ended in this step: fill ``info`` and the queues, and keep the records together.
+
+        Args:
+            ended: the episodes, at least one.
+            which: where they ended, of all envs.
+            info: of the step.
+            odd_seeds: as `records_of` takes them, as those below.
+            values: likewise.
+            most: likewise.
+        """
+        places, durations = ended["env_index"], ended["duration"]
+        returns, lengths = ended["return_"], ended["length"]
+        statistics = {
+            "r": _spread(which.size, places, returns),
+            "l": _spread(which.size, places, lengths),
+            "t": _spread(which.size, places, durations),
+        }
+        self._tell(info, statistics, which)
+        room = self.time_queue.maxlen
+        last = slice(None if room is None else max(places.size - room, 0), None)
+        self.time_queue.extend(durations[last].flat)  # the same as of the array itself, in half the time
+        self.return_queue.extend(returns[last].flat)
+        self.length_queue.extend(lengths[last].flat)
+        self.episode_count += places.size
+        if self._stream is not None and not self._looks_ahead:
+            self._stream.record(*records_of(ended, time.time(), odd_seeds, most=most, values=values))
+
     def _end_episode(
         self,
         *,
@@ -176,12 +217,7 @@ class StatisticsBase(shared_stream.StreamSharer):
             self._stream.record(*ended)
 
 
-def as_seed(seed: object) -> int | str | None:
-    """A seed as a record has it: text where it is no integer of 63 bits."""
-    if seed is None:
-        return None
-    try:
-        number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
-        return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
-    except (TypeError, ValueError):  # also what Python says to more than 4300 digits
-        return hex(seed)[:200] if isinstance(seed, int) else ascii(seed)[:200]
+def _spread(count: int, where: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+    spread = np.zeros(count, values.dtype)
+    spread[where] = values
+    return spread

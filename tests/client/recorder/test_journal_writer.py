@@ -262,3 +262,18 @@ def test_a_forked_child_does_not_keep_it_locked(folder, log):
     os.waitpid(child, 0)
     assert not taken
     assert written(folder) == [(1, body(1))]
+
+
+def test_the_file_is_there_before_the_first_record(tmp_path, state, mapped):
+    backlog = Journal(opened(tmp_path), CLIENT, here=True, said=pytest.fail)
+    backlog.begin()
+    assert written(tmp_path) == []
+    assert held(path(tmp_path))
+    inode = path(tmp_path).stat().st_ino
+    backlog.begin()
+    assert backlog.append(1, [body(1)]) == 1
+    assert written(tmp_path) == [(1, body(1))]
+    assert path(tmp_path).stat().st_ino == inode
+    backlog.acked(1)
+    backlog.rest()
+    assert not path(tmp_path).parent.exists()

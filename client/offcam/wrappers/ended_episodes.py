@@ -1,4 +1,4 @@
-"""The episodes of a vector env that ended in one step, as records: columns, as many in each as may be."""
+"""The episodes of many envs that ended in one step, as records: columns, as many in each as may be."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from offcam.wrappers.statistics_base import as_seed
-from offcam_proto.limits import MAX_EPISODES_PER_BODY
+from offcam_proto.limits import MAX_EPISODES_PER_BODY, MAX_INT
 from offcam_proto.records import EpisodeColumns, EpisodeRecord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_UINT32, _INT64, _FLOAT64 = np.dtype("<u4"), np.dtype("<i8"), np.dtype("<f8")  # to name them costs as much as a copy
 _MOST = 2**32 - 1  # of a column of uint32
 _FEW_VALUES = 2  # with so many, as many episodes as a body may have are within `MAX_RECORD_BYTES`; else a quarter
 
 
-class Ended(TypedDict):
-    """Episodes that ended in one step: arrays of one entry for each, as the fields of `EpisodeRecord`.
+class Seeds(TypedDict):
+    """Their seeds: ``seed`` has no meaning where ``seeded`` is False, or None, which is False for all."""
 
-    ``seed`` has no meaning where ``seeded`` is False, or None, which is False for all.
-    """
+    seed: NDArray[np.int64]
+    seeded: NDArray[np.bool_] | None
+
+
+class Ended(Seeds):
+    """Episodes that ended in one step: arrays of one entry for each, as the fields of `EpisodeRecord`."""
 
     env_index: NDArray[np.int64]
     episode: NDArray[np.int64]
@@ -31,8 +35,6 @@ class Ended(TypedDict):
     duration: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    seed: NDArray[np.int64]
-    seeded: NDArray[np.bool_] | None
 
 
 def records_of(
@@ -40,7 +42,7 @@ def records_of(
     ended: float,
     odd_seeds: Mapping[int, object],
     *,
-    most: int = _MOST + 1,
+    most: int | None = None,
     values: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> list[EpisodeColumns] | list[EpisodeRecord]:
     """The records of episodes, in order.
@@ -53,7 +55,8 @@ def records_of(
         values: of the episodes by name, NaN where one is not known.
     """
     count = len(episodes["env_index"])
-    if odd_seeds or (most > _MOST and max(episodes["episode"].max(), episodes["length"].max()) > _MOST):
+    maybe_large = most is None or most > _MOST
+    if odd_seeds or (maybe_large and max(episodes["episode"].max(), episodes["length"].max()) > _MOST):
         return _one_by_one(episodes, ended, odd_seeds, values or {})
     values = values or {}
     room = MAX_EPISODES_PER_BODY if len(values) <= _FEW_VALUES else MAX_EPISODES_PER_BODY // 4
@@ -71,19 +74,20 @@ def _part(episodes: Ended, part: slice) -> dict[str, NDArray[Any] | None]:
 
 
 def _columns(episodes: Ended, count: int, ended: float, values: Mapping[str, NDArray[np.float64]]) -> EpisodeColumns:
-    columns = [
-        episodes["env_index"].astype("<u4").data,
-        episodes["episode"].astype("<u4").data,
-        episodes["return_"].astype("<f8", copy=False).data,
-        episodes["length"].astype("<u4").data,
-        episodes["duration"].astype("<f8", copy=False).data,
-        episodes["terminated"].data,
-        episodes["truncated"].data,
+    columns: list[NDArray[Any]] = [
+        episodes["env_index"].astype(_UINT32),
+        episodes["episode"].astype(_UINT32),
+        episodes["return_"].astype(_FLOAT64, copy=False),
+        episodes["length"].astype(_UINT32),
+        episodes["duration"].astype(_FLOAT64, copy=False),
+        episodes["terminated"],
+        episodes["truncated"],
     ]
     if episodes["seeded"] is not None:
-        columns += [episodes["seed"].astype("<i8", copy=False).data, episodes["seeded"].data]
-    columns += [column.astype("<f8", copy=False).data for column in values.values()]
-    return EpisodeColumns(count=count, ended=ended, columns=b"".join(columns), names=tuple(values))
+        columns += [episodes["seed"].astype(_INT64, copy=False), episodes["seeded"]]
+    columns += [column.astype(_FLOAT64, copy=False) for column in values.values()]
+    joined = b"".join(columns)  # type: ignore[arg-type]  # arrays are buffers
+    return EpisodeColumns(count=count, ended=ended, columns=joined, names=tuple(values))
 
 
 def _one_by_one(
@@ -109,3 +113,14 @@ def _one_by_one(
             zip(*columns, strict=True)
         )
     ]
+
+
+def as_seed(seed: object) -> int | str | None:
+    """A seed as a record has it: text where it is no integer of 63 bits."""
+    if seed is None:
+        return None
+    try:
+        number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
+        return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
+    except (TypeError, ValueError):  # also what Python says to more than 4300 digits
+        return hex(seed)[:200] if isinstance(seed, int) else ascii(seed)[:200]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from offcam.vector.ended_episodes import Ended, records_of
+from offcam.wrappers.ended_episodes import Ended, records_of
 from offcam_proto.codec import pack_record, unpack_record
 from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.records import EpisodeColumns, EpisodeRecord
