@@ -241,10 +241,9 @@ def load(
     Raises:
         ConfigError: a value is wrong, or a file cannot be read or has unknown keys.
     """
-    given = _gather(
-        flags or {}, config, os.environ if environ is None else environ, cwd or working_directory(), embedded
-    )
-    _settle_tcp(given, os.environ if environ is None else environ, embedded=embedded)
+    environ = os.environ if environ is None else environ
+    given = _gather(flags or {}, config, environ, cwd, embedded=embedded)
+    _settle_tcp(given, environ, embedded=embedded)
     settings = Settings(**{spec.field: spec.parse(given[spec.key]) for spec in SPECS})
     if settings.http and not settings.http.loopback and not settings.http_token:
         raise ConfigError(
@@ -270,22 +269,24 @@ def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
 
     Raises as `load` does.
     """
-    endpoint: Endpoint = SPECS[0].parse(
-        _gather({"endpoint": flag}, config, os.environ, working_directory(), embedded=False)["endpoint"]
-    )
-    return endpoint
+    return values.endpoint(_gather({"endpoint": flag}, config, os.environ)["endpoint"])
 
 
 def load_keys(flag: Path | None) -> Path:
     """The directory of the keys alone, as `load` finds it, and with its errors."""
-    given = _gather({"keys": flag}, None, os.environ, working_directory(), embedded=False)["keys"]
-    return values.keys_directory(given)
+    return values.keys_directory(_gather({"keys": flag}, None, os.environ)["keys"])
 
 
 def _gather(
-    flags: Mapping[str, object], config: Path | None, environ: Mapping[str, str], cwd: Path, embedded: bool
+    flags: Mapping[str, object],
+    config: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path | None = None,
+    *,
+    embedded: bool = False,
 ) -> dict[str, Given]:
     """The strongest value for each key."""
+    cwd = cwd or working_directory()
     given: dict[str, Given] = {}
     for path in reversed(config_files(config, environ, cwd)):
         for key, value in _read_file(path).items():
