@@ -51,6 +51,7 @@ class Clip:
             is the first that is counted, and for a single env.
         partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index has
             no end of the episode that it began with.
+        info: values of the episode if it shows exactly one whole episode that the index knows; see `EpisodeTable.info`.
     """
 
     folder: str
@@ -81,6 +82,7 @@ class Clip:
     error: str | None
     envs: tuple[int, ...]
     partial: bool
+    info: dict[str, float]
 
     @property
     def path(self) -> str | None:
@@ -113,7 +115,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM main.episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    ) AS partial, c.rowid AS place
+    ) AS partial, e.info, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
 LEFT JOIN main.episodes AS e ON e.id = (
@@ -123,6 +125,13 @@ LEFT JOIN main.episodes AS e ON e.id = (
 )
 WHERE c.state != :replaced
 """
+_STATES: Final = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED}
+
+
+def count_clips(database: sqlite3.Connection, condition: str, values: Mapping[str, object]) -> int:
+    """How many clips `read_clips` finds with a condition."""
+    query = f"SELECT count(*) FROM ({_SELECT}) WHERE {condition}"  # noqa: S608 - as there
+    return int(database.execute(query, {**_STATES, **values}).fetchone()[0])
 
 
 def read_clips(
@@ -148,8 +157,7 @@ def read_clips(
         offset: clips to pass over.
     """
     query = f"SELECT * FROM ({_SELECT}) WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 - see above
-    states = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED}
-    rows = database.execute(query, {**states, **(values or {}), "limit": limit, "offset": offset})
+    rows = database.execute(query, {**_STATES, **(values or {}), "limit": limit, "offset": offset})
     return [_clip(os.fspath(folder), row) for *row, _place in rows]
 
 
@@ -164,5 +172,6 @@ def _clip(folder: str, row: list[Any]) -> Clip:
         envs=tuple(json.loads(values["envs"])),
         complete=None if complete is None else bool(complete),
         partial=bool(values["partial"]),
+        info=json.loads(values["info"] or "{}"),
     )
     return Clip(folder, **values)

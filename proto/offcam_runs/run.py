@@ -41,7 +41,7 @@ SCORE_EPISODES = 100
 
 _FIELDS = {
     "episodes": [name for name in Episode._fields if name not in ("number", "stream", "info")],
-    "clips": [field.name for field in fields(Clip) if field.name not in ("folder", "stream", "stream_id")],
+    "clips": [field.name for field in fields(Clip) if field.name not in ("folder", "stream", "stream_id", "info")],
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from offcam_runs.format import real_from_sql
@@ -58,6 +60,31 @@ def read_streams(database: sqlite3.Connection) -> dict[int, Stream]:
         named = dict(zip((field.name for field in fields(Stream)), row, strict=True))
         found[key] = Stream(**{**named, "vector": bool(named["vector"]), "started": real_from_sql(named["started"])})
     return found
+
+
+def number_of_envs(streams: Iterable[Stream]) -> int:
+    """How many environments a session's streams are of; of several sessions, those of the one that has most.
+
+    A stream goes on with an earlier one's environment where it has the names of its videos; one without videos, where
+    that was over when it began.
+    """
+    envs = defaultdict(list)
+    for stream in streams:
+        envs[stream.session, stream.env_id, stream.prefix, stream.suffix].append(stream)
+    found: Counter[int] = Counter()
+    for (session, _, prefix, _), those in envs.items():
+        found[session] += max(stream.num_envs for stream in those) if prefix else _at_once(those)
+    return max(found.values(), default=0)
+
+
+def _at_once(streams: Iterable[Stream]) -> int:
+    """The most environments of some streams that there were at the same time."""
+    changes = []
+    for stream in streams:
+        begin = stream.started if math.isfinite(stream.started) else 0.0
+        end = math.inf if stream.ended is None else max(stream.ended, math.nextafter(begin, math.inf))
+        changes += [(begin, stream.num_envs), (end, -stream.num_envs)]  # where both are at once, ends come first
+    return max(accumulate(count for _, count in sorted(changes)))
 
 
 def began(streams: Iterable[Stream]) -> float:

@@ -43,10 +43,19 @@ def playwright() -> Any:
     return importlib.import_module(name) if os.environ.get("CI") else pytest.importorskip(name)
 
 
-def film(folder: Path, lengths: list[int], every: int = 1) -> None:
+class Told(Painted):
+    """The same, that says of each episode whether it succeeded: those of an even number of steps do."""
+
+    def step(self, action: Any) -> Any:
+        *stepped, terminated, truncated, info = super().step(action)
+        ended = {"is_success": self.length % 2 == 0, "distance": self.length / 4} if terminated or truncated else {}
+        return *stepped, terminated, truncated, {**info, **ended}
+
+
+def film(folder: Path, lengths: list[int], every: int = 1, painted: Painted | None = None) -> None:
     """Record episodes of `Painted` of these lengths, and a video of every so-manieth."""
-    painted = Painted()
-    env = offcam.record(painted, str(folder), every=every)
+    painted = painted or Painted()
+    env = offcam.record(painted, str(folder), every=every, info_keywords=("distance",))
     for length in lengths:
         painted.length = length
         env.reset()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from stage import COLOURS, SIDE, film, frame_shown, picture, playwright, training
+from stage import COLOURS, SIDE, Told, film, frame_shown, picture, playwright, training
 
 from commandline import WAIT_SECONDS
 
 expect = playwright().expect
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 MOST_DRIFT_SECONDS = 0.1
 
@@ -343,6 +343,47 @@ def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     page.goto(f"{page.url}&play={page.url.partition('runs=')[2]}:nope-1")
     expect(page.locator("#player .failed")).to_be_visible()
     seen.forgive("404")
+
+
+def test_what_the_env_said_of_its_episodes(daemon, view, visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    film(tmp_path / "told", [10, 11, 12, 14], painted=Told())
+    seen = visit(view(tmp_path / "told"))
+    page = seen.page
+    expect(page.locator(".tile", has_text="Success rate")).to_contain_text("75%")
+    page.get_by_label("Draw").select_option("distance")
+    page.wait_for_url("**y=distance**")
+    expect(page.locator("#curves .note")).to_contain_text("4 episodes.")
+    page.locator(".plot").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".readout")).to_contain_text("3.5")
+    page.get_by_label("Show", exact=True).select_option("failure")
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(".card")).to_contain_text("failure, 11 steps")
+    page.locator(".card button").click()
+    facts = page.locator("#player dl")
+    expect(facts).to_contain_text("is_success0")
+    expect(facts).to_contain_text("distance2.75")
+    seen.shot("values")
+
+
+def test_cards_of_another_run_cannot_be_clicked(films, view, visit, tmp_path):
+    """As long as the clips of the one that was chosen have not come; they would play what was not asked for."""
+    shutil.copytree(films, tmp_path / "other")
+    seen = visit(view(films.parent, tmp_path))
+    page = seen.page
+    page.locator(".run", has=page.get_by_text("painted", exact=True)).click()
+    expect(page.locator(".card").first).to_be_visible()
+    held: list[Route] = []
+    page.route("**/clips?*", lambda route: held.append(route))  # noqa: PLW0108 - playwright marks it as its own
+    page.locator(".run", has_text="other").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("other")
+    assert page.locator(".grid").evaluate("grid => grid.inert && grid.children.length > 0")
+    for route in held:
+        route.continue_()
+    page.unroute("**/clips?*")
+    page.get_by_role("button", name="Play Episode 4").click()
+    expect(page.locator("#player h2")).to_have_text("Episode 4 · other")
 
 
 def test_a_daemon_that_dies_is_missed_and_one_that_comes_back_is_found(serve, visit, tmp_path):

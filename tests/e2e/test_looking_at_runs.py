@@ -73,6 +73,8 @@ def test_show_counts_successes_by_what_the_env_said(offcam, tmp_path):
     folder = runs.write(tmp_path / "told", [1, 2, 3], infos=infos)
     shown = fine(offcam("show", folder))
     assert "1 of 2 episodes with is_success" in shown
+    listed = [line.split()[-2:] for line in fine(offcam("ls", folder)).splitlines()]
+    assert listed[-4:] == [["is_success", "distance"], ["1", "0.5"], ["-", "-"], ["0", "1.5"]]
     assert "distance: mean 1 of 2 episodes" in shown
     assert "2 of 2 episodes with distance < 2" in fine(offcam("show", folder, "--success", "distance < 2"))
     wrong = offcam("show", folder, "--success", "reward > 2")

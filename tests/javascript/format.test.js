@@ -72,6 +72,13 @@ test("how an episode ended", () => {
   assert.deepEqual([ended(true, true), ended(true, false), ended(false, true), ended(false, false)], ["terminated and truncated", "terminated", "truncated", "unfinished"]);
 });
 
+test("whether an episode succeeded, where its env said so", () => {
+  const outcomes = [{}, { distance: 1 }, { is_success: 1 }, { success: 0, distance: 1 }, { is_success: 0, success: 1 }, { is_success: null }].map(format.outcomeOf);
+  assert.deepEqual(outcomes, ["", "", "success", "failure", "failure", ""]);
+  assert.deepEqual([["distance", "success"], ["success", "is_success"], []].map((values) => format.successOf({ values })), ["success", "is_success", "is_success"]);
+  assert.deepEqual([0, 0.905, 1, null].map(format.percent), ["0%", "90.5%", "100%", "–"]);
+});
+
 test("what was dropped, and why", () => {
   const dropped = { no_credit: 1200, lost: 1, stale: 0 };
   assert.equal(format.total(dropped), 1201);

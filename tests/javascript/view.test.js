@@ -11,8 +11,8 @@ test("the usual view has an address without a word", () => {
 
 test("an address is read as it was written", () => {
   const view = {
-    ...USUAL, runs: ["0123456789ab", "ba9876543210"], filter: "a&b =c%", y: "length", x: "time", smooth: 30, raw: false, band: true,
-    from: -1.5, to: 0, tab: "ba9876543210", sort: "return", order: "asc", clip: "épisode+", pick: ["r:k-1"], play: ["r:k-1", "r:k-2"],
+    ...USUAL, runs: ["0123456789ab", "ba9876543210"], filter: "a&b =c%", y: "distance to goal", x: "time", smooth: 30, raw: false, band: true,
+    from: -1.5, to: 0, tab: "ba9876543210", sort: "return", order: "asc", clip: "épisode+", outcome: "failure", pick: ["r:k-1"], play: ["r:k-1", "r:k-2"],
     asked: "r:12", at: 0, speed: 0.25,
   };
   assert.deepEqual(parse(print(view)), view);
@@ -24,7 +24,7 @@ test("lists stay readable in it", () => {
 });
 
 test("what makes no sense is as usual", () => {
-  const nonsense = "?y=loss&x=&smooth=-1&from=&to=never&at=1e99&speed=0&sort=__proto__&order=up&more=1";
+  const nonsense = "?y=&x=&smooth=-1&from=&to=never&at=1e99&speed=0&sort=__proto__&order=up&outcome=maybe&more=1";
   assert.deepEqual(parse(nonsense), USUAL);
 });
 

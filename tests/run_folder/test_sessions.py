@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import offcam
 import runs
 from offcam_proto.errors import ConfigError
 from offcam_runs.sessions import session_of
+from offcam_runs.streams import Stream, number_of_envs
 
 
 @pytest.fixture
@@ -58,6 +61,33 @@ def test_one_that_is_not_there_is_an_error(folder, session):
         ConfigError, match=f"no session {session}: its sessions are 1, 2, 3. Give one of them, or `all`"
     ):
         offcam.load(folder, session=session)
+
+
+def stream(begin, end, prefix="", suffix=0, num_envs=1, session=1, env_id="CartPole-v1"):
+    who = {"host": "node7", "pid": 1, "client": "", "state": "live" if end is None else "closed"}
+    own = {"started": begin, "ended": end, "num_envs": num_envs, "vector": num_envs > 1, "session": session}
+    return Stream(stream=str(begin), env_id=env_id, prefix=prefix, suffix=suffix, **who, **own)
+
+
+@pytest.mark.parametrize(
+    ("streams", "envs"),
+    [
+        ([], 0),
+        ([(1, 2)], 1),
+        ([(1, 1)], 1),
+        ([(1, 2), (2, 3), (4, None)], 1),  # one that was gone on with, twice
+        ([(1, 3), (2, 4), (5, 6), (5, 7)], 2),
+        ([(1, None), (2, None)], 2),
+        ([(math.nan, 3), (2, 4)], 2),
+        ([(1, 2, "rl-video"), (1, 2, "rl-video", 2), (5, 6, "rl-video"), (5, 6, "rl-video", 2)], 2),
+        ([(1, 9, "rl-video"), (8, None, "rl-video")], 1),  # lost, and gone on with before anybody said so
+        ([(1, 9, "rl-video"), (1, 9, "eval"), (1, 9)], 3),
+        ([(1, 2, "", 0, 8), (3, 4, "", 0, 8)], 8),
+        ([(1, 2, "", 0, 8, 1), (3, 4, "", 0, 2, 2)], 8),
+    ],
+)
+def test_an_env_that_is_gone_on_with_is_one(streams, envs):
+    assert number_of_envs(stream(*each) for each in streams) == envs
 
 
 def test_a_user_names_one_by_its_number(folder):

@@ -8,6 +8,7 @@ import made
 import numpy as np
 import pytest
 
+import runs
 from offcam_proto.codec import pack_record
 from offcam_runs.discover import run_id
 from offcam_runs.streams import read_streams
@@ -124,6 +125,25 @@ def test_a_group_of_seeds(look, tmp_path):
     assert client.get("/api/group?ids=ffffffffffff").status_code == 404
     for bad in ("", ",", ",".join(["a"] * 65)):
         assert client.get("/api/group", params={"ids": bad}).status_code == 400
+
+
+def test_a_value_of_the_episodes(look, tmp_path):
+    infos = [{"is_success": float(number % 2), "d": number / 4} if number else {} for number in range(6)]
+    told = runs.write(tmp_path / "told", [1.0] * 6, infos=infos)
+    silent, new = runs.write(tmp_path / "silent", [1.0] * 6), runs.write(tmp_path / "new", [])
+    client = look(tmp_path)
+    base = f"/api/runs/{run_id(told)}"
+    found = client.get(f"{base}/curve", params={"y": "d", "window": 2}).json()
+    assert (found["y"], found["mean"]) == ("d", [None, 0.25, 0.5, 0.75, 1.0, 1.25])
+    assert client.get(f"{base}/curve", params={"y": "is_success", "window": 5}).json()["average"][-1] == 0.6
+    for url, refused in (("curve?y=dd", "return, length, duration, is_success, d"), ("curve?y=", "")):
+        answer = client.get(f"{base}/{url}")
+        assert (answer.status_code, refused in answer.text) == (400 if refused else 200, True)
+    assert client.get(f"/api/runs/{run_id(silent)}/curve?y=d").status_code == 400
+    assert client.get(f"/api/runs/{run_id(new)}/curve?y=d").json()["total"] == 0  # its episodes may have it
+    group = {"y": "d", "window": 1, "ids": f"{run_id(told)},{run_id(silent)}"}
+    assert client.get("/api/group", params=group).json()["runs"] == 1  # of those that have it
+    assert client.get("/api/group", params={**group, "ids": run_id(silent)}).status_code == 400
 
 
 def test_columns_are_kept_for_the_latest_runs_only(tmp_path):

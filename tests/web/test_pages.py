@@ -61,6 +61,7 @@ def test_values_of_episodes(look, tmp_path):
     known = [info["is_success"] for info in infos[-100:] if info]
     assert described["success_rate"] == pytest.approx(np.mean(known))
     assert (described["success_rule"], described["success_why"]) == ("is_success, of the last 100 episodes", None)
+    assert described["values"] == ["is_success", "d"]
     page = client.get(f"{url}/episodes?limit=4").json()["episodes"]
     assert [row["info"] for row in page] == [{}, {"is_success": 0.0, "d": None}, {}, {"is_success": 1.0, "d": 1.5}]
     for asked, wanted in [

@@ -16,7 +16,7 @@ from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from offcam_runs.clips import Clip
-    from offcam_runs.episodes import Episode
+    from offcam_runs.episodes import Episode, EpisodeTable
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
 
@@ -183,8 +183,9 @@ def _show_clips(clips: Iterable[Clip]) -> None:
     )
 
 
-def _show_episodes(episodes: Iterable[Episode]) -> None:
+def _show_episodes(episodes: EpisodeTable) -> None:
     columns = [*numbers("episode", "env", "return", "length", "duration"), Column("end"), Column("seed")]
+    columns += numbers(*map(printable, episodes.info))
     print_table(
         columns,
         (
@@ -196,6 +197,7 @@ def _show_episodes(episodes: Iterable[Episode]) -> None:
                 span(episode.duration),
                 _end(episode),
                 "-" if episode.seed is None else str(episode.seed),
+                *(number(episode.info.get(name)) for name in episodes.info),
             )
             for episode in episodes
         ),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average
+from offcam_runs.episodes import Quantity
 from offcam_runs.streams import began, read_streams
+from offcamd.web.params import BadQuery
 from offcamd.web.reading import Asked, reading
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from offcam_runs.analysis.statistics import Floats
     from offcam_runs.clip_episodes import ClipEpisodes
-    from offcam_runs.episodes import Quantity
+    from offcam_runs.episodes import EpisodeTable
+    from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
 
@@ -35,18 +38,18 @@ RESAMPLES = 1000
 """Of the bootstrap of many runs: a fifth of what `offcam plot` takes, so that the page need not wait."""
 
 _X: tuple[Axis, ...] = ("episode", "step", "time")
-_Y: tuple[Quantity, ...] = ("return", "length", "duration")
 
 
 def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
     """One run's curve, see ``GET /api/runs/{id}/curve``, as JSON text. Raises BadQuery and what `reading` does."""
-    x_name, y_name = query.choice("x", _X), query.choice("y", _Y)
+    x_name, y_name = query.choice("x", _X), query.text("y") or "return"
     points, window = query.whole("points", 2000, 1, MOST_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     begin, end = query.number("from"), query.number("to")
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
         clips = cache.clips(asked.folder, database, streams)
-    whole = clips.episodes.curve(y_name, x_name, began=began(streams.values()))
+    if (whole := _whole(clips.episodes, y_name, x_name, streams)) is None:
+        raise BadQuery(_no_value(y_name, clips.episodes.info))
     average = moving_average(whole.y, window)
     first = 0 if begin is None else int(np.searchsorted(whole.x, begin, side="left"))
     behind = whole.x.size if end is None else int(np.searchsorted(whole.x, end, side="right"))
@@ -68,14 +71,17 @@ def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
 
     At each point of the axis every run has its moving average by then; the interval is of the interquartile mean.
     """
-    x_name, y_name = query.choice("x", _X), query.choice("y", _Y)
+    x_name, y_name = query.choice("x", _X), query.text("y") or "return"
     points, window = query.whole("points", 500, 1, MOST_GROUP_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     curves = []
     for run in runs:
         with reading(run.folder, run.session) as database:
             streams = read_streams(database)
             episodes = cache.get(run.folder, database, streams)
-        curves.append(episodes.curve(y_name, x_name, began=began(streams.values())))
+        if (whole := _whole(episodes, y_name, x_name, streams)) is not None:
+            curves.append(whole)
+    if not curves:
+        raise BadQuery(_no_value(y_name, ()))
     aligned = align(curves, window=window, points=points)
     low, high = bootstrap_interval(aligned.values, "iqm", confidence=CONFIDENCE, resamples=RESAMPLES)
     return json.dumps(
@@ -93,6 +99,18 @@ def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
         },
         allow_nan=False,
     )
+
+
+def _whole(episodes: EpisodeTable, y: str, x: Axis, streams: Mapping[int, Stream]) -> Curve | None:
+    """A run's whole curve; None where no episode has such a value. One without episodes may yet have it."""
+    if len(episodes) and y not in get_args(Quantity) and y not in episodes.info:
+        return None
+    return episodes.curve(y if len(episodes) else "return", x, began=began(streams.values()))
+
+
+def _no_value(name: str, there: Iterable[str]) -> str:
+    others = ", ".join((*get_args(Quantity), *there))
+    return f"y is one of {others}, got {name!r}, which no episode has"
 
 
 def _buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, points: int) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def _by(names: Iterable[str], schema: Schema) -> Schema:
 _MAYBE = _or_null(NUMBER)
 _ID = {"type": "string", "pattern": "^[0-9a-f]{12}(@([0-9]+|all))?$"}
 _NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean=_MAYBE)
+_INFO: Schema = {"type": "object", "additionalProperties": _MAYBE}
 _SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
 _DROPPED = _by(DROP_REASONS, INTEGER)
 
@@ -58,7 +59,7 @@ _RUN = _object(
     id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
     num_envs=INTEGER, streams=INTEGER, session=_or_null(INTEGER), sessions=_list(INTEGER),
     episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
-    updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), success_rate=_MAYBE,
+    updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED,
 )  # fmt: skip
@@ -69,14 +70,15 @@ _STREAM = _object(
 _EPISODE = _object(
     number=INTEGER, stream=TEXT, session=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
     duration_seconds=_MAYBE, started=_MAYBE, terminated=FLAG, truncated=FLAG,
-    seed=_or_null({"type": ["integer", "string"]}), info={"type": "object", "additionalProperties": _MAYBE},
+    seed=_or_null({"type": ["integer", "string"]}), info=_INFO,
     clip=_or_null(TEXT),
 )  # fmt: skip
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
     step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
-    started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT), poster=_or_null(TEXT),
+    info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
+    poster=_or_null(TEXT),
 )  # fmt: skip
 _CURVE = _object(
     x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
@@ -119,11 +121,16 @@ _PAGE = [
     _query("offset", _between(0, queries.MOST_OFFSET, 0), "Rows to pass over."),
     _query("limit", _between(1, queries.MOST_ROWS, 100), "Most rows."),
 ]
+_VALUE_PARAMS = [
+    _query("value", TEXT, "What `min_value` and `max_value` are of, a name in `info`; default is_success."),
+    _query("min_value", NUMBER, "Only those with at least this value."),
+    _query("max_value", NUMBER, "Only those with at most this value."),
+]
 _CURVE_PARAMS = [
     _query(
         "x", _one_of("episode", "step", "time"), "The axis: number of arrival, steps, or seconds since the run began."
     ),
-    _query("y", _one_of("return", "length", "duration"), "What is drawn."),
+    _query("y", TEXT, "What is drawn: return (the default), length, duration, or a value by its name in `info`."),
     _query("window", _between(1, curves.MOST_WINDOW, 100), "Episodes of the moving average."),
 ]
 _RUN_PATH = {
@@ -192,9 +199,7 @@ def _paths() -> dict[str, Schema]:
                 _query("env_index", _between(0, 2**31), "Only those of a sub-environment."),
                 _query("min_return", NUMBER, "Only those with at least this return."),
                 _query("max_return", NUMBER, "Only those with at most this return."),
-                _query("value", TEXT, "What `min_value` and `max_value` are of, a name in `info`; default is_success."),
-                _query("min_value", NUMBER, "Only those with at least this value."),
-                _query("max_value", NUMBER, "Only those with at most this value."),
+                *_VALUE_PARAMS,
                 _query("terminated", FLAG, "Only those that did, or did not."),
                 _query("truncated", FLAG, "Likewise."),
             ],
@@ -224,6 +229,7 @@ def _paths() -> dict[str, Schema]:
                 _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
                 _query("state", _one_of(*_SHOWN), "Only those in a state."),
                 _query("q", _SEARCH, "Only those whose name has this text in it."),
+                *_VALUE_PARAMS,
             ],
             *asked,
         ),

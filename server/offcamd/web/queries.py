@@ -14,9 +14,9 @@ import numpy as np
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
 from offcam_runs.clip_episodes import span_of
-from offcam_runs.clips import read_clips
+from offcam_runs.clips import count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
-from offcam_runs.json_text import dumps
+from offcam_runs.json_text import dumps, finite
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
 from offcamd.web.reading import NotHere, reading
@@ -41,6 +41,7 @@ MOST_OFFSET = 2**53
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
 _VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
+_VALUE_LIMITS = {"min_value": f"{_VALUE} >= :min_value", "max_value": f"{_VALUE} <= :max_value"}
 _COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name) for name in Episode._fields]
 
 
@@ -57,12 +58,22 @@ def _wanted(query: Query) -> tuple[str, dict[str, object]]:
         "truncated": ("truncated = :truncated", query.boolean("truncated")),
         "min_return": ("return >= :min_return", query.number("min_return")),
         "max_return": ("return <= :max_return", query.number("max_return")),
-        "min_value": (f"{_VALUE} >= :min_value", query.number("min_value")),
-        "max_value": (f"{_VALUE} <= :max_value", query.number("max_value")),
+        **{name: (_VALUE_LIMITS[name], value) for name, value in _limits(query).items()},
     }
     given = {name: value for name, (_, value) in asked.items() if value is not None}
     condition = " AND ".join(asked[name][0] for name in given) or "TRUE"
-    return condition, {**given, "value": query.text("value") or SUCCESS_VALUES[0]}
+    return condition, {**given, "value": _value(query)}
+
+
+def _limits(query: Query) -> dict[str, float]:
+    """Between which limits a value of episodes is to be."""
+    asked = {name: query.number(name) for name in _VALUE_LIMITS}
+    return {name: limit for name, limit in asked.items() if limit is not None}
+
+
+def _value(query: Query) -> str:
+    """The name of that value."""
+    return query.text("value") or SUCCESS_VALUES[0]
 
 
 def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
@@ -144,10 +155,11 @@ def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
         "episode": f"episode {direction}, place {direction}",
     }[sort]
     condition = "(:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
-    values = {"state": state, "text": text}
+    limits = _limits(query)
+    condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits)))
+    values = {"state": state, "text": text, **limits, "value": _value(query)}
     with reading(asked.folder, asked.session) as database:
-        count = f"SELECT count(*) FROM clips WHERE {condition} AND state != :replaced"  # noqa: S608 - of our own words
-        (total,) = database.execute(count, {**values, "replaced": fmt.REPLACED}).fetchone()
+        total = count_clips(database, condition, values)
         clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
     return {"total": total, "offset": offset, "clips": [clip_dict(asked.run, clip) for clip in clips]}
 
@@ -175,6 +187,7 @@ def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
         "length": clip.length,
         "dropped": clip.dropped,
         "partial": clip.partial,
+        "info": finite(clip.info),
         "started": fmt.json_number(clip.started),
         "file_bytes": clip.file_bytes,
         "error": clip.error,

@@ -12,7 +12,7 @@ from offcam_runs.episodes import read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.running import RECENT, EpisodeTotals
 from offcam_runs.sessions import sessions
-from offcam_runs.streams import began, read_streams
+from offcam_runs.streams import began, number_of_envs, read_streams
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import Asked, is_plain, reading, signature
@@ -145,7 +145,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
         "env_id": ", ".join(dict.fromkeys(stream.env_id for stream in streams if stream.env_id)) or None,
-        "num_envs": sum(stream.num_envs for stream in streams),
+        "num_envs": number_of_envs(streams),
         "streams": len(streams),
         "sessions": sessions(database),
         "session": streams[0].session if len({stream.session for stream in streams}) == 1 else None,
@@ -153,23 +153,24 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
         "started": fmt.json_number(began(streams)),
         "updated": fmt.json_number(updated) or None,
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
-        **_success(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
+        **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
     }
 
 
-def _success(recent: EpisodeTable) -> dict[str, Any]:
-    """The share of the last episodes that succeeded by the env's own word, as Stable-Baselines3 logs it."""
-    rule = recent.success_rule
+def _values(recent: EpisodeTable) -> dict[str, Any]:
+    """The values of the last episodes by name, and by the env's own word the share that succeeded, as SB3 logs it."""
+    values, rule = list(recent.info), recent.success_rule
     if rule is None:
-        return _NO_SUCCESS
+        return {**_NO_VALUES, "values": values}
     said = f"{rule}, of the last {RECENT} episodes"
-    return {"success_rate": recent.success_rate(rule).rate, "success_rule": said, "success_why": None}
+    rate = recent.success_rate(rule).rate
+    return {"values": values, "success_rate": rate, "success_rule": said, "success_why": None}
 
 
 _NO_NUMBERS = dict.fromkeys(("mean", "std", "min", "max", "last100_mean"))
-_NO_SUCCESS = {"success_rate": None, "success_rule": None, "success_why": NO_RULE}
+_NO_VALUES: dict[str, Any] = {"values": [], "success_rate": None, "success_rule": None, "success_why": NO_RULE}
 _NOTHING: dict[str, Any] = {
     "env_id": None,
     "num_envs": 0,
@@ -183,7 +184,7 @@ _NOTHING: dict[str, Any] = {
     "updated": None,
     "return": _NO_NUMBERS,
     "length": _NO_NUMBERS,
-    **_NO_SUCCESS,
+    **_NO_VALUES,
     "clips": dict.fromkeys(SHOWN_STATES, 0),
     "dropped": {},
 }

@@ -5,20 +5,22 @@ import { sentence } from "./format.js";
 /**
  * What of its answers is used here. Times are seconds since the epoch, and a number that is not there is null.
  * @typedef {Record<string, number>} Counts by reason or state
+ * @typedef {Record<string, number | null>} Values of an episode by name, as the env said them
  * @typedef {{mean: number | null, max: number | null, last100_mean: number | null}} Numbers
  * @typedef {{
  *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
+ *   values: string[], success_rate: number | null, success_rule: string | null,
  * }} Run
  * @typedef {{
  *   episode: number, return: number | null, duration_seconds: number | null, terminated: boolean, truncated: boolean,
- *   seed: number | string | null,
+ *   seed: number | string | null, info: Values,
  * }} Episode
  * @typedef {{
  *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, episode: number, return: number | null, length: number | null,
- *   dropped: Counts, partial: boolean, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ *   dropped: Counts, partial: boolean, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
  * }} Clip
  * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
  * @typedef {{

@@ -142,7 +142,7 @@ export class Curves {
       h(
         "div.controls",
         {},
-        segmented("Vertical axis", [["return", "Return", "Sum of the rewards of an episode"], ["length", "Length", "Steps of an episode"]], y, (value) => change({ y: value })),
+        this.quantity(y),
         segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
         select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
         h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
@@ -152,6 +152,21 @@ export class Curves {
       ),
     );
     if (focused) [...this.head.querySelectorAll("button"), ...this.head.querySelectorAll("select")].find((item) => item.textContent === focused)?.focus();
+  }
+
+  /**
+   * What is drawn: with values of the episodes there may be many.
+   * @param {string} y
+   */
+  quantity(y) {
+    /** @type {[string, string, string?][]} */
+    const always = [["return", "Return", "Sum of the rewards of an episode"], ["length", "Length", "Steps of an episode"]];
+    const known = new Set(this.runs.flatMap((run) => run.values));
+    const values = [...new Set([...known, y])].filter((name) => !always.some(([other]) => other === name));
+    /** @param {string} value */
+    const choose = (value) => change({ y: value });
+    if (!values.length) return segmented("Vertical axis", always, y, choose);
+    return select("Draw", [...always.map(([name, words]) => /** @type {[string, string]} */ ([name, words])), ...values.map((name) => /** @type {[string, string]} */ ([name, name]))], y, choose);
   }
 
   legend() {

@@ -39,6 +39,12 @@ export function amount(value) {
 }
 
 /**
+ * A share: 0.905 → 90.5%
+ * @param {Maybe} value
+ */
+export const percent = (value) => (isNumber(value) ? `${amount(100 * value)}%` : NONE);
+
+/**
  * A span of seconds: 250 ms, 12.3 s, 4 min 10 s, 3 h 05 min, 2 d 4 h.
  * @param {Maybe} seconds
  */
@@ -145,6 +151,23 @@ export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(
  */
 export const ending = (episode) =>
   episode.terminated && episode.truncated ? "terminated and truncated" : episode.terminated ? "terminated" : episode.truncated ? "truncated" : "unfinished";
+
+const SUCCESS_VALUES = ["is_success", "success"];
+
+/**
+ * The value by which a run's episodes say whether they succeeded.
+ * @param {{values: string[]}} run
+ */
+export const successOf = ({ values }) => SUCCESS_VALUES.find((name) => values.includes(name)) ?? SUCCESS_VALUES[0];
+
+/**
+ * Whether an episode succeeded, by its env's own word; nothing where it did not say.
+ * @param {Record<string, Maybe>} info
+ */
+export function outcomeOf(info) {
+  const said = info[successOf({ values: Object.keys(info) })];
+  return isNumber(said) ? (said ? "success" : "failure") : "";
+}
 
 /** @param {Counts} counts */
 export const total = (counts) => Object.values(counts).reduce((sum, value) => sum + value, 0);

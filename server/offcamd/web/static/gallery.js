@@ -1,7 +1,7 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
 import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
-import { amount, clipTitle, clock, count, reasons, total, whole } from "./format.js";
+import { amount, clipTitle, clock, count, outcomeOf, reasons, successOf, total, whole } from "./format.js";
 import { change, state } from "./state.js";
 import { MOST_CLIPS } from "./view.js";
 
@@ -45,16 +45,22 @@ export class Gallery {
     this.title = h("h2", { id: "gallery-title" }, "Clips");
     this.tabs = h("div.tabs", { role: "group", "aria-label": "Run whose clips are shown" });
     this.sorting = h("div");
+    this.outcome = h("div");
     this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => search(event.currentTarget.value.trim()) });
-    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.sorting));
+    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.outcome, this.sorting));
   }
 
   /** @param {Run[]} runs of one of which the clips are shown */
   show(runs) {
-    const { tab, sort, order, clip } = state();
+    const { tab, sort, order, clip, outcome } = state();
+    const before = this.run?.id;
     this.run = runs.find((run) => run.id === tab) ?? runs[0];
     this.section.hidden = !this.run;
     if (!this.run) return;
+    if (this.run.id !== before) {
+      [this.clips, this.total] = [[], 0];
+      this.grid.inert = true; // cards of another run are there until its own have come
+    }
     fill(
       this.tabs,
       runs.length > 1 && runs.map((run) => h("button", { type: "button", "aria-pressed": String(run === this.run), onclick: () => change({ tab: run.id }) }, run.name)),
@@ -68,7 +74,11 @@ export class Gallery {
     };
     if (!this.sorting.contains(document.activeElement)) fill(this.sorting, select("Sort", choices, `${sort} ${order}`, choose));
     if (document.activeElement !== this.text) this.text.value = clip;
-    const given = JSON.stringify([this.run.id, sort, order, clip]);
+    /** @type {[string, string][]} */
+    const outcomes = [["", "All outcomes"], ["success", "Succeeded"], ["failure", "Failed"]];
+    const told = this.run.success_rate !== null || outcome;
+    if (!this.outcome.contains(document.activeElement)) fill(this.outcome, told && select("Show", outcomes, outcome, (value) => change({ outcome: /** @type {View["outcome"]} */ (value) })));
+    const given = JSON.stringify([this.run.id, sort, order, clip, outcome]);
     if (given !== this.given) {
       this.given = given;
       this.signature = JSON.stringify(this.run.clips);
@@ -93,11 +103,12 @@ export class Gallery {
   async ask(offset, limit) {
     if (!this.run) return null;
     const { given } = this;
-    const { sort, order, clip } = state();
+    const { sort, order, clip, outcome } = state();
+    const limits = outcome && { value: successOf(this.run), [outcome === "success" ? "min_value" : "max_value"]: 0.5 };
     const directed = sort === "return" || sort === "length";
     this.asking = true;
     try {
-      const answer = await api.clips(this.run.id, { offset, limit, sort, order: directed ? order : null, q: clip });
+      const answer = await api.clips(this.run.id, { offset, limit, sort, order: directed ? order : null, q: clip, ...limits });
       if (given !== this.given) return null;
       this.total = answer.total;
       return answer.clips;
@@ -148,8 +159,8 @@ export class Gallery {
 
   /** @param {api.ApiError} error */
   failed(error) {
-    this.clips = [];
-    this.total = 0;
+    [this.clips, this.total] = [[], 0];
+    this.grid.inert = false;
     fill(this.grid);
     this.cards.clear();
     this.more.hidden = true;
@@ -163,6 +174,7 @@ export class Gallery {
    */
   set(clips) {
     this.clips = clips;
+    this.grid.inert = false;
     const cards = new Map();
     for (const clip of clips) {
       const id = this.idOf(clip);
@@ -182,6 +194,7 @@ export class Gallery {
   }
 
   nothing() {
+    if (state().outcome) return `No clip of this run shows a whole episode that ${state().outcome === "success" ? "succeeded" : "failed"}.`;
     if (state().clip) return `No clip of this run has “${state().clip}” in its name.`;
     return [
       "No video in this run yet. ",
@@ -205,6 +218,7 @@ export class Gallery {
     const id = this.idOf(clip);
     const title = clipTitle(clip);
     const lost = total(clip.dropped);
+    const outcome = outcomeOf(clip.info);
     const flags = [
       clip.state === "recording" ? "recording" : null,
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
@@ -223,7 +237,7 @@ export class Gallery {
         {},
         h("span.title", { title: clip.file ?? clip.name }, title),
         h("span.return", { title: "Return" }, amount(clip.return)),
-        h("span.muted", {}, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
+        h("span.muted", {}, outcome && `${outcome}, `, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
         clip.video &&
           h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
       ),

@@ -1,6 +1,6 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
-import { amount, reasons, sentence, short, since, total, whole } from "./format.js";
+import { amount, percent, reasons, sentence, short, since, successOf, total, whole } from "./format.js";
 import { baseOf, sessionOf } from "./runlist.js";
 import { change, state } from "./state.js";
 
@@ -53,8 +53,11 @@ export class Overview {
     this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
     this.tile("Episodes", whole(run.episodes), `since ${since(run.started)}`);
     this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
-    this.tile("Clips", whole(total(run.clips)), run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos");
-    this.tile("Frames dropped", whole(lost), lost ? reasons(run.dropped) : "none", lost > 0);
+    const dropped = lost ? reasons(run.dropped) : "none";
+    const told = run.success_rate !== null; // six tiles stand in whole rows at each width
+    this.tile("Clips", whole(total(run.clips)), told ? `frames dropped: ${dropped}` : run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos", told && lost > 0);
+    this.tile("Frames dropped", whole(lost), dropped, lost > 0).hidden = told;
+    this.tile("Success rate", percent(run.success_rate), `last 100, by ${successOf(run)}`).hidden = !told;
   }
 
   /**
@@ -84,7 +87,7 @@ export class Overview {
     fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge, this.sessions), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
   }
 
-  /** @type {(label: string, value: string, under: string, bad?: boolean) => void} */
+  /** @type {(label: string, value: string, under: string, bad?: boolean) => HTMLElement} */
   tile(label, value, under, bad = false) {
     let tile = this.tiles.get(label);
     if (!tile) {
@@ -97,6 +100,7 @@ export class Overview {
     say(tile.number, value);
     say(tile.words, under);
     tile.node.classList.toggle("bad", bad);
+    return tile.node;
   }
 
   /**

@@ -148,11 +148,14 @@ export class Player {
     const { episodes } = clip;
     /** @type {Episode | undefined} */
     const episode = episodes[0]; // a video alone shows none that is known
-    /** @type {(Row | false | undefined)[]} */
+    /** @type {Row[]} */
+    const said = Object.entries(episode?.info ?? {}).map(([name, value]) => [name, amount(value)]);
+    /** @type {(Row | false | null | undefined)[]} */
     const rows = [
       ["Return", amount(clip.return), "strong"],
       ["Length", count(clip.length, "step")],
       episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
+      ...said,
       ["Frame", frame],
       episode && episode.seed !== null && ["Seed", String(episode.seed)],
       episode && ["Wall time", span(episode.duration_seconds)],
@@ -162,7 +165,7 @@ export class Player {
       episodes.length > 1 && ["Episodes", `${episodes.length} in this clip, returns ${episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${episodes.length > 6 ? ", …" : ""}`],
     ];
     const several = state().play.length > 1;
-    const kept = rows.filter((row) => !!row).filter(([term]) => !several || COMPARED.includes(term));
+    const kept = rows.filter((row) => !!row).filter(([term]) => !several || COMPARED.includes(term) || said.some(([name]) => name === term));
     return h("dl", {}, kept.map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
   }
 

@@ -22,7 +22,7 @@ export const nextSpeed = (speed, way) => (way > 0 ? SPEEDS.find((other) => other
 const list = () => ({ usual: [], parse: (text) => text.split(",").filter(Boolean), print: (value) => value.join(",") });
 
 /** @returns {Field<string>} */
-const text = () => ({ usual: "", parse: (value) => value, print: (value) => value });
+const text = (usual = "") => ({ usual, parse: (value) => value || usual, print: (value) => value });
 
 /** @type {(usual: boolean) => Field<boolean>} */
 const flag = (usual) => ({ usual, parse: (value) => value === "1", print: (value) => (value ? "1" : "0") });
@@ -54,7 +54,7 @@ const oneOf = (...values) => ({ usual: values[0], parse: (value) => values.find(
 const FIELDS = {
   runs: list(), // ids of the runs shown, the first being the one whose clips are listed
   filter: text(), // of the runs list
-  y: oneOf("return", "length"),
+  y: text("return"), // or "length", or a value of the episodes by its name
   x: oneOf("episode", "step", "time"),
   smooth: number(0, 100000, 0), // episodes in the moving average; 0: as fits the run
   raw: flag(true), // whether single episodes are drawn, too
@@ -65,6 +65,7 @@ const FIELDS = {
   sort: oneOf("newest", "oldest", "return", "length"),
   order: oneOf("desc", "asc"),
   clip: text(), // text that the names of clips must contain
+  outcome: oneOf("", "success", "failure"), // of the episodes that clips show, where the env says it
   pick: list(), // clips chosen to be compared: RUN:KEY
   play: list(), // clips in the player: RUN:KEY
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
