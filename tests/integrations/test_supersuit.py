@@ -13,24 +13,28 @@ import offcam
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
 
-@pytest.mark.filterwarnings("ignore:.*autoreset")
+@pytest.mark.filterwarnings("error:.*autoreset_mode", "error:.*autoreset mode,")
 @pytest.mark.parametrize("copies", [None, 2])
 def test_agents_as_a_vector_env(folder, copies):
-    team = pistonball_v6.parallel_env(render_mode="rgb_array", n_pistons=4, max_cycles=10)
+    team = pistonball_v6.parallel_env(render_mode="rgb_array", n_pistons=4, max_cycles=5)
     envs = supersuit.pettingzoo_env_to_vec_env_v1(team)
     if copies:
         envs = supersuit.concat_vec_envs_v1(envs, copies, num_cpus=0, base_class="gymnasium")
-    env = offcam.record(envs, str(folder), step_trigger=lambda step: step == 0, video_length=5)
+    with pytest.warns(UserWarning, match="not contain the last frame"):
+        env = offcam.record(envs, str(folder), episode_trigger=lambda episode: episode == 1)
     env.reset(seed=2)
-    totals = np.zeros(env.num_envs)
-    for _ in range(10):
-        _, rewards, _, truncations, _ = env.step(np.zeros((env.num_envs, 1), np.float32))
-        totals += rewards
-    assert truncations.all()
+    sums, lengths, ended = np.zeros(env.num_envs), np.zeros(env.num_envs, int), []
+    for _ in range(20):
+        _, rewards, terminations, truncations, _ = env.step(np.ones((env.num_envs, 1), np.float32))
+        sums += rewards
+        lengths += 1
+        over = (terminations | truncations).astype(bool)  # which begin anew in that step
+        ended += [(index, sums[index], lengths[index]) for index in np.flatnonzero(over)]
+        sums[over] = lengths[over] = 0
     env.close()
     episodes = films.episodes(folder)
-    assert [episode.env_index for episode in episodes] == list(range(env.num_envs))
-    assert [episode.return_ for episode in episodes] == totals.tolist()
+    assert [(episode.env_index, episode.return_, episode.length) for episode in episodes] == ended
+    assert len(ended) >= 3 * env.num_envs
     (clip,) = films.clips(folder).values()
-    assert clip.frames == 5
+    assert (clip.episode, clip.frames) == (1, [length for index, _, length in ended if index == 0][1])
     films.check(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import films
 import offcam
@@ -42,6 +43,27 @@ def test_a_batch_of_tensors(folder):
     assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(11))
     assert np.isnan(next(iter(films.clips(folder).values())).return_)  # two envs' rewards are not one
     films.check(folder)
+
+
+class Masked(SyncVectorEnv):
+    """Is told by a tensor which to reset, as simulators' vector envs are."""
+
+    def reset(self, *, seed=None, options=None):
+        options = options and {"reset_mask": np.isin(range(2), 0 if options["reset_mask"].is_meta else 1)}
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_tensor_says_which_of_a_vector_envs_are_reset(folder, device):
+    """One of PyTorch's device without memory tells nothing."""
+    env = offcam.record(Masked([Barcode] * 2, autoreset_mode=AutoresetMode.DISABLED), str(folder), every=1)
+    env.reset()
+    env.step([0, 0])
+    env.reset(options={"reset_mask": torch.tensor([False, True], device=device)})
+    env.step([0, 0])
+    assert env.episode_lengths.tolist() == ([2, 1] if device == "cpu" else [1, 1])
+    env.close()
+    assert films.videos(folder) == ["rl-video-episode-0.mp4"]
 
 
 def test_a_tensor_on_a_device_is_left_there(folder):

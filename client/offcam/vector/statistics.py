@@ -11,6 +11,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from offcam.recorder import readings
+from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
 from offcam.wrappers.ended_episodes import Ended
@@ -101,14 +102,14 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._most += max(int(self._episodes.max()), 0)
 
     def _find_autoreset_mode(self) -> AutoresetMode:
-        if "autoreset_mode" not in self.env.metadata:
+        mode = autoreset_mode(self.env)
+        if mode is None and "autoreset_mode" not in self.env.metadata:
             logger.warn(
                 f"{self} is missing `autoreset_mode` tag in its metadata, therefore, `RecordEpisodeStatistics` is "
                 "assuming that the environment uses `AutoresetMode.NEXT_STEP`. See "
                 "`https://farama.org/Vector-Autoreset-Mode` for more information on autoreset modes."
             )
             return AutoresetMode.NEXT_STEP
-        mode = self.env.metadata["autoreset_mode"]
         if not isinstance(mode, AutoresetMode):
             raise TypeError(f"Expected env.metadata['autoreset_mode'] to be an AutoresetMode, got {type(mode)}")
         return mode
@@ -118,6 +119,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
     ) -> tuple[ObsType, dict[str, Any]]:
         """Reset the sub-environments, or those of ``options["reset_mask"]``, and start their sums anew."""
         given = None if options is None else options.get("reset_mask")
+        if not isinstance(given, np.ndarray) and hasattr(given, "__dlpack_device__"):
+            given = None  # a tensor, as simulators' vector envs take: checking it is theirs
         known = readings.reset_mask(options, self.num_envs) if given is None else np.array(given)
         mask = np.ones(self.num_envs, dtype=bool) if known is None else known
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too

@@ -11,6 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from offcam.recorder import readings
+from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.followed import Followed, OneOfMany
 from offcam.vector.screen import Screen
 from offcam.vector.terminal_frames import TerminalFrames
@@ -141,7 +142,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
     def _find_autoreset_mode(self) -> AutoresetMode:
-        mode = self.env.metadata.get("autoreset_mode")
+        mode = autoreset_mode(self.env)
         if mode is None:
             logger.warn(
                 f"{self.env} metadata doesn't specify its autoreset mode ({self.env.metadata!r}), "

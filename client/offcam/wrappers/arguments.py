@@ -57,8 +57,9 @@ def instead_of(env: object) -> str:
         )
     if hasattr(env, "possible_agents"):
         return (
-            "It looks like an env of PettingZoo. Put a `gymnasium.Env` around it whose reset, step and render pass "
-            "on to it, and record that."
+            "It looks like an env of PettingZoo. Make a vector env of a parallel one, as by "
+            "`supersuit.pettingzoo_env_to_vec_env_v1(env)`, or put a `gymnasium.Env` around it whose reset, step and "
+            "render pass on to it, and record that."
         )
     if any(base.__module__.partition(".")[0] == "gym" for base in type(env).__mro__):
         return (

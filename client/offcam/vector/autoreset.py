@@ -1,0 +1,15 @@
+"""When a vector env resets a sub-environment that has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+
+def autoreset_mode(env: Any) -> Any:  # noqa: ANN401 - a VectorEnv of any types, and whatever its metadata says
+    """What an env's metadata say, or is known of envs that do not; else None."""
+    mode = env.metadata.get("autoreset_mode")
+    if mode is None and type(env.unwrapped).__module__.partition(".")[0] == "supersuit":
+        return AutoresetMode.SAME_STEP
+    return mode
