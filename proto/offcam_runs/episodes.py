@@ -39,6 +39,8 @@ FROM episodes
 """
 """Columns in the order of `Episode`, but that the stream is named by its key, and its info is JSON or NULL."""
 
+_COUNT: Final = "SELECT count(*) FROM (SELECT 1 FROM episodes WHERE {0} LIMIT :limit OFFSET :offset)"
+
 _BATCH = 2_000  # rows at a time: few enough to stay in the processor's cache until they are numbers
 
 
@@ -61,7 +63,6 @@ class Episode(NamedTuple):
 
 _COLUMNS: Final = tuple(name for name in Episode._fields if name != "info")
 _TYPES: Final = ("i8", "i8", "i8", "i8", "f8", "i8", "f8", "f8", "?", "?", "O")
-_ROW = np.dtype([*zip(_COLUMNS, _TYPES, strict=True), ("info", "O")])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -242,29 +243,34 @@ def read_episodes(
         limit: most episodes to return, -1 for all.
         offset: episodes to pass over.
     """
-    query = f"{SELECT} WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"
-    cursor = database.execute(query, {**(values or {}), "limit": limit, "offset": offset})
-    parts = [np.empty(0, _ROW)]
-    infos: list[tuple[int, Mapping[str, NDArray[np.float64]]]] = []
+    asked = {**(values or {}), "limit": limit, "offset": offset}
+    count = limit
+    if not 0 <= limit <= _BATCH:  # so that there is room for them but once
+        (count,) = database.execute(_COUNT.format(condition), asked).fetchone()
+    table = {name: np.empty(count, kind) for name, kind in zip(_COLUMNS, _TYPES, strict=True)}
+    info: dict[str, NDArray[np.float64]] = {}
+    cursor = database.execute(f"{SELECT} WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset", asked)
+    begin = 0
     while rows := cursor.fetchmany(_BATCH):
-        parts.append(np.array(rows, _ROW))  # None becomes NaN
-        infos.append((len(rows), _values(parts[-1]["info"])))
-        parts[-1]["info"] = None  # texts take more room than numbers
-    table = np.concatenate(parts)
+        end = begin + len(rows)
+        *read, texts = zip(*rows, strict=True)
+        for column, kind, each in zip(table.values(), _TYPES, read, strict=True):
+            column[begin:end] = np.array(each, kind)  # None becomes NaN
+        _take_values(info, texts, begin, count)
+        begin = end
     keys = np.fromiter(streams, np.int64, len(streams))
     table["stream"] = np.searchsorted(keys, table["stream"])
-    return EpisodeTable(*(np.ascontiguousarray(table[name]) for name in _COLUMNS), info=_behind(infos))
+    columns = (column[:begin] for column in table.values())
+    return EpisodeTable(*columns, info={name: column[:begin] for name, column in info.items()})
 
 
-def _values(texts: NDArray[np.object_]) -> dict[str, NDArray[np.float64]]:
-    """The values of episodes by name, from what the index has of each."""
-    found: dict[str, NDArray[np.float64]] = {}
-    for place in np.flatnonzero(texts).tolist():  # of those that are not None
-        for name, value in _items(texts[place]):
-            if name not in found:
-                found[name] = np.full(texts.size, np.nan)
-            found[name][place] = value
-    return found
+def _take_values(info: dict[str, NDArray[np.float64]], texts: Sequence[str | None], begin: int, count: int) -> None:
+    """Put the values of episodes, from what the index has of each, where they belong among so many."""
+    for place, text in enumerate(texts, begin):
+        for name, value in () if text is None else _items(text):
+            if name not in info:
+                info[name] = np.full(count, np.nan)
+            info[name][place] = value
 
 
 @lru_cache(1024)  # where there are only flags, there are few different ones
@@ -288,7 +294,7 @@ def _known(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.fl
 
 def no_episodes() -> EpisodeTable:
     """An empty table."""
-    return EpisodeTable(*(np.empty(0, _ROW[name]) for name in _COLUMNS))
+    return EpisodeTable(*(np.empty(0, kind) for kind in _TYPES))
 
 
 def joined(one: EpisodeTable, later: EpisodeTable) -> EpisodeTable:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 What = Literal["episodes", "clips"]
 
+_PIECE = 10_000
+
 SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
 
@@ -153,9 +155,14 @@ class Run:
         self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         """The same as one dictionary for each; frames that were dropped are a dictionary by reason in it."""
+        if what == "episodes" and len(self.episodes) > _PIECE:  # as Python's objects they take ten times the room
+            names = tuple(self.episodes.info if values is None else values)
+            begins = range(0, len(self.episodes), _PIECE)
+            pieces = (replace(self, episodes=self.episodes[begin : begin + _PIECE]) for begin in begins)
+            return (row for piece in pieces for row in piece.rows(what, label=label, values=names))
         columns = self._columns(what, label, values)
         lists = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
-        return (dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True))
+        return (dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True))
 
     def _columns(
         self, what: What, label: str | None, values: Iterable[str] | None

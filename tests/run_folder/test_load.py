@@ -101,6 +101,15 @@ def test_a_table_of_episodes_has_rows_and_parts(folder):
         episodes[4]
 
 
+def test_rows_of_a_long_run_are_made_in_pieces(tmp_path, monkeypatch):
+    infos = [{"score": 1.0 + number} if number % 4 == 0 else {} for number in range(25)]
+    run = offcam.load(runs.write(tmp_path / "run", range(25), infos=infos))
+    whole = [repr(row) for row in run.rows()]
+    assert len(whole) == 25
+    monkeypatch.setattr("offcam_runs.run._PIECE", 3)  # of which some have no value
+    assert [repr(row) for row in run.rows()] == whole
+
+
 def test_nothing_can_be_changed(folder):
     run = offcam.load(folder)
     with pytest.raises(ValueError, match="read-only"):

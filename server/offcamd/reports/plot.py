@@ -33,6 +33,9 @@ DASHES = ("-", "--", ":", "-.")
 FEW, MANY = 40, 2000
 """Up to `FEW` episodes are joined by a line; beyond `MANY` they are pixels, so that PDF and SVG open fast."""
 
+MOST_DRAWN = 100_000
+"""Of a curve of more episodes every so-manieth is drawn: as many as there are pixels many times over."""
+
 RAW_RUNS = 5
 """Most runs whose episodes are drawn one by one unless asked for; those of more would hide the curves."""
 
@@ -125,7 +128,8 @@ class _Panel:
         label = f"moving average of {self.window} episodes" if alone else _plain(line.label)
         hidden = alone and self.window == 1  # drawn all the same, as the line of the legend
         label = "" if hidden else label
-        self.axes.plot(curves[0].x, averages, dash, color=colour, lw=1.8, label=label, zorder=3, path_effects=HALO)
+        drawn = _thinned(curves[0].x, averages)
+        self.axes.plot(*drawn, dash, color=colour, lw=1.8, label=label, zorder=3, path_effects=HALO)
 
     def fit(self) -> str:
         """Keep values that are out of all proportion from setting the axis; returns a note that says so."""
@@ -153,7 +157,7 @@ class _Panel:
         style = "o-" if n <= FEW else "o"
         size, alpha = (4.0, 0.7) if n <= FEW else (2.6 if n < MANY else 2.0, min(0.35, 0.35 * (1000 / n) ** 0.5))
         self.axes.plot(
-            *(item.x, item.y, style),
+            *(*_thinned(item.x, item.y), style),
             color=colour,
             alpha=alpha,
             lw=0.7,
@@ -167,7 +171,8 @@ class _Panel:
     def _draw_group(self, curves: list[Curve], label: str, colour: str, dash: str) -> None:
         """The statistic over seeds with its band, and thin the moving average of each seed."""
         for item in curves:
-            self.axes.plot(item.x, moving_average(item.y, self.window), color=colour, lw=0.6, alpha=0.4, zorder=2)
+            drawn = _thinned(item.x, moving_average(item.y, self.window))
+            self.axes.plot(*drawn, color=colour, lw=0.6, alpha=0.4, zorder=2)
         aligned = align(curves, window=self.window)
         found = band(aligned.values, self.look.statistic, confidence=self.look.confidence)
         self.axes.fill_between(aligned.x, found.low, found.high, color=colour, alpha=0.2, linewidth=0, zorder=1.8)
@@ -226,9 +231,11 @@ def _x_axis(runs: Sequence[Run], axis: Axis) -> tuple[float, str]:
 def _method(lines: Sequence[Line], look: Look, window: int) -> str:
     """What is drawn and how it was made, where the legend does not say it."""
     runs = [run for line in lines for run in line.runs]
+    every = _every(max((len(run.episodes) for run in runs), default=0))
+    thinned = [f"1 in {every} drawn"] if every > 1 else []
     if len(runs) == 1:
-        return f"{lines[0].label}, {count(len(runs[0].episodes), 'episode')}"
-    notes = [f"moving average of {window} episodes"] if window > 1 else []
+        return "; ".join([f"{lines[0].label}, {count(len(runs[0].episodes), 'episode')}", *thinned])
+    notes = [*([f"moving average of {window} episodes"] if window > 1 else []), *thinned]
     if any(len(line.runs) > 1 for line in lines):
         notes.append(f"{STATISTICS[look.statistic]} over seeds, {100 * look.confidence:g} % bootstrap interval")
     return "; ".join(notes)
@@ -260,6 +267,16 @@ def _head(figure: Figure, upper: Axes, title: str, notes: str) -> None:
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set_alpha(0.9)
+
+
+def _every(episodes: int) -> int:
+    """Of so many episodes one in this many is drawn."""
+    return max(1, -(-episodes // MOST_DRAWN))
+
+
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    every = _every(x.size)
+    return x[::every], y[::every]
 
 
 def count(number: int, thing: str) -> str:

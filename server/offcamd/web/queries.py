@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import span_of
+from offcam_runs.clip_episodes import read_spans, span_of
 from offcam_runs.clips import count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
@@ -88,14 +88,15 @@ def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, 
         (total,) = database.execute(count, values).fetchone()
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
-        clips = cache.clips(asked.folder, database, streams)
+        filmed = bool(read_spans(database, streams))  # else there is no need to have read all of a long run
+        clips = cache.clips(asked.folder, database, streams) if filmed else None
     of = list(streams.values())
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, of, clips) for row in page]}
 
 
-def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes) -> dict[str, Any]:
-    """An episode as the API shows it, with the clip that shows it."""
-    clip = clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
+def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
+    """An episode as the API shows it, with the clip that shows it; None where there are no clips."""
+    clip = None if clips is None else clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
     return {**_episode(episode, streams), "clip": None if clip is None else clip.key}
 
 

@@ -9,11 +9,13 @@ import warnings
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.axes import Axes
 
 import runs
 from offcam_proto.errors import ConfigError
 from offcam_runs.discover import labels, run_folders
 from offcam_runs.run import read_run
+from offcamd.reports import plot
 from offcamd.reports.plot import PALETTE, Line, Look, draw
 
 RANDOM = np.random.default_rng(0)
@@ -68,6 +70,19 @@ def test_what_a_figure_says(tmp_path):
         *("my $run_1$, 303 episodes", "1 return not finite", "1 extreme return beyond the axis"),
     ):
         assert words in texts(file), words
+
+
+def test_of_a_long_run_every_so_manieth_episode_is_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(plot, "MOST_DRAWN", 40)
+    points = []
+    draw_line = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, x, *rest, **how: (points.append(len(x)), draw_line(self, x, *rest, **how))[1]
+    )
+    file = tmp_path / "figure.svg"
+    draw([line(tmp_path, RANDOM.normal(size=303))], Look(window=25), file)
+    assert "303 episodes; 1 in 8 drawn" in texts(file)
+    assert points == 4 * [38]  # single episodes and average, of returns and of lengths
 
 
 def test_a_value_is_drawn_in_place_of_the_lengths(tmp_path):
