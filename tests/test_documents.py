@@ -85,8 +85,8 @@ def test_contributing_has_the_whole_house():
     assert named - {"examples"} == {path.name for path in there} - {"offcamd", "__pycache__"}
 
 
-def test_contributing_asks_ten_questions():
-    assert CONTRIBUTING.partition("## Where to find things")[2].count("? | `") == 10
+def test_contributing_asks_eleven_questions():
+    assert CONTRIBUTING.partition("## Where to find things")[2].count("? | `") == 11
 
 
 def test_the_citation_says_what_the_distribution_says():
@@ -112,7 +112,7 @@ def test_workflows_and_hooks_run_what_is_there():
 
 def test_each_recipe_of_the_justfile_is_explained():
     recipes = re.findall(r"^([a-z]+)[^\n:=]*:$", (ROOT / ".justfile").read_text("utf-8"), re.MULTILINE)
-    assert len(recipes) == 6
+    assert len(recipes) == 7
     assert [name for name in recipes if f"`just {name}" not in CONTRIBUTING] == []
 
 

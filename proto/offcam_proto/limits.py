@@ -5,7 +5,7 @@ from __future__ import annotations
 KIB = 1024
 MIB = 1024 * KIB
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 1
 """The version of the wire protocol; a peer with another one is refused."""
 
 MAX_HEADER_BYTES = 256 * KIB

@@ -26,6 +26,7 @@ from offcamd.cli import app
 from offcamd.cli.text import Column, numbers, table
 from offcamd.process.instance_lock import read_lock
 from offcamd.store import recovery
+from offcamd.store.rescue import RecoveredClip
 from run_samples import episode
 from terminal import Terminal, plain
 from waiting import wait_until
@@ -186,7 +187,7 @@ def test_recovering_several_runs_ends_with_the_worst(outcomes, code, tmp_path, m
         if paths[folder] is None:
             raise DaemonAlreadyRunning("a daemon is writing it")
         loss = lost[paths[folder]]
-        return recovery.Recovery([] if loss is None else [recovery.RecoveredClip("a.mp4", "recovered", 1, loss)])
+        return recovery.Recovery([] if loss is None else [RecoveredClip("a.mp4", "recovered", 1, loss)])
 
     monkeypatch.setattr(recovery, "recover_folder", recover)
     with pytest.raises(typer.Exit) as left, typer.main.get_command(app).make_context(

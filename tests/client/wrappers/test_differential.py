@@ -87,7 +87,6 @@ TRIGGERS = {
 
 def session(wrapper, folder, options, *, seed):
     """A user's doings with a RecordVideo; returns all that can be seen of it on the way."""
-    folder.mkdir()
     env = wrapper(gym.make("CartPole-v1", render_mode="rgb_array"), str(folder), **options)
     env.action_space.seed(seed)
     seen = [attributes(env, ATTRIBUTES)]
@@ -226,7 +225,6 @@ def test_gymnasium_loses_an_env_that_reuses_its_buffer_and_we_do_not(tmp_path):
 
 
 def vector_session(wrapper, folder, options, mode, *, count=3):
-    folder.mkdir(parents=True)
     plain = gym.make_vec(
         "CartPole-v1", count, "sync", render_mode="rgb_array", vector_kwargs={"autoreset_mode": mode}
     )  # fmt: skip

@@ -36,7 +36,8 @@ def test_every_constructor_argument_is_recorded_and_the_spec_rebuilds_the_env(fo
     arguments = {
         "video_folder": str(folder), "episode_trigger": always, "step_trigger": every_second, "video_length": 7,
         "name_prefix": "spec", "fps": 12, "disable_logger": False, "gc_trigger": every_second, "overflow": "block",
-        "source": "render", "if_exists": "new", "strict": True,
+        "source": "render", "if_exists": "new", "strict": True, "every_nth_frame": 2, "max_size": [64, 64], "crf": 30,
+        "preset": "ultrafast",
     }  # fmt: skip
     assert [*arguments, "on_video"] == list(inspect.signature(RecordVideo).parameters)[1:]
     env = RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), **arguments, on_video=print)
