@@ -15,6 +15,7 @@ import offcam
 import offcam.connection.process
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory
+from offcam_proto.arena import EMPTY, FREE, STATES_AT
 from offcam_runs.run import read_run
 from waiting import wait_until
 
@@ -241,8 +242,17 @@ def test_what_was_on_disk_waits_for_no_slot_for_long(daemons, tmp_path):
     wait_until(lambda: env.step(0) and not arena.fits(HEIGHT * WIDTH * 3), "no more frames are kept")
     daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
     wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    free = {
+        place: state
+        for place, state in enumerate(arena._memory[: STATES_AT + arena.slots])
+        if place >= STATES_AT and state in (FREE, EMPTY)
+    }
+    for place in free:
+        arena._memory[place] = 0xFF
     env.step(0)
     wait_until(lambda: connection.pump() or not connection.waiting, "it has what the last one left")
+    for place, state in free.items():
+        arena._memory[place] = state
     gate.touch()
     env.unwrapped.length = env.unwrapped.number + 1
     env.step(0)
