@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -17,12 +18,18 @@ import av
 import numpy as np
 import zmq
 
+from offcam.connection.shared_memory import ARENA_BYTES, ARENA_SLOTS, Arena, Lying, Picture
+from offcam.connection.spool import Spool
 from offcam.recorder.frames import picture
 from offcam.recorder.journal import Journal
 from offcam_proto import codec
-from offcam_proto.limits import PROTOCOL_VERSION
-from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.arena import shape_of
+from offcam_proto.left_frames import pack_owner
+from offcam_proto.limits import MIB, PROTOCOL_VERSION
+from offcam_proto.messages import Hello, OpenClip, OpenStream
 from offcam_proto.records import EpisodeRecord
+from offcamd.daemon.spool_file import SpoolFile
+from offcamd.encode.budget import Budget
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
 from offcamd.video.i420 import I420Converter
 from offcamd.video.mp4 import VideoWriter
@@ -59,7 +66,7 @@ class Piece(TypedDict):
 
 def measure_all(seconds: float) -> list[Piece]:
     """Everything, each piece for about so long."""
-    return [*_client(seconds), *_journal(seconds), *_send(seconds), *_convert(seconds), *_encode()]
+    return [*_client(seconds), *_journal(seconds), *_slots(seconds), *_send(seconds), *_convert(seconds), *_encode()]
 
 
 def text(pieces: list[Piece]) -> list[str]:
@@ -138,6 +145,42 @@ def _journal(seconds: float) -> Iterator[Piece]:
             us = _median_us(lambda j=journal, b=bodies, s=seqs: j.append(next(s), b), seconds / 10)  # type: ignore[misc]  # as above
             yield Piece(piece=f"client: packed records into a journal, {len(bodies)} at once", us=us, remark="")
             journal.end()
+
+
+def _slots(seconds: float) -> Iterator[Piece]:
+    """A frame into a slot of memory that is shared with the daemon, and back into one from a dead daemon's disk."""
+    client = Hello(magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=bytes(16), pid=1, host="", client="")
+    stream = OpenStream(
+        handle=1, stream=bytes(16), folder="/", prefix="v", suffix=0, video=True, env_id="", num_envs=1, vector=False,
+        started=0.0,
+    )  # fmt: skip
+    for height, width in SIZES[:3]:
+        frame = picture(np.zeros((height, width, 3), np.uint8))
+        size, shape = f"{width}x{height}", shape_of(frame.dense.nbytes, ARENA_BYTES, ARENA_SLOTS)
+        assert shape is not None
+        clip = OpenClip(1, 0, "v-episode-0", 1, 30.0, 1, 1, 0, 0, 0.0, frame.dense.nbytes)
+        for name, owner in (("", b""), (" that has a name", pack_owner(stream, client))):
+            arena = Arena(*shape, owner)
+
+            def put(arena: Arena = arena, frame: Picture = frame, clip: OpenClip = clip) -> None:
+                slot = arena.put(0, 0, (frame,), clip)
+                assert slot is not None
+                arena.free(arena.lying_in(slot))
+
+            yield Piece(piece=f"client: into a slot {size}{name}", us=_median_us(put, seconds / 5), remark="")
+            arena.leave()
+        with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+            arena = Arena(*shape)
+            file = SpoolFile(Budget(64 * MIB, 64 * MIB), Path(folder), arena.token, arena.slot_bytes)
+            file.move(0, 0, (frame.layout,), frame.dense.data)
+            lying = Lying(0, 0, (frame.layout,), 0, Spool(os.getpid(), file.descriptor, arena.token, arena.slot_bytes))
+
+            def fetch(arena: Arena = arena, lying: Lying = lying) -> None:
+                found = arena.fetch(lying)
+                assert found is not None
+                arena.free(found)
+
+            yield Piece(piece=f"client: from disk into a slot {size}", us=_median_us(fetch, seconds / 5), remark="")
 
 
 def _send(seconds: float) -> Iterator[Piece]:

@@ -116,6 +116,24 @@ def test_all_that_was_rendered_is_recorded(way, first, daemons, stack, tmp_path)
         assert sum(clip.offered for clip in read_run(folder, "all").clips) == rendered
 
 
+def test_so_is_what_a_client_leaves_that_ends_without_a_daemon(daemons, stack, tmp_path):
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    agent = Agent(stack, folder, 4)
+    agent.steps(18)
+    daemons.kill()
+    rendered = agent.steps(4)
+    agent.process.stdin.close()
+    assert agent.process.wait(WAIT_SECONDS) == 0
+    assert len(arenas_of(folder)) == 1
+    recover_folder(folder)
+    found = shown(folder)
+    assert found == sorted(set(found))
+    assert rendered - 2 <= len(found) <= rendered, "the first two may have gone through the socket"
+    films.check(folder)
+    assert arenas_of(folder) == []
+
+
 @pytest.mark.parametrize("way", ["recover", "daemon"])
 def test_so_is_what_waited_on_disk(way, daemons, stack, tmp_path, monkeypatch):
     monkeypatch.setenv("OFFCAM_SPOOL_DIR", str(tmp_path / "spool"))

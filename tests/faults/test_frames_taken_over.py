@@ -15,6 +15,7 @@ import offcam
 import offcam.connection.process
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory
+from offcam_proto.arena import EMPTY, FREE, STATES_AT
 from offcam_runs.run import read_run
 from waiting import wait_until
 
@@ -218,4 +219,50 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
     assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": lost}] * bool(lost)
     films.check(folder)
     assert daemons.stats()["spool_bytes"] == 0
+    daemons.stop()
+
+
+def test_what_was_on_disk_waits_for_no_slot_for_long(daemons, tmp_path):
+    """All of them have new frames in them, or such as the next daemon has, which encodes nothing and so frees none."""
+    gate = tmp_path / "gate"
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
+    env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    for _ in range(100):
+        env.step(0)
+    wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")
+    arena = connection.frames.arenas.at(wire)
+    daemons.kill()
+    wait_until(lambda: connection.pump() or not wire.live, "it is known to be dead")
+    wait_until(lambda: env.step(0) and not arena.fits(HEIGHT * WIDTH * 3), "no more frames are kept")
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
+    wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    free = {
+        place: state
+        for place, state in enumerate(arena._memory[: STATES_AT + arena.slots])
+        if place >= STATES_AT and state in (FREE, EMPTY)
+    }
+    for place in free:
+        arena._memory[place] = 0xFF
+    env.step(0)
+    wait_until(lambda: connection.pump() or not connection.waiting, "it has what the last one left")
+    for place, state in free.items():
+        arena._memory[place] = state
+    gate.touch()
+    env.unwrapped.length = env.unwrapped.number + 1
+    env.step(0)
+    env.close()
+    clips = read_run(folder).clips
+    assert sum(clip.offered for clip in clips) == env.unwrapped.renders
+    found = shown(folder)
+    assert found == sorted(set(found))
+    missing = env.unwrapped.renders - len(found)
+    assert missing == sum(sum(clip.dropped.values()) for clip in clips)
+    assert sum(clip.dropped.get("lost", 0) for clip in clips) == lost_of_the_first([(0, number) for number in found])
+    films.check(folder)
     daemons.stop()

@@ -152,7 +152,6 @@ class Arena:
         self.descriptor = self._make(size)
         try:
             os.posix_fallocate(self.descriptor, 0, SLOTS_AT)
-            os.posix_fallocate(self.descriptor, heads_at(slot_bytes, slots), slots * HEAD_BYTES)
             self._memory = mapped(self.descriptor, size)
         except BaseException:
             self.leave()
@@ -226,11 +225,16 @@ class Arena:
         if slot not in self._allocated and self.descriptor >= 0:
             try:
                 os.posix_fallocate(self.descriptor, SLOTS_AT + slot * self.slot_bytes, self.slot_bytes)
+                if self._named:
+                    os.posix_fallocate(self.descriptor, self._head_at(slot), HEAD_BYTES)
             except OSError:
                 self._full = True
                 return self._free_slot()
             self._allocated.add(slot)
         return slot
+
+    def _head_at(self, slot: int) -> int:
+        return heads_at(self.slot_bytes, self.slots) + slot * HEAD_BYTES
 
     def _say(
         self, slot: int, clip: int, index: int, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]
@@ -239,7 +243,7 @@ class Arena:
         if self._newest[0] is not opening or self._newest[1] != layouts:
             self._newest = opening, layouts, pack_head(opening, layouts) if opening and self._named else b""
         if self._frames.get(slot) is not self._newest:
-            start, head = heads_at(self.slot_bytes, self.slots) + slot * HEAD_BYTES, self._newest[2]
+            start, head = self._head_at(slot), self._newest[2]
             self._memory[start : start + len(head)] = head
             self._frames[slot] = self._newest
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)

@@ -87,7 +87,7 @@ class Arena:
         self._allocated: set[int] = set()
         self._heads_at = heads_at(offer.slot_bytes, offer.slots)
         self.spool: SpoolFile | None = None
-        self.nbytes = offer.nbytes - (self._slots - self._kept) * offer.slot_bytes
+        self.nbytes = SLOTS_AT + self._kept * offer.slot_bytes
 
     def take(self, slot: int, layouts: tuple[FrameLayout, ...]) -> list[Part]:
         """The buffers of a frame in a slot, not copied. They are the client's again once `free` was called.
@@ -115,10 +115,10 @@ class Arena:
         """
         start = SLOTS_AT + slot * self._slot_bytes
         pixels = self._view[start : start + sum([layout.nbytes for layout in layouts])]
-        head = self._heads_at + slot * HEAD_BYTES
         if self.spool is None:
             return None
-        return self.spool.move(clip, index, layouts, pixels, self._view[head : head + HEAD_BYTES])
+        head = b"" if self.name is None else os.pread(self._descriptor, HEAD_BYTES, self._heads_at + slot * HEAD_BYTES)
+        return self.spool.move(clip, index, layouts, pixels, head)
 
     def say(self, endpoint: str, folder: str) -> None:
         """Have it say whose it is now and where frames of it are on disk, for when it is all that is left."""
