@@ -30,6 +30,7 @@ MEASURES = {
     "records": "episode records a second from one client until each is acknowledged, that is committed",
     "statistics": "us of the agent's thread's CPU that a step of 4,096 sub-environments takes, without statistics and "
     "with those of Gymnasium and of offcam: the mean and the longest, least of five runs each",
+    "single": "us of the agent's thread's CPU that a step of one env takes, likewise",
     "million": "1,000,000 steps a second of 4,096 sub-environments, episodes of 20 steps: episodes in the index of "
     "those that ended, the share of a core that the agent's thread takes, and the daemon's memory in MiB: after a "
     "fifth of the time, at the end, and the most",
@@ -54,6 +55,7 @@ def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
             "measure": "statistics",
             **_with_daemon(scratch, lambda pid, n=length: _clients(pid, 1, "statistics", n)),
         }
+    yield {"measure": "single", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "single", 50))}
     yield {"measure": "million", **_with_daemon(scratch, lambda pid: _million(pid, 3 if quick else 30))}
     yield {"measure": "1080p", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "paced", 120 if quick else 1200))}
     yield {

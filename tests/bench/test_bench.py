@@ -146,8 +146,9 @@ def test_a_long_run_is_measured() -> None:
 def test_limits_are_measured(tmp_path: Path) -> None:
     rows = run("--reach", "--quick", folder=tmp_path)["rows"]
     told = {row["measure"]: row for row in rows}
-    assert set(told) == {"import", "records", "statistics", "million", "1080p", "growth", "streams"}
+    assert set(told) == {"import", "records", "statistics", "single", "million", "1080p", "growth", "streams"}
     assert told["statistics"]["offcam/gymnasium"] > 0
+    assert told["single"]["offcam"] > 0
     assert told["million"]["stored"] == told["million"]["of"] > 0
     assert told["million"]["most MiB"] >= told["million"]["MiB at the end"] > 0
     assert told["1080p"]["in the file"] == told["1080p"]["offered"]
