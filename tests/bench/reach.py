@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,10 @@ MEASURES = {
     "records": "episode records a second from one client until each is acknowledged, that is committed",
     "statistics": "us of the agent's thread's CPU that a step of 4,096 sub-environments takes, without statistics and "
     "with those of Gymnasium and of offcam: the mean and the longest, least of five runs each",
+    "single": "us of the agent's thread's CPU that a step of one env takes, likewise",
     "million": "1,000,000 steps a second of 4,096 sub-environments, episodes of 20 steps: episodes in the index of "
-    "those that ended, and the share of a core that the agent's thread takes",
+    "those that ended, the share of a core that the agent's thread takes, and the daemon's memory in MiB: after a "
+    "fifth of the time, at the end, and the most",
     "1080p": "an env that draws 1920x1080 pictures, 60 steps a second for some seconds: frames in the file of those "
     "offered, and the longest step beyond what the pace asks for",
     "growth": "MiB by which a client grows from a clip's 100th frame of 480x480 to its last",
@@ -52,7 +55,8 @@ def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
             "measure": "statistics",
             **_with_daemon(scratch, lambda pid, n=length: _clients(pid, 1, "statistics", n)),
         }
-    yield {"measure": "million", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "million", 3 if quick else 10))}
+    yield {"measure": "single", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "single", 50))}
+    yield {"measure": "million", **_with_daemon(scratch, lambda pid: _million(pid, 3 if quick else 30))}
     yield {"measure": "1080p", **_with_daemon(scratch, lambda pid: _clients(pid, 1, "paced", 120 if quick else 1200))}
     yield {
         "measure": "growth",
@@ -135,6 +139,28 @@ def _clients(pid: int, count: int, kind: str, amount: int) -> dict[str, float]:
         "daemon": 1000 * cpu / frames,
         "clients": 1000 * clients / frames,
     }
+
+
+def _million(pid: int, seconds: int) -> dict[str, float]:
+    """The measurement, and the daemon's memory meanwhile."""
+    sizes, over = [_resident_mib(pid)], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            sizes.append(_resident_mib(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        found = _clients(pid, 1, "million", seconds)
+    finally:
+        over.set()
+        watcher.join()
+    return {**found, "MiB": sizes[len(sizes) // 5], "MiB at the end": sizes[-1], "most MiB": max(sizes)}
+
+
+def _resident_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _cpu(pid: int) -> float:

@@ -133,7 +133,7 @@ def resident_mib() -> float:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     kind, amount, folder = sys.argv[1:]
-    if kind in ("statistics", "million"):
+    if kind in ("statistics", "single", "million"):
         import vector_client
 
         print(json.dumps(getattr(vector_client, kind)(int(amount), folder, ready)))

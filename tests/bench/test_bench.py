@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from offcam_runs.database import open_to_read
+from offcam_runs.totals import RunTotals, run_totals
 from waiting import HANG_SECONDS
 
 BENCH = Path(__file__).parent
@@ -109,13 +111,46 @@ def test_growth_is_measured(tmp_path: Path) -> None:
     assert all(row["convert_us"] > 0 and row["write_us"] > 0 and row["remux_ms"] > 0 for row in rows)
 
 
+def long_run(*arguments: str) -> str:
+    command = [sys.executable, str(BENCH / "long_run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS, check=True).stdout
+
+
+def test_a_long_run_is_as_a_daemon_would_have_left_it(tmp_path: Path) -> None:
+    long_run("--keep", str(tmp_path / "run"), "--episodes", "1000")
+    with open_to_read(tmp_path / "run") as database:
+        assert RunTotals.kept(database).last == 1000
+        kept = run_totals(database).as_dict()
+        database.execute("CREATE TEMP TABLE meta AS SELECT * FROM main.meta WHERE key NOT LIKE 'totals:%'")
+        counted = run_totals(database).as_dict()
+    assert counted["episodes"] == 1000
+    assert flat(kept) == pytest.approx(flat(counted), nan_ok=True)
+
+
+def flat(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"{name} {key}": each
+        for name, value in found.items()
+        for key, each in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+
+
+@pytest.mark.slow
+def test_a_long_run_is_measured() -> None:
+    said = long_run("--episodes", "2000")
+    for name in ("ls", "show", "plot", "export", "offcam.load(run)", "/curve", "record, if_exists='resume'"):
+        assert name in said
+
+
 @pytest.mark.slow
 def test_limits_are_measured(tmp_path: Path) -> None:
     rows = run("--reach", "--quick", folder=tmp_path)["rows"]
     told = {row["measure"]: row for row in rows}
-    assert set(told) == {"import", "records", "statistics", "million", "1080p", "growth", "streams"}
+    assert set(told) == {"import", "records", "statistics", "single", "million", "1080p", "growth", "streams"}
     assert told["statistics"]["offcam/gymnasium"] > 0
+    assert told["single"]["offcam"] > 0
     assert told["million"]["stored"] == told["million"]["of"] > 0
+    assert told["million"]["most MiB"] >= told["million"]["MiB at the end"] > 0
     assert told["1080p"]["in the file"] == told["1080p"]["offered"]
     assert told["growth"]["frames"] == 1001
     assert told["streams"]["streams"] == 16

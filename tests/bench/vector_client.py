@@ -1,4 +1,4 @@
-"""Statistics of thousands of sub-environments, for `reach_client`: what they cost, and whether all are stored."""
+"""Statistics of thousands of sub-environments, and of one env, for `reach_client`: their cost, and what is stored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from gymnasium.wrappers import RecordEpisodeStatistics as GymnasiumsSingleStatistics
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as GymnasiumsStatistics
 
+from offcam import RecordEpisodeStatistics as SingleStatistics
 from offcam import load
 from offcam.vector import RecordEpisodeStatistics
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 SUB_ENVS = 4096
 REPETITIONS = 5
+STEPS_OF_ONE = 20_000
 PACE = 1_000_000
 """Steps a second of all sub-environments together."""
 
@@ -75,6 +78,48 @@ def _cost(env: Any) -> tuple[float, float]:
         spent.append(time.thread_time_ns() - begun)
     env.close()
     return sum(spent) / len(spent) / 1000, max(spent) / 1000
+
+
+class One(gym.Env[int, int]):
+    """An env whose steps cost next to nothing, and whose episodes end after so many."""
+
+    observation_space = gym.spaces.Discrete(1)
+    action_space = gym.spaces.Discrete(1)
+
+    def __init__(self, length: int, **info: float) -> None:
+        self._length, self._info = length, info
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[int, dict[str, Any]]:
+        self._steps = 0
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        return 0, 1.0, self._steps >= self._length, False, dict(self._info)
+
+
+def single(length: int, folder: str, ready: Callable[[], float]) -> dict[str, float]:
+    os.environ["OFFCAM_DIR"] = folder
+    ready()
+    wraps: dict[str, Callable[[], gym.Env[int, int]]] = {
+        "none": lambda: One(length),
+        "gymnasium": lambda: GymnasiumsSingleStatistics(One(length)),
+        "offcam": lambda: SingleStatistics(One(length)),
+        "offcam with is_success": lambda: SingleStatistics(One(length, is_success=1.0)),
+    }
+    costs = {name: min(_cost_of_one(wrap()) for _ in range(REPETITIONS)) for name, wrap in wraps.items()}
+    return {"episodes of": length, **costs, "offcam - gymnasium": costs["offcam"] - costs["gymnasium"]}
+
+
+def _cost_of_one(env: gym.Env[int, int]) -> float:
+    env.reset()
+    begun = time.thread_time()
+    for _ in range(STEPS_OF_ONE):
+        if env.step(0)[2]:
+            env.reset()
+    spent = time.thread_time() - begun
+    env.close()
+    return spent / STEPS_OF_ONE * 1e6
 
 
 def million(seconds: int, folder: str, ready: Callable[[], float]) -> dict[str, float]:
