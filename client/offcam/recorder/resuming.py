@@ -60,15 +60,16 @@ def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
         return None
     if not settings.records_here():
         raise ConfigError(
-            f"if_exists={if_exists!r} needs the run folder on this host, and over tcp:// it is on the daemon's. Leave "
-            "it out: a session of its own is begun."
+            f"if_exists={if_exists!r} needs the run folder on this host, to know how far it came, and over tcp:// it "
+            "is on the daemon's. Record there, or leave it out: another session is begun, and `--session all` shows "
+            "both."
         )
     if not is_run(folder):
         return None
     if if_exists == "error":
         raise ConfigError(
             f"{folder} has a run already. Give another folder, or if_exists='new' for another session of it, or "
-            "if_exists='resume' to go on with the last one."
+            "resume=True to go on with the last one."
         )
     from offcam_runs.database import open_to_read  # noqa: PLC0415 - who does not resume need not load it
 
