@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from offcam.recorder import settings
 from offcam_proto.errors import ConfigError
 from offcam_runs.discover import is_run
+from offcam_runs.format import PART_EXTENSION, VIDEO_EXTENSION
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 IfExists = Literal["new", "resume", "error"]
 """What to do where a folder has a run: begin another session of it, go on with its last one, or raise."""
@@ -74,7 +78,20 @@ def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
     from offcam_runs.database import open_to_read  # noqa: PLC0415 - who does not resume need not load it
 
     with open_to_read(folder) as database:
-        return _read(database, prefix)
+        found = _read(database, prefix)
+    for env_index, episode in _unfinished(folder, prefix, found.suffix):
+        found.episodes[env_index] = max(found.episodes.get(env_index, -1), episode)
+    return found
+
+
+def _unfinished(folder: str, prefix: str, suffix: int) -> Iterator[tuple[int, int]]:
+    """Of unfinished videos, which the index of a daemon that was killed need not know: sub-environment and episode."""
+    of_stream = f"-s{suffix}" if suffix else ""
+    pattern = rf"{re.escape(prefix)}(?:-env-(\d+))?-episode-(\d+){of_stream}(?:-part\d+)?"
+    endings = VIDEO_EXTENSION + PART_EXTENSION
+    for file in os.listdir(folder):
+        if file.endswith(endings) and (match := re.fullmatch(pattern, file.removesuffix(endings), re.ASCII)):
+            yield int(match[1] or 0), int(match[2])
 
 
 def _read(database: sqlite3.Connection, prefix: str) -> Before:
