@@ -217,7 +217,9 @@ def test_the_verbs_show_the_newest_session_unless_another_is_asked_for(offcam, t
         drawn = offcam("plot", str(folder), "-o", str(tmp_path / f"{count}.svg"), "--json", *session)
         assert json.loads(drawn.stdout)["episodes"] == count
     assert "session 2 of 2 (--session N for another, or all)" in offcam("ls", str(folder)).stdout
-    assert "all 2 sessions (--session N for one of them)" in offcam("ls", str(folder), "--session", "all").stdout
+    every = offcam("ls", str(folder), "--session", "all").stdout
+    assert "all 2 sessions (--session N for one of them)" in every
+    assert [line.split()[-1] for line in every.splitlines()[-6:]] == ["session", *"11122"]
     refused = offcam("ls", str(folder), "--session", "7")
     assert refused.returncode == 2
     assert "has no session 7: its sessions are 1, 2" in refused.stderr

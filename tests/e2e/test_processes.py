@@ -18,6 +18,7 @@ import films
 import offcam
 from envs import Barcode, play
 from offcam_runs.run import read_run
+from offcam_runs.streams import number_of_envs
 from waiting import Process, wait_until
 
 PEERS = Path(__file__).parents[1] / "peers"
@@ -101,6 +102,35 @@ def test_a_script_that_is_killed_and_run_again_is_two_sessions(folder, daemon):
         subprocess.run([sys.executable, "-c", script.format(str(folder)) + last], cwd=PEERS.parent, check=False)
     assert offcam.load(folder).sessions == (1, 2)
     assert len(offcam.load(folder).episodes) == 2
+
+
+def test_one_that_is_killed_with_its_daemon_is_gone_on_with(folder, serve, tmp_path):
+    """As by an interrupt that takes both: what there is of the video that was open stays, and its number is used up."""
+    script = (
+        "import sys, offcam; from envs import Barcode, play\n"
+        f"env = offcam.record(Barcode(30), {str(folder)!r}, every=1, overflow='block', resume=True)\n"
+        "play(env)\nenv.flush()\nenv.reset()\nfor _ in range(20): env.step(0)\n"
+        "print('ready', flush=True); sys.stdin.readline(); env.close()\n"
+    )
+    daemon, _ = serve()
+    part, whole = folder / "rl-video-episode-1.mp4.part", folder / "rl-video-episode-0.mp4"
+    pipes = {"stdout": subprocess.PIPE, "stdin": subprocess.PIPE, "text": True}
+    with Process([sys.executable, "-c", script], cwd=PEERS.parent, **pipes) as agent:
+        assert agent.stdout.readline() == "ready\n"
+        wait_until(lambda: part.exists() and part.stat().st_size > whole.stat().st_size / 4, "frames are in the file")
+        for process in (agent, daemon):
+            process.kill()
+            process.wait()
+    serve()
+    subprocess.run([sys.executable, "-c", script], cwd=PEERS.parent, input="", text=True, check=True)
+    run = offcam.load(folder)
+    assert (run.sessions, number_of_envs(run.streams)) == ((1,), 1)
+    assert run.episodes.episode.tolist() == [0, 2]
+    assert [(clip.episode, clip.state, clip.partial) for clip in run.clips] == [
+        (0, "final", False), (1, "recovered", True), (2, "final", False), (3, "final", False),
+    ]  # fmt: skip
+    assert films.videos(folder) == [f"rl-video-episode-{number}.mp4" for number in range(4)]
+    films.check(folder)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import films
+import offcam
+from envs import Barcode, play
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord
@@ -249,3 +251,25 @@ def test_it_ends_in_no_traceback_where_the_video_library_fails(killed, folder, k
     assert (clip.state, clip.frames, clip.file) == ("recovered", 40, "x-episode-3.mp4")
     assert films.numbers(folder / "x-episode-3.mp4") == list(range(40))
     assert verify(folder).ok
+
+
+def test_a_session_goes_on_behind_an_unfinished_video_that_no_index_knows(daemon, killed, tmp_path):
+    """As of a daemon that was killed at the moment at which it opened the video."""
+    folder = tmp_path / "run"
+
+    def training() -> None:
+        env = offcam.record(Barcode(3), folder, every=1, overflow="block", resume=True)
+        play(env)
+        env.close()
+
+    training()
+    shutil.copy(killed, folder / "rl-video-episode-3.mp4.part")
+    (folder / "rl-video-episode-9-s2.mp4.part").write_bytes(b"another one's")
+    training()
+    run = read_run(folder)
+    assert (run.sessions, run.episodes.episode.tolist()) == ((1,), [0, 4])
+    assert [(clip.file, clip.state) for clip in run.clips] == [
+        ("rl-video-episode-0.mp4", "final"),
+        ("rl-video-episode-3.mp4", "recovered"),
+        ("rl-video-episode-4.mp4", "final"),
+    ]

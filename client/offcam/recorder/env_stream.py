@@ -196,7 +196,7 @@ class EnvStream:
             connection.warn_once(
                 f"{self.folder} has {self.prefix!r} videos of another recording, which stay: this one's file names "
                 f"carry the suffix -s{suffix}. Give each its own `name_prefix`, or go on with the last one: "
-                "if_exists='resume' of a wrapper, resume=True of offcam.record(). (Said once.)",
+                "resume=True. (Said once.)",
                 about=f"suffix: {self.folder}",
             )
 

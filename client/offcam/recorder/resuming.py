@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from offcam.recorder import settings
 from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.discover import is_run
+from offcam_runs.format import PART_EXTENSION, VIDEO_EXTENSION
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 IfExists = Literal["new", "resume", "error"]
 """What to do where a folder has a run: begin another session of it, go on with its last one, or raise."""
@@ -66,20 +70,34 @@ def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
         return None
     if not settings.records_here():
         raise ConfigError(
-            f"if_exists={if_exists!r} needs the run folder on this host, and over tcp:// it is on the daemon's. Leave "
-            "it out: a session of its own is begun."
+            f"if_exists={if_exists!r} needs the run folder on this host, to know how far it came, and over tcp:// it "
+            "is on the daemon's. Record there, or leave it out: another session is begun, and `--session all` shows "
+            "both."
         )
     if not is_run(folder):
         return None
     if if_exists == "error":
         raise ConfigError(
             f"{folder} has a run already. Give another folder, or if_exists='new' for another session of it, or "
-            "if_exists='resume' to go on with the last one."
+            "resume=True to go on with the last one."
         )
     from offcam_runs.database import open_to_read  # noqa: PLC0415 - who does not resume need not load it
 
     with open_to_read(folder) as database:
-        return _read(database, prefix)
+        found = _read(database, prefix)
+    for env_index, episode in _unfinished(folder, prefix, found.suffix):
+        found.episodes[env_index] = max(found.episodes.get(env_index, -1), episode)
+    return found
+
+
+def _unfinished(folder: str, prefix: str, suffix: int) -> Iterator[tuple[int, int]]:
+    """Of unfinished videos, which the index of a daemon that was killed need not know: sub-environment and episode."""
+    of_stream = f"-s{suffix}" if suffix else ""
+    pattern = rf"{re.escape(prefix)}(?:-env-(\d+))?-episode-(\d+){of_stream}(?:-part\d+)?"
+    endings = VIDEO_EXTENSION + PART_EXTENSION
+    for file in os.listdir(folder):
+        if file.endswith(endings) and (match := re.fullmatch(pattern, file.removesuffix(endings), re.ASCII)):
+            yield int(match[1] or 0), int(match[2])
 
 
 def is_another(folder: str, stream: bytes) -> bool:

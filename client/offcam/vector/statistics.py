@@ -55,7 +55,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
         folder: the run folder; else it is found as `offcam.RecordEpisodeStatistics` says.
-        if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
+        resume, if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordEpisodeStatistics`.
         info_keywords: as there. They are read from ``infos``, under SAME_STEP autoreset from its ``final_info``.
 
@@ -74,6 +74,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         stats_key: str = "episode",
         *,
         folder: arguments.Folder | None = None,
+        resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,
         info_keywords: Sequence[str] = (),
@@ -81,6 +82,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         arguments.check_vector(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
+        if_exists = "resume" if resume else if_exists
         self._value_names = value_names(info_keywords)
         super().__init__(env)
         self._stats_key = stats_key

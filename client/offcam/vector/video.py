@@ -57,7 +57,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            if_exists, strict, every_nth_frame, max_size, crf, preset, on_video: as in `offcam.RecordVideo`.
+            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video: as in `offcam.RecordVideo`.
             ``source="obs"`` is for envs that cannot render.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
@@ -88,6 +88,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         *,
         overflow: Overflow = "drop",
         source: Source = "render",
+        resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,
         record_envs: int | Sequence[int] | None = None,
@@ -111,7 +112,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
-            "if_exists": if_exists,
+            "if_exists": "resume" if resume else if_exists,
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }

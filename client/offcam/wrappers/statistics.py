@@ -49,7 +49,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
         folder: the run folder, for statistics that are to lie in this one; else it is found as said above.
-        if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
+        resume, if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
         strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
         info_keywords: keys of the ``info`` of an episode's last step, whose numbers are recorded with it; at most 16.
             As in Stable-Baselines3's Monitor, but that one that is missing, or no number, is not known, where Monitor
@@ -71,6 +71,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         stats_key: str = "episode",
         *,
         folder: arguments.Folder | None = None,
+        resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,
         info_keywords: Sequence[str] = (),
@@ -78,6 +79,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
+        if_exists = "resume" if resume else if_exists
         self._value_names = value_names(info_keywords)
         RecordConstructorArgs.__init__(
             self,

@@ -59,6 +59,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
             of a stack is taken. It needs no ``render_mode``.
+        resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
             goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
             ``"error"`` raises. Over ``tcp://`` only the first is possible.
@@ -101,6 +102,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         *,
         overflow: Overflow = "drop",
         source: Source = "render",
+        resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,
         every_nth_frame: arguments.Whole = 1,
@@ -121,7 +123,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
-            "if_exists": if_exists,
+            "if_exists": "resume" if resume else if_exists,
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }

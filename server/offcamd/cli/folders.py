@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -15,8 +15,7 @@ from offcamd.cli.text import Column, counted, number, numbers, print_table, prin
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
-    from offcam_runs.clips import Clip
-    from offcam_runs.episodes import Episode, EpisodeTable
+    from offcam_runs.episodes import Episode
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
 
@@ -140,10 +139,10 @@ def show_listing(listing: Listing) -> None:
         typer.echo(said)
     _say_rows("video", listing.clips, len(listing.run.clips))
     if listing.run.clips:
-        _show_clips(listing.run.clips)
+        _show_clips(listing.run)
     _say_rows("episode", listing.episodes, len(listing.run.episodes))
     if listing.run.episodes:
-        _show_episodes(listing.run.episodes)
+        _show_episodes(listing.run)
     if pending := listing.run.pending:
         typer.echo(
             f"{counted(pending, 'episode')} wait in {PENDING_NAME} for the next daemon there, or `offcam recover`"
@@ -164,8 +163,9 @@ def _say_rows(thing: str, there: int, shown: int) -> None:
     typer.echo(styled(f"{counted(there, thing)}{more}", bold=True))
 
 
-def _show_clips(clips: Iterable[Clip]) -> None:
-    counts = numbers("frames", "duration", "return", "length", "dropped")
+def _show_clips(run: Run) -> None:
+    session = ["session"] if run.session is None else []
+    counts = numbers("frames", "duration", "return", "length", "dropped", *session)
     print_table(
         [Column("file", "name"), Column("state"), *counts],
         (
@@ -177,15 +177,17 @@ def _show_clips(clips: Iterable[Clip]) -> None:
                 number(clip.return_),
                 number(clip.length),
                 ", ".join(f"{count:,} {reason}" for reason, count in clip.dropped.items()) or "0",
+                *(str(run.streams[clip.stream].session) for _ in session),
             )
-            for clip in clips
+            for clip in run.clips
         ),
     )
 
 
-def _show_episodes(episodes: EpisodeTable) -> None:
+def _show_episodes(run: Run) -> None:
+    session, episodes = ["session"] if run.session is None else [], run.episodes
     columns = [*numbers("episode", "env", "return", "length", "duration"), Column("end"), Column("seed")]
-    columns += numbers(*map(printable, episodes.info))
+    columns += numbers(*map(printable, episodes.info), *session)
     print_table(
         columns,
         (
@@ -198,6 +200,7 @@ def _show_episodes(episodes: EpisodeTable) -> None:
                 _end(episode),
                 "-" if episode.seed is None else str(episode.seed),
                 *(number(episode.info.get(name)) for name in episodes.info),
+                *(str(run.streams[episode.stream].session) for _ in session),
             )
             for episode in episodes
         ),

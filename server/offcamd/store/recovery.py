@@ -139,7 +139,7 @@ def _adopt(index: RunIndex, parts: list[Path]) -> None:
         return
     stream = OpenStream(
         handle=0, stream=uuid.uuid4().bytes, folder="/", prefix="", suffix=0, video=True, env_id="", num_envs=1,
-        vector=False, started=next(iter(openings.values())).started,
+        vector=False, started=next(iter(openings.values())).started, resumes=True,  # the last session's, most likely
     )  # fmt: skip
     with index.transaction():
         index.open_stream(stream, StreamOwner(host="", pid=0, client="unknown: found by recovery"))

@@ -11,6 +11,7 @@ from gymnasium.vector import SyncVectorEnv
 import films
 import offcam
 from envs import Barcode, play
+from offcam_runs.streams import number_of_envs
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -83,7 +84,7 @@ def test_statistics_alone_go_on(folder, vector):
     for _ in range(2):
         if vector:
             made = SyncVectorEnv([lambda length=length: Barcode(length) for length in (1, 3)])
-            env = offcam.vector.RecordEpisodeStatistics(made, folder=folder, if_exists="resume")
+            env = offcam.vector.RecordEpisodeStatistics(made, folder=folder, resume=True)
             env.reset()
             for _ in range(3):
                 env.step(np.zeros(2, int))
@@ -93,8 +94,43 @@ def test_statistics_alone_go_on(folder, vector):
         env.close()
     run = offcam.load(folder)
     assert run.sessions == (1,)
+    assert number_of_envs(run.streams) == (2 if vector else 1)
     found = sorted(zip(run.episodes.env_index.tolist(), run.episodes.episode.tolist(), strict=True))
     assert found == ([(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)] if vector else [(0, n) for n in range(4)])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_videos_alone_go_on(folder, vector):
+    for _ in range(2):
+        if vector:
+            env = offcam.vector.RecordVideo(SyncVectorEnv([lambda: Barcode(3)]), folder, resume=True, overflow="block")
+            env.reset()
+            for _ in range(4):
+                env.step(np.zeros(1, int))
+        else:
+            env = offcam.RecordVideo(Barcode(3), folder, resume=True, overflow="block")
+            assert (env.spec is None) or "resume" not in env.spec.to_json()
+            play(env)
+        env.close()
+    run = offcam.load(folder)
+    assert (run.sessions, number_of_envs(run.streams)) == ((1,), 1)
+    assert {clip.file for clip in run.clips} >= {"rl-video-episode-0.mp4", "rl-video-episode-1.mp4"}
+
+
+@pytest.mark.parametrize("closes", [True, False])
+@pytest.mark.filterwarnings("ignore:.*videos of another recording")
+def test_a_notebooks_cell_that_is_run_again(folder, closes):
+    """It makes a session of its own, unless it left its env open: then there are two at the same time."""
+    cell = "env = offcam.record(Barcode(3), folder, every=1, overflow='block')\nplay(env, 2)\n" + "env.close()" * closes
+    notebook = {"offcam": offcam, "Barcode": Barcode, "play": play, "folder": folder}
+    for _ in range(2):
+        exec(cell, notebook)  # noqa: S102 - as a notebook does
+    notebook.pop("env").close()
+    run = offcam.load(folder, session="all")
+    assert run.sessions == ((1, 2) if closes else (1,))
+    assert run.episodes.episode.tolist() == [0, 1, 0, 1]
+    assert films.videos(folder) == [f"rl-video-episode-{name}.mp4" for name in ("0-s2", "0", "1-s2", "1")]
+    films.check(folder)
 
 
 def test_a_wrapper_that_is_used_again_after_its_close_goes_on(folder):

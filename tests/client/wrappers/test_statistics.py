@@ -179,6 +179,7 @@ def test_the_arguments_are_gymnasiums_and_the_spec_rebuilds():
             for name, parameter in inspect.signature(theirs).parameters.items()
         } | {
             "folder": (None, inspect.Parameter.KEYWORD_ONLY),
+            "resume": (False, inspect.Parameter.KEYWORD_ONLY),
             "if_exists": ("new", inspect.Parameter.KEYWORD_ONLY),
             "strict": (False, inspect.Parameter.KEYWORD_ONLY),
             "info_keywords": ((), inspect.Parameter.KEYWORD_ONLY),

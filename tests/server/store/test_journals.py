@@ -199,7 +199,8 @@ def until(store, kind):
 
 def test_the_daemon_that_opens_a_folder_takes_in_what_lies_there(folder, store):
     write_journal(folder, *map(episode, range(3)))
-    store.put(tasks.OpenStreamTask(str(folder), stream(B, folder=str(folder)), PEER, (), "a reply"))
+    later = stream(B, folder=str(folder), resumes=True)  # of the same session
+    store.put(tasks.OpenStreamTask(str(folder), later, PEER, (), "a reply"))
     assert until(store, tasks.Recovered).episodes == 3
     assert until(store, tasks.StreamReady).last_seq == 0
     wait_until(lambda: not (folder / PENDING_NAME).exists(), "the journals to be removed")

@@ -13,6 +13,7 @@ import { SMOOTHING } from "./view.js";
  */
 
 const REFRESH_MS = 1000;
+const QUANTITIES = ["return", "length", "duration"]; // which each run has
 const [FEWEST_POINTS, MOST_POINTS] = [400, 1500];
 
 export class Curves {
@@ -75,11 +76,11 @@ export class Curves {
     this.fetching.abort();
     this.fetching = new AbortController();
     const { signal } = this.fetching;
-    const ids = this.runs.map((run) => run.id);
     const { x, y, from, to } = state();
+    const without = this.runs.filter((run) => run.episodes && ![...QUANTITIES, ...run.values].includes(y));
+    const ids = this.runs.filter((run) => !without.includes(run)).map((run) => run.id);
     const view = { x, y, window: this.window(), points: this.points() };
-    /** @type {string[]} */
-    const failures = [];
+    const failures = without.map(({ name }) => `${name}: its episodes have no ${y}.`);
     /** @type {<T>(answer: Promise<T>) => Promise<T | null>} */
     const careful = (answer) =>
       answer.catch((error) => {
@@ -89,7 +90,7 @@ export class Curves {
     try {
       const [curves, band] = await Promise.all([
         Promise.all(ids.map((id) => careful(api.curve(id, { ...view, from, to }, { signal })))),
-        this.banded() ? careful(api.group(ids, view, { signal })) : null,
+        this.banded() && ids.length ? careful(api.group(ids, view, { signal })) : null,
       ]);
       ids.forEach((id, place) => {
         const curve = curves[place];

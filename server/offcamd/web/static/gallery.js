@@ -38,6 +38,7 @@ export class Gallery {
     this.clips = [];
     this.total = 0; // clips that there are
     this.asking = false;
+    this.of = ""; // the run whose clips were asked for
     this.given = ""; // what the clips are asked for by
     this.signature = ""; // of the run's clips, as it was last said
     this.refresh = throttle(() => this.update(), 1500);
@@ -53,14 +54,9 @@ export class Gallery {
   /** @param {Run[]} runs of one of which the clips are shown */
   show(runs) {
     const { tab, sort, order, clip, outcome } = state();
-    const before = this.run?.id;
     this.run = runs.find((run) => run.id === tab) ?? runs[0];
     this.section.hidden = !this.run;
     if (!this.run) return;
-    if (this.run.id !== before) {
-      [this.clips, this.total] = [[], 0];
-      this.grid.inert = true; // cards of another run are there until its own have come
-    }
     fill(
       this.tabs,
       runs.length > 1 && runs.map((run) => h("button", { type: "button", "aria-pressed": String(run === this.run), onclick: () => change({ tab: run.id }) }, run.name)),
@@ -80,6 +76,11 @@ export class Gallery {
     if (!this.outcome.contains(document.activeElement)) fill(this.outcome, told && select("Show", outcomes, outcome, (value) => change({ outcome: /** @type {View["outcome"]} */ (value) })));
     const given = JSON.stringify([this.run.id, sort, order, clip, outcome]);
     if (given !== this.given) {
+      if (this.of !== this.run.id) {
+        [this.clips, this.total] = [[], 0];
+        this.grid.inert = true; // cards of another run are there until its own have come
+      }
+      this.of = this.run.id;
       this.given = given;
       this.signature = JSON.stringify(this.run.clips);
       this.load();

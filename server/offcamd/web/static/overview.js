@@ -18,7 +18,7 @@ export class Overview {
     this.section = section;
     this.kind = "";
     this.offered = "";
-    /** @type {Map<string, {number: HTMLElement, words: HTMLElement, node: HTMLElement}>} */
+    /** @type {Map<string, {name: HTMLElement, number: HTMLElement, words: HTMLElement, node: HTMLElement}>} */
     this.tiles = new Map();
     this.name = h("h1");
     this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
@@ -56,8 +56,8 @@ export class Overview {
     const dropped = lost ? reasons(run.dropped) : "none";
     const told = run.success_rate !== null; // six tiles stand in whole rows at each width
     this.tile("Clips", whole(total(run.clips)), told ? `frames dropped: ${dropped}` : run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos", told && lost > 0);
-    this.tile("Frames dropped", whole(lost), dropped, lost > 0).hidden = told;
-    this.tile("Success rate", percent(run.success_rate), `last 100, by ${successOf(run)}`).hidden = !told;
+    if (told) this.tile("Success rate", percent(run.success_rate), `last 100, by ${successOf(run)}`, false, "last");
+    else this.tile("Frames dropped", whole(lost), dropped, lost > 0, "last");
   }
 
   /**
@@ -87,20 +87,20 @@ export class Overview {
     fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge, this.sessions), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
   }
 
-  /** @type {(label: string, value: string, under: string, bad?: boolean) => HTMLElement} */
-  tile(label, value, under, bad = false) {
-    let tile = this.tiles.get(label);
+  /** @type {(label: string, value: string, under: string, bad?: boolean, place?: string) => void} */
+  tile(label, value, under, bad = false, place = label) {
+    let tile = this.tiles.get(place);
     if (!tile) {
-      const [number, words] = [h("dd.number"), h("dd.under")];
-      const node = h("div.tile", {}, h("dt", {}, label), number, words);
+      const [name, number, words] = [h("dt"), h("dd.number"), h("dd.under")];
+      const node = h("div.tile", {}, name, number, words);
       this.numbers.append(node);
-      tile = { number, words, node };
-      this.tiles.set(label, tile);
+      tile = { name, number, words, node };
+      this.tiles.set(place, tile);
     }
+    say(tile.name, label);
     say(tile.number, value);
     say(tile.words, under);
     tile.node.classList.toggle("bad", bad);
-    return tile.node;
   }
 
   /**
