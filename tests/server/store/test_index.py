@@ -211,6 +211,7 @@ def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new
     assert opened(4) == 2
     assert opened(5, one, "eval") == 1  # later, but of the same training
     assert opened(6, one) == 1  # of which something is open
+    index.apply(b"\6" * 16, 1, packed(episode()))
     for number in (3, 4, 5, 6):
         index.close_stream(bytes([number]) * 16)
     assert opened(7) == 3
@@ -219,6 +220,13 @@ def test_a_stream_is_in_its_trainings_session_else_in_the_live_one_else_in_a_new
     index.open_stream(stream(stream=b"\1" * 16, training=one), PEER)  # again, after a reconnection
     found = rows(index, "SELECT session FROM streams ORDER BY id")
     assert [session for (session,) in found] == [1, 1, 2, 2, 1, 1, 3, 4, 5]
+    three, gone = b"3" * 16, range(10)
+    assert opened(10, three, gone=gone) == 6
+    index.close_stream(b"\n" * 16)
+    assert opened(11, three, gone=gone) == 6  # the one before recorded nothing
+    index.apply(b"\v" * 16, 1, packed(episode()))
+    index.close_stream(b"\v" * 16)
+    assert opened(12, three, gone=gone) == 7
     index.close()
 
 
