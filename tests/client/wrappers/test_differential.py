@@ -85,9 +85,19 @@ TRIGGERS = {
 # --- RecordVideo ------------------------------------------------------------------------------------------
 
 
+def around_older_videos(wrapper, env, folder, options):
+    """A RecordVideo of a folder with a video in it, of which both warn; ours does not of an empty one."""
+    folder.mkdir(parents=True)
+    older = folder / "older.mp4"
+    older.touch()
+    recorded = wrapper(env, str(folder), **options)
+    older.unlink()
+    return recorded
+
+
 def session(wrapper, folder, options, *, seed):
     """A user's doings with a RecordVideo; returns all that can be seen of it on the way."""
-    env = wrapper(gym.make("CartPole-v1", render_mode="rgb_array"), str(folder), **options)
+    env = around_older_videos(wrapper, gym.make("CartPole-v1", render_mode="rgb_array"), folder, options)
     env.action_space.seed(seed)
     seen = [attributes(env, ATTRIBUTES)]
     for episode in range(3):
@@ -228,7 +238,7 @@ def vector_session(wrapper, folder, options, mode, *, count=3):
     plain = gym.make_vec(
         "CartPole-v1", count, "sync", render_mode="rgb_array", vector_kwargs={"autoreset_mode": mode}
     )  # fmt: skip
-    envs = wrapper(plain, str(folder), **options)
+    envs = around_older_videos(wrapper, plain, folder, options)
     envs.action_space.seed(11)
     seen = [attributes(envs, VECTOR_ATTRIBUTES)]
     envs.reset(seed=4)
