@@ -85,8 +85,8 @@ def test_contributing_has_the_whole_house():
     assert named - {"examples"} == {path.name for path in there} - {"offcamd", "__pycache__"}
 
 
-def test_contributing_asks_eleven_questions():
-    assert CONTRIBUTING.partition("## Where to find things")[2].count("? | `") == 11
+def test_contributing_asks_ten_questions():
+    assert CONTRIBUTING.partition("## Where to find things")[2].count("? | `") == 10
 
 
 def test_the_citation_says_what_the_distribution_says():

@@ -21,6 +21,7 @@ class Outbox:
     """All that a session's streams and the session itself have to say. `ClientSession.take` hands it over.
 
     Attributes:
+        messages: what is to be sent, in order, but for what is held back.
         held: frames in slots that are held back, of all streams.
         holders: by its handle, what each stream that holds records back sends them by.
     """
@@ -28,25 +29,25 @@ class Outbox:
     def __init__(self) -> None:
         self.held = 0
         self.holders: dict[int, Callable[[], None]] = {}
-        self._messages: list[Parts] = []
+        self.messages: list[Parts] = []
         # by the stream's handle: the kind of its last frames in slots, and the index and slot of those held back
         self._kinds: dict[int, tuple[FrameKind, list[tuple[int, int]]]] = {}
 
     def take(self) -> list[Parts]:
         """Hand over what is to be sent, in order, but for what is held back."""
-        messages, self._messages = self._messages, []
+        messages, self.messages = self.messages, []
         return messages
 
     def send(self, message: ClientMessage) -> None:
         """Queue a message, behind the frames that are held back."""
         self.flush_slots()
-        self._messages.append(codec.encode(message))
+        self.messages.append(codec.encode(message))
 
     def flush_slots(self) -> None:
         """Queue the frames in slots that are held back, so that one message names several of a stream's."""
         for kind, frames in self._kinds.values() if self.held else ():
             if frames:
-                self._messages.append(codec.encode(SlotFrames(*kind, tuple(frames))))
+                self.messages.append(codec.encode(SlotFrames(*kind, tuple(frames))))
                 frames.clear()
         self.held = 0
 
@@ -64,7 +65,7 @@ class Outbox:
             self.held += 1
         else:
             self._kinds[kind[0]] = (kind, [])
-            self._messages.append(codec.encode(SlotFrames(*kind, ((index, slot),))))
+            self.messages.append(codec.encode(SlotFrames(*kind, ((index, slot),))))
 
     def forget(self, handle: int) -> None:
         """A stream is over: its handle is never used again."""
@@ -72,6 +73,6 @@ class Outbox:
 
     def discard(self) -> None:
         """Drop everything: there is nobody to say it to."""
-        self._messages.clear()
+        self.messages.clear()
         self._kinds.clear()
         self.held = 0

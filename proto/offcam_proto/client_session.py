@@ -59,6 +59,7 @@ class ClientSession:
         pid: the daemon's process id, likewise.
         streams: the streams that are open, or closed with records not acked yet, by handle.
         hello: what it is opened with.
+        outbox: what it and its streams have to say.
     """
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
@@ -70,26 +71,26 @@ class ClientSession:
         self.hello = msg.Hello(
             magic=msg.Hello.MAGIC, version=PROTOCOL_VERSION, session=session, pid=pid, host=host, client=client
         )
-        self._outbox = Outbox()
+        self.outbox = Outbox()
         self._next_handle = 1
         self._next_token = 1
 
     @property
     def held(self) -> int:
         """Frames in slots that are held back, of all streams."""
-        return self._outbox.held
+        return self.outbox.held
 
     def take(self) -> list[Parts]:
         """Hand over what is to be sent, in order. Frames in slots may be held back: see `flush_slots`."""
-        return self._outbox.take()
+        return self.outbox.take()
 
     def flush_slots(self) -> None:
         """Queue the frames in slots that are held back, so that one message names several of a stream's."""
-        self._outbox.flush_slots()
+        self.outbox.flush_slots()
 
     def send_held(self) -> None:
         """Queue the records that streams hold back: see `ClientStream.keep`."""
-        for send_held in list(self._outbox.holders.values()):
+        for send_held in list(self.outbox.holders.values()):
             send_held()
 
     def connect(self) -> None:
@@ -97,22 +98,22 @@ class ClientSession:
         if self.state not in (State.IDLE, State.GREETING):
             raise LocalProtocolError(f"cannot greet a daemon while {self.state.value}")
         self.state = State.GREETING
-        self._outbox.discard()
-        self._outbox.send(self.hello)
+        self.outbox.discard()
+        self.outbox.send(self.hello)
 
     def lost(self) -> None:
         """The connection broke, or the daemon left: everything but frames waits for the next one."""
         if self.state in (State.REFUSED, State.CLOSED):
             return
         self.state = State.IDLE
-        self._outbox.discard()
+        self.outbox.discard()
         self._streams_lost()
 
     def close(self) -> None:
         """Leave in good order."""
         if self.state is State.OPEN:
             self.send_held()
-            self._outbox.send(msg.Goodbye("the client is done"))
+            self.outbox.send(msg.Goodbye("the client is done"))
         self.state = State.CLOSED
         self._streams_lost()
 
@@ -125,7 +126,7 @@ class ClientSession:
         """
         handle = self._next_handle
         self._next_handle += 1
-        stream = ClientStream(self._outbox, replace(info, handle=handle), backlog or Backlog(), self._forget)
+        stream = ClientStream(self.outbox, replace(info, handle=handle), backlog or Backlog(), self._forget)
         if len(self.streams) >= MAX_STREAMS_PER_SESSION:
             stream.refuse_here(f"a process can record at most {MAX_STREAMS_PER_SESSION} environments at a time")
             return stream
@@ -179,7 +180,7 @@ class ClientSession:
 
     def _forget(self, stream: ClientStream) -> None:
         self.streams.pop(stream.info.handle, None)
-        self._outbox.forget(stream.info.handle)
+        self.outbox.forget(stream.info.handle)
 
     def _streams_lost(self) -> None:
         for stream in list(self.streams.values()):
@@ -205,5 +206,5 @@ class ClientSession:
             raise LocalProtocolError(f"cannot ask a daemon while {self.state.value}")
         token = self._next_token
         self._next_token += 1
-        self._outbox.send(question(token))
+        self.outbox.send(question(token))
         return token

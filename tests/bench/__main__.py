@@ -5,6 +5,7 @@
     python tests/bench --json FILE         the table and every single run, as JSON too
     python tests/bench --against TREE      with another working tree of offcam as a row of its own
     python tests/bench --all               that and all that follows
+    python tests/bench --crowded           with free cores and with busy ones: what is to be reached
     python tests/bench --micro             what the pieces of offcam cost by themselves
     python tests/bench --faults            what a step costs while something is wrong with the daemon
     python tests/bench --reach             the limits: records, streams, 1080p, memory, import
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import agents
+import crowded
 import growth
 import harness
 import micro
@@ -113,6 +115,15 @@ def _faults(options: argparse.Namespace, _machine: Machine) -> Part:
     return faults.text(runs, env_id, _steps(options)), {"rows": faults.medians(runs), "runs": runs}
 
 
+def _crowded(options: argparse.Namespace, _machine: Machine) -> Part:
+    notes: list[str] = []
+    env_ids = [env_id for env_id in options.envs if _available(env_id, notes)]
+    with tempfile.TemporaryDirectory(prefix="offcam-bench-") as scratch:
+        amount = (_steps(options), _repetitions(options), Path(scratch))
+        rows = crowded.measure_all(env_ids, *amount, _progress)
+    return [*crowded.text(rows), *notes], {"rows": rows}
+
+
 def _micro(options: argparse.Namespace, _machine: Machine) -> Part:
     pieces = micro.measure_all(0.05 if options.quick else 0.5)
     return micro.text(pieces), {"pieces": pieces}
@@ -120,6 +131,7 @@ def _micro(options: argparse.Namespace, _machine: Machine) -> Part:
 
 PARTS: dict[str, Callable[[argparse.Namespace, Machine], Part]] = {
     "table": _table, "reach": _reach, "faults": _faults, "quality": _quality, "growth": _growth, "micro": _micro,
+    "crowded": _crowded,
 }  # fmt: skip
 
 
@@ -142,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recorders", nargs="+", choices=recorders.RECORDERS, help="which of them, all by default")
     parser.add_argument("--against", type=Path, nargs="+", default=(), metavar="TREE", help="other trees of offcam")
     parser.add_argument("--all", action="store_true", help="measure everything")
+    parser.add_argument("--crowded", action="store_true", help="measure with busy cores, too, beside what is aimed at")
     parser.add_argument("--micro", action="store_true", help="measure the pieces instead")
     parser.add_argument("--faults", action="store_true", help="measure, on the first env, a daemon in trouble instead")
     parser.add_argument("--reach", action="store_true", help="measure the limits instead")

@@ -7,6 +7,7 @@ before it, and repeat one that was disturbed.
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import time
 
 CALM = 1.1
 """A core of its own is one on which work beside a busy one takes no more times as long as it ever did alone."""
+
+BUSY = "import signal\nsignal.alarm(1800)\nprint(flush=True)\nwhile True: pass"
+"""A program that says that it runs, and takes a core until it is ended, or nobody is left to do so."""
 
 WAITS = 4
 PAUSE_SECONDS = 0.5
@@ -30,7 +34,7 @@ class Cores:
     def disturbance(self) -> float:
         """How many times as long work takes beside another busy core as it ever took alone: 1 at the best."""
         self._fastest = min(self._fastest, _work())
-        with subprocess.Popen([sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"], stdout=-1) as busy:
+        with subprocess.Popen([sys.executable, "-S", "-c", BUSY], stdout=-1) as busy:
             assert busy.stdout is not None
             busy.stdout.readline()
             beside = _work()
@@ -46,6 +50,11 @@ class Cores:
             time.sleep(PAUSE_SECONDS)
             found = self.disturbance()
         return found
+
+
+def usable() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _work() -> float:

@@ -69,12 +69,12 @@ class PerEpisode(gym.Wrapper[Any, Any, Any, Any]):
 class AvFile:
     """One video as PyAV's documentation writes it, with the settings of x264 that the daemon has."""
 
-    def __init__(self, path: Path, fps: Fraction, height: int, width: int) -> None:
+    def __init__(self, path: Path, fps: Fraction, height: int, width: int, preset: str | None = None) -> None:
         av = importlib.import_module("av")
         h264 = importlib.import_module("offcamd.video.h264")
         self._from_ndarray = av.VideoFrame.from_ndarray
         self._container = av.open(f"file:{path}", "w", format="mp4")
-        options = h264.options(h264.X264, h264.DEFAULT_PRESET, h264.DEFAULT_CRF)
+        options = h264.options(h264.X264, preset or h264.DEFAULT_PRESET, h264.DEFAULT_CRF)
         self._stream = self._container.add_stream("libx264", rate=fps, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.codec_context.thread_count = 1
@@ -92,14 +92,22 @@ class AvFile:
 class InlineAv(PerEpisode):
     """Encodes with PyAV within the step."""
 
+    preset: str | None = None
+
     def begin(self, path: Path, frame: np.ndarray) -> None:
-        self._file = AvFile(path, self.fps, *frame.shape[:2])
+        self._file = AvFile(path, self.fps, *frame.shape[:2], self.preset)
 
     def add(self, frame: np.ndarray) -> None:
         self._file.add(frame)
 
     def end(self) -> None:
         self._file.close()
+
+
+class UltrafastAv(InlineAv):
+    """The same with the preset that people take who want it fast."""
+
+    preset = "ultrafast"
 
 
 class ThreadAv(PerEpisode):
@@ -197,11 +205,14 @@ def _offcam(env: gym.Env[Any, Any], folder: Path, _steps: int) -> gym.Env[Any, A
 RENDER_ONLY = "render-only"
 OFFCAM = "offcam"
 SB3 = "sb3-vecvideo"
+GYMNASIUM = "gymnasium"
+ULTRAFAST = "pyav-ultrafast"
 
 RECORDERS: dict[str, Callable[[gym.Env[Any, Any], Path, int], gym.Env[Any, Any]]] = {
     RENDER_ONLY: lambda env, folder, _: PerEpisode(env, folder),
-    "gymnasium": _gymnasium,
+    GYMNASIUM: _gymnasium,
     "pyav-inline": lambda env, folder, _: InlineAv(env, folder),
+    ULTRAFAST: lambda env, folder, _: UltrafastAv(env, folder),
     "pyav-thread": lambda env, folder, _: ThreadAv(env, folder),
     "imageio-ffmpeg": lambda env, folder, _: ImageioFfmpeg(env, folder),
     SB3: Sb3,
@@ -212,6 +223,7 @@ RECORDERS: dict[str, Callable[[gym.Env[Any, Any], Path, int], gym.Env[Any, Any]]
 _NEEDS = {
     "gymnasium": "moviepy",
     "pyav-inline": "av",
+    ULTRAFAST: "av",
     "pyav-thread": "av",
     "imageio-ffmpeg": "imageio_ffmpeg",
     SB3: "stable_baselines3",

@@ -1,5 +1,6 @@
 """The benchmark works and counts right. What it measures is nobody's business here."""
 
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -81,6 +82,28 @@ def test_another_tree_gets_a_row_of_its_own(tmp_path: Path) -> None:
     rows = run(*settings, "--against", str(tree), folder=tmp_path)["rows"]
     assert [row["recorder"] for row in rows] == ["render-only", "offcam", f"offcam@{tree.name}"]
     assert rows[1]["found"] == rows[2]["found"] == rows[1]["expected"]
+
+
+@pytest.mark.slow
+def test_what_is_to_be_reached_is_measured_with_free_and_with_busy_cores(tmp_path: Path) -> None:
+    report = run("--crowded", "--steps", str(STEPS), "--repetitions", "2", "--envs", "CartPole-v1", folder=tmp_path)
+    rows = {(row["measure"].partition(",")[0], row["load"]): row for row in report["rows"]}
+    assert {load for _, load in rows} == {"free", "crowded"}
+    for row in rows.values():
+        middle, least, most = row["offcam"]
+        assert least <= middle <= most
+        assert row["measure"] in report["text"]
+    loop = rows["loop / render-only's", "crowded"]
+    assert loop["reach"] == 1.1
+    assert len(loop["writer"]) == 3
+
+
+def test_busy_cores_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    crowded = importlib.import_module("crowded")
+    with crowded.busy_cores(2) as pids:
+        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ Nothing is measured before a first short recording has loaded the libraries and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -138,11 +139,16 @@ def _own_cpu() -> float:
 
 
 def _daemon_cpu(pid: int | None) -> float:
-    """CPU seconds of another process with all its threads, to the kernel's clock tick."""
+    """CPU seconds of another process with all its threads and children, to the kernel's clock tick."""
     if pid is None:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # those of ended children are in it
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+    for child in children:
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            own += _daemon_cpu(int(child))
+    return own
 
 
 def _peak_mib(pid: int | None) -> float:

@@ -123,6 +123,36 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
     daemons.stop()
 
 
+def test_each_nth_frame_has_its_time_in_the_next_part_too(daemons, tmp_path):
+    """Of each third frame none was encoded when the daemon died, and some came while there was none."""
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(40), str(folder), every=1, every_nth_frame=3, max_size=(42, 42))
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    steps(env, 19)
+    daemons.kill()
+    steps(env, 6)
+    daemons.start()
+    wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    steps(env, 14)
+    env.close()
+    found = []
+    for clip in sorted(films.clips(folder).values(), key=lambda clip: clip.part):
+        if clip.file:
+            numbers = films.numbers(folder / clip.file, 42, 42)
+            times = [shot.time * 30 for shot in films.shots(folder / clip.file)]
+            assert times == [number - numbers[0] for number in numbers]
+            found += numbers
+    taken = [*range(0, 40, 3), 40]
+    assert found in (taken, taken[1:], taken[2:])  # a stream's first frames go by before its daemon has the memory
+    films.check(folder)
+    daemons.stop()
+
+
 def lost_of_the_first(found: list[tuple[int, int]]) -> int:
     """How many of a stream's first two frames are nowhere: they went by before its daemon had the memory."""
     return len({(0, 0), (0, 1)} - set(found))

@@ -431,7 +431,7 @@ def test_records_that_nobody_understands_are_set_aside(folder, peer):
         seq = peer.stream._next_seq  # what `record` does, but for the body
         peer.stream.backlog.append(seq, (body,))
         peer.stream._next_seq += 1
-        peer.session._outbox.send(Records(peer.stream.info.handle, seq, (body,)))
+        peer.session.outbox.send(Records(peer.stream.info.handle, seq, (body,)))
         peer.stream.record(EpisodeRecord(0, place, 1.0, 3, 0.1, 1.0, True, False, None))
     peer.clip(0, [0, 1, 2])
     peer.settle()

@@ -44,27 +44,29 @@ class FrameSender:
         opening: OpenClip,
         index: int,
         pictures: tuple[Picture, ...],
-        *,
-        patience: float,
+        layouts: tuple[FrameLayout, ...],
+        patience: Callable[[], float],
     ) -> str | None:
-        """Send one frame of a clip that was opened so in an epoch, waiting at most ``patience`` seconds for its credit.
+        """Send one frame of a clip that was opened so in an epoch; waits at most ``patience()`` seconds for its credit.
+
+        Much of what it costs is Python code that is not in the processor's caches any more after a step of the env: it
+        calls as little as it can.
 
         Returns None where it was sent, else the reason why it was dropped.
         """
         exchange, clip = self._exchange, opening.clip
-        layouts = tuple([picture.layout for picture in pictures])
         cost = sum([layout.nbytes for layout in layouts])
         with exchange.lock:
             if cost > wire.credit or not wire.live or wire.arena_asked or time.monotonic() >= exchange.next_look:
                 exchange.pump()
-            else:
+            elif exchange.session.outbox.messages:
                 exchange.send_due()  # what is due goes before the frame: its clip may have to be opened first
             if wire in exchange.waiting:  # it must not overtake what waits
                 exchange.pump()
                 if wire in exchange.waiting and self._keep(wire, opening, index, pictures, cost):
                     return None
             if wire.live and (wire in exchange.waiting or cost > wire.credit):
-                self._await_credit(wire, cost, patience)
+                self._await_credit(wire, cost, patience())
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return None if self._keep(wire, opening, index, pictures, cost) else "no_daemon"
             if wire in exchange.waiting or cost > wire.credit:
@@ -184,13 +186,14 @@ class FrameSender:
 
         So it is if the connection breaks just now: the daemon finds it in the memory, or it is lost like what was sent.
         """
-        exchange, session = self._exchange, self._exchange.session
-        if not session.held:
+        exchange, outbox = self._exchange, self._exchange.session.outbox
+        if not outbox.held:
             exchange.held_since = time.monotonic()
         sent = wire.slot_frame(clip, index, layouts, slot)
-        if session.held >= timeouts.HELD_FRAMES:
-            session.flush_slots()
-        exchange.send_due()
+        if outbox.held >= timeouts.HELD_FRAMES:
+            outbox.flush_slots()
+        if outbox.messages:
+            exchange.send_due()
         return sent
 
     def _await_credit(self, wire: ClientStream, cost: int, patience: float) -> None:

@@ -204,7 +204,7 @@ class Arena:
         start = SLOTS_AT + slot * self.slot_bytes
         for picture in pictures:
             end = start + picture.layout.nbytes
-            np.copyto(self._bytes[start:end], picture.dense.reshape(-1))
+            self._bytes[start:end] = picture.dense.reshape(-1)
             start = end
         self._frame_bytes = start - SLOTS_AT - slot * self.slot_bytes
         self._say(slot, clip, index, opening, tuple([picture.layout for picture in pictures]))

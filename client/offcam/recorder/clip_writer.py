@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from offcam.connection.shared_memory import Lying, Picture
     from offcam.recorder.env_stream import EnvStream
     from offcam_proto.client_stream import ClientStream
+    from offcam_proto.layout import FrameLayout
 
 Overflow = Literal["drop", "block"]
 """What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
@@ -48,6 +49,7 @@ class _Part:
 
     Attributes:
         number: of its clip in the stream.
+        layouts: of the tiles of its last frame; their sizes are those of all its frames.
         part: 1, or higher for a later file of the same video.
         epoch: the stream's epoch when it was opened on the wire, 0 before.
         begin: number in the video of the frame that has the index 0.
@@ -60,7 +62,7 @@ class _Part:
     wire: ClientStream
     number: int
     part: int
-    sizes: tuple[tuple[int, int], ...]
+    layouts: tuple[FrameLayout, ...]
     started: float
     epoch: int = 0
     begin: int = 0
@@ -135,12 +137,20 @@ class ClipWriter:
         Its number in the video, larger than the last one's, is its place in time. The pixels are copied out before
         it returns. Never raises, and waits only as the overflow policy says.
         """
-        wire = self._stream.wire()
-        self._stream.take_over()
-        sizes = tuple([picture.layout.size for picture in pictures])
-        part = self._part
-        if part is None or part.wire is not wire or part.sizes != sizes or part.epoch not in (0, wire.epoch):
-            part = self._next_part(wire, sizes, number)
+        stream, part = self._stream, self._part
+        wire = stream.wire()
+        if stream.taken_over != wire.epoch:
+            stream.take_over()
+            part = self._part
+        layouts = tuple([picture.layout for picture in pictures])
+        if (
+            part is None
+            or part.wire is not wire
+            or part.epoch not in (0, wire.epoch)
+            or (part.layouts != layouts and _sizes(part.layouts) != _sizes(layouts))
+        ):
+            part = self._next_part(wire, layouts, number)
+        part.layouts = layouts
         connection = part.connection
         if not part.offered:
             seconds = timeouts.BLOCK_SECONDS if self._block else timeouts.START_SECONDS
@@ -149,7 +159,7 @@ class ClipWriter:
         if not part.epoch or opening is None:
             opening = self._open(part, pictures, grid, number)
         index = number - part.begin
-        reason = connection.frames.send(wire, part.epoch, opening, index, pictures, patience=self._patience())
+        reason = connection.frames.send(wire, part.epoch, opening, index, pictures, layouts, self._patience)
         reason = "timeout" if reason == "credit" and self._block else reason
         part.offered += 1
         if reason is not None:
@@ -198,7 +208,7 @@ class ClipWriter:
         step = time.monotonic() - self._last_frame
         return max(timeouts.PATIENCE_SECONDS, min(step, timeouts.MOST_PATIENCE_SECONDS))
 
-    def _next_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...], number: int) -> _Part:
+    def _next_part(self, wire: ClientStream, layouts: tuple[FrameLayout, ...], number: int) -> _Part:
         stream, before = self._stream, self._part
         if before is not None and before.wire is wire:  # else it is the first, or its file is a forked child's parent's
             self._finish(before, complete=True)
@@ -206,14 +216,14 @@ class ClipWriter:
             self._parts = 0
         if self not in stream.clips:
             stream.clips.append(self)
-        self._part = self._new_part(wire, sizes, time.time())
+        self._part = self._new_part(wire, layouts, time.time())
         self._part.begin = number
         return self._part
 
-    def _new_part(self, wire: ClientStream, sizes: tuple[tuple[int, int], ...], started: float) -> _Part:
+    def _new_part(self, wire: ClientStream, layouts: tuple[FrameLayout, ...], started: float) -> _Part:
         stream = self._stream
         self._parts += 1
-        part = _Part(self, stream.connection, wire, -1, self._parts, sizes, started)
+        part = _Part(self, stream.connection, wire, -1, self._parts, layouts, started)
         stream.number(part)
         return part
 
@@ -252,7 +262,7 @@ class ClipWriter:
             return
         heir = part
         if part.epoch:
-            heir = self._new_part(wire, part.sizes, part.started)
+            heir = self._new_part(wire, part.layouts, part.started)
             first = frames[0].index
             heir.offered = len(frames)
             heir.begin = part.begin + first
@@ -312,3 +322,7 @@ class ClipWriter:
                     "(Said once; `offcam ls` counts all.)",
                     about=reason,
                 )
+
+
+def _sizes(layouts: tuple[FrameLayout, ...]) -> list[tuple[int, int]]:
+    return [layout.size for layout in layouts]

@@ -99,7 +99,7 @@ class EnvStream:
         self.next_clip = 0
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
         self.parts: dict[int, Part] = {}
-        self._taken_over = 0  # the epoch in which what was left in shared memory was taken over last
+        self.taken_over = 0  # the epoch in which what was left in shared memory was taken over last
         self.videos = FinalVideos()
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
@@ -360,12 +360,12 @@ class EnvStream:
     def take_over(self) -> None:
         """Have recorded what lies in shared memory and a daemon that is gone has left there. Never raises."""
         wire = self._wire
-        if wire is None or self._taken_over == wire.epoch or self._pid != os.getpid():
+        if wire is None or self.taken_over == wire.epoch or self._pid != os.getpid():
             return
         with self.connection.lock:
             if not wire.live:
                 return
-            self._taken_over = wire.epoch
+            self.taken_over = wire.epoch
             before, self.parts = self.parts, {number: part for number, part in self.parts.items() if not part.epoch}
             left = self.connection.frames.take_over(wire, before)
             frames = {number: list(those) for number, those in groupby(left, key=lambda frame: frame.clip)}
@@ -483,7 +483,7 @@ class EnvStream:
         self.next_clip = 0
         self.unfinished.clear()
         self.parts.clear()
-        self._taken_over = 0
+        self.taken_over = 0
         backlog = Journal(
             info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
         )

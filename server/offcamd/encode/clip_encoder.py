@@ -233,8 +233,7 @@ class ClipEncoder:
                 with suppress(OSError):  # a file without a picture is litter, no loss
                     part.unlink()
             return False
-        if writer is not None:
-            self._make_plain(writer, part)
+        plain = writer is not None and self._make_plain(writer, part)
         if not part.exists():
             self.drop(self._encoded, "io")
             self._encoded = 0
@@ -242,10 +241,10 @@ class ClipEncoder:
         if (aborted or self.error is not None) and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
             return False
-        publish(part, final)
+        publish(part, final, synced=plain)
         return True
 
-    def _make_plain(self, writer: Writer, part: Path) -> None:
+    def _make_plain(self, writer: Writer, part: Path) -> bool:
         """Make the part a plain MP4, half as large: a fragment for each frame is of use only while it is written.
 
         The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
@@ -260,6 +259,8 @@ class ClipEncoder:
             log.warning("%s keeps its fragments: %s", part, error)
             with suppress(OSError):
                 plain.unlink(missing_ok=True)
+            return False
+        return True
 
 
 def _size(path: Path) -> int | None:

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     from offcamd.video.probe import VideoInfo
 
 
-def publish(part: Path, final: Path) -> None:
+def publish(part: Path, final: Path, *, synced: bool = False) -> None:
     """Give a finished file its name, for good: its bytes and its name survive a power cut once this returns.
 
     Args:
         part: the file as it was written, in the same file system as ``final``.
         final: its name from now on. A file of that name is replaced in one step.
+        synced: whether its bytes are on the disk already, as `supersede` has put them there.
 
     Raises:
         EncodeError: the operating system refused; ``part`` is where it was, unless only the last sync failed.
     """
-    supersede(part, final)
+    if not synced:
+        supersede(part, final)
     with as_encode_error("publishing", final):
+        if synced:
+            part.replace(final)
         _sync(final.parent, data_only=False)
 
 
