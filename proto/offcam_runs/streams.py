@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from offcam_runs.format import real_from_sql
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
@@ -17,6 +16,8 @@ from offcam_proto.limits import MAX_INT
 from offcam_proto.records import EpisodeRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from offcam.recorder.env_stream import EnvStream
     from offcam.recorder.resuming import IfExists
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average
+from offcam_runs.analysis import align, bootstrap_interval, center, moving_average
 from offcam_runs.streams import began, read_streams
-from offcamd.web.reading import Asked, reading
+from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from offcam_runs.analysis import Axis, Curve
     from offcam_runs.analysis.statistics import Floats
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.episodes import Quantity
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000

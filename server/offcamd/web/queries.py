@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import span_of
+from offcam_runs.clip_episodes import ClipEpisodes, span_of
 from offcam_runs.clips import read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.clips import Clip
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
