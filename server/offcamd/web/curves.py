@@ -15,14 +15,18 @@ from offcamd.web.params import BadQuery
 from offcamd.web.reading import Asked, reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from offcam_runs.analysis import Axis, Curve
     from offcam_runs.analysis.statistics import Floats
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.episodes import EpisodeTable
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
