@@ -310,17 +310,18 @@ class Arena:
         """Bring a frame from disk into a free slot, where it outlives the next daemon; None where there is none."""
         layouts = zip(frame.layouts, self.pixels(frame), strict=True)
         pictures = tuple([Picture(layout, np.frombuffer(pixels, np.uint8)) for layout, pixels in layouts])
-        slot = self.put(frame.clip, frame.index, pictures, frame.opening)
-        if slot is None:
+        if self._free_slot() is None:
             return None
-        self.free(frame)
-        return self.lying_in(slot)
+        self.free(frame)  # first: whatever happens now, it is not in two places
+        slot = self.put(frame.clip, frame.index, pictures, frame.opening)
+        return None if slot is None else self.lying_in(slot)
 
     def free(self, frame: Lying) -> None:
         """Nobody needs a frame any more."""
         if frame.spool is not None:
             if self._spooled.pop((frame.spool, frame.slot), None) is not None:
                 frame.spool.waiting -= 1
+                frame.spool.free(frame.slot)
             if not frame.spool.waiting:
                 frame.spool.remove()
         else:

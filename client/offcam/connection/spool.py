@@ -36,7 +36,7 @@ class Spool:
     """
 
     def __init__(self, pid: int, descriptor: int, token: bytes, slot_bytes: int) -> None:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         self._descriptor = os.open(f"/proc/{pid}/fd/{descriptor}", flags)
         weakref.finalize(self, os.close, self._descriptor)
         self._place_bytes = place_bytes(slot_bytes)
@@ -53,6 +53,11 @@ class Spool:
             with suppress(RemoteProtocolError):
                 if length and isinstance(named := codec.decode_client([head[LENGTH.size :][:length]]), SlotFrames):
                     yield place, named
+
+    def free(self, place: int) -> None:
+        """A frame is elsewhere now: whoever finds the file must not record it once more."""
+        with suppress(OSError):
+            os.pwrite(self._descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
 
     def remove(self) -> None:
         """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""

@@ -104,7 +104,6 @@ class _Arena:
         self.token = head[TOKEN_AT : TOKEN_AT + ID_BYTES]
         self.ours = str(path) == arena_path(self.token)
         self.owner: tuple[OpenStream, Hello] | None = unpack_owner(head[OWNER_AT:])
-        self.endpoint, _ = daemon_of(descriptor)
         self._slot_bytes, self._slots = SHAPE.unpack_from(head, SHAPE_AT)
 
     @classmethod
@@ -185,14 +184,23 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
                 spool.unlink()
     for path in _arenas():
         with suppress(OSError):
+            folder, daemon = _whose(path)
+            if not folder or (daemon != endpoint and is_run(Path(folder))):
+                continue  # another's, or in the making: not even locked, as its client has to lock it
             if (arena := _Arena.open(path)) is not None:
                 with closing(arena):
-                    folder = arena.owner[0].folder if arena.owner else ""
                     if not arena.frames() or not is_run(Path(folder)):
                         arena.remove()
-                    elif arena.endpoint == endpoint and not is_written(Path(folder)):
+                    elif not is_written(Path(folder)):
                         found.add(folder)
     return found
+
+
+def _whose(path: Path) -> tuple[str, str]:
+    """The run folder that an arena says, and its last daemon's endpoint; empty where it does not."""
+    with path.open("rb") as file:
+        owner = unpack_owner(file.read(SLOTS_AT)[OWNER_AT:].ljust(HEAD_BYTES, b"\0"))
+        return owner[0].folder if owner else "", daemon_of(file.fileno())[0]
 
 
 def arenas_of(folder: str | os.PathLike[str]) -> list[Path]:
@@ -200,9 +208,8 @@ def arenas_of(folder: str | os.PathLike[str]) -> list[Path]:
     spellings = {str(Path(folder).absolute()), os.path.realpath(folder)}
     found = []
     for path in _arenas():
-        with suppress(OSError), path.open("rb") as file:
-            owner = unpack_owner(file.read(SLOTS_AT)[OWNER_AT:].ljust(HEAD_BYTES, b"\0"))
-            if owner is not None and owner[0].folder in spellings:
+        with suppress(OSError):
+            if _whose(path)[0] in spellings:
                 found.append(path)
     return found
 
