@@ -126,7 +126,8 @@ def record_again(run: Path, how: str) -> None:
     import offcam  # noqa: PLC0415 - as above
 
     times = [time.perf_counter()]
-    env = offcam.record(gym.make("CartPole-v1"), run, if_exists=how, episode_trigger=lambda _: False)
+    env = offcam.RecordEpisodeStatistics(gym.make("CartPole-v1"), folder=run, if_exists=how)
+    env.reset()  # which opens the stream
     times.append(time.perf_counter())
     for _ in range(3):
         env.reset()
@@ -173,7 +174,7 @@ def measure_all(run: Path, scratch: Path, episodes: int) -> None:
         _say(name, measured(command, environment, scratch))
     own = [sys.executable, __file__]
     _say("the page's API", measured([*own, "--pages", str(episodes), str(run)], environment, scratch))
-    for how in ("new", "resume"):
+    for how in ("resume", "new"):  # what is resumed is the long session
         with daemon(environment, scratch) as pid:
             _say(f"record, if_exists={how!r}", measured([*own, "--record", how, str(run)], environment, scratch))
             print(f"{'':44} the daemon's most MiB {_most_mib(pid):,.0f}", flush=True)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 IfExists = Literal["new", "resume", "error"]
 """What to do where a folder has a run: begin another session of it, go on with its last one, or raise."""
 
-_STREAMS = "SELECT id, suffix FROM streams WHERE prefix = ? ORDER BY id DESC"
+_STREAMS = "SELECT id, suffix, stream, vector FROM streams WHERE prefix = ? ORDER BY id DESC"
+_LAST = "SELECT episode FROM episodes WHERE stream_id = ? ORDER BY episode DESC LIMIT 1"
 _EPISODES = """
 SELECT env_index, max(episode) FROM episodes WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY env_index
 """
@@ -117,11 +118,20 @@ def is_another(folder: str, stream: bytes) -> bool:
 
 
 def _read(database: sqlite3.Connection, prefix: str) -> Before:
+    from offcam_runs.totals import run_totals  # noqa: PLC0415 - as above
+
     streams = database.execute(_STREAMS, (prefix,)).fetchall()
     suffix = streams[0][1] if streams else 0
-    keys = (json.dumps([key for key, other in streams if other == suffix]),)
-    episodes = dict(database.execute(_EPISODES, keys))
-    (steps,) = database.execute(_STEPS, keys).fetchone()
+    own = [(key, stream, vector) for key, other, stream, vector in streams if other == suffix]
+    keys = (json.dumps([key for key, *_ in own]),)
+    if any(vector for *_, vector in own):
+        episodes = dict(database.execute(_EPISODES, keys))
+        (steps,) = database.execute(_STEPS, keys).fetchone()
+    else:  # what the index keeps of them: nothing that takes longer for a long run
+        numbers = [number for key, *_ in own for (number,) in database.execute(_LAST, (key,))]
+        episodes = {0: max(numbers)} if numbers else {}
+        of_streams = run_totals(database).streams
+        steps = sum(of_streams[stream].steps for _, stream, _ in own if stream in of_streams)
     for followed, last, stepped in database.execute(_CLIPS, keys):
         episodes[followed] = max(episodes.get(followed, -1), last)  # one that was recorded may not have ended
         steps = max(steps, stepped)
