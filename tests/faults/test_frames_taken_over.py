@@ -123,6 +123,28 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
     daemons.stop()
 
 
+def test_a_video_that_ends_once_the_next_daemon_is_there_is_accounted_for_once(daemons, tmp_path):
+    """Its last frame came before the first daemon died: the next one has its part, and its frames are no others'."""
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(9, Look(84, 84)), str(folder), every=1)
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    steps(env, 4)
+    epoch = wire.epoch
+    daemons.kill()
+    daemons.start()
+    wait_until(lambda: connection.pump() or wire.epoch > epoch, "the next daemon has the stream")
+    env.close()
+    clips = films.clips(folder).values()
+    assert sum(clip.offered for clip in clips) == env.unwrapped.renders == 6
+    films.check(folder)
+    daemons.stop()
+
+
 def test_each_nth_frame_has_its_time_in_the_next_part_too(daemons, tmp_path):
     """Of each third frame none was encoded when the daemon died, and some came while there was none."""
     folder = tmp_path / "run"

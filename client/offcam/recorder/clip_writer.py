@@ -186,6 +186,9 @@ class ClipWriter:
             # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
             if self in stream.clips:
                 stream.clips.remove(self)
+            if ours:
+                stream.take_over()  # before its account is made: what a dead daemon left of it may be another part's
+                part = self._part
             self._part = None
             if part is not None and ours:
                 self._finish(part, complete=complete)

@@ -171,7 +171,7 @@ def _arenas() -> list[Path]:
 
 
 def left_behind(endpoint: str, spools: Path) -> set[str]:
-    """The run folders of which something was left by clients of a daemon that died; and remove what is of no use.
+    """The run folders of clients of a daemon that died, which nobody has opened since; and remove what is of no use.
 
     Args:
         endpoint: that daemon's.
@@ -189,10 +189,12 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
                 continue  # another's, or in the making: not even locked, as its client has to lock it
             if (arena := _Arena.open(path)) is not None:
                 with closing(arena):
-                    if not arena.frames() or not is_run(Path(folder)):
+                    if not is_run(Path(folder)):
                         arena.remove()
-                    elif not is_written(Path(folder)):
+                    elif not is_written(Path(folder)):  # even if no frame is left, the video may want finishing
                         found.add(folder)
+                    elif not arena.frames():
+                        arena.remove()
     return found
 
 

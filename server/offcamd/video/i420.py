@@ -11,7 +11,7 @@ import numpy as np
 from offcam_proto.errors import FrameError
 from offcam_proto.limits import MAX_FRAME_SIDE
 from offcamd.video.pixels import MAX_PICTURE_PIXELS, Pixels
-from offcamd.video.planes import Tile
+from offcamd.video.planes import Tile, scale_down
 
 
 class I420Converter:
@@ -47,7 +47,7 @@ class I420Converter:
         """One picture of all frames, row by row.
 
         Tiles without a frame are black, frames without a tile are left out. An odd height or width is made
-        even by repeating its last row or column. What is too large is scaled down as a whole, by means of areas.
+        even by repeating its last row or column. What is too large is scaled down as a whole.
 
         Args:
             frames: at least one, uint8 ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA
@@ -68,7 +68,7 @@ class I420Converter:
         try:
             if self._show(frames[: self._rows * self._cols]) and self._scaled is not self._i420:
                 for plane, small in zip(_planes(self._i420), _planes(self._scaled), strict=True):
-                    cv2.resize(plane, small.shape[::-1], small, interpolation=cv2.INTER_AREA)
+                    scale_down(plane, small)
         except cv2.error as error:
             self._tiles = self._laid_out()  # what they show is not known any more
             shapes = {frame.shape for frame in frames}

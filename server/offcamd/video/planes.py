@@ -262,6 +262,19 @@ def _halved(plane: Pixels, name: str) -> Pixels:
     return halved
 
 
+def scale_down(plane: Pixels, target: Pixels) -> None:
+    """Fill a plane with a larger one.
+
+    Two by two pixels become one as long as there are more than twice as many, then what is between the nearest: the
+    means of areas of any other size take cv2 longer than the encoder takes for the picture.
+    """
+    height, width = target.shape
+    times = 0
+    while plane.shape[0] > 2 * height and plane.shape[1] > 2 * width:
+        plane, times = _halved(plane, f"scaled {times}"), times + 1
+    cv2.resize(plane, (width, height), target, interpolation=cv2.INTER_LINEAR)
+
+
 def _placed(source: Stored, plane: Pixels, make: Callable[[Pixels], object]) -> None:
     """Make a plane in the order of memory, and bring it where it belongs."""
     if source.upright:

@@ -178,6 +178,22 @@ def test_what_is_scaled_bit_by_bit_is_what_is_scaled_at_once(grid) -> None:
         assert np.array_equal(result, I420Converter(*grid, *most).convert(frames))
 
 
+@pytest.mark.parametrize("most", [(50, 50), (33, 99), (21, 21), (7, 7)])
+def test_a_picture_scaled_by_any_factor_shows_the_same(most) -> None:
+    """A gradient, and in it a box: its brightness, its middle and its colours are where they were."""
+    large = np.zeros((120, 180, 3), np.uint8)
+    large[..., 0] = np.linspace(0, 255, 180)
+    large[40:80, 60:120, 1] = 200
+    scaled = I420Converter(1, 1, *most).convert([large])
+    exact = I420Converter(1, 1).convert([large])
+    for whole, part in ((exact[:120], scaled[: len(scaled) * 2 // 3]), (exact[120:], scaled[len(scaled) * 2 // 3 :])):
+        assert abs(whole.mean() - part.mean()) < 4
+    luma = scaled[: len(scaled) * 2 // 3].astype(float)
+    rows = np.arange(len(luma)) + 0.5
+    bright = (luma - luma.min(axis=0)).sum(axis=1)
+    assert (bright * rows).sum() / bright.sum() == pytest.approx(len(luma) / 2, abs=0.5)
+
+
 def test_a_smaller_picture_has_the_means_of_a_larger_one_s() -> None:
     large = np.kron(np.random.default_rng(2).integers(0, 256, (8, 12, 3)), np.ones((4, 4, 1))).astype(np.uint8)
     small = large[::2, ::2]
