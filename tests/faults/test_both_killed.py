@@ -92,7 +92,7 @@ def take_in(way: str, folder: Path, daemons) -> None:
         daemons.stop()
 
 
-@pytest.mark.parametrize("way", ["recover"])
+@pytest.mark.parametrize("way", ["recover", "daemon"])
 @pytest.mark.parametrize("first", ["daemon", "client"])
 def test_all_that_was_rendered_is_recorded(way, first, daemons, stack, tmp_path):
     """A daemon that encodes nothing has videos that ended and one that is open; others begin where there is none."""
@@ -136,7 +136,7 @@ def test_so_is_what_a_client_leaves_that_ends_without_a_daemon(daemons, stack, t
     assert arenas_of(folder) == []
 
 
-@pytest.mark.parametrize(("way", "before"), [("recover", 0), ("recover", 1)])
+@pytest.mark.parametrize(("way", "before"), [("recover", 0), ("recover", 1), ("daemon", 0)])
 def test_so_is_what_waited_on_disk(way, before, daemons, stack, tmp_path, monkeypatch):
     """Also where another daemon had got a part of it from its client."""
     monkeypatch.setenv("OFFCAM_SPOOL_DIR", str(tmp_path / "spool"))

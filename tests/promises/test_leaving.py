@@ -53,7 +53,8 @@ print("ready", flush=True)
 sys.stdin.readline()
 {ending}
 """
-WAITS = "time.sleep(1e6)"
+WAITS = "while True:\n    time.sleep(0.02)"
+"""A signal that comes between two lines is seen at the next one: in one long sleep, when that is over."""
 CATCHES = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))"
 ENDINGS = {
     "end": ("", 0, []),
@@ -62,7 +63,7 @@ ENDINGS = {
     "ctrl-c": (WAITS, -signal.SIGINT, [signal.SIGINT]),
     "ctrl-c twice": (WAITS, -signal.SIGINT, [signal.SIGINT, signal.SIGINT]),
     "sigterm": (WAITS, -signal.SIGTERM, [signal.SIGTERM]),
-    "sigterm caught": (f"{CATCHES}; print(flush=True); {WAITS}", 4, [signal.SIGTERM]),
+    "sigterm caught": (f"{CATCHES}; print(flush=True)\n{WAITS}", 4, [signal.SIGTERM]),
 }
 
 
