@@ -22,7 +22,7 @@ class RecordSender:
         self._exchange = exchange
         self._due = False  # whether something is held back
         self._held = 0  # records of single envs that are
-        self._wake = threading.Event()  # the first is held back, or as many as may be, or no more come
+        self._wake = threading.Event()  # its thread's: the first is held back, or as many as may be, or it is to end
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -31,7 +31,8 @@ class RecordSender:
         with self._exchange.lock:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
-            self._thread = threading.Thread(target=self._run, name="offcam-records", daemon=True)
+            self._wake = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._wake,), name="offcam-records", daemon=True)
             try:
                 self._thread.start()
             except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
@@ -53,28 +54,40 @@ class RecordSender:
         elif self._held - singles < timeouts.HELD_RECORDS <= self._held:
             self._wake.set()
 
+    def rest(self) -> None:
+        """End the thread where no stream is left; the next one has another. As `close`, but for that."""
+        with self._exchange.lock:
+            if self._exchange.session.streams:
+                return
+        self._end()
+
     def close(self) -> None:
         """Wait until nothing is being sent, and begin no more. The caller must not hold the connection's lock.
 
         A thread that is left when the interpreter ends stops in the midst of anything and keeps that lock, for which
         finalisers then wait for ever.
         """
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         with self._exchange.lock:
-            self._closed = True
-            thread = self._thread
-        self._wake.set()
+            thread, self._thread = self._thread, None
+            self._due, self._held = False, 0
+            self._wake.set()
         if thread is not None:
             thread.join()
 
-    def _run(self) -> None:
-        while not self._closed:
-            self._wake.wait()
-            self._wake.clear()
-            if not self._closed and self._held < timeouts.HELD_RECORDS:
-                self._wake.wait(timeouts.RECORDS_SECONDS)
+    def _run(self, wake: threading.Event) -> None:
+        this = threading.current_thread()
+        while self._thread is this:
+            wake.wait()
+            wake.clear()
+            if self._thread is this and self._held < timeouts.HELD_RECORDS:
+                wake.wait(timeouts.RECORDS_SECONDS)
             with self._exchange.lock:  # which a signal's handler waits for, that interrupts `soon`
-                self._wake.clear()
-                if not self._closed:
+                wake.clear()
+                if self._thread is this:
                     self._send()
 
     def _send(self) -> None:

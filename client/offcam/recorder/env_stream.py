@@ -307,6 +307,7 @@ class EnvStream:
             self._wait_until_final(self._wire, quiet=True)
         else:
             self.flush(quiet=quiet)
+        self.connection.records.rest()
         wire, self._wire = self._wire, None
         self._suffix = wire.info.suffix
         with self.connection.lock:

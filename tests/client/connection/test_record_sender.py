@@ -20,7 +20,7 @@ def sent():
 
 @pytest.fixture
 def sender(sent):
-    session = SimpleNamespace(send_held=lambda: None)
+    session = SimpleNamespace(send_held=lambda: None, streams={})
     sender = RecordSender(SimpleNamespace(lock=threading.RLock(), session=session, send_due=sent.set))
     yield sender
     sender.close()
@@ -55,7 +55,22 @@ def test_nobody_waits_at_the_end(sender, sent, monkeypatch):
     monkeypatch.setattr(timeouts, "RECORDS_SECONDS", 3600)
     soon(sender, 1, 1)
     sender.close()
-    assert not sender._thread.is_alive()
+    assert not [each for each in threading.enumerate() if each._target == sender._run]
+
+
+def test_the_thread_ends_with_the_last_stream_and_the_next_one_has_another(sender, sent, monkeypatch):
+    monkeypatch.setattr(timeouts, "RECORDS_SECONDS", 0.001)
+    streams = sender._exchange.session.streams
+    streams[1] = "a stream"
+    sender.begin()
+    thread = sender._thread
+    sender.rest()
+    assert thread.is_alive()
+    streams.clear()
+    sender.rest()
+    assert not thread.is_alive()
+    soon(sender, 1, 1)
+    assert sent.wait(SECONDS)
 
 
 def test_without_another_thread_they_are_sent_in_the_step(sender, sent, monkeypatch):
