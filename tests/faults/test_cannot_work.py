@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from actors import WAIT_SECONDS
 
@@ -16,6 +15,7 @@ import offcam
 import offcam.connection.timeouts
 from commandline import COMMAND
 from envs import Barcode, play
+from fetching import fetch
 from offcam_runs.run import read_run
 from offcamd.cli import checks
 from offcamd.reports.verify import verify
@@ -46,7 +46,7 @@ def breaks(daemons, tmp_path, monkeypatch):
 
 
 def health(daemons) -> tuple[int, str]:
-    reply = httpx.get(f"{daemons.stats()['http']}/healthz")
+    reply = fetch(f"{daemons.stats()['http']}/healthz")
     return reply.status_code, reply.text
 
 

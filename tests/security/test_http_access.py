@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from commandline import WAIT_SECONDS
+from fetching import fetch
 from offcamd.config.values import HttpAddress
 from offcamd.web.access import AccessCheck
 from offcamd.web.server import bind, bound_address, serving
@@ -28,13 +29,13 @@ def serving_with(token):
 
 def test_with_a_token_every_reading_needs_it():
     with serving_with(TOKEN) as url:
-        assert httpx.get(f"{url}/healthz").text == "ok"
+        assert fetch(f"{url}/healthz").text == "ok"
         for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}, {"authorization": "Bearer é"}):
-            reply = httpx.get(f"{url}/api/stats", headers={key: value.encode() for key, value in header.items()})
+            reply = fetch(f"{url}/api/stats", headers={key: value.encode() for key, value in header.items()})
             assert reply.status_code == 401
             assert reply.headers["www-authenticate"] == "Bearer"
             assert "pid" not in reply.text
-        reply = httpx.get(f"{url}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
+        reply = fetch(f"{url}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
         assert reply.json() == {"pid": 1}
 
 
@@ -53,7 +54,7 @@ def test_a_page_of_another_site_changes_nothing(method):
 
 def test_without_a_token_it_is_read_only_and_needs_none():
     with serving_with(None) as url:
-        assert httpx.get(f"{url}/api/stats", headers={"origin": "http://attacker.example"}).status_code == 200
+        assert fetch(f"{url}/api/stats", headers={"origin": "http://attacker.example"}).status_code == 200
         reply = httpx.post(f"{url}/api/stats", headers={"authorization": "Bearer None"})
         assert reply.status_code == 405
         assert "http_token" in reply.text
@@ -84,7 +85,7 @@ def test_a_daemon_in_the_background_knows_the_token_and_its_command_line_does_no
     assert started.returncode == 0, started.stderr
     words = dict(word.split("=", 1) for word in started.stdout.split() if "=" in word)
     assert TOKEN.encode() not in Path(f"/proc/{words['pid']}/cmdline").read_bytes()
-    assert httpx.get(f"{words['http']}/api/stats").status_code == 401
-    reply = httpx.get(f"{words['http']}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
+    assert fetch(f"{words['http']}/api/stats").status_code == 401
+    reply = fetch(f"{words['http']}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
     assert json.loads(reply.text)["pid"] == int(words["pid"])
     assert offcam_command("status").returncode == 0

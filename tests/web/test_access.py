@@ -9,6 +9,7 @@ import httpx
 import made
 import pytest
 
+from fetching import fetch
 from offcam_runs.discover import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
@@ -101,7 +102,7 @@ def test_a_bug_is_said_to_be_one(caplog):
         reply = client.get("/api/stats")
         assert reply.status_code == 500
         assert "bug in offcam" in reply.json()["error"]
-        assert httpx.get(client.base_url.join("/healthz")).status_code == 200  # over another connection
+        assert fetch(client.base_url.join("/healthz")).status_code == 200  # over another connection
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 
+from fetching import fetch
 from offcam_proto.errors import ConfigError
 from offcamd.config.values import HttpAddress
 from offcamd.web.access import HostCheck
@@ -34,18 +35,18 @@ def serving_on(host, **source):
 
 
 def test_healthz(server):
-    reply = httpx.get(f"{server}/healthz")
+    reply = fetch(f"{server}/healthz")
     assert (reply.status_code, reply.text) == (200, "ok")
 
 
 def test_healthz_is_red_with_the_reason():
     with serving_on("127.0.0.1", unhealthy="the store is dead") as url:
-        reply = httpx.get(f"{url}/healthz")
+        reply = fetch(f"{url}/healthz")
     assert (reply.status_code, reply.text) == (503, "the store is dead")
 
 
 def test_stats_are_json_without_nan(server):
-    reply = httpx.get(f"{server}/api/stats")
+    reply = fetch(f"{server}/api/stats")
     assert reply.headers["content-type"] == "application/json"
     assert reply.headers["cache-control"] == "no-store"
     assert "access-control-allow-origin" not in reply.headers
@@ -63,11 +64,11 @@ def test_it_is_read_only(server, method):
 
 
 def test_other_paths_are_not_found(server):
-    assert httpx.get(f"{server}/etc/passwd").status_code == 404
+    assert fetch(f"{server}/etc/passwd").status_code == 404
 
 
 def test_a_rebound_name_gets_nothing(server):
-    reply = httpx.get(f"{server}/api/stats", headers={"host": "attacker.example:8720"})
+    reply = fetch(f"{server}/api/stats", headers={"host": "attacker.example:8720"})
     assert reply.status_code == 421
     assert "pid" not in reply.text
 
@@ -109,7 +110,7 @@ def test_ipv6():
     try:
         with serving_on("::1") as url:
             assert url.startswith("http://[::1]:")
-            assert httpx.get(f"{url}/healthz").text == "ok"
+            assert fetch(f"{url}/healthz").text == "ok"
     except ConfigError as error:
         pytest.skip(f"no IPv6 here: {error}")
 
@@ -131,10 +132,10 @@ def test_an_unknown_host_is_an_error_with_a_fix():
 def test_nothing_is_left_when_it_stops():
     before = set(threading.enumerate())
     with serving_on("127.0.0.1") as url:
-        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert fetch(f"{url}/healthz").status_code == 200
     assert set(threading.enumerate()) <= before
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/healthz")
+        fetch(f"{url}/healthz")
 
 
 def test_it_stops_quickly_even_before_it_has_begun_and_with_a_connection_open(within):

@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 import offcamd
 from commandline import COMMAND, WAIT_SECONDS
+from fetching import fetch
 from offcam_runs.accounts import EncodedResult
 from offcamd import __version__
 from offcamd.cli.text import number, size, span
@@ -70,8 +70,8 @@ def test_serve_says_once_that_it_is_ready_and_leaves_in_good_order(serve, endpoi
     process, line = serve()
     pid, url, http = READY.fullmatch(line).groups()
     assert (int(pid), url) == (process.pid, endpoint.url)
-    assert httpx.get(f"{http}/healthz").text == "ok"
-    assert httpx.get(f"{http}/api/stats").json()["pid"] == process.pid
+    assert fetch(f"{http}/healthz").text == "ok"
+    assert fetch(f"{http}/api/stats").json()["pid"] == process.pid
     process.send_signal(number)
     out, _err = process.communicate(timeout=WAIT_SECONDS)
     assert (process.returncode, out) == (0, "")
@@ -138,7 +138,7 @@ def test_start_is_idempotent_and_stop_waits(offcam, endpoint):
     assert url == endpoint.url
     assert os.getsid(int(pid)) == int(pid)
     assert Path(f"/proc/{pid}/cwd").resolve() == Path("/")
-    assert httpx.get(f"{http}/healthz").text == "ok"
+    assert fetch(f"{http}/healthz").text == "ok"
     stopped = offcam("stop")
     assert (stopped.returncode, stopped.stdout) == (0, f"Stopped the offcam daemon (pid {pid}).\n")
     assert read_lock(endpoint) is None
@@ -268,7 +268,7 @@ def test_status(offcam, serve):
     assert set(stats) >= STATUS_KEYS
     assert set(stats["frames"]) == {"offered", "encoded", "dropped"}
     assert stats["http"] == READY.fullmatch(line)[3]
-    served = httpx.get(f"{stats['http']}/api/stats").json()
+    served = fetch(f"{stats['http']}/api/stats").json()
     assert served.keys() == stats.keys()
     assert served["pid"] == process.pid
 

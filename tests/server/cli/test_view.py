@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 
-import httpx
 import pytest
 
 from commandline import COMMAND, WAIT_SECONDS
+from fetching import fetch
 from offcamd.cli.view import can_show
 
 
@@ -25,14 +25,14 @@ def test_it_serves_the_page_and_its_files_on_loopback(view):
     process, said = view
     assert said == {"url": said["url"], "pid": process.pid, "runs": 0}
     assert said["url"].startswith("http://127.0.0.1:")
-    page = httpx.get(said["url"])
+    page = fetch(said["url"])
     assert "text/html" in page.headers["content-type"]
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert "<style" not in page.text
     assert "<script>" not in page.text
-    script = httpx.get(f"{said['url']}/static/app.js")
+    script = fetch(f"{said['url']}/static/app.js")
     assert script.headers["content-type"].startswith("text/javascript")
-    assert httpx.get(f"{said['url']}/api/runs").json() == {"daemon": False, "runs": []}
+    assert fetch(f"{said['url']}/api/runs").json() == {"daemon": False, "runs": []}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
