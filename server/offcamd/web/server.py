@@ -125,5 +125,5 @@ class _Server(GuardedThread):
             if self._uvicorn:
                 self._uvicorn.should_exit = True
         self.join(_STOP_SECONDS)
-        if self.is_alive():
+        if self.is_alive() and self._uvicorn:  # else it is only loading its libraries, and serves nobody
             log.warning("the HTTP server did not stop within %g s", _STOP_SECONDS)
