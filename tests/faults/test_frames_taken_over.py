@@ -16,6 +16,8 @@ import offcam.connection.process
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory
 from offcam_proto.arena import EMPTY, FREE, STATES_AT
+from offcam_proto.codec import decode_server
+from offcam_proto.messages import ArenaReply, Flushed, StreamOpened, Welcome
 from offcam_runs.run import read_run
 from waiting import wait_until
 
@@ -222,6 +224,45 @@ def test_who_leaves_waits_for_the_next_daemon_to_record_what_is_left(way, daemon
     found = [(clip.episode, number) for clip in clips if clip.file for number in films.numbers(folder / clip.file)]
     played = [(0, 0), (0, 1), *((episode, number) for episode in (1, 2, 3) for number in range(5)), (4, 0), (4, 1)]
     assert sorted(found) == played[lost_of_the_first(found) :]
+    films.check(folder)
+    daemons.stop()
+
+
+def test_who_leaves_waits_until_the_next_daemon_was_told_of_what_is_left(daemons, tmp_path, monkeypatch):
+    """Also where that is busy with opening the folder, and every record is stored already."""
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(4), folder, episode_trigger=lambda episode: episode < 3)
+    env.reset()
+    env.step(0)
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    play(env, 4)
+    wait_until(lambda: connection.pump() or not connection.unacked, "all records are stored")
+    daemons.kill()
+    daemons.start(SLOW_DAEMON, "0")
+    late, heard, received = [], [], connection.transport.received
+
+    def received_late():
+        """In the worst order: whether all is final first, if that was asked before the daemon was told of all."""
+        late.extend((type(decode_server(parts)), parts, time.monotonic()) for parts in received())
+        asked = Flushed in heard or Flushed in {kind for kind, _, _ in late}
+        told = wire.arena_asked and not connection.unacked
+        ready = {Welcome: True, StreamOpened: asked, Flushed: told, ArenaReply: False}
+        for kind, parts, came in list(late):
+            if ready.get(kind, asked) or time.monotonic() - came > 1:
+                late.remove((kind, parts, came))
+                heard.append(kind)
+                yield parts
+
+    monkeypatch.setattr(connection.transport, "received", received_late)
+    env.close()
+    clips = films.clips(folder).values()
+    found = [(clip.episode, number) for clip in clips if clip.file for number in films.numbers(folder / clip.file)]
+    played = [(0, 0), (0, 1), *((episode, number) for episode in (1, 2) for number in range(5))]
+    assert sorted(found) == played[lost_of_the_first(found) :]
+    assert {clip.state for clip in clips if clip.file} == {"final"}, "recorded for a client that waited"
     films.check(folder)
     daemons.stop()
 

@@ -270,6 +270,10 @@ class StreamOwner(Protocol):
     def take_over(self) -> None:
         """Have recorded what lies in shared memory and a daemon that is gone has left there."""
 
+    @property
+    def untold(self) -> bool:
+        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
+
     def end(self) -> None:
         """The process leaves: end the videos that are open."""
 

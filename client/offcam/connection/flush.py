@@ -75,7 +75,8 @@ class Flush:
             self._another_daemon = True
             if exchange.reconnect.starter.running:  # one that starts is not silent
                 self._progressed = time.monotonic()
-        elif exchange.waiting:  # the question would be answered before they are there
+        elif exchange.waiting or any(owner.untold for owner in set(exchange.owners.values())):
+            # the question would be answered before they are there
             self._progressed = max(self._progressed, exchange.last_heard)
         elif not self._token:
             self._token, self._asked = exchange.session.flush(), time.monotonic()

@@ -374,6 +374,13 @@ class EnvStream:
             for number in sorted(frames, key=lambda number: (number in before and before[number].epoch > 0, number)):
                 before[number].go_on(frames[number])
 
+    @property
+    def untold(self) -> bool:
+        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
+        wire = self._wire
+        told = wire is None or wire.refused is not None or (wire.live and self.taken_over == wire.epoch)
+        return not told and self._left
+
     def cut_off(self) -> Iterator[tuple[str, int, int]]:
         """The videos that a daemon which is gone had open, or had to finish.
 
