@@ -302,12 +302,22 @@ class RunIndex:
         numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
         return next(number for number in numbers if number not in taken)
 
-    def close_stream(self, stream: bytes, *, lost: bool = False) -> None:
-        """Note that a stream has ended, by its client's word or because that vanished (``lost``)."""
+    def close_stream(self, stream: bytes, *, lost: bool = False, ended: float | None = None) -> None:
+        """Note that a stream has ended, by its client's word or because that vanished (``lost``); now or before."""
         with self.transaction():
             key, _ = self._stream(stream)
             state = fmt.LOST if lost else fmt.CLOSED
-            self._db.execute(sql.END_STREAM, {"state": state, "ended": time.time(), "stream_id": key})
+            self._db.execute(sql.END_STREAM, {"state": state, "ended": ended or time.time(), "stream_id": key})
+
+    @contextmanager
+    def reopened(self, message: OpenStream, owner: StreamOwner) -> Iterator[int]:
+        """Open a stream whose client is gone, while something is added to it in a transaction: it ends as it had ended.
+
+        Yields its suffix. One that is new, or whose client did not say its end, is lost.
+        """
+        said = self._db.execute(sql.SAID_END, {"stream": message.stream.hex(), "closed": fmt.CLOSED}).fetchone()
+        yield self.open_stream(message, owner).suffix
+        self.close_stream(message.stream, lost=said is None, ended=said and said[0])
 
     def live_streams(self) -> list[bytes]:
         """Streams that nobody has closed: of this daemon, of another one, or of one that died."""

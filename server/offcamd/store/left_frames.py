@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto import codec
 from offcam_proto.arena import (
@@ -184,7 +184,8 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
                 spool.unlink()
     for path in _arenas():
         with suppress(OSError):
-            folder, daemon = _whose(path)
+            stream, daemon = _whose(path)
+            folder = stream.folder if stream else ""
             if not folder or (daemon != endpoint and is_run(Path(folder))):
                 continue  # another's, or in the making: not even locked, as its client has to lock it
             if (arena := _Arena.open(path)) is not None:
@@ -198,25 +199,33 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
     return found
 
 
-def _whose(path: Path) -> tuple[str, str]:
-    """The run folder that an arena says, and its last daemon's endpoint; empty where it does not."""
+def _whose(path: Path) -> tuple[OpenStream | None, str]:
+    """The stream that an arena says, and its last daemon's endpoint; None and empty where it does not."""
     with path.open("rb") as file:
         owner = unpack_owner(file.read(SLOTS_AT)[OWNER_AT:].ljust(HEAD_BYTES, b"\0"))
-        return owner[0].folder if owner else "", daemon_of(file.fileno())[0]
+        return owner[0] if owner else None, daemon_of(file.fileno())[0]
 
 
-def arenas_of(folder: str | os.PathLike[str]) -> list[Path]:
+class StreamArena(NamedTuple):
+    """An arena of a stream."""
+
+    stream: bytes
+    path: Path
+
+
+def arenas_of(folder: str | os.PathLike[str]) -> list[StreamArena]:
     """The arenas that are left of a run's streams, or that their clients have."""
     spellings = {str(Path(folder).absolute()), os.path.realpath(folder)}
     found = []
     for path in _arenas():
         with suppress(OSError):
-            if _whose(path)[0] in spellings:
-                found.append(path)
+            stream, _ = _whose(path)
+            if stream is not None and stream.folder in spellings:
+                found.append(StreamArena(stream.stream, path))
     return found
 
 
-def record_left(index: RunIndex, paths: Iterable[Path]) -> Generator[list[RecoveredClip], None, None]:
+def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[list[RecoveredClip], None, None]:
     """Record the frames that are left in arenas which no client has, and remove those.
 
     Each frame is in one file at most, whoever dies: it is marked free once the muxer has it. What the clients' journals
@@ -227,12 +236,12 @@ def record_left(index: RunIndex, paths: Iterable[Path]) -> Generator[list[Recove
 
     Args:
         index: of the run, whose only writer the caller is.
-        paths: of the arenas.
+        arenas: of streams that nobody has opened.
 
     Raises:
         RunFolderError: the index cannot be written. What is left stays.
     """
-    for path in paths:
+    for _, path in arenas:
         arena = _Arena.open(path)
         if arena is None:
             continue
@@ -249,13 +258,11 @@ def _record(
     index: RunIndex, stream: OpenStream, client: Hello, frames: list[_Frame], above: int
 ) -> Generator[list[RecoveredClip], None, None]:
     """Record what is left of one clip."""
-    with index.transaction():
-        owner = StreamOwner(client.host, client.pid, client.client)
-        suffix = index.open_stream(stream, owner).suffix
+    owner = StreamOwner(client.host, client.pid, client.client)
+    with index.transaction(), index.reopened(stream, owner) as suffix:
         opening = index.clip_goes_on(stream.stream, frames[0].opening, len(frames), above)
         file = video_file(opening.name, suffix, opening.part)
         index.clip_opened(stream.stream, opening, file)
-        index.close_stream(stream.stream, lost=True)
     first = 0 if opening is frames[0].opening else frames[0].index
     try:
         for _ in _encode(index.folder / (file + PART_EXTENSION), opening, frames, first):

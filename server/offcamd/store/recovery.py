@@ -141,11 +141,9 @@ def _adopt(index: RunIndex, parts: list[Path]) -> None:
         handle=0, stream=uuid.uuid4().bytes, folder="/", prefix="", suffix=0, video=True, env_id="", num_envs=1,
         vector=False, started=next(iter(openings.values())).started, resumes=True,  # the last session's, most likely
     )  # fmt: skip
-    with index.transaction():
-        index.open_stream(stream, StreamOwner(host="", pid=0, client="unknown: found by recovery"))
+    with index.transaction(), index.reopened(stream, StreamOwner("", 0, "unknown: found by recovery")):
         for part, opening in openings.items():
             index.clip_opened(stream.stream, opening, part.name.removesuffix(fmt.PART_EXTENSION))
-        index.close_stream(stream.stream, lost=True)
 
 
 def _opening(number: int, path: Path) -> OpenClip | None:

@@ -61,6 +61,7 @@ WHERE stream_id = :stream_id AND name = :name
 NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
 COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
+SAID_END = "SELECT ended FROM streams WHERE stream = :stream AND state = :closed"
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
 # Of a stream's names, which other streams have: those that are open, and those that have videos.
 SUFFIXES = """

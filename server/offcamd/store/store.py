@@ -33,6 +33,7 @@ from offcamd.store.recovery import recover
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from offcamd.store.left_frames import StreamArena
     from offcamd.store.rescue import RecoveredClip
 
 log = Logger(__name__)
@@ -73,6 +74,7 @@ class _Run:
     uncounted: bool = False
     journals: list[Path] = field(default_factory=list)
     taking_in: Generator[TakenIn, None, None] | None = None
+    arenas: list[StreamArena] = field(default_factory=list)
     left: Generator[list[RecoveredClip], None, None] | None = None
     live: set[bytes] = field(default_factory=set)
     stuck: list[tasks.Task] = field(default_factory=list)
@@ -83,7 +85,9 @@ class _Run:
     @property
     def busy(self) -> bool:
         """Whether there is work for it that no task asks for."""
-        return self.uncounted or bool(self.journals) or self.taking_in is not None or self.left is not None
+        if self.uncounted or self.journals or self.taking_in is not None or self.left is not None:
+            return True
+        return any(arena.stream not in self.live for arena in self.arenas)
 
 
 class StoreDead(DaemonError):
@@ -314,7 +318,7 @@ class Store:
                 generator.close()
         index.close()
         run.index, run.taking_in, run.journals = heir, None, journals(Path(folder))
-        run.left = record_left(heir, arenas_of(folder))
+        run.left, run.arenas = None, arenas_of(folder)
         with self._lock:
             run.totals = heir.totals
         self._count_episodes(run)
@@ -410,9 +414,19 @@ class Store:
                 return
 
     def _record_left(self, run: _Run) -> None:
-        """Record some of the frames that a client and its daemon left, as both died; behind records that count them."""
-        if run.left is None or run.journals or run.taking_in is not None:
+        """Record some of the frames that a client and its daemon left, as both died; behind records that count them.
+
+        Those in the arena of a stream that is open here are its own, whether or not its client still lives.
+        """
+        if run.journals or run.taking_in is not None:
             return
+        if run.left is None:
+            arena = next((arena for arena in run.arenas if arena.stream not in run.live), None)
+            if arena is None:
+                return
+            run.arenas.remove(arena)
+            assert run.index is not None  # noqa: S101 - it is open while a run is busy
+            run.left = record_left(run.index, [arena])
         clips = None
         with self._health.survive(STORE, "frames that were left"):
             try:
@@ -441,8 +455,7 @@ class Store:
             self._count_episodes(run)
             run.journals = journals(folder)
             self._take_in(run, TAKE_IN_SECONDS)
-            left = arenas_of(folder)
-            run.left = record_left(index, left) if left else None
+            run.arenas = arenas_of(folder)
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
             failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
@@ -462,7 +475,7 @@ class Store:
     def _close_index(self, run: _Run) -> None:
         """Close a run's index, and let others write the folder."""
         taking_in, run.taking_in, run.journals = run.taking_in, None, []
-        left, run.left = run.left, None
+        left, run.left, run.arenas = run.left, None, []
         for generator in (taking_in, left):
             if generator is not None:
                 generator.close()

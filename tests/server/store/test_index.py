@@ -43,6 +43,26 @@ def test_a_stream_is_opened_again_and_closed(index):
     assert rows(index, "SELECT state FROM streams") == [("closed",)]
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_is_added_after_a_stream_ended_leaves_its_end_as_it_was(lost, index):
+    index.open_stream(stream(), PEER)
+    index.close_stream(A, lost=lost)
+    query = "SELECT state, ended FROM streams WHERE id = 1"
+    (before,) = rows(index, query)
+    with index.transaction(), index.reopened(stream(), PEER) as suffix:
+        assert suffix == 0
+        index.clip_opened(A, open_clip(0), "video.mp4")
+    (after,) = rows(index, query)
+    assert after[0] == before[0]
+    assert (after == before) is not lost, "nobody knows when one ended whose client did not say so"
+
+
+def test_a_stream_that_nobody_knew_before_is_lost(index):
+    with index.transaction(), index.reopened(stream(), PEER):
+        pass
+    assert rows(index, "SELECT state FROM streams") == [("lost",)]
+
+
 def test_episodes_are_stored_as_they_are(index):
     index.open_stream(stream(), PEER)
     records = [
