@@ -73,7 +73,7 @@ class Connection(Exchange):
     @property
     def waits(self) -> bool:
         """Whether something that was ended is not known to be final, and there is a daemon that can say so."""
-        settled = all(owner.settled for owner in set(self.owners.values()))
+        settled = all(owner.videos.settled for owner in set(self.owners.values()))
         return bool(self.unacked or not settled) and self.reconnect.reachable
 
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
@@ -83,7 +83,7 @@ class Connection(Exchange):
         try:
             owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
             for owner in owners:
-                owner.end()
+                owner.videos.end()
             self._settle(deadline)  # as long as the streams are open, another daemon can be told of what is left here
             for owner in owners:
                 owner.abandon()

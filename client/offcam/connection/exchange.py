@@ -168,13 +168,13 @@ class Exchange:
         elif isinstance(message, Refused):
             self.warn_once(f"the recorder daemon refused this client, nothing more is recorded: {message.text}")
         elif isinstance(message, ClipDone) and (owner := self.owners.get(message.handle)):
-            owner.clip_done(message)
-            if owner.settled:
+            owner.videos.clip_done(message)
+            if owner.videos.settled:
                 self.unsettled.discard(owner)
 
     def _say_what_broke(self, *, another: bool) -> None:
         """A daemon is there again: one warning for all videos that were with it before, in all streams."""
-        cut = [video for owner in set(self.owners.values()) for video in owner.cut_off()]
+        cut = [video for owner in set(self.owners.values()) for video in owner.videos.cut_off()]
         frames = sum(sent for _, sent, _ in cut)
         lying = sum(lying for _, _, lying in cut) if another else 0
         kept = f"it records {lying} that lie in shared memory; of the others " if lying else ""
@@ -248,21 +248,22 @@ class _Lock:
                 each()
 
 
-class StreamOwner(Protocol):
-    """Who a stream belongs to; `offcam.recorder.env_stream.EnvStream` is one."""
+class Videos(Protocol):
+    """The videos of a stream; `offcam.recorder.stream_videos.StreamVideos` are some."""
 
     @property
     def settled(self) -> bool:
-        """Whether no clip of it is open or on its way to its final name."""
+        """Whether none is open or on its way to its final name."""
+
+    @property
+    def untold(self) -> bool:
+        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
 
     def clip_done(self, message: ClipDone) -> None:
-        """One of its clips is final."""
-
-    def answered(self, *, refused: str) -> None:
-        """The daemon has opened it, or will not have it and says why."""
+        """One is final."""
 
     def cut_off(self) -> Iterable[tuple[str, int, int]]:
-        """The videos that a daemon which is gone had open, or had to finish.
+        """Those that a daemon which is gone had open, or had to finish.
 
         Of each its name, the frames sent for it, and how many of them lie in shared memory.
         """
@@ -270,12 +271,19 @@ class StreamOwner(Protocol):
     def take_over(self) -> None:
         """Have recorded what lies in shared memory and a daemon that is gone has left there."""
 
-    @property
-    def untold(self) -> bool:
-        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
-
     def end(self) -> None:
-        """The process leaves: end the videos that are open."""
+        """The process leaves: end those that are open."""
+
+
+class StreamOwner(Protocol):
+    """Who a stream belongs to; `offcam.recorder.env_stream.EnvStream` is one."""
+
+    @property
+    def videos(self) -> Videos:
+        """Its videos."""
+
+    def answered(self, *, refused: str) -> None:
+        """The daemon has opened it, or will not have it and says why."""
 
     def abandon(self) -> None:
         """The process leaves: close the stream."""

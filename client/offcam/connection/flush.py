@@ -51,7 +51,7 @@ class Flush:
                 with exchange.lock:
                     exchange.pump()
                     for owner in set(exchange.owners.values()):
-                        owner.take_over()
+                        owner.videos.take_over()
                     self._ask()
                 if self._take_answer():
                     return True
@@ -75,7 +75,7 @@ class Flush:
             self._another_daemon = True
             if exchange.reconnect.starter.running:  # one that starts is not silent
                 self._progressed = time.monotonic()
-        elif exchange.waiting or any(owner.untold for owner in set(exchange.owners.values())):
+        elif exchange.waiting or any(owner.videos.untold for owner in set(exchange.owners.values())):
             # the question would be answered before they are there
             self._progressed = max(self._progressed, exchange.last_heard)
         elif not self._token:

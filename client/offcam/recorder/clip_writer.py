@@ -139,8 +139,8 @@ class ClipWriter:
         """
         stream, part = self._stream, self._part
         wire = stream.wire()
-        if stream.taken_over != wire.epoch:
-            stream.take_over()
+        if stream.videos.taken_over != wire.epoch:
+            stream.videos.take_over()
             part = self._part
         layouts = tuple([picture.layout for picture in pictures])
         if (
@@ -184,10 +184,10 @@ class ClipWriter:
         ours = part is not None and part.wire is stream.wire()  # else it is a forked child's parent's
         with part.connection.lock if part is not None and ours else nullcontext():
             # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
-            if self in stream.clips:
-                stream.clips.remove(self)
+            if self in stream.videos.clips:
+                stream.videos.clips.remove(self)
             if ours:
-                stream.take_over()  # before its account is made: what a dead daemon left of it may be another part's
+                stream.videos.take_over()  # before its account is made: what a dead daemon left may be another part's
                 part = self._part
             self._part = None
             if part is not None and ours:
@@ -217,8 +217,8 @@ class ClipWriter:
             self._finish(before, complete=True)
         else:
             self._parts = 0
-        if self not in stream.clips:
-            stream.clips.append(self)
+        if self not in stream.videos.clips:
+            stream.videos.clips.append(self)
         self._part = self._new_part(wire, layouts, time.time())
         self._part.begin = number
         return self._part
@@ -227,7 +227,7 @@ class ClipWriter:
         stream = self._stream
         self._parts += 1
         part = _Part(self, stream.connection, wire, -1, self._parts, layouts, started)
-        stream.number(part)
+        stream.videos.number(part)
         return part
 
     def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> OpenClip:
@@ -236,8 +236,10 @@ class ClipWriter:
         with part.connection.lock:
             if not wire.live and part.opening is not None:
                 return part.opening
-            if wire.live and self._stream.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
-                self._stream.number(part)
+            if (
+                wire.live and self._stream.videos.next_clip > part.number + 1
+            ):  # a later clip may have been opened meanwhile
+                self._stream.videos.number(part)
             part.opening = OpenClip(
                 handle=wire.info.handle,
                 clip=part.number,
@@ -278,10 +280,10 @@ class ClipWriter:
         if part is self._part:
             self._part = heir
         if heir is not part:
-            stream.losses.videos[self._name] = "its daemon died while it was recorded: a frame may be missing"
+            stream.videos.losses.videos[self._name] = "its daemon died while it was recorded: a frame may be missing"
             stream.record(*[self._account(each) for each in (part, heir) if each is part or heir.complete is not None])
         if heir.complete is not None:
-            stream.unfinished[heir.number] = self._name, wire, wire.epoch, heir.sent
+            stream.videos.unfinished[heir.number] = self._name, wire, wire.epoch, heir.sent
             part.connection.unsettled.add(stream)
 
     def _account(self, part: _Part) -> ClipRecord:
@@ -308,18 +310,18 @@ class ClipWriter:
         with connection.lock:
             if part.epoch and part.epoch == wire.epoch and wire.live:
                 connection.frames.say(wire, EndClip(wire.info.handle, part.number, complete))
-                stream.unfinished[part.number] = self._name, wire, part.epoch, part.sent
+                stream.videos.unfinished[part.number] = self._name, wire, part.epoch, part.sent
                 connection.unsettled.add(stream)
             elif part.epoch:
-                stream.losses.videos[self._name] = "the connection broke"
+                stream.videos.losses.videos[self._name] = "the connection broke"
             elif part.sent:  # it is opened once there is a daemon
-                stream.unfinished[part.number] = self._name, wire, 0, part.sent
+                stream.videos.unfinished[part.number] = self._name, wire, 0, part.sent
             else:
-                stream.parts.pop(part.number, None)
+                stream.videos.parts.pop(part.number, None)
         stream.record(record)
         for reason, count in part.dropped.items():
             if reason in _WHY:  # of what is no picture, the wrapper has said why
-                stream.losses.frames[reason] += count
+                stream.videos.losses.frames[reason] += count
                 connection.warn_once(
                     f"{count} of {part.offered} frames of {self._name!r} are missing: {_WHY[reason]}. "
                     "(Said once; `offcam ls` counts all.)",

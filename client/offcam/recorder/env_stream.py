@@ -5,52 +5,25 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
-from offcam.recorder.final_videos import FinalVideos
 from offcam.recorder.journal import Journal
-from offcam.recorder.losses import Losses
 from offcam.recorder.resuming import is_another
+from offcam.recorder.stream_videos import StreamVideos
 from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
-from offcam_proto.messages import ClipDone, OpenStream
+from offcam_proto.messages import OpenStream
 from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from offcam.connection.connection import Connection
-    from offcam.connection.shared_memory import Lying
     from offcam.recorder.resuming import Before
+    from offcam.recorder.stream_videos import Clip
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import Record
-
-
-class Clip(Protocol):
-    """A video that is being recorded; `offcam.recorder.clip_writer.ClipWriter` is one."""
-
-    def end(self) -> None:
-        """No more frames come."""
-
-    def abandon(self) -> None:
-        """End it where nobody said that it is over: it is complete only if its episode is."""
-
-    def cut_off(self) -> tuple[str, int, int] | None:
-        """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
-
-
-class Part(Protocol):
-    """A file of a video; `offcam.recorder.clip_writer` has them."""
-
-    number: int
-    epoch: int
-
-    def go_on(self, frames: list[Lying]) -> None:
-        """Have frames of it recorded that a dead daemon left in shared memory."""
 
 
 class EnvStream:
@@ -68,13 +41,8 @@ class EnvStream:
         before: what it goes on from; an attribute, too.
 
     Attributes:
-        clips: the videos that are being recorded.
-        next_clip: number of the next clip.
-        unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the epoch of
-            that, and the frames sent; the daemon of a later epoch cannot tell what becomes of it.
-        losses: what is not recorded.
+        videos: its videos, and what is lost of it.
         has_statistics: whether episodes are recorded into it, by a wrapper that has joined it.
-        parts: by clip number, each file of which frames may lie in shared memory, should its daemon die.
     """
 
     def __init__(
@@ -94,20 +62,13 @@ class EnvStream:
         self._strict = False
         self._opening = False
         self._awaited = False  # whether a warning said that recording has not begun
-        self.losses = Losses()
-        self.clips: list[Clip] = []
-        self.next_clip = 0
-        self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
-        self.parts: dict[int, Part] = {}
-        self.taken_over = 0  # the epoch in which what was left in shared memory was taken over last
-        self.videos = FinalVideos()
+        self.videos = StreamVideos(folder)
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
-        fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "clips": [], "unfinished": {}}
-        fresh |= {"parts": {}, "losses": Losses()}
+        fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None}
         return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
@@ -232,7 +193,7 @@ class EnvStream:
         They are in the stream's journal when this returns. Never raises.
         """
         wire = self.wire()
-        self.take_over()
+        self.videos.take_over()
         connection = self.connection
         try:
             with connection.lock:
@@ -258,7 +219,7 @@ class EnvStream:
         self._connection.pump()
         if self._wire is None:
             return True
-        if self.settled and not self._wire.unacked and self._index_there():
+        if self.videos.settled and not self._wire.unacked and self._index_there():
             self._rest()
             return True
         return self._wait_until_final(self._wire, quiet=quiet)
@@ -297,9 +258,9 @@ class EnvStream:
         self._users.discard(id(user))
         if self._users or self._wire is None or self._pid != os.getpid():
             return
-        for clip in list(self.clips):
+        for clip in list(self.videos.clips):
             clip.end()
-        left = self._left
+        left = self.videos.left
         if left:  # as long as the stream is open, another daemon can be told of it
             self._wait_until_final(self._wire, quiet=quiet)
         self.connection.close_stream(self._wire)
@@ -315,9 +276,9 @@ class EnvStream:
         place = wire.backlog.place
         if place and wire.kept_episodes and self.connection.warn_once(f"{kept([wire])}.", about=f"kept: {place}"):
             self.connection.told.add(wire)
-        losses, self.losses = self.losses, Losses()
+        losses = self.videos.leave()
         if self._strict:
-            losses.settle(wire, [name for name, *_ in self.unfinished.values()])
+            losses.settle(wire, [name for name, *_ in self.videos.unfinished.values()])
             losses.raise_if_any(self.folder)
         elif wire.lost_records:
             self.connection.warn_once(
@@ -336,67 +297,6 @@ class EnvStream:
         elif clip is not None:
             self._connection.later(clip.abandon)
 
-    @property
-    def settled(self) -> bool:
-        """Whether no clip of it is open or on its way to its final name, at a daemon that can still tell."""
-        return not self.clips and not self._finishing
-
-    @property
-    def _finishing(self) -> bool:
-        """Whether a video of it that ended is on its way to its final name, at a daemon that can still tell."""
-        return self._left or any(wire.epoch == epoch for _, wire, epoch, _ in self.unfinished.values())
-
-    @property
-    def _left(self) -> bool:
-        """Whether frames of it lie in shared memory."""
-        return self._wire is not None and self.connection.frames.arenas.left(self._wire)
-
-    def number(self, part: Part) -> None:
-        """Give a file of a video the number of its clip, again where another clip may be open that was later."""
-        self.parts.pop(part.number, None)
-        part.number = self.next_clip
-        self.parts[part.number] = part
-        self.next_clip += 1
-
-    def take_over(self) -> None:
-        """Have recorded what lies in shared memory and a daemon that is gone has left there. Never raises."""
-        wire = self._wire
-        if wire is None or self.taken_over == wire.epoch or self._pid != os.getpid():
-            return
-        with self.connection.lock:
-            if not wire.live:
-                return
-            self.taken_over = wire.epoch
-            before, self.parts = self.parts, {number: part for number, part in self.parts.items() if not part.epoch}
-            left = self.connection.frames.take_over(wire, before)
-            frames = {number: list(those) for number, those in groupby(left, key=lambda frame: frame.clip)}
-            # those that no daemon has opened come first: the others get new numbers, which are higher
-            for number in sorted(frames, key=lambda number: (number in before and before[number].epoch > 0, number)):
-                before[number].go_on(frames[number])
-
-    @property
-    def untold(self) -> bool:
-        """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
-        wire = self._wire
-        told = wire is None or wire.refused is not None or (wire.live and self.taken_over == wire.epoch)
-        return not told and self._left
-
-    def cut_off(self) -> Iterator[tuple[str, int, int]]:
-        """The videos that a daemon which is gone had open, or had to finish.
-
-        Yields of each its name, the frames sent for it, and how many of them lie in shared memory.
-        """
-        if self._wire is None:
-            return
-        lying = self.connection.frames.arenas.lying(self._wire)
-        for clip in self.clips:
-            if found := clip.cut_off():
-                name, number, frames = found
-                yield name, frames, lying[number]
-        for number, (name, wire, epoch, frames) in self.unfinished.items():
-            if epoch == wire.epoch:  # those of earlier ones were told
-                yield name, frames, lying[number]
-
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""
         if self._opening or self._connection is None:
@@ -408,60 +308,11 @@ class EnvStream:
             self._awaited = False
             self._connection.warn_once("the recorder daemon is there now: recording has begun.")
 
-    def clip_done(self, message: ClipDone) -> None:
-        """A clip's file is final, or failed."""
-        name, *_ = self.unfinished.pop(message.clip, ("", None, 0, 0))
-        self.parts.pop(message.clip, None)
-        if message.file and not message.error:
-            self.videos.add(os.path.join(self.folder, message.file))
-        if message.error and name:
-            self.losses.videos[name] = message.error
-        if message.error and self._connection is not None:
-            name = name or message.file
-            self._connection.warn_once(
-                f"the video {name!r} in {self.folder} is not whole: {message.error} (Said once; `offcam ls` has all.)",
-                about=f"not whole: {self.folder}",
-            )
-
-    def newest_video(self) -> str | None:
-        """Path of the newest of its videos that is final, or None. Waits for nothing."""
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.pump()
-        return self.videos.newest
-
-    def await_videos(self, seconds: float) -> bool:
-        """Wait until its videos that ended are final, or no daemon will come. Returns whether they are in time."""
-        wire = self._wire
-        if wire is None or self._pid != os.getpid():
-            return True
-
-        def final() -> bool:
-            self.take_over()
-            return wire.live and not self._finishing
-
-        reconnect = self.connection.reconnect
-        self.connection.wait(lambda: final() or wire.refused is not None or reconnect.hopeless, seconds)
-        return final()
-
-    def tell_of_videos(self) -> None:
-        """Tell the user, whose thread this is, of videos that became final. To be called at each step."""
-        if self._pid != os.getpid():
-            return
-        if self.unfinished and time.monotonic() >= self.connection.next_look:
-            self.connection.pump()
-        self.videos.tell()
-
     def abandon(self) -> None:
         """The process leaves without `release`: keep what was recorded."""
-        self.end()
+        self.videos.end()
         if self._wire is not None and self._pid == os.getpid():
             self.connection.close_stream(self._wire)
-
-    def end(self) -> None:
-        """The process leaves without `release`: end the videos that are open."""
-        if self._pid == os.getpid():
-            for clip in list(self.clips):
-                clip.abandon()
 
     def _attach(self, connection: Connection) -> ClientStream:
         suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
@@ -485,18 +336,13 @@ class EnvStream:
             resumes=resumes,
         )
         self._connection = connection
-        if self._pid != connection.pid:
-            self.videos.forget()
         self._pid = connection.pid
-        self.next_clip = 0
-        self.unfinished.clear()
-        self.parts.clear()
-        self.taken_over = 0
         backlog = Journal(
             info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
         )
-        self._wire = connection.open_stream(info, self, backlog)
-        return self._wire
+        wire = self._wire = connection.open_stream(info, self, backlog)
+        self.videos.begin(connection, wire)
+        return wire
 
     def _elsewhere(self, folder: str, why: str) -> None:
         """Their journal cannot lie in a folder."""

@@ -64,21 +64,21 @@ class StreamSharer:
     @property
     def last_video(self) -> str | None:
         """Path of the newest video that is final, or None. It waits for none, as `wait_video` and `flush` do."""
-        return None if self._stream is None else self._stream.newest_video()
+        return None if self._stream is None else self._stream.videos.newest()
 
     def wait_video(self, timeout: float) -> str | None:
         """Wait until the videos that ended are final, at most ``timeout`` seconds. One that is open is not waited for.
 
         Returns `last_video`; None where one is not final in that time, or cannot become so as the daemon is gone.
         """
-        if self._stream is None or not self._stream.await_videos(timeout):
+        if self._stream is None or not self._stream.videos.wait(timeout):
             return None
         self._tell_of_videos()
-        return self._stream.newest_video()
+        return self._stream.videos.newest()
 
     def _tell_of_videos(self) -> None:
         if self._stream is not None:
-            self._stream.tell_of_videos()
+            self._stream.videos.tell()
 
     def __del__(self) -> None:
         """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""

@@ -115,7 +115,7 @@ class VideoBase(shared_stream.StreamSharer):
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
             stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists)
-            stream.videos = FinalVideos(on_video)
+            stream.videos.final = FinalVideos(on_video)
             self._stream = stream.acquire(self, strict=strict or settings.required())
             self._count_on()
             for wrapper in shared_stream.beneath(self.env):
