@@ -8,7 +8,7 @@ from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
 from offcam_runs.format import INDEX_NAME
-from offcamd.store.index import StreamOwner
+from offcamd.store.entries import StreamOwner
 
 A, B = b"a" * 16, b"b" * 16
 PEER = StreamOwner("node7", 4711, "offcam/0.1.0 python/3.12")

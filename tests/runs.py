@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenStream
 from offcam_proto.records import EpisodeRecord
-from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.entries import StreamOwner
+from offcamd.store.index import RunIndex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,8 @@ from offcam_proto.layout import FrameLayout
 from offcam_proto.messages import OpenClip, OpenStream
 from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
 from offcamd.encode.frame import Frame
-from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.entries import StreamOwner
+from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover_folder
 from offcamd.video.mp4 import VideoWriter
 

@@ -21,7 +21,8 @@ from offcam_proto.records import ClipRecord
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
-from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.entries import StreamOwner
+from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover_folder
 from offcamd.video.files import is_fragmented
 from waiting import Process, wait_until

@@ -12,7 +12,8 @@ from offcam_proto.codec import pack_record
 from offcam_proto.messages import OpenClip, OpenStream
 from offcam_proto.records import ClipRecord, EpisodeRecord
 from offcam_runs.accounts import EncodedResult
-from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.entries import StreamOwner
+from offcamd.store.index import RunIndex
 from offcamd.video.mp4 import VideoWriter
 
 STREAM = b"s" * 16

@@ -25,7 +25,7 @@ from offcamd.process.log_throttle import Throttle
 from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
-from offcamd.store.index import StreamOwner
+from offcamd.store.entries import StreamOwner
 
 if TYPE_CHECKING:
     from offcam_proto.messages import Buffer

@@ -7,8 +7,8 @@ import json
 import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -23,6 +23,7 @@ from offcam_runs.schema import training_text
 from offcam_runs.totals import KEEP_EPISODES, RunTotals, newest_session
 from offcamd import __version__
 from offcamd.store import sql
+from offcamd.store.entries import Applied, OpenedClip, OpenedStream
 from offcamd.store.index_file import IndexGone, open_to_write, place_of
 
 if TYPE_CHECKING:
@@ -30,60 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_proto.records import ClipRecord
     from offcam_runs.journal_reader import Journal
     from offcam_runs.record_rows import NewRecords
-
-
-class StreamOwner(NamedTuple):
-    """The process that opened a stream: its host's name, its process id, and what it says it is."""
-
-    host: str
-    pid: int
-    client: str
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What `RunIndex.apply` committed, or will with the transaction it is part of.
-
-    Attributes:
-        last_seq: the stream's last committed record: what may be acked.
-        episodes: how many are new.
-        clips: the new ones, in order.
-        quarantined: how many records are set aside because they could not be understood.
-        lost: for each of the new clips, how many more frames are known that its client sent and no daemon received.
-    """
-
-    last_seq: int
-    episodes: int = 0
-    clips: list[ClipRecord] = field(default_factory=list)
-    quarantined: int = 0
-    lost: list[int] = field(default_factory=list)
-
-
-class OpenedStream(NamedTuple):
-    """A stream that is in the index: its last committed record, 0 where there is none, and its files' suffix."""
-
-    last_seq: int
-    suffix: int
-
-
-class OpenedClip(NamedTuple):
-    """A clip that no encoder has ended yet.
-
-    Attributes:
-        stream: its stream.
-        clip: its number in the stream.
-        file: its file's name once it is final, so without ``.part``.
-        started: seconds since the Unix epoch, by the client's clock. A daemon that died between publishing the
-            file and noting it left no ``.part``, but a final file that is younger than this.
-    """
-
-    stream: bytes
-    clip: int
-    file: str
-    started: float
+    from offcamd.store.entries import StreamOwner
 
 
 class RunIndex:

@@ -46,7 +46,7 @@ from offcam_proto.validation import ID_BYTES
 from offcam_runs.discover import is_run
 from offcam_runs.format import PART_EXTENSION, video_file
 from offcam_runs.pending import is_written
-from offcamd.store.index import OpenedClip, StreamOwner
+from offcamd.store.entries import OpenedClip, StreamOwner
 from offcamd.store.rescue import finish
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from offcam_runs import format as fmt
 from offcam_runs.discover import is_run
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.journal_reader import journals
-from offcamd.store.index import RunIndex, StreamOwner
+from offcamd.store.entries import StreamOwner
+from offcamd.store.index import RunIndex
 from offcamd.store.journals import NOTHING_TAKEN_IN, TakenIn, take_in
 from offcamd.store.left_frames import arenas_of, record_left
 from offcamd.store.rescue import COPY_NAME, finish, look

@@ -15,7 +15,8 @@ from offcamd.video.files import count_fragments, cut_tail, is_fragmented, publis
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from offcamd.store.index import OpenedClip, RunIndex
+    from offcamd.store.entries import OpenedClip
+    from offcamd.store.index import RunIndex
     from offcamd.video.probe import VideoInfo
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_runs.accounts import EncodedResult
-    from offcamd.store.index import Applied, StreamOwner
+    from offcamd.store.entries import Applied, StreamOwner
     from offcamd.store.rescue import RecoveredClip
 
 

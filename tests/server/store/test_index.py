@@ -16,7 +16,8 @@ from offcam_proto.errors import LocalProtocolError, RemoteProtocolError, RunFold
 from offcam_proto.records import ClipRecord
 from offcam_runs.accounts import EncodedResult
 from offcam_runs.totals import run_totals
-from offcamd.store.index import OpenedClip, RunIndex
+from offcamd.store.entries import OpenedClip
+from offcamd.store.index import RunIndex
 from run_samples import PEER, A, B, clip, columns, episode, open_clip, packed, rows, stream
 
 
