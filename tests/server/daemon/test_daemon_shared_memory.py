@@ -1,11 +1,9 @@
-"""Clients' shared memory at the daemon: what it refuses, what it survives, and that it gives everything back."""
+"""Clients' shared memory at the daemon: what it survives, and that it gives everything back."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import mmap
 import os
 import signal
 import subprocess
@@ -19,218 +17,28 @@ import zmq
 from msgspec.structs import replace
 
 import films
+from arenas import LAYOUT, SLOT_BYTES, SLOTS, WRONG, Memory
 from offcam_proto import host
 from offcam_proto import messages as msg
 from offcam_proto.arena import (
     DONE,
     EMPTY,
-    ENTRIES_AT,
-    ENTRY,
     FREE,
     SLOTS_AT,
     STATES_AT,
-    TAKEN,
     WRITTEN,
     arena_bytes,
 )
 from offcam_proto.codec import pack_record
-from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord
 from offcamd.cli.query import ask_stats
-from offcamd.daemon.shared_memory import Arena, ArenaUnusable
+from offcamd.daemon.shared_memory import Arena
 from rawpeer import RawPeer, hello
 from waiting import Process, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous files here")
 
-SIDE = 64
-LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
-SLOT_BYTES, SLOTS = 4096, 8
-NOBODY = 65534
 SLOW_DAEMON = Path(__file__).parents[2] / "peers" / "slow_daemon.py"
-
-
-class Memory:
-    """An arena as a client has it, or one that is made wrongly."""
-
-    def __init__(self, size: int = arena_bytes(SLOT_BYTES, SLOTS), seals: int = fcntl.F_SEAL_SHRINK) -> None:
-        self.token = os.urandom(16)
-        self.descriptor = os.memfd_create("offcam-test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.descriptor, size)
-        if seals:
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
-        self.map = mmap.mmap(self.descriptor, size)
-        self.map[: len(self.token)] = self.token
-
-    def write(self, slot: int, value: int, state: int = WRITTEN, clip: int = 0, index: int = 0) -> None:
-        start = SLOTS_AT + slot * SLOT_BYTES
-        self.map[start : start + SLOT_BYTES] = bytes([value]) * SLOT_BYTES
-        ENTRY.pack_into(self.map, ENTRIES_AT + slot * ENTRY.size, clip, index)
-        self.map[STATES_AT + slot] = state
-
-    def states(self) -> list[int]:
-        return list(self.map[STATES_AT : STATES_AT + SLOTS])
-
-    def offer(self, handle: int = 1) -> msg.OpenArena:
-        return msg.OpenArena(handle, self.descriptor, self.token, SLOT_BYTES, SLOTS)
-
-    def close(self) -> None:
-        self.map.close()
-        os.close(self.descriptor)
-
-
-@pytest.fixture
-def stack():
-    with contextlib.ExitStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-def memory(stack):
-    made = Memory()
-    stack.callback(made.close)
-    return made
-
-
-# --- what is no arena -------------------------------------------------------------------------------------
-
-
-def unsealed(stack, memory):
-    made = Memory(seals=0)
-    stack.callback(made.close)
-    return os.getpid(), made.offer()
-
-
-def too_small(stack, memory):
-    return os.getpid(), replace(memory.offer(), slots=SLOTS + 1)
-
-
-def too_large(stack, memory):
-    return os.getpid(), replace(memory.offer(), slots=SLOTS - 1)
-
-
-def another_token(stack, memory):
-    return os.getpid(), replace(memory.offer(), token=bytes(16))
-
-
-def opened(stack, path, flags):
-    descriptor = os.open(path, flags)
-    stack.callback(os.close, descriptor)
-    return descriptor
-
-
-def regular_file(stack, memory):
-    Path("file").write_bytes(memory.map[:])
-    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "file", os.O_RDWR))
-
-
-def directory(stack, memory):
-    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, ".", os.O_RDONLY))
-
-
-def fifo(stack, memory):
-    os.mkfifo("fifo")
-    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "fifo", os.O_RDWR | os.O_NONBLOCK))
-
-
-def device(stack, memory):
-    return os.getpid(), replace(memory.offer(), descriptor=opened(stack, "/dev/zero", os.O_RDWR))
-
-
-def sock(stack, memory):
-    reader, _writer = os.pipe()
-    stack.callback(os.close, reader)
-    stack.callback(os.close, _writer)
-    return os.getpid(), replace(memory.offer(), descriptor=reader)
-
-
-def closed(stack, memory):
-    return os.getpid(), replace(memory.offer(), descriptor=2**63 - 1)
-
-
-def nobody_s_process(stack, memory):
-    return 2**63 - 1, memory.offer()
-
-
-def gone(stack, memory):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid, memory.offer()
-
-
-def another_process(stack, memory):
-    """Of another container, say, whose client has the number that this process has here."""
-    process = stack.enter_context(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
-    stack.callback(process.kill)
-    return process.pid, replace(memory.offer(), descriptor=0)
-
-
-def another_user_s(stack, memory):
-    if os.getuid():
-        pytest.skip("only root can make what is another user's")
-    os.fchown(memory.descriptor, NOBODY, NOBODY)
-    return os.getpid(), memory.offer()
-
-
-WRONG = [
-    unsealed, too_small, too_large, another_token, regular_file, directory, fifo, device, sock, closed,
-    nobody_s_process, gone, another_process, another_user_s,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.__name__)
-def test_what_is_no_arena_is_refused(stack, memory, tmp_path, monkeypatch, wrong):
-    monkeypatch.chdir(tmp_path)
-    pid, offer = wrong(stack, memory)
-    before = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/maps").read_text().count("memfd:offcam")
-    with pytest.raises(ArenaUnusable):
-        Arena(pid, offer)
-    after = len(list(Path("/proc/self/fd").iterdir())), Path("/proc/self/maps").read_text().count("memfd:offcam")
-    assert after == before
-
-
-def test_what_another_user_may_not_open_is_refused(memory):
-    """A daemon that is not root, whose client says the pid of somebody else's process."""
-    if os.getuid():
-        pytest.skip("only root can become another user")
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            Arena(os.getppid(), memory.offer())
-        except ArenaUnusable as error:
-            code = 0 if "Permission denied" in str(error) else 2
-        finally:
-            os._exit(code)
-    assert os.waitpid(pid, 0)[1] == 0
-
-
-def test_a_python_without_seals_refuses_all(memory, monkeypatch):
-    monkeypatch.delattr(fcntl, "F_GET_SEALS")
-    with pytest.raises(ArenaUnusable, match="cannot tell"):
-        Arena(os.getpid(), memory.offer())
-
-
-def test_what_it_takes_it_marks_and_gives_back(memory):
-    arena = Arena(os.getpid(), memory.offer())
-    memory.write(2, 7, index=9)
-    memory.write(5, 8, index=4)
-    memory.write(6, 9, state=TAKEN)
-    memory.write(7, 9, state=99)
-    assert arena.unnamed() == [(0, 4, 5), (0, 9, 2)]
-    ((pixels, layout),) = arena.take(2, (LAYOUT,))
-    assert (bytes(pixels), layout) == (bytes([7]) * SLOT_BYTES, LAYOUT)
-    assert memory.states() == [0, 0, TAKEN, 0, 0, WRITTEN, TAKEN, 99]
-    arena.free(2)
-    assert memory.states()[2] == FREE
-    memory.close()
-    assert pixels[0] == 7, "it is there for as long as anybody looks at it"
-    memory.map, memory.descriptor = mmap.mmap(-1, 1), os.dup(0)  # for its fixture to close
-
-
-# --- a daemon ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
