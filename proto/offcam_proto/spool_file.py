@@ -15,8 +15,14 @@ the arena has one, that of `spool_name`, by which it is found when both are dead
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
+from offcam_proto import codec
 from offcam_proto.arena import HEAD_BYTES as SLOT_HEAD_BYTES
+from offcam_proto.messages import SlotFrames
+
+if TYPE_CHECKING:
+    from offcam_proto.layout import FrameLayout
 
 TOKEN_AT = 0
 HEAD_BYTES = 512
@@ -39,3 +45,9 @@ def place_bytes(slot_bytes: int) -> int:
 def spool_name(token: bytes, pid: int) -> str:
     """Name of the file that a daemon with this process id makes for the arena with a token."""
     return f"{token.hex()}-{pid}{EXTENSION}"
+
+
+def pack_name(clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> bytes:
+    """What a place begins with that has this frame; nothing where it is too long for that."""
+    name = bytes(codec.encode(SlotFrames(handle=0, clip=clip, layouts=layouts, frames=((index, 0),)))[0])
+    return LENGTH.pack(len(name)) + name if LENGTH.size + len(name) <= HEAD_BYTES else b""

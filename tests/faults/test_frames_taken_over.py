@@ -28,6 +28,17 @@ PAUSE = 0.01
 """A hundred frames a second."""
 
 
+def begun(env):
+    """Play a first step, by which the daemon comes to have the env's memory. Returns the connection and the stream."""
+    connection = offcam.connection.process.current()
+    wire = connection.session.streams[1]
+    wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
+    env.reset()
+    env.step(0)
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    return connection, wire
+
+
 def steps(env, count: int) -> None:
     for _ in range(count):
         time.sleep(PAUSE)
@@ -91,11 +102,7 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
     env = offcam.record(Barcode(length, Look(84, 84)), str(folder), every=1)
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     for kill in range(kills):
         for _ in range(episodes):
             play(env)
@@ -130,11 +137,7 @@ def test_a_video_that_ends_once_the_next_daemon_is_there_is_accounted_for_once(d
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
     env = offcam.record(Barcode(9, Look(84, 84)), str(folder), every=1)
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     steps(env, 4)
     epoch = wire.epoch
     daemons.kill()
@@ -152,11 +155,7 @@ def test_each_nth_frame_has_its_time_in_the_next_part_too(daemons, tmp_path):
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
     env = offcam.record(Barcode(40), str(folder), every=1, every_nth_frame=3, max_size=(42, 42))
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     steps(env, 19)
     daemons.kill()
     steps(env, 6)
@@ -188,10 +187,11 @@ import offcam, offcam.connection.process
 from envs import Barcode, play
 from waiting import wait_until
 env = offcam.record(Barcode(4), sys.argv[1], every=1)
-env.reset()
-env.step(0)
 connection = offcam.connection.process.current()
 wire = connection.session.streams[1]
+wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
+env.reset()
+env.step(0)
 wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
 for _ in range(3):
     play(env)
@@ -233,11 +233,7 @@ def test_who_leaves_waits_until_the_next_daemon_was_told_of_what_is_left(daemons
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
     env = offcam.record(Barcode(4), folder, episode_trigger=lambda episode: episode < 3)
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     play(env, 4)
     wait_until(lambda: connection.pump() or not connection.unacked, "all records are stored")
     daemons.kill()
@@ -275,11 +271,7 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", *never)
     env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     for kill in range(kills):
         env.step(0)
         wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
@@ -321,11 +313,7 @@ def test_what_was_on_disk_waits_for_no_slot_for_long(daemons, tmp_path):
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
     env = offcam.record(Barcode(10**6, Look(HEIGHT, WIDTH)), str(folder), every=1, overflow="block")
-    env.reset()
-    env.step(0)
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    connection, wire = begun(env)
     for _ in range(100):
         env.step(0)
     wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")

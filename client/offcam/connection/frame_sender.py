@@ -92,12 +92,12 @@ class FrameSender:
         """Have a live stream's frames that lie in its arena recorded as a clip, which ends with them or goes on."""
         waiting = self._exchange.waiting.setdefault(wire, deque())
         waiting.append(opening)
-        arena = self.arenas.at(wire)
-        for frame in frames:
+        arena, frames = self.arenas.at(wire), tuple(frames)
+        for frame in reversed(frames):  # so that they stay in order, should this process be killed in between
             frame.opening = opening
             if arena is not None:
                 arena.rename(frame)
-            waiting.append(frame)
+        waiting.extend(frames)
         if end is not None:
             waiting.append(end)
 

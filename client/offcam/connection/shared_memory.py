@@ -125,8 +125,7 @@ class Arena:
 
     Attributes:
         daemon: instance and process id of the daemon that it was offered to last.
-        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for, 0 where
-            none has used it.
+        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for.
         credit: what was left of it when a frame was last put into it.
         spool: where its daemon moves frames for which it has no room in memory; None where they are not to be had.
         lasting: whether it is for other daemons, too.
@@ -240,14 +239,19 @@ class Arena:
         self, slot: int, clip: int, index: int, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]
     ) -> None:
         """Mark a slot written with a frame that lies there."""
-        if self._newest[0] is not opening or self._newest[1] != layouts:
-            self._newest = opening, layouts, pack_head(opening, layouts) if opening and self._named else b""
+        head = self._head(opening, layouts)
         if self._frames.get(slot) is not self._newest:
-            start, head = self._head_at(slot), self._newest[2]
+            start = self._head_at(slot)
             self._memory[start : start + len(head)] = head
             self._frames[slot] = self._newest
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
         self._memory[STATES_AT + slot] = WRITTEN  # last: from now on it is found, should this process be killed
+
+    def _head(self, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]) -> bytes:
+        """What is to lie behind the slots of a frame; packed once for those of one clip."""
+        if self._newest[0] is not opening or self._newest[1] != layouts:
+            self._newest = opening, layouts, pack_head(opening, layouts) if opening and self._named else b""
+        return self._newest[2]
 
     def lying_in(self, slot: int) -> Lying:
         """The frame that was put into a slot last."""
@@ -293,6 +297,8 @@ class Arena:
         """A frame that lies in it becomes one of another clip."""
         if frame.spool is not None:
             self._spooled[frame.spool, frame.slot] = frame
+            head = self._head(frame.opening, frame.layouts)
+            frame.spool.rename(frame.slot, frame.clip, frame.index, frame.layouts, head)
             return
         self._say(frame.slot, frame.clip, frame.index, frame.opening, frame.layouts)
 
@@ -459,6 +465,7 @@ class StreamArenas:
 
     def _lend(self, wire: ClientStream, arena: Arena) -> None:
         arena.daemon = wire.daemon
+        arena.bound = max(arena.bound, wire.credit + arena.used)
         arena.spool = None
         self._arenas[wire.info.handle] = wire.epoch, arena
         wire.offer_arena(arena.descriptor, arena.token, arena.slot_bytes, arena.slots)

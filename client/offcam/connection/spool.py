@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from offcam_proto import codec
 from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import EXTENSION, HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, place_bytes
+from offcam_proto.spool_file import EXTENSION, HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, pack_name, place_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +58,15 @@ class Spool:
         """A frame is elsewhere now: whoever finds the file must not record it once more."""
         with suppress(OSError):
             os.pwrite(self._descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
+
+    def rename(self, place: int, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot_head: bytes) -> None:
+        """A frame becomes one of another clip, also for whoever finds the file when client and daemon are dead."""
+        name = pack_name(clip, index, layouts)
+        with suppress(OSError):
+            if name:
+                os.pwrite(
+                    self._descriptor, name.ljust(HEAD_BYTES, b"\0") + slot_head, HEAD_BYTES + place * self._place_bytes
+                )
 
     def remove(self) -> None:
         """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""

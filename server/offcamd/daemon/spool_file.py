@@ -11,9 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from offcam_proto import codec
-from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, place_bytes, spool_name
+from offcam_proto.spool_file import HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, pack_name, place_bytes, spool_name
 from offcamd.encode.frame import Moved
 from offcamd.encode.spool import read_at, write_at
 
@@ -66,16 +64,15 @@ class SpoolFile:
         self, clip: int, index: int, layouts: tuple[FrameLayout, ...], pixels: Buffer, slot_head: Buffer = b""
     ) -> Moved | None:
         """Write a frame, and what its arena says of it; None where there is no room. OSError if the disk refuses."""
-        named = SlotFrames(handle=0, clip=clip, layouts=layouts, frames=((index, 0),))
-        head = bytes(codec.encode(named)[0])
-        if LENGTH.size + len(head) > HEAD_BYTES or (place := self._take()) is None:
+        name = pack_name(clip, index, layouts)
+        if not name or (place := self._take()) is None:
             return None
         start = HEAD_BYTES + place * self._place_bytes
         try:
             write_at(self.descriptor, start + PIXELS_AT, [pixels])
             write_at(self.descriptor, start + HEAD_BYTES, [slot_head])
-            write_at(self.descriptor, start + LENGTH.size, [head])
-            os.pwrite(self.descriptor, LENGTH.pack(len(head)), start)  # last: from now on its client finds it
+            write_at(self.descriptor, start + LENGTH.size, [name[LENGTH.size :]])
+            os.pwrite(self.descriptor, name[: LENGTH.size], start)  # last: from now on its client finds it
         except BaseException:
             self._give_back(place)
             raise

@@ -237,16 +237,19 @@ def test_what_nobody_knows_any_more_is_free_again(scene, over):
     assert not scene.arenas.left(scene.wires[0])
 
 
-def test_without_a_daemon_it_holds_what_the_last_one_gave_credit_for(ready):
-    wire = ready.wires[0]
-    assert ready.arenas.keep(wire, 0, 1, shown(1), 100) is None, "no daemon has taken a frame from it"
+@pytest.mark.parametrize("used", [True, False])
+def test_without_a_daemon_it_holds_what_the_last_one_gave_credit_for(used, scene):
+    wire = scene.wires[0]
     wire.credit = 300
-    assert ready.put(shown(0)) == 0
-    wire.credit -= 100
-    ready.session.lost()
-    kept = [ready.arenas.keep(wire, 0, index, shown(1), 100) for index in range(1, 5)]
-    assert [frame and frame.index for frame in kept] == [1, 2, None, None]
-    assert ready.arenas.keep(wire, 0, 9, shown(1, 100, 100), 10000) is None, "it is larger than a slot"
+    assert scene.put(shown(0)) is None
+    if used:
+        scene.hear(msg.ArenaReply(1, True, 0))
+        assert scene.put(shown(0)) == 0
+        wire.credit -= 100
+    scene.session.lost()
+    kept = [scene.arenas.keep(wire, 0, index, shown(1), 100) for index in range(1, 6)]
+    assert [frame and frame.index for frame in kept] == [1, 2, None if used else 3, None, None]
+    assert scene.arenas.keep(wire, 0, 9, shown(1, 100, 100), 10000) is None, "it is larger than a slot"
 
 
 def test_a_daemon_that_cannot_use_it_is_not_asked_again(scene):
