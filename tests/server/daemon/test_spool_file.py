@@ -7,10 +7,13 @@ import os
 import pytest
 
 from offcam.connection.spool import Spool
+from offcam_proto.arena import HEAD_BYTES as SLOT_HEAD_BYTES
 from offcam_proto.layout import FrameLayout
+from offcam_proto.left_frames import pack_head, unpack_head
 from offcam_proto.spool_file import HEAD_BYTES, place_bytes
 from offcamd.daemon.spool_file import SpoolFile
 from offcamd.encode.budget import Budget
+from run_samples import open_clip
 
 SIDE = 16
 LAYOUT = FrameLayout((SIDE, SIDE), (SIDE, 1), 0, SIDE * SIDE)
@@ -91,6 +94,16 @@ def test_a_client_takes_no_other_file_for_it(spool):
         opened(spool, token=bytes(16))
     with pytest.raises(FileNotFoundError):
         Spool(os.getpid(), 2**31 - 1, TOKEN, SLOT_BYTES)
+
+
+def test_a_client_names_a_frame_anew(spool):
+    for index in (0, 1):
+        move(spool, index)
+    opening = open_clip(9)
+    opened(spool).rename(1, 9, 0, (LAYOUT,), pack_head(opening, (LAYOUT,)))
+    assert found(spool) == {(3, 0): pixels(0), (9, 0): pixels(1)}
+    head = os.pread(spool.descriptor, SLOT_HEAD_BYTES, 2 * HEAD_BYTES + PLACE)
+    assert unpack_head(head) == (opening, (LAYOUT,))
 
 
 def test_it_outlives_whoever_made_it(budget, tmp_path):
