@@ -24,6 +24,7 @@ import offcam.connection.timeouts
 from commandline import COMMAND, WAIT_SECONDS
 from offcam_proto import host
 from offcamd.process.instance_lock import read_lock
+from offcamd.store import left_frames
 from waiting import POLL_SECONDS
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ def within(request: pytest.FixtureRequest) -> Callable[[float, float], None]:
 
 
 @pytest.fixture(scope="session")
-def session_root() -> Iterator[Path]:
+def session_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A short directory (Unix socket paths are short) for all of this session's daemons; checked at its end.
 
-    What a test leaves behind in its own `runtime` is found after that test already.
+    What a test leaves behind in its own `runtime` is found after that test already. Memory of those that were killed
+    on purpose, which nobody came for, is given back.
     """
     with tempfile.TemporaryDirectory(prefix="oc", dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)
@@ -81,6 +83,11 @@ def session_root() -> Iterator[Path]:
         left += [f"socket {path}" for path in Path(name).rglob("*") if path.is_socket() and _answers(path)]
         left += [f"thread {thread.name}" for thread in threading.enumerate() if not _stays(thread)]
         assert not left, "the tests left behind: " + "; ".join(left)
+        for arena in left_frames._arenas():
+            with contextlib.suppress(OSError):
+                stream, _ = left_frames._whose(arena)
+                if stream and stream.folder.startswith((name, str(tmp_path_factory.getbasetemp()))):
+                    arena.unlink()
 
 
 @pytest.fixture(scope="session", autouse=True)

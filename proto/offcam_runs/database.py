@@ -26,6 +26,10 @@ BUSY_SECONDS = 10.0
 _NO_ACCESS = ("readonly", "read-only", "unable to open")  # SQLite's texts: its codes need Python 3.11
 
 
+class IndexLocked(RunFolderError):
+    """Another process uses the index, in a way that shuts out this one for now."""
+
+
 @contextmanager
 def open_to_read(
     run: str | os.PathLike[str], *, settled: bool = False, session: Session = None
@@ -161,14 +165,16 @@ def explained(folder: Path) -> Iterator[None]:
 
     Raises:
         FolderNotWritable: the index may not be opened or written.
-        RunFolderError: it is damaged, locked, or its disk is full.
+        IndexLocked: another process shuts us out.
+        RunFolderError: it is damaged, or its disk is full.
     """
     try:
         yield
     except sqlite3.OperationalError as error:
         if any(text in str(error) for text in _NO_ACCESS):
             raise not_writable(folder, str(error)) from error
-        raise RunFolderError(
+        kind = IndexLocked if "locked" in str(error) else RunFolderError
+        raise kind(
             f"the index of {folder} could not be used ({error}): check that its disk is not full and that no "
             "other program keeps it locked"
         ) from error

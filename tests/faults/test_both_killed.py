@@ -15,8 +15,9 @@ from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
 import films
 from offcam.connection import shared_memory
 from offcam_proto import host
+from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
-from offcamd.store.left_frames import arenas_of
+from offcamd.store.left_frames import ORPHAN_SECONDS, arenas_of, left_behind
 from offcamd.store.recovery import recover_folder
 from waiting import wait_until
 
@@ -184,6 +185,23 @@ def test_at_any_moment_it_costs_a_video_one_frame_at_most(daemons, stack, tmp_pa
         films.check(folder)
     with capsys.disabled():
         print(f"\n4 kills of both cost {costs} frames")
+
+
+def test_a_daemon_elsewhere_cares_for_what_nobody_came_for(daemons, stack, tmp_path):
+    folder, elsewhere = tmp_path / "run", "ipc:///somewhere/else.sock"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    agent = Agent(stack, folder, 4)
+    agent.steps(18)
+    daemons.kill()
+    agent.kill()
+    ((_, arena),) = arenas_of(folder)
+    assert str(folder) not in left_behind(elsewhere, tmp_path)
+    for path in (arena, *folder.glob(f"{INDEX_NAME}*")):
+        assert str(folder) not in left_behind(elsewhere, tmp_path), "it was written lately"
+        os.utime(path, times=(time.time() - 1.1 * ORPHAN_SECONDS,) * 2)
+    assert str(folder) in left_behind(elsewhere, tmp_path)
+    recover_folder(folder)
+    assert arenas_of(folder) == []
 
 
 def test_nothing_is_left_of_one_that_ends_well(daemons, stack, tmp_path):

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.database import connect, explained, format_version, not_writable, without_locks
+from offcam_runs.database import BUSY_SECONDS, connect, explained, format_version, not_writable, without_locks
 from offcam_runs.filesystem import wal_works_on
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
+
+_OPENING_MS = 250
+"""How long to wait for who reads the index when it is opened: a glance, as others wait for the store meanwhile."""
 
 
 class IndexGone(RunFolderError):
@@ -36,6 +39,7 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
     Raises:
         FolderNotWritable: the folder or the index cannot be made or written.
         RunFormatTooNew: a newer offcam wrote it.
+        IndexLocked: somebody is reading it as it was left, as one plain file; that is not waited for.
         RunFolderError: the index is damaged, or is no index of offcam.
     """
     try:
@@ -50,11 +54,13 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
     with explained(folder):
         database = connect(folder / fmt.INDEX_NAME, "rwc", unlocked=unlocked)
         try:
+            database.execute(f"PRAGMA busy_timeout = {_OPENING_MS}")
             format_version(database, folder)
             mode = "wal" if wal_works_on(folder) and not unlocked else "delete"
             (mode,) = database.execute(f"PRAGMA journal_mode = {mode}").fetchone()
             database.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
             database.execute("PRAGMA locking_mode = NORMAL")
+            database.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")
         except BaseException:
             database.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -44,7 +45,7 @@ from offcam_proto.spool_file import EXTENSION, LENGTH, PIXELS_AT, place_bytes
 from offcam_proto.spool_file import HEAD_BYTES as PLACE_HEAD_BYTES
 from offcam_proto.validation import ID_BYTES
 from offcam_runs.discover import is_run
-from offcam_runs.format import PART_EXTENSION, video_file
+from offcam_runs.format import INDEX_NAME, PART_EXTENSION, video_file
 from offcam_runs.pending import is_written
 from offcamd.store.entries import OpenedClip, StreamOwner
 from offcamd.store.rescue import finish
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from offcamd.store.rescue import RecoveredClip
 
 log = logging.getLogger(__name__)
+
+ORPHAN_SECONDS = 3600.0
+"""Of a run that nobody has written for so long every daemon has recorded what was left, not only the next one there."""
 
 PIECE_FRAMES = 8
 """Frames that are recorded between two looks at what else is to be done."""
@@ -173,6 +177,8 @@ def _arenas() -> list[Path]:
 def left_behind(endpoint: str, spools: Path) -> set[str]:
     """The run folders of clients of a daemon that died, which nobody has opened since; and remove what is of no use.
 
+    Also of other endpoints' daemons, where nobody has come for long: that memory is the host's.
+
     Args:
         endpoint: that daemon's.
         spools: folder of what daemons move to disk.
@@ -186,7 +192,7 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
         with suppress(OSError):
             stream, daemon = _whose(path)
             folder = stream.folder if stream else ""
-            if not folder or (daemon != endpoint and is_run(Path(folder))):
+            if not folder or (daemon != endpoint and is_run(Path(folder)) and not _is_orphan(Path(folder), path)):
                 continue  # another's, or in the making: not even locked, as its client has to lock it
             if (arena := _Arena.open(path)) is not None:
                 with closing(arena):
@@ -197,6 +203,12 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
                     elif not arena.frames():
                         arena.remove()
     return found
+
+
+def _is_orphan(folder: Path, arena: Path) -> bool:
+    """Whether it is long ago that somebody recorded a run, or into an arena of it."""
+    written = [file.stat().st_mtime for file in (arena, *folder.glob(f"{INDEX_NAME}*"))]
+    return time.time() - max(written) > ORPHAN_SECONDS
 
 
 def _whose(path: Path) -> tuple[OpenStream | None, str]:

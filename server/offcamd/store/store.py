@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import DaemonAlreadyRunning, DaemonError, OffcamError, RunFolderError
 from offcam_proto.limits import MIB
+from offcam_runs.database import IndexLocked
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.journal_reader import journals
 from offcam_runs.totals import RunTotals
@@ -264,7 +265,7 @@ class Store:
         batch = run.stuck + new
         if run.index is None and all(isinstance(task, tasks.CloseStreamTask) for task in batch):
             return  # of streams that could not be opened
-        index = run.index or self._open(folder, run, batch)
+        index = run.index or self._open(folder, run, new)
         if index is None:
             return
         try:
@@ -444,8 +445,8 @@ class Store:
         for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
             self._close_index(self._runs.pop(folder))
 
-    def _open(self, folder: str, run: _Run, batch: list[tasks.Task]) -> RunIndex | None:
-        """Become a run's writer: finish what a dead daemon left in it, and read its totals back."""
+    def _open(self, folder: str, run: _Run, new: list[tasks.Task]) -> RunIndex | None:
+        """Become a run's writer: finish what a dead daemon left, and read its totals back. None where it cannot be."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
             index = run.index = RunIndex.open(Path(folder))
@@ -456,6 +457,12 @@ class Store:
             run.journals = journals(folder)
             self._take_in(run, TAKE_IN_SECONDS)
             run.arenas = arenas_of(folder)
+        except IndexLocked as error:  # somebody reads it, which may take long
+            self._close_index(run)
+            with self._lock:
+                self._runs[folder] = run
+            self._stuck(folder, run, new, str(error))
+            return None
         except BaseException as error:  # noqa: BLE001 - a folder that cannot be used must not keep others from it
             self._close_index(run)
             failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
@@ -463,6 +470,7 @@ class Store:
                 self._health.unexpected(STORE, folder, error)
             elif self._unusable.admit(folder):  # a client asks again and again
                 log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
+            batch, run.problem, run.stuck, run.stuck_bytes = run.stuck + new, None, [], 0
             for task in batch:
                 self._refuse(task, failure)
             return None
