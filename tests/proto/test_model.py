@@ -190,6 +190,8 @@ class Env:
 
 
 class Recording(RuleBasedStateMachine):
+    """It has a rule for each thing that may happen: more of them than a class should have else."""
+
     def __init__(self) -> None:
         super().__init__()
         self.client = ClientSession(bytes(16), pid=1, host="h", client="c")

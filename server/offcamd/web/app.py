@@ -73,7 +73,10 @@ def make_app(
 
 
 class Api:
-    """The endpoints, and what they keep between requests."""
+    """The endpoints, and what they keep between requests.
+
+    It has a method for each endpoint, which makes more of them than a class should have else.
+    """
 
     def __init__(self, source: RunSource, stopping: Callable[[], bool]) -> None:
         self._source = source
