@@ -129,7 +129,8 @@ class StreamVideos:
             if not wire.live:
                 return
             self.taken_over = wire.epoch
-            before, self.parts = self.parts, {number: part for number, part in self.parts.items() if not part.epoch}
+            before = self.parts
+            self.parts = {number: part for number, part in before.items() if part.epoch in (0, wire.epoch)}
             left = self._there.frames.take_over(wire, before)
             frames = {number: list(those) for number, those in groupby(left, key=lambda frame: frame.clip)}
             # those that no daemon has opened come first: the others get new numbers, which are higher
