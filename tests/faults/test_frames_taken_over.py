@@ -14,7 +14,7 @@ import films
 import offcam
 import offcam.connection.process
 from envs import Barcode, Look, play
-from offcam.connection import shared_memory
+from offcam.connection import shared_memory, timeouts
 from offcam_proto.arena import EMPTY, FREE, STATES_AT
 from offcam_proto.codec import decode_server
 from offcam_proto.messages import ArenaReply, Flushed, StreamOpened, Welcome
@@ -128,6 +128,39 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
     lost = lost_of_the_first(found)
     assert len(found) == played - lost
     assert [clip.dropped for clip in clips if clip.dropped] == [{"lost": lost}] * bool(lost)
+    films.check(folder)
+    daemons.stop()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that recording has not begun
+def test_so_is_a_video_whose_first_frame_waited_for_its_daemon(daemons, tmp_path, monkeypatch):
+    folder, open_now = tmp_path / "run", []
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    connection = offcam.connection.process.current()
+    received = connection.transport.received
+    monkeypatch.setattr(connection.transport, "received", lambda: received() if open_now else ())
+    monkeypatch.setattr(timeouts, "START_SECONDS", 0.01)
+    env = offcam.record(Barcode(9), folder, every=1)
+    wire = connection.session.streams[1]
+    assert not wire.live
+
+    def wait(*_) -> None:
+        open_now.append(True)
+        wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
+
+    monkeypatch.setattr(connection.handshake, "await_first_video", wait)
+    env.reset()
+    env.step(0)
+    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+    for _ in range(3):
+        env.step(0)
+    daemons.kill()
+    daemons.start(SLOW_DAEMON, "0")
+    while not env.step(0)[2]:
+        pass
+    env.close()
+    found = shown(folder, height=84, width=84)
+    assert found == list(range(lost_of_the_first([(0, number) for number in found]), 10))
     films.check(folder)
     daemons.stop()
 
