@@ -24,6 +24,7 @@ from offcam_runs.folder_lock import FolderLock, writer_of
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
+from waiting import wait_until
 
 HERE = Path(__file__).parent
 TRAINING = HERE / "training.py"
@@ -55,9 +56,9 @@ def test_everything_is_recorded_and_can_be_read_meanwhile(embedded, tmp_path, er
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["episodes"], said["videos"], said["warnings"]) == (3, ["final"] * 3, [])
-    log = (embedded / "r" / "offcam" / f"{SOCKET_NAME}.log").read_text()
-    assert f"the file system of {folder} has no locks" in log
-    assert f"the file system of {embedded / 'r' / 'offcam'} has no locks" in log
+    log = embedded / "r" / "offcam" / f"{SOCKET_NAME}.log"
+    for place in (folder, log.parent):  # it says so once it takes records, which may be over by then
+        wait_until(lambda place=place: f"the file system of {place} has no locks" in log.read_text(), "it is said")
     assert not list((embedded / "r" / "offcam").glob(f"{SOCKET_NAME}.launch.lock{CLAIM_ENDING}")), (
         "the next may start one"
     )
