@@ -1,7 +1,7 @@
 """Somebody who only wants to record, in a process of its own, while others misbehave. Says in JSON how it fared.
 
 It plays episodes with a video of each until a file appears, and waits for its credit, however busy the machine is.
-Beside that, a raw peer of it has an episode stored every few steps, and takes the time until the ack.
+Beside that, a raw peer of it has one episode stored after the other, and takes the time until the ack.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import zmq
@@ -22,34 +24,34 @@ from offcamd.video.probe import probe
 from rawpeer import WAIT_SECONDS, RawPeer, episode
 from waiting import HANG_SECONDS
 
+PAUSE_SECONDS = 0.05
+"""Between an ack and the next record."""
+
 
 class Acks:
-    """Has records stored one after the other, and times it."""
+    """Has records stored one after the other, and times it, whatever the env beside it waits for."""
 
-    def __init__(self, peer: RawPeer, folder: Path) -> None:
-        self.peer = peer
+    def __init__(self, folder: Path) -> None:
         self.count = 0
         self.worst = 0.0
-        peer.greet()
-        opened = peer.open_stream(1, folder)
-        assert isinstance(opened, msg.StreamOpened), opened
-        self._sent: float | None = None
+        self._folder = folder
+        self._over = threading.Event()
 
-    def look(self, *, wait: bool = False) -> None:
-        """Take in an ack if there is one, and send the next record."""
-        if self._sent is not None:
-            answer = self.peer.hear(WAIT_SECONDS if wait else 0.0)
-            if answer is None:
-                assert not wait, "no ack"
-                return
-            assert isinstance(answer, msg.Ack), answer
-            assert answer.seq == self.count
-            self.worst = max(self.worst, time.monotonic() - self._sent)
-            self._sent = None
-        if not wait:
-            self.count += 1
-            self._sent = time.monotonic()
-            self.peer.say(msg.Records(1, self.count, (episode(self.count),)))
+    def run(self) -> None:
+        with zmq.Context() as context, RawPeer(os.environ["OFFCAM_ADDR"], context) as peer:
+            peer.greet()
+            opened = peer.open_stream(1, self._folder)
+            assert isinstance(opened, msg.StreamOpened), opened
+            while not self._over.wait(PAUSE_SECONDS):
+                self.count += 1
+                sent = time.monotonic()
+                peer.say(msg.Records(1, self.count, (episode(self.count),)))
+                answer = peer.hear(WAIT_SECONDS)
+                self.worst = max(self.worst, time.monotonic() - sent)
+                assert answer == msg.Ack(1, self.count), answer
+
+    def finish(self) -> None:
+        self._over.set()
 
 
 def main() -> None:
@@ -64,17 +66,18 @@ def main() -> None:
         Barcode(options.length, Look(84, 84)), str(options.folder), lambda _: True, overflow="block"
     )
     episodes = 0
-    with zmq.Context() as context, RawPeer(os.environ["OFFCAM_ADDR"], context) as peer:
-        acks = Acks(peer, options.folder)
+    acks = Acks(options.folder)
+    with ThreadPoolExecutor(1) as other:
+        told = other.submit(acks.run)
         print("recording", flush=True)
         while not options.until.exists():
             env.reset()
             for _ in range(options.length):
                 time.sleep(options.pause)
                 env.step(0)
-                acks.look()
             episodes += 1
-        acks.look(wait=True)
+        acks.finish()
+        told.result()
     while not env.flush():
         pass
     env.close()
