@@ -107,7 +107,8 @@ def test_a_script_that_is_killed_and_run_again_is_two_sessions(folder, daemon):
 def test_one_that_is_killed_with_its_daemon_is_gone_on_with(folder, serve, tmp_path):
     """As by an interrupt that takes both: what there is of the video that was open stays, and its number is used up."""
     script = (
-        "import sys, offcam; from envs import Barcode, play\n"
+        "import sys, offcam, offcam.connection.timeouts; from envs import Barcode, play\n"
+        "offcam.connection.timeouts.START_SECONDS = 60.0\n"  # the daemon opens the folder late where it has to recover
         f"env = offcam.record(Barcode(30), {str(folder)!r}, every=1, overflow='block', resume=True)\n"
         "play(env)\nenv.flush()\nenv.reset()\nfor _ in range(20): env.step(0)\n"
         "print('ready', flush=True); sys.stdin.readline(); env.close()\n"
