@@ -27,17 +27,12 @@ pytestmark = pytest.mark.skipif(
 
 AGENT = """
 import sys, time
-import offcam, offcam.connection.process
+import offcam
+from begun import begun
 from envs import Barcode, Look, play
-from waiting import wait_until
 folder, length, side, pause = sys.argv[1], *map(float, sys.argv[2:])
 env = offcam.record(Barcode(int(length), Look(int(side), int(side))), folder, every=1, overflow="block")
-connection = offcam.connection.process.current()
-wire = connection.session.streams[1]
-wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
-env.reset()
-env.step(0)
-wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+begun(env)
 for line in sys.stdin:
     for _ in range(int(line)):
         time.sleep(pause)

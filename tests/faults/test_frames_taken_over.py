@@ -13,6 +13,7 @@ from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
 import films
 import offcam
 import offcam.connection.process
+from begun import begun
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory, timeouts
 from offcam_proto.arena import EMPTY, FREE, STATES_AT
@@ -26,17 +27,6 @@ pytestmark = pytest.mark.skipif(not shared_memory.POSSIBLE, reason="no anonymous
 HEIGHT, WIDTH = 400, 600
 PAUSE = 0.01
 """A hundred frames a second."""
-
-
-def begun(env):
-    """Play a first step, by which the daemon comes to have the env's memory. Returns the connection and the stream."""
-    connection = offcam.connection.process.current()
-    wire = connection.session.streams[1]
-    wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
-    env.reset()
-    env.step(0)
-    wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
-    return connection, wire
 
 
 def steps(env, count: int) -> None:
@@ -216,16 +206,11 @@ def lost_of_the_first(found: list[tuple[int, int]]) -> int:
 
 LEAVING = """
 import sys
-import offcam, offcam.connection.process
+import offcam
+from begun import begun
 from envs import Barcode, play
-from waiting import wait_until
 env = offcam.record(Barcode(4), sys.argv[1], every=1)
-connection = offcam.connection.process.current()
-wire = connection.session.streams[1]
-wait_until(lambda: connection.pump() or wire.live, "the daemon has opened the folder")
-env.reset()
-env.step(0)
-wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
+begun(env)
 for _ in range(3):
     play(env)
 env.reset()

@@ -62,11 +62,10 @@ class Spool:
     def rename(self, place: int, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot_head: bytes) -> None:
         """A frame becomes one of another clip, also for whoever finds the file when client and daemon are dead."""
         name = pack_name(clip, index, layouts)
-        with suppress(OSError):
-            if name:
-                os.pwrite(
-                    self._descriptor, name.ljust(HEAD_BYTES, b"\0") + slot_head, HEAD_BYTES + place * self._place_bytes
-                )
+        if name:
+            head = name.ljust(HEAD_BYTES, b"\0") + slot_head
+            with suppress(OSError):
+                os.pwrite(self._descriptor, head, HEAD_BYTES + place * self._place_bytes)
 
     def remove(self) -> None:
         """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""

@@ -236,10 +236,9 @@ class ClipWriter:
         with part.connection.lock:
             if not wire.live and part.opening is not None:
                 return part.opening
-            if (
-                wire.live and self._stream.videos.next_clip > part.number + 1
-            ):  # a later clip may have been opened meanwhile
-                self._stream.videos.number(part)
+            videos = self._stream.videos
+            if wire.live and videos.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
+                videos.number(part)
             part.opening = OpenClip(
                 handle=wire.info.handle,
                 clip=part.number,
