@@ -15,7 +15,7 @@ import numpy as np
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
 from offcam_runs import notebook
-from offcam_runs.analysis import Axis, Curve, Summary, summary
+from offcam_runs.analysis import Axis, Curve, Smooth, Summary, smooth, summary
 from offcam_runs.clips import Clip, read_clips
 from offcam_runs.database import open_to_read
 from offcam_runs.discover import labels
@@ -135,6 +135,15 @@ class Run:
             axis: by ``"episode"``, ``"step"`` or ``"time"``, see `offcam_runs.analysis.curve`.
         """
         return self.episodes.curve(quantity, axis, began=self.began)
+
+    def smooth(self, quantity: str, axis: Axis, window: int) -> Smooth:
+        """The same with its moving average over so many episodes."""
+        return smooth(self.curve(quantity, axis), window)
+
+    @property
+    def count(self) -> int:
+        """How many episodes there are."""
+        return len(self.episodes)
 
     def columns(
         self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None

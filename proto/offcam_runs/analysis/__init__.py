@@ -8,7 +8,19 @@ against rliable, the reference implementation of Agarwal et al., "Deep Reinforce
 Statistical Precipice", NeurIPS 2021.
 """
 
-from offcam_runs.analysis.curves import Aligned, Axis, Band, Curve, align, band, curve, default_window, moving_average
+from offcam_runs.analysis.curves import (
+    Aligned,
+    Axis,
+    Band,
+    Curve,
+    Smooth,
+    align,
+    band,
+    curve,
+    default_window,
+    moving_average,
+    smooth,
+)
 from offcam_runs.analysis.statistics import (
     Interval,
     Statistic,
@@ -22,7 +34,7 @@ from offcam_runs.analysis.steps import PerStep, per_step
 from offcam_runs.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
-    "Aligned", "Axis", "Band", "Curve", "Interval", "PerStep", "Statistic", "SuccessRate", "SuccessRule", "Summary",
-    "align", "band", "bootstrap_interval", "center", "curve", "default_window", "interquartile_mean",
-    "moving_average", "per_step", "success_rate", "summary",
+    "Aligned", "Axis", "Band", "Curve", "Interval", "PerStep", "Smooth", "Statistic", "SuccessRate", "SuccessRule",
+    "Summary", "align", "band", "bootstrap_interval", "center", "curve", "default_window", "interquartile_mean",
+    "moving_average", "per_step", "smooth", "success_rate", "summary",
 ]  # fmt: skip

@@ -34,6 +34,21 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Smooth:
+    """A curve with its moving average, at all of its episodes or at some.
+
+    Attributes:
+        x: (n,) as a `Curve` has it.
+        y: (n,) likewise.
+        average: (n,) of the episodes up to each, see `moving_average`.
+    """
+
+    x: Floats
+    y: Floats
+    average: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Aligned:
     """Several curves on a common axis.
 
@@ -122,23 +137,27 @@ def moving_average(values: ArrayLike, window: int) -> Floats:
     return averages
 
 
-def align(curves: Sequence[Curve], *, window: int = 1, points: int = 500) -> Aligned:
-    """Put runs' curves on a common axis.
+def smooth(curve: Curve, window: int) -> Smooth:
+    """A curve with its moving average over so many episodes."""
+    return Smooth(curve.x, curve.y, moving_average(curve.y, window))
 
-    Each curve is smoothed by `moving_average`. At each point of the axis it has the value of the last episode that
-    had ended by then: nothing is interpolated. The axis spans what all curves have, so that the number of runs is the
-    same everywhere; a curve without a single value takes no part, and is not in ``runs``.
+
+def align(curves: Sequence[Smooth], *, points: int = 500) -> Aligned:
+    """Put runs' moving averages on a common axis.
+
+    At each point of the axis a curve has the average at the last episode that had ended by then: nothing is
+    interpolated. The axis spans what all curves have, so that the number of runs is the same everywhere; a curve
+    without a single value takes no part, and is not in ``runs``.
 
     Args:
         curves: of the runs, with the same axis.
-        window: of the moving average, in episodes.
         points: most points of the axis. They are the ends of all runs' episodes, every so-manieth where there are more.
 
     Returns:
         The curves; with no points where they have no part of the axis in common.
     """
-    smooth = [(number, _begun(item.x, moving_average(item.y, window))) for number, item in enumerate(curves)]
-    taken = [(number, item) for number, item in smooth if item.x.size]
+    begun = [(number, _begun(item.x, item.average)) for number, item in enumerate(curves)]
+    taken = [(number, item) for number, item in begun if item.x.size]
     if not taken:
         return Aligned(np.empty(0), np.empty((0, 0)), ())
     begin, end = max(item.x[0] for _, item in taken), min(item.x[-1] for _, item in taken)

@@ -15,6 +15,7 @@ from offcamd.cli.text import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from offcam_runs.long_run import LongRun
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
     from offcamd.reports.plot import Line
@@ -80,7 +81,7 @@ def plot(
     with replacing(output, ending) as file:
         look = Look(axis, window, statistic, confidence, raw, title, value)
         draw(lines, look, file)
-    episodes = sum(len(run.episodes) for line in lines for run in line.runs)
+    episodes = sum(run.count for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)
     say_written(
         to,
@@ -93,12 +94,12 @@ def plot(
 def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Line]:
     """The lines of a figure; runs without an episode are left out, and that is said. ConfigError without any other."""
     from offcam_runs.discover import labels, run_folders
-    from offcam_runs.run import read_run
+    from offcam_runs.long_run import run_to_plot
     from offcamd.reports.plot import Line
 
     found = run_folders(folders)
-    runs = {folder: read_run(folder, session) for given in found for folder in given}
-    without = [folder for folder, run in runs.items() if not run.episodes]
+    runs = {folder: run_to_plot(folder, session) for given in found for folder in given}
+    without = [folder for folder, run in runs.items() if not run.count]
     if len(without) == len(runs):
         where = ", ".join(map(str, folders))
         raise ConfigError(f"there are no finished episodes in {where} yet to be plotted: come back when one has ended")
@@ -108,7 +109,7 @@ def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Li
     names = dict(zip(runs, labels(list(runs)), strict=True))
     if not group:
         return [Line(names[folder], (run,)) for folder, run in runs.items()]
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run | LongRun]] = {}
     singles = [given[0] for given, path in zip(found, folders, strict=True) if given == [path]]
     for given, path in zip(found, folders, strict=True):
         label = path.absolute().name if given != [path] else _together(singles)

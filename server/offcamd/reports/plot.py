@@ -12,8 +12,9 @@ from matplotlib import patheffects
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from offcam_runs.analysis import Axis, Curve, Statistic, align, band, default_window, moving_average
+from offcam_runs.analysis import Axis, Smooth, Statistic, align, band, default_window
 from offcam_runs.discover import valid_text
+from offcam_runs.long_run import LongRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ class Line:
     """
 
     label: str
-    runs: tuple[Run, ...]
+    runs: tuple[Run | LongRun, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class _Panel:
         if len(curves) > 1:
             self._draw_group(curves, _plain(line.label), colour, dash)
             return
-        averages = moving_average(curves[0].y, self.window) if self.window > 1 else np.full(curves[0].x.size, np.nan)
+        averages = curves[0].average if self.window > 1 else np.full(curves[0].x.size, np.nan)
         label = f"moving average of {self.window} episodes" if alone else _plain(line.label)
         hidden = alone and self.window == 1  # drawn all the same, as the line of the legend
         label = "" if hidden else label
@@ -146,13 +147,15 @@ class _Panel:
                 notes.append(f"{count(beyond, f'extreme {name}')} beyond the axis")
         return "; ".join(notes)
 
-    def _curve(self, run: Run) -> Curve:
-        found = run.curve(self.quantity, self.look.axis)
-        y = np.clip(found.y, -1e100, 1e100)  # matplotlib overflows on the largest numbers
+    def _curve(self, run: Run | LongRun) -> Smooth:
+        found = run.smooth(self.quantity, self.look.axis, self.window)
+        y, average = (
+            np.clip(values, -1e100, 1e100) for values in (found.y, found.average)
+        )  # of larger ones it overflows
         self.drawn.append(y)
-        return Curve(found.x / self.unit, y)
+        return Smooth(found.x / self.unit, y, average)
 
-    def _draw_raw(self, item: Curve, colour: str, label: str) -> None:
+    def _draw_raw(self, item: Smooth, colour: str, label: str) -> None:
         n = item.x.size
         style = "o-" if n <= FEW else "o"
         size, alpha = (4.0, 0.7) if n <= FEW else (2.6 if n < MANY else 2.0, min(0.35, 0.35 * (1000 / n) ** 0.5))
@@ -168,12 +171,12 @@ class _Panel:
             zorder=1.5,
         )
 
-    def _draw_group(self, curves: list[Curve], label: str, colour: str, dash: str) -> None:
+    def _draw_group(self, curves: list[Smooth], label: str, colour: str, dash: str) -> None:
         """The statistic over seeds with its band, and thin the moving average of each seed."""
         for item in curves:
-            drawn = _thinned(item.x, moving_average(item.y, self.window))
+            drawn = _thinned(item.x, item.average)
             self.axes.plot(*drawn, color=colour, lw=0.6, alpha=0.4, zorder=2)
-        aligned = align(curves, window=self.window)
+        aligned = align(curves)
         found = band(aligned.values, self.look.statistic, confidence=self.look.confidence)
         self.axes.fill_between(aligned.x, found.low, found.high, color=colour, alpha=0.2, linewidth=0, zorder=1.8)
         self.axes.plot(
@@ -194,7 +197,7 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         OSError: it cannot be written.
     """
     runs = [run for line in lines for run in line.runs]
-    window = look.window or default_window(min((len(run.episodes) for run in runs), default=1))
+    window = look.window or default_window(min((run.count for run in runs), default=1))
     raw = look.raw if look.raw is not None else window == 1 or len(lines) == len(runs) <= RAW_RUNS
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.5, 5.6), layout="constrained")
@@ -217,11 +220,11 @@ def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
         figure.savefig(file, metadata=METADATA[file.suffix.lower()])
 
 
-def _x_axis(runs: Sequence[Run], axis: Axis) -> tuple[float, str]:
+def _x_axis(runs: Sequence[Run | LongRun], axis: Axis) -> tuple[float, str]:
     """What one unit of the horizontal axis is, and its name."""
     if axis != "time":
         return 1.0, {"episode": "Episode", "step": "Environment steps"}[axis]
-    longest = max((x[-1] for x in (run.curve("length", axis).x for run in runs) if x.size), default=0.0)
+    longest = max((x[-1] for x in (run.smooth("length", axis, 1).x for run in runs) if x.size), default=0.0)
     for unit, name in ((3600.0, "h"), (60.0, "min")):
         if longest >= 2 * unit:
             return unit, f"Time since the run began ({name})"
@@ -231,10 +234,10 @@ def _x_axis(runs: Sequence[Run], axis: Axis) -> tuple[float, str]:
 def _method(lines: Sequence[Line], look: Look, window: int) -> str:
     """What is drawn and how it was made, where the legend does not say it."""
     runs = [run for line in lines for run in line.runs]
-    every = _every(max((len(run.episodes) for run in runs), default=0))
-    thinned = [f"1 in {every} drawn"] if every > 1 else []
+    every = max((run.every if isinstance(run, LongRun) else _every(run.count) for run in runs), default=1)
+    thinned = [f"1 in {every:,} drawn"] if every > 1 else []
     if len(runs) == 1:
-        return "; ".join([f"{lines[0].label}, {count(len(runs[0].episodes), 'episode')}", *thinned])
+        return "; ".join([f"{lines[0].label}, {count(runs[0].count, 'episode')}", *thinned])
     notes = [*([f"moving average of {window} episodes"] if window > 1 else []), *thinned]
     if any(len(line.runs) > 1 for line in lines):
         notes.append(f"{STATISTICS[look.statistic]} over seeds, {100 * look.confidence:g} % bootstrap interval")

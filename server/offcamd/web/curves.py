@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average
+from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average, smooth
 from offcam_runs.episodes import Quantity
 from offcam_runs.streams import began, read_streams
 from offcamd.web.params import BadQuery
@@ -83,10 +83,10 @@ def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
             streams = read_streams(database)
             episodes = cache.get(run.folder, database, streams)
         if (whole := _whole(episodes, y_name, x_name, streams)) is not None:
-            curves.append(whole)
+            curves.append(smooth(whole, window))
     if not curves:
         raise BadQuery(_no_value(y_name, ()))
-    aligned = align(curves, window=window, points=points)
+    aligned = align(curves, points=points)
     low, high = bootstrap_interval(aligned.values, "iqm", confidence=CONFIDENCE, resamples=RESAMPLES)
     return json.dumps(
         {

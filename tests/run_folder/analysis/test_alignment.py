@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from offcam_runs.analysis import Curve, align, band, bootstrap_interval, center, curve, default_window, moving_average
+from offcam_runs.analysis import (
+    Curve,
+    align,
+    band,
+    bootstrap_interval,
+    center,
+    curve,
+    default_window,
+    moving_average,
+    smooth,
+)
 
 NAN = math.nan
 
@@ -59,8 +69,8 @@ def test_a_curve_by_episode_step_and_time():
     assert curve([], [], [], "time").x.size == 0
 
 
-def line(x, y):
-    return Curve(np.array(x, float), np.array(y, float))
+def line(x, y, window=1):
+    return smooth(Curve(np.array(x, float), np.array(y, float)), window)
 
 
 def test_aligned_curves_have_the_last_value_reached_where_all_have_one():
@@ -70,8 +80,8 @@ def test_aligned_curves_have_the_last_value_reached_where_all_have_one():
     assert found.runs == (0, 1)
 
 
-def test_curves_are_smoothed_before_they_are_aligned():
-    found = align([line(range(1, 6), [0, 2, 4, 6, 8]), line(range(1, 5), [1, 1, 1, 1])], window=2)
+def test_it_is_moving_averages_that_are_aligned():
+    found = align([line(range(1, 6), [0, 2, 4, 6, 8], 2), line(range(1, 5), [1, 1, 1, 1], 2)])
     assert found.x.tolist() == [2, 3, 4]
     assert found.values.tolist() == [[1, 3, 5], [1, 1, 1]]
 

@@ -1,0 +1,153 @@
+"""Learning curves of runs that are too long to be read whole: few of their points, each as if all had been read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, get_args
+
+import numpy as np
+
+from offcam_proto.errors import ConfigError
+from offcam_runs.analysis import Smooth, moving_average
+from offcam_runs.database import open_to_read
+from offcam_runs.episodes import Quantity
+from offcam_runs.pending import committed
+from offcam_runs.run import Run, read_run
+from offcam_runs.streams import began, read_streams
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from numpy.typing import NDArray
+
+    from offcam_runs.analysis import Axis
+    from offcam_runs.analysis.statistics import Floats
+    from offcam_runs.sessions import Session
+
+LONG: Final = 500_000
+"""A run of more episodes is long. Reading so many takes 1 s and 40 MB."""
+
+POINTS: Final = 2_000
+"""Points of a long run's curve: as many as a figure has pixels across."""
+
+_EXTENT = """
+SELECT (SELECT id FROM main.episodes WHERE stream_id = own.id ORDER BY seq LIMIT 1),
+    (SELECT id FROM main.episodes WHERE stream_id = own.id ORDER BY seq DESC LIMIT 1),
+    own.id IN (SELECT id FROM streams)
+FROM main.streams AS own
+"""
+_VALUES = "SELECT {0} FROM main.episodes WHERE id > :begin AND id <= :end ORDER BY id"
+# as `EpisodeTable.ended` has it; one whose end is not known stands where the run begins
+_X = """
+SELECT sum(length), max(ifnull(started + iif(abs(duration) < 1e300, duration, 0), :began)) FROM main.episodes
+WHERE id > :begin AND id <= :end
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LongRun:
+    """A run, or one session of it, of which nothing is read but what a curve's points need.
+
+    So ten million episodes cost hardly more than one: the axes by steps and by time are the exception, as they count
+    all episodes, which SQLite does in a tenth of the time that it takes to read them.
+
+    Attributes:
+        folder: the run folder.
+        env_ids: of its streams, each once.
+        began: when the first of them began, in seconds since the epoch.
+        before: ``episodes.id`` of the episode before its first one.
+        count: of its episodes. Their ids follow each other.
+    """
+
+    folder: str
+    env_ids: tuple[str, ...]
+    began: float
+    before: int
+    count: int
+    _x: dict[Axis, Floats] = field(default_factory=dict)
+
+    @property
+    def every(self) -> int:
+        """One in so many of its episodes is a point of its curve."""
+        return -(-self.count // POINTS)
+
+    def smooth(self, quantity: str, axis: Axis, window: int) -> Smooth:
+        """Every so-manieth point of its curve and of the moving average, see `Run.smooth`; the last one is there.
+
+        Raises:
+            ConfigError: no episode that was read has a value by this name.
+            RunFolderError: its index cannot be read.
+        """
+        ends = np.append(np.arange(self.every, self.count, self.every), self.count)  # episodes up to each point
+        with open_to_read(self.folder, settled=True, session="all") as database:
+            if axis not in self._x:
+                self._x[axis] = self._axis(database, axis, ends)
+            size = -(-window // self.every)  # of points whose windows overlap: so each episode is read twice at most
+            groups = [ends[first : first + size] for first in range(0, ends.size, size)]
+            parts = [self._averaged(database, quantity, group, window) for group in groups]
+        values, averages = np.concatenate(parts, axis=1)
+        if np.isnan(values).all() and quantity not in get_args(Quantity):
+            raise ConfigError(f"no episode of {self.folder} has a value {quantity!r}: record it with `info_keywords`")
+        return Smooth(self._x[axis], np.where(np.isfinite(values), values, np.nan), averages)
+
+    def _averaged(
+        self, database: sqlite3.Connection, quantity: str, ends: NDArray[np.int64], window: int
+    ) -> NDArray[np.float64]:
+        """The numbers of some episodes, and the averages up to them, (2, episodes); all is read that these are of."""
+        begin = max(0, int(ends[0]) - window)
+        read = self._values(database, quantity, begin, int(ends[-1]))
+        places = ends - begin - 1
+        return np.stack([read[places], moving_average(read, window)[places]])
+
+    def _values(self, database: sqlite3.Connection, quantity: str, begin: int, end: int) -> Floats:
+        """A number of each of some consecutive episodes."""
+        of_all = quantity in get_args(Quantity)
+        asked = {"begin": self.before + begin, "end": self.before + end}
+        rows = database.execute(_VALUES.format(quantity if of_all else "info"), asked)
+        if of_all:
+            numbers = (math.nan if value is None else value for (value,) in rows)
+        else:
+            numbers = (json.loads(text or "{}").get(quantity, math.nan) for (text,) in rows)
+        return np.fromiter(numbers, np.float64, end - begin)
+
+    def _axis(self, database: sqlite3.Connection, axis: Axis, ends: NDArray[np.int64]) -> Floats:
+        """Where the last of so many episodes each stands on an axis, as `offcam_runs.analysis.curve` has it."""
+        if axis == "episode":
+            return (ends - 1).astype(np.float64)
+        begins = np.append(0, ends[:-1]) + self.before
+        parts = [
+            database.execute(_X, {"begin": begin, "end": end, "began": self.began}).fetchone()
+            for begin, end in zip(begins.tolist(), (ends + self.before).tolist(), strict=True)
+        ]
+        steps, ended = np.array(parts, np.float64).T
+        return np.cumsum(steps) if axis == "step" else np.maximum.accumulate(np.nan_to_num(ended - self.began))
+
+
+def run_to_plot(folder: str | os.PathLike[str], session: Session = None, *, long: int = LONG) -> Run | LongRun:
+    """A run as it is at this moment, read whole unless it has more than ``long`` episodes.
+
+    One that is long is read whole none the less where episodes of other sessions lie among its own. Of one that is not
+    read whole, episodes that wait in clients' journals are left out.
+
+    Args:
+        folder: of the run.
+        session: which one; by default the newest.
+        long: how many episodes are still read.
+
+    Raises:
+        What `read_run` raises.
+    """
+    with open_to_read(folder, settled=True, session=session) as database:
+        spans = [span for span in database.execute(_EXTENT) if span[0] is not None]
+        own = [(first, last) for first, last, shown in spans if shown]
+        before, behind = min(own, default=(1, 0))[0] - 1, max((last for _, last in own), default=0)
+        behind = min(behind, committed(database))  # what is pending may get other ids
+        mixed = any(last > before and first <= behind for first, last, shown in spans if not shown)
+        if behind - before > long and not mixed:
+            streams = read_streams(database).values()
+            env_ids = tuple(dict.fromkeys(stream.env_id for stream in streams))
+            return LongRun(os.fspath(folder), env_ids, began(streams), before, behind - before)
+    return read_run(folder, session)
