@@ -1,4 +1,4 @@
-"""The first step of an env whose daemon is to have its frames in shared memory."""
+"""Streams that a daemon is to have before a test goes on: the first one, and the next after a kill."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def begun(env):
     env.step(0)
     wait_until(lambda: connection.pump() or wire.arena, "the daemon can use the memory")
     return connection, wire
+
+
+def gone_on(wire, epoch: int, connection=None):
+    """Whether the next daemon has a stream that was in an epoch when the last one died, which may not be known yet."""
+    if connection is not None:
+        connection.pump()
+    return wire.live and wire.epoch > epoch

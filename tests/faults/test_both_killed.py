@@ -146,7 +146,8 @@ def test_so_is_what_waited_on_disk(way, before, daemons, stack, tmp_path, monkey
         daemons.kill()
         agent.steps(1)
         daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
-        agent.steps(20)  # which go through the socket where no slot is free
+        wait_until(lambda: agent.steps(1) and daemons.stats()["spool_bytes"], "it has got more than it keeps in memory")
+        agent.steps(20)
     daemons.kill()
     agent.kill()
     take_in(way, folder, daemons)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
@@ -13,7 +14,7 @@ from actors import SLOW_DAEMON, TESTS, WAIT_SECONDS
 import films
 import offcam
 import offcam.connection.process
-from begun import begun
+from begun import begun, gone_on
 from envs import Barcode, Look, play
 from offcam.connection import shared_memory, timeouts
 from offcam_proto.arena import EMPTY, FREE, STATES_AT
@@ -64,10 +65,11 @@ def test_a_kill_costs_a_video_one_frame_at_most(daemons, tmp_path, capsys, monke
         wait_until(lambda: env.step(0) and wire.live and wire.arena, "the daemon uses the memory")
         steps(env, 50)
         wait_until(lambda: connection.pump() or few_wait(connection, wire), "there is room for 60")
+        epoch = wire.epoch
         daemons.kill()
         steps(env, 60)
         daemons.start()
-        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+        wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     steps(env, 50)
     env.unwrapped.length = env.unwrapped.number + 1
     env.step(0)
@@ -98,6 +100,7 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
             play(env)
         env.reset()
         env.step(0)
+        epoch = wire.epoch
         daemons.kill()
         env.step(0)
         for _ in range(episodes):
@@ -106,7 +109,7 @@ def test_all_that_waits_is_recorded_by_the_next_one(kills, daemons, tmp_path):
         env.step(0)
         gate = [] if kill == kills - 1 else ["--gate", str(tmp_path / "never")]
         daemons.start(SLOW_DAEMON, "0", *gate)
-        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+        wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     play(env)
     env.close()
     clips = films.clips(folder).values()
@@ -165,7 +168,7 @@ def test_a_video_that_ends_once_the_next_daemon_is_there_is_accounted_for_once(d
     epoch = wire.epoch
     daemons.kill()
     daemons.start()
-    wait_until(lambda: connection.pump() or wire.epoch > epoch, "the next daemon has the stream")
+    wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     env.close()
     clips = films.clips(folder).values()
     assert sum(clip.offered for clip in clips) == env.unwrapped.renders == 6
@@ -180,10 +183,11 @@ def test_each_nth_frame_has_its_time_in_the_next_part_too(daemons, tmp_path):
     env = offcam.record(Barcode(40), str(folder), every=1, every_nth_frame=3, max_size=(42, 42))
     connection, wire = begun(env)
     steps(env, 19)
+    epoch = wire.epoch
     daemons.kill()
     steps(env, 6)
     daemons.start()
-    wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     steps(env, 14)
     env.close()
     found = []
@@ -305,11 +309,12 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
         if last and ends:
             env.unwrapped.length = env.unwrapped.number + 1
             env.step(0)
+        epoch = wire.epoch
         daemons.kill()
         if not (last and ends):
             env.step(0)
         daemons.start(SLOW_DAEMON, "0", *([] if last else never))
-        wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+        wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     if not ends:
         env.unwrapped.length = env.unwrapped.number + 1
         env.step(0)
@@ -336,11 +341,12 @@ def test_what_was_on_disk_waits_for_no_slot_for_long(daemons, tmp_path):
         env.step(0)
     wait_until(lambda: daemons.stats()["spool_bytes"] > 20 * HEIGHT * WIDTH * 3, "much is on disk")
     arena = connection.frames.arenas.at(wire)
+    epoch = wire.epoch
     daemons.kill()
     wait_until(lambda: connection.pump() or not wire.live, "it is known to be dead")
     wait_until(lambda: env.step(0) and not arena.fits(HEIGHT * WIDTH * 3), "no more frames are kept")
     daemons.start(SLOW_DAEMON, "0", "--gate", str(gate))
-    wait_until(lambda: connection.pump() or wire.live, "the next daemon has the stream")
+    wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
     free = {
         place: state
         for place, state in enumerate(arena._memory[: STATES_AT + arena.slots])

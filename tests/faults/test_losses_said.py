@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from actors import SLOW_DAEMON
 
 import films
 import offcam
+from begun import gone_on
 from envs import Barcode, play
 from offcam.connection import out_of_memory, shared_memory
 from offcam_runs.run import read_run
@@ -37,10 +39,12 @@ def test_one_warning_for_all_streams(daemons, tmp_path, said):
         env.reset()
         for _ in range(MIDWAY):
             env.step(0)
+    epochs = [env._stream._wire.epoch for env in envs]
     daemons.kill()
     daemons.start()
-    for env in envs:
-        wait_until(lambda env=env: (env._stream.connection.pump(), env._stream._wire.live)[1], "it records again")
+    for env, epoch in zip(envs, epochs, strict=True):
+        again = partial(gone_on, env._stream._wire, epoch, env._stream.connection)
+        wait_until(again, "it records again")
     for env in envs:
         env.close()
     (text,) = [text for text in said if "another one goes on" in text]
@@ -95,9 +99,11 @@ def test_lost_frames_stay_in_the_statistics(daemons, tmp_path, said):
     env.reset()
     for _ in range(MIDWAY):
         env.step(0)
+    wire = env._stream._wire
+    epoch = wire.epoch
     daemons.kill()
     daemons.start()
-    wait_until(lambda: (env.step(0), env._stream._wire.live)[1], "it records again")
+    wait_until(lambda: env.step(0) and gone_on(wire, epoch), "it records again")
     env.close()
     films.check(tmp_path / "run")
     lost = sum(clip.dropped.get("lost", 0) for clip in films.clips(tmp_path / "run").values())

@@ -13,6 +13,7 @@ from scenes import python
 
 import films
 import offcam
+from begun import gone_on
 from envs import Barcode, play
 from offcam.connection import launch, reconnect, timeouts
 from offcam.connection.reconnect import Starter
@@ -60,10 +61,12 @@ def kill(embedded, endpoint):
 def test_kills_in_a_row_are_one_case(folder, kill, endpoint, recwarn, kills):
     env = offcam.record(Barcode(5), str(folder), every=1)
     play(env, 1)
+    wire = env.env._stream._wire
     for _ in range(kills):
+        epoch = wire.epoch
         kill()
         wait_until(lambda: play(env, 1) and launch.listening(endpoint), "there is another daemon")
-        wait_until(lambda: play(env, 1) and env.env._stream._wire.live, "it has the stream")
+        wait_until(lambda epoch=epoch: play(env, 1) and gone_on(wire, epoch), "it has the stream")
     kill()
     env.close()
     assert [row.episode for row in films.episodes(folder)] == list(range(env.env.episode_id + 1))
@@ -174,9 +177,11 @@ def test_recording_resumes_soon(folder, kill, within, recwarn):
     env = offcam.record(Barcode(5), str(folder), episode_trigger=lambda _: False)
     play(env, 1)
     assert env.flush()
+    wire = env.env._stream._wire
+    epoch = wire.epoch
     kill()
     began = time.monotonic()
-    wait_until(lambda: play(env, 1) and env.env._stream._wire.live, "another daemon has the stream")
+    wait_until(lambda: play(env, 1) and gone_on(wire, epoch), "another daemon has the stream")
     within(time.monotonic() - began, 2.0)
     env.close()
     assert [row.episode for row in films.episodes(folder)] == list(range(env.env.episode_id + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from offcam.connection.exchange import Exchange
     from offcam.connection.shared_memory import Arena, Picture
+    from offcam.connection.spool import Spool
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import EndClip
@@ -130,17 +132,14 @@ class FrameSender:
         """Name what lies in a slot, or send it through the socket where the daemon cannot use that.
 
         What lies on disk gets a slot first, in which it outlives the next daemon, too. Returns False where it waits
-        for one; where all are those of frames that wait behind it, or none becomes free, it goes through the socket.
+        for one; where none becomes free it goes through the socket.
         """
         now = time.monotonic()
         try:
-            found = frame if frame.spool is None or not wire.arena else arena.fetch(frame)
+            found = frame if frame.spool is None or not wire.arena else self._fetch(wire, frame, frame.spool, arena)
             if found is not None:
                 self._slotless.pop(wire, None)
-            elif (
-                self._slots_waiting(wire) < arena.slots
-                and now - self._slotless.setdefault(wire, now) < timeouts.SLOT_SECONDS
-            ):
+            elif now - self._slotless.setdefault(wire, now) < timeouts.SLOT_SECONDS:
                 return False
             frame = found or frame
             if found and wire.arena and wire.slot_frame(frame.clip, frame.index, frame.layouts, frame.slot):
@@ -154,8 +153,15 @@ class FrameSender:
             arena.free(frame)
         return True
 
-    def _slots_waiting(self, wire: ClientStream) -> int:
-        return sum(isinstance(each, Lying) and each.spool is None for each in self._exchange.waiting[wire])
+    def _fetch(self, wire: ClientStream, frame: Lying, spool: Spool, arena: Arena) -> Lying | None:
+        """Bring a frame from disk into a slot: a free one, or that of the last of those that wait behind it."""
+        found = arena.fetch(frame)
+        if found is None:
+            last = next((each for each in reversed(self._exchange.waiting[wire]) if _in_slot(each)), None)
+            with contextlib.suppress(OSError):  # it goes on lying there
+                if isinstance(last, Lying) and arena.move_to_disk(last, spool):
+                    found = arena.fetch(frame)
+        return found
 
     def take_over(self, wire: ClientStream, clips: Container[int]) -> list[Lying]:
         """The frames of some clips of a live stream that a daemon of an earlier epoch left in its arena, in order.
@@ -228,6 +234,10 @@ class FrameSender:
             self._last_probe = now
             exchange.session.flush()  # nobody waits for the answer itself
             exchange.send_due()
+
+
+def _in_slot(waiting: OpenClip | EndClip | Lying) -> bool:
+    return isinstance(waiting, Lying) and waiting.spool is None
 
 
 def _say(wire: ClientStream, message: OpenClip | EndClip) -> None:

@@ -322,6 +322,20 @@ class Arena:
         slot = self.put(frame.clip, frame.index, pictures, frame.opening)
         return None if slot is None else self.lying_in(slot)
 
+    def move_to_disk(self, frame: Lying, spool: Spool) -> bool:
+        """Move a frame from its slot to where a dead daemon left others, so that the slot is free; whether it could be.
+
+        Raises OSError where the disk refuses.
+        """
+        slot = frame.slot
+        place = spool.add(frame.clip, frame.index, frame.layouts, self._frames[slot][2], self.pixels(frame))
+        if place is None:
+            return False
+        frame.spool, frame.slot = spool, place
+        self._spooled[spool, place] = frame
+        self._memory[STATES_AT + slot] = FREE  # last: it may be found in two places, never in none
+        return True
+
     def free(self, frame: Lying) -> None:
         """Nobody needs a frame any more."""
         if frame.spool is not None:

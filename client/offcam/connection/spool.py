@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import weakref
@@ -40,6 +41,7 @@ class Spool:
         self._descriptor = os.open(f"/proc/{pid}/fd/{descriptor}", flags)
         weakref.finalize(self, os.close, self._descriptor)
         self._place_bytes = place_bytes(slot_bytes)
+        self._free: list[int] = []
         self.waiting = 0
         regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         if not regular or os.pread(self._descriptor, len(token), TOKEN_AT) != token:
@@ -54,10 +56,57 @@ class Spool:
                 if length and isinstance(named := codec.decode_client([head[LENGTH.size :][:length]]), SlotFrames):
                     yield place, named
 
+    def add(
+        self,
+        clip: int,
+        index: int,
+        layouts: tuple[FrameLayout, ...],
+        slot_head: bytes,
+        pixels: tuple[memoryview, ...],
+    ) -> int | None:
+        """Put a frame that lies in a slot beside those that are here, and return its place; None where it has none.
+
+        Args:
+            clip: number of its clip.
+            index: its number in that.
+            layouts: of its pictures.
+            slot_head: what the arena has of it.
+            pixels: of its pictures.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        name = pack_name(clip, index, layouts)
+        if not name:
+            return None
+        place = self._free.pop() if self._free else self._places
+        start = HEAD_BYTES + place * self._place_bytes
+        data = b"".join(pixels)
+        try:
+            # an earlier name, if any, has the length 0: until the new one has its own, nobody finds anything here
+            for offset, part in ((PIXELS_AT, data), (HEAD_BYTES, slot_head), (LENGTH.size, name[LENGTH.size :])):
+                self._write(part, start + offset)
+            self._write(name[: LENGTH.size], start)
+        except OSError:
+            self._free.append(place)
+            raise
+        self.waiting += 1
+        return place
+
+    def _write(self, data: bytes, offset: int) -> None:
+        if os.pwrite(self._descriptor, data, offset) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @property
+    def _places(self) -> int:
+        """How many the file has, the last one maybe in part."""
+        return -(-max(0, os.fstat(self._descriptor).st_size - HEAD_BYTES) // self._place_bytes)
+
     def free(self, place: int) -> None:
         """A frame is elsewhere now: whoever finds the file must not record it once more."""
         with suppress(OSError):
             os.pwrite(self._descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
+            self._free.append(place)
 
     def rename(self, place: int, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot_head: bytes) -> None:
         """A frame becomes one of another clip, also for whoever finds the file when client and daemon are dead."""
