@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -95,13 +96,20 @@ class _Chain:
         self.ended = ended[self.places]
         self.others: Places = others[np.argsort(ended[others], kind="stable")]
 
-    def span(self, clip: ClipSpan) -> tuple[int, int]:
-        """The first of the episodes that a clip shows, and the one behind the last."""
+    def span(self, clip: ClipSpan, steps_before: float | None = None) -> tuple[int, int]:
+        """The first of the episodes that a clip shows, and the one behind the last.
+
+        Args:
+            clip: which one.
+            steps_before: steps of all episodes before the first one; by default of those that are here.
+        """
         first = int(self.numbers.searchsorted(clip.episode))
         if first == self.numbers.size or self.numbers[first] != clip.episode:
             return first, first  # it never ended
-        before = float(self.steps[first - 1]) if first else 0.0
-        begin = min(max(before, clip.step), float(self.steps[first]) - 1) if clip.begins_within else before
+        begin = float(self.steps[first - 1]) if first else 0.0
+        if clip.begins_within:
+            step = clip.step - (begin if steps_before is None else steps_before)
+            begin += min(max(step, 0.0), float(self.steps[first]) - begin - 1)
         last = int(self.steps.searchsorted(begin + clip.steps))
         return first, min(max(first, last) + 1, self.numbers.size)
 
@@ -110,13 +118,17 @@ class ClipEpisodes:
     """Says of a run's episodes which clip shows them, and of a clip which episodes. Read-only, of any thread.
 
     Args:
-        episodes: all of the run, in order of arrival; an attribute, too.
+        episodes: all of the run, in order of arrival, or of a long one those that the clips show; an attribute, too.
         clips: those that can be watched; likewise.
+        steps_before: by a clip's key, the steps of its chain before its first episode, where not all are here.
     """
 
-    def __init__(self, episodes: EpisodeTable, clips: list[ClipSpan]) -> None:
+    def __init__(
+        self, episodes: EpisodeTable, clips: list[ClipSpan], steps_before: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
         self.episodes = episodes
         self.clips = clips
+        self._steps_before = steps_before
         self._chains: dict[tuple[int, int], _Chain] = {}
 
     @cached_property
@@ -134,7 +146,7 @@ class ClipEpisodes:
         for place, clip in enumerate(self.clips):
             by_chain[self._chain(clip)].append(place)
         for chain, places in by_chain.items():
-            spans = [(place, chain.span(self.clips[place])) for place in reversed(places)]
+            spans = [(place, self._span(chain, self.clips[place])) for place in reversed(places)]
             for place, span in spans if chain.others.size else ():
                 found[self._beside(chain, self.clips[place], span)] = place
             for place, (first, behind) in spans:
@@ -150,8 +162,11 @@ class ClipEpisodes:
     def episodes_of(self, clip: ClipSpan) -> Places:
         """Where the finished episodes are that a clip shows, of the sub-environment that it counts, in order."""
         chain = self._chain(clip)
-        first, behind = chain.span(clip)
+        first, behind = self._span(chain, clip)
         return chain.places[first:behind]
+
+    def _span(self, chain: _Chain, clip: ClipSpan) -> tuple[int, int]:
+        return chain.span(clip, self._steps_before.get(clip.key))
 
     def _chain(self, clip: ClipSpan) -> _Chain:
         key = clip.stream, clip.counted

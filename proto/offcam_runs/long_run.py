@@ -6,12 +6,13 @@ import json
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import numpy as np
 
 from offcam_proto.errors import ConfigError
 from offcam_runs.analysis import Smooth, moving_average
+from offcam_runs.blocks import steps_and_end
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import Quantity
 from offcam_runs.pending import committed
@@ -40,11 +41,6 @@ SELECT (SELECT id FROM main.episodes WHERE stream_id = own.id ORDER BY seq LIMIT
 FROM main.streams AS own
 """
 _VALUES = "SELECT {0} FROM main.episodes WHERE id > :begin AND id <= :end ORDER BY id"
-# as `EpisodeTable.ended` has it; one whose end is not known stands where the run begins
-_X = """
-SELECT sum(length), max(ifnull(started + iif(abs(duration) < 1e300, duration, 0), :began)) FROM main.episodes
-WHERE id > :begin AND id <= :end
-"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,20 +113,45 @@ class LongRun:
         """Where the last of so many episodes each stands on an axis, as `offcam_runs.analysis.curve` has it."""
         if axis == "episode":
             return (ends - 1).astype(np.float64)
-        begins = np.append(0, ends[:-1]) + self.before
-        parts = [
-            database.execute(_X, {"begin": begin, "end": end, "began": self.began}).fetchone()
-            for begin, end in zip(begins.tolist(), (ends + self.before).tolist(), strict=True)
-        ]
-        steps, ended = np.array(parts, np.float64).T
-        return np.cumsum(steps) if axis == "step" else np.maximum.accumulate(np.nan_to_num(ended - self.began))
+        begins, behind = np.append(0, ends[:-1]) + self.before, ends + self.before
+        spans = zip(begins.tolist(), behind.tolist(), strict=True)
+        steps, ended = np.array([steps_and_end(database, *span, self.began) for span in spans]).T
+        return np.cumsum(steps) if axis == "step" else np.maximum.accumulate(ended)
 
 
-def run_to_plot(folder: str | os.PathLike[str], session: Session = None, *, long: int = LONG) -> Run | LongRun:
-    """A run as it is at this moment, read whole unless it has more than ``long`` episodes.
+class Extent(NamedTuple):
+    """Which episodes are a run's, or a session's: those with the ids that follow ``before``, so many."""
 
-    One that is long is read whole none the less where episodes of other sessions lie among its own. Of one that is not
-    read whole, episodes that wait in clients' journals are left out.
+    before: int
+    size: int
+
+
+def long_extent(database: sqlite3.Connection, long: int | None = None) -> Extent | None:
+    """Which episodes are those of a long run whose index is open; None where it is to be read whole.
+
+    That is so where it has no more than ``long`` episodes, by default `LONG`, or where other sessions' lie among them.
+    Episodes that wait in clients' journals are left out: they may get other ids.
+    """
+    most, last = LONG if long is None else long, committed(database)
+    if last <= most:
+        return None
+    spans = [span for span in database.execute(_EXTENT) if span[0] is not None]
+    own = [(first, end) for first, end, shown in spans if shown]
+    before, behind = min(own, default=(1, 0))[0] - 1, min(max((end for _, end in own), default=0), last)
+    if behind - before <= most or any(end > before and first <= behind for first, end, shown in spans if not shown):
+        return None
+    return Extent(before, behind - before)
+
+
+def long_run(database: sqlite3.Connection, folder: str | os.PathLike[str], extent: Extent) -> LongRun:
+    """The long run whose index is open, and whose episodes are these."""
+    streams = read_streams(database).values()
+    env_ids = tuple(dict.fromkeys(stream.env_id for stream in streams))
+    return LongRun(os.fspath(folder), env_ids, began(streams), *extent)
+
+
+def run_to_plot(folder: str | os.PathLike[str], session: Session = None, *, long: int | None = None) -> Run | LongRun:
+    """A run as it is at this moment, read whole unless it is long, see `long_extent`.
 
     Args:
         folder: of the run.
@@ -141,13 +162,7 @@ def run_to_plot(folder: str | os.PathLike[str], session: Session = None, *, long
         What `read_run` raises.
     """
     with open_to_read(folder, settled=True, session=session) as database:
-        spans = [span for span in database.execute(_EXTENT) if span[0] is not None]
-        own = [(first, last) for first, last, shown in spans if shown]
-        before, behind = min(own, default=(1, 0))[0] - 1, max((last for _, last in own), default=0)
-        behind = min(behind, committed(database))  # what is pending may get other ids
-        mixed = any(last > before and first <= behind for first, last, shown in spans if not shown)
-        if behind - before > long and not mixed:
-            streams = read_streams(database).values()
-            env_ids = tuple(dict.fromkeys(stream.env_id for stream in streams))
-            return LongRun(os.fspath(folder), env_ids, began(streams), before, behind - before)
+        extent = long_extent(database, long)
+        if extent is not None:
+            return long_run(database, folder, extent)
     return read_run(folder, session)

@@ -291,12 +291,13 @@ class Runs(Sequence[Run]):
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def read_run(folder: str | os.PathLike[str], session: Session = None) -> Run:
+def read_run(folder: str | os.PathLike[str], session: Session = None, *, last: int | None = None) -> Run:
     """Read a run folder as it is at one moment, even while a daemon writes it; it need not be writable.
 
     Args:
         folder: of the run.
         session: which one is read; by default the newest.
+        last: the latest so many clips and episodes alone.
 
     Raises:
         ConfigError: there is no such session.
@@ -305,7 +306,7 @@ def read_run(folder: str | os.PathLike[str], session: Session = None) -> Run:
         RunFolderError: its index is damaged or cannot be read.
     """
     with open_to_read(folder, session=session) as database:
-        return run_of(database, folder)
+        return run_of(database, folder, last=last)
 
 
 def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last: int | None = None) -> Run:

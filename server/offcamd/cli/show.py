@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -53,9 +52,7 @@ def show(
 
     wanted = session_of(session)
     rule = SuccessRule(success) if success is not None else None
-    runs = [read_run(folder, wanted) for given in run_folders(folders) for folder in given]
-    if last is not None:
-        runs = [replace(run, episodes=run.episodes[-last:]) for run in runs]
+    runs = [read_run(folder, wanted, last=last) for given in run_folders(folders) for folder in given]
     found = {"runs": [_run(run, rule, confidence) for run in runs], "groups": _groups(runs, confidence)}
     if as_json:
         say_json(found)

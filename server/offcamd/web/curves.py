@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from offcam_proto.errors import ConfigError
 from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average, smooth
 from offcam_runs.episodes import Quantity
+from offcam_runs.long_run import long_extent, long_run
 from offcam_runs.streams import began, read_streams
+from offcamd.web.buckets import buckets, numbers, thinned
+from offcamd.web.long_curves import LongCurve
 from offcamd.web.params import BadQuery
 from offcamd.web.reading import Asked, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from offcam_runs.analysis import Axis, Curve
-    from offcam_runs.analysis.statistics import Floats
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.episodes import EpisodeTable
     from offcam_runs.streams import Stream
@@ -32,9 +34,6 @@ MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
 MOST_WINDOW = 100_000
 MOST_RUNS = 64
-
-MOST_RECORDED = 500
-"""Marks of recorded episodes on a curve; more could not be told apart."""
 
 CONFIDENCE = 0.95
 
@@ -52,6 +51,13 @@ def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
         clips = cache.clips(asked.folder, database, streams)
+        if (extent := long_extent(database)) is not None:
+            blocks = cache.blocks(asked.folder, streams, extent)
+            long = LongCurve(database, streams, blocks, extent.size, x_name, y_name, window, points)
+            found = long.part(begin, end, clips)
+            if found is None:
+                raise BadQuery(_no_value(y_name, clips.episodes.info))
+            return json.dumps({"x": x_name, "y": y_name, "window": window, **found}, allow_nan=False)
     if (whole := _whole(clips.episodes, y_name, x_name, streams)) is None:
         raise BadQuery(_no_value(y_name, clips.episodes.info))
     average = moving_average(whole.y, window)
@@ -63,7 +69,7 @@ def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
             "x": x_name,
             "y": y_name,
             "window": window,
-            **_buckets(clips.episodes.number[part], whole.x[part], whole.y[part], average[part], points),
+            **buckets(clips.episodes.number[part], whole.x[part], whole.y[part], average[part], points),
             "recorded": _recorded(clips, part, whole),
         },
         allow_nan=False,
@@ -80,6 +86,10 @@ def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
     curves = []
     for run in runs:
         with reading(run.folder, run.session) as database:
+            if (extent := long_extent(database)) is not None:
+                with contextlib.suppress(ConfigError):  # it has no such value
+                    curves.append(long_run(database, run.folder, extent).smooth(y_name, x_name, window))
+                continue
             streams = read_streams(database)
             episodes = cache.get(run.folder, database, streams)
         if (whole := _whole(episodes, y_name, x_name, streams)) is not None:
@@ -95,11 +105,11 @@ def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
             "window": window,
             "interval": CONFIDENCE,
             "runs": len(aligned.runs),
-            "xs": _numbers(aligned.x),
-            "mean": _numbers(center(aligned.values, "mean")),
-            "iqm": _numbers(center(aligned.values, "iqm")),
-            "low": _numbers(low),
-            "high": _numbers(high),
+            "xs": numbers(aligned.x),
+            "mean": numbers(center(aligned.values, "mean")),
+            "iqm": numbers(center(aligned.values, "iqm")),
+            "low": numbers(low),
+            "high": numbers(high),
         },
         allow_nan=False,
     )
@@ -117,46 +127,12 @@ def _no_value(name: str, there: Iterable[str]) -> str:
     return f"y is one of {others}, got {name!r}, which no episode has"
 
 
-def _buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, points: int) -> dict[str, Any]:
-    """Consecutive episodes together, as many in each as it takes to have no more than ``points``."""
-    n = x.size
-    size = max(1, -(-n // points))
-    starts = np.arange(0, n, size)
-    ends = np.minimum(starts + size, n) - 1
-    there = np.isfinite(y)
-    if n:
-        with np.errstate(all="ignore"):  # a bucket without a number has no mean; a huge sum none that JSON has
-            mean = np.add.reduceat(np.where(there, y, 0.0), starts) / np.add.reduceat(there.astype(float), starts)
-        low, high = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
-    else:
-        mean = low = high = y
-    return {
-        "total": n,
-        "decimated": size > 1,
-        "first": number[starts].tolist(),
-        "count": (ends - starts + 1).tolist(),
-        "xs": _numbers(x[starts] + (x[ends] - x[starts]) / 2),
-        "mean": _numbers(mean),
-        "min": _numbers(low),
-        "max": _numbers(high),
-        "average": _numbers(average[ends]),
-    }
-
-
 def _recorded(clips: ClipEpisodes, part: slice, whole: Curve) -> dict[str, Any]:
     """The episodes in a part of the run that a clip shows, evenly thinned where they are many."""
-    places = np.flatnonzero(clips.shown[part] >= 0) + part.start
-    if places.size > MOST_RECORDED:
-        places = places[np.linspace(0, places.size - 1, MOST_RECORDED).astype(np.intp)]
+    places = thinned(np.flatnonzero(clips.shown[part] >= 0) + part.start)
     return {
         "keys": [clips.clips[clip].key for clip in clips.shown[places]],
         "numbers": clips.episodes.number[places].tolist(),
-        "xs": _numbers(whole.x[places]),
-        "ys": _numbers(whole.y[places]),
+        "xs": numbers(whole.x[places]),
+        "ys": numbers(whole.y[places]),
     }
-
-
-def _numbers(values: Floats) -> list[float | None]:
-    """For JSON: None for what is not finite."""
-    listed: list[float | None] = np.where(np.isfinite(values), values, None).tolist()  # type: ignore[call-overload]  # an array of objects
-    return listed

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offcam_proto.errors import RunFolderError
+from offcam_runs.blocks import Blocks
 from offcam_runs.clip_episodes import ClipEpisodes, read_spans
 from offcam_runs.episodes import EpisodeTable, joined, no_episodes, read_episodes
+from offcam_runs.long_clips import LongClips
+from offcam_runs.long_run import Extent, long_extent
 from offcam_runs.pending import committed
-from offcam_runs.streams import Stream, read_streams
+from offcam_runs.streams import Stream, began, read_streams
 from offcamd.web.lru import LruCache
 from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
+
+    from offcam_runs.clip_episodes import ClipSpan
 
 
 MOST_BYTES = 64 << 20
@@ -37,6 +42,9 @@ class _Kept:
     first_stream: str = ""
     episodes: EpisodeTable = field(default_factory=no_episodes)
     clips: ClipEpisodes | None = None
+    blocks: Blocks | None = None
+    long_clips: LongClips = field(default_factory=LongClips)
+    extent: Extent | None = None
 
 
 class EpisodeCache:
@@ -62,15 +70,39 @@ class EpisodeCache:
         return episodes
 
     def clips(
-        self, folder: Path, database: sqlite3.Connection, streams: Mapping[int, Stream], *, shown: bool = True
+        self,
+        folder: Path,
+        database: sqlite3.Connection,
+        streams: Mapping[int, Stream],
+        *,
+        only: ClipSpan | None = None,
     ) -> ClipEpisodes:
-        """The same, with the clips that show them; not all of these where only `ClipEpisodes.episodes_of` is wanted."""
-        kept, episodes = self._runs.get(_key(folder, streams), _Kept), self.get(folder, database, streams)
-        spans = read_spans(database, streams) if shown else None
+        """The same, with the clips that show them; of a long run the episodes alone that the clips show.
+
+        Args:
+            folder: as in `get`.
+            database: likewise.
+            streams: likewise.
+            only: of which clip `ClipEpisodes.episodes_of` is wanted, and nothing else.
+        """
+        kept = self._runs.get(_key(folder, streams), _Kept)
+        spans = read_spans(database, streams) if only is None else None
+        if (extent := long_extent(database)) is not None:
+            return _clips_of_long(kept, database, streams, extent, spans if only is None else [only])
+        episodes = self.get(folder, database, streams)
         with kept.lock:
             if kept.clips is None or kept.clips.episodes is not episodes or spans not in (None, kept.clips.clips):
                 kept.clips = ClipEpisodes(episodes, spans or [])
             return kept.clips
+
+    def blocks(self, folder: Path, streams: Mapping[int, Stream], extent: Extent) -> Blocks:
+        """Sums over the episodes of a long run, which are these."""
+        kept = self._runs.get(_key(folder, streams), _Kept)
+        with kept.lock:
+            identity = _identity(streams)
+            if kept.blocks is None or kept.blocks.before != extent.before or identity != kept.first_stream:
+                kept.first_stream, kept.blocks = identity, Blocks(extent.before, began(streams.values()))
+            return kept.blocks
 
 
 class ReadAhead:
@@ -99,7 +131,8 @@ class ReadAhead:
         while (folder := self._next()) is not None:
             # whoever asks for it is told what is wrong with it
             with contextlib.suppress(RunFolderError), reading(folder) as database:
-                self._cache.get(folder, database, read_streams(database))
+                if long_extent(database) is None:
+                    self._cache.get(folder, database, read_streams(database))
 
     def _next(self) -> Path | None:
         with self._lock:
@@ -112,9 +145,29 @@ def _key(folder: Path, streams: Mapping[int, Stream]) -> tuple[Path, frozenset[i
     return folder, frozenset(stream.session for stream in streams.values())
 
 
+def _identity(streams: Mapping[int, Stream]) -> str:
+    """Changes where the folder was emptied and used again."""
+    return next((stream.stream for stream in streams.values()), "")
+
+
+def _clips_of_long(
+    kept: _Kept,
+    database: sqlite3.Connection,
+    streams: Mapping[int, Stream],
+    extent: Extent,
+    spans: list[ClipSpan] | None,
+) -> ClipEpisodes:
+    with kept.lock:
+        identity = _identity(streams)
+        if identity != kept.first_stream:
+            kept.first_stream, kept.blocks, kept.clips, kept.long_clips = identity, None, None, LongClips()
+        if kept.clips is None or extent != kept.extent or spans != kept.clips.clips:
+            kept.extent, kept.clips = extent, kept.long_clips.read(database, streams, spans or [])
+        return kept.clips
+
+
 def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> EpisodeTable:
-    identity = next((stream.stream for stream in streams.values()), "")
-    last = committed(database)
+    identity, last = _identity(streams), committed(database)
     if identity != kept.first_stream:  # the folder was emptied and used again
         kept.first_stream, kept.episodes = identity, no_episodes()
     numbers = kept.episodes.number

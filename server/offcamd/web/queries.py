@@ -96,7 +96,10 @@ def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, 
 
 def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
     """An episode as the API shows it, with the clip that shows it; None where there are no clips."""
-    clip = None if clips is None else clips.shows(int(np.searchsorted(clips.episodes.number, episode.number)))
+    numbers = clips.episodes.number if clips is not None else np.empty(0, np.int64)
+    place = int(np.searchsorted(numbers, episode.number))  # of a long run only those are there that a clip shows
+    there = place < numbers.size and numbers[place] == episode.number
+    clip = clips.shows(place) if clips is not None and there else None
     return {**_episode(episode, streams), "clip": None if clip is None else clip.key}
 
 
@@ -217,7 +220,7 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     with reading(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
-        clips = cache.clips(asked.folder, database, streams, shown=False)
+        clips = cache.clips(asked.folder, database, streams, only=span_of(clip))
     of = list(streams.values())
     places = clips.episodes_of(span_of(clip))[:MOST_ROWS].tolist()
     listed = [{**_episode(clips.episodes[place], of), "clip": key} for place in places]
@@ -235,18 +238,20 @@ def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
         clips = cache.clips(asked.folder, database, streams)
-        numbers = clips.episodes.number
-        place = int(np.searchsorted(numbers, -1 if number is None else number))
-        if number is None or place == numbers.size or numbers[place] != number:
-            last = f"the last one is {int(numbers[-1])}" if numbers.size else "none has ended yet"
+        found = read_episodes(database, streams, "id = :id", {"id": -1 if number is None else number + 1}, limit=1)
+        if number is None or not len(found):
+            (behind,) = database.execute("SELECT max(id) FROM episodes").fetchone()
+            last = f"the last one is {behind - 1}" if behind else "none has ended yet"
             raise NotHere(f"there is no episode number {number}: give its order of arrival from 0 on; {last}")
         recorded = np.flatnonzero(clips.shown >= 0)
-        near = recorded[np.argmin(np.abs(recorded - place))] if recorded.size else None
-        shown = None if near is None else clips.shows(int(near))
+        away = np.abs(clips.episodes.number[recorded] - number)
+        near = int(np.argmin(away)) if recorded.size else None
+        shown = None if near is None else clips.shows(int(recorded[near]))
         clip = None if shown is None else find_clip(database, asked.folder, shown.key)
+    distance = None if near is None else int(away[near])
     return {
-        "episode": _with_clip(clips.episodes[place], list(streams.values()), clips),
+        "episode": _with_clip(found[0], list(streams.values()), clips),
         "clip": None if clip is None else clip_dict(asked.run, clip),
-        "exact": bool(near is not None and near == place),
-        "distance": None if near is None else abs(int(near) - place),
+        "exact": distance == 0,
+        "distance": distance,
     }
