@@ -46,6 +46,14 @@ class _Kept:
     long_clips: LongClips = field(default_factory=LongClips)
     extent: Extent | None = None
 
+    def renew(self, streams: Mapping[int, Stream]) -> None:
+        """Forget everything where the folder was emptied and used again."""
+        first = next((stream.stream for stream in streams.values()), "")
+        if first != self.first_stream:
+            self.first_stream, self.episodes = first, no_episodes()
+            self.clips = self.blocks = self.extent = None
+            self.long_clips = LongClips()
+
 
 class EpisodeCache:
     """Keeps the episodes of the runs that were asked for last. Of any thread."""
@@ -86,10 +94,10 @@ class EpisodeCache:
             only: of which clip `ClipEpisodes.episodes_of` is wanted, and nothing else.
         """
         kept = self._runs.get(_key(folder, streams), _Kept)
-        spans = read_spans(database, streams) if only is None else None
         if (extent := long_extent(database)) is not None:
-            return _clips_of_long(kept, database, streams, extent, spans if only is None else [only])
+            return _clips_of_long(kept, database, streams, extent, only)
         episodes = self.get(folder, database, streams)
+        spans = read_spans(database, streams) if only is None else None
         with kept.lock:
             if kept.clips is None or kept.clips.episodes is not episodes or spans not in (None, kept.clips.clips):
                 kept.clips = ClipEpisodes(episodes, spans or [])
@@ -99,9 +107,9 @@ class EpisodeCache:
         """Sums over the episodes of a long run, which are these."""
         kept = self._runs.get(_key(folder, streams), _Kept)
         with kept.lock:
-            identity = _identity(streams)
-            if kept.blocks is None or kept.blocks.before != extent.before or identity != kept.first_stream:
-                kept.first_stream, kept.blocks = identity, Blocks(extent.before, began(streams.values()))
+            kept.renew(streams)
+            if kept.blocks is None or kept.blocks.before != extent.before:
+                kept.blocks = Blocks(extent.before, began(streams.values()))
             return kept.blocks
 
 
@@ -145,31 +153,27 @@ def _key(folder: Path, streams: Mapping[int, Stream]) -> tuple[Path, frozenset[i
     return folder, frozenset(stream.session for stream in streams.values())
 
 
-def _identity(streams: Mapping[int, Stream]) -> str:
-    """Changes where the folder was emptied and used again."""
-    return next((stream.stream for stream in streams.values()), "")
-
-
 def _clips_of_long(
     kept: _Kept,
     database: sqlite3.Connection,
     streams: Mapping[int, Stream],
     extent: Extent,
-    spans: list[ClipSpan] | None,
+    only: ClipSpan | None,
 ) -> ClipEpisodes:
     with kept.lock:
-        identity = _identity(streams)
-        if identity != kept.first_stream:
-            kept.first_stream, kept.blocks, kept.clips, kept.long_clips = identity, None, None, LongClips()
+        kept.renew(streams)
+        kept.episodes = no_episodes()  # it may have been short a moment ago
+        if only is not None:
+            return kept.long_clips.read(database, streams, [only])
+        spans = read_spans(database, streams)
         if kept.clips is None or extent != kept.extent or spans != kept.clips.clips:
-            kept.extent, kept.clips = extent, kept.long_clips.read(database, streams, spans or [])
+            kept.extent, kept.clips = extent, kept.long_clips.read(database, streams, spans)
         return kept.clips
 
 
 def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int, Stream]) -> EpisodeTable:
-    identity, last = _identity(streams), committed(database)
-    if identity != kept.first_stream:  # the folder was emptied and used again
-        kept.first_stream, kept.episodes = identity, no_episodes()
+    last = committed(database)
+    kept.renew(streams)
     numbers = kept.episodes.number
     had = int(numbers[-1]) + 1 if numbers.size else 0
     before = kept.episodes
