@@ -126,7 +126,7 @@ class _Panel:
             self._draw_group(curves, _plain(line.label), colour, dash)
             return
         averages = curves[0].average if self.window > 1 else np.full(curves[0].x.size, np.nan)
-        label = f"moving average of {self.window} episodes" if alone else _plain(line.label)
+        label = f"moving average of {self.window:,} episodes" if alone else _plain(line.label)
         hidden = alone and self.window == 1  # drawn all the same, as the line of the legend
         label = "" if hidden else label
         drawn = _thinned(curves[0].x, averages)
@@ -238,7 +238,7 @@ def _method(lines: Sequence[Line], look: Look, window: int) -> str:
     thinned = [f"1 in {every:,} drawn"] if every > 1 else []
     if len(runs) == 1:
         return "; ".join([f"{lines[0].label}, {count(runs[0].count, 'episode')}", *thinned])
-    notes = [*([f"moving average of {window} episodes"] if window > 1 else []), *thinned]
+    notes = [*([f"moving average of {window:,} episodes"] if window > 1 else []), *thinned]
     if any(len(line.runs) > 1 for line in lines):
         notes.append(f"{STATISTICS[look.statistic]} over seeds, {100 * look.confidence:g} % bootstrap interval")
     return "; ".join(notes)
