@@ -7,7 +7,10 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from waiting import wait_until
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -21,23 +24,34 @@ class Proxy:
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
+        self._open = threading.Event()
+        self._open.set()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
         self._start(self._accept)
 
-    def cut(self) -> int:
-        """Break all connections, in the midst of whatever is being said. Returns how many there were."""
+    def cut(self, known: Callable[[], bool] | None = None) -> int:
+        """Break all connections, in the midst of whatever is being said. Returns how many there were.
+
+        With ``known`` nothing gets through before that is true: who connects again at once could undo it unseen.
+        """
+        if known is not None:
+            self._open.clear()
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             for end in pair:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
+        if known is not None:
+            wait_until(known, "the cut is known")
+            self._open.set()
         return len(pairs)
 
     def close(self) -> None:
         """Break all connections, accept none, and wait until every thread has ended."""
+        self._open.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()
         self._listener.close()
@@ -54,6 +68,7 @@ class Proxy:
         with suppress(OSError):
             while True:
                 here, _ = self._listener.accept()
+                self._open.wait()
                 there = socket.socket(socket.AF_UNIX)
                 try:
                     there.connect(self._target)
