@@ -24,8 +24,10 @@ _SUMS = """
 SELECT count(y), total(y), min(y), max(y) FROM (SELECT {0} AS y FROM main.episodes WHERE id > :begin AND id <= :end)
 WHERE abs(y) <= 1.7976931348623157e308
 """
-_ENDED = "ifnull(started + iif(abs(duration) <= 1.7976931348623157e308, duration, 0), :began)"
-_X = f"SELECT sum(length), max({_ENDED}) FROM main.episodes WHERE id > :begin AND id <= :end"  # noqa: S608 - of our own words
+ENDED: Final = "started + CASE WHEN abs(duration) <= 1.7976931348623157e308 THEN duration ELSE 0 END"
+"""SQL of when an episode ended, as `EpisodeTable.ended` has it; NULL where that is not known."""
+
+_X = f"SELECT sum(length), max(ifnull({ENDED}, :began)) FROM main.episodes WHERE id > :begin AND id <= :end"  # noqa: S608 - of our own words
 
 Four = tuple[float, float, float | None, float | None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from offcam_runs.blocks import ENDED
 from offcam_runs.clip_episodes import ClipEpisodes
 from offcam_runs.episodes import read_episodes
 
@@ -26,11 +27,10 @@ _STEPS = """
 SELECT ifnull(sum(length), 0) FROM main.episodes
 WHERE stream_id = :key AND env_index = :env AND episode >= :first AND episode < :episode
 """
-_ENDED = "started + iif(abs(duration) <= 1.7976931348623157e308, duration, 0)"
-_ENDED_AT = f"SELECT {_ENDED} FROM main.episodes WHERE id = :id"  # noqa: S608 - of our own words
+_ENDED_AT = f"SELECT {ENDED} FROM main.episodes WHERE id = :id"  # noqa: S608 - of our own words
 _BESIDE = f"""
 SELECT id FROM main.episodes WHERE id BETWEEN :low AND :high AND stream_id = :key AND env_index != :env
-    AND {_ENDED} > :began AND {_ENDED} <= :ended
+    AND {ENDED} > :began AND {ENDED} <= :ended
     AND (:envs = '[]' OR env_index IN (SELECT value FROM json_each(:envs)))
 ORDER BY id LIMIT :most
 """  # noqa: S608 - of our own words
@@ -64,7 +64,7 @@ class LongClips:
     def _ids(self, database: sqlite3.Connection, key: int, stream: Stream, span: ClipSpan) -> Iterator[int]:
         asked: dict[str, object] = {"key": key, "env": span.counted, "episode": span.episode}
         begin, steps, last, ended = 0.0, 0, 0, None
-        for last, episode, length, ended in database.execute(_COUNTED.format(_ENDED), asked):  # noqa: B007 - the last one's
+        for last, episode, length, ended in database.execute(_COUNTED.format(ENDED), asked):  # noqa: B007 - the last one's
             if not steps:
                 if episode != span.episode:
                     return  # it never ended
