@@ -51,7 +51,7 @@ export class Overview {
     const lost = total(run.dropped);
     this.tile("Return, last 100", amount(returns.last100_mean), `best ${amount(returns.max)}, mean ${amount(returns.mean)}`);
     this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
-    this.tile("Episodes", whole(run.episodes), `since ${since(run.started)}`);
+    this.tile("Episodes", run.episodes < 10_000_000 ? whole(run.episodes) : short(run.episodes), `since ${since(run.started)}`);
     this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
     const dropped = lost ? reasons(run.dropped) : "none";
     const told = run.success_rate !== null; // six tiles stand in whole rows at each width
