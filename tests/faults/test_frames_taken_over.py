@@ -203,6 +203,45 @@ def test_each_nth_frame_has_its_time_in_the_next_part_too(daemons, tmp_path):
     daemons.stop()
 
 
+def test_what_waits_is_recorded_where_the_next_daemon_is_found_while_a_part_begins(daemons, tmp_path, monkeypatch):
+    """The frames' size changes: the account of the part before is what goes out first, and the answer comes with it."""
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(40, sizes={20: (96, 96)}), str(folder), every=1)
+    connection, wire = begun(env)
+    steps(env, 12)
+    daemons.kill()
+    steps(env, 19 - env.unwrapped.number)
+    daemons.start()
+    stream, epoch = env._stream, wire.epoch
+    record = stream.record
+
+    def found(*records):
+        record(*records)
+        wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
+
+    monkeypatch.setattr(stream, "record", found)
+    env.step(0)
+    monkeypatch.undo()
+    assert wire.epoch > epoch
+    steps(env, 20)
+    env.close()
+    films.check(folder)
+    found = [number for side in (84, 96) for number in numbers_of_size(folder, side)]
+    assert found == list(range(lost_of_the_first([(0, number) for number in found]), 41))
+    daemons.stop()
+
+
+def numbers_of_size(folder, side: int) -> list[int]:
+    """The numbers in all frames of a height, in the order of their clips."""
+    clips = [clip for clip in films.clips(folder).values() if clip.file and clip.height == side]
+    return [
+        number
+        for clip in sorted(clips, key=lambda clip: clip.part)
+        for number in films.numbers(folder / clip.file, side, side)
+    ]
+
+
 def lost_of_the_first(found: list[tuple[int, int]]) -> int:
     """How many of a stream's first two frames are nowhere: they went by before its daemon had the memory."""
     return len({(0, 0), (0, 1)} - set(found))

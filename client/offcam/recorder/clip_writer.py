@@ -232,11 +232,11 @@ class ClipWriter:
 
     def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> OpenClip:
         """Open a part on the wire, if that is live, with the frame of this number. Returns what it is opened with."""
-        wire = part.wire
+        wire, videos = part.wire, self._stream.videos
         with part.connection.lock:
-            if not wire.live and part.opening is not None:
+            videos.take_over()  # it may be live since the last look, which may be another thread's doing
+            if part.opening is not None and (part.epoch or not wire.live):
                 return part.opening
-            videos = self._stream.videos
             if wire.live and videos.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
                 videos.number(part)
             part.opening = OpenClip(
