@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,17 @@ from offcam_proto.errors import EncodeError
 from offcam_runs.format import FINAL, PART_EXTENSION, video_file
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
+from offcamd.encode.frame import Frame, arrived
 from offcamd.process.logs import Logger
 from offcamd.store import store, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from offcam_proto import messages as msg
     from offcamd.config.settings import Settings
     from offcamd.daemon.flow_control import Grants
     from offcamd.daemon.state import Counters, LiveStream
-    from offcamd.encode.frame import Moved, Part
 
 log = Logger(__name__)
 
@@ -104,17 +105,19 @@ class Clips:
     def frame(self, stream: LiveStream, message: msg.Frame) -> None:
         """Take in a frame that came through the socket."""
         parts = list(zip(message.pixels, message.layouts, strict=True))
-        self._take(stream, message.clip, message.index, message.nbytes, parts)
+        self._take(stream, message.clip, [arrived(message.index, parts)])
 
     def slot_frames(self, stream: LiveStream, message: msg.SlotFrames) -> None:
         """Take in frames that lie in their stream's arena."""
         arena = stream.arena
         assert arena is not None  # noqa: S101 - the session admits no slot without one
-        nbytes = message.nbytes
+        clip, layouts, nbytes, now = message.clip, message.layouts, message.nbytes, time.monotonic()
+        frames = []
         for index, slot in message.frames:
-            parts = arena.take(slot, message.layouts)
-            move = None if arena.spool is None else partial(arena.move, slot, message.clip, index, message.layouts)
-            self._take(stream, message.clip, index, nbytes, parts, partial(arena.free, slot), move)
+            move = None if arena.spool is None else partial(arena.move, slot, clip, index, layouts)
+            release = partial(arena.free, slot)
+            frames.append(Frame(index, arena.take(slot, layouts), nbytes, now, release=release, move=move))
+        self._take(stream, clip, frames)
 
     def unnamed_frames(self, stream: LiveStream) -> None:
         """A stream ends: what its client wrote into its arena and did not come to name is recorded, too."""
@@ -122,29 +125,27 @@ class Clips:
             for message in stream.peer.session.unnamed(stream.handle, stream.arena.unnamed()):
                 self.slot_frames(stream, message)
 
-    def _take(
-        self,
-        stream: LiveStream,
-        number: int,
-        index: int,
-        nbytes: int,
-        parts: list[Part],
-        release: Callable[[], None] | None = None,
-        move: Callable[[], Moved | None] | None = None,
-    ) -> None:
+    def _take(self, stream: LiveStream, number: int, frames: list[Frame]) -> None:
         clip = stream.clips.get(number)
-        self._counters.received += 1
-        # it came too late, during a stop, or the clip could not be opened; or there is no memory where it is said to be
-        if clip is None or clip.ended or not parts:
-            self._counters.dropped[self._why_not(clip)] += 1
-            self._counters.lost["frames"] += 1
-            if release is not None:
-                release()
-            self._grants.released(stream, nbytes)
-            return
-        clip.received += 1
-        stream.in_memory += nbytes
-        clip.job.offer(index, parts, release, move)
+        self._counters.received += len(frames)
+        # they come too late, during a stop, or the clip could not be opened; or there is no memory where one is to be
+        taken = clip is not None and not clip.ended
+        usable = [frame for frame in frames if taken and frame.parts]
+        if len(usable) < len(frames):
+            self._drop(stream, [frame for frame in frames if not (taken and frame.parts)], self._why_not(clip))
+        if clip is not None and usable:
+            clip.received += len(usable)
+            stream.in_memory += sum([frame.nbytes for frame in usable])
+            clip.job.offer(usable)
+
+    def _drop(self, stream: LiveStream, frames: list[Frame], reason: str) -> None:
+        """Count frames that no encoder comes to see."""
+        self._counters.dropped[reason] += len(frames)
+        self._counters.lost["frames"] += len(frames)
+        for frame in frames:
+            if frame.release is not None:
+                frame.release()
+            self._grants.released(stream, frame.nbytes)
 
     def _why_not(self, clip: LiveClip | None) -> str:
         """The reason by which a frame is dropped that no encoder comes to see."""

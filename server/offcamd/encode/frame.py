@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -50,3 +51,14 @@ class Frame:
     release: Callable[[], None] | None = None
     move: Callable[[], Moved | None] | None = None
     read: Callable[[], Sequence[Part]] | None = None
+
+
+def arrived(
+    index: int,
+    parts: Sequence[Part],
+    release: Callable[[], None] | None = None,
+    move: Callable[[], Moved | None] | None = None,
+) -> Frame:
+    """One that arrives now, of as many bytes as its buffers have."""
+    nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
+    return Frame(index, parts, nbytes, time.monotonic(), release=release, move=move)

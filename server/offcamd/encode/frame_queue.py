@@ -15,11 +15,9 @@ from __future__ import annotations
 import enum
 import logging
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from offcamd.encode.frame import Frame
 from offcamd.encode.spool import Spool
 
 if TYPE_CHECKING:
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcamd.encode.budget import Budget
-    from offcamd.encode.frame import Moved, Part
+    from offcamd.encode.frame import Frame
 
 log = logging.getLogger(__name__)
 
@@ -89,33 +87,19 @@ class FrameQueue:
             waiting = self._head or ([self._moving] if self._moving else self._tail)
             return waiting[0].arrived if waiting else None
 
-    def put(
-        self,
-        index: int,
-        parts: Sequence[Part],
-        release: Callable[[], None] | None = None,
-        move: Callable[[], Moved | None] | None = None,
-    ) -> int:
-        """Add a frame. Never blocks on anything but a lock, and never refuses.
+    def put(self, frames: Sequence[Frame]) -> None:
+        """Add frames that came together, in order. Never blocks on anything but a lock, and never refuses.
 
-        Args:
-            index: its place in the clip.
-            parts: its pixels. The buffers must not change any more; the queue keeps them until it is done.
-            release: called, on any thread, when it is.
-            move: called, on the thread that spills, to move the frame to where it outlives this process.
-
-        Returns its bytes.
+        Their buffers must not change any more; the queue keeps them until it is done.
         """
-        nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
-        frame = Frame(index, parts, nbytes, time.monotonic(), release=release, move=move)
-        self._budget.count_memory(frame.nbytes)
+        self._budget.count_memory(sum([frame.nbytes for frame in frames]))
         with self._lock:
-            behind = self._tail or self._moving or self._spool.records
-            if not behind and self._fits(frame):
-                self._push(frame)
-            else:
-                self._tail.append(frame)
-        return nbytes
+            for frame in frames:
+                behind = self._tail or self._moving or self._spool.records
+                if not behind and self._fits(frame):
+                    self._push(frame)
+                else:
+                    self._tail.append(frame)
 
     def take(self) -> Frame | None:
         """The next frame, or None if there is none, or it is on its way to disk.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.accounts import EncodedResult
     from offcamd.encode.budget import Budget
-    from offcamd.encode.frame import Moved, Part
+    from offcamd.encode.frame import Frame
     from offcamd.encode.histogram import Histogram
     from offcamd.video.writer import WriterFactory
 
@@ -102,27 +102,16 @@ class ClipJob:
         # These belong to the pool and are guarded by its lock.
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
 
-    def offer(
-        self,
-        index: int,
-        parts: Sequence[Part],
-        release: Callable[[], None] | None = None,
-        move: Callable[[], Moved | None] | None = None,
-    ) -> None:
-        """Queue one picture. Returns at once, whatever the encoder and the disk are doing.
-
-        Args:
-            index: when it is shown, in units of ``1 / fps``; larger than the last one.
-            parts: ``(buffer, layout)`` of each tile, row by row. The buffers must not change from now on.
-            release: called, on any thread, when they may.
-            move: moves them to disk, to where they outlive this process: see `Frame`.
+    def offer(self, frames: Sequence[Frame]) -> None:
+        """Queue pictures that came together, at least one. Returns at once, whatever encoder and disk are doing.
 
         Raises:
             LocalProtocolError: the clip was ended before.
         """
         if self.ended:
-            raise LocalProtocolError(f"frame {index} was offered to {self.spec.final} after its end")
-        self._small = self.queue.put(index, parts, release, move) <= LIGHT_BYTES
+            raise LocalProtocolError(f"frame {frames[0].index} was offered to {self.spec.final} after its end")
+        self.queue.put(frames)
+        self._small = frames[-1].nbytes <= LIGHT_BYTES
         if self.abandoned:
             self.queue.discard()
             self._report_released()

@@ -13,6 +13,7 @@ from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import budget, spool
 from offcamd.encode.budget import Budget
+from offcamd.encode.frame import arrived
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from waiting import HANG_SECONDS
 
@@ -37,9 +38,9 @@ class Harness:
         self.released += nbytes
 
     def put(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.queue.put(self.offered, parts(self.offered))
-            self.offered += 1
+        """Put so many that came together."""
+        begin, self.offered = self.offered, self.offered + count
+        self.queue.put([arrived(number, parts(number)) for number in range(begin, self.offered)])
 
     def spill(self) -> list[Spilled]:
         outcomes = []
@@ -148,7 +149,7 @@ def test_clips_share_the_memory_and_the_disk(tmp_path) -> None:
     assert budget.share == 2 * KB
     for queue in (first, second):
         for number in range(4):
-            queue.put(number, parts(number))
+            queue.put([arrived(number, parts(number))])
     assert [first.spill(), first.spill(), first.spill()] == [Spilled.MOVED, Spilled.MOVED, Spilled.NOTHING_TO_MOVE]
     assert second.spill() is Spilled.NO_ROOM
     first.close()
@@ -195,9 +196,9 @@ def test_all_layouts_survive_the_disk(make) -> None:
         (bytearray(6), FrameLayout((2, 3), (3, 1), 0, 6)),
         (memoryview(b"short"), FrameLayout((2, 3, 1), (3, 1, 1), 0, 6)),
     ]
-    h.queue.put(0, [])
-    h.queue.put(1, sent)
-    h.queue.put(2**40, [])
+    h.queue.put([arrived(0, [])])
+    h.queue.put([arrived(1, sent)])
+    h.queue.put([arrived(2**40, [])])
     h.spill()
     h.queue.done(h.queue.take())
     frame = h.queue.take()
@@ -350,7 +351,7 @@ def test_frames_in_a_clients_memory_go_to_disk_before_their_credit_is_spent(tmp_
     """The encoder has one of them. A credit is twice a clip's share of memory: whole frames, and a rest."""
     queue = FrameQueue(Budget(1 << 30, 1 << 30, (frames * KB + rest) // 2), tmp_path, lambda _: None)
     for index in range(frames):
-        queue.put(index, parts(index), release=lambda: None)
+        queue.put([arrived(index, parts(index), release=lambda: None)])
         if index == 0:
             encoding = queue.take()
     assert queue.overflowing

@@ -13,6 +13,7 @@ import pytest
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import pool, spool
+from offcamd.encode.frame import arrived
 from offcamd.encode.pool import ClipFinished, ClipJob, ClipSpec, EncoderPool, Event, Released, Saturated
 from offcamd.video.mp4 import VideoWriter
 from offcamd.video.probe import iter_frames, probe
@@ -84,7 +85,7 @@ class Harness:
     def record(self, count: int, name: str = "a") -> ClipJob:
         job = self.open(name)
         for number in range(count):
-            job.offer(number, parts(number))
+            job.offer([arrived(number, parts(number))])
         job.end()
         return job
 
@@ -168,7 +169,7 @@ def test_tiles_and_gaps_reach_the_file(make, tmp_path) -> None:
     h = make()
     job = h.open(rows=2, cols=2)
     for index in (0, 1, 4):
-        job.offer(index, [*parts(10), *parts(20), *parts(30)])
+        job.offer([arrived(index, [*parts(10), *parts(20), *parts(30)])])
     job.end()
     done = h.wait(ClipFinished)
     assert (done.result.width, done.result.height, done.result.encoded) == (64, 48, 3)
@@ -182,10 +183,10 @@ def test_frames_that_are_no_picture_or_out_of_order_are_counted_and_do_no_harm(m
     h = make()
     job = h.open()
     for index in (0, 1, 1, 0, 2):
-        job.offer(index, parts(index))
-    job.offer(3, [(b"too short", LAYOUT)])
-    job.offer(4, [])
-    job.offer(5, parts(5))
+        job.offer([arrived(index, parts(index))])
+    job.offer([arrived(3, [(b"too short", LAYOUT)])])
+    job.offer([arrived(4, [])])
+    job.offer([arrived(5, parts(5))])
     job.end()
     done = h.wait(ClipFinished)
     assert (done.result.encoded, done.result.dropped, published(done)) == (4, {"order": 2, "frame": 2}, True)
@@ -199,7 +200,7 @@ def test_a_clip_is_never_encoded_by_two_threads_at_once_and_clips_take_turns(mak
     jobs = [h.open(name) for name in "abc"]
     for number in range(64):
         for job in jobs:
-            job.offer(number, parts(number))
+            job.offer([arrived(number, parts(number))])
     gate.open()
     for job in jobs:
         job.end()
@@ -226,7 +227,7 @@ def test_a_slow_encoder_fills_the_disk_instead_of_memory_and_gives_credit_back(m
     h = make(memory_limit=16 * NBYTES, spool_limit=1000 * NBYTES, writer_factory=gate)
     job = h.open()
     for number in range(100):
-        job.offer(number, parts(number))
+        job.offer([arrived(number, parts(number))])
     h.wait_released(91 * NBYTES)
     backlog = h.pool.backlog()
     assert backlog.memory_bytes <= 9 * NBYTES
@@ -246,7 +247,7 @@ def test_saturation_is_told_once_when_memory_and_disk_are_full_and_once_when_it_
     h = make(memory_limit=8 * NBYTES, spool_limit=10 * NBYTES, writer_factory=gate)
     job = h.open()
     for number in range(40):
-        job.offer(number, parts(number))
+        job.offer([arrived(number, parts(number))])
     told = h.wait(Saturated)
     assert (told.job, told.saturated) == (job, True)
     assert h.pool.backlog().memory_bytes > 20 * NBYTES, "frames that have no room on disk stay in memory"
@@ -278,10 +279,10 @@ def test_a_failing_encoder_drops_the_rest_keeps_the_start_and_spares_other_clips
     h = make(writer_factory=factory)
     bad, good = h.open("bad"), h.open("good")
     for number in range(30):
-        bad.offer(number, parts(number))
-        good.offer(number, parts(number))
+        bad.offer([arrived(number, parts(number))])
+        good.offer([arrived(number, parts(number))])
     h.wait_released(60 * NBYTES)
-    bad.offer(30, parts(30))
+    bad.offer([arrived(30, parts(30))])
     bad.end()
     good.end()
     results = {done.job: done for done in (h.wait(ClipFinished), h.wait(ClipFinished))}
@@ -309,7 +310,7 @@ def test_a_clip_that_was_cut_off_never_replaces_an_older_one(make, tmp_path) -> 
     for name in "ab":
         job = h.open(name)
         for number in range(5):
-            job.offer(number, parts(number))
+            job.offer([arrived(number, parts(number))])
         job.end(aborted=True)
         done = h.wait(ClipFinished)
         assert (done.result.encoded, done.result.error, done.result.state) == (5, "", "aborted")
@@ -346,7 +347,7 @@ def test_a_bug_in_one_clip_is_reported_and_spares_the_thread(make, caplog) -> No
 def test_a_folder_that_vanished_is_an_io_error(make, tmp_path) -> None:
     h = make()
     job = h.pool.open(ClipSpec(tmp_path / "gone" / "a.part", tmp_path / "gone" / "a.mp4", Fraction(30)))
-    job.offer(0, parts(0))
+    job.offer([arrived(0, parts(0))])
     job.end()
     done = h.wait(ClipFinished)
     assert (done.result.encoded, done.result.dropped, published(done)) == (0, {"io": 1}, False)
@@ -357,7 +358,7 @@ def test_on_a_full_disk_every_frame_is_in_the_file_or_counted(make, tmp_path) ->
     h, rng = make(), np.random.default_rng(0)
     job = h.open()
     for number in range(200):
-        job.offer(number, [(rng.bytes(NBYTES), LAYOUT)])
+        job.offer([arrived(number, [(rng.bytes(NBYTES), LAYOUT)])])
     job.end()
     done = h.wait(ClipFinished)
     assert done.result.error
@@ -373,10 +374,10 @@ def test_a_spool_that_cannot_be_read_back_costs_the_frames_on_it_and_no_more(mak
     gate = Gate()
     h = make(memory_limit=4 * NBYTES, spool_limit=1000 * NBYTES, writer_factory=gate)
     job = h.open()
-    job.offer(0, parts(0))
+    job.offer([arrived(0, parts(0))])
     assert gate.waiting.acquire(timeout=HANG_SECONDS)
     for number in range(1, 20):  # two stay in memory
-        job.offer(number, parts(number))
+        job.offer([arrived(number, parts(number))])
     h.wait_released(18 * NBYTES)  # the first, which was converted, and those on disk
     for segment in job.queue._spool._segments:  # as a failing disk would
         segment.file.truncate(0)
@@ -393,7 +394,7 @@ def test_buffers_are_let_go_of_as_soon_as_they_are_converted(make) -> None:
     buffer = np.zeros(NBYTES, np.uint8)
     gone = weakref.ref(buffer)
     job = h.open()
-    job.offer(0, [(memoryview(buffer), LAYOUT)])
+    job.offer([arrived(0, [(memoryview(buffer), LAYOUT)])])
     del buffer
     assert gate.waiting.acquire(timeout=HANG_SECONDS)
     gc.collect()
@@ -406,7 +407,7 @@ def test_close_waits_for_what_is_queued_and_ends_what_was_not_ended(make, tmp_pa
     for name in "ab":
         job = h.open(name)
         for number in range(50):
-            job.offer(number, parts(number))
+            job.offer([arrived(number, parts(number))])
     job.end()
     assert h.pool.close(30) is True
     results = [h.wait(ClipFinished), h.wait(ClipFinished)]
@@ -422,7 +423,7 @@ def test_a_hard_stop_drops_what_is_queued_and_finishes_the_files(make, tmp_path)
     jobs = [h.open(name) for name in "abc"]
     for job in jobs:
         for number in range(50):
-            job.offer(number, parts(number))
+            job.offer([arrived(number, parts(number))])
     for _ in range(2):
         assert gate.waiting.acquire(timeout=HANG_SECONDS)
     stopper = threading.Timer(0.05, gate.open)
@@ -444,7 +445,7 @@ def test_a_frame_after_the_end_is_refused(make) -> None:
     h.wait(ClipFinished)
     job.end()
     with pytest.raises(LocalProtocolError, match="after its end"):
-        job.offer(1, parts(1))
+        job.offer([arrived(1, parts(1))])
     assert h.events.empty()
 
 
@@ -463,11 +464,11 @@ def test_what_a_hung_thread_keeps_from_being_final_is_named(make, tmp_path, monk
 def test_a_refused_pool_ends_what_is_open_and_what_comes(make) -> None:
     h = make()
     before = h.open("a")
-    before.offer(0, parts(0))
+    before.offer([arrived(0, parts(0))])
     h.wait_released(NBYTES)
     h.pool.refuse(EncodeError("no video can be made here"))
     after = h.record(3, "b")
-    before.offer(1, parts(1))
+    before.offer([arrived(1, parts(1))])
     before.end()
     results = {done.job: done for done in (h.wait(ClipFinished), h.wait(ClipFinished))}
     assert results[after].result.dropped == {"encoder": 3}
@@ -484,7 +485,7 @@ def test_a_spool_that_breaks_ends_the_clip_and_no_other(make, monkeypatch) -> No
     monkeypatch.setattr(spool.Spool, "append", broken)
     job = h.open()
     for number in range(10):
-        job.offer(number, parts(number))
+        job.offer([arrived(number, parts(number))])
     gate.open()
     job.end()
     done = h.wait(ClipFinished)

@@ -10,6 +10,7 @@ import pytest
 
 from offcam_proto.layout import FrameLayout
 from offcamd.encode import scheduler
+from offcamd.encode.frame import arrived
 from offcamd.encode.pool import ClipFinished, ClipSpec, EncoderPool
 from waiting import HANG_SECONDS, wait_until
 
@@ -67,7 +68,7 @@ def meeting(tmp_path, request):
     for number in range(clips):
         job = pool.open(ClipSpec(tmp_path / f"{number}.part", tmp_path / f"{number}.mp4", Fraction(30), preset=preset))
         (tmp_path / f"{number}.part").touch()
-        job.offer(0, [(bytes(layout.nbytes), layout)])
+        job.offer([arrived(0, [(bytes(layout.nbytes), layout)])])
         job.end()
 
     def finish() -> None:
@@ -123,7 +124,7 @@ def test_frames_that_join_a_waiting_clip_call_no_second_worker(tmp_path, monkeyp
     sys.setswitchinterval(HANG_SECONDS)  # nobody takes the first frame before the last one is there
     try:
         for index in range(4):
-            job.offer(index, [(bytes(layout.nbytes), layout)])
+            job.offer([arrived(index, [(bytes(layout.nbytes), layout)])])
         job.end()
     finally:
         sys.setswitchinterval(interval)
