@@ -273,7 +273,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             duration=(time.perf_counter() - self.episode_start_times[ended]).round(6),
             terminated=terminations[ended],
             truncated=truncations[ended],
-            seed=self._seeds[ended],
+            seed=None if self._seeded is None else self._seeds[ended],
             seeded=None if self._seeded is None else self._seeded[ended],
         )
         self._end_episodes(over, dones, infos, self._odd_seeds, values, most=self._most)

@@ -100,7 +100,7 @@ class Batch:
         """The seeds of some, as a record has them; those that do not fit are in ``odd_seeds``."""
         if not self._seeded[places].any():
             self.odd_seeds = {}
-            return Seeds(seed=np.zeros(places.size, np.int64), seeded=None)
+            return Seeds(seed=None, seeded=None)
         seeds = {index: as_seed(seed) for index, seed in enumerate(self._seeds[places])}
         plain = {index: seed for index, seed in seeds.items() if isinstance(seed, int)}
         self.odd_seeds = {places.item(index): seed for index, seed in seeds.items() if isinstance(seed, str)}

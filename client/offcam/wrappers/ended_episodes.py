@@ -19,9 +19,9 @@ _FEW_VALUES = 2  # with so many, as many episodes as a body may have are within 
 
 
 class Seeds(TypedDict):
-    """Their seeds: ``seed`` has no meaning where ``seeded`` is False, or None, which is False for all."""
+    """Their seeds: ``seed`` has no meaning where ``seeded`` is False; both are None where that is so for all."""
 
-    seed: NDArray[np.int64]
+    seed: NDArray[np.int64] | None
     seeded: NDArray[np.bool_] | None
 
 
@@ -83,7 +83,7 @@ def _columns(episodes: Ended, count: int, ended: float, values: Mapping[str, NDA
         episodes["terminated"],
         episodes["truncated"],
     ]
-    if episodes["seeded"] is not None:
+    if episodes["seed"] is not None and episodes["seeded"] is not None:
         columns += [episodes["seed"].astype(_INT64, copy=False), episodes["seeded"]]
     columns += [column.astype(_FLOAT64, copy=False) for column in values.values()]
     joined = b"".join(columns)  # type: ignore[arg-type]  # arrays are buffers
@@ -93,8 +93,10 @@ def _columns(episodes: Ended, count: int, ended: float, values: Mapping[str, NDA
 def _one_by_one(
     episodes: Ended, ended: float, odd_seeds: Mapping[int, object], values: Mapping[str, NDArray[np.float64]]
 ) -> list[EpisodeRecord]:
-    seeded = episodes["seeded"]
-    of_all = Ended(**{**episodes, "seeded": np.zeros(len(episodes["seed"]), bool) if seeded is None else seeded})
+    of_all = episodes
+    if episodes["seed"] is None or episodes["seeded"] is None:
+        none = np.zeros(len(episodes["env_index"]), np.int64)
+        of_all = Ended(**{**episodes, "seed": none, "seeded": none.astype(bool)})
     columns: list[Any] = [column.tolist() for column in of_all.values()]  # type: ignore[attr-defined]
     return [
         EpisodeRecord(
