@@ -1,0 +1,50 @@
+"""Which episodes' videos are kept, decided once they are over.
+
+Each name here makes a rule; `keep=` of `offcam.record` and `offcam.RecordVideo` takes one::
+
+    from offcam import keep
+
+    env = offcam.record(env, "videos", keep=keep.failures() | keep.worst(3, among=keep.longer_than(10)))
+
+Rules are combined by ``|`` (any of them), ``&`` (all of them) and ``~`` (not): ``keep.new_best() & ~keep.successes()``.
+There is no ``~`` over a ranking (`best`, `worst`, `spread`, `surprising`): who is not among the foremost is known at
+the run's end alone, and those videos are gone by then. Rankings and comparisons are over the episodes that the rule
+judges; with ``among``, over some of these alone.
+"""
+
+from offcam_runs.keep.names import (
+    above,
+    below,
+    best,
+    every,
+    failures,
+    longer_than,
+    new_best,
+    percentile,
+    shorter_than,
+    spread,
+    successes,
+    surprising,
+    when,
+    worst,
+)
+from offcam_runs.keep.rules import Episode, Rule
+
+__all__ = [
+    "Episode",
+    "Rule",
+    "above",
+    "below",
+    "best",
+    "every",
+    "failures",
+    "longer_than",
+    "new_best",
+    "percentile",
+    "shorter_than",
+    "spread",
+    "successes",
+    "surprising",
+    "when",
+    "worst",
+]

@@ -1,0 +1,251 @@
+"""Judges a run's episodes by one rule, in the order in which they come: who is kept, and who makes room for better.
+
+No database and no clock: its state is small, JSON-ready, and comes back with `Judge(rule, state, kept)`. An episode
+costs a few comparisons and, for each ranking or percentile, a few bisections, however many there were before.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from offcam_runs.keep.rankings import Comparer, Order, Percentile, comparer_of, order_of
+from offcam_runs.keep.rules import And, Comparison, Not, Or, Ranking, Rule, every_leaf, tests_of
+
+
+class Facts(NamedTuple):  # a tuple, as there may be a million of them in a history
+    """An episode to be judged.
+
+    Attributes:
+        return_: sum of its rewards.
+        length: its steps.
+        tests: what the rule's tests say of it, a bit for each in the order of `tests_of`.
+    """
+
+    return_: float
+    length: int
+    tests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of an episode, and of earlier ones.
+
+    Attributes:
+        number: the episode's, counted from 0 over those that were judged.
+        reasons: the parts of the rule that keep it; none where it is not kept.
+        evicted: numbers of those that were kept so far and are not any more; they never come back.
+        changed: by number, the reasons of those that stay, but for others than before.
+    """
+
+    number: int
+    reasons: tuple[str, ...]
+    evicted: tuple[int, ...] = ()
+    changed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is kept, at least for now."""
+        return bool(self.reasons)
+
+
+class Judge:
+    """Judges the episodes of a run by one rule.
+
+    Args:
+        rule: which are kept.
+        state: what `state` gave when it judged last, for the same rule; None or empty for a new run.
+        kept: of those that are kept, the numbers and what `fixed` gave for them; those for which that was None can be
+            left out. One that is missing was let go by others, and is not named again.
+        history: of a rule that `needs_history`, all episodes that were judged, in their order.
+
+    Attributes:
+        rule: the rule.
+        count: how many were judged, which is the next one's number.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        state: Mapping[str, Any] | None = None,
+        kept: Mapping[int, int] | None = None,
+        history: Iterable[Facts] = (),
+    ) -> None:
+        self.rule = rule
+        self.count: int = state.get("count", 0) if state else 0
+        tests, leaves = tests_of(rule), list(dict.fromkeys(every_leaf(rule)))
+        comparisons = [leaf for leaf in leaves if isinstance(leaf, Comparison)]
+        rankings = [leaf for leaf in leaves if isinstance(leaf, Ranking)]
+        # A bit for each leaf. Those that are fixed once an episode is judged come first: where there is a ranking they
+        # are less than 64, and fit into an integer of SQLite's.
+        masks: dict[Rule, int] = {leaf: 1 << bit for bit, leaf in enumerate((*tests, *comparisons, *rankings))}
+        self._tests_mask = (1 << len(tests)) - 1
+        self._fixed_mask = (1 << len(tests) + len(comparisons)) - 1
+        self._sense = _Sense(rule, masks)
+        states: list[Any] = state["leaves"] if state else [None] * (len(comparisons) + len(rankings))
+        self._comparisons = [
+            _Compared(leaf, masks[leaf], _sense_of_among(leaf, masks), comparer_of(leaf, known))
+            for leaf, known in zip(comparisons, states[: len(comparisons)], strict=True)
+        ]
+        self._rankings = [
+            _Ranked(masks[leaf], _sense_of_among(leaf, masks), order_of(leaf, known))
+            for leaf, known in zip(rankings, states[len(comparisons) :], strict=True)
+        ]
+        self._kept = self._known(kept or {})  # those that are kept and that a ranking holds, and their bits
+        if self.needs_history:
+            self._look_back(history)
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether it goes on from the episodes before, too, as a percentile must."""
+        return any(isinstance(each.comparer, Percentile) for each in self._comparisons)
+
+    def judge(self, facts: Facts) -> Verdict:
+        """What becomes of the next episode, and of those before it."""
+        number, self.count = self.count, self.count + 1
+        bits = self._fixed_bits(facts)
+        fell: dict[int, int] = {}  # out of which rankings
+        for mask, among, order in self._rankings:
+            if among is not None and not among.holds(bits):
+                continue
+            bits |= mask
+            for other in order.offer(number, facts.return_, facts.length):
+                if other == number:
+                    bits &= ~mask
+                else:
+                    fell[other] = fell.get(other, 0) | mask
+        evicted, changed = self._let_fall(fell)
+        if not self._sense.holds(bits):
+            return Verdict(number, (), evicted, changed)
+        if bits > self._fixed_mask:
+            self._kept[number] = bits
+        return Verdict(number, self._sense.reasons(bits), evicted, changed)
+
+    def state(self) -> dict[str, Any]:
+        """All that it has to know of the episodes before, but for who is kept and the history: JSON-ready.
+
+        It is as long as its rankings' k are.
+        """
+        leaves = [each.comparer.state() for each in self._comparisons] + [each.order.state() for each in self._rankings]
+        return {"count": self.count, "leaves": leaves}
+
+    def fixed(self, number: int) -> int | None:
+        """What to remember of one that is kept: less than 2^63, of use to another `Judge` of the same rule.
+
+        None where nothing is, as no ranking knows it.
+        """
+        bits = self._kept.get(number)
+        return None if bits is None else bits & self._fixed_mask
+
+    def ranked(self, number: int) -> bool:
+        """Whether one that is kept is among the foremost by a ranking."""
+        return number in self._kept
+
+    def _known(self, kept: Mapping[int, int]) -> dict[int, int]:
+        known: dict[int, int] = {}
+        for mask, _, order in self._rankings:
+            for number in order.numbers():
+                if number in kept:
+                    known[number] = known.get(number, kept[number] & self._fixed_mask) | mask
+        return known
+
+    def _fixed_bits(self, facts: Facts) -> int:
+        """The bits of an episode's tests and comparisons."""
+        bits = facts.tests & self._tests_mask
+        for _, mask, among, comparer in self._comparisons:  # those within the `among` of one come before it
+            if (among is None or among.holds(bits)) and comparer.compare(facts.return_):
+                bits |= mask
+        return bits
+
+    def _let_fall(self, fell: Mapping[int, int]) -> tuple[tuple[int, ...], dict[int, tuple[str, ...]]]:
+        """Who is let go of those that fell out of rankings, and the reasons for which others stay that have changed."""
+        evicted, changed = [], {}
+        for number in sorted(fell):
+            before = self._kept.pop(number, None)
+            if before is None:
+                continue  # it is foremost, but not kept: other parts of the rule do not hold
+            bits = before & ~fell[number]
+            if not self._sense.holds(bits):
+                evicted.append(number)
+                continue
+            if bits > self._fixed_mask:
+                self._kept[number] = bits
+            reasons = self._sense.reasons(bits)
+            if reasons != self._sense.reasons(before):
+                changed[number] = reasons
+        return tuple(evicted), changed
+
+    def _look_back(self, history: Iterable[Facts]) -> None:
+        """Have the percentiles know the returns before them."""
+        if any(_compares_within(each.leaf) for each in self._comparisons if isinstance(each.comparer, Percentile)):
+            # whom they are among depends on who came before: all of it once more
+            self._comparisons = [each._replace(comparer=comparer_of(each.leaf)) for each in self._comparisons]
+            for facts in history:
+                self._fixed_bits(facts)
+            return
+        found = [(each, array("d")) for each in self._comparisons if isinstance(each.comparer, Percentile)]
+        for return_, _, tests in history:
+            for each, returns in found:
+                if each.among is None or each.among.holds(tests):
+                    returns.append(return_)
+        for each, returns in found:
+            each.comparer.remember(returns)
+
+
+class _Sense:
+    """A rule over integers that have a bit for each of its leaves: whether it holds, and by which of its parts."""
+
+    def __init__(self, rule: Rule, masks: Mapping[Rule, int]) -> None:
+        self._text = str(rule)
+        self._kind = type(rule)
+        self._mask = masks.get(rule, 0)
+        combined = isinstance(rule, (Or, And, Not))
+        self._parts = tuple(_Sense(part, masks) for part in rule.parts()) if combined else ()
+
+    def holds(self, bits: int) -> bool:
+        """Whether it holds for an episode of these bits."""
+        if self._kind is Or:
+            return any(part.holds(bits) for part in self._parts)
+        if self._kind is And:
+            return all(part.holds(bits) for part in self._parts)
+        if self._kind is Not:
+            return not self._parts[0].holds(bits)
+        return bits & self._mask != 0
+
+    def reasons(self, bits: int) -> tuple[str, ...]:
+        """The leaves by which it holds, from left to right and each once; where it holds by `~` alone, those parts."""
+        leaves = tuple(dict.fromkeys(self._grounds(bits, negated=False)))
+        return leaves or tuple(dict.fromkeys(self._grounds(bits, negated=True)))
+
+    def _grounds(self, bits: int, *, negated: bool) -> Iterator[str]:
+        """Texts of its leaves, or of its negated parts, that hold; none of an ``&`` that does not hold as a whole."""
+        if not self.holds(bits):
+            return
+        if self._kind in (Or, And):
+            for part in self._parts:
+                yield from part._grounds(bits, negated=negated)  # noqa: SLF001 - of the same class
+        elif negated == (self._kind is Not):
+            yield self._text
+
+
+class _Compared(NamedTuple):
+    leaf: Comparison
+    mask: int
+    among: _Sense | None
+    comparer: Comparer
+
+
+class _Ranked(NamedTuple):
+    mask: int
+    among: _Sense | None
+    order: Order
+
+
+def _sense_of_among(leaf: Ranking | Comparison, masks: Mapping[Rule, int]) -> _Sense | None:
+    return None if leaf.among is None else _Sense(leaf.among, masks)
+
+
+def _compares_within(leaf: Comparison) -> bool:
+    return any(isinstance(within, Comparison) and within != leaf for within in every_leaf(leaf))
