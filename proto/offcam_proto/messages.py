@@ -134,6 +134,8 @@ class OpenClip(Checked, frozen=True):
         max_height: largest height, likewise. Width and height keep their ratio.
         preset: how much work its encoder puts into a small file, one of `limits.PRESETS`; empty for the daemon's own.
         crf: its quality, x264's constant rate factor; None for the daemon's own.
+        keep: the rule by which it is kept or let go once its `records.KeepRecord` is there; empty for one that stays.
+        keep_bytes: most bytes that all videos kept by that rule may have on the disk; 0 for the daemon's own bound.
     """
 
     TYPE: ClassVar[int] = 3
@@ -154,6 +156,8 @@ class OpenClip(Checked, frozen=True):
     max_height: Side = 0
     preset: Annotated[str, check.preset] = ""
     crf: Annotated[int | None, check.crf] = None
+    keep: Text = ""
+    keep_bytes: UInt = 0
 
 
 class Frame(msgspec.Struct, frozen=True):

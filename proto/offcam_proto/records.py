@@ -89,6 +89,26 @@ class ClipRecord(Checked, frozen=True):
         return self.offered - sum(self.dropped.values())
 
 
+class KeepRecord(Checked, frozen=True):
+    """The episode of a video is over that is kept or let go by a rule: what the rule asks about.
+
+    Attributes:
+        name: the video's name, as of its clips.
+        return_: sum of the episode's rewards.
+        length: its steps.
+        tests: what the rule's tests say of it, a bit for each in their order.
+        over: whether the episode was played to its end, or was reset; else the video is let go.
+    """
+
+    KIND: ClassVar[int] = 4
+
+    name: FileName
+    return_: Real
+    length: UInt
+    tests: UInt
+    over: Flag
+
+
 class EpisodeColumns(Checked, frozen=True):
     """Episodes of one vector env that ended in one step, as columns: as many records, with consecutive numbers.
 
@@ -151,8 +171,10 @@ class EpisodeColumns(Checked, frozen=True):
 _UNSEEDED, _SEEDED = "IIdIdBB", "IIdIdBBqB"  # the columns, as `struct` has them
 _UNSEEDED_BYTES, _SEEDED_BYTES = struct.calcsize(f"<{_UNSEEDED}"), struct.calcsize(f"<{_SEEDED}")
 
-Record = EpisodeRecord | ClipRecord | EpisodeColumns
-RECORD_KINDS: dict[int, type[Record]] = {cls.KIND: cls for cls in (EpisodeRecord, ClipRecord, EpisodeColumns)}
+Record = EpisodeRecord | ClipRecord | EpisodeColumns | KeepRecord
+RECORD_KINDS: dict[int, type[Record]] = {
+    cls.KIND: cls for cls in (EpisodeRecord, ClipRecord, EpisodeColumns, KeepRecord)
+}
 
 _UINT8, _UINT16 = 0xCC, 0xCD  # what msgpack begins integers with that do not fit in 7 bits
 

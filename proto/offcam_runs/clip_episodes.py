@@ -29,7 +29,7 @@ Places = NDArray[np.intp]
 
 _SPANS = """
 SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0), envs
-FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced) ORDER BY stream_id, clip
+FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) ORDER BY stream_id, clip
 """
 
 
@@ -65,7 +65,7 @@ class ClipSpan(NamedTuple):
 def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
     """What the clips of an open index show that can be watched; all of them are read in a moment."""
     places = {key: (place, stream.stream) for place, (key, stream) in enumerate(streams.items())}
-    rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED})
+    rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
     return [ClipSpan(*places[key], *values)._replace(envs=tuple(json.loads(envs))) for key, *values, envs in rows]
 
 

@@ -52,6 +52,7 @@ class Clip:
         partial: whether it was cut off within an episode: it ended, but not as its owner meant it to, and the index has
             no end of the episode that it began with.
         info: values of the episode if it shows exactly one whole episode that the index knows; see `EpisodeTable.info`.
+        keep_reason: by which parts of its rule it is kept; None for one that is kept in any case, or not judged yet.
     """
 
     folder: str
@@ -83,6 +84,7 @@ class Clip:
     envs: tuple[int, ...]
     partial: bool
     info: dict[str, float]
+    keep_reason: str | None = None
 
     @property
     def path(self) -> str | None:
@@ -115,7 +117,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM main.episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    ) AS partial, e.info, c.rowid AS place
+    ) AS partial, e.info, c.keep_reason, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
 LEFT JOIN main.episodes AS e ON e.id = (
@@ -123,9 +125,9 @@ LEFT JOIN main.episodes AS e ON e.id = (
     WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
         AND c.name LIKE '%-episode-' || c.episode
 )
-WHERE c.state != :replaced
+WHERE c.state NOT IN (:replaced, :evicted)
 """
-_STATES: Final = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED}
+_STATES: Final = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED}
 
 
 def count_clips(database: sqlite3.Connection, condition: str, values: Mapping[str, object]) -> int:

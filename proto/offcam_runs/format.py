@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 """Version of the run folder's format, kept in the index's ``user_version``."""
 
 APPLICATION_ID: Final = 0x6F66636D
@@ -49,8 +49,12 @@ FINAL: Final = "final"
 RECOVERED: Final = "recovered"
 ABORTED: Final = "aborted"
 REPLACED: Final = "replaced"
-CLIP_STATES: Final = (RECORDING, FINAL, RECOVERED, ABORTED, REPLACED)
-"""States of a clip; all but the first mean that it has ended."""
+EVICTED: Final = "evicted"
+CLIP_STATES: Final = (RECORDING, FINAL, RECOVERED, ABORTED, REPLACED, EVICTED)
+"""States of a clip; all but the first mean that it has ended. One that is evicted was let go by its rule."""
+
+HIDDEN_STATES: Final = (REPLACED, EVICTED)
+"""Those of clips that have no file any more, and that no reader shows."""
 
 LIVE: Final = "live"
 CLOSED: Final = "closed"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, count_records
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, count_records
 from offcam_runs import format as fmt
 from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
 
@@ -43,6 +43,15 @@ SELECT offered, received, encoded, dropped, complete, state FROM clips
 WHERE stream_id = :stream_id AND clip = :clip
 """
 
+# Where it was judged before, that stays as it is.
+_ADD_JUDGED = """
+INSERT INTO judged (stream_id, name, return, length, tests, over)
+VALUES (:stream_id, :name, :return_, :length, :tests, :over)
+ON CONFLICT (stream_id, name) DO UPDATE SET
+    return = excluded.return, length = excluded.length, tests = excluded.tests, over = excluded.over
+WHERE number IS NULL
+"""
+
 _QUARANTINE = "INSERT INTO quarantine (stream_id, seq, body, reason) VALUES (:stream_id, :seq, :body, :reason)"
 
 
@@ -56,12 +65,14 @@ class NewRecords:
         quarantined: how many records are set aside because they could not be understood.
         lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known; of one
             of which there was a record before, only what that did not tell, which may be less than 0.
+        to_judge: key of the stream and name of the videos that can be judged now, as far as their clips are whole.
     """
 
     episodes: int = 0
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: int = 0
     lost: list[int] = field(default_factory=list)
+    to_judge: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Fields(dict[str, object]):
@@ -104,6 +115,9 @@ def _add_one(
         elif isinstance(record, EpisodeColumns):
             of_each = enumerate(record.rows(), seq)
             rows += [(key, number, *row, fmt.values_text(values)) for number, (*row, values) in of_each]
+        elif isinstance(record, KeepRecord):
+            database.execute(_ADD_JUDGED, Fields(record, stream_id=key))
+            new.to_judge.append((key, record.name))
         else:
             new.lost.append(_add_clip_record(database, key, record))
             new.clips.append(record)

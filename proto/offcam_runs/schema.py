@@ -114,6 +114,45 @@ _SESSIONS: Final = (
     "DROP TABLE temp.numbered",
 )
 
+# By which rules videos are kept, and what each has come to; the episodes that it has judged, or is to judge once their
+# videos are whole. A clip that waits for that has the result of its encoder in ``waits``, as JSON.
+_RULES: Final = (
+    """
+    CREATE TABLE rules (
+        id      INTEGER PRIMARY KEY,
+        session INTEGER NOT NULL,
+        prefix  TEXT NOT NULL,
+        rule    TEXT NOT NULL,
+        bytes   INTEGER NOT NULL DEFAULT 0,
+        state   TEXT NOT NULL DEFAULT '{}',
+        let_go  INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (session, prefix, rule)
+    )
+    """,
+    """
+    CREATE TABLE judged (
+        stream_id INTEGER NOT NULL REFERENCES streams (id),
+        name      TEXT NOT NULL,
+        return    REAL,
+        length    INTEGER NOT NULL,
+        tests     INTEGER NOT NULL,
+        over      INTEGER NOT NULL,
+        rule_id   INTEGER REFERENCES rules (id),
+        number    INTEGER,
+        reason    TEXT,
+        fixed     INTEGER,
+        PRIMARY KEY (stream_id, name)
+    )
+    """,
+    "CREATE INDEX judged_by_number ON judged (rule_id, number)",
+    "ALTER TABLE clips ADD COLUMN rule_id INTEGER REFERENCES rules (id)",
+    "ALTER TABLE clips ADD COLUMN keep_number INTEGER",
+    "ALTER TABLE clips ADD COLUMN keep_reason TEXT",
+    "ALTER TABLE clips ADD COLUMN waits TEXT",
+    "CREATE INDEX clips_by_rule ON clips (rule_id, keep_number) WHERE rule_id IS NOT NULL",
+    "CREATE INDEX clips_by_name ON clips (stream_id, name)",
+)
+
 _OPEN: Final = f"((state = '{fmt.LIVE}' AND stream NOT IN (SELECT value FROM json_each(:gone))) OR ended > :since)"  # noqa: S608 - of our own words
 _USED: Final = "(last_seq > 0 OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id))"
 
@@ -152,6 +191,7 @@ _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE clips ADD COLUMN envs TEXT NOT NULL DEFAULT '[]'",
         "ALTER TABLE episodes ADD COLUMN info TEXT",
     ),
+    2: _RULES,
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

@@ -11,7 +11,7 @@ from offcam_proto import messages as msg
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, Record
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record
 
 SESSION = bytes(range(16))
 STREAM = bytes(range(16, 32))
@@ -46,6 +46,8 @@ RECORDS: dict[str, Record] = {
     "clip": CLIP,
     "clip-nothing-dropped": ClipRecord(0, "rl-video-step-0", 1, 0, 0, 0, 0.0, 1, {}, 12.5, STARTED, False),
     "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),
+    "keep": KeepRecord("rl-video-episode-27", 187.5, 200, 5, True),
+    "keep-not-played-to-its-end": KeepRecord("película-episode-8", math.nan, 0, 0, False),
     "clip-all-dropped": ClipRecord(1, "v", 1, 0, 0, 5, 5.0, 5, {"no_daemon": 5}, 50.0, STARTED, True),
 }
 
@@ -73,6 +75,9 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "open-clip-of-two-of-many": msg.OpenClip(1, 5, "v-episode-3", 1, 30.0, 2, 1, 3, 0, STARTED, 168, (7, 4095)),
     "open-clip-that-is-to-be-small": msg.OpenClip(
         1, 6, "v-episode-4", 1, 30.0, 1, 1, 4, 0, STARTED, 720_000, (), 320, 240, "medium", 28
+    ),
+    "open-clip-that-a-rule-judges": msg.OpenClip(
+        1, 7, "v-episode-5", 1, 30.0, 1, 1, 5, 0, STARTED, 720_000, (), 0, 0, "", None, '["best",3]', 2**30
     ),
     "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
     "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),

@@ -13,7 +13,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
 positives = uints.map(lambda number: max(number, 1))
@@ -67,7 +67,8 @@ def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
     return EpisodeColumns(count, draw(reals), draw(st.binary(min_size=size, max_size=size)) * count, names)
 
 
-records = episode_records | clip_records() | episode_columns()
+keep_records = st.builds(KeepRecord, names, reals, uints, uints, flags)
+records = episode_records | clip_records() | episode_columns() | keep_records
 
 
 @st.composite
@@ -114,7 +115,7 @@ client_messages = st.one_of(
         msg.OpenClip, uints, uints, names, positives, fps, sides, sides, uints, uints, reals,
         st.integers(0, limits.MAX_FRAME_BYTES), st.lists(uints, max_size=5).map(tuple),
         st.integers(0, limits.MAX_FRAME_SIDE), st.integers(0, limits.MAX_FRAME_SIDE),
-        st.sampled_from(["", *limits.PRESETS]), st.none() | st.integers(0, limits.MAX_CRF),
+        st.sampled_from(["", *limits.PRESETS]), st.none() | st.integers(0, limits.MAX_CRF), texts(), uints,
     ),
     frames(),
     arenas,

@@ -71,6 +71,7 @@ def test_a_run_while_it_is_written(index):
             "error": None,
             "envs": [],
             "partial": False,
+            "keep_reason": None,
         }
     ]
     assert found["episodes"][1] == {

@@ -27,13 +27,15 @@ Overflow = Literal["drop", "block"]
 
 
 class Encoding(NamedTuple):
-    """How videos are made, as in `messages.OpenClip`; what is not said is the daemon's to choose."""
+    """How videos are made and kept, as in `messages.OpenClip`; what is not said is the daemon's to choose."""
 
     fps: float
     max_width: int = 0
     max_height: int = 0
     preset: str = ""
     crf: int | None = None
+    keep: str = ""
+    keep_bytes: int = 0
 
 
 _WHY = {

@@ -18,9 +18,11 @@ from gymnasium.vector import VectorEnv
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_CRF, MAX_FRAME_SIDE, MAX_NAME_BYTES, PRESETS
+from offcam_runs.keep.names import read
+from offcam_runs.keep.rules import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
@@ -195,6 +197,32 @@ def to_record_less(
         "crf": crf(crf_),
         "preset": preset(preset_),
     }
+
+
+def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Which videos are kept, by the names of a wrapper's arguments; ``options`` are its others."""
+    if keep is None:
+        if keep_bytes is not None:
+            raise ConfigError(f"keep_bytes must be given with a rule, got {keep_bytes!r}. Pass `keep=` too.")
+        return {}
+    if isinstance(keep, str):
+        keep = read(keep)
+    if not isinstance(keep, Rule):
+        raise ConfigError(
+            f"keep must be a rule of offcam.keep, got {keep!r}. Pass `keep=offcam.keep.best(3)`, say; a function of "
+            "your own goes into `offcam.keep.when(function)`."
+        )
+    if options["video_length"] != 0 or options["step_trigger"] is not None:
+        what = "step_trigger" if options["step_trigger"] is not None else "video_length"
+        raise ConfigError(f"keep={keep} judges videos of whole episodes, got {what}={options[what]!r}. Leave that out.")
+    if keep_bytes is not None and (
+        isinstance(keep_bytes, bool) or not isinstance(keep_bytes, (int, np.integer)) or keep_bytes < 1
+    ):
+        raise ConfigError(
+            f"keep_bytes must be a positive integer, got {keep_bytes!r}. Pass `keep_bytes=10 * 2**30` for 10 GiB, or "
+            "leave it out for 4 GiB."
+        )
+    return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:

@@ -12,3 +12,8 @@ def capped_cubic_video_schedule(episode_id: int) -> bool:
         root: int = round(episode_id ** (1 / 3))
         return root**3 == episode_id
     return episode_id % 1000 == 0
+
+
+def each_episode(episode_id: int) -> bool:  # noqa: ARG001 - a trigger's signature
+    """Every episode: where a rule decides afterwards which videos are kept."""
+    return True

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam_runs.keep.rules import Rule
 
 
 class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
@@ -77,6 +78,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises comes through, as
             what a trigger raises does. Of a video that becomes final later than ``close``, or where that is never
             called, nobody is told. It is no part of the env's spec, which as JSON holds no function.
+        keep: by which rule videos stay, decided once their episodes are over: ``offcam.keep.failures() |
+            offcam.keep.worst(3)``; see `offcam.keep`. It may be that rule's text. Where no trigger is given every
+            episode has a video then; on the disk are those that are kept, and one that is being recorded. A ranking is
+            one of the session's: of all envs in the folder that have this rule and this ``name_prefix``. A video whose
+            episode nobody says the end of, as its process was killed, is kept, too; one that ``close()`` cuts short is
+            not.
+        keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest go, those in a ranking last.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -110,6 +118,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         crf: arguments.Whole | None = None,
         preset: str | None = None,
         on_video: Callable[[str], object] | None = None,
+        keep: Rule | str | None = None,
+        keep_bytes: arguments.Whole | None = None,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -127,9 +137,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
-        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(options))
+        kept = arguments.to_keep(keep, keep_bytes, options)
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given({**options, **kept}))
         gym.Wrapper.__init__(self, env)
-        self._set_up(video_folder, **options, on_video=arguments.on_video(on_video))
+        self._set_up(video_folder, **options, **kept, on_video=arguments.on_video(on_video))
         self._num_envs = readings.number_of_envs(env)
         self._autoreset = shared_stream.autoreset_beneath(env)
 
@@ -171,6 +182,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if self.recording:
             self._capture_frame(resets=resets, last=self._over and self._whole)
             if not resets:
+                if self._judging is not None:
+                    self._judging.step(reward, terminated, truncated, info)
                 self._stepped(reward, over=self._over)
         return obs, reward, terminated, truncated, info
 

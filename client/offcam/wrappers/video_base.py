@@ -14,10 +14,12 @@ from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
 from offcam.wrappers import arguments, shared_stream
-from offcam.wrappers.triggers import capped_cubic_video_schedule
+from offcam.wrappers.judging import Judging
+from offcam.wrappers.triggers import capped_cubic_video_schedule, each_episode
 from offcam_proto.errors import ConfigError, FrameError
 from offcam_proto.layout import grid_shape
 from offcam_runs.discover import is_run
+from offcam_runs.keep.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +43,14 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
 
 
 def as_given(options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway."""
-    return {key: value for key, value in options.items() if value is not nothing_to_collect}
+    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway.
+
+    A rule is there as its text, unless it asks a function of the user's.
+    """
+    given = {key: value for key, value in options.items() if value is not nothing_to_collect}
+    if isinstance(rule := given.get("keep"), Rule) and "when(" not in str(rule):
+        given["keep"] = str(rule)
+    return given
 
 
 class VideoBase(shared_stream.StreamSharer):
@@ -84,12 +92,15 @@ class VideoBase(shared_stream.StreamSharer):
         crf: int | None,
         preset: str | None,
         on_video: Callable[[str], object] | None,
+        keep: Rule | None = None,
+        keep_bytes: int | None = None,
     ) -> None:
         self._source = arguments.source(source, self.env)
         if source == "render":
             self._check_render_mode()
+        self._judging = None if keep is None else Judging(keep, keep_bytes or 0)
         if episode_trigger is None and step_trigger is None:
-            episode_trigger = capped_cubic_video_schedule
+            episode_trigger = capped_cubic_video_schedule if keep is None else each_episode
         if overflow not in ("drop", "block"):
             raise ConfigError(f"overflow must be 'drop' or 'block', got {overflow!r}.")
         self.episode_trigger = arguments.trigger("episode_trigger", episode_trigger)
@@ -132,6 +143,7 @@ class VideoBase(shared_stream.StreamSharer):
         self._observation: Any = None
         self._white = 1.0
         self._clip: ClipWriter | None = None
+        self._judged = False  # whether the video is one that the rule is to judge
         self._left_out = False  # whether the video left out the last picture, which it may have to end with
         self._answers: dict[tuple[str, int], bool] = {}  # of triggers that were asked before it was their turn
         self._over = True  # whether the next step is the first of an episode
@@ -178,17 +190,25 @@ class VideoBase(shared_stream.StreamSharer):
             ConfigError: it is no plain file name.
         """
         arguments.name("video_name", video_name)
+        self._start_recording(video_name)
+
+    def _start_recording(self, video_name: str, *, judged: bool = False) -> None:
         if self.recording:
             self.stop_recording()
         self._recording = True
+        self._judged = judged
         self._video_name = video_name
         self._frames = 0
         self._first = None
+        encoding = self._encoding._replace(fps=float(self.frames_per_sec))
+        if self._judging is not None and judged:
+            self._judging.begin(self.episode_id)
+            encoding = encoding._replace(keep=self._judging.text, keep_bytes=self._judging.keep_bytes)
         if self._stream is not None:
             self._clip = ClipWriter(
                 self._stream,
                 video_name,
-                encoding=self._encoding._replace(fps=float(self.frames_per_sec)),
+                encoding=encoding,
                 episode=max(self.episode_id, 0),
                 step=self.step_id,
                 overflow=self._overflow,
@@ -202,10 +222,17 @@ class VideoBase(shared_stream.StreamSharer):
         if self._frames == 0 and self._stream is not None:
             logger.warn("Ignored saving a video as there were zero frames to save.")
         clip, self._clip, self._first, self._recording = self._clip, None, None, False
-        if clip is not None:
-            clip.end()
+        self._end_clip(clip)
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
+
+    def _end_clip(self, clip: ClipWriter | None) -> None:
+        """End a video, and tell of its episode if a rule is to judge it."""
+        if clip is None:
+            return
+        clip.end()
+        if self._judging is not None and self._judged and self._stream is not None and self._video_name is not None:
+            self._stream.record(self._judging.record(self._video_name))
 
     def _next_episode(self) -> None:
         """Count an episode: end the video of the last one, and start one if this episode is to have one."""
@@ -214,9 +241,11 @@ class VideoBase(shared_stream.StreamSharer):
             return
         self.episode_id += 1
         if self.recording and self._whole:
+            if self._judging is not None:
+                self._judging.over = True
             self.stop_recording()
         if self._begins("episode_trigger", self.episode_id):
-            self.start_recording(f"{self.name_prefix}-episode-{self.episode_id}")
+            self._start_recording(f"{self.name_prefix}-episode-{self.episode_id}", judged=self._judging is not None)
 
     def _ask_step_trigger(self) -> None:
         """Start a video at this step if it is to have one."""
@@ -346,8 +375,8 @@ class VideoBase(shared_stream.StreamSharer):
         self._clip.step(reward)
         self._clip.episode_over = over
         if over and self._whole:  # `recording` stays true until the reset, as Gymnasium's
-            self._clip.end()
-            self._clip = None
+            clip, self._clip = self._clip, None
+            self._end_clip(clip)
 
     def _close_recording(self) -> None:
         """End the video and wait for its file."""

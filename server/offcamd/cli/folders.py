@@ -128,7 +128,7 @@ def latest(folder: Path, session: Session = None) -> Listing:
 
     with open_to_read(folder, session=session) as database:
         run = run_of(database, folder, last=LAST)
-        (clips,) = database.execute("SELECT count(*) FROM clips WHERE state != 'replaced'").fetchone()
+        (clips,) = database.execute("SELECT count(*) FROM clips WHERE state NOT IN ('replaced', 'evicted')").fetchone()
         (episodes,) = database.execute("SELECT count(*) FROM episodes").fetchone()
     return Listing(run, clips, episodes)
 

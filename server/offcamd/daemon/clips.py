@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offcam_proto.errors import EncodeError
+from msgspec.structs import replace
+
+from offcam_proto.errors import ConfigError, EncodeError, MalformedMessage
 from offcam_runs.format import FINAL, PART_EXTENSION, video_file
+from offcam_runs.keep.rules import unpack
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
 from offcamd.encode.frame import Frame, arrived
@@ -74,6 +77,9 @@ class Clips:
         self._grants.fit(stream, message.frame_bytes)
         if not stream.ready or not self._store.takes(stream.info.folder):
             return  # its files have no names yet, or nobody could find them again; its frames are counted
+        if message.keep and (problem := _unreadable(message.keep)):
+            log.warning("a video stays, as its rule cannot be read", name=message.name, problem=problem)
+            message = replace(message, keep="")
         final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
         if final in self._files:
             unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"
@@ -100,6 +106,7 @@ class Clips:
             crf=self._settings.crf if message.crf is None else message.crf,
             max_width=message.max_width,
             max_height=message.max_height,
+            judged=bool(message.keep),
         )
 
     def frame(self, stream: LiveStream, message: msg.Frame) -> None:
@@ -184,6 +191,8 @@ class Clips:
         stream.dropped.update(result.dropped)
         self._counters.clips[result.state] += 1
         clip.written, clip.encoded, clip.error, clip.ended = result.file or "", result.encoded, result.error, True
+        if event.job.spec.judged and result.state == FINAL:
+            clip.written = ""  # its client hears of that once it is kept
         if result.state != FINAL:
             log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
         if result.error:
@@ -199,3 +208,13 @@ class Clips:
         stream.encoded += clip.encoded
         self._files.discard(Path(stream.info.folder) / clip.file)
         return True
+
+
+@lru_cache(maxsize=64)  # each clip of a wrapper has the same
+def _unreadable(rule: str) -> str:
+    """Why a rule that a client sent cannot be read; empty where it can."""
+    try:
+        unpack(rule)
+    except (ConfigError, MalformedMessage) as error:
+        return str(error)
+    return ""

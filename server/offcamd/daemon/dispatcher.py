@@ -25,7 +25,7 @@ from offcamd.process.log_throttle import Throttle
 from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
-from offcamd.store.entries import StreamOwner
+from offcamd.store.entries import Kept, StreamOwner
 
 if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
@@ -333,7 +333,7 @@ class Dispatcher:
 
     # --- events -------------------------------------------------------------------------------------------
 
-    def event(self, event: object) -> None:
+    def event(self, event: object) -> None:  # noqa: C901 - one case for each event
         """Something that another thread reports."""
         match event:
             case encoding.Released():
@@ -351,6 +351,8 @@ class Dispatcher:
                 clip.error = clip.error or event.error
                 self.counters.lost["frames"] += event.lost
                 self._clip_stored(clip)
+            case Kept():
+                self._kept(event)
             case tasks.Recovered():
                 self.counters.clips.update(clip.state for clip in event.clips)
                 self.counters.episodes += event.episodes
@@ -408,6 +410,14 @@ class Dispatcher:
         if stream.peer is not None:
             stream.peer.session.ack(stream.handle, event.applied.last_seq)
             self._speak(stream.peer)
+
+    def _kept(self, event: Kept) -> None:
+        """A rule keeps a clip, which has its name now: its client hears of it once more."""
+        for stream in self.streams:
+            if stream.info.stream == event.stream and stream.peer is not None:
+                session = stream.peer.session
+                session.clip_done(stream.handle, event.clip, file=event.file, encoded=event.encoded, error="")
+                self._speak(stream.peer)
 
     def _clip_stored(self, clip: LiveClip) -> None:
         if not self.clips.stored(clip):

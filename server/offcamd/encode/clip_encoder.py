@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class ClipSpec:
     """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it.
 
-    Its pictures are no larger than ``max_width`` by ``max_height``, where these are not 0.
+    Its pictures are no larger than ``max_width`` by ``max_height``, where these are not 0. One that is ``judged`` keeps
+    its name as a part if it is whole: whoever judges it gives it the other.
     """
 
     part: Path
@@ -44,6 +45,7 @@ class ClipSpec:
     crf: int = DEFAULT_CRF
     max_width: int = 0
     max_height: int = 0
+    judged: bool = False
 
 
 class ClipEncoder:
@@ -240,6 +242,8 @@ class ClipEncoder:
             raise EncodeError(f"{part} is not there any more: its folder was removed, renamed or replaced", "io")
         if (aborted or self.error is not None) and final.exists():
             log.warning("%s is incomplete and stays beside the older %s", part, final)
+            return False
+        if self.spec.judged and not aborted and self.error is None:
             return False
         publish(part, final, synced=plain)
         return True

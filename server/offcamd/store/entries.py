@@ -58,3 +58,12 @@ class OpenedClip(NamedTuple):
     clip: int
     file: str
     started: float
+
+
+class Kept(NamedTuple):
+    """A clip that a rule keeps, or that is kept as nobody can say the end of its episode: it has its final name."""
+
+    stream: bytes
+    clip: int
+    file: str
+    encoded: int

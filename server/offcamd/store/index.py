@@ -25,6 +25,7 @@ from offcamd import __version__
 from offcamd.store import sql
 from offcamd.store.entries import Applied, OpenedClip, OpenedStream
 from offcamd.store.index_file import IndexGone, open_to_write, place_of
+from offcamd.store.keeping import Keeping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,11 +56,13 @@ class RunIndex:
     Attributes:
         folder: the run folder.
         totals: statistics of its newest session's episodes, as far as `advance_totals` has taken them in.
+        keeping: which of its videos are kept.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
         self.folder = folder
         self.totals = RunTotals()
+        self.keeping = Keeping(folder, database)
         self._db = database
         self._closed = False
         self._place = place_of(folder)
@@ -149,6 +152,7 @@ class RunIndex:
     def take_over(self, other: RunIndex, streams: Iterable[bytes]) -> None:
         """Enter what this index does not have of some streams, from another one in whose place it is."""
         with self.transaction():
+            self.keeping.enter(other.keeping.rows())
             for stream in streams:
                 self._take_over(other, stream.hex())
 
@@ -194,17 +198,21 @@ class RunIndex:
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:
+                    self.keeping.undo()
                     self._db.execute("ROLLBACK")
+        self.keeping.perform()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Keep what was done in a transaction before, if what is done here raises: only this is undone then."""
         with explained(self.folder):
+            mark = self.keeping.mark()
             self._db.execute("SAVEPOINT task")
             try:
                 yield
             except BaseException:
                 self._db.execute("ROLLBACK TO task")
+                self.keeping.undo(mark)
                 raise
             finally:
                 self._db.execute("RELEASE task")
@@ -256,6 +264,7 @@ class RunIndex:
         """Note that a stream has ended, by its client's word or because that vanished (``lost``); now or before."""
         with self.transaction():
             key, _ = self._stream(stream)
+            self.keeping.settle(key)
             state = fmt.LOST if lost else fmt.CLOSED
             self._db.execute(sql.END_STREAM, {"state": state, "ended": ended or time.time(), "stream_id": key})
 
@@ -309,10 +318,16 @@ class RunIndex:
             fresh = [(key, seq, body) for seq, body in numbered(first_seq, bodies) if seq > last_seq]
             if not fresh:
                 return Applied(last_seq)
-            new = add_records(self._db, fresh)
+            new = self._add(fresh)
             last_seq = first_seq + count_all(bodies) - 1
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
             return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost)
+
+    def _add(self, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
+        new = add_records(self._db, records)
+        for key, name in new.to_judge:
+            self.keeping.judge(key, name)
+        return new
 
     def has(self, journal: Journal) -> bool:
         """Whether a journal is of this run."""
@@ -348,7 +363,7 @@ class RunIndex:
                 if seq > last_seq:
                     last[key] = seq + count_records(body) - 1
                     fresh.append((key, seq, body))
-            new = add_records(self._db, fresh)
+            new = self._add(fresh)
             for key, seq in last.items():
                 self._db.execute(sql.COMMITTED, {"last_seq": seq, "stream_id": key})
         return new
@@ -396,9 +411,11 @@ class RunIndex:
             key, _ = self._stream(stream)
             lost = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
-            facts = Fields(message, stream_id=key, file=file, state=fmt.RECORDING, envs=json.dumps(message.envs))
+            own = {"stream_id": key, "file": file, "state": fmt.RECORDING, "envs": json.dumps(message.envs)}
+            facts = Fields(message, **own, rule_id=self.keeping.rule_of(key, message))
             self._db.execute(sql.OPEN_CLIP, facts)
             settle_clip(self._db, key, message.clip)
+            self.keeping.look(key, message.clip)
             return lost - known_lost(self._db, key, message.clip)
 
     def clip_goes_on(self, stream: bytes, opening: OpenClip, frames: int, above: int) -> OpenClip:
@@ -430,7 +447,8 @@ class RunIndex:
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> FrameCount:
         """Note how the encoder ended a clip: its half of the account. The last call counts.
 
-        A file that takes the place of another clip's makes that clip ``replaced``.
+        A file that takes the place of another clip's makes that clip ``replaced``. One that a rule is to judge, and
+        that is whole, waits for that.
 
         Returns:
             The clip's account, as far as both halves are known.
@@ -442,13 +460,16 @@ class RunIndex:
         with self.transaction():
             key, _ = self._stream(stream)
             where = {"stream_id": key, "clip": clip}
-            own = Fields(result, error=result.error or None, ended=time.time(), **where)
-            if not self._db.execute(sql.END_CLIP, own).rowcount:
-                raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
-            if result.file is not None:
-                states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
-                self._db.execute(sql.REPLACE_CLIPS, {"file": result.file, **states, **where})
-            return settle_clip(self._db, key, clip, encoder=share)
+            if result.state != fmt.FINAL or not self.keeping.hold(key, clip, result):
+                own = Fields(result, error=result.error or None, ended=time.time(), **where)
+                if not self._db.execute(sql.END_CLIP, own).rowcount:
+                    raise LocalProtocolError(f"clip {clip} of stream {stream.hex()} was never opened")
+                if result.file is not None:
+                    states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
+                    self._db.execute(sql.REPLACE_CLIPS, {"file": result.file, **states, **where})
+            count = settle_clip(self._db, key, clip, encoder=share)
+            self.keeping.look(key, clip)
+            return count
 
     def open_clips(self) -> list[OpenedClip]:
         """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""

@@ -105,6 +105,8 @@ def recover(
             are waiting.
         progress: called with the clips done and the clips there are.
     """
+    with index.transaction():
+        index.keeping.finish()
     for stream in index.live_streams():
         index.close_stream(stream, lost=True)
     with suppress(OSError):

@@ -21,10 +21,10 @@ ON CONFLICT (stream) DO UPDATE SET
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
-INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs)
-VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs)
+INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, rule_id)
+VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs, :rule_id)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
-    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs
+    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs, rule_id = excluded.rule_id
 WHERE ended IS NULL
 """
 
@@ -76,7 +76,7 @@ STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 # A stream goes on in an index that may have had it before, as an older copy has.
 GO_ON = "UPDATE streams SET last_seq = max(last_seq, :last_seq), state = :live, ended = NULL WHERE stream = :stream"
 
-OF_STREAMS = ("episodes", "clips", "quarantine")
+OF_STREAMS = ("episodes", "clips", "quarantine", "judged")
 """The tables whose rows are a stream's, by ``stream_id``."""
 
 

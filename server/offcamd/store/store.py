@@ -10,7 +10,6 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from offcam_proto.limits import MIB
 from offcam_runs.database import IndexLocked
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.journal_reader import journals
-from offcam_runs.totals import RunTotals
 from offcamd.process.health import STORE, GuardedThread, Health
 from offcamd.process.log_throttle import Throttle
 from offcamd.process.logs import Logger
@@ -27,15 +25,14 @@ from offcamd.store import tasks
 from offcamd.store.apply import apply, apply_alone, unexpected
 from offcamd.store.index import RunIndex
 from offcamd.store.index_file import IndexGone
-from offcamd.store.journals import TakenIn, take_in
+from offcamd.store.journals import take_in
 from offcamd.store.left_frames import arenas_of, record_left
 from offcamd.store.recovery import recover
+from offcamd.store.run_state import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
-    from offcamd.store.left_frames import StreamArena
-    from offcamd.store.rescue import RecoveredClip
 
 log = Logger(__name__)
 
@@ -67,30 +64,6 @@ FLUSH_SECONDS = 10.0
 """How long a stop goes on trying a run whose index cannot be written."""
 
 
-@dataclass(slots=True)
-class _Run:
-    lock: FolderLock | None = None
-    index: RunIndex | None = None
-    totals: RunTotals = field(default_factory=RunTotals)
-    uncounted: bool = False
-    journals: list[Path] = field(default_factory=list)
-    taking_in: Generator[TakenIn, None, None] | None = None
-    arenas: list[StreamArena] = field(default_factory=list)
-    left: Generator[list[RecoveredClip], None, None] | None = None
-    live: set[bytes] = field(default_factory=set)
-    stuck: list[tasks.Task] = field(default_factory=list)
-    stuck_bytes: int = 0
-    retry_at: float = 0.0
-    problem: str | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is work for it that no task asks for."""
-        if self.uncounted or self.journals or self.taking_in is not None or self.left is not None:
-            return True
-        return any(arena.stream not in self.live for arena in self.arenas)
-
-
 class StoreDead(DaemonError):
     """The store's thread has ended: nothing is stored any more, and no folder is at fault."""
 
@@ -110,7 +83,7 @@ class Store:
         self._health = health or Health()
         self._dead: StoreDead | None = None
         self._tasks: queue.SimpleQueue[tasks.Task | None] = queue.SimpleQueue()
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, RunState] = {}
         self._lock = threading.Lock()  # guards _runs and the totals against `runs`
         self._full: frozenset[str] = frozenset()
         self._unusable = Throttle()
@@ -261,7 +234,7 @@ class Store:
 
     def _perform_run(self, folder: str, new: list[tasks.Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
-        run = self._runs.get(folder) or _Run()
+        run = self._runs.get(folder) or RunState()
         batch = run.stuck + new
         if run.index is None and all(isinstance(task, tasks.CloseStreamTask) for task in batch):
             return  # of streams that could not be opened
@@ -293,7 +266,7 @@ class Store:
             with index.transaction():
                 return [event for task in batch if (event := apply_alone(index, task, self._health))]
 
-    def _make_anew(self, folder: str, run: _Run, index: RunIndex, problem: IndexGone) -> RunIndex:
+    def _make_anew(self, folder: str, run: RunState, index: RunIndex, problem: IndexGone) -> RunIndex:
         """Make the index of a run anew where it was, with all that the old one has of the streams that are open.
 
         So what was acked is in the folder again. Where that cannot be, what waits is stuck, and not acked.
@@ -332,14 +305,14 @@ class Store:
                 self._perform_run(folder, [])
         return frozenset(folder for folder, run in self._runs.items() if run.index and not run.index.in_place)
 
-    def _stuck(self, folder: str, run: _Run, batch: list[tasks.Task], problem: str) -> None:
+    def _stuck(self, folder: str, run: RunState, batch: list[tasks.Task], problem: str) -> None:
         if run.problem != problem:
             log.error("the index cannot be written, trying again", folder=folder, problem=problem)
         run.problem = problem
         run.retry_at = time.monotonic() + RETRY_SECONDS
         self._hold(run, batch)
 
-    def _hold(self, run: _Run, batch: list[tasks.Task]) -> None:
+    def _hold(self, run: RunState, batch: list[tasks.Task]) -> None:
         """Keep tasks until the run's index can be written."""
         run.stuck += batch
         run.stuck_bytes += sum(map(tasks.cost, batch))
@@ -354,7 +327,7 @@ class Store:
         held = {folder: run.stuck_bytes for folder, run in self._runs.items() if run.stuck}
         self._full = frozenset(held if sum(held.values()) > MOST_STUCK_BYTES else ())
 
-    def _after_commit(self, run: _Run, batch: list[tasks.Task], events: list[tasks.Event]) -> None:
+    def _after_commit(self, run: RunState, batch: list[tasks.Task], events: list[tasks.Event]) -> None:
         new = [event.applied.episodes for event in events if isinstance(event, tasks.Committed) and event.applied]
         if any(new) or any(isinstance(task, tasks.OpenStreamTask) for task in batch):
             self._count_episodes(run, sum(new))
@@ -367,12 +340,19 @@ class Store:
                     name = task.stream.hex()  # its client may have died before all in its journal was sent
                     run.journals += [path for path in journals(task.folder) if path.stem == name]
             self._forget_old_runs()
+        self._tell_what_is_kept(run)  # before records are acked: what a flush waits for has its name
         if not run.live and not run.busy:
             self._close_index(run)
         for event in events:
             self._on_event(event)
 
-    def _count_episodes(self, run: _Run, episodes: int = 0) -> None:
+    def _tell_what_is_kept(self, run: RunState) -> None:
+        if run.index is not None:
+            kept, run.index.keeping.kept = run.index.keeping.kept, []
+            for each in kept:
+                self._on_event(each)
+
+    def _count_episodes(self, run: RunState, episodes: int = 0) -> None:
         """Take so many episodes into a run's totals, and some more where its index has episodes that they have not."""
         run.uncounted = False
         with self._health.survive(STORE, "a run's totals"), self._lock:
@@ -390,7 +370,7 @@ class Store:
                 if not run.live and not run.busy and not run.stuck:
                     self._close_index(run)
 
-    def _take_in(self, run: _Run, seconds: float = 0.0) -> None:
+    def _take_in(self, run: RunState, seconds: float = 0.0) -> None:
         """Take in a piece of the journals that wait, or as many as can be in so many seconds."""
         deadline = time.monotonic() + seconds
         while run.journals or run.taking_in is not None:
@@ -414,7 +394,7 @@ class Store:
             if time.monotonic() >= deadline:
                 return
 
-    def _record_left(self, run: _Run) -> None:
+    def _record_left(self, run: RunState) -> None:
         """Record some of the frames that a client and its daemon left, as both died; behind records that count them.
 
         Those in the arena of a stream that is open here are its own, whether or not its client still lives.
@@ -445,7 +425,7 @@ class Store:
         for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
             self._close_index(self._runs.pop(folder))
 
-    def _open(self, folder: str, run: _Run, new: list[tasks.Task]) -> RunIndex | None:
+    def _open(self, folder: str, run: RunState, new: list[tasks.Task]) -> RunIndex | None:
         """Become a run's writer: finish what a dead daemon left, and read its totals back. None where it cannot be."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
@@ -480,7 +460,7 @@ class Store:
             self._on_event(tasks.Recovered(clips))
         return index
 
-    def _close_index(self, run: _Run) -> None:
+    def _close_index(self, run: RunState) -> None:
         """Close a run's index, and let others write the folder."""
         taking_in, run.taking_in, run.journals = run.taking_in, None, []
         left, run.left, run.arenas = run.left, None, []

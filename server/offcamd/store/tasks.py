@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from offcam_proto.errors import OffcamError, RemoteProtocolError
     from offcam_proto.messages import OpenClip, OpenStream
     from offcam_runs.accounts import EncodedResult
-    from offcamd.store.entries import Applied, StreamOwner
+    from offcamd.store.entries import Applied, Kept, StreamOwner
     from offcamd.store.rescue import RecoveredClip
 
 
@@ -143,7 +143,7 @@ class Passed(NamedTuple):
     gone: frozenset[str] = frozenset()
 
 
-Event = StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed
+Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed | Kept"
 
 
 def failed(task: Task, error: OffcamError) -> Event | None:

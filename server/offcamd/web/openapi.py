@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offcam_runs.format import CLIP_STATES, DROP_REASONS, REPLACED, STREAM_STATES
+from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STREAM_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
 from offcamd.web import curves, queries
@@ -52,7 +52,7 @@ _MAYBE = _or_null(NUMBER)
 _ID = {"type": "string", "pattern": "^[0-9a-f]{12}(@([0-9]+|all))?$"}
 _NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean=_MAYBE)
 _INFO: Schema = {"type": "object", "additionalProperties": _MAYBE}
-_SHOWN = tuple(state for state in CLIP_STATES if state != REPLACED)
+_SHOWN = tuple(state for state in CLIP_STATES if state not in HIDDEN_STATES)
 _DROPPED = _by(DROP_REASONS, INTEGER)
 
 _RUN = _object(
@@ -77,6 +77,7 @@ _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
     step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
+    keep_reason=_or_null(TEXT),
     info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
     poster=_or_null(TEXT),
 )  # fmt: skip

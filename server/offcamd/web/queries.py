@@ -191,6 +191,7 @@ def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
         "length": clip.length,
         "dropped": clip.dropped,
         "partial": clip.partial,
+        "keep_reason": clip.keep_reason,
         "info": finite(clip.info),
         "started": fmt.json_number(clip.started),
         "file_bytes": clip.file_bytes,

@@ -30,7 +30,7 @@ MOST_KEPT = 4_000
 """Runs whose statistics are kept, so that a list of many reads only those that changed."""
 
 SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
-"""States of the clips that are counted; `fmt.REPLACED` ones have no file any more."""
+"""States of the clips that are counted; those of `fmt.HIDDEN_STATES` have no file any more."""
 
 NO_RULE = (
     "nobody said what success is, and no episode of the last 100 has an `is_success`: `offcam show --success RULE` "
@@ -43,7 +43,7 @@ LONG = 10_000
 
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
-WHERE state != ? AND dropped != '{}' GROUP BY key
+WHERE state NOT IN (?, ?) AND dropped != '{}' GROUP BY key
 """
 _UPDATED = """
 SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY id DESC LIMIT 1), 0),
@@ -155,7 +155,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
         **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
-        "dropped": dict(database.execute(_DROPPED, (fmt.REPLACED,))),
+        "dropped": dict(database.execute(_DROPPED, fmt.HIDDEN_STATES)),
     }
 
 

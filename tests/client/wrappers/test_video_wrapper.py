@@ -40,7 +40,8 @@ def test_every_constructor_argument_is_recorded_and_the_spec_rebuilds_the_env(fo
         "preset": "ultrafast",
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
-    assert [*arguments, "on_video"] == [name for name in names if name != "resume"]  # another word for `if_exists`
+    elsewhere = ["on_video", "keep", "keep_bytes"]  # a rule has no part in such videos: see `tests/e2e/test_kept.py`
+    assert [*arguments, *elsewhere] == [name for name in names if name != "resume"]  # another word for `if_exists`
     env = RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), **arguments, on_video=print)
     spec = env.spec
     assert spec is not None

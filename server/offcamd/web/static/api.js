@@ -20,7 +20,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, episode: number, return: number | null, length: number | null,
- *   dropped: Counts, partial: boolean, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ *   dropped: Counts, partial: boolean, keep_reason: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
  * }} Clip
  * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
  * @typedef {{

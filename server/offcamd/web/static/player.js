@@ -155,6 +155,7 @@ export class Player {
       ["Return", amount(clip.return), "strong"],
       ["Length", count(clip.length, "step")],
       episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
+      clip.keep_reason !== null && ["Kept as", clip.keep_reason],
       ...said,
       ["Frame", frame],
       episode && episode.seed !== null && ["Seed", String(episode.seed)],

@@ -1,0 +1,320 @@
+"""Videos that a rule keeps or lets go: judged in the index's transactions, their files named or removed behind those.
+
+Whoever is killed in between leaves a row that says what is to become of its file; `Keeping.finish` does it then.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from offcam_proto.errors import EncodeError
+from offcam_proto.limits import MIB
+from offcam_runs import format as fmt
+from offcam_runs.accounts import EncodedResult, EncoderShare
+from offcam_runs.keep.judge import Facts, Judge
+from offcam_runs.keep.rules import unpack
+from offcam_runs.record_rows import Fields, settle_clip
+from offcamd.store import keep_sql as sql
+from offcamd.store.entries import Kept
+from offcamd.store.sql import END_CLIP, REPLACE_CLIPS
+from offcamd.video.files import publish
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from offcam_proto.messages import OpenClip
+
+log = logging.getLogger(__name__)
+
+KEEP_BYTES = 4096 * MIB
+"""Most bytes of the videos that one rule keeps, where its wrapper says no other bound."""
+
+REMEMBERED = 1000
+"""So many of the last episodes that a rule has judged are known by name: a part of a video may come late."""
+
+CUT_OFF = "cut off"
+"""Why a video is kept whose episode nobody has said the end of."""
+
+_NOT_PLAYED = -1
+"""The number of an episode that was not played to its end: it is let go, and no ranking knows of it."""
+
+
+class _Clip(NamedTuple):
+    """A row of `sql.CLIPS_OF_VIDEO`."""
+
+    clip: int
+    file: str | None
+    state: str
+    waits: str | None
+    ended: float | None
+    dropped: str
+    error: str | None
+    encoded: int
+    file_bytes: int | None
+    rule_id: int | None
+    number: int | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no more of it comes: not where its frames wait in its client's memory for it to be opened."""
+        if self.state == fmt.EVICTED:
+            return False
+        if self.waits is not None or self.ended is not None:
+            return True
+        return self.state == fmt.ABORTED and not json.loads(self.dropped).get(fmt.LOST_DROP)
+
+
+class Keeping:
+    """What rules keep of one run. It belongs to the index's thread, and its methods to that's transactions.
+
+    Args:
+        folder: the run folder.
+        database: its index, open to be written.
+
+    Attributes:
+        kept: what was kept since somebody took it from here; each has its name by then.
+    """
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.kept: list[Kept] = []
+        self._folder = folder
+        self._db = database
+        self._judges: dict[int, Judge] = {}
+        self._bytes: dict[int, int] = {}  # of the videos that each rule keeps
+        self._naming: list[tuple[str, Kept]] = []  # files that are to have their names, once this is committed
+        self._removing: list[tuple[str, tuple[int, int]]] = []  # files that are to go, with the keys of their clips
+        self._gone: list[tuple[int, int]] = []  # keys of clips whose files are gone
+        self._forgotten = 0  # so many of those are not in the index any more once this is committed
+
+    # --- within a transaction -----------------------------------------------------------------------------
+
+    def rule_of(self, key: int, opening: OpenClip) -> int | None:
+        """The rule that judges a clip of a stream, entered where it is new; None where none does."""
+        if not opening.keep:
+            return None
+        values = {"stream_id": key, "rule": opening.keep, "bytes": opening.keep_bytes}
+        self._db.execute(sql.ENTER_RULE, values)
+        (rule,) = self._db.execute(sql.RULE_OF, values).fetchone()
+        return int(rule)
+
+    def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
+        """Have a clip that is whole wait for its verdict; False where no rule is to judge it."""
+        values = {"stream_id": key, "clip": clip, "waits": json.dumps(asdict(result))}
+        return self._db.execute(sql.HOLD, values).rowcount > 0
+
+    def look(self, key: int, clip: int) -> None:
+        """The encoder is done with a clip, or it was opened: do with it what its rule says, if that is known."""
+        name, rule, state = self._db.execute(sql.OF_CLIP, {"stream_id": key, "clip": clip}).fetchone()
+        if rule is not None and not self.judge(key, name) and state != fmt.RECORDING:
+            self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip, "reason": CUT_OFF})
+
+    def judge(self, key: int, name: str) -> bool:
+        """Judge the episode of a video, once, and decide about those of its clips that are whole.
+
+        Returns whether it is judged: not where its record is still to come, or no clip of it was opened.
+        """
+        video = {"stream_id": key, "name": name}
+        facts = self._db.execute(sql.FACTS, video).fetchone()
+        clips = self._clips(key, name)
+        rule = next((clip.rule_id for clip in clips if clip.rule_id is not None), None)
+        if facts is None or rule is None:
+            return False
+        return_, length, tests, over, number, reason = facts
+        if number is None:
+            number, reason, fixed = _NOT_PLAYED, None, None
+            if over:
+                number, reason, fixed = self._verdict(rule, Facts(fmt.real_from_sql(return_), length, tests))
+            values = {"rule_id": rule, "number": number, "reason": reason, "fixed": fixed}
+            self._db.execute(sql.JUDGED, {**video, **values})
+            self._note(rule)
+        for clip in clips:
+            if clip.whole and clip.number is None:
+                self._decide(key, rule, clip, number, reason)
+        return True
+
+    def _verdict(self, rule: int, facts: Facts) -> tuple[int, str | None, int | None]:
+        """Number and reason of the next episode of a rule, and what is fixed; earlier ones may have to make room."""
+        judge = self._judge(rule)
+        verdict = judge.judge(facts)
+        for other in verdict.evicted:
+            self._let_go(rule, other)
+        for other, reasons in verdict.changed.items():
+            values = {"rule_id": rule, "number": other, "reason": ", ".join(reasons)}
+            self._db.execute(sql.CHANGE_VERDICT, values)
+            self._db.execute(sql.CHANGE_REASON, values)
+        return verdict.number, ", ".join(verdict.reasons) or None, judge.fixed(verdict.number)
+
+    def settle(self, key: int) -> None:
+        """A stream is over: what is whole and nobody has said the end of is kept as it is."""
+        for (name,) in self._db.execute(sql.UNDECIDED, {"stream_id": key}).fetchall():
+            if self.judge(key, name):
+                continue
+            for clip in self._clips(key, name):
+                if clip.waits is not None and clip.state == fmt.RECORDING:
+                    self._end(key, clip, fmt.ABORTED)
+                    self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip.clip, "reason": CUT_OFF})
+
+    def _clips(self, key: int, name: str) -> list[_Clip]:
+        """All clips of a video."""
+        return [_Clip(*row) for row in self._db.execute(sql.CLIPS_OF_VIDEO, {"stream_id": key, "name": name})]
+
+    def _judge(self, rule: int) -> Judge:
+        """The judge of a rule; as it was when it judged last, where a daemon or a transaction came to nothing since."""
+        if rule not in self._judges:
+            text, state = self._db.execute(sql.RULE, {"rule_id": rule}).fetchone()
+            kept = dict(self._db.execute(sql.KEPT_NUMBERS, {"rule_id": rule}))
+            judge = Judge(unpack(text), json.loads(state), kept)
+            if judge.needs_history:
+                rows = self._db.execute(sql.HISTORY, {"rule_id": rule})
+                history = (Facts(fmt.real_from_sql(return_), length, tests) for return_, length, tests in rows)
+                judge = Judge(unpack(text), json.loads(state), kept, history)
+            self._judges[rule] = judge
+        return self._judges[rule]
+
+    def _decide(self, key: int, rule: int, clip: _Clip, number: int, reason: str | None) -> None:
+        """Keep a clip for a reason, or let it go where there is none."""
+        if reason is None:
+            self._remove(key, clip)
+            return
+        where = {"stream_id": key, "clip": clip.clip}
+        if clip.waits is not None:
+            self._end(key, clip, fmt.FINAL)
+        elif clip.state == fmt.ABORTED and clip.file and not clip.error:
+            self._db.execute(sql.FINAL_AFTER_ALL, {**where, "final": fmt.FINAL})
+        self._db.execute(sql.KEEP, {**where, "number": number, "reason": reason})
+        self._keep_within(rule, number, clip)
+
+    def _end(self, key: int, clip: _Clip, state: str) -> None:
+        """A clip that waits has its name from now on."""
+        assert clip.waits is not None  # noqa: S101 - as its callers have seen
+        assert clip.file is not None  # noqa: S101 - a clip that is recorded has one
+        result = EncodedResult(**json.loads(clip.waits))
+        where = {"stream_id": key, "clip": clip.clip}
+        (ended,) = self._db.execute(sql.NOW).fetchone()
+        own = Fields(result, state=state, file=clip.file, error=result.error or None, ended=ended, **where)
+        self._db.execute(END_CLIP, own)
+        states = {"replaced": fmt.REPLACED, "recording": fmt.RECORDING}
+        self._db.execute(REPLACE_CLIPS, {"file": clip.file, **states, **where})
+        settle_clip(self._db, key, clip.clip, encoder=EncoderShare(result.encoded, result.dropped))
+        (stream,) = self._db.execute(sql.STREAM_ID, {"stream_id": key}).fetchone()
+        self._naming.append((result.file or "", Kept(bytes.fromhex(stream), clip.clip, clip.file, result.encoded)))
+
+    def _remove(self, key: int, clip: _Clip) -> None:
+        """A clip is let go, and its file with it."""
+        where = {"stream_id": key, "clip": clip.clip}
+        file = clip.file
+        if clip.waits is not None:
+            result = EncodedResult(**json.loads(clip.waits))
+            settle_clip(self._db, key, clip.clip, encoder=EncoderShare(result.encoded, result.dropped))
+            file = result.file
+        self._db.execute(sql.EVICT, {**where, "evicted": fmt.EVICTED, "file": file})
+        self._db.execute(sql.COUNT_LET_GO, {"rule_id": clip.rule_id})
+        self._removing.append((file or "", (key, clip.clip)))
+
+    def _let_go(self, rule: int, number: int) -> None:
+        """An episode that was kept so far is not any more."""
+        where = {"rule_id": rule, "number": number}
+        self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None})
+        for key, name in self._db.execute(sql.VIDEOS_OF_NUMBER, where).fetchall():
+            for clip in self._clips(key, name):
+                if clip.number == number and clip.state != fmt.EVICTED:
+                    self._bytes[rule] = self._bytes_of(rule) - (clip.file_bytes or 0)
+                    self._remove(key, clip)
+
+    def _bytes_of(self, rule: int) -> int:
+        if rule not in self._bytes:
+            (self._bytes[rule],) = self._db.execute(sql.BYTES, {"rule_id": rule, "evicted": fmt.EVICTED}).fetchone()
+        return self._bytes[rule]
+
+    def _keep_within(self, rule: int, number: int, clip: _Clip) -> None:
+        """Let the oldest go until what a rule keeps is within its bound; those that a ranking keeps last."""
+        more = json.loads(clip.waits)["file_bytes"] if clip.waits else clip.file_bytes
+        if rule in self._bytes:
+            self._bytes[rule] += more or 0
+        (bound,) = self._db.execute(sql.BOUND, {"rule_id": rule}).fetchone()
+        if self._bytes_of(rule) <= (bound or KEEP_BYTES):
+            return
+        judge = self._judge(rule)
+        oldest = [other for (other,) in self._db.execute(sql.OLDEST, {"rule_id": rule, "evicted": fmt.EVICTED})]
+        for other in sorted(oldest, key=lambda other: (judge.ranked(other), other)):
+            if self._bytes_of(rule) <= (bound or KEEP_BYTES) or other == number:
+                break
+            self._let_go(rule, other)
+
+    def _note(self, rule: int) -> None:
+        """Have the rule's state in the index, with what it has judged."""
+        judge = self._judge(rule)
+        where = {"rule_id": rule, "number": judge.count - 1 - REMEMBERED}
+        self._db.execute(sql.NOTE, {**where, "state": json.dumps(judge.state())})
+        if not judge.needs_history:
+            self._db.execute(sql.FORGET_JUDGED, where)
+        self._db.executemany(sql.FORGET_CLIP, self._gone)
+        self._forgotten = len(self._gone)
+
+    # --- behind a transaction -----------------------------------------------------------------------------
+
+    def mark(self) -> tuple[int, int]:
+        """What is to be done with files so far; see `undo`."""
+        return len(self._naming), len(self._removing)
+
+    def undo(self, mark: tuple[int, int] = (0, 0)) -> None:
+        """What was decided since a mark was not committed: nothing of it is done, and the index has what was before."""
+        naming, removing = mark
+        del self._naming[naming:], self._removing[removing:]
+        self._judges.clear()
+        self._bytes.clear()
+        self._forgotten = 0
+
+    def perform(self) -> None:
+        """All that was decided is committed: give files their names, and remove those that are let go."""
+        naming, self._naming = self._naming, []
+        removing, self._removing = self._removing, []
+        for part, kept in naming:
+            self._name(self._folder / part, self._folder / kept.file)
+            self.kept.append(kept)
+        del self._gone[: self._forgotten]
+        self._forgotten = 0
+        self._gone += [key for file, key in removing if self._unlink(file)]
+
+    def _name(self, part: Path, final: Path) -> None:
+        try:
+            publish(part, final)
+        except EncodeError as error:
+            log.error("%s is kept, but does not get its name: %s", final, error)  # noqa: TRY400 - the reason says it all
+
+    def _unlink(self, file: str) -> bool:
+        if file:
+            try:
+                (self._folder / file).unlink(missing_ok=True)
+            except OSError as error:
+                log.error("%s is let go, but cannot be removed: %s", self._folder / file, error)  # noqa: TRY400 - as above
+                return False
+        return True
+
+    # --- after a daemon's death ---------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Do with files what a daemon that died had decided, in a transaction of its own."""
+        for part in self._folder.glob("*" + fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION):
+            final = part.with_name(part.name.removesuffix(fmt.PART_EXTENSION))
+            if self._db.execute(sql.UNNAMED, {"file": final.name, "recording": fmt.RECORDING}).fetchone():
+                self._name(part, final)
+        for file, key, clip in self._db.execute(sql.EVICTED, {"evicted": fmt.EVICTED}).fetchall():
+            with suppress(OSError):
+                if file and not self._db.execute(sql.TAKEN, {"file": file, "evicted": fmt.EVICTED}).fetchone():
+                    (self._folder / file).unlink(missing_ok=True)
+                self._db.execute(sql.FORGET_CLIP, (key, clip))
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All rules, to be entered into an index that takes this one's place."""
+        return self._db.execute(sql.RULES).fetchall()
+
+    def enter(self, rules: Iterable[tuple[Any, ...]]) -> None:
+        """Enter the rules of an index in whose place this one is."""
+        self._db.executemany(sql.ENTER_RULES, rules)

@@ -1,0 +1,54 @@
+"""An env whose episodes have returns, lengths and successes that are drawn before, and what a rule keeps of them."""
+
+from __future__ import annotations
+
+import random
+from typing import NamedTuple
+
+from envs import Barcode
+
+
+class Score(NamedTuple):
+    """An episode: its return, its steps, and whether it is a success."""
+
+    value: float
+    length: int
+    success: bool
+
+
+def drawn(count: int, seed: int = 0) -> list[Score]:
+    """Episodes; no two have the same return."""
+    rng = random.Random(seed)
+    values = rng.sample(range(-10 * count, 10 * count), count)
+    return [Score(float(value), rng.randint(2, 5), rng.random() < 0.9) for value in values]
+
+
+class Scored(Barcode):
+    """Plays them, one after the other."""
+
+    def __init__(self, scores: list[Score], first: int = 0) -> None:
+        super().__init__()
+        self.scores = scores
+        self.played = first - 1
+
+    def reset(self, **options):
+        self.played += 1
+        self.length = self.scores[self.played % len(self.scores)].length
+        return super().reset(**options)
+
+    def step(self, action):
+        observation, _, terminated, truncated, info = super().step(action)
+        score = self.scores[self.played % len(self.scores)]
+        if terminated:
+            info = {"is_success": score.success}
+        return observation, score.value if self.number == 1 else 0.0, terminated, truncated, info
+
+
+def worst(scores: list[Score], count: int) -> set[int]:
+    """The numbers of the episodes with the lowest returns."""
+    return set(sorted(range(len(scores)), key=lambda number: scores[number].value)[:count])
+
+
+def failures(scores: list[Score]) -> set[int]:
+    """The numbers of those that are no success."""
+    return {number for number, score in enumerate(scores) if not score.success}
