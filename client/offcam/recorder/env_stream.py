@@ -20,10 +20,10 @@ from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
     from offcam.connection.connection import Connection
-    from offcam.recorder.resuming import Before
     from offcam.recorder.stream_videos import Clip
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import Record
+    from offcam_runs.resuming import Before
 
 
 class EnvStream:
