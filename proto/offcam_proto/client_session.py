@@ -22,7 +22,7 @@ is passed over.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -34,6 +34,7 @@ from offcam_proto.client_outbox import Outbox
 from offcam_proto.client_stream import ClientStream
 from offcam_proto.errors import LocalProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION, PROTOCOL_VERSION
+from offcam_proto.resuming import RunRequest
 
 if TYPE_CHECKING:
     from offcam_proto.codec import Parts
@@ -149,6 +150,13 @@ class ClientSession:
         """Ask for the daemon's statistics. Returns the token of the answer."""
         return self._ask(msg.StatsRequest)
 
+    def ask_run(self, folder: str, prefix: str) -> int:
+        """Ask how far a run came, with streams of a prefix. Returns the token of the answer.
+
+        A daemon that does not know the question refuses the session: it should be one that nothing else is said in.
+        """
+        return self._ask(lambda token: RunRequest(token, folder, prefix))
+
     def receive(self, parts: Sequence[msg.Buffer]) -> msg.ServerMessage:
         """Take in one message of the daemon, and return it for whoever else it concerns.
 
@@ -175,7 +183,7 @@ class ClientSession:
                 if stream := self.streams.get(message.handle):
                     stream.receive(message)
             case _:
-                pass  # late, or news for the shell: ClipDone, Flushed and StatsReply change nothing here
+                pass  # late, or news for the shell: ClipDone and answers to questions change nothing here
         return message
 
     def _forget(self, stream: ClientStream) -> None:
@@ -201,7 +209,7 @@ class ClientSession:
         stream.daemon = self.instance or b"", self.pid
         stream.ask()
 
-    def _ask(self, question: type[msg.Flush | msg.StatsRequest]) -> int:
+    def _ask(self, question: Callable[[int], msg.ClientMessage]) -> int:
         if self.state is not State.OPEN:
             raise LocalProtocolError(f"cannot ask a daemon while {self.state.value}")
         token = self._next_token

@@ -1,4 +1,4 @@
-"""Messages to parts and back: one msgpack header, then a `Frame`'s pixels or a `StatsReply`'s JSON as they are."""
+"""Messages to parts and back: one msgpack header, then, as it is, what some have behind it: pixels, JSON, episodes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import (
+    MAX_EPISODES_BYTES,
     MAX_HEADER_BYTES,
     MAX_PIXEL_PARTS,
     MAX_RECORD_BYTES,
@@ -20,10 +21,14 @@ from offcam_proto.limits import (
     PROTOCOL_VERSION,
 )
 from offcam_proto.records import RECORD_KINDS, EpisodeColumns, Record
+from offcam_proto.resuming import RunReply
 
 Parts = list[msg.Buffer]
-"""One message as it travels: the header, then the pixel buffers or the JSON."""
+"""One message as it travels: the header, then what does not stand in it."""
 
+
+_BEHIND: dict[type[Any], int] = {msg.StatsReply: MAX_STATS_BYTES, RunReply: MAX_EPISODES_BYTES}
+"""Messages whose last field is a part of its own behind the header, and its largest size in bytes."""
 
 _CLIENT: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ClientMessage)}
 _SERVER: dict[int, type[Any]] = {cls.TYPE: cls for cls in get_args(msg.ServerMessage)}
@@ -44,8 +49,9 @@ def encode(message: msg.Message) -> Parts:
     if isinstance(message, msg.SlotFrames):
         sized = [(lay.shape, lay.strides, lay.offset, lay.nbytes) for lay in message.layouts]
         return [_bounded(_pack((msg.SlotFrames.TYPE, message.handle, message.clip, sized, message.frames)))]
-    if isinstance(message, msg.StatsReply):
-        return [_pack((msg.StatsReply.TYPE, message.token)), message.json]
+    if type(message) in _BEHIND:
+        *values, behind = astuple(message)
+        return [_bounded(_pack((message.TYPE, *values))), behind]
     return [_bounded(_pack((message.TYPE, *astuple(message))))]
 
 
@@ -136,8 +142,8 @@ def _decode(parts: Sequence[msg.Buffer], known: dict[int, type[Any]]) -> Any:  #
     cls = known.get(code)
     if cls is msg.Frame:
         return _decode_frame(values, others)
-    if cls is msg.StatsReply:
-        return _decode_stats(values, others)
+    if cls in _BEHIND:
+        return _build(cls, code, [*values, _only_part(code, others, _BEHIND[cls])])
     if others and cls is not None:
         raise MalformedMessage(f"type code {code} is a header alone, got {len(others)} more parts")
     if cls is msg.SlotFrames:
@@ -158,13 +164,13 @@ def _check_version(values: list[Any], error: RemoteProtocolError) -> None:
         raise version_mismatch(PROTOCOL_VERSION, values[1]) from error
 
 
-def _decode_stats(values: list[Any], others: list[msg.Buffer]) -> msg.StatsReply:
-    if len(values) != 1 or len(others) != 1:
-        raise MalformedMessage(f"StatsReply is a token and one part of JSON, got {len(values)} and {len(others)}")
+def _only_part(code: int, others: list[msg.Buffer], limit: int) -> bytes:
+    if len(others) != 1:
+        raise MalformedMessage(f"type code {code} is a header and one more part, got {len(others)}")
     size = memoryview(others[0]).nbytes
-    if size > MAX_STATS_BYTES:  # before it is copied
-        raise LimitExceeded(f"statistics are at most {MAX_STATS_BYTES} bytes of JSON, got {size}")
-    return msg.StatsReply(values[0], bytes(others[0]))
+    if size > limit:  # before it is copied
+        raise LimitExceeded(f"what is behind the header of type code {code} is at most {limit} bytes, got {size}")
+    return bytes(others[0])
 
 
 def _decode_frame(values: list[Any], pixels: list[msg.Buffer]) -> msg.Frame:

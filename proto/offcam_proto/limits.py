@@ -86,5 +86,8 @@ MAX_CLIPS_PER_STREAM = 256
 MAX_STATS_BYTES = 8 * MIB
 """Largest JSON text of the statistics, in bytes."""
 
+MAX_EPISODES_BYTES = 8 * MIB
+"""Most bytes of the last episodes of a run's sub-environments, 16 for each."""
+
 MAX_INT = 2**63 - 1
 """Largest integer on the wire: what SQLite stores. Larger ones travel as text."""

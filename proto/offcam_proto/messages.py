@@ -2,6 +2,7 @@
 
 A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
 followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.
+Those of a client that goes on with a run are in `offcam_proto.resuming`.
 Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` the number of a clip in it.
 """
 
@@ -17,6 +18,7 @@ from offcam_proto.arena import arena_bytes
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
 from offcam_proto.records import count_all
+from offcam_proto.resuming import RunReply, RunRequest
 from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Real, Text, UInt
 
 Buffer = bytes | bytearray | memoryview
@@ -484,10 +486,10 @@ class ArenaReply(Checked, frozen=True):
 
 ClientMessage = (
     Hello | OpenStream | OpenArena | OpenClip | Frame | SlotFrames | Records | EndClip | CloseStream
-    | Flush | StatsRequest | Goodbye
+    | Flush | StatsRequest | RunRequest | Goodbye
 )  # fmt: skip
 ServerMessage = (
     Welcome | Refused | SayHello | StreamOpened | StreamRefused | Credit | Ack | ClipDone | Flushed | StatsReply
-    | Again | ArenaReply | Goodbye
+    | Again | ArenaReply | RunReply | Goodbye
 )  # fmt: skip
 Message = ClientMessage | ServerMessage

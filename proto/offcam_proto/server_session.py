@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,11 +27,14 @@ from offcam_proto import messages as msg
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.limits import (
     MAX_CLIPS_PER_STREAM,
+    MAX_EPISODES_BYTES,
     MAX_FRAME_BYTES,
+    MAX_INT,
     MAX_STATS_BYTES,
     MAX_STREAMS_PER_SESSION,
     PROTOCOL_VERSION,
 )
+from offcam_proto.resuming import EPISODE_BYTES, FOLDER, RunReply, RunRequest, pack_episodes
 
 if TYPE_CHECKING:
     from offcam_proto.codec import Parts
@@ -171,7 +174,7 @@ class ServerSession:
                 del self.streams[message.handle]
             case msg.Goodbye():
                 self.state = State.CLOSED
-            case msg.Flush() | msg.StatsRequest():
+            case msg.Flush() | msg.StatsRequest() | RunRequest():
                 pass
 
     def _check_hello(self, message: msg.Hello) -> None:
@@ -295,6 +298,21 @@ class ServerSession:
         if len(json) > MAX_STATS_BYTES:
             json = b'{"error": "the statistics are %d bytes, too large for one message"}' % len(json)
         self.send(msg.StatsReply(token, json))
+
+    def run(self, token: int, *, suffix: int, steps: int, episodes: Mapping[int, int]) -> None:
+        """Answer RunRequest with how far the run came."""
+        if EPISODE_BYTES * len(episodes) > MAX_EPISODES_BYTES:
+            self.no_run(token, FOLDER, f"{len(episodes)} sub-environments are more than one message has room for")
+            return
+        found = RunReply(
+            token=token, found=True, suffix=suffix, steps=min(steps, MAX_INT), code="", text="",
+            episodes=pack_episodes(episodes),
+        )  # fmt: skip
+        self.send(found)
+
+    def no_run(self, token: int, code: str = "", text: str = "") -> None:
+        """Answer RunRequest where the folder has no run, or with why that cannot be said."""
+        self.send(RunReply(token=token, found=False, suffix=0, steps=0, code=code, text=_words(text), episodes=b""))
 
     def refuse(self, code: str, text: str) -> None:
         """Turn the peer away for a reason that is not in the protocol's bytes: what it is, or whose it is."""

@@ -9,6 +9,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.client_session import State
 from offcam_proto.errors import LocalProtocolError, MalformedMessage, VersionMismatch
+from offcam_proto.resuming import RunReply, RunRequest
 
 
 def test_a_greeting_is_the_first_thing_sent():
@@ -40,6 +41,7 @@ def test_a_greeting_is_the_first_thing_sent():
         (State.CLOSED, msg.Goodbye("stopping"), State.CLOSED),
         *[(state, msg.Flushed(1, 0, 0), state) for state in ALL_STATES],
         *[(state, msg.StatsReply(1, b"{}"), state) for state in ALL_STATES],
+        *[(state, RunReply(1, True, 0, 0, "", "", b""), state) for state in ALL_STATES],
         *[(state, msg.ClipDone(1, 0, "", 0, ""), state) for state in ALL_STATES],
     ],
 )
@@ -81,10 +83,10 @@ def test_leaving(state):
 def test_when_a_question_may_be_asked(state):
     session = in_state(state)
     if state is State.OPEN:
-        assert (session.flush(), session.request_stats()) == (1, 2)
-        assert sent(session) == [msg.Flush(1), msg.StatsRequest(2)]
+        assert (session.flush(), session.request_stats(), session.ask_run("/r", "v")) == (1, 2, 3)
+        assert sent(session) == [msg.Flush(1), msg.StatsRequest(2), RunRequest(3, "/r", "v")]
         return
-    for ask in (session.flush, session.request_stats):
+    for ask in (session.flush, session.request_stats, lambda: session.ask_run("/r", "v")):
         with pytest.raises(LocalProtocolError, match=f"while {state.value}"):
             ask()
 

@@ -16,6 +16,7 @@ from offcam_proto import messages as msg
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord
+from offcam_proto.resuming import RunReply, pack_episodes
 from offcam_proto.server_session import ServerSession, State
 
 HELLO = msg.Hello(msg.Hello.MAGIC, limits.PROTOCOL_VERSION, bytes(16), 1, "h", "c")
@@ -238,6 +239,9 @@ def test_what_no_clip_can_be_told():
         (lambda n: msg.Records(1, n - 1, (b"", b"")), limits.MAX_INT),
         (msg.Flush, limits.MAX_INT),
         (lambda n: msg.StatsReply(1, bytes(n)), limits.MAX_STATS_BYTES),
+        (lambda n: RunReply(1, True, 0, n, "", "", b""), limits.MAX_INT),
+        (lambda n: RunReply(1, True, 0, 0, "", "", pack_episodes({n: 0})), limits.MAX_INT),
+        (lambda n: RunReply(1, True, 0, 0, "", "", bytes(n)), limits.MAX_EPISODES_BYTES),
         (lambda n: EpisodeRecord(0, 0, 0.0, 0, 0.0, 0.0, True, True, "9" * n), limits.MAX_SEED_BYTES),
         (lambda n: told(**dict.fromkeys(map(str, range(n)), 0.0)), limits.MAX_EPISODE_VALUES),
         (lambda n: told(**{"x" * n: 0.0}), limits.MAX_VALUE_NAME_BYTES),

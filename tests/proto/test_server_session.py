@@ -9,6 +9,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
+from offcam_proto.resuming import EPISODE_BYTES, RunReply, RunRequest
 from offcam_proto.server_session import ServerSession, State
 
 HELLO = msg.Hello(msg.Hello.MAGIC, limits.PROTOCOL_VERSION, bytes(16), 1, "h", "c")
@@ -64,7 +65,7 @@ def test_a_session_opens_with_a_hello():
 @pytest.mark.parametrize(
     "message",
     [STREAM, CLIP, FRAME, ARENA, SLOTS, RECORDS, msg.EndClip(1, 0, True), msg.CloseStream(1), msg.Flush(1),
-     msg.StatsRequest(1), msg.Goodbye("")],
+     msg.StatsRequest(1), RunRequest(1, "/r", ""), msg.Goodbye("")],
 )  # fmt: skip
 def test_who_has_not_said_hello_is_asked_to(message):
     session = ServerSession()
@@ -325,6 +326,28 @@ def test_its_answers():
         msg.Ack(1, 5), msg.ClipDone(1, 0, "v.mp4", 3, ""), msg.Flushed(4, 1, 20), msg.StatsReply(5, b"{}"),
     ]  # fmt: skip
     assert session.take() == []
+
+
+def test_how_far_a_run_came():
+    session = greeted()
+    say(session, RunRequest(7, "/r", "v"))
+    session.run(7, suffix=2, steps=9, episodes={0: 3, 5: limits.MAX_INT})
+    session.no_run(8)
+    session.no_run(9, "folder", "damaged")
+    answer, *others = sent(session)
+    assert (answer.token, answer.found, answer.suffix, answer.steps) == (7, True, 2, 9)
+    assert answer.last_episodes == {0: 3, 5: limits.MAX_INT}
+    assert others == [RunReply(8, False, 0, 0, "", "", b""), RunReply(9, False, 0, 0, "folder", "damaged", b"")]
+
+
+def test_what_no_answer_has_room_for_is_said_and_no_breach():
+    session = greeted()
+    most = limits.MAX_EPISODES_BYTES // EPISODE_BYTES
+    session.run(7, suffix=0, steps=2 * limits.MAX_INT, episodes=dict.fromkeys(range(most), 0))
+    session.run(8, suffix=0, steps=0, episodes=dict.fromkeys(range(most + 1), 0))
+    most_there_is, too_many = sent(session)
+    assert (len(most_there_is.last_episodes), most_there_is.steps) == (most, limits.MAX_INT)
+    assert (too_many.found, too_many.code) == (False, "folder")
 
 
 def test_a_refused_stream_is_not_open():

@@ -12,7 +12,7 @@ from offcam_proto.messages import ClientMessage, Goodbye, ServerMessage
 from offcam_proto.records import RECORD_KINDS
 
 SPEC = (FOLDER.parent / "SPEC.md").read_text("utf-8")
-BEHIND_THE_HEADER = {"Frame": ["pixels"], "StatsReply": ["json"]}
+BEHIND_THE_HEADER = {"Frame": ["pixels"], "StatsReply": ["json"], "RunReply": ["episodes"]}
 BLOCKS = re.findall(r"^```hex(-record)? (\S+)\n(.*?)^```$", SPEC, re.DOTALL | re.MULTILINE)
 
 

@@ -12,6 +12,7 @@ from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record
+from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 
 SESSION = bytes(range(16))
 STREAM = bytes(range(16, 32))
@@ -95,6 +96,8 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "close-stream": msg.CloseStream(1),
     "flush": msg.Flush(1),
     "stats-request": msg.StatsRequest(2),
+    "run-request": RunRequest(3, "/home/ada/runs/lander", "rl-video"),
+    "run-request-without-video": RunRequest(4, "/srv/läufe", ""),
     "goodbye-of-a-client": msg.Goodbye("the client is done"),
 }
 
@@ -113,6 +116,10 @@ SERVER: dict[str, msg.ServerMessage] = {
     "flushed-some-left": msg.Flushed(1, 2, 150),
     "flushed": msg.Flushed(1, 0, 0),
     "stats-reply": msg.StatsReply(2, b'{"pid": 999, "clients": 1}'),
+    "run-reply": RunReply(3, True, 0, 5400, "", "", pack_episodes({0: 27})),
+    "run-reply-of-a-vector-env": RunReply(4, True, 2, MAX_INT, "", "", pack_episodes({4095: MAX_INT, 0: 41})),
+    "run-reply-no-run": RunReply(5, False, 0, 0, "", "", b""),
+    "run-reply-refused": RunReply(6, False, 0, 0, "format", "upgrade offcam to open it", b""),
     "again": msg.Again(2),
     "goodbye-of-a-daemon": msg.Goodbye("stopping"),
     "arena-reply": msg.ArenaReply(1, True, 31),

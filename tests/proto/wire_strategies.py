@@ -14,6 +14,7 @@ from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord
+from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
 positives = uints.map(lambda number: max(number, 1))
@@ -125,6 +126,7 @@ client_messages = st.one_of(
     st.builds(msg.CloseStream, uints),
     st.builds(msg.Flush, uints),
     st.builds(msg.StatsRequest, uints),
+    st.builds(RunRequest, uints, folders, st.just("") | names),
     goodbyes,
 )  # fmt: skip
 
@@ -139,6 +141,16 @@ server_messages = st.one_of(
     st.builds(msg.ClipDone, uints, uints, texts(), uints, texts()),
     st.builds(msg.Flushed, uints, uints, uints),
     st.builds(msg.StatsReply, uints, st.binary(max_size=200)),
+    st.builds(
+        RunReply,
+        uints,
+        flags,
+        uints,
+        uints,
+        texts(),
+        texts(),
+        st.dictionaries(uints, uints, max_size=5).map(pack_episodes),
+    ),
     st.builds(msg.Again, uints),
     st.builds(msg.ArenaReply, uints, flags, uints),
     goodbyes,
