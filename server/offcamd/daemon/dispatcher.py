@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION
+from offcam_proto.resuming import RunRequest
 from offcamd.daemon import recalls
 from offcamd.daemon.arenas import make_spool, mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
 from offcamd.daemon.flow_control import Grants
 from offcamd.daemon.flushes import Flushes, FlushRequest
 from offcamd.daemon.liveness import MOST_QUEUED_IN, Liveness
+from offcamd.daemon.run_questions import RunQuestion, RunQuestions
 from offcamd.daemon.state import Counters, LiveClip, LiveStream, Peer
 from offcamd.encode import pool as encoding
 from offcamd.process.log_throttle import Throttle
@@ -26,11 +28,13 @@ from offcamd.process.logs import Logger
 from offcamd.security import remote_folders
 from offcamd.store import store, tasks
 from offcamd.store.entries import Kept, StreamOwner
+from offcamd.store.run_reader import RunRead
 
 if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcamd.config.settings import Settings
     from offcamd.daemon.lost_file import LostFile
+    from offcamd.store.run_reader import RunReader
 
 log = Logger(__name__)
 
@@ -56,6 +60,7 @@ class Dispatcher:
         storage: the store.
         stats_json: makes the answer to a `StatsRequest`.
         lost: keeps what is lost.
+        reader: reads how far runs came.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Dispatcher:
         storage: store.Store,
         stats_json: Callable[[], bytes],
         lost: LostFile,
+        reader: RunReader,
     ) -> None:
         self.counters = Counters(lost=lost.read())
         self._lost = lost
@@ -82,6 +88,7 @@ class Dispatcher:
         self._liveness = Liveness()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
+        self._questions = RunQuestions(settings.root, storage, reader, self._speak)
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._read = 0  # messages
@@ -151,6 +158,8 @@ class Dispatcher:
                 self._flushes.ask(peer, message.token, self.clips.live)
             case msg.StatsRequest():
                 peer.session.stats(message.token, self._stats_json())
+            case RunRequest():
+                self._questions.ask(peer, message)
             case msg.Hello():
                 self._hello(peer, message)
             case msg.Goodbye():
@@ -361,6 +370,10 @@ class Dispatcher:
                 self._stream_ready(event)
             case tasks.Passed(reply=FlushRequest() as request):
                 self._flushes.passed(request, event.gone)
+            case tasks.Passed(reply=RunQuestion() as question):
+                self._questions.passed(question, event)
+            case RunRead(reply=RunQuestion() as question):
+                self._questions.answered(question, event)
 
     def give_up(self, event: object, error: BaseException) -> None:
         """An event raised what nobody expected: a clip that it was about is over, so that nobody waits for it."""

@@ -33,6 +33,7 @@ from offcamd.process.instance_lock import DaemonInfo, DaemonLock
 from offcamd.process.logs import Logger
 from offcamd.process.signals import wait_for
 from offcamd.store.left_frames import left_behind
+from offcamd.store.run_reader import RunReader
 from offcamd.store.store import Store
 from offcamd.store.tasks import LookTask
 from offcamd.video.late_writers import software
@@ -114,7 +115,8 @@ class Service:
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
         lost = LostFile(self.lock.paths.lost)
-        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json, lost)
+        reader = RunReader(self._inbox.post, self.health)
+        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json, lost, reader)
         self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()

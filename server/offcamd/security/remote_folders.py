@@ -64,8 +64,7 @@ def make_run_folder(root: Path, user: str, folder: str) -> str:
         path.parents[1].mkdir(parents=True, exist_ok=True)
         for part in (path.parent, path):
             part.mkdir(exist_ok=True)
-            if not stat.S_ISDIR(part.lstat().st_mode):
-                raise FolderNotWritable(f"{part}, where this run goes on the daemon's host, is only a link elsewhere.")
+            _refuse_link(part)
     except OSError as error:
         if isinstance(error, FolderNotWritable):
             raise
@@ -73,3 +72,27 @@ def make_run_folder(root: Path, user: str, folder: str) -> str:
             f"the daemon cannot make {path} on its host ({error.strerror}). Make its `root` writable for it."
         ) from error
     return str(path)
+
+
+def find_run_folder(root: Path, user: str, folder: str) -> str:
+    """The path of a remote client's run folder, see `run_folder`, be it there or not: nothing is made.
+
+    Raises:
+        FolderNotWritable: a link stands in its place, or it cannot be looked at.
+    """
+    path = run_folder(root, user, folder)
+    try:
+        for part in (path.parent, path):
+            _refuse_link(part)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if isinstance(error, FolderNotWritable):
+            raise
+        raise FolderNotWritable(f"the daemon cannot look into {path} on its host ({error.strerror}).") from error
+    return str(path)
+
+
+def _refuse_link(part: Path) -> None:
+    if not stat.S_ISDIR(part.lstat().st_mode):
+        raise FolderNotWritable(f"{part}, where this run goes on the daemon's host, is only a link elsewhere.")

@@ -229,8 +229,9 @@ class Store:
             else:
                 self._perform_run(folder, new)
         gone = self._look_for_indexes() if barriers else frozenset()
+        stuck = frozenset(folder for folder, run in self._runs.items() if barriers and run.stuck)
         for barrier in barriers:
-            self._on_event(tasks.Passed(barrier.reply, gone))
+            self._on_event(tasks.Passed(barrier.reply, gone, stuck))
 
     def _perform_run(self, folder: str, new: list[tasks.Task]) -> None:
         """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""

@@ -137,10 +137,12 @@ class Passed(NamedTuple):
 
     Attributes:
         gone: the folders whose indexes lie there no more, and could not be made anew: what was acked is not in them.
+        stuck: those whose indexes cannot be written: what came before the task is not in them.
     """
 
     reply: object
     gone: frozenset[str] = frozenset()
+    stuck: frozenset[str] = frozenset()
 
 
 Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | Recovered | Passed | Kept"
