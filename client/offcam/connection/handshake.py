@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from offcam.connection import launch, timeouts
+from offcam.connection import launch, run_question, timeouts
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonUnavailable, FolderNotWritable, RemoteProtocolError, VersionMismatch
 
 if TYPE_CHECKING:
     from offcam.connection.exchange import Exchange
     from offcam_proto.client_stream import ClientStream
+    from offcam_proto.resuming import RunReply
 
 
 class Handshake:
@@ -70,6 +71,20 @@ class Handshake:
         if wire.refused is not None:
             error = DaemonUnavailable if wire.refused_code == "daemon" else FolderNotWritable
             raise error(wire.refused)
+
+    def ask_run(self, folder: str, prefix: str, deadline: float) -> RunReply:
+        """Ask how far a run came whose folder is on the daemon's host; there is a daemon. See `run_question.ask`.
+
+        Raises:
+            ConfigError: the daemon is of an earlier offcam.
+            DaemonUnavailable: it did not answer in time.
+            RemoteProtocolError: it broke the protocol, or refused this client.
+        """
+        try:
+            return run_question.ask(self._exchange, folder, prefix, deadline)
+        except DaemonUnavailable:
+            self._gave_up = time.monotonic()
+            raise
 
     def await_first_video(self, wire: ClientStream, seconds: float) -> None:
         """Wait, where the first video of a process begins, for a daemon that is being started: never raises.

@@ -11,6 +11,10 @@ would be over by then."""
 CERTAIN_SECONDS = 30.0
 """How long construction waits under ``strict=True`` or ``OFFCAM=require``, each time; then it raises."""
 
+RESUME_SECONDS = 10.0
+"""How long construction waits for a daemon of another host to say how far a run came that is resumed, once that has
+welcomed the question, for which it waits `START_SECONDS`, too: it may have to go through millions of episodes."""
+
 LAUNCH_SECONDS = 300.0
 """How long a daemon may start, off the agent's thread, until a warning says what to do about it. It is not ended."""
 

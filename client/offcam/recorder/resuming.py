@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from offcam.connection import process
 from offcam.recorder import settings
-from offcam_proto.errors import ConfigError, OffcamError
+from offcam_proto.client_session import State
+from offcam_proto.errors import (
+    ConfigError,
+    DaemonUnavailable,
+    OffcamError,
+    RemoteProtocolError,
+    RunFolderError,
+    RunFormatTooNew,
+)
+from offcam_proto.resuming import DAEMON, FORMAT
 from offcam_runs.discover import is_run
 
 if TYPE_CHECKING:
+    from offcam.connection.connection import Connection
+    from offcam_proto.resuming import RunReply
     from offcam_runs.resuming import Before
 
 IfExists = Literal["new", "resume", "error"]
@@ -22,38 +34,82 @@ SELECT max(NOT mine) AND NOT max(mine AND earlier) FROM (
 """
 
 
-def before(folder: str, prefix: str, if_exists: IfExists) -> Before | None:
+def before(folder: str, prefix: str, if_exists: IfExists, *, strict: bool = False) -> Before | None:
     """What to go on from; None for a session of its own.
+
+    Over ``tcp://`` the daemon is asked, which has the folder on its host. One that is slow, frozen or dying is only
+    warned about, and waited for as long as `timeouts.RESUME_SECONDS` says; the recording is a session of its own then.
 
     Args:
         folder: the run folder.
         prefix: of the names of the stream's videos.
         if_exists: what to do where it has a run.
+        strict: whether to raise where nobody can say how far it came.
 
     Raises:
-        ConfigError: there is a run, and there must be none; or it is another host's.
+        ConfigError: there is a run, and there must be none; or over ``tcp://`` the daemon is of an earlier offcam, or
+            the address or the key cannot be used.
+        KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
         RunFolderError: its index cannot be read.
+        DaemonUnavailable, RemoteProtocolError: only if strict: over ``tcp://``, the daemon did not say it.
     """
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be 'new', 'resume' or 'error', got {if_exists!r}.")
     if if_exists == "new":
         return None
     if not settings.records_here():
-        raise ConfigError(
-            f"if_exists={if_exists!r} needs the run folder on this host, to know how far it came, and over tcp:// it "
-            "is on the daemon's. Record there, or leave it out: another session is begun, and `--session all` shows "
-            "both."
-        )
+        return _asked(folder, prefix, if_exists, strict=strict)
     if not is_run(folder):
         return None
     if if_exists == "error":
-        raise ConfigError(
-            f"{folder} has a run already. Give another folder, or if_exists='new' for another session of it, or "
-            "resume=True to go on with the last one."
-        )
+        raise _exists(folder)
     from offcam_runs.resuming import run_before  # noqa: PLC0415 - who does not resume need not load it
 
     return run_before(folder, prefix)
+
+
+def _exists(folder: str) -> ConfigError:
+    return ConfigError(
+        f"{folder} has a run already. Give another folder, or if_exists='new' for another session of it, or "
+        "resume=True to go on with the last one."
+    )
+
+
+def _asked(folder: str, prefix: str, if_exists: IfExists, *, strict: bool) -> Before | None:
+    """As `before`, of a folder on the daemon's host."""
+    connection = process.current()
+    try:
+        reply = _reply(connection, folder, prefix, strict=strict)
+    except (DaemonUnavailable, RemoteProtocolError) as error:
+        if strict:
+            raise
+        if connection.session.state is State.REFUSED:
+            return None  # it was said that nothing is recorded
+        what = "how far the run came" if if_exists == "resume" else "whether there is a run already"
+        connection.warn_once(
+            f"{what} in {folder} is not known: {error} What is recorded is a session of its own, which overwrites "
+            "nothing; `--session all` shows all.",
+            about=f"resuming: {folder}",
+        )
+        return None
+    if reply.code:
+        raise (RunFormatTooNew if reply.code == FORMAT else RunFolderError)(reply.text)
+    if not reply.found:
+        return None
+    if if_exists == "error":
+        raise _exists(folder)
+    from offcam_runs.resuming import Before  # noqa: PLC0415 - as in `before`
+
+    return Before(reply.suffix, reply.last_episodes, reply.steps)
+
+
+def _reply(connection: Connection, folder: str, prefix: str, *, strict: bool) -> RunReply:
+    handshake = connection.handshake
+    process.establish(connection, handshake.deadline(strict=strict), strict=strict)
+    reply = handshake.ask_run(folder, prefix, handshake.deadline(strict=strict))
+    if reply.code == DAEMON:
+        raise DaemonUnavailable(f"the recorder daemon cannot look into its folder for {folder} now: {reply.text}.")
+    return reply
 
 
 def is_another(folder: str, stream: bytes) -> bool:

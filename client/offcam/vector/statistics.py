@@ -63,6 +63,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
         ConfigError: ``buffer_length``, ``folder`` or an environment variable is wrong.
         FolderNotWritable: the folder cannot be made or written.
+        RunFolderError: the index of a run that is to be resumed cannot be read.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """

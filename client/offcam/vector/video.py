@@ -68,6 +68,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
+        RunFolderError: the index of a run that is to be resumed cannot be read.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
         DaemonUnavailable, VersionMismatch: only if strict.
     """

@@ -142,8 +142,15 @@ def limit_outside() -> int | None:
     return None
 
 
-def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "new") -> EnvStream:  # noqa: ANN401 - see layers
-    """A stream for an env, in a run folder."""
+def new_stream(
+    env: Any,  # noqa: ANN401 - see layers
+    folder: str,
+    prefix: str = "",
+    if_exists: IfExists = "new",
+    *,
+    strict: bool = False,
+) -> EnvStream:
+    """A stream for an env, in a run folder; see `resuming.before` for what is raised."""
     num_envs = readings.number_of_envs(env)
     stream = EnvStream(
         folder,
@@ -151,7 +158,7 @@ def new_stream(env: Any, folder: str, prefix: str = "", if_exists: IfExists = "n
         num_envs=num_envs or 1,
         vector=num_envs is not None,
         prefix=prefix,
-        before=resuming.before(folder, prefix, if_exists),
+        before=resuming.before(folder, prefix, if_exists, strict=strict),
     )
     _streams.add(stream)
     return stream

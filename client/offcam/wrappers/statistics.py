@@ -60,6 +60,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         TypeError: ``env`` is no single env.
         ConfigError: ``buffer_length``, ``folder``, ``info_keywords`` or an environment variable is wrong.
         FolderNotWritable: the folder cannot be made or written.
+        RunFolderError: the index of a run that is to be resumed cannot be read.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
     """

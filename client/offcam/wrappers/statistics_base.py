@@ -52,7 +52,7 @@ class StatisticsBase(shared_stream.StreamSharer):
             self._strict = strict or settings.required()
             env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
             if self._folder is not None:
-                self._own = shared_stream.new_stream(self.env, self._folder, if_exists=if_exists)
+                self._own = shared_stream.new_stream(self.env, self._folder, if_exists=if_exists, strict=self._strict)
             found = shared_stream.stream_beneath(self.env)
             if found is not None and self._folder in (None, found.folder):
                 self._stream = found.acquire(self, strict=self._strict)

@@ -63,7 +63,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
             goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
-            ``"error"`` raises. Over ``tcp://`` only the first is possible.
+            ``"error"`` raises. Over ``tcp://`` the daemon is asked, for at most `timeouts.RESUME_SECONDS` once it is
+            there; where it does not say how far the run came, a warning does, and another session is begun.
         strict: whether to raise rather than warn: the constructor where recording is not certain within
             `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
         every_nth_frame: take each so manieth frame of a video, from its first on, and always its last; the others are
@@ -92,6 +93,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
         FolderNotWritable: the folder cannot be made or written.
+        RunFolderError: the index of a run that is to be resumed cannot be read.
         DaemonNotInstalled: no daemon runs and the ``server`` extra is not installed.
         DaemonUnavailable, VersionMismatch: only if strict.
     """

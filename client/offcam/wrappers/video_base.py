@@ -125,9 +125,10 @@ class VideoBase(shared_stream.StreamSharer):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists)
+            strict = strict or settings.required()
+            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists, strict=strict)
             stream.videos.final = FinalVideos(on_video)
-            self._stream = stream.acquire(self, strict=strict or settings.required())
+            self._stream = stream.acquire(self, strict=strict)
             self._count_on()
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
