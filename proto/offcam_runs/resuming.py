@@ -52,7 +52,7 @@ def run_before(folder: str, prefix: str) -> Before | None:
     """Where a run has come to; None where the folder has none. Nothing in it is changed.
 
     For streams of single envs it costs the same however long the run is, as the index keeps their totals. Those of
-    vector envs are gone through once: a second or so for a million episodes, in SQLite.
+    vector envs are gone through once, in SQLite: half a second of CPU for a million episodes.
 
     Args:
         folder: the run folder.

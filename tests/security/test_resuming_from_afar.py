@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import offcam
 from envs import Barcode, play
 from offcam.connection import timeouts
 from offcam_proto.errors import DaemonUnavailable, RunFolderError, RunFormatTooNew
-from offcam_proto.messages import Welcome
+from offcam_proto.messages import CloseStream, Flush, Welcome
 from offcam_proto.resuming import RunReply, RunRequest
 from offcam_runs.format import INDEX_NAME
 from offcamd.store import run_reader
@@ -127,13 +128,17 @@ def test_videos_of_a_vector_env_go_on(run, per_env):
     films.check(run())
 
 
-def test_what_waits_to_be_sent_is_counted_too(service, alice, run):
+def test_what_waits_to_be_sent_is_counted_too(service, alice, run, monkeypatch):
     """Of an env that nobody closed: the question must not overtake what it has to say."""
+    heard, sound = [], service[0].dispatcher._act
+    monkeypatch.setattr(service[0].dispatcher, "_act", lambda *said: (heard.append(type(said[1])), sound(*said)))
     env = offcam.record(Barcode(1), FOLDER, episode_trigger=lambda _: False)
     play(env, 500)
     del env
     training(1, resume=True)
     assert offcam.load(run()).episodes.episode.tolist() == list(range(501))
+    before = heard[: heard.index(RunRequest)]
+    assert Flush in before[before.index(CloseStream) :], "its answer was waited for"
 
 
 # --- after a kill -------------------------------------------------------------------------------------------
@@ -334,6 +339,40 @@ def test_a_daemon_that_takes_too_long(service, alice, run, gate, recwarn, monkey
     assert offcam.load(run(), session="all").sessions == (1, 2)
     assert films.numbers(run() / "rl-video-episode-0.mp4") == before
     films.check(run())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_daemon_that_is_frozen(daemon, run, recwarn, monkeypatch, strict):
+    training(2)
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as patch:
+            for name in ("START_SECONDS", "CERTAIN_SECONDS", "SILENCE_SECONDS"):
+                patch.setattr(timeouts, name, 0.5)
+            if strict:
+                with pytest.raises(DaemonUnavailable):
+                    offcam.record(Barcode(3), FOLDER, resume=True, strict=True)
+                return
+            env = offcam.record(Barcode(3), FOLDER, every=1, overflow="block", resume=True)
+            assert [warning for warning in recwarn if "how far the run came" in str(warning.message)]
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    wait_until(lambda: play(env, 1) and env.env._stream._wire.live, "it is recorded")
+    env.close()
+    assert offcam.load(run(), session="all").sessions == (1, 2)
+
+
+def test_a_daemon_that_stops_over_the_question_is_followed_by_another(alice, url, endpoint, run, monkeypatch):
+    with running(url) as (service, _):
+        training(2)
+        asked = threading.Event()
+        monkeypatch.setattr(service.dispatcher._questions, "passed", lambda *_: asked.set())
+        thread = threading.Thread(target=training, args=(2,), kwargs={"resume": True})
+        thread.start()
+        assert asked.wait(HANG_SECONDS)
+    with running(url):
+        thread.join()
+    assert offcam.load(run()).episodes.episode.tolist() == [0, 1, 2, 3]
 
 
 def test_others_do_not_wait_for_an_answer(service, alice, url, gate, runtime):

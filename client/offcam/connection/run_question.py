@@ -58,8 +58,10 @@ def _await_what_was_said(exchange: Exchange, deadline: float) -> None:
         token = exchange.session.flush()
         exchange.answers[token] = None
     read = lambda: exchange.answers[token] is not None or exchange.session.state is not State.OPEN  # noqa: E731
-    exchange.wait(read, max(0.0, deadline - time.monotonic()))
-    exchange.answers.pop(token)
+    try:
+        exchange.wait(read, max(0.0, deadline - time.monotonic()))
+    finally:
+        exchange.answers.pop(token)
 
 
 class _Conversation:
@@ -94,6 +96,8 @@ class _Conversation:
 
     def _greet_if_due(self) -> None:
         now = time.monotonic()
+        if self._session.state is State.OPEN and not self._transport.connected:
+            self._session.lost()  # who only waits would not hear of this
         if self._session.state in (State.IDLE, State.GREETING) and now >= self._next_greeting:
             self._next_greeting = now + timeouts.ANSWER_SECONDS
             self._token = 0

@@ -88,7 +88,8 @@ class Dispatcher:
         self._liveness = Liveness()
         self._throttle = Throttle()
         self._flushes = Flushes(lambda request: storage.put(tasks.BarrierTask(request)), self._speak)
-        self._questions = RunQuestions(settings.root, storage, reader, self._speak)
+        is_here = lambda peer: self.peers.get(peer.identity) is peer  # noqa: E731
+        self._questions = RunQuestions(settings.root, storage, reader, self._speak, is_here)
         self._speaking: dict[Peer, None] = {}  # in order: what a peer was told before it came anew goes first
         self._last_active = time.monotonic()
         self._read = 0  # messages

@@ -39,13 +39,22 @@ class RunQuestions:
         storage: the store.
         reader: reads the runs.
         speak: called with a peer that has something to be sent.
+        is_here: whether a peer is still the one of its routing id: what is another's by now hears nothing.
     """
 
-    def __init__(self, root: Path, storage: Store, reader: RunReader, speak: Callable[[Peer], None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        storage: Store,
+        reader: RunReader,
+        speak: Callable[[Peer], None],
+        is_here: Callable[[Peer], bool],
+    ) -> None:
         self._root = root
         self._store = storage
         self._reader = reader
         self._speak = speak
+        self._is_here = is_here
 
     def ask(self, peer: Peer, message: RunRequest) -> None:
         """A peer asks: a remote one about the folder that it would record into."""
@@ -60,6 +69,8 @@ class RunQuestions:
 
     def passed(self, question: RunQuestion, event: Passed) -> None:
         """All that came before the question is in the index, or cannot be written."""
+        if not self._is_here(question.peer):
+            return
         if question.folder in event.gone | event.stuck:
             self._refuse(question, f"the index of {question.folder} cannot be written: is its disk full?")
         elif not self._reader.read(question.folder, question.prefix, question):
@@ -67,6 +78,8 @@ class RunQuestions:
 
     def answered(self, question: RunQuestion, event: RunRead) -> None:
         """The reader has looked."""
+        if not self._is_here(question.peer):
+            return
         if event.error is not None:
             self._refuse(question, str(event.error)[:1000], _code(event.error))
             return

@@ -35,11 +35,14 @@ class Session(SimpleNamespace):
 def scene():
     tasks, spoken = [], []
     reader = SimpleNamespace(read=lambda *_: False)
-    questions = RunQuestions(Path("/srv"), SimpleNamespace(put=tasks.append), reader, spoken.append)
+    here = []
+    storage = SimpleNamespace(put=tasks.append)
+    questions = RunQuestions(Path("/srv"), storage, reader, spoken.append, here.__contains__)
     peer = SimpleNamespace(user="", session=Session())
+    here.append(peer)
     questions.ask(peer, RunRequest(7, "/r", "v"))
     (task,) = tasks
-    return SimpleNamespace(questions=questions, question=task.reply, told=peer.session.told, spoken=spoken)
+    return SimpleNamespace(questions=questions, question=task.reply, told=peer.session.told, spoken=spoken, here=here)
 
 
 @pytest.mark.parametrize("event", [{"gone": frozenset({"/r"})}, {"stuck": frozenset({"/r"})}])
@@ -49,6 +52,14 @@ def test_what_waits_for_an_index_is_not_left_out_unsaid(scene, event):
     assert (token, code) == (7, DAEMON)
     assert "the index of /r cannot be written" in text
     assert len(scene.spoken) == 1
+
+
+def test_who_has_left_is_told_nothing(scene):
+    """Its routing id may be another's by now."""
+    scene.here.clear()
+    scene.questions.passed(scene.question, Passed(scene.question))
+    scene.questions.answered(scene.question, RunRead(scene.question, None))
+    assert scene.told == scene.spoken == []
 
 
 def test_too_many_questions_are_said_to_be(scene):
