@@ -87,8 +87,8 @@ def _asked(folder: str, prefix: str, if_exists: IfExists, *, strict: bool) -> Be
             return None  # it was said that nothing is recorded
         what = "how far the run came" if if_exists == "resume" else "whether there is a run already"
         connection.warn_once(
-            f"{what} in {folder} is not known: {error} What is recorded is a session of its own, which overwrites "
-            "nothing; `--session all` shows all.",
+            f"{what} in {folder} is not known, so what is recorded is a session of its own, which overwrites nothing "
+            f"(`--session all` shows both): {error}",
             about=f"resuming: {folder}",
         )
         return None
@@ -108,7 +108,7 @@ def _reply(connection: Connection, folder: str, prefix: str, *, strict: bool) ->
     process.establish(connection, handshake.deadline(strict=strict), strict=strict)
     reply = handshake.ask_run(folder, prefix, handshake.deadline(strict=strict))
     if reply.code == DAEMON:
-        raise DaemonUnavailable(f"the recorder daemon cannot look into its folder for {folder} now: {reply.text}.")
+        raise DaemonUnavailable(f"the recorder daemon cannot look into its folder for {folder} now: {reply.text}")
     return reply
 
 
