@@ -130,8 +130,23 @@ def test_videos_of_a_vector_env_go_on(run, per_env):
 
 def test_what_waits_to_be_sent_is_counted_too(service, alice, run, monkeypatch):
     """Of an env that nobody closed: the question must not overtake what it has to say."""
-    heard, sound = [], service[0].dispatcher._act
-    monkeypatch.setattr(service[0].dispatcher, "_act", lambda *said: (heard.append(type(said[1])), sound(*said)))
+    dispatcher = service[0].dispatcher
+    heard, held, act, committed = [], [], dispatcher._act, dispatcher._committed
+
+    def hear(peer, message):
+        heard.append(type(message))
+        act(peer, message)
+        while isinstance(message, Flush) and held:
+            committed(held.pop(0))
+
+    def acknowledge(event):
+        """Only once somebody asks: else the stream may be over by then."""
+        held.append(event)
+        while Flush in heard and held:
+            committed(held.pop(0))
+
+    monkeypatch.setattr(dispatcher, "_act", hear)
+    monkeypatch.setattr(dispatcher, "_committed", acknowledge)
     env = offcam.record(Barcode(1), FOLDER, episode_trigger=lambda _: False)
     play(env, 500)
     del env

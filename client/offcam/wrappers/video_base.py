@@ -67,6 +67,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _judging: Judging | None = None  # by whom its videos are judged, if they are
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False, "_left_out": False}
     env: Any
