@@ -194,6 +194,7 @@ class RunIndex:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self.keeping.note()
                 self._require_place()
                 self._db.execute("COMMIT")
             finally:

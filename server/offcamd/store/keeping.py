@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from offcam_proto.errors import EncodeError
@@ -40,6 +40,8 @@ REMEMBERED = 1000
 
 CUT_OFF = "cut off"
 """Why a video is kept whose episode nobody has said the end of."""
+
+_RESULT = [field.name for field in fields(EncodedResult)]
 
 _NOT_PLAYED = -1
 """The number of an episode that was not played to its end: it is let go, and no ranking knows of it."""
@@ -86,6 +88,7 @@ class Keeping:
         self._folder = folder
         self._db = database
         self._judges: dict[int, Judge] = {}
+        self._judging: set[int] = set()  # rules that have judged in this transaction
         self._bytes: dict[int, int] = {}  # of the videos that each rule keeps
         self._naming: list[tuple[str, Kept]] = []  # files that are to have their names, once this is committed
         self._removing: list[tuple[str, tuple[int, int]]] = []  # files that are to go, with the keys of their clips
@@ -105,7 +108,7 @@ class Keeping:
 
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
         """Have a clip that is whole wait for its verdict; False where no rule is to judge it."""
-        values = {"stream_id": key, "clip": clip, "waits": json.dumps(asdict(result))}
+        values = {"stream_id": key, "clip": clip, "waits": json.dumps({name: getattr(result, name) for name in _RESULT})}
         return self._db.execute(sql.HOLD, values).rowcount > 0
 
     def look(self, key: int, clip: int) -> None:
@@ -120,10 +123,11 @@ class Keeping:
         Returns whether it is judged: not where its record is still to come, or no clip of it was opened.
         """
         video = {"stream_id": key, "name": name}
-        facts = self._db.execute(sql.FACTS, video).fetchone()
+        if (facts := self._db.execute(sql.FACTS, video).fetchone()) is None:
+            return False
         clips = self._clips(key, name)
         rule = next((clip.rule_id for clip in clips if clip.rule_id is not None), None)
-        if facts is None or rule is None:
+        if rule is None:
             return False
         return_, length, tests, over, number, reason = facts
         if number is None:
@@ -132,7 +136,7 @@ class Keeping:
                 number, reason, fixed = self._verdict(rule, Facts(fmt.real_from_sql(return_), length, tests))
             values = {"rule_id": rule, "number": number, "reason": reason, "fixed": fixed}
             self._db.execute(sql.JUDGED, {**video, **values})
-            self._note(rule)
+            self._judging.add(rule)
         for clip in clips:
             if clip.whole and clip.number is None:
                 self._decide(key, rule, clip, number, reason)
@@ -247,20 +251,24 @@ class Keeping:
                 break
             self._let_go(rule, other)
 
-    def _note(self, rule: int) -> None:
-        """Have the rule's state in the index, with what it has judged."""
-        judge = self._judge(rule)
-        where = {"rule_id": rule, "number": judge.count - 1 - REMEMBERED}
-        self._db.execute(sql.NOTE, {**where, "state": json.dumps(judge.state())})
-        if not judge.needs_history:
-            self._db.execute(sql.FORGET_JUDGED, where)
-        self._db.executemany(sql.FORGET_CLIP, self._gone)
-        self._forgotten = len(self._gone)
+    def note(self) -> None:
+        """Have in the index what its rules have come to: at the end of each transaction, not for each episode."""
+        for rule in self._judging:
+            judge = self._judge(rule)
+            where = {"rule_id": rule, "number": judge.count - 1 - REMEMBERED}
+            self._db.execute(sql.NOTE, {**where, "state": json.dumps(judge.state())})
+            if not judge.needs_history:
+                self._db.execute(sql.FORGET_JUDGED, where)
+        if self._judging:
+            self._db.executemany(sql.FORGET_CLIP, self._gone)
+            self._forgotten = len(self._gone)
+        self._judging.clear()
 
     # --- behind a transaction -----------------------------------------------------------------------------
 
     def mark(self) -> tuple[int, int]:
-        """What is to be done with files so far; see `undo`."""
+        """What is to be done with files so far, and noted; see `undo`."""
+        self.note()
         return len(self._naming), len(self._removing)
 
     def undo(self, mark: tuple[int, int] = (0, 0)) -> None:
@@ -268,6 +276,7 @@ class Keeping:
         naming, removing = mark
         del self._naming[naming:], self._removing[removing:]
         self._judges.clear()
+        self._judging.clear()
         self._bytes.clear()
         self._forgotten = 0
 
