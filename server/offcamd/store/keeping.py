@@ -108,8 +108,8 @@ class Keeping:
 
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
         """Have a clip that is whole wait for its verdict; False where no rule is to judge it."""
-        values = {"stream_id": key, "clip": clip, "waits": json.dumps({name: getattr(result, name) for name in _RESULT})}
-        return self._db.execute(sql.HOLD, values).rowcount > 0
+        waits = json.dumps({name: getattr(result, name) for name in _RESULT})
+        return self._db.execute(sql.HOLD, {"stream_id": key, "clip": clip, "waits": waits}).rowcount > 0
 
     def look(self, key: int, clip: int) -> None:
         """The encoder is done with a clip, or it was opened: do with it what its rule says, if that is known."""
