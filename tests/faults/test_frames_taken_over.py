@@ -207,7 +207,7 @@ def test_what_waits_is_recorded_where_the_next_daemon_is_found_while_a_part_begi
     """The frames' size changes: the account of the part before is what goes out first, and the answer comes with it."""
     folder = tmp_path / "run"
     daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
-    env = offcam.record(Barcode(40, sizes={20: (96, 96)}), str(folder), every=1)
+    env = offcam.record(Barcode(40, sizes={20: (96, 96)}), str(folder), every=1, overflow="block")
     connection, wire = begun(env)
     steps(env, 12)
     daemons.kill()
