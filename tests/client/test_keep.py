@@ -14,6 +14,7 @@ from offcam import keep
 from offcam_proto.errors import ConfigError
 from offcam_runs.keep import rules
 from offcam_runs.keep.judge import Facts, Judge
+from offcam_runs.keep.names import read
 
 RULES = sorted(set(keep.__all__) - {"Episode", "Rule"})
 
@@ -160,3 +161,53 @@ def test_each_name_says_what_it_keeps():
     for name in RULES:
         assert "episode" in inspect.getdoc(getattr(keep, name)).lower()
     assert {name for name in vars(keep) if not name.startswith("_")} == set(keep.__all__)
+
+
+# --- as text ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        keep.failures() | keep.worst(3, among=keep.longer_than(10) & ~keep.above(2.5)),
+        keep.percentile(90, 99.5) & (keep.successes() | keep.new_best()),
+        ~keep.every(2),
+        keep.spread(5) | keep.surprising(1) | keep.best(1000, among=keep.below(-1e300)),
+    ],
+    ids=str,
+)
+def test_a_rule_is_read_from_its_text(rule):
+    again = read(f" {rule} ")
+    assert str(again) == str(rule)
+    assert rules.pack(again) == rules.pack(rule)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "best", "best()", "best(3", "best(three)", "best(3, 4)", "best(k=3)", "best(3) or worst(3)", "-best(3)",
+        "best(3) + worst(3)", "keep.best(3)", "best(*[3])", "best(**{})", "__import__('os').getpid()", "when(print)",
+        "failures()[0]", "(lambda: failures())()", "~" * 3000 + "failures()", "(" * 3000, "9" * 5000, "a\0b",
+    ],
+)  # fmt: skip
+def test_what_is_no_rule_is_no_rule_and_nothing_of_it_is_run(text):
+    with pytest.raises(ConfigError):
+        read(text)
+
+
+def test_a_function_has_a_name_whatever_it_says_of_itself():
+    class Odd:
+        __name__ = 3
+
+        def __call__(self, _episode):
+            return True
+
+    assert str(keep.when(Odd())) == "when(3)"
+    named = Odd()
+    named.__name__ = "é" * 500
+    assert len(str(keep.when(named)).encode()) <= rules.MOST_TEXT_BYTES
+
+
+def test_a_number_that_no_float_can_be_is_none():
+    with pytest.raises(ConfigError, match="finite number"):
+        keep.above(10**400)

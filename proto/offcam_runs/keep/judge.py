@@ -148,7 +148,7 @@ class Judge:
         for mask, _, order in self._rankings:
             for number in order.numbers():
                 if number in kept:
-                    known[number] = known.get(number, kept[number] & self._fixed_mask) | mask
+                    known[number] = known.get(number, kept[number]) | mask
         return known
 
     def _fixed_bits(self, facts: Facts) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -45,12 +46,12 @@ def surprising(k: Whole, *, among: Rule | None = None) -> Rule:
 
 
 def new_best(*, among: Rule | None = None) -> Rule:
-    """Each episode whose return is higher than all before it."""
+    """Each episode whose return is higher than all before it; the first is one."""
     return Comparison("new_best", among=among)
 
 
 def percentile(low: Number, high: Number, *, among: Rule | None = None) -> Rule:
-    """Each episode whose return is between these percentiles of those before it, when it is over."""
+    """Each episode whose return is between these percentiles of those before it, when it is over; not the first."""
     return Comparison("percentile", _number("percentile", low), _number("percentile", high), among)
 
 
@@ -109,7 +110,7 @@ def when(function: Callable[[Episode], object]) -> Rule:
         raise ConfigError(
             f"when takes a function of an episode, got {shown(function)}: `when(lambda e: e.length > 10)`"
         )
-    name = getattr(function, "__name__", type(function).__name__)
+    name = ascii(getattr(function, "__name__", type(function).__name__)).strip("'")
     return Test(f"when({name[:150]})", function)
 
 
@@ -120,8 +121,9 @@ def _whole(name: str, value: object) -> int:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    with suppress(OverflowError):  # an integer that no float can be
+        if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
     raise ConfigError(f"{name} takes a finite number, got {shown(value)}: pass `{name}(200)`, say")
 
 

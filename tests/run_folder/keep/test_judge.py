@@ -193,6 +193,26 @@ def test_long_runs_too(seed, k, kind):
     run_through(FAILS & LONG | Ranking(kind, k, ~ODD) & ~FAILS, run)
 
 
+@pytest.mark.parametrize(
+    "among",
+    [
+        FAILS,
+        ~LONG & ~FAILS,
+        ~Comparison("new_best", among=FAILS),
+        ~Comparison("percentile", 20, 70, ODD),
+        LONG | Comparison("percentile", 0, 50, Comparison("new_best", among=FAILS)),
+    ],
+    ids=str,
+)
+def test_percentiles_among_some_go_on_from_the_history_of_these(among):
+    drawn = random.Random(5)
+    run = [
+        (Facts(drawn.gauss(0, 1) + place / 20, 1, drawn.getrandbits(3)), drawn.random() < 0.2) for place in range(120)
+    ]
+    _, kept = run_through(Comparison("percentile", 40, 80, among), run)
+    assert kept
+
+
 # --- what each promises -----------------------------------------------------------------------------------
 
 
