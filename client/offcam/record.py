@@ -87,6 +87,8 @@ def record(
     strict: bool = ...,
     on_video: Callable[[str], object] | None = ...,
     info_keywords: Sequence[str] = ...,
+    keep: Rule | str | None = ...,
+    keep_bytes: arguments.Whole | None = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -152,8 +154,8 @@ def record(
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
         on_video: as in `RecordVideo`: is called with the path of each video that is final.
         info_keywords: as in `RecordEpisodeStatistics`: keys of the last step's ``info`` to record with each episode.
-        keep: as in `RecordVideo`: by which rule videos stay, of a single env. Every episode has one then, unless a
-            trigger or ``every`` says which.
+        keep: as in `RecordVideo`: by which rule videos stay. Every episode has one then, unless a trigger or ``every``
+            says which.
         keep_bytes: as in `RecordVideo`: most bytes of those that are kept.
 
     Returns:
@@ -190,15 +192,12 @@ def record(
         "crf": crf,
         "preset": preset,
         "on_video": on_video,
+        "keep": keep,
+        "keep_bytes": keep_bytes,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     value_names(info_keywords)
     if isinstance(env, VectorEnv):
-        if keep is not None:
-            raise ConfigError(
-                f"keep={keep} judges the episodes of one env, and this one has {env.num_envs}. Wrap each sub-env in "
-                "offcam.RecordVideo before they are put together, or record with `every=`."
-            )
         aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
         which: dict[str, Any] = {"record_envs": record_envs, "per_env": bool(per_env)}
         videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared, **which)
@@ -211,5 +210,5 @@ def record(
     }
     if given := [name for name, value in of_vector_envs.items() if value is not None]:
         raise ConfigError(f"{' and '.join(given)}: for vector envs alone. Leave it out for this one.")
-    single: Any = RecordVideo(env, where, **shared, keep=keep, keep_bytes=keep_bytes)
+    single: Any = RecordVideo(env, where, **shared)
     return RecordEpisodeStatistics(single, buffer_length, strict=strict, info_keywords=info_keywords)

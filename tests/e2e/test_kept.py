@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import partial
 
 import gymnasium as gym
 import pytest
+from gymnasium.vector import AutoresetMode
 
 import films
 import offcam
@@ -186,8 +188,32 @@ def test_what_cannot_be_is_said_with_the_fix(options, words, folder):
         offcam.RecordVideo(Barcode(), str(folder), **options)
 
 
-def test_a_vector_env_is_told_what_to_do(folder):
-    env = gym.make_vec("CartPole-v1", num_envs=2, render_mode="rgb_array")
-    with pytest.raises(ConfigError, match="Wrap each sub-env"):
-        offcam.record(env, str(folder), keep=keep.best(3))
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_sub_envs_with_videos_of_their_own_have_one_ranking(mode, folder):
+    scores = [drawn(12, seed=seed) for seed in range(3)]
+    envs = gym.vector.SyncVectorEnv([partial(Scored, of_one) for of_one in scores], autoreset_mode=mode)
+    env = offcam.record(envs, str(folder), keep=keep.failures() | keep.worst(3), per_env=True)
+    env.reset()
+    ended = [0, 0, 0]
+    while min(ended) < 12:
+        over = env.step(env.action_space.sample())[2]
+        ended = [count + bool(now) for count, now in zip(ended, over, strict=True)]
     env.close()
+    played = [of_one[at % 12] for of_one, count in zip(scores, ended, strict=True) for at in range(count)]
+    lowest = sorted(score.value for score in played)[:3]
+    wanted = sorted(score.value for score in played if not score.success or score.value in lowest)
+    assert sorted(clip.return_ for clip in read_run(folder, "all").clips) == wanted
+    kept(folder)
+
+
+def test_a_picture_of_many_is_judged_by_the_first_that_it_shows(folder):
+    scores = [drawn(10, seed=seed) for seed in range(3)]
+    envs = gym.vector.SyncVectorEnv([partial(Scored, of_one) for of_one in scores])
+    env = offcam.record(envs, str(folder), keep=keep.best(2), record_envs=[1, 2])
+    env.reset()
+    ended = 0
+    while ended < 10:
+        ended += bool(env.step(env.action_space.sample())[2][1])
+    env.close()
+    best = sorted(range(10), key=lambda number: -scores[1][number].value)[:2]
+    assert {clip.episode for clip in read_run(folder, "all").clips} == set(best)

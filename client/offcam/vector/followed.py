@@ -8,6 +8,8 @@ from gymnasium import logger
 from gymnasium.vector import AutoresetMode
 
 from offcam.recorder import readings
+from offcam.wrappers.episode_values import values_at
+from offcam.wrappers.judging import Judging
 from offcam.wrappers.video_base import VideoBase
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Followed(VideoBase):
     has_autoreset: bool
     _screen: Screen
     _reset_to_come = False  # whether its next result is that of a reset, as a pool has those that are ready
+    _taken: tuple[int, object, object, object] = (0, False, False, {})  # its row of the step, its flags, all infos
 
     @property
     def _shown(self) -> Sequence[int]:
@@ -66,7 +69,7 @@ class Followed(VideoBase):
         if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
 
-    def _follow(self, rewards: object, terminations: object, truncations: object) -> None:
+    def _follow(self, rewards: object, terminations: object, truncations: object, infos: object) -> None:
         """A step was taken: have it shown, if the followed sub-environment has a result of it."""
         row = self._screen.row(self._shown[0])
         if row is None:
@@ -77,7 +80,14 @@ class Followed(VideoBase):
             if self._open_now:
                 self._capture_frame(resets=True)
         else:
+            self._taken = row, readings.at(row, terminations), readings.at(row, truncations), infos
             self._show_step(readings.at(row, rewards), over=self._is_over(terminations, truncations))
+
+    def _stepped(self, reward: object, *, over: bool) -> None:
+        if self._judging is not None and self._clip is not None:
+            row, terminated, truncated, infos = self._taken
+            self._judging.step(reward, terminated, truncated, values_at(infos, row) if over else {})
+        super()._stepped(reward, over=over)
 
     def _show_step(self, reward: object, *, over: bool) -> None:
         """End the video with its episode, start the next one, and add a frame."""
@@ -128,6 +138,8 @@ class OneOfMany(Followed):
         self.env_index = index
         self.begins_now = False
         self._envs = (index,)
+        if of._judging is not None:  # noqa: SLF001 - the wrapper's own part
+            self._judging = Judging(of._judging.rule, of._judging.keep_bytes)  # noqa: SLF001
         self._begin_counting()
         self._count_on()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam_runs.keep.rules import Rule
 
 
 class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
@@ -57,8 +58,9 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video: as in `offcam.RecordVideo`.
-            ``source="obs"`` is for envs that cannot render.
+            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes: as in
+            `offcam.RecordVideo`. ``source="obs"`` is for envs that cannot render. A rule judges the episodes of the
+            first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -99,6 +101,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         crf: arguments.Whole | None = None,
         preset: str | None = None,
         on_video: Callable[[str], object] | None = None,
+        keep: Rule | str | None = None,
+        keep_bytes: arguments.Whole | None = None,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -117,6 +121,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
+        kept = arguments.to_keep(keep, keep_bytes, options)
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
             self,
@@ -125,7 +130,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             record_first_only=record_first_only,
             record_envs=list(self._envs) if record_envs is not None else None,
             per_env=per_env,
-            **as_given(options),
+            **as_given({**options, **kept}),
         )
         if source == "render":
             self._check_render_mode()
@@ -138,7 +143,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if per_env:
             longest = len(f"-env-{self.num_envs}")
             arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
-        self._set_up(video_folder, **options, on_video=arguments.on_video(on_video))
+        self._set_up(video_folder, **options, **kept, on_video=arguments.on_video(on_video))
         self._screen = Screen(self.env, None if source == "render" else self._observed)
         self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
         self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
@@ -234,7 +239,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         elif self._screen.of_some:
             self._screen.prepare(self._on_show())
         for each in self._videos:
-            each._follow(rewards, terminations, truncations)  # noqa: SLF001
+            each._follow(rewards, terminations, truncations, info)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
         return obs, rewards, terminations, truncations, info
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,18 @@ def values_of(info: object, names: Sequence[str]) -> dict[str, float]:
 
 def _number(value: object) -> float:
     return float("nan") if isinstance(value, (str, bytes)) else readings.as_float(value)
+
+
+def values_at(info: object, place: int) -> dict[str, float]:
+    """All values that the info of a vector env's step has of the episode that ended at a place, by name."""
+    if not isinstance(info, dict):
+        return {}
+    final = info.get("final_info")
+    names = [name for name in (final if isinstance(final, dict) else info) if not str(name).startswith("_")]
+    count = max((len(values) for name, values in info.items() if isinstance(values, np.ndarray)), default=0)
+    columns = columns_of(info, names, np.array([place]), count) if count else None
+    found = {name: column.item() for name, column in (columns or {}).items()}
+    return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 def columns_of(

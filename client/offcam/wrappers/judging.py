@@ -23,12 +23,14 @@ class Judging:
         keep_bytes: most bytes that all of them may have, 0 for the daemon's own bound.
 
     Attributes:
+        rule: as given.
         text: the rule, as the daemon reads it.
         keep_bytes: as given.
         over: whether the episode was played to its end, or was reset.
     """
 
     def __init__(self, rule: Rule, keep_bytes: int) -> None:
+        self.rule = rule
         self.text = pack(rule)
         self.keep_bytes = keep_bytes
         self.over = False

@@ -291,7 +291,9 @@ def test_every_constructor_argument_is_recorded(folder):
         "record_envs": [0], "per_env": True, "every_nth_frame": 2, "max_size": [40, 30], "crf": 30, "preset": "fast",
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
-    assert [*arguments, "on_video"] == [name for name in names if name != "resume"]  # another word for `if_exists`
+    assert [*arguments, "on_video", "keep", "keep_bytes"] == [
+        name for name in names if name != "resume"
+    ]  # another word for `if_exists`
     envs = RecordVideo(vectorised([3]), **arguments, on_video=print)
     assert envs._saved_kwargs == arguments  # where RecordConstructorArgs keeps them
     envs.close()
