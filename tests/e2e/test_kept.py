@@ -36,7 +36,7 @@ def kept(folder) -> dict[int, str]:
 @pytest.mark.parametrize("count", [80, pytest.param(1000, marks=pytest.mark.slow)])
 def test_failures_and_the_three_worst(count, folder):
     scores = drawn(count)
-    env = offcam.record(Scored(scores), str(folder), keep=keep.failures() | keep.worst(3))
+    env = offcam.record(Scored(scores), str(folder), keep=keep.failures() | keep.worst(3), overflow="block")
     play(env, count)
     env.close()
     found = kept(folder)

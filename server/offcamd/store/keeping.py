@@ -107,7 +107,9 @@ class Keeping:
         return int(rule)
 
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
-        """Have a clip that is whole wait for its verdict; False where no rule is to judge it."""
+        """Have a clip that is whole wait for its verdict; False where no rule is to judge it, or it has no file."""
+        if result.file is None:  # not one of its frames came
+            return False
         waits = json.dumps({name: getattr(result, name) for name in _RESULT})
         return self._db.execute(sql.HOLD, {"stream_id": key, "clip": clip, "waits": waits}).rowcount > 0
 

@@ -223,6 +223,18 @@ def test_an_episode_that_was_not_played_to_its_end_is_let_go_and_counts_nowhere(
     assert videos.files == [file(1), file(2)]
 
 
+def test_a_clip_without_a_picture_has_no_file_and_is_kept_or_let_go_all_the_same(videos):
+    for number, return_ in ((0, 1.0), (1, 2.0), (2, 0.0)):
+        one = videos.open(number)
+        videos.index.folder.joinpath(videos.named[one] + PART_EXTENSION).unlink()  # as none was begun
+        videos.index.clip_encoded(A, one, EncodedResult("final", None, 0, duration=0.0))
+        videos.said(number, return_, one)
+    assert videos.files == []
+    assert rows(videos.index, "SELECT episode, state, file FROM clips WHERE state != 'evicted' ORDER BY 1") == [
+        (0, "final", None), (2, "final", None),
+    ]  # fmt: skip
+
+
 def test_bytes_are_bound(videos):
     for number in range(6):
         videos.played(number, float(number), rule=pack(names.worst(1) | names.new_best()), keep_bytes=3500)
