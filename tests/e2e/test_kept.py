@@ -87,6 +87,18 @@ def test_a_session_that_goes_on_ranks_with_what_it_has(folder, offcam_command):
     assert set(kept(folder)) == worst(scores, 5)
 
 
+def test_rankings_go_on_where_the_index_was_removed(folder):
+    scores = drawn(30, seed=5)
+    env = offcam.record(Scored(scores), str(folder), keep=keep.worst(3), overflow="block")
+    play(env, 15)
+    assert env.flush()
+    for path in folder.glob(f"{INDEX_NAME}*"):
+        path.unlink()
+    play(env, 15)
+    env.close()
+    assert set(kept(folder)) == worst(scores, 3)
+
+
 def test_an_episode_that_close_cuts_short_is_let_go_and_one_that_a_reset_ends_is_judged(folder):
     env = offcam.record(Barcode(50), str(folder), keep=keep.every(1))
     env.reset()
