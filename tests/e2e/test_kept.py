@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from functools import partial
 
 import gymnasium as gym
@@ -178,7 +179,7 @@ def test_who_has_let_go_of_how_much_is_in_the_index(folder):
     env = offcam.record(Barcode(2), str(folder), keep=keep.every(5))
     play(env, 10)
     env.close()
-    with sqlite3.connect(folder / INDEX_NAME) as database:
+    with closing(sqlite3.connect(folder / INDEX_NAME)) as database:
         ((rule, let_go),) = database.execute("SELECT rule, let_go FROM rules").fetchall()
     assert json.loads(rule) == ["test", 0, "every(5)"]
     assert let_go == 8
