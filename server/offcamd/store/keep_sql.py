@@ -27,7 +27,7 @@ HOLD = """
 UPDATE clips SET waits = :waits WHERE stream_id = :stream_id AND clip = :clip AND rule_id IS NOT NULL
 """
 CLIPS_OF_VIDEO = """
-SELECT clip, file, state, waits, ended, dropped, error, encoded, file_bytes, rule_id, keep_number FROM clips
+SELECT clip, file, state, waits, ended, dropped, error, file_bytes, rule_id, keep_number FROM clips
 WHERE stream_id = :stream_id AND name = :name ORDER BY part, clip
 """
 FACTS = "SELECT return, length, tests, over, number, reason FROM judged WHERE stream_id = :stream_id AND name = :name"

@@ -57,7 +57,6 @@ class _Clip(NamedTuple):
     ended: float | None
     dropped: str
     error: str | None
-    encoded: int
     file_bytes: int | None
     rule_id: int | None
     number: int | None
