@@ -285,9 +285,11 @@ class Keeping:
         """All that was decided is committed: give files their names, and remove those that are let go."""
         naming, self._naming = self._naming, []
         removing, self._removing = self._removing, []
+        going = {file for file, _ in removing}
         for part, kept in naming:
             self._name(self._folder / part, self._folder / kept.file)
-            self.kept.append(kept)
+            if kept.file not in going:  # else better ones came in the same transaction: nobody is to look for it
+                self.kept.append(kept)
         del self._gone[: self._forgotten]
         self._forgotten = 0
         self._gone += [key for file, key in removing if self._unlink(file)]

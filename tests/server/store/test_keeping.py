@@ -123,6 +123,15 @@ def test_one_that_is_let_go_makes_room_before_it_is_looked_for(videos):
     assert rows(videos.index, "SELECT let_go FROM rules") == [(3,)]
 
 
+def test_nobody_hears_of_one_that_is_let_go_in_the_same_transaction(videos):
+    with videos.index.transaction():
+        for number in range(4):
+            one = videos.open(number)
+            videos.encoded(one)
+            videos.said(number, -float(number), one)
+    assert [kept.file for kept in videos.index.keeping.kept] == videos.files == [file(2), file(3)]
+
+
 def test_streams_of_a_session_have_one_ranking(videos):
     videos.index.open_stream(stream(B), PEER)
     videos.played(0, 2.0)
