@@ -75,8 +75,9 @@ def test_it_costs_at_most_one_frame_that_the_muxer_had(kills, daemons, agents, t
     folder, taken = tmp_path / "run", tmp_path / "counts"
     taken.mkdir()
     daemons.start(COUNTING_DAEMON, str(taken))
-    agents.start(folder, "--length", str(LONG), "--pause", "0.002", "--overflow", "block")
-    agents.start(folder, "--length", str(SHORT), "--pause", "0.005", "--overflow", "block")
+    # Slow agents: what they record while the test looks at one kill's videos is looked at after the next kill.
+    agents.start(folder, "--length", str(LONG), "--pause", "0.01", "--overflow", "block")
+    agents.start(folder, "--length", str(SHORT), "--pause", "0.04", "--overflow", "block")
     costs, frames, skipped = [], 0, {}
     for kill in range(kills):
         before = sum(counts(taken).values())
