@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, get_args
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
@@ -168,13 +168,46 @@ class EpisodeColumns(Checked, frozen=True):
         return ({n: v for n, v in zip(self.names, each, strict=True) if not math.isnan(v)} for each in of_each)
 
 
+class StepRecord(Checked, frozen=True):
+    """Consecutive rows of one of a stream's tables of steps, of a single env or of neighbouring sub-environments.
+
+    Attributes:
+        table: which one, of `offcam_runs.steps.layout.TABLES`.
+        env_index: the first sub-environment that they tell of, 0 for a single env.
+        first_row: number of the first row in its table, from 0 on. A gap before it is rows that are lost.
+        count: how many rows.
+        first_episode: smallest number of an episode that a row is of.
+        last_episode: largest one.
+        layout: the columns of a row: the text of an `offcam_runs.steps.layout.Layout`.
+        rows: one behind the other, each with as many bytes as the layout says.
+        heap: the values that have no fixed size, in the order of rows and columns.
+    """
+
+    KIND: ClassVar[int] = 5
+
+    table: UInt
+    env_index: UInt
+    first_row: UInt
+    count: PositiveInt
+    first_episode: UInt
+    last_episode: UInt
+    layout: Annotated[str, check.text]
+    rows: Annotated[bytes, check.columns]
+    heap: Annotated[bytes, check.columns] = b""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first_episode > self.last_episode or len(self.rows) % self.count:
+            raise MalformedMessage(
+                f"{self.count} rows of the episodes {self.first_episode} to {self.last_episode} in {len(self.rows)} bytes"
+            )
+
+
 _UNSEEDED, _SEEDED = "IIdIdBB", "IIdIdBBqB"  # the columns, as `struct` has them
 _UNSEEDED_BYTES, _SEEDED_BYTES = struct.calcsize(f"<{_UNSEEDED}"), struct.calcsize(f"<{_SEEDED}")
 
-Record = EpisodeRecord | ClipRecord | EpisodeColumns | KeepRecord
-RECORD_KINDS: dict[int, type[Record]] = {
-    cls.KIND: cls for cls in (EpisodeRecord, ClipRecord, EpisodeColumns, KeepRecord)
-}
+Record = EpisodeRecord | ClipRecord | EpisodeColumns | KeepRecord | StepRecord
+RECORD_KINDS: dict[int, type[Record]] = {cls.KIND: cls for cls in get_args(Record)}
 
 _UINT8, _UINT16 = 0xCC, 0xCD  # what msgpack begins integers with that do not fit in 7 bits
 
