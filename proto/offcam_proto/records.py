@@ -199,7 +199,7 @@ class StepRecord(Checked, frozen=True):
         super().__post_init__()
         if self.first_episode > self.last_episode or len(self.rows) % self.count:
             raise MalformedMessage(
-                f"{self.count} rows of the episodes {self.first_episode} to {self.last_episode} in {len(self.rows)} bytes"
+                f"{self.count} rows of episodes {self.first_episode} to {self.last_episode} in {len(self.rows)} bytes"
             )
 
 

@@ -77,7 +77,7 @@ class Layout:
         for name, dtype, shape in self.columns:
             check.text("a column's name", name)
             if dtype != HEAP and not _DTYPE.fullmatch(dtype):
-                raise MalformedMessage(f"column {check.shown(name)} has a dtype that is not known: {check.shown(dtype)}")
+                raise MalformedMessage(f"column {check.shown(name)} has an unknown dtype: {check.shown(dtype)}")
             if dtype == HEAP and shape:
                 raise MalformedMessage(f"column {check.shown(name)} is in the heap and has a shape: {shape}")
         if self.row_bytes > MAX_ROW_BYTES:
