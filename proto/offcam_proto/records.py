@@ -59,6 +59,8 @@ class ClipRecord(Checked, frozen=True):
         fps: frames per second of the video.
         started: seconds since the Unix epoch.
         complete: whether the clip ended as its owner meant it to, rather than being cut off.
+        first_row: the row of the table of steps that its frame with the index 0 shows; the frame with the index
+            n shows the n-th one behind it. None where no steps are recorded.
     """
 
     KIND: ClassVar[int] = 2
@@ -75,6 +77,7 @@ class ClipRecord(Checked, frozen=True):
     fps: Real
     started: Real
     complete: Flag
+    first_row: Annotated[int | None, check.optional_uint] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,6 +36,12 @@ def uint(name: str, value: object, limit: int = limits.MAX_INT, *, low: int = 0)
         raise LimitExceeded(f"{name} must be at most {limit}, got {value}")
 
 
+def optional_uint(name: str, value: object) -> None:
+    """Require an integer from 0 on, or None."""
+    if value is not None:
+        uint(name, value)
+
+
 def real(name: str, value: object) -> None:
     """Require a float (NaN and the infinities are floats)."""
     if type(value) is not float:
