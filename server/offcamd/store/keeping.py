@@ -282,17 +282,19 @@ class Keeping:
         self._forgotten = 0
 
     def perform(self) -> None:
-        """All that was decided is committed: give files their names, and remove those that are let go."""
+        """All that was decided is committed: remove the files that are let go, and give the others their names."""
         naming, self._naming = self._naming, []
         removing, self._removing = self._removing, []
         going = {file for file, _ in removing}
-        for part, kept in naming:
-            self._name(self._folder / part, self._folder / kept.file)
-            if kept.file not in going:  # else better ones came in the same transaction: nobody is to look for it
-                self.kept.append(kept)
         del self._gone[: self._forgotten]
         self._forgotten = 0
         self._gone += [key for file, key in removing if self._unlink(file)]
+        for part, kept in naming:
+            if kept.file in going:  # better ones came in the same transaction
+                self._unlink(part)
+                continue
+            self._name(self._folder / part, self._folder / kept.file)
+            self.kept.append(kept)
 
     def _name(self, part: Path, final: Path) -> None:
         try:
@@ -321,6 +323,7 @@ class Keeping:
             with suppress(OSError):
                 if file and not self._db.execute(sql.TAKEN, {"file": file, "evicted": fmt.EVICTED}).fetchone():
                     (self._folder / file).unlink(missing_ok=True)
+                    (self._folder / (file + fmt.PART_EXTENSION)).unlink(missing_ok=True)  # kept and let go at once
                 self._db.execute(sql.FORGET_CLIP, (key, clip))
 
     def rows(self) -> list[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from offcam_runs.format import PART_EXTENSION
 from offcam_runs.keep import names
 from offcam_runs.keep.rules import pack
 from offcam_runs.run import read_run
+from offcamd.store import keeping
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover
 from run_samples import PEER, A, B, clip, open_clip, packed, rows, stream
@@ -189,6 +190,36 @@ def test_what_a_daemon_had_decided_is_done_by_the_next_one(videos, monkeypatch):
         (0, "final", file(0)), (2, "final", file(2)),
     ]  # fmt: skip
     heir.close()
+
+
+def test_one_that_was_kept_and_let_go_at_once_does_not_come_back_with_the_next_one(videos, monkeypatch):
+    monkeypatch.setattr(videos.index.keeping, "perform", lambda: None)
+    with videos.index.transaction():
+        for number in range(4):
+            one = videos.open(number)
+            videos.encoded(one)
+            videos.said(number, -float(number), one)
+    monkeypatch.undo()
+    heir = RunIndex.open(videos.index.folder)
+    recover(heir)
+    assert videos.files == [file(2), file(3)]
+    assert rows(heir, "SELECT episode FROM clips ORDER BY 1") == [(2,), (3,)]
+    heir.close()
+
+
+def test_those_that_are_let_go_make_room_before_others_get_their_names(videos, monkeypatch):
+    most = 0
+
+    def publish(part, final):
+        nonlocal most
+        part.rename(final)
+        most = max(most, len(list(videos.index.folder.glob("*.mp4"))))
+
+    monkeypatch.setattr(keeping, "publish", publish)
+    for number in range(9):
+        videos.played(number, float(number), rule=pack(names.new_best()), keep_bytes=3000)
+    assert most == 3
+    assert videos.files == [file(6), file(7), file(8)]
 
 
 def test_rankings_go_on_with_what_the_index_has(videos):
