@@ -45,7 +45,7 @@ def test_failures_and_the_three_worst(count, folder):
     env.close()
     found = kept(folder)
     assert most <= len(failures(scores)) + 3 + 2, (
-        "no more on the disk while it goes on; names may change while one looks"
+        "nor before that; names may change while one looks"
     )
     assert set(found) == failures(scores) | worst(scores, 3)
     for number, reason in found.items():
