@@ -353,6 +353,10 @@ def _copy(path: str, copy: str) -> None:
             os.unlink(copy)
 
 
+_THREADS = 17
+"""The place of the number of threads in ``/proc/PID/stat``, counted from the state; see proc_pid_stat(5)."""
+
+
 def ended(pid: int) -> bool:
     """Whether no process of this id runs, nor may still write into memory that it shared. Linux."""
     try:
@@ -360,7 +364,9 @@ def ended(pid: int) -> bool:
             status = file.read()
     except OSError:
         return True
-    return status.rpartition(")")[2].split()[0] in "ZX"  # nobody has asked yet what became of it
+    fields = status.rpartition(")")[2].split()
+    # nobody has asked yet what became of it; but where its first thread alone is over, others may still write
+    return fields[0] in "ZX" and int(fields[_THREADS]) <= 1
 
 
 def mapped(descriptor: int, size: int) -> mmap.mmap:

@@ -44,9 +44,7 @@ def test_failures_and_the_three_worst(count, folder):
         most = max(most, len(films.videos(folder)))
     env.close()
     found = kept(folder)
-    assert most <= len(failures(scores)) + 3 + 2, (
-        "nor before that; names may change while one looks"
-    )
+    assert most <= len(failures(scores)) + 3 + 2, "nor before that; names may change while one looks"
     assert set(found) == failures(scores) | worst(scores, 3)
     for number, reason in found.items():
         wanted = ["failures()"] * (number in failures(scores)) + ["worst(3)"] * (number in worst(scores, 3))
