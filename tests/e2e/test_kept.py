@@ -18,7 +18,7 @@ from offcam import keep
 from offcam_proto.errors import ConfigError
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
-from scored import Scored, drawn, failures, worst
+from scored import Score, Scored, drawn, failures, worst
 
 pytestmark = pytest.mark.usefixtures("embedded")
 
@@ -50,6 +50,15 @@ def test_failures_and_the_three_worst(count, folder):
         wanted = ["failures()"] * (number in failures(scores)) + ["worst(3)"] * (number in worst(scores, 3))
         assert reason == ", ".join(wanted)
     assert len(offcam.load(folder).episodes) == count, "all of them are in the statistics"
+
+
+def test_the_list_says_why_a_video_is_kept(folder, offcam_command):
+    for rule in (None, keep.longer_than(2) | keep.worst(1)):
+        env = offcam.record(Scored([Score(1.0, 3, success=True)]), str(folder), keep=rule, every=1)
+        play(env, 1)
+        env.close()
+        *_, row = offcam_command("ls", str(folder)).stdout.split("1 episode")[0].rstrip().splitlines()
+        assert row.endswith("  longer_than(2), worst(1)") == (rule is not None), row
 
 
 def test_rules_of_all_kinds(folder):

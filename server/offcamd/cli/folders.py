@@ -166,8 +166,9 @@ def _say_rows(thing: str, there: int, shown: int) -> None:
 def _show_clips(run: Run) -> None:
     session = ["session"] if run.session is None else []
     counts = numbers("frames", "duration", "return", "length", "dropped", *session)
+    reason = [Column("kept as")] if any(clip.keep_reason for clip in run.clips) else []
     print_table(
-        [Column("file", "name"), Column("state"), *counts],
+        [Column("file", "name"), Column("state"), *counts, *reason],
         (
             (
                 clip.file or f"({clip.name})",
@@ -178,6 +179,7 @@ def _show_clips(run: Run) -> None:
                 number(clip.length),
                 ", ".join(f"{count:,} {reason}" for reason, count in clip.dropped.items()) or "0",
                 *(str(run.streams[clip.stream].session) for _ in session),
+                *(clip.keep_reason or "" for _ in reason),
             )
             for clip in run.clips
         ),
