@@ -20,6 +20,10 @@ class FrameError(OffcamError, ValueError):
     """A rendered frame has a shape, dtype or range that cannot become video."""
 
 
+class ActionError(OffcamError, ValueError):
+    """What the env was given is no action of its space, or cannot be read. It leaves no wrapper."""
+
+
 class ProtocolError(OffcamError):
     """The wire protocol was broken, by us or by the peer."""
 

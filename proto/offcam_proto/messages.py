@@ -69,6 +69,7 @@ class OpenStream(Checked, frozen=True):
         started: seconds since the Unix epoch.
         training: id of the training it is a part of, zeros where that is not known.
         resumes: whether it goes on with the run's last session, and with the names of its files.
+        steps_limit: most bytes of steps that the run is to have on the disk; 0 for the daemon's own bound.
     """
 
     TYPE: ClassVar[int] = 2
@@ -85,6 +86,7 @@ class OpenStream(Checked, frozen=True):
     started: Real
     training: Id = bytes(16)
     resumes: Flag = False
+    steps_limit: UInt = 0
 
 
 class OpenArena(Checked, frozen=True):

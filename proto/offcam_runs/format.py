@@ -32,6 +32,9 @@ PENDING_NAME: Final = "offcam.pending"
 JOURNAL_EXTENSION: Final = ".rec"
 """Appended to a stream's id in hexadecimal digits: the name of its journal."""
 
+TAIL_EXTENSION: Final = ".tail"
+"""Appended to a stream's id in the same way: the name of its tail, of rows of steps that are in no record yet."""
+
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
 

@@ -14,7 +14,7 @@ from zlib import crc32
 
 from offcam_proto import codec
 from offcam_proto.limits import MAX_EPISODES_PER_BODY
-from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
+from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME, TAIL_EXTENSION
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +36,11 @@ _NUMBER = struct.Struct("<Q")
 def journal_of(folder: str | os.PathLike[str], stream: bytes) -> Path:
     """Where the journal of a stream of a run lies."""
     return Path(folder, PENDING_NAME, stream.hex() + JOURNAL_EXTENSION)
+
+
+def tail_of(journal: Path) -> Path:
+    """Where the tail of a stream lies, by its journal: beside it. There is none without one."""
+    return journal.with_suffix(TAIL_EXTENSION)
 
 
 def state_folder(environ: Mapping[str, str], uid: int) -> str:

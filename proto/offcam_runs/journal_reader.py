@@ -11,16 +11,18 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offcam_proto import codec
 from offcam_proto.errors import OffcamError, RemoteProtocolError, RunFolderError
+from offcam_proto.limits import MAX_EPISODES_PER_BODY
 from offcam_proto.messages import ClientMessage, Hello, OpenStream
-from offcam_proto.records import EpisodeColumns, EpisodeRecord, count_all, count_records, numbered
+from offcam_proto.records import EpisodeColumns, EpisodeRecord, StepRecord, count_all, count_records, numbered
 from offcam_runs.file_lock import held
 from offcam_runs.format import JOURNAL_EXTENSION, PENDING_NAME
-from offcam_runs.journal import MAGIC, frames, state_folder
+from offcam_runs.journal import MAGIC, frames, state_folder, tail_of
+from offcam_runs.steps import tail
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,8 @@ class Journal:
         stream: the message by which its client opens the stream.
         client: the message by which that opens its session; None where the journal does not say.
         first_seq: number of its first record; the others follow it without a gap.
-        bodies: its records, packed; each is one record, or many as columns.
+        bodies: its records, packed; each is one record, or many as columns. Where its client is gone those of the rows
+            of steps are among them that it had in its tail.
         ended: when it was written last, in seconds since the epoch; None while its client has it.
     """
 
@@ -132,7 +135,8 @@ def read(path: Path, *, ended: bool = False) -> Journal | None:
             if not stat.S_ISREG(facts.st_mode):
                 raise _no_journal(path, "it is no file")
             taken = not ended and held(path)
-            return _parsed(path, file.read(), None if taken else facts.st_mtime)
+            found = _parsed(path, file.read(), None if taken else facts.st_mtime)
+            return found if taken or found is None else _with_tail(found)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -177,6 +181,54 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
         bodies.append(body)
         due = seq + count_records(body)
     return Journal(path, stream, client, first_seq, bodies, ended)
+
+
+def _with_tail(journal: Journal) -> Journal:
+    """A journal whose client is gone, with what is in its tail behind it: rows that it did not come to seal."""
+    path = tail_of(journal.path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            data = file.read(tail.MAX_BYTES)
+        last_seq = tail.last_seq(data)
+    except FileNotFoundError:
+        return journal
+    except (OSError, RemoteProtocolError) as error:
+        log.warning("%s is passed over, as it is no tail that can be read: %s", path, error)
+        return journal
+    sealed = {_of_rows(body) for body in journal.bodies if body[1:2] == bytes([StepRecord.KIND])}
+    added = [body for body in _tail_records(path, data) if _of_rows(body) not in sealed]
+    if not added:
+        return journal
+    if not journal.bodies:
+        return replace(journal, first_seq=last_seq + 1, bodies=added)
+    torn = min(max(last_seq - journal.last_seq, 0), MAX_EPISODES_PER_BODY)  # each as one that cannot be understood
+    return replace(journal, bodies=journal.bodies + [b""] * torn + added)
+
+
+def _tail_records(path: Path, data: bytes) -> Iterator[bytes]:
+    for section in tail.sections(data):
+        if record := _rows(path, section):
+            yield record
+
+
+def _rows(path: Path, section: memoryview) -> bytes:
+    """The rows of a section as a record; empty where there are none."""
+    try:
+        record = tail.record_of(section)
+        return b"" if record is None else codec.pack_record(record)
+    except RemoteProtocolError as error:
+        log.warning("rows of steps in %s are lost: %s", path, error)
+        return b""
+
+
+def _of_rows(body: bytes) -> tuple[int, int, int] | None:
+    """Table, sub-environment and number of the first row of a record of steps; None where it is none."""
+    with suppress(RemoteProtocolError):
+        record = codec.unpack_record(body)
+        if isinstance(record, StepRecord):
+            return record.table, record.env_index, record.first_row
+    return None
 
 
 def _message(path: Path, body: bytes) -> ClientMessage:

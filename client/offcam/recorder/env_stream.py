@@ -11,6 +11,7 @@ from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
 from offcam.recorder.journal import Journal
 from offcam.recorder.resuming import is_another
+from offcam.recorder.steps import StepLog
 from offcam.recorder.stream_videos import StreamVideos
 from offcam.recorder.training import training
 from offcam_proto.client_session import State
@@ -21,6 +22,7 @@ from offcam_runs.format import INDEX_NAME
 if TYPE_CHECKING:
     from offcam.connection.connection import Connection
     from offcam.recorder.stream_videos import Clip
+    from offcam.recorder.tail import Tail
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import Record
     from offcam_runs.resuming import Before
@@ -39,18 +41,29 @@ class EnvStream:
         vector: whether it is a vector env.
         prefix: name prefix of its videos; empty for a stream without video.
         before: what it goes on from; an attribute, too.
+        steps_limit: most bytes of steps that the run is to have on the disk; 0 for the daemon's own bound.
 
     Attributes:
         videos: its videos, and what is lost of it.
+        steps: its steps, where they are recorded.
         has_statistics: whether episodes are recorded into it, by a wrapper that has joined it.
     """
 
     def __init__(
-        self, folder: str, *, env_id: str, num_envs: int, vector: bool, prefix: str = "", before: Before | None = None
+        self,
+        folder: str,
+        *,
+        env_id: str,
+        num_envs: int,
+        vector: bool,
+        prefix: str = "",
+        before: Before | None = None,
+        steps_limit: int = 0,
     ) -> None:
         self.folder = folder
         self.prefix = prefix
         self.before = before
+        self._steps_limit = steps_limit
         self._env_id = env_id[:200].encode(errors="backslashreplace").decode().replace("\0", "\\0")
         self._num_envs = num_envs
         self._vector = vector
@@ -63,12 +76,14 @@ class EnvStream:
         self._opening = False
         self._awaited = False  # whether a warning said that recording has not begun
         self.videos = StreamVideos(folder)
+        self.steps = StepLog(self.record, self._tail)
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
+        self._journal: Journal | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
-        fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None}
+        fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "_journal": None}
         return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
     @property
@@ -216,6 +231,7 @@ class EnvStream:
         """Wait until everything that ended is final. Returns whether it is."""
         if self._connection is None or self._pid != os.getpid():
             return True
+        self.steps.seal()
         self._connection.pump()
         if self._wire is None:
             return True
@@ -246,8 +262,10 @@ class EnvStream:
     def _rest(self) -> None:
         """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
         with self.connection.lock:
-            if self._wire is not None and not self._wire.unacked:
-                self._wire.backlog.rest()
+            if self._wire is not None and self._journal is not None and not self._wire.unacked:
+                self._journal.rest()
+                if not self._journal.has_tail:
+                    self.steps.rest()
 
     def release(self, user: object, *, quiet: bool = True) -> None:
         """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.
@@ -260,6 +278,8 @@ class EnvStream:
             return
         for clip in list(self.videos.clips):
             clip.end()
+        self.steps.seal()
+        self.steps.forget()
         left = self.videos.left
         if left:  # as long as the stream is open, another daemon can be told of it
             self._wait_until_final(self._wire, quiet=quiet)
@@ -312,7 +332,17 @@ class EnvStream:
         """The process leaves without `release`: keep what was recorded."""
         self.videos.end()
         if self._wire is not None and self._pid == os.getpid():
+            if not self._wire.closed:
+                self.steps.seal()
+            self.steps.forget()
             self.connection.close_stream(self._wire)
+
+    def _tail(self) -> Tail:
+        """Where the rows of its steps are until there is a record of them."""
+        self.wire()
+        assert self._journal is not None  # noqa: S101 - a stream on the wire has one
+        with self.connection.lock:
+            return self._journal.tail()
 
     def _attach(self, connection: Connection) -> ClientStream:
         suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
@@ -334,10 +364,12 @@ class EnvStream:
             started=time.time(),
             training=training(),
             resumes=resumes,
+            steps_limit=self._steps_limit,
         )
         self._connection = connection
         self._pid = connection.pid
-        backlog = Journal(
+        self.steps.forget()
+        backlog = self._journal = Journal(
             info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
         )
         wire = self._wire = connection.open_stream(info, self, backlog)

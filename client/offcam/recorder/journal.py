@@ -17,12 +17,14 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from offcam.recorder.tail import Tail
 from offcam_proto import host
 from offcam_proto.backlog import Backlog
 from offcam_proto.records import count_all, count_records
 from offcam_runs import journal
 from offcam_runs.file_lock import FileLock
 from offcam_runs.filesystem import filesystem_type
+from offcam_runs.steps import tail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,12 +72,14 @@ class Journal(Backlog):
         super().__init__()
         self.place = ""
         self._info = info
+        self._client = client
         self._head = journal.head(info, client)
+        self._tail: Tail | None = None
         state = journal.state_folder(os.environ, os.getuid())
         self._folders = [info.folder, state] if here else [state]
         self._said = said
         self._file: _File | None = None
-        self._acked = 0
+        self._acked = self._last = 0
         self._looked = 0.0
         _safe_to_map(journal.journal_of(self._folders[0], info.stream).parent)  # not first in the step of a record
 
@@ -88,8 +92,28 @@ class Journal(Backlog):
             with contextlib.suppress(OSError):  # it is said of the first record
                 self._file = self._begin(self._acked + 1, [], KEPT_BYTES if self._info.vector else STEP_BYTES)
 
+    @property
+    def has_tail(self) -> bool:
+        """Whether there is a tail."""
+        return self._tail is not None
+
+    def tail(self) -> Tail:
+        """What has the rows of steps that are in no record yet: beside the file, if there is one and that is mapped."""
+        if self._tail is None:
+            self.begin()
+            self._tail = Tail(tail.head(self._info, self._client), self._beside())
+            self._tail.recorded(self._last)
+        return self._tail
+
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many of the bodies are kept."""
+        kept = self._append(first_seq, bodies)
+        self._last = first_seq + count_all(bodies[:kept]) - 1
+        if self._tail is not None:
+            self._tail.recorded(self._last)
+        return kept
+
+    def _append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         if self._folders and not self._records:  # else the file has no room, and theirs is the next place
             frames, seq = [], first_seq
             for body in bodies:
@@ -140,10 +164,15 @@ class Journal(Backlog):
                 self._file.release(remove=True)
                 self._file = None
         self._acked -= gone
+        self._last -= gone
+        if self._tail is not None:
+            self._tail.recorded(self._last)
 
     def rest(self) -> None:
-        """All is acked: the file goes, and comes back with the next record."""
-        if self._file is not None and self._file.last == self._acked:
+        """All is acked: the file goes, and comes back with the next record. No tail is left without it."""
+        if self._tail is not None and self._tail.empty:
+            self._end_tail()
+        if self._file is not None and self._file.last == self._acked and self._tail is None:
             self._file.release(remove=True)
             self._file = None
 
@@ -157,15 +186,29 @@ class Journal(Backlog):
 
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""
+        if self._tail is not None:
+            self._tail.release(remove=self._tail.empty)
+            self._tail = None
         if self._file is not None:
             self._file.release()
         self._file, self._folders = None, []
 
     def end(self) -> None:
         """The stream is closed, and nothing of it is left: the file goes."""
+        self._end_tail()
         if self._file is not None:
             self._file.release(remove=True)
         self._file, self.place = None, ""
+
+    def _end_tail(self) -> None:
+        if self._tail is not None:
+            self._tail.release(remove=True)
+            self._tail = None
+
+    def _beside(self) -> Path | None:
+        """Where the tail is to lie; None where there is no file to lie beside, or it could not be mapped."""
+        file = self._file
+        return journal.tail_of(file.path) if file is not None and file.mapped else None
 
     def _begin(self, first_seq: int, frames: list[bytes], size: int = STEP_BYTES) -> _File:
         folder = self._folders[0]
@@ -182,6 +225,8 @@ class Journal(Backlog):
         if not file.there:
             self._file = self._begin(self._acked + 1, [journal.frame(*each) for each in file.records(self._acked)])
             file.release()
+            if self._tail is not None:
+                self._tail.move(self._beside())
 
     def _move(self, error: OSError, frames: list[bytes]) -> bool:
         """Its folder is full, or cannot be used: go on in the next one, with all that is left. False where none can."""
@@ -197,6 +242,8 @@ class Journal(Backlog):
             self._said(self._folders[0], str(another.strerror or another))
             self._folders.insert(0, folder)
             return False
+        if self._tail is not None:
+            self._tail.move(self._beside())
         if before is not None:
             before.release(remove=True)
         return True
@@ -213,6 +260,8 @@ class _File:
         size: it has room for so many bytes, at least.
 
     Attributes:
+        path: where it lies.
+        mapped: whether it is mapped.
         last: number of its last record.
 
     Raises:
@@ -221,9 +270,9 @@ class _File:
 
     def __init__(self, path: Path, head: bytes, first: int, frames: list[bytes], size: int) -> None:
         self._head = head
-        self._path = path
+        self.path = path
         self._lock = _locked(path)
-        self._mapped = _safe_to_map(path.parent)
+        self.mapped = _safe_to_map(path.parent)
         self._map: mmap.mmap | None = None
         self._size = self._end = 0
         self._first, self.last, self._cursor = first, first - 1, (first - 1, len(head))
@@ -238,7 +287,7 @@ class _File:
     def there(self) -> bool:
         """Whether it is the one at its path."""
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._lock.fd))
+            return os.path.samestat(self.path.stat(), os.fstat(self._lock.fd))
         except OSError:
             return False
 
@@ -300,14 +349,14 @@ class _File:
         Raises:
             OSError: there is no room. The one that was there is there still.
         """
-        new = self._path.with_name(self._path.name + _NEW)
+        new = self.path.with_name(self.path.name + _NEW)
         before = self._map, self._size, self._end, self._first, self.last, self._cursor
         fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             if not self._lock.unlocked:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._fill(fd, first, frames, size)
-            new.replace(self._path)
+            new.replace(self.path)
         except BaseException:
             self._map, self._size, self._end, self._first, self.last, self._cursor = before
             new.unlink(missing_ok=True)
@@ -325,7 +374,7 @@ class _File:
         self._lock.release(remove=remove)
         if remove:
             with contextlib.suppress(OSError):
-                self._path.parent.rmdir()
+                self.path.parent.rmdir()
 
     def forget(self) -> None:
         """It is a parent process's: let go of what keeps it locked."""
@@ -339,7 +388,7 @@ class _File:
         self._end, self._first, self.last = len(data), first, first + records - 1
         self._cursor = first - 1, len(self._head)  # number of a record, and where it ends: reading goes on from there
         os.ftruncate(fd, 0)
-        if self._mapped:
+        if self.mapped:
             while size < 2 * self._end:
                 size *= 2
             os.posix_fallocate(fd, 0, size)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from offcam_proto.errors import RunFolderError
 from offcam_proto.records import count_all, count_records
 from offcam_runs.file_lock import FileLock
+from offcam_runs.journal import tail_of
 from offcam_runs.journal_reader import Journal, in_order, read
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
         while piece := _piece(records):
             yield TakenIn(episodes=index.take_in(piece).episodes)
         for lock in locks:
+            with suppress(OSError):  # before it, as there is no tail without a journal
+                tail_of(lock.path).unlink(missing_ok=True)
             lock.release(remove=True)
         for journal in found:
             log.info("%d records of %s are taken in", count_all(journal.bodies), journal.path)

@@ -1,0 +1,246 @@
+"""The steps of one env's stream: rows, each written as it comes, and sealed into a record where a buffer is full."""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto.errors import ConfigError, OffcamError
+from offcam_runs.steps import tail
+from offcam_runs.steps.layout import HEAP, Column, Layout
+
+if TYPE_CHECKING:
+    from offcam.recorder.tail import Section, Tail
+    from offcam_proto.records import StepRecord
+
+_CODES = {"|b1": "?", "|u1": "B", "|i1": "b", "<f2": "e"}
+_CODES |= {"<i2": "h", "<i4": "i", "<i8": "q", "<u2": "H", "<u4": "I", "<u8": "Q", "<f4": "f", "<f8": "d"}
+
+_logs: weakref.WeakSet[StepLog] = weakref.WeakSet()
+
+
+class StepLog:
+    """What a stream has of steps that are in no record yet. It belongs to whoever steps the env.
+
+    Rows are numbered in the stream: a new one, as a forked child has, begins anew.
+
+    Args:
+        keep: takes a record; it is in the stream's journal when that returns.
+        attach: finds the tail of the stream that there is now.
+    """
+
+    def __init__(self, keep: Callable[[StepRecord], None], attach: Callable[[], Tail]) -> None:
+        self._keep = keep
+        self._attach = attach
+        self._buffers: list[StepBuffer] = []
+
+    def buffer(self, table: int, columns: Sequence[Column], *, env_index: int = 0, envs: int = 0) -> StepBuffer:
+        """A buffer for the rows of a table, one for each group of neighbouring sub-environments.
+
+        Args:
+            table: of `offcam_runs.steps.layout.TABLES`.
+            columns: of a row; by that named ``episode``, int64, its rows are found.
+            env_index: the first sub-environment.
+            envs: how many; 0 for a single env, or for one of many by itself.
+
+        Raises:
+            ConfigError: a row is too large.
+        """
+        made = StepBuffer(self._keep, self._attach, table, checked(columns, envs), env_index)
+        self._buffers.append(made)
+        _logs.add(self)  # here, as a copy is not made by its class
+        return made
+
+    def seal(self) -> None:
+        """Make a record of all rows that there are, of each table. Never raises."""
+        for buffer in self._buffers:
+            buffer.seal()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of an env has no rows yet."""
+        return {**self.__dict__, "_buffers": []}
+
+    def rest(self) -> None:
+        """The tail is gone, and comes back with the next row. What was in it is sealed."""
+        for buffer in self._buffers:
+            buffer.detach()
+
+    def forget(self) -> None:
+        """The stream is another one from now on: rows are numbered anew, and what is not sealed is the old one's."""
+        for buffer in self._buffers:
+            buffer.detach(anew=True)
+
+
+class StepBuffer:
+    """Rows of a table of steps, of one env or one group of sub-environments; see `StepLog.buffer`.
+
+    Attributes:
+        layout: of the rows from now on.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[StepRecord], None],
+        attach: Callable[[], Tail],
+        table: int,
+        layout: Layout,
+        env_index: int,
+    ) -> None:
+        self._keep = keep
+        self._attach = attach
+        self._table = table
+        self._env_index = env_index
+        self._first = 0  # number of the first row in the section
+        self._count = self._room = 0  # rows in it, and how many it has room for
+        self._end = 0  # where in the section the next one is to be, of rows with values behind them
+        self._section: Section | None = None
+        self._lay_out(layout)
+
+    def add(self, *values: Any) -> int:  # noqa: ANN401 - as the columns are
+        """Write a row. Values that are in the heap are given to `add_with_heap`.
+
+        Args:
+            values: one for each column, in order: a number, or for one with a shape, or of several sub-environments,
+                its bytes, little-endian.
+
+        Returns:
+            The number of the row.
+
+        Raises:
+            struct.error, OverflowError: a value does not fit its column. Nothing is written.
+        """
+        count = self._count
+        if count >= self._room:
+            self._make_room()
+            count = self._count
+        section = self._section
+        self._pack(section.view, self._start + count * self._size, *values)  # type: ignore[union-attr]  # there is room
+        section.counts[0] = count + 1  # type: ignore[union-attr]
+        self._count = count + 1
+        return self._first + count
+
+    def add_with_heap(self, values: Sequence[Any], heap: bytes) -> int:
+        """Write a row that has values of no fixed size.
+
+        Args:
+            values: as of `add`; of a column in the heap the length, or of several sub-environments their lengths as
+                the bytes of uint32.
+            heap: those values, one behind the other, in the order of the columns.
+
+        Returns:
+            The number of the row.
+
+        Raises:
+            struct.error, OverflowError: a value does not fit its column, or the row its record. Nothing is written.
+        """
+        size = self._size + len(heap)
+        if size > tail.ROOM_BYTES:
+            raise OverflowError(f"a row with what is in the heap is at most {tail.ROOM_BYTES} bytes, got {size}")
+        if self._section is None or self._count >= self._room or self._end + size > self._start + tail.ROOM_BYTES:
+            self._make_room()
+        section, end, count = self._section, self._end, self._count
+        assert section is not None  # noqa: S101 - there is room
+        self._pack(section.view, end, *values)
+        section.view[end + self._size : end + size] = heap
+        section.counts[0] = count + 1
+        self._end, self._count = end + size, count + 1
+        return self._first + count
+
+    def change(self, columns: Sequence[Column]) -> None:
+        """Rows have other columns from now on.
+
+        Raises:
+            ConfigError: a row is too large. It stays as it was.
+        """
+        layout = checked(columns, self.layout.envs)
+        self.seal()
+        self._lay_out(layout)
+        if self._section is not None:
+            self._open()
+
+    def seal(self) -> None:
+        """Make a record of the rows that there are. Never raises."""
+        section, count = self._section, self._count
+        if section is None or not count:
+            return
+        record = tail.record_of(section.view)
+        if record is not None:
+            section.sealed = True
+            self._keep(record)
+        if self._section is section:  # else it went on in another stream
+            section.clear()
+            self._first += count
+            self._count = 0
+            self._open()
+
+    def detach(self, *, anew: bool = False) -> None:
+        """What it wrote into is gone. With ``anew`` rows are numbered from 0 on again."""
+        self._section = None
+        self._first = 0 if anew else self._first + self._count
+        self._count = self._room = 0
+
+    def _lay_out(self, layout: Layout) -> None:
+        self.layout = layout
+        self._size = layout.row_bytes
+        self._start = tail.rows_at(layout)
+        self._pack = struct.Struct(_codes(layout)).pack_into
+        self._most = tail.ROOM_BYTES // self._size
+
+    def _make_room(self) -> None:
+        self.seal()
+        if self._section is None:
+            found = self._attach()  # may find that the stream is another one
+            self._section = found.section()
+            self._open()
+
+    def _open(self) -> None:
+        """The section is empty, for rows of this layout from the next number on."""
+        section = self._section
+        assert section is not None  # noqa: S101 - called where there is one
+        begin = tail.begun(self._table, self._env_index, self._first, self.layout)
+        section.view[: len(begin)] = begin
+        self._end, self._room = self._start, self._most
+
+
+def checked(columns: Sequence[Column], envs: int) -> Layout:
+    """The layout of some columns.
+
+    Raises:
+        ConfigError: there can be none.
+    """
+    try:
+        layout = Layout(tuple(columns), envs)
+    except OffcamError as error:
+        raise ConfigError(f"steps cannot be recorded: {error}. Pass `steps=False`.") from error
+    if len(layout.text.encode()) > tail.MAX_LAYOUT_BYTES:
+        raise ConfigError(
+            f"steps cannot be recorded: the names of their {len(columns)} columns take more than "
+            f"{tail.MAX_LAYOUT_BYTES} bytes. Pass `steps=False`, or give the action space shorter keys."
+        )
+    return layout
+
+
+def _codes(layout: Layout) -> str:
+    """A row as `struct` has it: a number as such, what is more than one number as its bytes."""
+    codes = ["<"]
+    for _, dtype, shape in layout.columns:
+        plain = "<u4" if dtype == HEAP else dtype
+        if shape or layout.envs:
+            count = layout.envs or 1
+            for side in shape:
+                count *= side
+            codes.append(f"{count * int(plain[2:])}s")
+        else:
+            codes.append(_CODES[plain])
+    return "".join(codes)
+
+
+def _after_fork() -> None:
+    for log in list(_logs):
+        log.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

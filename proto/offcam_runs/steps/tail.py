@@ -1,0 +1,158 @@
+"""The tail of a stream: the rows of its steps that are in no record yet, in a file beside its journal.
+
+Its client maps the file and writes each row there, so that they outlive it. Here is what the file looks like;
+``proto/FORMAT.md`` is its specification. It has a head, and behind it sections: one for each table and group of
+sub-environments. A section has a head of its own, the layout of its rows, and the rows, each with its values of no
+fixed size behind it. How many rows there are is written once a row is whole, so that a kill leaves whole rows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from offcam_proto.errors import MalformedMessage
+from offcam_proto.limits import MAX_TEXT_BYTES
+from offcam_proto.records import StepRecord
+from offcam_runs import journal
+from offcam_runs.steps.layout import HEAP, Layout
+
+if TYPE_CHECKING:
+    from offcam_proto.messages import Buffer, Hello, OpenStream
+
+MAGIC: Final = b"OFFCAMT1"
+"""What a tail begins with."""
+
+LAST_SEQ: Final = struct.Struct("<Q")
+"""Behind it: the number of the stream's last record, when the last one was made."""
+
+HEAD_BYTES: Final = 32 * 1024
+"""Where the first section begins. Behind the number stand the frames that the journal begins with."""
+
+SECTION_BYTES: Final = 64 * 1024
+"""Size of a section."""
+
+ROOM_BYTES: Final = 48 * 1024
+"""Most bytes of a section's rows and of what is behind each: one record has them all, with the layout."""
+
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""No tail is larger: more is not read."""
+
+MAX_LAYOUT_BYTES: Final = MAX_TEXT_BYTES
+"""Longest text of a layout, as of any text in a record. It has room beside those."""
+
+_SECTION = struct.Struct("<QQQQQ")  # rows, number of the first one, table, sub-environment, bytes of the layout's text
+_LAYOUT = 64
+_ALIGNMENT = 8
+_LENGTH = struct.Struct("<I")
+
+
+def head(info: OpenStream, client: Hello) -> bytes:
+    """What a tail begins with, up to its first section."""
+    frames = journal.head(info, client)[len(journal.MAGIC) :]
+    return (MAGIC + LAST_SEQ.pack(0) + frames).ljust(HEAD_BYTES, b"\0")
+
+
+def begun(table: int, env_index: int, first_row: int, layout: Layout) -> bytes:
+    """What a section without rows begins with, up to where its first row is to be."""
+    text = layout.text.encode()
+    return (_SECTION.pack(0, first_row, table, env_index, len(text)).ljust(_LAYOUT, b"\0") + text).ljust(
+        rows_at(layout), b"\0"
+    )
+
+
+def rows_at(layout: Layout) -> int:
+    """Where in a section its first row is."""
+    return -(-(_LAYOUT + len(layout.text.encode())) // _ALIGNMENT) * _ALIGNMENT
+
+
+def record_of(section: Buffer) -> StepRecord | None:
+    """The record that the rows of a section make; None where there are none.
+
+    Raises:
+        MalformedMessage: they are not whole, or there is no such layout.
+    """
+    view = memoryview(section)
+    if len(view) < _LAYOUT:
+        raise MalformedMessage(f"a section of a tail has {len(view)} bytes alone")
+    count, first_row, table, env_index, length = _SECTION.unpack_from(view)
+    if not count:
+        return None
+    try:
+        layout = Layout.parse(bytes(view[_LAYOUT : _LAYOUT + length]).decode())
+    except UnicodeDecodeError as error:
+        raise MalformedMessage("the layout in a tail is no text") from error
+    rows, heap = _split(layout, view[rows_at(layout) :], count)
+    first_episode, last_episode = _episodes(layout, rows)
+    return StepRecord(
+        table=table,
+        env_index=env_index,
+        first_row=first_row,
+        count=count,
+        first_episode=first_episode,
+        last_episode=last_episode,
+        layout=layout.text,
+        rows=rows,
+        heap=heap,
+    )
+
+
+def last_seq(data: Buffer) -> int:
+    """The number of the stream's last record, as far as its tail knows.
+
+    Raises:
+        MalformedMessage: the data is no tail.
+    """
+    view = memoryview(data)
+    if bytes(view[: len(MAGIC)]) != MAGIC or len(view) < HEAD_BYTES:
+        raise MalformedMessage("it begins with other bytes than a tail")
+    return int(LAST_SEQ.unpack_from(view, len(MAGIC))[0])
+
+
+def sections(data: Buffer) -> Iterator[memoryview]:
+    """The sections of a tail."""
+    view = memoryview(data)
+    for at in range(HEAD_BYTES, len(view), SECTION_BYTES):
+        yield view[at : at + SECTION_BYTES]
+
+
+def _split(layout: Layout, view: memoryview, count: int) -> tuple[bytes, bytes]:
+    """The rows, one behind the other, and what was behind each."""
+    size, lengths = layout.row_bytes, _lengths(layout)
+    if not lengths:
+        rows, heap = bytes(view[: count * size]), b""
+        end = count * size
+    else:
+        parts, values, end = [], [], 0
+        for _ in range(min(count, len(view) // size)):
+            begin, end = end, end + size
+            more = sum(_LENGTH.unpack_from(view, begin + at)[0] for at in lengths) if end <= len(view) else 0
+            parts.append(view[begin:end])
+            values.append(view[end : end + more])
+            end += more
+        rows, heap = b"".join(parts), b"".join(values)
+    if len(rows) < count * size or end > len(view):
+        raise MalformedMessage(f"a tail has not all of its {count} rows of {size} bytes")
+    return rows, heap
+
+
+def _lengths(layout: Layout) -> list[int]:
+    """Where in a row the lengths of values stand that are behind it."""
+    if not any(column.dtype == HEAP for column in layout.columns):
+        return []
+    fields = layout.dtype.fields
+    assert fields is not None  # noqa: S101 - there is a column
+    begins = [int(fields[column.name][1]) for column in layout.columns if column.dtype == HEAP]
+    return [begin + _LENGTH.size * place for begin in begins for place in range(layout.envs or 1)]
+
+
+def _episodes(layout: Layout, rows: bytes) -> tuple[int, int]:
+    """The smallest and the largest number of an episode that rows are of, by their column ``episode``."""
+    if not any(column.name == "episode" for column in layout.columns):
+        return 0, 0
+    numbers = np.frombuffer(rows, layout.dtype)["episode"]
+    known = numbers[numbers >= 0]  # -1 is of a sub-environment that had no part in a row
+    return (int(known.min()), int(known.max())) if known.size else (0, 0)

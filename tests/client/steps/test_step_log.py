@@ -1,0 +1,217 @@
+"""The rows of a stream: what is in its tail at each moment, what is sealed, and that none is there twice or missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from typing import TYPE_CHECKING
+
+import pytest
+
+from offcam.recorder import journal as recorder
+from offcam.recorder.journal import Journal
+from offcam.recorder.steps import StepLog
+from offcam_proto import codec
+from offcam_proto.errors import ConfigError
+from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.records import StepRecord
+from offcam_runs import journal
+from offcam_runs.journal_reader import read
+from offcam_runs.steps.layout import HEAP, STEPS, TAPE, Column
+from run_samples import episode
+from stepreader import rows_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STREAM = bytes(range(16))
+CLIENT = Hello(Hello.MAGIC, 1, bytes(16), 7, "host", "offcam/0")
+COLUMNS = (Column("episode", "<i8"), Column("value", "<f8"))
+TEXTS = (Column("episode", "<i8"), Column("said", HEAP))
+
+
+class Stream:
+    """A journal and the steps that go into it, as an env's stream has them."""
+
+    def __init__(self, folder: Path) -> None:
+        info = OpenStream(0, STREAM, str(folder), "", 0, False, "E", 1, False, 0.0)
+        self.journal = Journal(info, CLIENT, here=True, said=lambda *_: None)
+        self.steps = StepLog(self.record, self.journal.tail)
+        self.seq = 1
+        self.path = journal.journal_of(folder, STREAM)
+
+    def record(self, *records) -> None:
+        assert self.journal.append(self.seq, [codec.pack_record(each) for each in records]) == len(records)
+        self.seq += len(records)
+
+    def left(self) -> list[StepRecord]:
+        """What whoever takes in the journal of a dead client finds of steps."""
+        found = read(self.path, ended=True)
+        assert found is not None
+        records = [codec.unpack_record(body) for body in found.bodies]
+        return [each for each in records if isinstance(each, StepRecord)]
+
+    def rows(self) -> list[tuple[int, float]]:
+        return [(row["row"], row["value"]) for record in self.left() for row in rows_of(record)]
+
+
+@pytest.fixture
+def stream(folder, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder.parent / "state"))
+    monkeypatch.setattr(recorder, "_safe_to_map", lambda _: True)
+    made = Stream(folder)
+    yield made
+    made.journal.end()
+
+
+def test_each_row_outlives_its_client_at_once(stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    for number in range(5_000):
+        assert buffer.add(number // 10, float(number)) == number
+        if number % 977 == 0 or number > 4_990:
+            assert stream.rows() == [(row, float(row)) for row in range(number + 1)]
+    (*sealed, last) = stream.left()
+    assert len(sealed) == stream.seq - 1 > 0
+    assert (sealed[0].first_episode, sealed[0].last_episode) == (0, (sealed[0].count - 1) // 10)
+    assert last.last_episode == 499
+    assert all(len(codec.pack_record(each)) <= 64 * 1024 for each in sealed)
+
+
+def test_a_record_of_another_kind_between_leaves_the_rows_their_number(stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    stream.record(episode())
+    found = read(stream.path, ended=True)
+    assert (found.first_seq, found.last_seq) == (1, 2)
+    stream.journal.acked(1)
+    found = read(stream.path, ended=True)
+    assert (found.first_seq, found.last_seq) == (2, 2), "the index has the first"
+    assert read(stream.path).bodies == [], "its client has it still"
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_rows_that_are_sealed_already_are_not_taken_twice(stream, cleared):
+    """A client that is killed when the record is in the journal, and its rows are in the tail still."""
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    stream.steps.buffer(TAPE, COLUMNS).add(0, 7.0)
+    for number in range(3):
+        buffer.add(0, float(number))
+    tail = journal.tail_of(stream.path)
+    before = tail.read_bytes()
+    buffer.seal()
+    if cleared:
+        buffer.add(0, 3.0)
+    else:
+        tail.write_bytes(before)
+    assert sorted((each.table, each.first_row, each.count) for each in stream.left()) == (
+        [(STEPS, 0, 3), (STEPS, 3, 1), (TAPE, 0, 1)] if cleared else [(STEPS, 0, 3), (TAPE, 0, 1)]
+    )
+
+
+def test_values_of_no_fixed_size_lie_behind_their_rows(stream):
+    buffer = stream.steps.buffer(STEPS, TEXTS)
+    said = [b"%d" % number * (number % 300) for number in range(600)]
+    for number, text in enumerate(said):
+        assert buffer.add_with_heap([0, len(text)], text) == number
+    assert [row["said"] for record in stream.left() for row in rows_of(record)] == said
+    assert len(stream.left()) > 1
+    with pytest.raises(OverflowError):
+        buffer.add_with_heap([0, 50_000], bytes(50_000))
+    assert buffer.add_with_heap([0, 2], b"ab") == len(said), "nothing was written of what is too large"
+
+
+def test_a_row_that_does_not_fit_is_none(stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    with pytest.raises(struct.error):
+        buffer.add(2**63, 1.0)
+    assert buffer.add(0, 2.0) == 1
+    assert stream.rows() == [(0, 1.0), (1, 2.0)]
+
+
+def test_other_columns_begin_another_record(stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    buffer.change((*COLUMNS, Column("more", "|u1")))
+    buffer.add(0, 2.0, 3)
+    assert stream.rows() == [(0, 1.0), (1, 2.0)]
+    with pytest.raises(ConfigError, match="at most"):
+        buffer.change((Column("large", "<f8", (5_000,)),))
+    assert buffer.add(0, 4.0, 5) == 2, "it stays as it was"
+
+
+def test_nothing_is_left_where_all_is_acked(folder, stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    stream.journal.rest()
+    assert stream.rows() == [(0, 1.0)], "rows that are not sealed keep the files"
+    stream.steps.seal()
+    stream.journal.acked(1)
+    stream.journal.rest()
+    stream.steps.rest()
+    assert list(folder.iterdir()) == []
+    assert buffer.add(0, 2.0) == 1
+    assert stream.rows() == [(1, 2.0)]
+    assert (read(stream.path, ended=True).first_seq) == 2
+
+
+def test_who_leaves_keeps_the_rows(folder, stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    stream.journal.leave()
+    assert stream.rows() == [(0, 1.0)]
+    assert read(stream.path).ended is not None
+
+
+def test_a_tail_that_is_damaged_takes_nothing_with_it(stream, caplog):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    stream.record(episode())
+    tail = journal.tail_of(stream.path)
+    whole = tail.read_bytes()
+    for at, damage in ((0, b"x"), (32 * 1024, b"\xff\xff\xff"), (32 * 1024 + 70, b"{{{"), (32 * 1024 + 32, b"\xff")):
+        tail.write_bytes(whole[:at] + damage + whole[at + len(damage) :])
+        assert len(read(stream.path, ended=True).bodies) == 1
+    for size in (0, 100, 40_000, 32 * 1024 + 100):
+        tail.write_bytes(whole[:size])
+        assert len(read(stream.path, ended=True).bodies) in (1, 2)
+    assert "tail" in caplog.text
+
+
+def test_it_goes_where_the_journal_goes(folder, stream, monkeypatch):
+    monkeypatch.setattr(recorder, "LOOK_SECONDS", 0.0)
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    stream.record(episode())
+    shutil.rmtree(folder)
+    buffer.add(0, 2.0)
+    stream.record(episode())
+    buffer.add(0, 3.0)
+    assert stream.rows() == [(0, 1.0), (1, 2.0), (2, 3.0)]
+
+
+def test_where_a_file_cannot_be_mapped_rows_are_in_memory(folder, monkeypatch):
+    monkeypatch.setattr(recorder, "_safe_to_map", lambda _: False)
+    stream = Stream(folder)
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    assert not journal.tail_of(stream.path).exists()
+    stream.steps.seal()
+    assert stream.rows() == [(0, 1.0)]
+    stream.journal.end()
+
+
+def test_a_forked_child_writes_into_no_tail_of_its_parents(stream):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    buffer.add(0, 1.0)
+    before = journal.tail_of(stream.path).read_bytes()
+    if not (pid := os.fork()):
+        stream.steps._attach = lambda: os._exit(3)  # what makes a stream of the child's own
+        buffer._attach = stream.steps._attach
+        buffer.add(0, 9.0)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert journal.tail_of(stream.path).read_bytes() == before
+    assert buffer.add(0, 2.0) == 1
+    assert stream.rows() == [(0, 1.0), (1, 2.0)]
