@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from offcam_proto.limits import MAX_UNACKED_RECORDS
+from offcam_proto.limits import MAX_UNACKED_BYTES, MAX_UNACKED_RECORDS
 from offcam_proto.records import count_all, count_records, numbered
 
 
@@ -26,6 +26,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
+        self._bytes = 0  # that they have
 
     def begin(self) -> None:
         """Prepare for records, before the first one comes."""
@@ -33,9 +34,14 @@ class Backlog:
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records. Returns how many of the bodies, from the first on, there was room for."""
         end = (self._records[0][0] if self._records else first_seq) + MAX_UNACKED_RECORDS
-        fitting = [(seq, body) for seq, body in numbered(first_seq, bodies) if seq + count_records(body) <= end]
-        self._records.extend(fitting)
-        return len(fitting)
+        there = 0
+        for seq, body in numbered(first_seq, bodies):
+            if seq + count_records(body) > end or self._bytes + len(body) > MAX_UNACKED_BYTES:
+                break
+            self._records.append((seq, body))
+            self._bytes += len(body)
+            there += 1
+        return there
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """The bodies behind number ``seq``, in order, each with the number of its first record."""
@@ -44,7 +50,7 @@ class Backlog:
     def acked(self, seq: int) -> None:
         """Forget the records up to ``seq``."""
         while self._records and self._records[0][0] <= seq:
-            self._records.popleft()
+            self._bytes -= len(self._records.popleft()[1])
 
     def renumber(self, gone: int) -> None:
         """Lower the number of each record that is left by ``gone``."""

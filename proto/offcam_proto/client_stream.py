@@ -12,6 +12,7 @@ from offcam_proto import codec
 from offcam_proto import messages as msg
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.limits import (
+    MAX_BYTES_IN_FLIGHT,
     MAX_CLIPS_PER_STREAM,
     MAX_HEADER_BYTES,
     MAX_RECORDS_IN_FLIGHT,
@@ -83,6 +84,7 @@ class ClientStream:
         self._acked = 0
         self._next_seq = 1
         self._sent = 0  # the last record that was sent in this epoch, or is held back
+        self._bytes = 0  # of records that were sent since all that had been were acked
         self._held: list[bytes] = []  # the last of those, which wait to be sent together
 
     @property
@@ -191,10 +193,12 @@ class ClientStream:
         if there < len(bodies):
             self.lost_records += count_all(bodies[there:])
         behind = self._sent < self._next_seq - 1 or self._sent - self._acked >= MAX_RECORDS_IN_FLIGHT
+        behind = behind or self._bytes > MAX_BYTES_IN_FLIGHT
         self._next_seq += kept
         if self.live and kept and not behind:
             self._held += bodies[:there]
             self._sent += kept
+            self._bytes += sum(map(len, bodies[:there]))
             self._outbox.holders[self.info.handle] = self.send_held
         return there == len(bodies)
 
@@ -269,14 +273,14 @@ class ClientStream:
         self.live = True
         self.saturated = False
         self.credit = message.credit
-        self._sent = self._acked
+        self._sent, self._bytes = self._acked, 0
         self._send_more()
 
     def _again(self) -> None:
         """The daemon has room for what it did not take: send that once more, or ask it once more."""
         if self.live:
             self._held.clear()
-            self._sent = self._acked
+            self._sent, self._bytes = self._acked, 0
             self._send_more()
         elif not self._asked and (self.refused is not None or self.unacked):
             self.ask()
@@ -288,16 +292,23 @@ class ClientStream:
         if seq > self._acked:
             self._acked = seq
             self.backlog.acked(seq)
+            if seq >= self._sent:
+                self._bytes = 0
             if self.live and self._sent - seq <= MAX_RECORDS_IN_FLIGHT // 2:
                 self._send_more()
         self._forget_if_done()
 
     def _send_more(self) -> None:
         """Send what there is behind the last that was sent, as far as it may; after all of it, a closed one leaves."""
-        if self._sent < self._next_seq - 1:
+        if self._sent < self._next_seq - 1 and self._bytes <= MAX_BYTES_IN_FLIGHT:
             self.send_held()
             most = self._acked + MAX_RECORDS_IN_FLIGHT
-            records = list(takewhile(lambda each: each[0] <= most, self.backlog.after(self._sent)))
+            records: list[tuple[int, bytes]] = []
+            for seq, body in takewhile(lambda each: each[0] <= most, self.backlog.after(self._sent)):
+                records.append((seq, body))
+                self._bytes += len(body)
+                if self._bytes > MAX_BYTES_IN_FLIGHT:
+                    break
             self._sent += count_all(body for _, body in records)
             self._send(records)
         if self.closed and self._sent == self._next_seq - 1:

@@ -77,6 +77,12 @@ MAX_RECORD_BYTES = 64 * KIB
 MAX_UNACKED_RECORDS = 200_000
 """Most records of a stream that a client keeps in memory, where no journal has room; later ones are counted lost."""
 
+MAX_UNACKED_BYTES = 64 * MIB
+"""Most bytes that these records may have there."""
+
+MAX_BYTES_IN_FLIGHT = 8 * MIB
+"""About so many bytes of records of a stream a client sends before all of them are acked: one message of them more."""
+
 MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""
 

@@ -10,6 +10,7 @@ from wire_samples import COLUMNS
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
+from offcam_proto.backlog import Backlog
 from offcam_proto.client_session import State
 from offcam_proto.errors import LocalProtocolError, RemoteProtocolError
 from offcam_proto.records import EpisodeRecord
@@ -312,6 +313,43 @@ def test_no_more_records_are_sent_than_may_be_on_their_way(monkeypatch):
     assert left == [msg.Records, msg.CloseStream]
     hear(session, msg.Ack(1, 10))
     assert session.streams == {}
+
+
+def test_no_more_bytes_of_records_are_sent_than_may_be_on_their_way(monkeypatch):
+    """The others follow once all are acked, be the stream opened anew or not."""
+    monkeypatch.setattr("offcam_proto.client_stream.MAX_BYTES_IN_FLIGHT", 2 * len(codec.pack_record(episode(0))))
+    session, stream = live_stream()
+
+    def numbers() -> list[int]:
+        batches = [message for message in sent(session) if isinstance(message, msg.Records)]
+        return [seq for each in batches for seq in range(each.first_seq, each.first_seq + len(each.bodies))]
+
+    for number in range(9):
+        stream.record(episode(number))
+    assert numbers() == [1, 2, 3]
+    hear(session, msg.Ack(1, 2))
+    assert numbers() == []
+    hear(session, msg.Ack(1, 3))
+    assert numbers() == [4, 5, 6]
+    stream.record(episode(9))
+    stream.close()
+    assert numbers() == []
+    reconnect(session, msg.StreamOpened(1, 4, 0, 0))
+    hear(session, msg.Ack(1, 7))
+    assert numbers() == [8, 9, 10]
+    hear(session, msg.Ack(1, 10))
+    assert stream.unacked == 0
+
+
+def test_in_memory_no_more_bytes_are_kept_than_may_be(monkeypatch):
+    monkeypatch.setattr("offcam_proto.backlog.MAX_UNACKED_BYTES", 100)
+    backlog = Backlog()
+    assert backlog.append(1, [bytes(40)] * 3) == 2
+    backlog.acked(1)
+    assert backlog.append(3, [bytes(60), b"x"]) == 1
+    assert [seq for seq, _ in backlog.after(0)] == [2, 3]
+    backlog.acked(3)
+    assert backlog.append(4, [bytes(100)]) == 1
 
 
 def test_after_a_reconnection_too_the_rest_follows_as_it_is_acked(monkeypatch):

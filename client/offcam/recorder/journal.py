@@ -161,6 +161,7 @@ class Journal(Backlog):
                 self._file.rewrite(self._acked - gone + 1, [journal.frame(*each) for each in left])
             except OSError:  # its folder is full or gone: they are sent in a moment, and from memory
                 self._records.extendleft(reversed(left))
+                self._bytes += sum(len(body) for _, body in left)
                 self._file.release(remove=True)
                 self._file = None
         self._acked -= gone
