@@ -32,6 +32,7 @@ from offcam import keep, vector
 from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
+from offcam.trace import trace
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
 from offcam_proto import __version__
@@ -68,5 +69,6 @@ __all__ = [
     "keep",
     "load",
     "record",
+    "trace",
     "vector",
 ]

@@ -55,6 +55,8 @@ def record(
     info_keywords: Sequence[str] = ...,
     keep: Rule | str | None = ...,
     keep_bytes: arguments.Whole | None = ...,
+    steps: bool = ...,
+    steps_limit: arguments.Whole | None = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -89,6 +91,8 @@ def record(
     info_keywords: Sequence[str] = ...,
     keep: Rule | str | None = ...,
     keep_bytes: arguments.Whole | None = ...,
+    steps: bool = ...,
+    steps_limit: arguments.Whole | None = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -122,6 +126,8 @@ def record(
     info_keywords: Sequence[str] = (),
     keep: Rule | str | None = None,
     keep_bytes: arguments.Whole | None = None,
+    steps: bool = False,
+    steps_limit: arguments.Whole | None = None,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -157,6 +163,8 @@ def record(
         keep: as in `RecordVideo`: by which rule videos stay. Every episode has one then, unless a trigger or ``every``
             says which.
         keep_bytes: as in `RecordVideo`: most bytes of those that are kept.
+        steps: as in `RecordVideo`: whether to record the steps of every episode; see `offcam.trace`.
+        steps_limit: as in `RecordVideo`: most bytes of them.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -194,6 +202,8 @@ def record(
         "on_video": on_video,
         "keep": keep,
         "keep_bytes": keep_bytes,
+        "steps": steps,
+        "steps_limit": steps_limit,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     value_names(info_keywords)

@@ -104,6 +104,8 @@ class ClipWriter:
 
     Attributes:
         episode_over: whether the last step it saw ended an episode; set by its wrapper.
+        first_row: the row of the table of steps that the video's first frame shows, in the stream that there is now;
+            None where no steps are recorded. Set by its wrapper.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class ClipWriter:
         envs: tuple[int, ...] = (),
     ) -> None:
         self.episode_over = False
+        self.first_row: int | None = None
         self._stream = stream
         self._name = name
         self._encoding = encoding
@@ -288,6 +291,7 @@ class ClipWriter:
             part.connection.unsettled.add(stream)
 
     def _account(self, part: _Part) -> ClipRecord:
+        row = -1 if self.first_row is None else self.first_row + part.begin  # less than 0 is another stream's
         return ClipRecord(
             clip=part.number,
             name=self._name,
@@ -301,6 +305,7 @@ class ClipWriter:
             fps=self._encoding.fps,
             started=part.started,
             complete=True if part.complete is None else part.complete,
+            first_row=row if row >= 0 else None,
         )
 
     def _finish(self, part: _Part, *, complete: bool) -> None:

@@ -68,6 +68,10 @@ class Followed(VideoBase):
         self._reset_to_come = resets is True and not there
         if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
+        elif (
+            self._open_now and self._steps is not None and self._frames
+        ):  # others were reset: its place in time stays empty
+            self._frames += 1
 
     def _follow(self, rewards: object, terminations: object, truncations: object, infos: object) -> None:
         """A step was taken: have it shown, if the followed sub-environment has a result of it."""
@@ -99,7 +103,7 @@ class Followed(VideoBase):
                 counted = True  # the step that resets takes no step of the new episode
             self.has_autoreset = over
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
-            if self._open_now and terminal is not None:
+            if self._open_now and terminal is not None and (self._whole or self._steps is None):  # a row has one frame
                 self._capture_frame(last=self._whole)
             self._stepped(reward, over=True)
             counted = True
@@ -128,7 +132,7 @@ class OneOfMany(Followed):
     def __init__(self, of: Followed, index: int) -> None:
         shared = vars(of)
         for name in (
-            *("env", "_stream", "_screen", "_source", "_overflow", "_every", "_encoding"),
+            *("env", "_stream", "_steps", "_screen", "_source", "_overflow", "_every", "_encoding"),
             *("video_folder", "video_length", "frames_per_sec"),
             *("episode_trigger", "gc_trigger", "disable_logger", "autoreset_mode"),
         ):

@@ -14,6 +14,7 @@ from offcam.recorder import readings
 from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.followed import Followed, OneOfMany
 from offcam.vector.screen import Screen
+from offcam.vector.step_rows import VectorStepRows
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
@@ -58,9 +59,10 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
-            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes: as in
-            `offcam.RecordVideo`. ``source="obs"`` is for envs that cannot render. A rule judges the episodes of the
-            first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking.
+            resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes, steps,
+            steps_limit: as in `offcam.RecordVideo`. ``source="obs"`` is for envs that cannot render. A rule judges the
+            episodes of the first sub-environment that a video shows, and so with ``per_env`` those of all, in one
+            ranking. A row of the steps tells of all sub-environments.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -103,6 +105,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         on_video: Callable[[str], object] | None = None,
         keep: Rule | str | None = None,
         keep_bytes: arguments.Whole | None = None,
+        steps: bool = False,
+        steps_limit: arguments.Whole | None = None,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -122,6 +126,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         kept = arguments.to_keep(keep, keep_bytes, options)
+        limit = arguments.steps_limit(steps_limit, steps=steps)
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
             self,
@@ -130,7 +135,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             record_first_only=record_first_only,
             record_envs=list(self._envs) if record_envs is not None else None,
             per_env=per_env,
-            **as_given({**options, **kept}),
+            **as_given({**options, **kept, "steps": steps, "steps_limit": limit}),
         )
         if source == "render":
             self._check_render_mode()
@@ -143,7 +148,13 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if per_env:
             longest = len(f"-env-{self.num_envs}")
             arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
-        self._set_up(video_folder, **options, **kept, on_video=arguments.on_video(on_video))
+        mode = self.autoreset_mode
+        rows = VectorStepRows(env.single_action_space, env.num_envs, mode) if arguments.steps(steps) else None
+        callback = arguments.on_video(on_video)
+        self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
+        if rows is not None and self._stream is not None and self._stream.before is not None:
+            rows.go_on_from(self._stream.before.episodes)
+        self._rows = rows if self._stream is not None else None
         self._screen = Screen(self.env, None if source == "render" else self._observed)
         self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
         self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
@@ -213,6 +224,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         self._screen.stepped(obs, info)
+        if self._rows is not None:
+            self._rows.reset_some(mask)
         for video, resets in zip(self._videos, begun, strict=True):
             video._after_reset(resets=resets)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
@@ -228,8 +241,12 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
                 video._picture_goes(begins=begins, resets=video.has_autoreset)  # noqa: SLF001
         if self._screen.terminal is not None:
             self._screen.terminal.arm(self._on_show())
+        rows = None if self._looks_ahead else self._rows
+        given = None if rows is None else rows.given(actions)
         obs, rewards, terminations, truncations, info = self.env.step(actions)
         self._screen.stepped(obs, info)
+        if rows is not None:
+            rows.step_all(given, rewards, terminations, truncations, info)
         self.step_id += 1
         if self._each:
             self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001

@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from offcam_proto.errors import ConfigError
-from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_CRF, MAX_FRAME_SIDE, MAX_NAME_BYTES, PRESETS
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_CRF, MAX_FRAME_SIDE, MAX_INT, MAX_NAME_BYTES, PRESETS
 from offcam_runs.keep.names import read
 from offcam_runs.keep.rules import Rule
 
@@ -223,6 +223,27 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
             "leave it out for 4 GiB."
         )
     return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
+
+
+def steps(given: bool) -> bool:
+    """Whether steps are recorded."""
+    if isinstance(given, (bool, np.bool_)):
+        return bool(given)
+    raise ConfigError(f"steps must be True or False, got {given!r}. Pass `steps=True`.")
+
+
+def steps_limit(given: Whole | None, *, steps: bool) -> int | None:
+    """Most bytes of a run's steps; None for the daemon's bound."""
+    if given is None:
+        return None
+    if not steps:
+        raise ConfigError(f"steps_limit must be given with steps, got {given!r}. Pass `steps=True` too.")
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or not 1 <= given <= MAX_INT:
+        raise ConfigError(
+            f"steps_limit must be a positive integer, got {given!r}. Pass `steps_limit=2**30` for 1 GiB, or leave it "
+            "out for the daemon's bound."
+        )
+    return int(given)
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:

@@ -149,6 +149,7 @@ def new_stream(
     if_exists: IfExists = "new",
     *,
     strict: bool = False,
+    steps_limit: int = 0,
 ) -> EnvStream:
     """A stream for an env, in a run folder; see `resuming.before` for what is raised."""
     num_envs = readings.number_of_envs(env)
@@ -159,6 +160,7 @@ def new_stream(
         vector=num_envs is not None,
         prefix=prefix,
         before=resuming.before(folder, prefix, if_exists, strict=strict),
+        steps_limit=steps_limit,
     )
     _streams.add(stream)
     return stream

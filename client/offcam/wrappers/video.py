@@ -11,6 +11,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings
 from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.step_rows import StepRows
 from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             episode nobody says the end of, as its process was killed, is kept, too; one that ``close()`` cuts short is
             not.
         keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest go, those in a ranking last.
+        steps: whether to record the steps of every episode, with a video or without one: reward, flags and action of
+            each, and the numbers of `offcam.trace`.
+        steps_limit: most bytes of steps that the run is to have on the disk; by default the daemon's bound.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -122,6 +126,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         on_video: Callable[[str], object] | None = None,
         keep: Rule | str | None = None,
         keep_bytes: arguments.Whole | None = None,
+        steps: bool = False,
+        steps_limit: arguments.Whole | None = None,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -140,9 +146,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         kept = arguments.to_keep(keep, keep_bytes, options)
-        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given({**options, **kept}))
+        rows = StepRows(env.action_space) if arguments.steps(steps) else None
+        limit = arguments.steps_limit(steps_limit, steps=steps)
+        given = {**options, **kept, "steps": steps, "steps_limit": limit}
+        RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(given))
         gym.Wrapper.__init__(self, env)
-        self._set_up(video_folder, **options, **kept, on_video=arguments.on_video(on_video))
+        callback = arguments.on_video(on_video)
+        self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
         self._num_envs = readings.number_of_envs(env)
         self._autoreset = shared_stream.autoreset_beneath(env)
 
@@ -162,6 +172,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if which is not None and not which[0]:
             return obs, info  # episodes are those of the first env
         self._next_episode()
+        if self._steps is not None:
+            self._steps.reset(self.episode_id)
         if self.recording:
             self._capture_frame(resets=True)
         return obs, info
@@ -173,6 +185,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         resets = self._over and self._autoreset is not None and self._autoreset.autoreset
         if self._left_out:
             self._picture_goes(begins=not resets and self._begins_next("step_trigger", self.step_id), resets=resets)
+        steps = None if self._looks_ahead else self._steps
+        given = action if steps is None or steps.plain else steps.given(action)
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._observation = obs
         if self._over:  # and nobody has reset it
@@ -181,6 +195,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self.step_id += 1
             self._over = readings.over(terminated, truncated) is True
             self._ask_step_trigger()
+        if steps is not None and not resets:
+            steps.step(self.episode_id, given, reward, terminated, truncated)
+        elif steps is not None:
+            steps.reset(self.episode_id)
         if self.recording:
             self._capture_frame(resets=resets, last=self._over and self._whole)
             if not resets:
@@ -225,6 +243,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                     "Trying to capture render frame but 'env.render()' has just been called. "
                     "The frame cannot be captured."
                 )
+                self._frames += self._steps is not None and self._frames > 0  # its place in time stays empty
                 return
             self._remember_renders(frame)
             frame = frame[-1]

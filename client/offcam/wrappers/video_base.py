@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam.wrappers.step_rows import StepRows
 
 
 Source = Literal["render", "obs"]
@@ -67,6 +68,7 @@ class VideoBase(shared_stream.StreamSharer):
         episode_id: 0-based number of the episode, -1 before the first.
     """
 
+    _steps: StepRows | None = None  # the rows of its steps, where they are recorded
     _judging: Judging | None = None  # by whom its videos are judged, if they are
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False, "_left_out": False}
@@ -95,6 +97,8 @@ class VideoBase(shared_stream.StreamSharer):
         on_video: Callable[[str], object] | None,
         keep: Rule | None = None,
         keep_bytes: int | None = None,
+        steps: StepRows | None = None,
+        steps_limit: int | None = None,
     ) -> None:
         self._source = arguments.source(source, self.env)
         if source == "render":
@@ -127,10 +131,15 @@ class VideoBase(shared_stream.StreamSharer):
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
             strict = strict or settings.required()
-            stream = shared_stream.new_stream(self.env, self.video_folder, self.name_prefix, if_exists, strict=strict)
+            stream = shared_stream.new_stream(
+                self.env, self.video_folder, self.name_prefix, if_exists, strict=strict, steps_limit=steps_limit or 0
+            )
             stream.videos.final = FinalVideos(on_video)
             self._stream = stream.acquire(self, strict=strict)
             self._count_on()
+            if steps is not None:
+                steps.attach(self._stream)
+                self._steps = steps
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
@@ -289,6 +298,7 @@ class VideoBase(shared_stream.StreamSharer):
         if not self._leaves_out(resets=resets, last=last):
             return False
         self._frames += 1
+        self._say_row()
         self._show_first()
         self._left_out = True
         return True
@@ -336,6 +346,7 @@ class VideoBase(shared_stream.StreamSharer):
         """
         opens = resets and self._frames == (self._first is not None)
         self._frames += not (opens and self._first)
+        self._say_row()
         self._left_out = False
         if not opens:
             self._show_first()
@@ -364,6 +375,12 @@ class VideoBase(shared_stream.StreamSharer):
             return frames.observed(observation)
         except FrameError:
             return observation
+
+    def _say_row(self) -> None:
+        """Tell the video which row its first frame shows: there is a frame for each row, from that one to the last."""
+        if self._clip is not None and self._steps is not None:
+            row = self._steps.row
+            self._clip.first_row = None if row is None else row - (self._frames - 1)
 
     def _show_first(self) -> None:
         first, self._first = self._first, None

@@ -1,0 +1,137 @@
+"""The rows that a wrapper records of a vector env: one for each reset and each step of all its sub-environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from offcam.recorder import readings
+from offcam.recorder.steps import checked
+from offcam.wrappers.step_rows import StepRows
+from offcam_runs.steps.layout import RESET, STEPS, TRUNCATED
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
+    from numpy.typing import NDArray
+
+    from offcam.recorder.steps import StepBuffer
+
+GROUP_BYTES = 16 * 1024
+"""About so large a row may be: of more sub-environments there are several, each of some that are neighbours."""
+
+NOBODY = -1
+"""The episode of a sub-environment that had no part in a row: those around it were reset."""
+
+
+class VectorStepRows(StepRows):
+    """The rows of a vector env: each value has its sub-environments as its first dimension.
+
+    Args:
+        space: of the actions of one sub-environment.
+        envs: how many there are.
+        autoreset_mode: under NEXT_STEP the step after an end is a reset.
+    """
+
+    def __init__(self, space: spaces.Space[Any], envs: int, autoreset_mode: object) -> None:
+        self._mode = autoreset_mode
+        self._episodes = np.full(envs, -1, "<i8")
+        self._steps = np.zeros(envs, "<i4")
+        self._over = np.zeros(envs, bool)  # whose episode the last step ended
+        self._odd = False  # whether results are those of some of them at a time
+        super().__init__(space, envs)
+
+    def go_on_from(self, episodes: Mapping[int, int]) -> None:
+        """Count on from the last episode of each."""
+        for index, episode in episodes.items():
+            if index < self._envs:
+                self._episodes[index] = episode
+
+    def reset_some(self, which: NDArray[np.bool_] | None) -> None:
+        """Add the row of a reset of these, or of all. Never raises."""
+        which = np.ones(self._envs, bool) if which is None else which
+        self._episodes[which] += 1
+        self._steps[which] = 0
+        self._over &= ~which
+        flags = which * np.uint8(RESET)
+        base = (np.where(which, self._episodes, NOBODY), self._steps, np.full(self._envs, np.nan), flags)
+        nan = np.full(self._envs, np.nan)
+        self._add(base, self._actions.blank(), [nan] * len(self._names))
+
+    def step_all(self, given: Any, rewards: object, terminations: object, truncations: object, info: object) -> None:  # noqa: ANN401
+        """Add the row of a step; ``given`` is what `given` has said. Never raises."""
+        if readings.places(info, self._envs) is not None or self._odd:
+            self._odd, self.row = True, None
+            self._say("pool", "no steps are recorded of a pool that has some of its sub-environments ready at a time.")
+            return
+        count = self._envs
+        reward = readings.each(rewards, count, readings.FLOAT)
+        ends = readings.each(terminations, count, readings.BOOL), readings.each(truncations, count, readings.BOOL)
+        terminated, truncated = (np.zeros(count, bool) if each is None else each for each in ends)
+        reward = np.full(count, np.nan) if reward is None else reward
+        flags = terminated.view("u1") + truncated.view("u1") * np.uint8(TRUNCATED)
+        over, packed = self._over, given
+        begins = over | (self._episodes < 0)
+        self._steps += 1
+        if begins.any():
+            self._episodes[begins] += 1
+            self._steps[begins] = 1
+            if self._mode is AutoresetMode.NEXT_STEP and over.any():
+                self._steps[over] = 0
+                reward, flags = np.where(over, np.nan, reward), np.where(over, np.uint8(RESET), flags)
+                packed = self._without(over, packed)
+        self._over = flags & np.uint8(TRUNCATED | 1) > 0
+        traced, self._traced = self._traced, {}
+        nan = np.full(count, np.nan) if self._names else None
+        traces = [traced.get(name, nan) for name in self._names]
+        self._add((self._episodes, self._steps, reward, flags), packed, traces)
+
+    def _without(
+        self, which: NDArray[np.bool_], packed: tuple[list[Any], list[list[bytes]]]
+    ) -> tuple[list[Any], list[list[bytes]]]:
+        """The values of the actions without those of some sub-environments."""
+        values, heap = packed
+        left = []
+        for value in values:
+            rows = np.frombuffer(value, np.uint8).reshape(self._envs, -1).copy()
+            rows[which] = 0
+            left.append(rows.tobytes())
+        return left, [[b"" if gone else part for part, gone in zip(parts, which, strict=True)] for parts in heap]
+
+    def _check(self) -> None:
+        for begin, end in self._groups():
+            checked(self._layout(), end - begin)
+
+    def _groups(self) -> Iterator[tuple[int, int]]:
+        """The sub-environments of each row: from one on, and up to another."""
+        one = checked(self._layout(), 1).row_bytes
+        count = max(GROUP_BYTES // one, 1)
+        return ((begin, min(begin + count, self._envs)) for begin in range(0, self._envs, count))
+
+    def _begun(self) -> list[StepBuffer]:
+        assert self._stream is not None  # noqa: S101 - attached before the first row
+        self._columns = self._actions.columns
+        self._parts = list(self._groups())
+        make = self._stream.steps.buffer
+        return [make(STEPS, self._layout(), env_index=begin, envs=end - begin) for begin, end in self._parts]
+
+    def _write(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
+        buffers = self._ready()
+        values, heap = packed
+        whole = [*[np.asarray(each).tobytes() for each in base], *values, *[each.tobytes() for each in traces]]
+        if not heap and len(buffers) == 1:
+            self.row = buffers[0].add(*whole)
+            return
+        for buffer, (begin, end) in zip(buffers, self._parts, strict=True):
+            part = [each[begin * len(each) // self._envs : end * len(each) // self._envs] for each in whole]
+            if heap:
+                self.row = buffer.add_with_heap(part, b"".join([b"".join(each[begin:end]) for each in heap]))
+            else:
+                self.row = buffer.add(*part)
+
+    def _number(self, value: object) -> Any:  # noqa: ANN401 - as its column is
+        """The agent's numbers of each, float64 ``(envs,)``; one number is that of all."""
+        array = readings.each(value, self._envs, readings.FLOAT)
+        return np.full(self._envs, super()._number(value)) if array is None else array

@@ -1,0 +1,190 @@
+"""The rows that a wrapper records of its env: one for each reset and each step, in the table `layout.STEPS`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import logger
+
+from offcam.recorder import readings
+from offcam.recorder.actions import ActionCodec
+from offcam.recorder.steps import checked
+from offcam_proto.errors import ActionError, ConfigError
+from offcam_proto.limits import MAX_VALUE_NAME_BYTES
+from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, TRUNCATED, Column
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
+
+    from offcam.recorder.env_stream import EnvStream
+    from offcam.recorder.steps import StepBuffer
+
+BASE = (Column("episode", "<i8"), Column("step", "<i4"), Column("reward", "<f8"), Column("flags", "|u1"))
+"""The columns that each row begins with; the action's follow, and the agent's numbers."""
+
+MOST_TRACES = 64
+RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "action"})
+MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
+NAN = float("nan")
+
+
+class StepRows:
+    """The rows of a single env. It belongs to whoever steps that.
+
+    Args:
+        space: of the env's actions.
+        envs: how many sub-environments an action is for, 0 for a single env.
+
+    Attributes:
+        row: number of the last row in its stream; None before there is one.
+        plain: whether `step` takes an action as it is, which is one integer.
+
+    Raises:
+        ConfigError: actions of this space cannot be recorded.
+    """
+
+    def __init__(self, space: spaces.Space[Any], envs: int = 0) -> None:
+        self.row: int | None = None
+        self._envs = envs
+        self._actions = ActionCodec(space, envs)
+        self._columns = self._actions.columns
+        self.plain = self._actions.plain
+        self._traced: dict[str, Any] = {}  # the agent's numbers for the step that follows
+        self._names: tuple[str, ...] = ()
+        self._said: set[str] = set()
+        self._stream: EnvStream | None = None
+        self._buffers: list[StepBuffer] = []
+        self._step = 0
+        self._direct: Callable[..., int] | None = None  # what takes a row with an action that is one integer
+        self._check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of an env begins anew, in a stream of its own."""
+        return {**self.__dict__, "row": None, "_buffers": [], "_direct": None}
+
+    def _check(self) -> None:
+        checked(self._layout(), 0)
+
+    def attach(self, stream: EnvStream) -> None:
+        """They go into this stream."""
+        self._stream = stream
+
+    def trace(self, numbers: Mapping[str, object]) -> None:
+        """Take the agent's numbers for the step that follows. Never raises."""
+        for name, number in numbers.items():
+            if name in self._names or self._accepts(name):
+                self._traced[name] = self._number(number)
+
+    def given(self, action: Any) -> Any:  # noqa: ANN401 - of any space
+        """What `step` needs to know of an action that the env is about to be given, which may change it. Never raises.
+
+        Of one that is a single integer that is itself.
+        """
+        return action if self.plain else self._values(action)
+
+    def step(self, episode: int, given: Any, reward: object, terminated: object, truncated: object) -> None:  # noqa: ANN401
+        """Add the row of a step that was taken; ``given`` is what `given` has said. Never raises."""
+        self._step += 1
+        if type(reward) is not float:
+            reward = readings.as_float(reward)
+        flags = 0 if terminated is False is truncated else _flags(terminated, truncated)
+        try:
+            if self._direct is not None:
+                self.row = self._direct(episode, self._step, reward, flags, given)
+                return
+        except MISFITS:  # it is not one integer as it is
+            pass
+        packed = self._values(given) if self.plain else given
+        traced, self._traced = self._traced, {}
+        traces = [traced.get(name, NAN) for name in self._names] if self._names else []
+        self._add((episode, self._step, reward, flags), packed, traces)
+
+    def reset(self, episode: int) -> None:
+        """Add the row of a reset. Never raises."""
+        self._step = 0
+        self._add((episode, 0, NAN, RESET), self._actions.blank(), [NAN] * len(self._names))
+
+    def _values(self, action: object) -> tuple[list[Any], list[list[bytes]]]:
+        """The values of an action; where it cannot be read, none, which is said once."""
+        try:
+            return self._actions.pack(action)
+        except MISFITS as error:
+            self._say("action", f"an action is missing in the steps, and 0 stands for it: {error}.")
+            return self._actions.blank()
+
+    def _add(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
+        """Write a row; where it does not fit, with no action in it."""
+        try:
+            self._write(base, packed, traces)
+        except MISFITS as error:
+            self._say("row", f"an action is missing in the steps, and 0 stands for it: {error}.")
+            try:
+                self._write(base, self._actions.blank(), traces)
+            except MISFITS as another:
+                self.row = None
+                self._say("rows", f"steps of {self._stream and self._stream.folder} are missing: {another}.")
+
+    def _write(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
+        (buffer,) = self._ready()
+        values, heap = packed
+        if heap:
+            self.row = buffer.add_with_heap([*base, *values, *traces], b"".join([part for (part,) in heap]))
+        else:
+            self.row = buffer.add(*base, *values, *traces)
+
+    def _ready(self) -> list[StepBuffer]:
+        """Its buffers, for rows of the columns that there are by now."""
+        if not self._buffers:
+            self._buffers = self._begun()
+            self._direct = self._buffers[0].add if self.plain and not self._names else None
+        if self._columns is not self._actions.columns:
+            for buffer in self._buffers:
+                buffer.change(self._layout())
+            self._columns = self._actions.columns
+        return self._buffers
+
+    def _begun(self) -> list[StepBuffer]:
+        assert self._stream is not None  # noqa: S101 - attached before the first row
+        self._columns = self._actions.columns
+        return [self._stream.steps.buffer(STEPS, self._layout())]
+
+    def _layout(self) -> tuple[Column, ...]:
+        return (*BASE, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
+
+    def _accepts(self, name: str) -> bool:
+        """Have a column for another of the agent's numbers. False where there can be none, which is said once."""
+        if name in RESERVED or name.startswith("action."):
+            return self._refuse(name, "it is the name of one of its own: choose another name")
+        if not name or "\0" in name or len(name.encode(errors="replace")) > MAX_VALUE_NAME_BYTES:
+            return self._refuse(name, f"a name is text of at most {MAX_VALUE_NAME_BYTES} bytes: choose a shorter one")
+        if len(self._names) == MOST_TRACES:
+            return self._refuse(name, f"there are {MOST_TRACES} already: leave some of them out")
+        before, self._names = self._names, (*self._names, name)
+        try:
+            for buffer in self._buffers:
+                buffer.change(self._layout())
+            self._check()
+        except ConfigError as error:
+            self._names = before
+            return self._refuse(name, str(error))
+        self._columns = self._actions.columns
+        self._direct = None
+        return True
+
+    def _refuse(self, name: str, why: str) -> bool:
+        self._say(f"trace {name}" if len(self._said) < MOST_TRACES else "trace", f"{name!r} is not traced: {why}.")
+        return False
+
+    def _number(self, value: object) -> Any:  # noqa: ANN401 - as its column is
+        return NAN if isinstance(value, (str, bytes)) else readings.as_float(value)
+
+    def _say(self, about: str, text: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            logger.warn(f"{text} (Said once.)")
+
+
+def _flags(terminated: object, truncated: object) -> int:
+    return TERMINATED * bool(readings.flag(terminated)) + TRUNCATED * bool(readings.flag(truncated))
