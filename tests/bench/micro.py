@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import statistics
@@ -11,17 +12,23 @@ import tempfile
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypedDict
 
 import agents
 import av
 import numpy as np
 import zmq
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
 from offcam.connection.shared_memory import ARENA_BYTES, ARENA_SLOTS, Arena, Lying, Picture
 from offcam.connection.spool import Spool
 from offcam.recorder.frames import picture
 from offcam.recorder.journal import Journal
+from offcam.recorder.steps import StepLog
+from offcam.vector.step_rows import VectorStepRows
+from offcam.wrappers.step_rows import StepRows
 from offcam_proto import codec
 from offcam_proto.arena import shape_of
 from offcam_proto.left_frames import pack_owner
@@ -39,12 +46,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.records import StepRecord
 
 SIZES = ((84, 84), (210, 160), (400, 600), (720, 1280), (1080, 1920))
 PRESETS = ("flat", "ultrafast", "superfast", "veryfast", "faster", "medium")
 ENV_IDS = ("CartPole-v1", "LunarLander-v3", "ALE/Breakout-v5")
 ENV_FRAMES = 200
 REPETITIONS = 10
+STEPS_AT_ONCE = 5_000
+"""Rows that are measured together: of several records."""
 
 _DRAIN = """
 import sys, zmq
@@ -66,7 +76,15 @@ class Piece(TypedDict):
 
 def measure_all(seconds: float) -> list[Piece]:
     """Everything, each piece for about so long."""
-    return [*_client(seconds), *_journal(seconds), *_slots(seconds), *_send(seconds), *_convert(seconds), *_encode()]
+    return [
+        *_client(seconds),
+        *_journal(seconds),
+        *_steps(seconds),
+        *_slots(seconds),
+        *_send(seconds),
+        *_convert(seconds),
+        *_encode(),
+    ]
 
 
 def text(pieces: list[Piece]) -> list[str]:
@@ -144,6 +162,42 @@ def _journal(seconds: float) -> Iterator[Piece]:
             seqs = itertools.count(1, len(bodies))
             us = _median_us(lambda j=journal, b=bodies, s=seqs: j.append(next(s), b), seconds / 10)  # type: ignore[misc]  # as above
             yield Piece(piece=f"client: packed records into a journal, {len(bodies)} at once", us=us, remark="")
+            journal.end()
+
+
+def _steps(seconds: float) -> Iterator[Piece]:
+    """A row of steps into the tail beside its journal, which takes the records: what the agent's thread does of it."""
+    client = Hello(magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=bytes(16), pid=1, host="", client="")
+    opening = functools.partial(OpenStream, 1, bytes(16), prefix="", suffix=0, video=False, env_id="", num_envs=1)
+    one, eight = np.int64(1), np.ones(8, np.int64)
+    floats, flags = np.ones(8), np.zeros(8, bool)
+
+    def single(rows: StepRows) -> None:
+        for _ in range(STEPS_AT_ONCE):
+            rows.step(0, one, 1.0, False, False)
+
+    def vector(rows: VectorStepRows) -> None:
+        for _ in range(STEPS_AT_ONCE):
+            rows.step_all(rows.given(eight), floats, flags, flags, {})
+
+    for what, rows, step in (
+        ("a discrete action", StepRows(spaces.Discrete(2)), single),
+        ("8 sub-envs", VectorStepRows(spaces.Discrete(2), 8, AutoresetMode.NEXT_STEP), vector),
+    ):
+        with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+            journal = Journal(
+                opening(folder=folder, vector=False, started=0.0), client, here=True, said=lambda *_: None
+            )
+            seqs = itertools.count(1)
+
+            def keep(record: StepRecord, journal: Journal = journal, seqs: Iterator[int] = seqs) -> None:
+                seq = next(seqs)
+                journal.append(seq, [codec.pack_record(record)])
+                journal.acked(seq)
+
+            rows.attach(SimpleNamespace(steps=StepLog(keep, journal.tail)))  # type: ignore[arg-type]  # all that it uses
+            us = _median_us(lambda rows=rows, step=step: step(rows), seconds) / STEPS_AT_ONCE  # type: ignore[misc]  # as above
+            yield Piece(piece=f"client: a row of steps, {what}", us=us, remark="its share of sealing included")
             journal.end()
 
 

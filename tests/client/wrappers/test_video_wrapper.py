@@ -37,11 +37,11 @@ def test_every_constructor_argument_is_recorded_and_the_spec_rebuilds_the_env(fo
         "video_folder": str(folder), "episode_trigger": always, "step_trigger": every_second, "video_length": 7,
         "name_prefix": "spec", "fps": 12, "disable_logger": False, "gc_trigger": every_second, "overflow": "block",
         "source": "render", "if_exists": "new", "strict": True, "every_nth_frame": 2, "max_size": [64, 64], "crf": 30,
-        "preset": "ultrafast",
+        "preset": "ultrafast", "steps": True, "steps_limit": 10**9,
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
     elsewhere = ["on_video", "keep", "keep_bytes"]  # a rule has no part in such videos: see `tests/e2e/test_kept.py`
-    assert [*arguments, *elsewhere] == [name for name in names if name != "resume"]  # another word for `if_exists`
+    assert [*arguments] == [name for name in names if name not in {"resume", *elsewhere}]  # the one is `if_exists`
     env = RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), **arguments, on_video=print)
     spec = env.spec
     assert spec is not None
