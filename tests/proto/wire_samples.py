@@ -11,7 +11,7 @@ from offcam_proto import messages as msg
 from offcam_proto.codec import pack_record
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 
 SESSION = bytes(range(16))
@@ -27,6 +27,10 @@ COLUMNS = EpisodeColumns(
     2,
     STARTED,
     struct.pack("<4I2d2I2d4B2q2B", 3, 4095, 0, 41, 20.0, -math.inf, 20, 1, 0.25, 0.5, 1, 0, 0, 1, 0, -7, 0, 1),
+)
+
+STEPS = StepRecord(
+    0, 2, 5427, 1, 27, 28, '[2, [["episode", "<i8"], ["reward", "<f8"]]]', struct.pack("<2q2d", 27, 28, 1.0, math.nan)
 )
 
 RECORDS: dict[str, Record] = {
@@ -47,6 +51,11 @@ RECORDS: dict[str, Record] = {
     "clip": CLIP,
     "clip-nothing-dropped": ClipRecord(0, "rl-video-step-0", 1, 0, 0, 0, 0.0, 1, {}, 12.5, STARTED, False),
     "clip-second-part": ClipRecord(9, "película-episode-8", 2, 8, 800, 64, math.nan, 64, {}, 30.0, STARTED, True),
+    "clip-beside-steps": replace(CLIP, first_row=5427),
+    "steps": STEPS,
+    "steps-with-a-heap": StepRecord(
+        0, 0, 0, 2, 0, 0, '[0, [["episode", "<i8"], ["action", "bytes"]]]', struct.pack("<qIqI", 0, 0, 0, 3), b"\xa2up"
+    ),
     "keep": KeepRecord("rl-video-episode-27", 187.5, 200, 5, True),
     "keep-not-played-to-its-end": KeepRecord("película-episode-8", math.nan, 0, 0, False),
     "clip-all-dropped": ClipRecord(1, "v", 1, 0, 0, 5, 5.0, 5, {"no_daemon": 5}, 50.0, STARTED, True),
