@@ -13,7 +13,7 @@ from offcam_proto import codec, limits
 from offcam_proto import messages as msg
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
@@ -57,6 +57,7 @@ def clip_records(draw: st.DrawFn) -> ClipRecord:
     return ClipRecord(
         draw(uints), draw(names), draw(positives), draw(uints), draw(uints), draw(uints), draw(reals),
         sum(dropped.values()) + draw(st.integers(0, 2**40)), dropped, draw(reals), draw(reals), draw(flags),
+        draw(st.none() | uints),
     )  # fmt: skip
 
 
@@ -69,7 +70,19 @@ def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
 
 
 keep_records = st.builds(KeepRecord, names, reals, uints, uints, flags)
-records = episode_records | clip_records() | episode_columns() | keep_records
+
+
+@st.composite
+def step_records(draw: st.DrawFn) -> StepRecord:
+    count, size = draw(st.integers(1, 50)), draw(st.integers(0, 40))
+    first, last = sorted((draw(uints), draw(uints)))
+    rows = draw(st.binary(min_size=size, max_size=size)) * count
+    return StepRecord(
+        draw(uints), draw(uints), draw(uints), count, first, last, draw(texts()), rows, draw(st.binary(max_size=99))
+    )
+
+
+records = episode_records | clip_records() | episode_columns() | keep_records | step_records()
 
 
 @st.composite

@@ -17,6 +17,7 @@ from offcam_proto import codec
 from offcam_proto.client_outbox import Outbox
 from offcam_proto.client_stream import ClientStream
 from offcam_proto.messages import Hello, OpenStream
+from offcam_proto.records import StepRecord
 from offcam_runs import journal
 from offcam_runs.file_lock import held
 from run_samples import clip, columns, episode
@@ -192,11 +193,11 @@ def test_where_nothing_has_room_what_is_new_is_kept_in_memory(folder, log, state
 
 def test_episodes_that_outlive_the_process_are_counted_in_columns_too(folder, log, state, monkeypatch):
     wire = ClientStream(Outbox(), opened(folder), log, forget=lambda _: None)
-    wire.record(columns(), clip(), episode())
-    assert (wire.unacked, wire.kept_episodes, log.in_memory) == (4, 3, 0)
+    wire.record(columns(), clip(), StepRecord(0, 0, 0, 1, 0, 0, "[]", b""), episode())
+    assert (wire.unacked, wire.kept_episodes, log.in_memory) == (5, 3, 0)
     full(monkeypatch, folder, state)
     wire.record(*[columns()] * 3_000)
-    assert (wire.unacked, log.in_memory) == (6_004, 6_000)
+    assert (wire.unacked, log.in_memory) == (6_005, 6_000)
     assert wire.kept_episodes == 3
 
 
