@@ -68,10 +68,8 @@ class Followed(VideoBase):
         self._reset_to_come = resets is True and not there
         if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
-        elif (
-            self._open_now and self._steps is not None and self._frames
-        ):  # others were reset: its place in time stays empty
-            self._frames += 1
+        elif self._open_now and self._steps is not None and self._frames:
+            self._frames += 1  # others were reset, which is a row, too: its place in time stays empty
 
     def _follow(self, rewards: object, terminations: object, truncations: object, infos: object) -> None:
         """A step was taken: have it shown, if the followed sub-environment has a result of it."""
