@@ -20,6 +20,7 @@ from offcam_runs.journal_reader import Journal, end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
 from offcam_runs.schema import SESSION_OF, training_text
 from offcam_runs.sessions import show_all
+from offcam_runs.steps.places import PendingSteps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +41,9 @@ KEPT_BYTES: Final = 64 * MIB
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = f"""
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
-    training, session)
+    training, session, steps_limit)
 VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state,
-    :training, {SESSION_OF})
+    :training, {SESSION_OF}, :steps_limit)
 ON CONFLICT (stream) DO NOTHING
 """  # noqa: S608 - of our own words
 
@@ -189,7 +190,9 @@ def _put(copy: _Copy, fresh: list[Journal]) -> None:
     streams = {journal.path: enter_stream(database, journal) for journal in fresh}
     new = [_behind(journal, taken.get(journal.path)) for journal in fresh]
     rows = ((*streams[journal.path], seq, body) for journal, seq, body in in_order(new))
-    add_records(database, ((key, seq, body) for key, last_seq, seq, body in rows if seq > last_seq))
+    add_records(
+        database, ((key, seq, body) for key, last_seq, seq, body in rows if seq > last_seq), PendingSteps(database).add
+    )
     database.execute("COMMIT")
     for journal in fresh:
         own = _Taken(journal.first_seq, journal.last_seq, len(journal.bodies), journal.ended is not None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from offcam_proto.codec import unpack_record
 from offcam_proto.errors import RemoteProtocolError
-from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, count_records
+from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord, count_records
 from offcam_runs import format as fmt
 from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
 
@@ -26,11 +26,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 # Where no encoder has opened the clip none ever will, so it has ended without a file.
 _ADD_CLIP_RECORD = """
 INSERT INTO clips
-    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state)
+    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state, first_row)
 VALUES
-    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state)
+    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state, :first_row)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
-    steps = excluded.steps, return = excluded.return, complete = excluded.complete
+    steps = excluded.steps, return = excluded.return, complete = excluded.complete, first_row = excluded.first_row
 """
 
 _SET_COUNTS = """
@@ -86,7 +86,14 @@ class Fields(dict[str, object]):
         return getattr(self._record, name)
 
 
-def add_records(database: sqlite3.Connection, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
+AddSteps = Callable[[int, int, StepRecord], None]
+"""Puts a record of steps where its rows are found: with the key of its stream, and its number in that. MalformedMessage
+where it is none."""
+
+
+def add_records(
+    database: sqlite3.Connection, records: Iterable[tuple[int, int, bytes]], add_steps: AddSteps
+) -> NewRecords:
     """Add records that the index does not have; one that cannot be understood goes to the quarantine table.
 
     The transaction is the caller's, and so are the streams' ``last_seq``.
@@ -94,18 +101,25 @@ def add_records(database: sqlite3.Connection, records: Iterable[tuple[int, int, 
     Args:
         database: an index of this version, open to be written.
         records: of each body the key of its stream in ``streams``, its first number in it, and itself, in order.
+        add_steps: what becomes of records of steps.
     """
     new = NewRecords()
     rows: list[tuple[object, ...]] = []
     for key, seq, body in records:
-        _add_one(database, key, seq, body, new, rows)
+        _add_one(database, key, seq, body, new, rows, add_steps)
     database.executemany(_ADD_EPISODE, rows)
     new.episodes = len(rows)
     return new
 
 
 def _add_one(
-    database: sqlite3.Connection, key: int, seq: int, body: bytes, new: NewRecords, rows: list[tuple[object, ...]]
+    database: sqlite3.Connection,
+    key: int,
+    seq: int,
+    body: bytes,
+    new: NewRecords,
+    rows: list[tuple[object, ...]],
+    add_steps: AddSteps,
 ) -> None:
     """Add one record, or many as columns; rows of episodes are left to be inserted with the others."""
     try:
@@ -118,6 +132,8 @@ def _add_one(
         elif isinstance(record, KeepRecord):
             database.execute(_ADD_JUDGED, Fields(record, stream_id=key))
             new.to_judge.append((key, record.name))
+        elif isinstance(record, StepRecord):
+            add_steps(key, seq, record)
         else:
             new.lost.append(_add_clip_record(database, key, record))
             new.clips.append(record)

@@ -153,6 +153,46 @@ _RULES: Final = (
     "CREATE INDEX clips_by_name ON clips (stream_id, name)",
 )
 
+# Where the blocks of steps lie, and which rows are in none. Their episodes never grow less from block to block of one
+# table and its sub-environments: who looks for one finds it by the last of each.
+_STEPS: Final = (
+    "ALTER TABLE clips ADD COLUMN first_row INTEGER",
+    "ALTER TABLE streams ADD COLUMN steps_limit INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE step_blocks (
+        stream_id     INTEGER NOT NULL REFERENCES streams (id),
+        seq           INTEGER NOT NULL,
+        kind          INTEGER NOT NULL,
+        env_index     INTEGER NOT NULL,
+        envs          INTEGER NOT NULL,
+        first_row     INTEGER NOT NULL,
+        rows          INTEGER NOT NULL,
+        first_episode INTEGER NOT NULL,
+        last_episode  INTEGER NOT NULL,
+        file          INTEGER,
+        offset        INTEGER NOT NULL,
+        bytes         INTEGER NOT NULL,
+        PRIMARY KEY (stream_id, seq)
+    )
+    """,
+    "CREATE UNIQUE INDEX step_blocks_by_row ON step_blocks (stream_id, kind, env_index, first_row)",
+    "CREATE INDEX step_blocks_by_episode ON step_blocks (stream_id, kind, last_episode, first_episode)",
+    """
+    CREATE TABLE dropped_steps (
+        stream_id     INTEGER NOT NULL REFERENCES streams (id),
+        kind          INTEGER NOT NULL,
+        env_index     INTEGER NOT NULL,
+        envs          INTEGER NOT NULL,
+        first_row     INTEGER NOT NULL,
+        rows          INTEGER NOT NULL,
+        first_episode INTEGER NOT NULL,
+        last_episode  INTEGER NOT NULL,
+        reason        TEXT NOT NULL,
+        PRIMARY KEY (stream_id, kind, env_index, first_row)
+    )
+    """,
+)
+
 _OPEN: Final = f"((state = '{fmt.LIVE}' AND stream NOT IN (SELECT value FROM json_each(:gone))) OR ended > :since)"  # noqa: S608 - of our own words
 _USED: Final = "(last_seq > 0 OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id))"
 
@@ -192,6 +232,7 @@ _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE episodes ADD COLUMN info TEXT",
     ),
     2: _RULES,
+    3: _STEPS,
 }
 """By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
 

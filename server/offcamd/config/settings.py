@@ -52,6 +52,7 @@ class Settings:
     memory_limit_bytes: int
     spool_limit_bytes: int
     disk_reserve_bytes: int
+    steps_limit_bytes: int
     spool_dir: Path
     crf: int
     preset: str
@@ -195,6 +196,12 @@ SPECS: tuple[Spec, ...] = (
         values.size,
         "64MiB",
         "Room that videos leave free on a disk for the index; a twentieth of a smaller disk.",
+    ),
+    Spec(
+        "steps_limit_bytes",
+        values.size,
+        "1GiB",
+        "Steps kept of a run on its disk at most, where its wrapper says no other bound.",
     ),
     Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, MAX_CRF), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),

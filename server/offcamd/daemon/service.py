@@ -102,7 +102,7 @@ class Service:
             transport = Transport(self.settings, self.health, self._inbox.waker)
             undo.pop_all()
         reserve = DiskReserve(self.settings.disk_reserve_bytes)
-        self.store = Store(self._inbox.post, self.endpoint.url, self.health)
+        self.store = Store(self._inbox.post, self.endpoint.url, self.health, self.settings.steps_limit_bytes)
         self.pool = EncoderPool(
             workers=self.settings.encoders,
             memory_limit=self.settings.memory_limit_bytes,

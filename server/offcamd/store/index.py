@@ -26,6 +26,7 @@ from offcamd.store import sql
 from offcamd.store.entries import Applied, OpenedClip, OpenedStream
 from offcamd.store.index_file import IndexGone, open_to_write, place_of
 from offcamd.store.keeping import Keeping
+from offcamd.store.step_files import STEPS_LIMIT, StepFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -57,12 +58,14 @@ class RunIndex:
         folder: the run folder.
         totals: statistics of its newest session's episodes, as far as `advance_totals` has taken them in.
         keeping: which of its videos are kept.
+        steps: the files of its steps.
     """
 
-    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, database: sqlite3.Connection, steps_limit: int = STEPS_LIMIT) -> None:
         self.folder = folder
         self.totals = RunTotals()
         self.keeping = Keeping(folder, database)
+        self.steps = StepFiles(folder, database, steps_limit)
         self._db = database
         self._closed = False
         self._place = place_of(folder)
@@ -71,15 +74,19 @@ class RunIndex:
         self._opened = False  # whether a stream was, since `advance_totals`
 
     @classmethod
-    def open(cls, folder: Path) -> RunIndex:
+    def open(cls, folder: Path, steps_limit: int = STEPS_LIMIT) -> RunIndex:
         """Open the index of a run folder; both are made where they do not exist.
+
+        Args:
+            folder: of the run.
+            steps_limit: most bytes of its steps on the disk, where a stream says no other bound.
 
         Raises:
             FolderNotWritable: the folder or the index cannot be made or written.
             RunFormatTooNew: a newer offcam wrote it.
             RunFolderError: the index is damaged, or no index of offcam.
         """
-        index = cls(folder, open_to_write(folder))
+        index = cls(folder, open_to_write(folder), steps_limit)
         try:
             with index.transaction():  # another daemon may be about to do the same
                 upgrade(index._db, format_version(index._db, folder), folder)
@@ -98,6 +105,7 @@ class RunIndex:
         if self._closed:
             return
         self._closed = True
+        self.steps.close()
         if not self.in_place:
             self.leave()
             self._db.close()
@@ -197,23 +205,26 @@ class RunIndex:
                 self.keeping.note()
                 self._require_place()
                 self._db.execute("COMMIT")
+                self.steps.kept()
             finally:
                 if self._db.in_transaction:
                     self.keeping.undo()
                     self._db.execute("ROLLBACK")
+                    self.steps.undo()
         self.keeping.perform()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """Keep what was done in a transaction before, if what is done here raises: only this is undone then."""
         with explained(self.folder):
-            mark = self.keeping.mark()
+            mark, made = self.keeping.mark(), self.steps.mark()
             self._db.execute("SAVEPOINT task")
             try:
                 yield
             except BaseException:
                 self._db.execute("ROLLBACK TO task")
                 self.keeping.undo(mark)
+                self.steps.undo(made)
                 raise
             finally:
                 self._db.execute("RELEASE task")
@@ -325,7 +336,7 @@ class RunIndex:
             return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost)
 
     def _add(self, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
-        new = add_records(self._db, records)
+        new = add_records(self._db, records, self.steps.add)
         for key, name in new.to_judge:
             self.keeping.judge(key, name)
         return new

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from offcam_proto.errors import RunFolderError
+from offcam_proto.limits import MIB
 from offcam_proto.records import count_all, count_records
 from offcam_runs.file_lock import FileLock
 from offcam_runs.journal import tail_of
@@ -24,7 +25,8 @@ NEW_EXTENSION = ".new"
 """Appended to a journal's name while its client writes another one that is to take its place."""
 
 PIECE_RECORDS = 5_000
-"""Records between two commits."""
+PIECE_BYTES = 4 * MIB
+"""Records between two commits, and their bytes."""
 
 
 class TakenIn(NamedTuple):
@@ -112,11 +114,12 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
 
 
 def _piece(entries: Iterator[tuple[Journal, int, bytes]]) -> list[tuple[Journal, int, bytes]]:
-    """The next bodies of about `PIECE_RECORDS` records."""
-    piece, records = [], 0
+    """The next bodies of about `PIECE_RECORDS` records, or `PIECE_BYTES` bytes."""
+    piece, records, size = [], 0, 0
     for entry in entries:
         piece.append(entry)
         records += count_records(entry[2])
-        if records >= PIECE_RECORDS:
+        size += len(entry[2])
+        if records >= PIECE_RECORDS or size >= PIECE_BYTES:
             break
     return piece

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 OPEN_STREAM = f"""
 INSERT INTO streams
-    (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state, training, session)
+    (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state, training, session,
+    steps_limit)
 VALUES (:stream, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :state,
-    :training, {SESSION_OF})
+    :training, {SESSION_OF}, :steps_limit)
 ON CONFLICT (stream) DO UPDATE SET
     suffix = excluded.suffix, video = max(video, excluded.video), host = excluded.host, pid = excluded.pid,
-    client = excluded.client, state = excluded.state, ended = NULL
+    client = excluded.client, state = excluded.state, ended = NULL, steps_limit = excluded.steps_limit
 """  # noqa: S608 - of our own words
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
@@ -76,7 +77,7 @@ STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 # A stream goes on in an index that may have had it before, as an older copy has.
 GO_ON = "UPDATE streams SET last_seq = max(last_seq, :last_seq), state = :live, ended = NULL WHERE stream = :stream"
 
-OF_STREAMS = ("episodes", "clips", "quarantine", "judged")
+OF_STREAMS = ("episodes", "clips", "quarantine", "judged", "step_blocks", "dropped_steps")
 """The tables whose rows are a stream's, by ``stream_id``."""
 
 

@@ -29,6 +29,7 @@ from offcamd.store.journals import take_in
 from offcamd.store.left_frames import arenas_of, record_left
 from offcamd.store.recovery import recover
 from offcamd.store.run_state import RunState
+from offcamd.store.step_files import STEPS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,12 +76,20 @@ class Store:
         on_event: called on the store's thread with each event, in the order of the tasks of one run.
         owner: the daemon's endpoint, for whoever finds a folder locked.
         health: is told of what nobody expected.
+        steps_limit: most bytes of a run's steps on the disk, where a stream says no other bound.
     """
 
-    def __init__(self, on_event: Callable[[tasks.Event], None], owner: str, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[tasks.Event], None],
+        owner: str,
+        health: Health | None = None,
+        steps_limit: int = STEPS_LIMIT,
+    ) -> None:
         self._on_event = on_event
         self._owner = owner
         self._health = health or Health()
+        self._steps_limit = steps_limit
         self._dead: StoreDead | None = None
         self._tasks: queue.SimpleQueue[tasks.Task | None] = queue.SimpleQueue()
         self._runs: dict[str, RunState] = {}
@@ -282,7 +291,7 @@ class Store:
         if index.came_back():
             return index
         index.leave()
-        heir = RunIndex.open(Path(folder))
+        heir = RunIndex.open(Path(folder), self._steps_limit)
         try:
             heir.take_over(index, run.live)
         except BaseException:
@@ -430,7 +439,7 @@ class Store:
         """Become a run's writer: finish what a dead daemon left, and read its totals back. None where it cannot be."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
-            index = run.index = RunIndex.open(Path(folder))
+            index = run.index = RunIndex.open(Path(folder), self._steps_limit)
             clips = recover(index)
             with self._lock:
                 run.totals = index.totals

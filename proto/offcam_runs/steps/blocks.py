@@ -1,0 +1,186 @@
+"""A block: the rows of one record of steps as they lie on the disk, byte beside like byte, and compressed.
+
+First come the first bytes of all rows, then their second ones, and so on: so the columns lie one behind the other, and
+within a number its bytes of equal weight, which compresses best. ``proto/FORMAT.md`` is its specification.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from offcam_proto.errors import ConfigError, MalformedMessage
+from offcam_proto.limits import MAX_RECORD_BYTES
+from offcam_proto.records import StepRecord
+from offcam_runs.steps.layout import HEAP, STEPS, TABLES, Column, Layout
+
+HEAD: Final = struct.Struct("<BBHIIQQQQ")
+"""What a block begins with: how it is compressed, its table, the length of its layout, how many rows and bytes of heap
+it has, and its env_index, first_row, first_episode and last_episode."""
+
+STORED: Final = 0
+ZSTD: Final = 1
+"""How a block is compressed: not at all, or by Zstandard."""
+
+LEVEL: Final = 3
+"""Zstandard's."""
+
+FIRST_COLUMNS: Final = (
+    Column("episode", "<i8"),
+    Column("step", "<i4"),
+    Column("reward", "<f8"),
+    Column("flags", "|u1"),
+)
+"""What the rows of the table `STEPS` begin with."""
+
+
+def pack(record: StepRecord) -> bytes:
+    """A record as a block. Without Zstandard, or where it gains nothing, it is not compressed.
+
+    Raises:
+        MalformedMessage: its bytes are not the rows of its layout.
+    """
+    layout = layout_of(record)
+    rows = np.frombuffer(record.rows, np.uint8).reshape(record.count, layout.row_bytes)
+    plain: bytes = rows.T.tobytes() + record.heap
+    codec, data = STORED, plain
+    if (zstd := _zstd()) is not None and len(packed := zstd.compress(plain)) < len(plain):
+        codec, data = ZSTD, packed
+    text = record.layout.encode()
+    sizes = (len(text), record.count, len(record.heap))
+    numbers = (record.env_index, record.first_row, record.first_episode, record.last_episode)
+    return HEAD.pack(codec, record.table, *sizes, *numbers) + text + data
+
+
+def unpack(block: bytes) -> StepRecord:
+    """The record of a block. No more is decompressed than a record can have.
+
+    Raises:
+        MalformedMessage: it is no block, or its bytes are damaged.
+        ConfigError: it is compressed, and Zstandard is not installed.
+    """
+    if len(block) < HEAD.size:
+        raise MalformedMessage(f"a block of steps has at least {HEAD.size} bytes, got {len(block)}")
+    codec, table, text_bytes, count, heap_bytes, *numbers = HEAD.unpack_from(block)
+    env_index, first_row, first_episode, last_episode = numbers
+    begin = HEAD.size + text_bytes
+    try:
+        text = block[HEAD.size : begin].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedMessage(f"the layout of a block of steps is no text: {error}") from error
+    row_bytes = Layout.parse(text).row_bytes
+    if not 0 < count * row_bytes + heap_bytes <= MAX_RECORD_BYTES:
+        raise MalformedMessage(f"a block of steps has at most {MAX_RECORD_BYTES} bytes, got {count} of {row_bytes}")
+    plain = _plain(codec, block[begin:], count * row_bytes + heap_bytes)
+    columns = np.frombuffer(plain, np.uint8, count * row_bytes).reshape(row_bytes, count)
+    record = StepRecord(
+        table=table, env_index=env_index, first_row=first_row, count=count, first_episode=first_episode,
+        last_episode=last_episode, layout=text, rows=columns.T.tobytes(), heap=plain[count * row_bytes :],
+    )  # fmt: skip
+    layout_of(record)
+    return record
+
+
+def layout_of(record: StepRecord) -> Layout:
+    """The layout of a record's rows.
+
+    Raises:
+        MalformedMessage: its bytes are not the rows of it, or there is no such table.
+    """
+    layout = Layout.parse(record.layout)
+    if record.table not in TABLES:
+        raise MalformedMessage(f"the tables of steps are {TABLES}, got {record.table}")
+    if record.table == STEPS and layout.columns[: len(FIRST_COLUMNS)] != FIRST_COLUMNS:
+        raise MalformedMessage(f"rows of steps begin with {FIRST_COLUMNS}, got {record.layout}")
+    if not layout.row_bytes or len(record.rows) != record.count * layout.row_bytes:
+        raise MalformedMessage(
+            f"{record.count} rows of {layout.row_bytes} bytes each cannot have {len(record.rows)}: {record.layout}"
+        )
+    if len(record.rows) + len(record.heap) > MAX_RECORD_BYTES:
+        raise MalformedMessage(f"a record of steps is at most {MAX_RECORD_BYTES} bytes, got {len(record.rows)} of rows")
+    try:
+        fits = layout.dtype.itemsize == layout.row_bytes and layout.dtype.names == tuple(c.name for c in layout.columns)
+    except ValueError as error:
+        raise MalformedMessage(f"numpy cannot have such rows: {error}") from error
+    if not fits:
+        raise MalformedMessage(f"numpy cannot have such rows: {record.layout}")
+    rows = np.frombuffer(record.rows, layout.dtype)
+    heap = sum(int(rows[name].sum(dtype=np.uint64)) for name, dtype, _ in layout.columns if dtype == HEAP)
+    if heap != len(record.heap):
+        raise MalformedMessage(f"the values of the rows' heap have {heap} bytes, and it has {len(record.heap)}")
+    return layout
+
+
+# --- compression ------------------------------------------------------------------------------------------
+
+
+class _Zstd(NamedTuple):
+    """Zstandard, whoever brings it.
+
+    Attributes:
+        compress: one frame that says its size.
+        decompress: a frame of exactly so many bytes, ValueError of any other.
+    """
+
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes, int], bytes]
+
+
+def _plain(codec: int, data: bytes, size: int) -> bytes:
+    if codec == STORED and len(data) == size:
+        return data
+    if codec != ZSTD:
+        raise MalformedMessage(f"a block of steps of {size} bytes in {len(data)} bytes, compressed by {codec}")
+    zstd = _zstd()
+    if zstd is None:
+        raise ConfigError('steps are compressed, and zstandard is not installed. Run: pip install "offcam[replay]"')
+    try:
+        return zstd.decompress(data, size)
+    except ValueError as error:
+        raise MalformedMessage(f"a block of steps is damaged: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _zstd() -> _Zstd | None:
+    """Zstandard: that of Python, from 3.14 on, or the package's; None where there is none."""
+    with suppress(ImportError):
+        return _of_python(import_module("compression.zstd"))
+    with suppress(ImportError):
+        return _of_package(import_module("zstandard"))
+    return None
+
+
+def _of_python(module: Any) -> _Zstd:  # noqa: ANN401 - a module
+    def decompress(data: bytes, size: int) -> bytes:
+        try:
+            said = module.get_frame_info(data).decompressed_size
+            plain: bytes = module.ZstdDecompressor().decompress(data, size) if said == size else b""
+        except module.ZstdError as error:
+            raise ValueError(str(error)) from error
+        return _of_size(plain, said, size)
+
+    return _Zstd(lambda data: bytes(module.compress(data, LEVEL)), decompress)
+
+
+def _of_package(module: Any) -> _Zstd:  # noqa: ANN401 - as above
+    def decompress(data: bytes, size: int) -> bytes:
+        try:
+            said = module.frame_content_size(data)  # it makes room for what that says, whatever it is
+            plain: bytes = module.ZstdDecompressor().decompress(data, size) if said == size else b""
+        except module.ZstdError as error:
+            raise ValueError(str(error)) from error
+        return _of_size(plain, said, size)
+
+    return _Zstd(lambda data: bytes(module.ZstdCompressor(level=LEVEL).compress(data)), decompress)
+
+
+def _of_size(plain: bytes, said: int | None, size: int) -> bytes:
+    if len(plain) != size:
+        raise ValueError(f"its data has {said} bytes instead of {size}")
+    return plain

@@ -1,0 +1,221 @@
+"""Where the blocks of a run's steps are, by its index, and which rows are in none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from offcam_proto.codec import pack_record, unpack_record
+from offcam_proto.records import StepRecord
+from offcam_runs.steps.blocks import layout_of
+from offcam_runs.steps.rows import Gap
+
+if TYPE_CHECKING:
+    import sqlite3
+
+ADD_BLOCK: Final = """
+INSERT INTO step_blocks (stream_id, seq, kind, env_index, envs, first_row, rows, first_episode, last_episode, file,
+    offset, bytes)
+VALUES (:stream_id, :seq, :kind, :env_index, :envs, :first_row, :rows, :first_episode, :last_episode, :file, :offset,
+    :bytes)
+"""
+
+_HAS = """
+SELECT 1 FROM step_blocks
+WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND first_row = :first_row
+UNION ALL
+SELECT 1 FROM dropped_steps
+WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND first_row <= :first_row
+    AND first_row + rows > :first_row
+"""
+
+# Only in a copy of the index: what is pending is in no file.
+_BODIES = (
+    "CREATE TABLE IF NOT EXISTS step_bodies (stream_id INTEGER, seq INTEGER, body BLOB, PRIMARY KEY (stream_id, seq))"
+)
+_ADD_BODY = "INSERT INTO step_bodies (stream_id, seq, body) VALUES (?, ?, ?)"
+_BODY = "SELECT body FROM step_bodies WHERE stream_id = ? AND seq = ?"
+
+_PLACES = """
+SELECT stream_id, stream, seq, kind, env_index, envs, first_row, rows, first_episode, last_episode, file, offset, bytes
+FROM main.step_blocks JOIN main.streams ON id = stream_id
+"""
+_DROPPED = "SELECT first_row, rows, reason FROM main.dropped_steps"
+# of one table of a stream, the blocks that have a sub-environment
+_OF_ENV = (
+    "WHERE stream_id = :key AND kind = :kind AND env_index <= :env_index AND env_index + max(envs, 1) > :env_index"
+)
+_OF_EPISODE = "AND first_episode <= :episode AND last_episode >= :episode"
+_OF_ROWS = "AND first_row < :behind AND first_row + rows > :first_row"
+_BEFORE = f"SELECT max(first_row + rows) FROM main.{{0}} {_OF_ENV} AND first_row < :first_row"  # noqa: S608 - of our own words
+_BEHIND = f"SELECT min(first_row) FROM main.{{0}} {_OF_ENV} AND first_row > :first_row"  # noqa: S608 - as above
+_BOTH = ("step_blocks", "dropped_steps")
+
+_TOTALS = """
+SELECT count(*), ifnull(sum(rows * max(envs, 1)), 0), ifnull(sum(bytes), 0) FROM main.step_blocks
+WHERE stream_id IN (SELECT id FROM streams)
+"""
+_DROPPED_TOTALS = """
+SELECT reason, sum(rows * max(envs, 1)) FROM main.dropped_steps
+WHERE stream_id IN (SELECT id FROM streams) GROUP BY reason ORDER BY reason
+"""
+
+
+class Place(NamedTuple):
+    """Where a block is.
+
+    Attributes:
+        key: of its stream in the index.
+        stream: that stream's id, 32 hexadecimal digits.
+        seq: number of its record.
+        kind: its table.
+        env_index: the first sub-environment that it tells of.
+        envs: of how many; 0 for a single env.
+        first_row: number of its first row.
+        rows: how many it has.
+        first_episode: smallest number of an episode that a row is of.
+        last_episode: largest one.
+        file: number of its file; None where it is pending, in a copy of the index.
+        offset: where its frame begins in that.
+        bytes: of the frame.
+    """
+
+    key: int
+    stream: str
+    seq: int
+    kind: int
+    env_index: int
+    envs: int
+    first_row: int
+    rows: int
+    first_episode: int
+    last_episode: int
+    file: int | None
+    offset: int
+    bytes: int
+
+
+class StepTotals(NamedTuple):
+    """What there is of a run's steps.
+
+    Attributes:
+        blocks: how many blocks.
+        rows: rows in them, those of sub-environments each counted.
+        bytes: that they take on the disk.
+        dropped: rows that were not written, by reason.
+    """
+
+    blocks: int
+    rows: int
+    bytes: int
+    dropped: Mapping[str, int]
+
+
+def facts_of(key: int, seq: int, record: StepRecord) -> dict[str, object]:
+    """What the index has of a record, but for where it lies.
+
+    Raises:
+        MalformedMessage: its bytes are not the rows of its layout.
+    """
+    return {
+        "stream_id": key,
+        "seq": seq,
+        "kind": record.table,
+        "env_index": record.env_index,
+        "envs": layout_of(record).envs,
+        "first_row": record.first_row,
+        "rows": record.count,
+        "first_episode": record.first_episode,
+        "last_episode": record.last_episode,
+    }
+
+
+def has_rows(database: sqlite3.Connection, facts: Mapping[str, object]) -> bool:
+    """Whether the index has a record's rows already, or has dropped them: they were sent under another number, too."""
+    return database.execute(_HAS, facts).fetchone() is not None
+
+
+class PendingSteps:
+    """Enters records of steps that are in no file into a copy of the index, which keeps them whole."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._db = database
+
+    def add(self, key: int, seq: int, record: StepRecord) -> None:
+        """Enter one. The transaction is the caller's. MalformedMessage where its bytes are no rows."""
+        facts = facts_of(key, seq, record)
+        if has_rows(self._db, facts):
+            return
+        body = pack_record(record)
+        self._db.execute(_BODIES)
+        self._db.execute(ADD_BLOCK, {**facts, "file": None, "offset": 0, "bytes": len(body)})
+        self._db.execute(_ADD_BODY, (key, seq, body))
+
+
+def pending_record(database: sqlite3.Connection, place: Place) -> StepRecord | None:
+    """The record of a place without a file."""
+    row = database.execute(_BODY, (place.key, place.seq)).fetchone()
+    record = unpack_record(row[0]) if row else None
+    return record if isinstance(record, StepRecord) else None
+
+
+def totals(database: sqlite3.Connection) -> StepTotals:
+    """What an open index has of the steps of the streams that it shows."""
+    blocks, rows, size = database.execute(_TOTALS).fetchone()
+    return StepTotals(blocks, rows, size, dict(database.execute(_DROPPED_TOTALS).fetchall()))
+
+
+def places(
+    database: sqlite3.Connection,
+    key: int,
+    kind: int,
+    env_index: int,
+    *,
+    episode: int | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Iterator[Place]:
+    """The blocks of a sub-environment in the order of their rows: all, those that may have rows of an episode, or those
+    that have any of the rows from the first of two numbers on, up to the second.
+    """  # noqa: D205 - it is one sentence
+    query, values = _query(key, kind, env_index, episode, rows)
+    return map(Place._make, database.execute(f"{_PLACES} {query} ORDER BY first_row", values))
+
+
+def dropped(
+    database: sqlite3.Connection,
+    key: int,
+    kind: int,
+    env_index: int,
+    *,
+    episode: int | None = None,
+    rows: tuple[int, int] | None = None,
+) -> list[Gap]:
+    """Rows that the daemon did not write; chosen as those of `places`."""
+    query, values = _query(key, kind, env_index, episode, rows)
+    return [Gap(*row) for row in database.execute(f"{_DROPPED} {query} ORDER BY first_row", values)]
+
+
+def _query(
+    key: int, kind: int, env_index: int, episode: int | None, rows: tuple[int, int] | None
+) -> tuple[str, dict[str, object]]:
+    values: dict[str, object] = {"key": key, "kind": kind, "env_index": env_index}
+    if episode is not None:
+        return f"{_OF_ENV} {_OF_EPISODE}", {**values, "episode": episode}
+    if rows is not None:
+        return f"{_OF_ENV} {_OF_ROWS}", {**values, "first_row": rows[0], "behind": rows[1]}
+    return _OF_ENV, values
+
+
+def known_before(database: sqlite3.Connection, place: Place, env_index: int) -> int:
+    """The row behind the last one that the index knows before a block, written or dropped; 0 where there is none."""
+    return max(database.execute(_BEFORE.format(table), _at(place, env_index)).fetchone()[0] or 0 for table in _BOTH)
+
+
+def known_behind(database: sqlite3.Connection, place: Place, env_index: int) -> int | None:
+    """The first row that the index knows behind a block, written or dropped."""
+    found = [database.execute(_BEHIND.format(table), _at(place, env_index)).fetchone()[0] for table in _BOTH]
+    return min((row for row in found if row is not None), default=None)
+
+
+def _at(place: Place, env_index: int) -> dict[str, object]:
+    return {"key": place.key, "kind": place.kind, "env_index": env_index, "first_row": place.first_row}

@@ -1,0 +1,151 @@
+"""Reading the steps of a run: those of an episode, those of a clip's frames, and the rows of a table in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offcam_proto.errors import ConfigError, MalformedMessage
+from offcam_proto.records import StepRecord
+from offcam_runs.steps import files
+from offcam_runs.steps.blocks import unpack
+from offcam_runs.steps.places import Place, dropped, known_before, known_behind, pending_record, places
+from offcam_runs.steps.rows import Gap, Rows, Steps, chosen, ended, joined, of_env
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_Found = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]
+
+LOST: Final = "lost"
+"""Why rows are not there that never came, as their client lost them, or was killed."""
+
+
+class StepReader:
+    """Reads the steps of one run. It belongs to the thread of its index.
+
+    Args:
+        database: from `offcam_runs.database.open_to_read`.
+        folder: of the run.
+    """
+
+    def __init__(self, database: sqlite3.Connection, folder: str | os.PathLike[str]) -> None:
+        self._db = database
+        self._folder = folder
+
+    def episode(self, key: int, kind: int, env_index: int, episode: int) -> Steps:
+        """The rows of an episode; none where no row of it is there.
+
+        Args:
+            key: of the stream in the index.
+            kind: the table, of `layout.TABLES`.
+            env_index: the sub-environment.
+            episode: its number.
+
+        Raises:
+            ConfigError: they are compressed, and Zstandard is not installed.
+            RunFolderError: the index is damaged.
+        """
+        where = (key, kind, env_index)
+        found = list(places(self._db, *where, episode=episode))
+        gaps = dropped(self._db, *where, episode=episode)
+        pieces: list[tuple[Place, Rows]] = []
+        for place in found:
+            record = self.record(place)
+            if isinstance(record, StepRecord):
+                pieces.append((place, of_env(record, env_index)))
+            else:
+                gaps.append(Gap(place.first_row, place.rows, record))
+        own = [(place, rows, rows.rows["episode"] == episode) for place, rows in pieces if _has_episodes(rows)]
+        own = [(place, rows, mask) for place, rows, mask in own if mask.any()]
+        numbers, columns = joined([chosen(rows, mask) for _, rows, mask in own])
+        gaps += self._lost([place for place, _, _ in own], gaps, (numbers, columns), env_index)
+        begins = "step" not in columns or (len(numbers) > 0 and columns["step"][0] <= 1)  # 1: reset in the step before
+        return Steps(numbers, columns, tuple(sorted(gaps)), not gaps and begins and ended(columns))
+
+    def rows(self, key: int, kind: int, env_index: int, first_row: int, behind: int) -> Steps:
+        """The rows from one number on up to another one; complete where all of them are there. Raises as `episode`."""
+        gaps = dropped(self._db, key, kind, env_index, rows=(first_row, behind))
+        pieces, spans = [], []
+        for piece in self.blocks(key, kind, env_index, first_row, behind):
+            if isinstance(piece, Gap):
+                gaps.append(piece)
+                continue
+            numbers = piece.first_row + np.arange(len(piece.rows))
+            pieces.append(chosen(piece, (numbers >= first_row) & (numbers < behind)))
+            spans.append((piece.first_row, piece.first_row + len(piece.rows)))
+        gaps += _between([(first_row, first_row), *spans, *map(_span, gaps), (behind, behind)])
+        return Steps(*joined(pieces), tuple(sorted(gaps)), not gaps)
+
+    def blocks(
+        self, key: int, kind: int, env_index: int, first_row: int = 0, behind: int | None = None
+    ) -> Iterator[Rows | Gap]:
+        """The blocks that have any of some rows, in order, one in memory at a time; a `Gap` for one that is damaged.
+
+        Rows that never came, or that the daemon dropped, are not there. Raises as `episode`.
+        """
+        span = (first_row, 2**63 - 1 if behind is None else behind)
+        for place in list(places(self._db, key, kind, env_index, rows=span)):
+            record = self.record(place)
+            if isinstance(record, StepRecord):
+                yield of_env(record, env_index)
+            else:
+                yield Gap(place.first_row, place.rows, record)
+
+    def record(self, place: Place) -> StepRecord | str:
+        """The record of a block, or what is wrong with it, for people. ConfigError where Zstandard is not installed."""
+        if place.file is None:
+            return pending_record(self._db, place) or "its journal has no such record"
+        path = files.path_of(self._folder, place.stream, place.file)
+        name = os.path.join(files.FOLDER, os.path.basename(path))
+        try:
+            record = unpack(files.read_block(path, place.offset, place.bytes, place.seq))
+        except ConfigError:
+            raise
+        except FileNotFoundError:
+            return f"{name} is not there"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        except (ValueError, MalformedMessage) as error:
+            return f"{name}: {error}"
+        if (record.table, record.env_index, record.first_row, record.count) != (
+            place.kind, place.env_index, place.first_row, place.rows,
+        ):  # fmt: skip
+            return f"{name} has other rows there than the index says"
+        return record
+
+    def _lost(self, own: list[Place], known: list[Gap], found: _Found, env_index: int) -> list[Gap]:
+        """Rows that never came, within an episode or where it goes on beyond those that are there."""
+        if not own:
+            return []
+        numbers, columns = found
+        spans = [*((place.first_row, place.first_row + place.rows) for place in own), *map(_span, known)]
+        if numbers[0] == own[0].first_row and ("step" not in columns or columns["step"][0] > 0):
+            before = known_before(self._db, own[0], env_index)
+            spans.append((before, before))
+        if numbers[-1] == own[-1].first_row + own[-1].rows - 1 and not ended(columns):
+            behind = known_behind(self._db, own[-1], env_index)
+            spans += [] if behind is None else [(behind, behind)]
+        return _between(spans)
+
+
+def _span(gap: Gap) -> tuple[int, int]:
+    return gap.first_row, gap.first_row + gap.rows
+
+
+def _between(spans: list[tuple[int, int]]) -> list[Gap]:
+    """The rows that are in none of some spans, each from its first row up to the one behind, but between two."""
+    gaps: list[Gap] = []
+    due = min(first for first, _ in spans)
+    for first, behind in sorted(spans):
+        gaps += [Gap(due, first - due, LOST)] if first > due else []
+        due = max(due, behind)
+    return gaps
+
+
+def _has_episodes(rows: Rows) -> bool:
+    return "episode" in (rows.rows.dtype.names or ())

@@ -1,0 +1,153 @@
+"""The rows of one sub-environment out of records, and what of an episode they are together; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offcam_runs.steps.blocks import layout_of
+from offcam_runs.steps.layout import HEAP, TERMINATED, TRUNCATED, Layout
+
+if TYPE_CHECKING:
+    from offcam_proto.records import StepRecord
+
+
+class Rows(NamedTuple):
+    """Consecutive rows of a table, of one sub-environment.
+
+    Attributes:
+        first_row: number of the first one.
+        rows: (n,) structured, a field for each column; of a column in the heap the length of each value.
+        heap: the values of those columns.
+    """
+
+    first_row: int
+    rows: NDArray[Any]
+    heap: dict[str, list[bytes]]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """(n, ...) a column's values, those of the heap as Python's bytes in an array of objects."""
+        return _objects(self.heap[name]) if name in self.heap else self.rows[name]
+
+
+class Gap(NamedTuple):
+    """Rows that are not there.
+
+    Attributes:
+        first_row: the first one.
+        rows: how many.
+        reason: ``lost`` (they never came), ``limit``, ``disk_full`` or ``io`` (the daemon could not or was not to write
+            them), or in words what is wrong with their file.
+    """
+
+    first_row: int
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Steps(Mapping[str, NDArray[Any]]):
+    """The rows of one episode, or those that a clip's frames show: its columns by name, each (rows, ...).
+
+    Attributes:
+        row: (rows,) numbers of the rows in their table, int64.
+        columns: by name, in the order of the layout; values that have no fixed size are bytes in an array of objects.
+        gaps: rows that should be among these and are not.
+        complete: whether they are all rows of the episode, from its reset to its end. Of a clip: of its frames.
+    """
+
+    row: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]] = field(repr=False)
+    gaps: tuple[Gap, ...] = ()
+    complete: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.row)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+def of_env(record: StepRecord, env_index: int) -> Rows:
+    """The rows of one sub-environment in a record.
+
+    Raises:
+        MalformedMessage: the record's bytes are not the rows of its layout.
+    """
+    layout = layout_of(record)
+    table = np.frombuffer(record.rows, layout.dtype)
+    heap = _heap(record, layout, table, env_index - record.env_index)
+    if not layout.envs:
+        return Rows(record.first_row, table, heap)
+    own = np.empty(len(table), Layout(layout.columns).dtype)
+    for column in layout.columns:
+        own[column.name] = table[column.name][:, env_index - record.env_index]
+    return Rows(record.first_row, own, heap)
+
+
+def _heap(record: StepRecord, layout: Layout, table: NDArray[Any], place: int) -> dict[str, list[bytes]]:
+    """The values in the heap of the sub-environment at a place, by column."""
+    names = [name for name, dtype, _ in layout.columns if dtype == HEAP]
+    if not names:
+        return {}
+    lengths = np.stack([table[name].reshape(len(table), -1) for name in names], axis=1).astype(np.int64)
+    ends = np.cumsum(lengths).reshape(lengths.shape)[:, :, place].tolist()  # in the order of rows, columns, sub-envs
+    sizes = lengths[:, :, place].tolist()
+    return {
+        name: [record.heap[end[of] - size[of] : end[of]] for end, size in zip(ends, sizes, strict=True)]
+        for of, name in enumerate(names)
+    }
+
+
+def chosen(rows: Rows, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Some of the rows: their numbers, and their columns."""
+    assert rows.rows.dtype.names is not None  # noqa: S101 - a layout has columns
+    numbers = rows.first_row + np.flatnonzero(mask)
+    return numbers, {name: rows.column(name)[mask] for name in rows.rows.dtype.names}
+
+
+def joined(
+    pieces: Sequence[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]],
+) -> tuple[NDArray[np.int64], dict[str, Any]]:
+    """Rows of several records one behind the other. Where some have no such column, it is NaN, 0 or empty there."""
+    names = dict.fromkeys(name for _, columns in pieces for name in columns)
+    numbers = [numbers for numbers, _ in pieces]
+    return (
+        np.concatenate(numbers) if numbers else np.empty(0, np.int64),
+        {name: _joined([(len(own), columns.get(name)) for own, columns in pieces]) for name in names},
+    )
+
+
+def _joined(parts: Sequence[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
+    kinds = {(part.dtype, part.shape[1:]) for _, part in parts if part is not None}
+    if len(kinds) > 1:  # the same name, and another kind of value: nobody can say what they have in common
+        return _objects([None if part is None else part[at] for count, part in parts for at in range(count)])
+    ((dtype, shape),) = kinds
+    empty = np.nan if dtype.kind == "f" else b"" if dtype.kind == "O" else 0
+    filled = [np.full((count, *shape), empty, dtype) if part is None else part for count, part in parts]
+    return np.concatenate(filled)
+
+
+def _objects(values: Sequence[object]) -> NDArray[Any]:
+    found = np.empty(len(values), object)
+    for place, value in enumerate(values):  # at once, numpy would look into what they are
+        found[place] = value
+    return found
+
+
+def ended(columns: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether the last of an episode's rows is that of its end."""
+    flags = columns.get("flags")
+    return flags is not None and len(flags) > 0 and bool(flags[-1] & (TERMINATED | TRUNCATED))

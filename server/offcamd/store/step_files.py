@@ -1,0 +1,235 @@
+"""Writing the steps of a run: blocks behind each other into files, and where each lies into the index.
+
+The bytes of a block are in its file before the transaction is committed that says so. So whoever dies, what the index
+has is there, and what it has not is written over: by its record, which is sent again.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from offcam_proto.limits import MIB
+from offcam_runs.steps import files
+from offcam_runs.steps.blocks import pack
+from offcam_runs.steps.places import ADD_BLOCK, facts_of, has_rows
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from offcam_proto.records import StepRecord
+
+log = logging.getLogger(__name__)
+
+STEPS_LIMIT: Final = 1024 * MIB
+"""Most bytes of a run's steps on the disk, where nobody says another bound."""
+
+MOST_OPEN: Final = 64
+"""So many files are open at a time; of more streams they are opened again."""
+
+LIMIT, DISK_FULL, IO = "limit", "disk_full", "io"
+"""Why rows are dropped."""
+
+_BYTES = "SELECT ifnull(sum(bytes), 0) FROM step_blocks"
+_STREAM = "SELECT stream, steps_limit FROM streams WHERE id = ?"
+_LAST = "SELECT file, offset + bytes FROM step_blocks WHERE stream_id = ? ORDER BY seq DESC LIMIT 1"
+# rows behind rows that were dropped for the same reason are one row of the table with them
+_DROP_MORE = """
+UPDATE dropped_steps SET rows = rows + :rows, last_episode = max(last_episode, :last_episode)
+WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND envs = :envs AND reason = :reason
+    AND first_row + rows = :first_row AND first_row = (
+        SELECT max(first_row) FROM dropped_steps
+        WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND first_row < :first_row
+    )
+"""
+_DROP = """
+INSERT INTO dropped_steps (stream_id, kind, env_index, envs, first_row, rows, first_episode, last_episode, reason)
+VALUES (:stream_id, :kind, :env_index, :envs, :first_row, :rows, :first_episode, :last_episode, :reason)
+"""
+_SAID = {
+    LIMIT: "the run has as many bytes of steps as it may: give a larger steps_limit to keep more",
+    DISK_FULL: "there is no room for steps: make some",
+    IO: "steps cannot be written",
+}
+
+
+@dataclass(slots=True)
+class _File:
+    """A stream's file that is open, up to where it has been written."""
+
+    number: int
+    path: Path
+    descriptor: int
+    end: int
+
+    def in_place(self) -> bool:
+        """Whether it is the one that lies there, rather than one that was removed."""
+        try:
+            there, own = os.lstat(self.path), os.fstat(self.descriptor)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
+class StepFiles:
+    """Writes the steps of one run. It belongs to the index's thread, and its methods to that's transactions.
+
+    Args:
+        folder: the run folder.
+        database: its index, open to be written.
+        limit: most bytes of its steps on the disk, where a stream says no other bound.
+    """
+
+    def __init__(self, folder: Path, database: sqlite3.Connection, limit: int = STEPS_LIMIT) -> None:
+        self._folder = folder
+        self._db = database
+        self._limit = limit
+        self._bytes: int | None = None  # of all blocks in the index; None until it is asked
+        self._files: OrderedDict[int, _File] = OrderedDict()
+        self._made: list[Path] = []  # in this transaction
+        self._durable = False  # whether a block is on the disk, whatever happens to the host, before it is committed
+        self._said: set[str] = set()
+
+    def add(self, key: int, seq: int, record: StepRecord) -> None:
+        """Write a record of steps, or count it as dropped where it cannot be, so that others are not held up.
+
+        Args:
+            key: of its stream.
+            seq: its number.
+            record: the record. One whose rows are there already, or were dropped, is passed over.
+
+        Raises:
+            MalformedMessage: its bytes are not the rows of its layout.
+        """
+        facts = facts_of(key, seq, record)
+        if has_rows(self._db, facts):
+            return
+        data = files.framed(seq, pack(record))
+        stream, limit = self._db.execute(_STREAM, (key,)).fetchone()
+        if self._bytes is None:
+            (self._bytes,) = self._db.execute(_BYTES).fetchone()
+        if self._bytes + len(data) > (limit or self._limit):
+            self._drop(facts, LIMIT, "")
+            return
+        try:
+            file = self._file(key, stream)
+            _write(file.descriptor, data, file.end)
+            if self._durable:
+                os.fdatasync(file.descriptor)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._drop(facts, DISK_FULL if full else IO, error.strerror or str(error))
+            return
+        self._db.execute(ADD_BLOCK, {**facts, "file": file.number, "offset": file.end, "bytes": len(data)})
+        file.end += len(data)
+        self._bytes += len(data)
+
+    def kept(self) -> None:
+        """A transaction was committed."""
+        self._made.clear()
+
+    def mark(self) -> int:
+        """A moment in a transaction, to which `undo` may go back."""
+        return len(self._made)
+
+    def undo(self, mark: int = 0) -> None:
+        """What was done since a transaction began, or since a moment in it, is not kept: what is, is found out anew."""
+        self.close()
+        for path in self._made[mark:]:
+            with suppress(OSError):
+                path.unlink()
+        del self._made[mark:]
+        self._bytes = None
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._files:
+            os.close(self._files.popitem()[1].descriptor)
+
+    def _drop(self, facts: dict[str, object], reason: str, why: str) -> None:
+        values = {**facts, "reason": reason}
+        if not self._db.execute(_DROP_MORE, values).rowcount:
+            self._db.execute(_DROP, values)
+        if reason not in self._said:
+            self._said.add(reason)
+            log.error("steps of %s are dropped: %s%s", self._folder, _SAID[reason], f" ({why})" if why else "")
+
+    def _file(self, key: int, stream: str) -> _File:
+        """The file that a stream's next block goes to."""
+        file = self._files.pop(key, None)
+        if file is not None and (file.end > files.FILE_BYTES or not file.in_place()):
+            os.close(file.descriptor)
+            file = None
+        if file is None:
+            file = self._open(key, stream)
+        self._files[key] = file
+        while len(self._files) > MOST_OPEN:
+            _, oldest = self._files.popitem(last=False)
+            os.close(oldest.descriptor)
+        return file
+
+    def _open(self, key: int, stream: str) -> _File:
+        """Open the last file that the index knows, cut to what it knows of it, or make the next one."""
+        inner = self._folder / files.FOLDER
+        inner.mkdir(exist_ok=True)
+        if inner.is_symlink():
+            raise OSError(errno.ELOOP, f"{inner} is a link, maybe out of the folder")
+        self._durable = self._db.execute("PRAGMA journal_mode").fetchone() != ("wal",)  # as the index itself
+        number, end = self._db.execute(_LAST, (key,)).fetchone() or (-1, 0)
+        if 0 < end <= files.FILE_BYTES and (file := self._reopened(stream, number, end)):
+            return file
+        while True:
+            number += 1
+            path = Path(files.path_of(self._folder, stream, number))
+            with suppress(FileExistsError):  # one that no index knows any more, which is left alone
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                self._made.append(path)
+                try:
+                    _write(descriptor, files.MAGIC, 0)
+                except OSError:
+                    os.close(descriptor)
+                    self._made.remove(path)
+                    path.unlink()
+                    raise
+                if self._durable:
+                    _sync(inner)
+                return _File(number, path, descriptor, len(files.MAGIC))
+
+    def _reopened(self, stream: str, number: int, end: int) -> _File | None:
+        """A file that has been written; None where it is gone, or has not what the index says."""
+        path = Path(files.path_of(self._folder, stream, number))
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            whole = os.fstat(descriptor).st_size >= end and os.pread(descriptor, len(files.MAGIC), 0) == files.MAGIC
+            if whole:
+                os.ftruncate(descriptor, end)
+                return _File(number, path, descriptor, end)
+        except OSError:
+            whole = False
+        os.close(descriptor)
+        return None
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of it, or raise OSError."""
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        data, offset = data[count:], offset + count
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
