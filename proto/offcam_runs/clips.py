@@ -53,6 +53,8 @@ class Clip:
             no end of the episode that it began with.
         info: values of the episode if it shows exactly one whole episode that the index knows; see `EpisodeTable.info`.
         keep_reason: by which parts of its rule it is kept; None for one that is kept in any case, or not judged yet.
+        first_row: the row of its stream's steps that its first frame shows, None where none are recorded; see
+            `offcam_runs.steps.load.clip_steps`.
     """
 
     folder: str
@@ -85,6 +87,7 @@ class Clip:
     partial: bool
     info: dict[str, float]
     keep_reason: str | None = None
+    first_row: int | None = None
 
     @property
     def path(self) -> str | None:
@@ -117,7 +120,7 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM main.episodes WHERE stream_id = c.stream_id AND episode = c.episode
-    ) AS partial, e.info, c.keep_reason, c.rowid AS place
+    ) AS partial, e.info, c.keep_reason, c.first_row, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
 LEFT JOIN main.episodes AS e ON e.id = (

@@ -22,7 +22,8 @@ from offcam_runs.discover import labels
 from offcam_runs.episodes import Episode, EpisodeTable, read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.pending import committed
-from offcam_runs.sessions import Session, sessions
+from offcam_runs.sessions import ALL, Session, sessions
+from offcam_runs.steps.load import episode_steps
 from offcam_runs.streams import Stream, began, read_streams
 from offcam_runs.totals import run_totals
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     from numpy.typing import NDArray
+
+    from offcam_runs.steps.rows import Steps
 
 
 What = Literal["episodes", "clips"]
@@ -139,6 +142,23 @@ class Run:
     def smooth(self, quantity: str, axis: Axis, window: int) -> Smooth:
         """The same with its moving average over so many episodes."""
         return smooth(self.curve(quantity, axis), window)
+
+    def steps(self, episode: int, *, env_index: int = 0, stream: str | None = None) -> Steps:
+        """The steps of an episode, if they were recorded (``steps=True``): its columns by name, as numpy arrays.
+
+        They begin with that of its reset. Columns: ``episode``, ``step`` (0 for the reset), ``reward`` (NaN for it),
+        ``flags`` (bits of `offcam_runs.steps.layout`), ``action``, or its parts, and those of `offcam.trace`.
+
+        Args:
+            episode: its number in its sub-environment, as in ``episodes.episode``.
+            env_index: the sub-environment, 0 for a single env.
+            stream: id of its stream, where several have such an episode.
+
+        Raises:
+            ConfigError: no steps of it were recorded, or of several streams; or zstandard is not installed.
+            RunFolderError: the index is damaged or cannot be read.
+        """
+        return episode_steps(self.folder, episode, env_index=env_index, stream=stream, session=self.session or ALL)
 
     @property
     def count(self) -> int:

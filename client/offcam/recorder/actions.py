@@ -14,6 +14,7 @@ from gymnasium import spaces
 from offcam.recorder import typed_values
 from offcam_proto.errors import ActionError, ConfigError
 from offcam_runs.steps.layout import HEAP, MAX_COLUMNS, Column
+from offcam_runs.steps.values import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,7 +133,7 @@ class ActionCodec:
     def _read(self, name: str, value: Any) -> Any:  # noqa: ANN401 - as above
         leaf = next(each for each in self._leaves if each.name == name)
         if leaf.dtype is None:
-            return tuple(map(typed_values.decode, value)) if self._envs else typed_values.decode(value)
+            return tuple(map(decode, value)) if self._envs else decode(value)
         array = np.array(value)
         return array if self._envs or array.ndim or not self._is_number(leaf) else array[()]
 

@@ -1,4 +1,4 @@
-"""Values of no fixed size as bytes and back: of the same types, dtypes, shapes and bits. Nothing of it is ever run."""
+"""Values of no fixed size as bytes; `offcam_runs.steps.values` reads them back, of the same types, dtypes and bits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from gymnasium.spaces import GraphInstance
 
 from offcam.recorder import readings
 from offcam_proto.errors import ActionError
+from offcam_runs.steps.values import ARRAY, DICT, GRAPH, INTEGER, LIST, SCALAR, TUPLE
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder().decode
 
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _MOST_INT, _LEAST_INT = 2**64 - 1, -(2**63)
-_INTEGER, _ARRAY, _SCALAR, _LIST, _TUPLE, _DICT, _GRAPH = range(7)
-"""What an array on the wire begins with that stands for what msgpack does not tell apart."""
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 - of any space
@@ -30,18 +28,6 @@ def encode(value: Any) -> bytes:  # noqa: ANN401 - of any space
         return _pack(_told(value))
     except (RecursionError, UnicodeEncodeError) as error:
         raise ActionError(f"an action cannot be written down: {error}") from error
-
-
-def decode(data: bytes) -> Any:  # noqa: ANN401 - what was given to `encode`
-    """What was encoded.
-
-    Raises:
-        ActionError: the bytes are none of `encode`.
-    """
-    try:
-        return _meant(_unpack(data))
-    except (msgspec.MsgspecError, TypeError, ValueError, LookupError, RecursionError) as error:
-        raise ActionError(f"not the bytes of an action: {error}") from error
 
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - of numpy, torch, JAX, or Python's own
@@ -69,31 +55,14 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - of numpy, to
 def _told(value: Any) -> Any:  # noqa: ANN401 - as above
     kind = type(value)
     if kind in _PLAIN:
-        return [_INTEGER, str(value)] if kind is int and not _LEAST_INT <= value <= _MOST_INT else value
+        return [INTEGER, str(value)] if kind is int and not _LEAST_INT <= value <= _MOST_INT else value
     if isinstance(value, GraphInstance):
-        return [_GRAPH, *map(_told, value)]
+        return [GRAPH, *map(_told, value)]
     if kind is dict:
-        return [_DICT, [[_told(key), _told(each)] for key, each in value.items()]]
+        return [DICT, [[_told(key), _told(each)] for key, each in value.items()]]
     if kind in (list, tuple):
-        return [_LIST if kind is list else _TUPLE, *map(_told, value)]
+        return [LIST if kind is list else TUPLE, *map(_told, value)]
     if isinstance(value, np.str_):
         return str(value)
     array = as_array(value)
-    return [_SCALAR if isinstance(value, np.generic) else _ARRAY, array.dtype.str, array.shape, array.tobytes()]
-
-
-def _meant(told: Any) -> Any:  # noqa: ANN401 - as above
-    if not isinstance(told, list):
-        return told
-    kind, *rest = told
-    if kind == _INTEGER:
-        return int(rest[0])
-    if kind in (_ARRAY, _SCALAR):
-        dtype, shape, data = rest
-        array = np.frombuffer(data, np.dtype(dtype)).reshape(shape).copy()
-        return array if kind == _ARRAY else array[()]
-    if kind == _DICT:
-        return {_meant(key): _meant(each) for key, each in rest[0]}
-    if kind == _GRAPH:
-        return GraphInstance(*map(_meant, rest))
-    return {_LIST: list, _TUPLE: tuple}[kind](map(_meant, rest))
+    return [SCALAR if isinstance(value, np.generic) else ARRAY, array.dtype.str, array.shape, array.tobytes()]

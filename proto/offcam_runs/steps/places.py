@@ -51,6 +51,14 @@ _BEFORE = f"SELECT max(first_row + rows) FROM main.{{0}} {_OF_ENV} AND first_row
 _BEHIND = f"SELECT min(first_row) FROM main.{{0}} {_OF_ENV} AND first_row > :first_row"  # noqa: S608 - as above
 _BOTH = ("step_blocks", "dropped_steps")
 
+_STREAMS_OF = """
+SELECT stream_id FROM main.step_blocks WHERE kind = :kind AND env_index <= :env_index
+    AND env_index + max(envs, 1) > :env_index AND first_episode <= :episode AND last_episode >= :episode
+UNION
+SELECT stream_id FROM main.dropped_steps WHERE kind = :kind AND env_index <= :env_index
+    AND env_index + max(envs, 1) > :env_index AND first_episode <= :episode AND last_episode >= :episode
+"""
+
 _TOTALS = """
 SELECT count(*), ifnull(sum(rows * max(envs, 1)), 0), ifnull(sum(bytes), 0) FROM main.step_blocks
 WHERE stream_id IN (SELECT id FROM streams)
@@ -157,6 +165,12 @@ def pending_record(database: sqlite3.Connection, place: Place) -> StepRecord | N
     row = database.execute(_BODY, (place.key, place.seq)).fetchone()
     record = unpack_record(row[0]) if row else None
     return record if isinstance(record, StepRecord) else None
+
+
+def streams_of(database: sqlite3.Connection, kind: int, env_index: int, episode: int) -> list[int]:
+    """The keys of all streams that have, or had, rows of an episode."""
+    values = {"kind": kind, "env_index": env_index, "episode": episode}
+    return [key for (key,) in database.execute(_STREAMS_OF, values)]
 
 
 def totals(database: sqlite3.Connection) -> StepTotals:

@@ -81,6 +81,14 @@ class StepReader:
         gaps += _between([(first_row, first_row), *spans, *map(_span, gaps), (behind, behind)])
         return Steps(*joined(pieces), tuple(sorted(gaps)), not gaps)
 
+    def pieces(self, key: int, kind: int, env_index: int) -> Iterator[Steps]:
+        """All rows of a sub-environment, one block in memory at a time; those that cannot be read are a gap."""
+        for piece in self.blocks(key, kind, env_index):
+            if isinstance(piece, Gap):
+                yield Steps(np.empty(0, np.int64), {}, (piece,))
+            else:
+                yield Steps(*chosen(piece, np.ones(len(piece.rows), np.bool_)))
+
     def blocks(
         self, key: int, kind: int, env_index: int, first_row: int = 0, behind: int | None = None
     ) -> Iterator[Rows | Gap]:

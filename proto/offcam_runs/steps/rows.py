@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from offcam_runs.steps.blocks import layout_of
 from offcam_runs.steps.layout import HEAP, TERMINATED, TRUNCATED, Layout
+from offcam_runs.steps.values import decode
 
 if TYPE_CHECKING:
     from offcam_proto.records import StepRecord
@@ -145,6 +146,16 @@ def _objects(values: Sequence[object]) -> NDArray[Any]:
     for place, value in enumerate(values):  # at once, numpy would look into what they are
         found[place] = value
     return found
+
+
+def decoded(steps: Steps) -> Steps:
+    """The same with actions of no fixed size as they were given to the env, rather than as bytes."""
+    found = {name: _decoded(column) if column.dtype == object else column for name, column in steps.columns.items()}
+    return replace(steps, columns=found)
+
+
+def _decoded(column: NDArray[Any]) -> NDArray[Any]:
+    return _objects([decode(value) if isinstance(value, bytes) and value else None for value in column])
 
 
 def ended(columns: Mapping[str, NDArray[Any]]) -> bool:

@@ -20,6 +20,7 @@ from offcam.recorder.tail import Tail
 from offcam_proto.errors import ActionError, ConfigError
 from offcam_runs.steps import tail
 from offcam_runs.steps.layout import STEPS, Column
+from offcam_runs.steps.values import decode
 from stepreader import rows_of
 
 if TYPE_CHECKING:
@@ -131,13 +132,13 @@ nested = st.recursive(
 
 @given(nested)
 def test_values_of_no_fixed_size_keep_their_types(value):
-    assert same(typed_values.decode(typed_values.encode(value)), value)
+    assert same(decode(typed_values.encode(value)), value)
 
 
 @given(st.binary(max_size=40))
 def test_bytes_that_are_no_value_are_refused(data):
     with contextlib.suppress(ActionError):
-        typed_values.decode(data)
+        decode(data)
 
 
 @pytest.mark.parametrize(
