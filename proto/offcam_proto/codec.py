@@ -95,6 +95,18 @@ def unpack_record(body: bytes) -> Record:
     return record
 
 
+def unpack_value(data: bytes) -> Any:  # noqa: ANN401 - of msgpack's types
+    """Parse one value that stands alone, as an action of no fixed size does.
+
+    Raises:
+        MalformedMessage: it is none.
+    """
+    try:
+        return _unpack_any(data)
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        raise MalformedMessage(f"not a msgpack value: {error}") from error
+
+
 def version_mismatch(daemon: int, client: int) -> VersionMismatch:
     """The error of two sides that speak different versions of the protocol."""
     return VersionMismatch(

@@ -72,6 +72,7 @@ def test_a_run_while_it_is_written(index):
             "envs": [],
             "partial": False,
             "keep_reason": None,
+            "first_row": None,
         }
     ]
     assert found["episodes"][1] == {

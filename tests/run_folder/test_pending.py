@@ -197,10 +197,10 @@ def put(monkeypatch):
     counts = []
     add = pending.add_records
 
-    def counting(database, records):
+    def counting(database, records, add_steps):
         several = list(records)
         counts.append(len(several))
-        return add(database, several)
+        return add(database, several, add_steps)
 
     monkeypatch.setattr(pending, "add_records", counting)
     monkeypatch.setattr(pending, "_copies", OrderedDict())

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 import numpy as np
 
-from offcam_proto.errors import ActionError
+from offcam_proto.codec import unpack_value
+from offcam_proto.errors import ActionError, MalformedMessage
 
 INTEGER, ARRAY, SCALAR, LIST, TUPLE, DICT, GRAPH = range(7)
 """What an array begins with that stands for what msgpack does not tell apart."""
-
-_unpack: Final = msgspec.msgpack.Decoder().decode
 
 
 def decode(data: bytes) -> Any:  # noqa: ANN401 - what was given to `typed_values.encode`
@@ -26,8 +24,8 @@ def decode(data: bytes) -> Any:  # noqa: ANN401 - what was given to `typed_value
         ActionError: the bytes are of nothing that was.
     """
     try:
-        return _meant(_unpack(data))
-    except (msgspec.MsgspecError, TypeError, ValueError, LookupError, RecursionError) as error:
+        return _meant(unpack_value(data))
+    except (MalformedMessage, TypeError, ValueError, LookupError, RecursionError) as error:
         raise ActionError(f"not the bytes of an action: {error}") from error
 
 

@@ -25,12 +25,12 @@ def export(
             show_default=False,
         ),
     ] = None,
-    what: Annotated[Literal["episodes", "clips"], typer.Option(help="A row for each of what.")] = "episodes",
+    what: Annotated[Literal["episodes", "clips", "steps"], typer.Option(help="A row for each of what.")] = "episodes",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
+    """Export episodes, clips or steps to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
     from offcam_runs.discover import run_folders
     from offcam_runs.sessions import session_of
     from offcamd.reports.export import export as export_runs

@@ -1,4 +1,4 @@
-"""A run's episodes or clips as files for other programs: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
+"""A run's episodes, clips or steps as files for other programs: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from offcam_proto.errors import ConfigError
 from offcam_runs import format as fmt
 from offcam_runs.discover import labels, valid_text
 from offcam_runs.json_text import dumps
-from offcam_runs.run import Run, What, column_names, column_types, read_run, value_names
+from offcam_runs.run import Run, What, column_types, read_run, value_names
 from offcamd.process.atomic_file import destination, replacing
+from offcamd.reports.step_rows import UNITS, StepRows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +52,7 @@ def export(
     form: Format,
     path: Path,
     *,
-    what: What = "episodes",
+    what: What | Literal["steps"] = "episodes",
     force: bool = False,
     session: Session = None,
     progress: Callable[[int, int], None] | None = None,
@@ -61,35 +63,66 @@ def export(
         folders: of the runs; their rows follow each other, with the run's name in the column ``run``.
         form: of the file.
         path: the file; for ``monitor`` the folder.
-        what: a row for each finished episode in order of arrival, or for each clip.
+        what: a row for each finished episode in order of arrival, for each clip, or for each step that was recorded.
         force: replace what is there.
         session: which one of each run; by default the newest.
         progress: called with the rows written and how many there are.
 
     Raises:
-        ConfigError: there is such a file already, or it cannot be written, or is a part of a run.
+        ConfigError: there is such a file already, or it cannot be written, or is a part of a run; or there are no steps.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
     if form != "monitor":
         _check_free(path, force=force)
+    if what == "steps":
+        return _export_steps(folders, form, path, force=force, session=session, progress=progress)
     runs = dict(zip(map(valid_text, labels(folders)), (read_run(folder, session) for folder in folders), strict=True))
     if form == "monitor":
         return _export_monitors(runs, path, force=force, progress=progress)
     total = sum(len(getattr(run, what)) for run in runs.values())
     values = value_names(runs.values())
     each = (row for name, run in runs.items() for row in run.rows(what, label=name, values=values))
-    rows = _counted(each, total, progress)
+    _write(path, form, _counted(each, total, progress), column_types(what, values), force=force)
+    return Exported((path,), total)
+
+
+def _export_steps(
+    folders: Sequence[Path],
+    form: Format,
+    path: Path,
+    *,
+    force: bool,
+    session: Session,
+    progress: Callable[[int, int], None] | None,
+) -> Exported:
+    if form == "monitor":
+        raise ConfigError("monitor.csv has a row for each episode: export steps to csv, jsonl or parquet")
+    steps = StepRows(dict(zip(map(valid_text, labels(folders)), folders, strict=True)), session)
+    if not steps.total:
+        raise ConfigError(f"no steps in {', '.join(map(str, folders))}: record them with `steps=True`")
+    _write(path, form, _counted(steps, steps.total, progress), steps.types, force=force, units=UNITS)
+    return Exported((path,), steps.total)
+
+
+def _write(
+    path: Path,
+    form: Format,
+    rows: Iterable[Row],
+    types: dict[str, type],
+    *,
+    force: bool,
+    units: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     with replacing(path) as file:
         if form == "parquet":
-            _write_parquet(file, rows, column_types(what, values))
+            _write_parquet(file, rows, types, units)
         else:
             with file.open("w", encoding="utf-8", newline="") as text:
                 if form == "csv":
-                    _write_csv(text, rows, column_names(what, values))
+                    _write_csv(text, rows, list(types))
                 else:
                     text.writelines(f"{dumps(row)}\n" for row in rows)  # NaN and the infinities are null
         _check_free(path, force=force)
-    return Exported((path,), total)
 
 
 def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Row]:
@@ -133,13 +166,16 @@ def _csv_value(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
 _ARROW_TYPES = {bool: "bool_", int: "int64", float: "float64"}
 
 
-def _write_parquet(file: Path, rows: Iterable[Row], types: dict[str, type]) -> None:
-    """Typed columns; NaN stays NaN, no value is null. A seed is text, as it may exceed 64 bits."""
+def _write_parquet(file: Path, rows: Iterable[Row], types: dict[str, type], units: Mapping[str, str]) -> None:
+    """Typed columns; NaN stays NaN. A seed is text, as it may exceed 64 bits. A column's metadata has its unit."""
     import pyarrow as pa  # noqa: PLC0415 - an extra of its own, and slow to import
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
     names = {name: _ARROW_TYPES.get(kind, "string") for name, kind in types.items()}
-    schema = pa.schema([(name, getattr(pa, arrow)()) for name, arrow in names.items()])
+    about = {name: {"unit": units[name]} for name in names if name in units}
+    schema = pa.schema(
+        [pa.field(name, getattr(pa, arrow)(), metadata=about.get(name)) for name, arrow in names.items()]
+    )
     texts = [name for name, arrow in names.items() if arrow == "string"]
 
     def table(batch: list[Row]) -> pa.Table:

@@ -1,0 +1,116 @@
+"""The steps of runs as rows for other programs: one for each step and each reset of each sub-environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from offcam_runs.database import open_to_read
+from offcam_runs.json_text import dumps
+from offcam_runs.steps.layout import TERMINATED, TRUNCATED
+from offcam_runs.steps.load import all_steps
+from offcam_runs.steps.places import totals
+from offcam_runs.streams import read_streams
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from offcam_runs.sessions import Session
+    from offcam_runs.steps.rows import Steps
+
+_FIRST: Final[dict[str, type]] = {
+    "run": str, "env_id": str, "stream": str, "session": int, "env_index": int, "episode": int, "step": int,
+    "reward": float, "terminated": bool, "truncated": bool,
+}  # fmt: skip
+
+UNITS: Final = {
+    "episode": "number of the episode in its sub-environment, from 0",
+    "step": "steps since the episode's reset, which has 0",
+    "reward": "of this one step, as the recorder saw it; NaN for a reset",
+}
+"""What the numbers of some columns are."""
+
+_KINDS: Final = {"b": bool, "i": int, "u": int, "f": float}
+
+
+class StepRows:
+    """The steps of some runs, read block by block whenever they are asked for.
+
+    Args:
+        runs: the folder of each, by its name.
+        session: which one of each run; by default the newest.
+
+    Raises:
+        ConfigError: zstandard is not installed, which they are compressed by.
+        RunFolderError: an index is damaged or cannot be read.
+    """
+
+    def __init__(self, runs: Mapping[str, Path], session: Session = None) -> None:
+        self._runs = runs
+        self._session = session
+        self.types: dict[str, type] = dict(_FIRST)
+        self.total = 0
+        for _, _, steps in self._all():
+            self.types.update({name: kind for name, (kind, _) in _flat(steps).items() if name not in self.types})
+            self.total += steps.rows
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for name, env, steps in self._all():
+            columns = {column: values for column, (_, values) in _flat(steps).items()}
+            lists = [values.tolist() for values in columns.values()]
+            flags = steps["flags"].tolist() if steps.rows else []
+            missing = {column: math.nan if kind is float else None for column, kind in self.types.items()}
+            for flag, *row in zip(flags, *lists, strict=True):
+                ends = {"terminated": bool(flag & TERMINATED), "truncated": bool(flag & TRUNCATED)}
+                yield {**missing, "run": name, **env, **dict(zip(columns, row, strict=True)), **ends}
+
+    def dropped(self) -> int:
+        """How many rows the daemon did not write, of all runs."""
+        count = 0
+        for folder in self._runs.values():
+            with open_to_read(folder, session=self._session) as database:
+                count += sum(totals(database).dropped.values())
+        return count
+
+    def _all(self) -> Iterator[tuple[str, dict[str, Any], Steps]]:
+        for name, folder in self._runs.items():
+            with open_to_read(folder, session=self._session) as database:
+                streams = read_streams(database)
+                for key, env_index, steps in all_steps(database, folder, streams):
+                    stream = streams[key]
+                    env = {"env_id": stream.env_id, "stream": stream.stream, "session": stream.session}
+                    yield name, {**env, "env_index": env_index}, steps
+
+
+def _flat(steps: Steps) -> dict[str, tuple[type, NDArray[Any]]]:
+    """Columns of one value a row: those of an array's as ``action.0``, ``action.1``, with the type of their values."""
+    found: dict[str, tuple[type, NDArray[Any]]] = {}
+    for name, column in steps.items():
+        if name == "flags":
+            continue
+        if column.dtype == object:
+            found[name] = str, np.array([_text(value) for value in column], object)
+            continue
+        for place in np.ndindex(column.shape[1:]):
+            found[".".join(map(str, (name, *place)))] = _KINDS[column.dtype.kind], column[np.index_exp[:] + place]
+    return found
+
+
+def _text(value: Any) -> str | None:  # noqa: ANN401 - an action
+    return value if value is None or isinstance(value, str) else dumps(_plain(value))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - an action
+    """A value as JSON has it."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, bytes):
+        return value.hex()
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
