@@ -30,7 +30,7 @@ def export(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Export episodes, clips or steps to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
+    """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
     from offcam_runs.discover import run_folders
     from offcam_runs.sessions import session_of
     from offcamd.reports.export import export as export_runs

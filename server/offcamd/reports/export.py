@@ -1,4 +1,4 @@
-"""A run's episodes, clips or steps as files for other programs: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
+"""A run's episodes, clips or steps as files for others: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def export(
         progress: called with the rows written and how many there are.
 
     Raises:
-        ConfigError: there is such a file already, or it cannot be written, or is a part of a run; or there are no steps.
+        ConfigError: there is such a file already, or it cannot be written, or is a part of a run; or no step is there.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
     if form != "monitor":

@@ -17,8 +17,8 @@ import offcam
 import runs
 from offcam_proto.errors import ConfigError, NotARunFolder
 from offcam_runs import format as fmt
-from offcam_runs.run import read_run
-from offcamd.reports.export import column_names, export
+from offcam_runs.run import column_names, read_run
+from offcamd.reports.export import export
 
 RETURNS = [1.0, math.nan, math.inf, -math.inf, 1e300, 0.1 + 0.2]
 SEEDS = [7, None, str(2**70), -1, 0, 1]
