@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from offcam_runs import format as fmt
 from offcam_runs import notebook
+from offcam_runs.steps.load import steps_of_rows
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from offcam_runs.steps.rows import Steps
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Clip:
         info: values of the episode if it shows exactly one whole episode that the index knows; see `EpisodeTable.info`.
         keep_reason: by which parts of its rule it is kept; None for one that is kept in any case, or not judged yet.
         first_row: the row of its stream's steps that its first frame shows, None where none are recorded; see
-            `offcam_runs.steps.load.clip_steps`.
+            `steps`.
     """
 
     folder: str
@@ -95,6 +99,23 @@ class Clip:
         if self.file is None:
             return None
         return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
+
+    def steps(self) -> Steps | None:
+        """The steps that it shows, as they are now: a row for each frame, those that were dropped included.
+
+        The row of a frame that is shown at the time t, in seconds, is the one at ``round(t * fps)``. Of a vector env
+        they are those of the first sub-environment that it shows. None where no steps were recorded.
+
+        Raises:
+            ConfigError: Zstandard is not installed.
+            RunFolderError: the index is damaged or cannot be read.
+        """
+        if self.first_row is None:
+            return None
+        shown = (self.duration or 0.0) * self.fps
+        behind = self.first_row + max(self.offered, round(shown) if math.isfinite(shown) else 0)
+        env_index = self.envs[0] if self.envs else 0
+        return steps_of_rows(self.folder, self.stream_id, env_index, self.first_row, behind)
 
     def _repr_html_(self) -> str:
         numbers = [f"episode {self.episode}", f"return {notebook.number(self.return_)}"]

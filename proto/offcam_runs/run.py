@@ -24,6 +24,8 @@ from offcam_runs.json_text import finite
 from offcam_runs.pending import committed
 from offcam_runs.sessions import ALL, Session, sessions
 from offcam_runs.steps.load import episode_steps
+from offcam_runs.steps.places import StepTotals
+from offcam_runs.steps.places import totals as step_totals
 from offcam_runs.streams import Stream, began, read_streams
 from offcam_runs.totals import run_totals
 
@@ -98,6 +100,7 @@ class Run:
         format_version: of its index, as it was read.
         quarantined: records that were set aside because they could not be understood.
         pending: of its episodes, those that wait in clients' journals to be put into the index.
+        step_totals: how many rows of steps there are, their bytes, and what was dropped of them.
     """
 
     folder: str
@@ -107,6 +110,7 @@ class Run:
     format_version: int
     quarantined: int
     pending: int
+    step_totals: StepTotals
     sessions: tuple[int, ...] = ()
 
     @property
@@ -222,6 +226,7 @@ class Run:
                 "sessions": list(self.sessions),
                 "quarantined": self.quarantined,
                 "pending": self.pending,
+                "steps": self.step_totals._asdict(),
                 "streams": [vars(stream) for stream in self.streams],
                 "clips": list(self.rows("clips")),
                 "episodes": list(self.rows("episodes")),
@@ -347,7 +352,7 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     else:
         episodes = read_episodes(database, streams, order="id DESC", limit=last)[::-1]
         clips = read_clips(database, folder, order="place DESC", limit=last)[::-1]
-    counts = (version, quarantined, pending)
+    counts = (version, quarantined, pending, step_totals(database))
     return Run(os.fspath(folder), tuple(streams.values()), episodes, tuple(clips), *counts, tuple(sessions(database)))
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from offcam_proto.errors import ConfigError
 from offcam_runs.database import open_to_read
 from offcam_runs.sessions import ALL
 from offcam_runs.steps.layout import STEPS
-from offcam_runs.steps.places import streams_of
 from offcam_runs.steps.reader import StepReader
-from offcam_runs.steps.rows import decoded
+from offcam_runs.steps.rows import Steps, decoded
 from offcam_runs.streams import read_streams
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from offcam_runs.clips import Clip
     from offcam_runs.sessions import Session
-    from offcam_runs.steps.rows import Steps
     from offcam_runs.streams import Stream
 
 
@@ -45,51 +42,44 @@ def episode_steps(
         ConfigError: no steps of it were recorded, or of several streams; or Zstandard is not installed.
         RunFolderError: the index is damaged or cannot be read.
     """
+    found: dict[Stream, Steps] = {}
     with open_to_read(folder, session=session) as database:
-        streams = read_streams(database)
-        if stream is not None and stream not in {each.stream for each in streams.values()}:
-            raise ConfigError(f"{os.fspath(folder)} has no stream {stream!r}: see `Run.streams`")
-        keys = streams_of(database, STEPS, env_index, episode)
-        found = [key for key in keys if key in streams and stream in (None, streams[key].stream)]
-        if len(found) != 1:
-            raise ConfigError(_why(folder, episode, env_index, [streams[key] for key in found]))
-        return decoded(StepReader(database, folder).episode(found[0], STEPS, env_index, episode))
+        reader = StepReader(database, folder)
+        for key, each in read_streams(database).items():
+            if stream in (None, each.stream):
+                steps = reader.episode(key, STEPS, env_index, episode)
+                if steps.rows or steps.gaps:
+                    found[each] = steps
+    several = [each for each, steps in found.items() if steps.rows] or list(found)
+    what = f"episode {episode}" + (f" of sub-environment {env_index}" if env_index else "")
+    if not several:
+        raise ConfigError(f"{os.fspath(folder)} has no steps of {what}: record them with `steps=True`")
+    if len(several) > 1:
+        ids = ", ".join(f"stream={each.stream!r} ({each.env_id})" for each in several)
+        raise ConfigError(f"{what} is of several streams of {os.fspath(folder)}: pass one of {ids}")
+    return decoded(found[several[0]])
 
 
-def clip_steps(clip: Clip) -> Steps | None:
-    """The rows that the frames of a video show, of the first sub-environment that it shows.
-
-    That of a frame shown at the time t, in seconds, is the one at ``round(t * clip.fps)``. None where no steps were
-    recorded. Raises as `episode_steps`.
-    """
-    if clip.first_row is None:
-        return None
-    count = max(clip.offered, round((clip.duration or 0.0) * clip.fps))
-    with open_to_read(clip.folder, session=ALL) as database:
-        keys = [key for key, stream in read_streams(database).items() if stream.stream == clip.stream_id]
-        reader = StepReader(database, clip.folder)
-        env_index = clip.envs[0] if clip.envs else 0
-        return decoded(reader.rows(keys[0], STEPS, env_index, clip.first_row, clip.first_row + count))
+def steps_of_rows(
+    folder: str | os.PathLike[str], stream: str, env_index: int, first_row: int, behind: int
+) -> Steps | None:
+    """The steps from one row on, up to another one. None where there is no such stream. Raises as `episode_steps`."""
+    with open_to_read(folder, session=ALL) as database:
+        keys = [key for key, each in read_streams(database).items() if each.stream == stream]
+        if not keys:
+            return None
+        return decoded(StepReader(database, folder).rows(keys[0], STEPS, env_index, first_row, behind))
 
 
 def all_steps(
     database: sqlite3.Connection, folder: str | os.PathLike[str], streams: Mapping[int, Stream]
 ) -> Iterator[tuple[int, int, Steps]]:
-    """All steps of an open index, one block of a sub-environment at a time.
+    """All steps of an open index, one block in memory at a time; those of a sub-environment are in order.
 
     Yields:
         The key of the stream, the sub-environment, and the rows; those that cannot be read are in ``gaps``.
     """
     reader = StepReader(database, folder)
-    for key, stream in streams.items():
-        for env_index in range(stream.num_envs):
-            for rows in reader.pieces(key, STEPS, env_index):
-                yield key, env_index, decoded(rows)
-
-
-def _why(folder: Any, episode: int, env_index: int, streams: Sequence[Stream]) -> str:  # noqa: ANN401 - a path
-    what = f"episode {episode}" + (f" of sub-environment {env_index}" if env_index else "")
-    if streams:
-        ids = ", ".join(f"stream={stream.stream!r} ({stream.env_id})" for stream in streams)
-        return f"{what} is of several streams of {os.fspath(folder)}: pass one of {ids}"
-    return f"{os.fspath(folder)} has no steps of {what}: record them with `steps=True`"
+    for key in streams:
+        for env_index, steps in reader.pieces(key, STEPS):
+            yield key, env_index, decoded(steps)

@@ -51,14 +51,6 @@ _BEFORE = f"SELECT max(first_row + rows) FROM main.{{0}} {_OF_ENV} AND first_row
 _BEHIND = f"SELECT min(first_row) FROM main.{{0}} {_OF_ENV} AND first_row > :first_row"  # noqa: S608 - as above
 _BOTH = ("step_blocks", "dropped_steps")
 
-_STREAMS_OF = """
-SELECT stream_id FROM main.step_blocks WHERE kind = :kind AND env_index <= :env_index
-    AND env_index + max(envs, 1) > :env_index AND first_episode <= :episode AND last_episode >= :episode
-UNION
-SELECT stream_id FROM main.dropped_steps WHERE kind = :kind AND env_index <= :env_index
-    AND env_index + max(envs, 1) > :env_index AND first_episode <= :episode AND last_episode >= :episode
-"""
-
 _TOTALS = """
 SELECT count(*), ifnull(sum(rows * max(envs, 1)), 0), ifnull(sum(bytes), 0) FROM main.step_blocks
 WHERE stream_id IN (SELECT id FROM streams)
@@ -167,12 +159,6 @@ def pending_record(database: sqlite3.Connection, place: Place) -> StepRecord | N
     return record if isinstance(record, StepRecord) else None
 
 
-def streams_of(database: sqlite3.Connection, kind: int, env_index: int, episode: int) -> list[int]:
-    """The keys of all streams that have, or had, rows of an episode."""
-    values = {"kind": kind, "env_index": env_index, "episode": episode}
-    return [key for (key,) in database.execute(_STREAMS_OF, values)]
-
-
 def totals(database: sqlite3.Connection) -> StepTotals:
     """What an open index has of the steps of the streams that it shows."""
     blocks, rows, size = database.execute(_TOTALS).fetchone()
@@ -193,6 +179,12 @@ def places(
     """  # noqa: D205 - it is one sentence
     query, values = _query(key, kind, env_index, episode, rows)
     return map(Place._make, database.execute(f"{_PLACES} {query} ORDER BY first_row", values))
+
+
+def all_places(database: sqlite3.Connection, key: int, kind: int) -> Iterator[Place]:
+    """All blocks of a stream's table, of all its sub-environments, in the order of their rows."""
+    query = f"{_PLACES} WHERE stream_id = :key AND kind = :kind ORDER BY first_row, env_index"
+    return map(Place._make, database.execute(query, {"key": key, "kind": kind}))
 
 
 def dropped(

@@ -13,7 +13,7 @@ from offcam_proto.errors import ConfigError, MalformedMessage
 from offcam_proto.records import StepRecord
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import unpack
-from offcam_runs.steps.places import Place, dropped, known_before, known_behind, pending_record, places
+from offcam_runs.steps.places import Place, all_places, dropped, known_before, known_behind, pending_record, places
 from offcam_runs.steps.rows import Gap, Rows, Steps, chosen, ended, joined, of_env
 
 if TYPE_CHECKING:
@@ -81,13 +81,17 @@ class StepReader:
         gaps += _between([(first_row, first_row), *spans, *map(_span, gaps), (behind, behind)])
         return Steps(*joined(pieces), tuple(sorted(gaps)), not gaps)
 
-    def pieces(self, key: int, kind: int, env_index: int) -> Iterator[Steps]:
-        """All rows of a sub-environment, one block in memory at a time; those that cannot be read are a gap."""
-        for piece in self.blocks(key, kind, env_index):
-            if isinstance(piece, Gap):
-                yield Steps(np.empty(0, np.int64), {}, (piece,))
-            else:
-                yield Steps(*chosen(piece, np.ones(len(piece.rows), np.bool_)))
+    def pieces(self, key: int, kind: int) -> Iterator[tuple[int, Steps]]:
+        """All rows of a stream's table by sub-environment, one block in memory; those that cannot be read are a gap."""
+        for place in list(all_places(self._db, key, kind)):
+            record = self.record(place)
+            for env_index in range(place.env_index, place.env_index + max(place.envs, 1)):
+                if isinstance(record, StepRecord):
+                    rows = of_env(record, env_index)
+                    yield env_index, Steps(*chosen(rows, np.ones(len(rows.rows), np.bool_)))
+                else:
+                    gap = Gap(place.first_row, place.rows, record)
+                    yield env_index, Steps(np.empty(0, np.int64), {}, (gap,))
 
     def blocks(
         self, key: int, kind: int, env_index: int, first_row: int = 0, behind: int | None = None
