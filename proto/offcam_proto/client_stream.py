@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from offcam_proto.client_outbox import Outbox
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.saving import SaveClip
 
 StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Credit | msg.Ack | msg.Again
 """What the daemon says about a stream; `messages.ClipDone` is for the shell."""
@@ -172,6 +173,15 @@ class ClientStream:
             raise LocalProtocolError(f"clip {clip} of stream {self.info.handle} is not open")
         self._clips.remove(clip)
         self._outbox.send(msg.EndClip(handle=self.info.handle, clip=clip, complete=complete))
+
+    def save_clip(self, save: SaveClip) -> None:
+        """Have a video made of a ring that was opened in this epoch, with a number as for `open_clip`."""
+        if save.clip not in self._clips:
+            raise LocalProtocolError(f"clip {save.clip} of stream {self.info.handle} is not open")
+        if save.saved <= self._last_clip:
+            raise LocalProtocolError(f"clip {save.saved} after clip {self._last_clip}: numbers are never used again")
+        self._last_clip = save.saved
+        self._outbox.send(save)
 
     def record(self, *records: Record) -> bool:
         """Keep records until the daemon has committed them, and send them if the stream is live.

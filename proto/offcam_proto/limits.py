@@ -32,6 +32,9 @@ MAX_FRAME_SIDE = 16_384
 MAX_CRF = 51
 """Worst quality that a video can be asked for, by x264's constant rate factor; 0 is lossless."""
 
+MAX_RING_SECONDS = 3600
+"""Longest ring of a stream's last frames, in seconds of its video."""
+
 PRESETS = (
     "flat",
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",

@@ -2,7 +2,7 @@
 
 A message's fields, in order, are the elements of its msgpack header behind its type code; `Frame` is
 followed by its pixel buffers as further message parts, and `StatsReply` by its JSON. `proto/SPEC.md` has the tables.
-Those of a client that goes on with a run are in `offcam_proto.resuming`.
+Those of a client that goes on with a run are in `offcam_proto.resuming`, that about rings in `offcam_proto.saving`.
 Everywhere ``handle`` is a stream's, as in its `OpenStream`, and ``clip`` the number of a clip in it.
 """
 
@@ -19,6 +19,7 @@ from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.layout import FrameLayout  # noqa: TC001 - so that the types of the fields can be asked for
 from offcam_proto.records import count_all
 from offcam_proto.resuming import RunReply, RunRequest
+from offcam_proto.saving import SaveClip
 from offcam_proto.validation import Checked, FileName, Flag, Id, PositiveInt, Real, Text, UInt
 
 Buffer = bytes | bytearray | memoryview
@@ -140,6 +141,7 @@ class OpenClip(Checked, frozen=True):
         crf: its quality, x264's constant rate factor; None for the daemon's own.
         keep: the rule by which it is kept or let go once its `records.KeepRecord` is there; empty for one that stays.
         keep_bytes: most bytes that all videos kept by that rule may have on the disk; 0 for the daemon's own bound.
+        ring_seconds: its last seconds alone are held, in memory, see `SaveClip`; 0 for a video, which has a file.
     """
 
     TYPE: ClassVar[int] = 3
@@ -162,6 +164,7 @@ class OpenClip(Checked, frozen=True):
     crf: Annotated[int | None, check.crf] = None
     keep: Text = ""
     keep_bytes: UInt = 0
+    ring_seconds: Annotated[float, check.ring_seconds] = 0.0
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -488,7 +491,7 @@ class ArenaReply(Checked, frozen=True):
 
 ClientMessage = (
     Hello | OpenStream | OpenArena | OpenClip | Frame | SlotFrames | Records | EndClip | CloseStream
-    | Flush | StatsRequest | RunRequest | Goodbye
+    | Flush | StatsRequest | RunRequest | SaveClip | Goodbye
 )  # fmt: skip
 ServerMessage = (
     Welcome | Refused | SayHello | StreamOpened | StreamRefused | Credit | Ack | ClipDone | Flushed | StatsReply

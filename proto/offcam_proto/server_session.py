@@ -35,6 +35,7 @@ from offcam_proto.limits import (
     PROTOCOL_VERSION,
 )
 from offcam_proto.resuming import EPISODE_BYTES, FOLDER, RunReply, RunRequest, pack_episodes
+from offcam_proto.saving import SaveClip
 
 if TYPE_CHECKING:
     from offcam_proto.codec import Parts
@@ -56,6 +57,7 @@ class ServerClip:
     Attributes:
         rows: of the grid.
         cols: of the grid.
+        ring: whether it is a ring, of which videos can be saved.
         last_index: the last frame index seen.
         sizes: the tiles' sizes, as in its first frame.
         slot_layouts: the layouts of its last frame in a slot, None before the first.
@@ -63,6 +65,7 @@ class ServerClip:
 
     rows: int
     cols: int
+    ring: bool = False
     last_index: int = -1
     sizes: tuple[tuple[int, int], ...] | None = None
     slot_layouts: tuple[FrameLayout, ...] | None = None
@@ -155,7 +158,10 @@ class ServerSession:
                 if len(stream.clips) >= MAX_CLIPS_PER_STREAM:
                     raise LimitExceeded(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
                 stream.last_clip = message.clip
-                stream.clips[message.clip] = ServerClip(message.rows, message.cols)
+                ring = message.ring_seconds > 0
+                stream.clips[message.clip] = ServerClip(message.rows, message.cols, ring=ring)
+            case SaveClip():
+                self._check_save(message)
             case msg.OpenArena():
                 self._stream(message.handle).arena = message
             case msg.Frame():
@@ -206,6 +212,14 @@ class ServerSession:
                 self._check_frame(handle, number, clip.slot_layouts, [index])
                 found.append(message)
         return found
+
+    def _check_save(self, message: SaveClip) -> None:
+        stream = self._stream(message.handle)
+        if not self._clip(message.handle, message.clip).ring:
+            raise MalformedMessage(f"clip {message.clip} is no ring")
+        if message.saved <= stream.last_clip:
+            raise MalformedMessage(f"clip {message.saved} was opened before")
+        stream.last_clip = message.saved
 
     def _check_slots(self, message: msg.SlotFrames) -> None:
         arena = self._stream(message.handle).arena

@@ -148,6 +148,13 @@ def frame_rate(name: str, value: float) -> None:
         raise MalformedMessage(f"{name} must be in (0, 1000], got {value}")
 
 
+def ring_seconds(name: str, value: float) -> None:
+    """Require the length of a ring, or 0 for none."""
+    real(name, value)
+    if not 0 <= value <= limits.MAX_RING_SECONDS:
+        raise MalformedMessage(f"{name} must be in 0..{limits.MAX_RING_SECONDS}, got {value}")
+
+
 def seed(name: str, value: object) -> None:
     """Require an integer of 63 bits, text or None."""
     if isinstance(value, str):

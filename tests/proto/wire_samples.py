@@ -13,6 +13,7 @@ from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_FRAME_BYTES, MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, Record, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
+from offcam_proto.saving import SaveClip
 
 SESSION = bytes(range(16))
 STREAM = bytes(range(16, 32))
@@ -89,6 +90,11 @@ CLIENT: dict[str, msg.ClientMessage] = {
     "open-clip-that-a-rule-judges": msg.OpenClip(
         1, 7, "v-episode-5", 1, 30.0, 1, 1, 5, 0, STARTED, 720_000, (), 0, 0, "", None, '["best",3]', 2**30
     ),
+    "open-clip-that-is-a-ring": msg.OpenClip(
+        1, 8, "rl-video-vanished", 1, 30.0, 1, 1, 0, 0, STARTED, 720_000, ring_seconds=30.0
+    ),
+    "save-clip": SaveClip(1, 8, 9, "rl-video-error-step-5400", "error", 27, 5400, STARTED, 5428, 900, 0),
+    "save-clip-with-what-follows": SaveClip(1, 8, 10, "v-näher-step-0", "näher", 0, 0, STARTED, 1, 900, 150),
     "frame-transposed": msg.Frame(1, 0, 0, (_TRANSPOSED,), (_PIXELS,)),
     "frame-flipped-after-a-gap": msg.Frame(1, 0, 70_000, (_FLIPPED,), (_PIXELS,)),
     "frame-grey-tiles": msg.Frame(1, 4, 1, (_GREY,) * 3, (_PIXELS[:6], _PIXELS[6:12], _PIXELS[12:])),

@@ -15,6 +15,7 @@ from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MAX_INT, PROTOCOL_VERSION
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord
 from offcam_proto.resuming import RunReply, RunRequest, pack_episodes
+from offcam_proto.saving import SaveClip
 
 uints = st.one_of(st.integers(0, 300), st.integers(0, MAX_INT))
 positives = uints.map(lambda number: max(number, 1))
@@ -130,12 +131,14 @@ client_messages = st.one_of(
         st.integers(0, limits.MAX_FRAME_BYTES), st.lists(uints, max_size=5).map(tuple),
         st.integers(0, limits.MAX_FRAME_SIDE), st.integers(0, limits.MAX_FRAME_SIDE),
         st.sampled_from(["", *limits.PRESETS]), st.none() | st.integers(0, limits.MAX_CRF), texts(), uints,
+        st.floats(0, limits.MAX_RING_SECONDS),
     ),
     frames(),
     arenas,
     slot_frames,
     st.builds(msg.Records, uints, small | st.just(MAX_INT - 4 * limits.MAX_EPISODES_PER_BODY), bodies),
     st.builds(msg.EndClip, uints, uints, flags),
+    st.builds(SaveClip, uints, uints, uints, names, texts(), uints, uints, reals, uints, uints, uints),
     st.builds(msg.CloseStream, uints),
     st.builds(msg.Flush, uints),
     st.builds(msg.StatsRequest, uints),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from offcam_proto.codec import Parts
     from offcam_proto.endpoints import Endpoint
     from offcam_proto.keys import KeyFile
+    from offcam_proto.saving import SaveClip
 
 _MOST_NAMES = 10
 """Of more videos a warning does not give the names."""
@@ -75,7 +76,7 @@ class Exchange:
         self.reconnect = Reconnect(self.session, self.transport, named=named)
         self.owners: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
         self.unsettled: set[StreamOwner] = set()
-        self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip]] = {}
+        self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip | SaveClip]] = {}
         self.answers: dict[int, Flushed | None] = {}
         self.last_heard = self.next_look = self.held_since = 0.0
         self._later: deque[Callable[[], None]] = deque()

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from offcam.connection import timeouts
 from offcam.connection.shared_memory import Lying, StreamArenas
 from offcam_proto.client_session import State
-from offcam_proto.messages import OpenClip
+from offcam_proto.messages import EndClip, OpenClip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from offcam.connection.spool import Spool
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
-    from offcam_proto.messages import EndClip
+    from offcam_proto.saving import SaveClip
 
 
 class FrameSender:
@@ -83,8 +83,8 @@ class FrameSender:
             exchange.send_due()  # frames in slots that go before it
             return None if wire.live and exchange.send(parts) else "no_daemon"
 
-    def say(self, wire: ClientStream, message: OpenClip | EndClip) -> None:
-        """Open or end a clip of a live stream, behind what waits of that."""
+    def say(self, wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
+        """Open, end or save a clip of a live stream, behind what waits of that."""
         if wire in self._exchange.waiting:
             self._exchange.waiting[wire].append(message)
         else:
@@ -236,12 +236,14 @@ class FrameSender:
             exchange.send_due()
 
 
-def _in_slot(waiting: OpenClip | EndClip | Lying) -> bool:
+def _in_slot(waiting: OpenClip | EndClip | SaveClip | Lying) -> bool:
     return isinstance(waiting, Lying) and waiting.spool is None
 
 
-def _say(wire: ClientStream, message: OpenClip | EndClip) -> None:
+def _say(wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
     if isinstance(message, OpenClip):
         wire.open_clip(message)
-    else:
+    elif isinstance(message, EndClip):
         wire.end_clip(message.clip, complete=message.complete)
+    else:
+        wire.save_clip(message)
