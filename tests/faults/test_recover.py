@@ -226,9 +226,9 @@ def test_it_may_be_killed_itself(killed, folder, offcam_command):
 BROKEN = """
 import sys, types
 from offcamd import __main__
-from offcamd.video import mp4
+from offcamd.video import packet_file
 def broken(*_, **__): raise TypeError("open() got an unexpected keyword argument")
-mp4.av.open = broken
+packet_file.av.open = broken
 sys.exit(__main__.main())
 """
 

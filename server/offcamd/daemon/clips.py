@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from offcam_proto.errors import ConfigError, EncodeError, MalformedMessage
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_INT
 from offcam_runs.format import FINAL, PART_EXTENSION, video_file
 from offcam_runs.keep.rules import unpack
 from offcamd.daemon.state import LiveClip
 from offcamd.encode import pool as encoding
 from offcamd.encode.frame import Frame, arrived
+from offcamd.encode.saved_clip import SavedClip
 from offcamd.process.logs import Logger
 from offcamd.store import store, tasks
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from offcam_proto import messages as msg
+    from offcam_proto.saving import SaveClip
     from offcamd.config.settings import Settings
     from offcamd.daemon.flow_control import Grants
     from offcamd.daemon.state import Counters, LiveStream
@@ -33,6 +36,11 @@ LAGGING_SECONDS = 2.0
 """While the encoders are further behind than this, new clips that ask for no preset get the fastest."""
 
 FASTEST_PRESET = "ultrafast"
+
+VANISHED = "vanished"
+"""Why a ring is saved whose client is gone."""
+
+_NO_ROOM = "its index cannot be written: is the disk full?"
 
 
 class Clips:
@@ -59,14 +67,14 @@ class Clips:
         self._grants = grants
         self._counters = counters
         self._files: set[Path] = set()  # that are being written
-        self._by_job: dict[encoding.ClipJob, LiveClip] = {}
+        self._by_job: dict[encoding.ClipJob | SavedClip, LiveClip] = {}
 
     @property
     def live(self) -> Collection[LiveClip]:
         """All of them, in order of opening."""
         return self._by_job.values()
 
-    def of(self, job: encoding.ClipJob) -> LiveClip:
+    def of(self, job: encoding.ClipJob | SavedClip) -> LiveClip:
         """The clip that a job encodes."""
         return self._by_job[job]
 
@@ -75,16 +83,15 @@ class Clips:
     def open(self, stream: LiveStream, message: msg.OpenClip) -> None:
         """Begin a video; where that cannot be, its frames are dropped and counted."""
         self._grants.fit(stream, message.frame_bytes)
+        if message.ring_seconds:
+            self._open_ring(stream, message)
+            return
         if not stream.ready or not self._store.takes(stream.info.folder):
             return  # its files have no names yet, or nobody could find them again; its frames are counted
         if message.keep and (problem := _unreadable(message.keep)):
             log.warning("a video stays, as its rule cannot be read", name=message.name, problem=problem)
             message = replace(message, keep="")
-        final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
-        if final in self._files:
-            unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"
-            final = final.with_name(video_file(unique, 0, message.part))
-        self._files.add(final)
+        final = self._name(stream, message)
         try:
             job = self._pool.open(self._spec(final, message), held=True)  # until its row is in the index
         except EncodeError as error:
@@ -93,6 +100,69 @@ class Clips:
         clip = LiveClip(stream, message.clip, final.name, job)
         stream.clips[message.clip] = self._by_job[job] = clip
         self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, final.name, clip))
+
+    def _name(self, stream: LiveStream, message: msg.OpenClip, *, new: bool = False) -> Path:
+        """The file of a clip, into which nothing else is being written; one that is new replaces none that is there."""
+        final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
+        if final in self._files or (new and final.exists()):
+            unique = f"{message.name}-{stream.info.stream.hex()[:8]}-{message.clip}"
+            final = final.with_name(video_file(unique, 0, message.part))
+        self._files.add(final)
+        return final
+
+    def _open_ring(self, stream: LiveStream, message: msg.OpenClip) -> None:
+        """Begin a ring, which has neither a file nor a row."""
+        final = Path(stream.info.folder) / video_file(message.name, stream.suffix, message.part)
+        try:
+            job = self._pool.open(self._spec(final, message))
+        except EncodeError as error:
+            log.warning("a ring cannot be begun", file=str(final), problem=str(error))
+            return
+        clip = LiveClip(stream, message.clip, final.name, job, ring=message)
+        stream.clips[message.clip] = self._by_job[job] = clip
+
+    def save(self, stream: LiveStream, message: SaveClip) -> str:
+        """Make a video of a ring. Returns why that cannot be, or nothing."""
+        ring = stream.clips.get(message.clip)
+        if ring is None or ring.ring is None or ring.ended:
+            return f"nothing of {message.name!r} is held: {self._pool.closed or 'its ring could not be begun'}"
+        if not stream.ready or not self._store.takes(stream.info.folder):
+            return f"{message.name!r} is not saved: {_NO_ROOM}"
+        if len(stream.clips) >= MAX_CLIPS_PER_STREAM:
+            return f"{message.name!r} is not saved: {len(stream.clips)} videos of this env are being written"
+        self._save(ring, opening_of(ring.ring, message), message)
+        return ""
+
+    def save_vanished(self, stream: LiveStream) -> None:
+        """The client of a stream is gone and has not said why: what its rings have is saved, by their own numbers."""
+        for ring in [clip for clip in stream.clips.values() if clip.ring and clip.received and not clip.ended]:
+            assert ring.ring is not None  # noqa: S101 - as it was asked for just now
+            del stream.clips[ring.number]
+            self._save(ring, replace(ring.ring, ring_seconds=0.0, keep=""), None)
+            self.end(ring, aborted=True)
+
+    def _save(self, ring: LiveClip, opening: msg.OpenClip, message: SaveClip | None) -> None:
+        stream, job = ring.stream, ring.job
+        assert isinstance(job, encoding.RingJob)  # noqa: S101 - what `_open_ring` made
+        final = self._name(stream, opening, new=True)
+        spec = self._spec(final, opening)
+        if message is None:
+            saved = SavedClip(spec, MAX_INT, MAX_INT, 0, self._pool.health)
+        else:
+            saved = SavedClip(spec, message.index, message.before, message.after, self._pool.health)
+        clip = LiveClip(stream, opening.clip, final.name, saved, ended=not saved.after)
+        stream.clips[opening.clip] = self._by_job[saved] = clip
+        reason = VANISHED if message is None else message.reason
+        where = stream.info.folder, stream.info.stream
+        self._store.put(tasks.ClipOpenedTask(*where, opening, final.name, clip, reason or "asked for"))
+        job.save(saved)
+
+    def noted(self, clip: LiveClip) -> None:
+        """A clip is in the index: it may be written."""
+        if isinstance(clip.job, SavedClip):
+            clip.job.start()
+        else:
+            self._pool.start(clip.job)
 
     def _spec(self, final: Path, message: msg.OpenClip) -> encoding.ClipSpec:
         lagging = not message.preset and self._pool.backlog().lag_seconds > LAGGING_SECONDS
@@ -106,7 +176,8 @@ class Clips:
             crf=self._settings.crf if message.crf is None else message.crf,
             max_width=message.max_width,
             max_height=message.max_height,
-            judged=bool(message.keep),
+            judged=bool(message.keep) and not message.ring_seconds,
+            ring_frames=max(1, round(message.ring_seconds * message.fps)) if message.ring_seconds else 0,
         )
 
     def frame(self, stream: LiveStream, message: msg.Frame) -> None:
@@ -134,21 +205,23 @@ class Clips:
 
     def _take(self, stream: LiveStream, number: int, frames: list[Frame]) -> None:
         clip = stream.clips.get(number)
-        self._counters.received += len(frames)
+        if clip is None or not clip.ring:
+            self._counters.received += len(frames)
         # they come too late, during a stop, or the clip could not be opened; or there is no memory where one is to be
         taken = clip is not None and not clip.ended
         usable = [frame for frame in frames if taken and frame.parts]
         if len(usable) < len(frames):
-            self._drop(stream, [frame for frame in frames if not (taken and frame.parts)], self._why_not(clip))
-        if clip is not None and usable:
+            unusable = [frame for frame in frames if not (taken and frame.parts)]
+            self._drop(stream, unusable, self._why_not(clip), counted=clip is None or not clip.ring)
+        if clip is not None and usable and not isinstance(clip.job, SavedClip):
             clip.received += len(usable)
             stream.in_memory += sum([frame.nbytes for frame in usable])
             clip.job.offer(usable)
 
-    def _drop(self, stream: LiveStream, frames: list[Frame], reason: str) -> None:
-        """Count frames that no encoder comes to see."""
-        self._counters.dropped[reason] += len(frames)
-        self._counters.lost["frames"] += len(frames)
+    def _drop(self, stream: LiveStream, frames: list[Frame], reason: str, *, counted: bool) -> None:
+        """Let go of frames that no encoder comes to see, and count those that are to be in a video."""
+        self._counters.dropped[reason] += len(frames) * counted
+        self._counters.lost["frames"] += len(frames) * counted
         for frame in frames:
             if frame.release is not None:
                 frame.release()
@@ -181,10 +254,15 @@ class Clips:
         """The queues are full for a clip's frames, or no more."""
         self._grants.saturated(self._by_job[event.job].stream, saturated=event.saturated)
 
-    def finished(self, event: encoding.ClipFinished) -> None:
-        """A clip's file is written, or will not be: count it, and have it stored."""
+    def finished(self, event: encoding.ClipFinished) -> LiveClip | None:
+        """A clip's file is written, or will not be: count it, and have it stored. Returns a ring, which has no row."""
         clip, result = self._by_job[event.job], event.result
         stream = clip.stream
+        if clip.ring:
+            clip.ended, clip.error = True, result.error
+            return clip
+        if isinstance(event.job, SavedClip):
+            self._counters.received += result.encoded + sum(result.dropped.values())
         self._counters.encoded += result.encoded
         self._counters.dropped.update(result.dropped)
         self._counters.lost["frames"] += sum(result.dropped.values())
@@ -198,16 +276,27 @@ class Clips:
         if result.error:
             self._pool.health.note(f"{clip.file}: {result.error}")
         self._store.put(tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip))
+        return None
 
     def stored(self, clip: LiveClip) -> bool:
         """A clip is over; returns False where that was known."""
         if self._by_job.pop(clip.job, None) is None:
             return False
         stream = clip.stream
-        stream.clips.pop(clip.number, None)
+        if stream.clips.get(clip.number) is clip:  # else it is a ring, of which what was saved has its number
+            del stream.clips[clip.number]
         stream.encoded += clip.encoded
-        self._files.discard(Path(stream.info.folder) / clip.file)
+        if not clip.ring:
+            self._files.discard(Path(stream.info.folder) / clip.file)
         return True
+
+
+def opening_of(ring: msg.OpenClip, message: SaveClip) -> msg.OpenClip:
+    """What a video that is made of a ring would be opened with."""
+    return replace(
+        ring, clip=message.saved, name=message.name, part=1, episode=message.episode, step=message.step,
+        started=message.started, ring_seconds=0.0, keep="",
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)  # each clip of a wrapper has the same

@@ -14,6 +14,7 @@ from offcam_proto import messages as msg
 from offcam_proto.errors import FolderNotWritable, RemoteProtocolError
 from offcam_proto.limits import MAX_STREAMS_PER_SESSION
 from offcam_proto.resuming import RunRequest
+from offcam_proto.saving import SaveClip
 from offcamd.daemon import recalls
 from offcamd.daemon.arenas import make_spool, mapped_bytes, open_arena
 from offcamd.daemon.clips import Clips
@@ -144,6 +145,9 @@ class Dispatcher:
                 self._records(peer, message)
             case msg.OpenClip():
                 self.clips.open(peer.streams[message.handle], message)
+            case SaveClip():
+                if problem := self.clips.save(peer.streams[message.handle], message):
+                    peer.session.clip_done(message.handle, message.saved, file="", encoded=0, error=problem)
             case msg.EndClip():
                 clip = peer.streams[message.handle].clips.get(message.clip)
                 if clip is not None:
@@ -272,6 +276,8 @@ class Dispatcher:
 
     def _close_stream(self, stream: LiveStream, *, lost: bool) -> None:
         self.clips.unnamed_frames(stream)
+        if lost:
+            self.clips.save_vanished(stream)
         stream.closed, stream.lost, stream.arena = True, lost, None
         for clip in list(stream.clips.values()):
             self.clips.end(clip, aborted=True)
@@ -351,11 +357,11 @@ class Dispatcher:
             case encoding.Saturated():
                 self.clips.saturated(event)
             case encoding.ClipFinished():
-                self.clips.finished(event)
+                self._clip_finished(event)
             case tasks.Committed():
                 self._committed(event)
             case tasks.ClipNoted(reply=LiveClip() as clip):
-                self._pool.start(clip.job)
+                self.clips.noted(clip)
                 self.counters.lost["frames"] -= event.found
             case tasks.ClipStored(reply=LiveClip() as clip):
                 clip.error = clip.error or event.error
@@ -432,6 +438,11 @@ class Dispatcher:
                 session = stream.peer.session
                 session.clip_done(stream.handle, event.clip, file=event.file, encoded=event.encoded, error="")
                 self._speak(stream.peer)
+
+    def _clip_finished(self, event: encoding.ClipFinished) -> None:
+        ring = self.clips.finished(event)
+        if ring is not None:
+            self._clip_stored(ring)
 
     def _clip_stored(self, clip: LiveClip) -> None:
         if not self.clips.stored(clip):

@@ -103,14 +103,16 @@ class Service:
             undo.pop_all()
         reserve = DiskReserve(self.settings.disk_reserve_bytes)
         self.store = Store(self._inbox.post, self.endpoint.url, self.health, self.settings.steps_limit_bytes)
+        writers = BoundedWriters(self._writer_factory, reserve, half_of_memory())
         self.pool = EncoderPool(
             workers=self.settings.encoders,
             memory_limit=self.settings.memory_limit_bytes,
             spool_limit=self.settings.spool_limit_bytes,
             spool_dir=self.settings.spool_dir,
             on_event=self._inbox.post,
-            writer_factory=BoundedWriters(self._writer_factory, reserve, half_of_memory()),
+            writer_factory=writers,
             health=self.health,
+            ring_factory=writers.ring,
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from offcam_proto.server_session import ServerSession
 
 if TYPE_CHECKING:
-    from offcam_proto.messages import OpenStream
+    from offcam_proto.messages import OpenClip, OpenStream
     from offcamd.daemon.credit import Account
     from offcamd.daemon.shared_memory import Arena, ArenaName
     from offcamd.encode.pool import ClipJob
+    from offcamd.encode.saved_clip import SavedClip
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +21,7 @@ class LiveClip:
     """A clip from its opening until its row is stored.
 
     Attributes:
+        ring: how it was opened, where it is a ring, which has no row; else None.
         received: frames that arrived.
         ended: whether no more can come.
         written: name of its file once that is final; empty where there is none.
@@ -29,7 +31,8 @@ class LiveClip:
     stream: LiveStream
     number: int
     file: str
-    job: ClipJob
+    job: ClipJob | SavedClip
+    ring: OpenClip | None = None
     received: int = 0
     ended: bool = False
     written: str = ""
@@ -127,7 +130,7 @@ class Counters:
     """Totals since the daemon started. ``offered = encoded + dropped + waiting`` at any moment.
 
     Attributes:
-        received: frames that arrived.
+        received: frames that arrived; of those of rings the ones that were saved, for each video.
         encoded: frames in files.
         dropped: frames in no file, by reason, the clients' own drops included.
         clips: clips that ended, by state.

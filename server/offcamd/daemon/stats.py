@@ -55,7 +55,9 @@ def snapshot(
         "lost": {"frames": counters.lost["frames"], "records": counters.lost["records"]},
         "episodes": counters.episodes,
         "clips": {
-            RECORDING: sum(1 for stream in streams for clip in list(stream.clips.values()) if not clip.ended),
+            RECORDING: sum(
+                1 for stream in streams for clip in list(stream.clips.values()) if not (clip.ended or clip.ring)
+            ),
             FINAL: counters.clips[FINAL],
             ABORTED: counters.clips[ABORTED],
             RECOVERED: counters.clips[RECOVERED],
@@ -76,7 +78,8 @@ def _stream(stream: LiveStream) -> dict[str, Any]:
     hello = peer.session.hello if peer else None
     arrivals = [arrived for clip in clips if (arrived := clip.job.queue.oldest) is not None]
     waiting = {clip: len(clip.job.queue) for clip in clips}
-    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in clips)  # of open ones about
+    written = [clip for clip in clips if not clip.ring]
+    encoded = sum(clip.encoded or max(clip.received - waiting[clip], 0) for clip in written)  # of open ones about
     return {
         "stream": info.stream.hex(),
         "folder": info.folder,
@@ -85,7 +88,7 @@ def _stream(stream: LiveStream) -> dict[str, Any]:
         "prefix": info.prefix,
         "pid": hello.pid if hello else None,
         "host": hello.host if hello else None,
-        "recording": sum(1 for clip in clips if not clip.ended),
+        "recording": sum(1 for clip in written if not clip.ended),
         "queue_bytes": stream.in_memory,
         "queue_frames": sum(waiting.values()),
         "encode_lag_seconds": time.monotonic() - min(arrivals) if arrivals else 0.0,

@@ -3,97 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offcam_proto.errors import EncodeError, FrameError
-from offcam_runs.accounts import EncodedResult
-from offcam_runs.format import ABORTED, FINAL, PLAIN_EXTENSION
-from offcamd.process.health import ENCODER, Health
-from offcamd.video.files import count_fragments, is_fragmented, publish, salvage, supersede
-from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from offcamd.encode.clip_file import ClipFile, ClipSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from fractions import Fraction
-    from pathlib import Path
+    from collections.abc import Callable
 
     from offcamd.encode.frame import Frame
+    from offcamd.process.health import Health
     from offcamd.video.i420 import I420Converter
     from offcamd.video.pixels import Pixels
     from offcamd.video.writer import Writer, WriterFactory
 
+__all__ = ["ClipEncoder", "ClipSpec", "PictureTaker"]
+
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ClipSpec:
-    """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it.
+class PictureTaker(ClipFile):
+    """What takes the pictures of one clip, in order. Use it from one thread at a time. Nothing here raises."""
 
-    Its pictures are no larger than ``max_width`` by ``max_height``, where these are not 0. One that is ``judged`` keeps
-    its name as a part if it is whole: whoever judges it gives it the other.
-    """
-
-    part: Path
-    final: Path
-    fps: Fraction
-    rows: int = 1
-    cols: int = 1
-    preset: str = DEFAULT_PRESET
-    crf: int = DEFAULT_CRF
-    max_width: int = 0
-    max_height: int = 0
-    judged: bool = False
-
-
-class ClipEncoder:
-    """Encodes one clip. Use it from one thread at a time.
-
-    The file is created with the first picture, so a clip without one leaves none. Nothing here raises: the first
-    error is kept for the result, what comes after it is counted as dropped.
-
-    Args:
-        spec: the video to make.
-        writer_factory: makes what encodes it.
-        health: is told of what nobody expected.
-
-    Attributes:
-        error: what went wrong first, or None.
-        not_plain: why a file that is whole could not be made a plain MP4, or None.
-    """
-
-    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory, health: Health | None = None) -> None:
-        self.spec = spec
-        self.error: EncodeError | None = None
-        self.not_plain: EncodeError | None = None
-        self._make_writer = writer_factory
-        self._health = health or Health()
+    def __init__(self, spec: ClipSpec, health: Health | None = None) -> None:
+        super().__init__(spec, health)
         self._converter: I420Converter | None = None
-        self._writer: Writer | None = None
-        self._created = False
-        self._encoded = 0
-        self._dropped: Counter[str] = Counter()
-        self._last_index = -1
-        self._salvaged_seconds: float | None = None
 
-    @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        """Make an EncodeError of what nobody expected, be it a bug or a video library that works differently."""
-        try:
-            yield
-        except (EncodeError, FrameError):
-            raise
-        except BaseException as error:  # a SystemExit, too, must not take the thread from other clips
-            raise self._unexpected(doing, error) from error
+    def _size(self) -> tuple[int, int] | None:
+        return self._converter.size if self._converter else None
 
-    def _unexpected(self, doing: str, error: BaseException) -> EncodeError:
-        about = f"{doing} {self.spec.final}"
-        self._health.unexpected(ENCODER, about, error)
-        return EncodeError(
-            f"unexpected {error!r} while {about}: the video library or offcam is at fault, `offcam doctor` tries it"
-        )
+    def _write(self, index: int, planes: Pixels) -> None:
+        """Encode a picture, or raise EncodeError."""
+        raise NotImplementedError
 
     def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
         """Encode one picture, or count why not.
@@ -133,143 +74,32 @@ class ClipEncoder:
         self._converter = self._converter or I420Converter(spec.rows, spec.cols, spec.max_width, spec.max_height)
         return self._converter.convert([view(buffer, layout) for buffer, layout in frame.parts])
 
+
+class ClipEncoder(PictureTaker):
+    """Encodes one clip. Use it from one thread at a time.
+
+    The file is created with the first picture, so a clip without one leaves none. Nothing here raises: the first
+    error is kept for the result, what comes after it is counted as dropped.
+
+    Args:
+        spec: the video to make.
+        writer_factory: makes what encodes it.
+        health: is told of what nobody expected.
+    """
+
+    def __init__(self, spec: ClipSpec, writer_factory: WriterFactory, health: Health | None = None) -> None:
+        super().__init__(spec, health)
+        self._make_writer = writer_factory
+        self._pictures: Writer | None = None
+
     def _write(self, index: int, planes: Pixels) -> None:
         spec = self.spec
-        if self._writer is None:
+        if self._pictures is None:
             self._created = True
             height, width = planes.shape[0] * 2 // 3, planes.shape[1]
-            self._writer = self._make_writer(
+            self._writer = self._pictures = self._make_writer(
                 spec.part, width=width, height=height, fps=spec.fps, preset=spec.preset, crf=spec.crf
             )
-        self._writer.write(planes, index)
+        self._pictures.write(planes, index)
         self._encoded += 1
         self._last_index = index
-
-    def drop(self, count: int, reason: str | None = None) -> None:
-        """Count frames that are not encoded, by default for the reason of the error before."""
-        if reason is None:
-            reason = "encoder" if self.error is None else self.error.reason
-        if count:
-            self._dropped[reason] += count
-
-    def fail(self, error: EncodeError, *, lost: int = 0) -> None:
-        """Give up on the clip, keep what can be saved of its file and count the rest as dropped.
-
-        ``lost`` are frames that were neither encoded nor dropped so far.
-        """
-        log.error("%s was not recorded to its end: %s", self.spec.final, error)
-        self.error = self.error or error
-        self.drop(lost, error.reason)
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
-        with suppress(EncodeError), self._explained("closing"):  # what failed is known already
-            writer.close()
-        saved = self._salvage()
-        self.drop(self._encoded - saved, error.reason)
-        self._encoded = saved
-
-    def _salvage(self) -> int:
-        """Make what was written of the file playable; returns its frames."""
-        part = self.spec.part
-        try:
-            with self._explained("salvaging"):
-                info = salvage(part)
-        except EncodeError as error:
-            log.warning("%s cannot be salvaged: %s", part, error)
-            with suppress(EncodeError):  # whatever the library can do: a file that was not finished has fragments
-                saved = min(count_fragments(part), self._encoded) if is_fragmented(part) else self._encoded
-                self._salvaged_seconds = float(saved / self.spec.fps)
-                return saved
-            self._salvaged_seconds = 0.0
-            return 0
-        self._salvaged_seconds = info.duration_seconds
-        return min(info.frames, self._encoded)
-
-    def finish(self, *, aborted: bool = False) -> EncodedResult:
-        """Complete the file and give it its name; one of a clip that was cut off must replace no older file."""
-        published = False
-        writer = self._writer
-        try:
-            if writer is not None:
-                with self._explained("finishing"):
-                    writer.close()
-                self._writer = None
-        except EncodeError as error:
-            self.fail(error)
-            writer = None
-        try:
-            with self._explained("publishing"):
-                published = self._publish(writer, aborted=aborted)
-        except EncodeError as error:
-            self.fail(error)
-        spec = self.spec
-        width, height = (self._converter.size if self._converter and self._encoded else None) or (None, None)
-        file = spec.final if published else spec.part
-        seconds = self._salvaged_seconds
-        if seconds is None:
-            seconds = float((self._last_index + 1) / spec.fps)
-        return EncodedResult(
-            state=ABORTED if aborted or self.error is not None else FINAL,
-            file=file.name if self._encoded else None,
-            encoded=self._encoded,
-            dropped=dict(self._dropped),
-            width=width,
-            height=height,
-            file_bytes=_size(file) if self._encoded else None,
-            duration=seconds if self._encoded else 0.0,
-            error=str(self.error or ""),
-        )
-
-    def abandon(self, error: BaseException) -> EncodedResult:
-        """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
-        self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
-        self.drop(self._encoded)
-        self._encoded, self._writer = 0, None
-        return EncodedResult(ABORTED, None, encoded=0, dropped=dict(self._dropped), duration=0.0, error=str(self.error))
-
-    def _publish(self, writer: Writer | None, *, aborted: bool) -> bool:
-        part, final = self.spec.part, self.spec.final
-        if not self._encoded:
-            if self._created:
-                with suppress(OSError):  # a file without a picture is litter, no loss
-                    part.unlink()
-            return False
-        plain = writer is not None and self._make_plain(writer, part)
-        if not part.exists():
-            self.drop(self._encoded, "io")
-            self._encoded = 0
-            raise EncodeError(f"{part} is not there any more: its folder was removed, renamed or replaced", "io")
-        if (aborted or self.error is not None) and final.exists():
-            log.warning("%s is incomplete and stays beside the older %s", part, final)
-            return False
-        if self.spec.judged and not aborted and self.error is None:
-            return False
-        publish(part, final, synced=plain)
-        return True
-
-    def _make_plain(self, writer: Writer, part: Path) -> bool:
-        """Make the part a plain MP4, half as large: a fragment for each frame is of use only while it is written.
-
-        The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
-        """
-        plain = part.with_name(part.name + PLAIN_EXTENSION)
-        try:
-            with self._explained("copying"):
-                writer.copy_to(plain)
-                supersede(plain, part)
-        except EncodeError as error:  # no room for both, say: what there is is whole
-            self.not_plain = error
-            log.warning("%s keeps its fragments: %s", part, error)
-            with suppress(OSError):
-                plain.unlink(missing_ok=True)
-            return False
-        return True
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        log.warning("a finished video is not where it was put: %s", error)
-        return None

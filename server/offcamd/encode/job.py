@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from offcam_proto.errors import EncodeError, LocalProtocolError
 from offcam_proto.limits import MIB
-from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec
+from offcamd.encode.clip_encoder import ClipEncoder, ClipSpec, PictureTaker
 from offcamd.encode.frame_queue import FrameQueue, Spilled
 from offcamd.encode.scheduler import LIGHT_BYTES
 from offcamd.process.health import ENCODER, Health
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from offcamd.encode.budget import Budget
     from offcamd.encode.frame import Frame
     from offcamd.encode.histogram import Histogram
+    from offcamd.encode.saved_clip import SavedClip
     from offcamd.video.writer import WriterFactory
 
 TURN_FRAMES = 8
@@ -50,9 +51,9 @@ class Saturated:
 
 @dataclass(frozen=True)
 class ClipFinished:
-    """A clip's last event."""
+    """A clip's last event. One that is made of a ring has no other."""
 
-    job: ClipJob
+    job: ClipJob | SavedClip
     result: EncodedResult
 
 
@@ -97,7 +98,7 @@ class ClipJob:
         self._busy_seconds = 0.0
         self._small = False
         self.queue = FrameQueue(pool.budget, pool.spool_dir, self._count_released)
-        self._encoder = ClipEncoder(spec, pool.writer_factory, pool.health)
+        self._encoder: PictureTaker = ClipEncoder(spec, pool.writer_factory, pool.health)
         self._fault: EncodeError | None = None
         # These belong to the pool and are guarded by its lock.
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
@@ -138,6 +139,10 @@ class ClipJob:
     def runnable(self) -> bool:
         """Whether a worker has something to do for the clip. Under the pool's lock."""
         return not self.held and (self.queue.ready or self.complete)
+
+    def hurry(self) -> None:
+        """The pool closes: it waits for nothing any more. Under the pool's lock."""
+        self.held = False
 
     def fail(self, error: EncodeError) -> None:
         """Have the clip end with an error once a worker comes to it: its frames are dropped. From any thread."""

@@ -19,17 +19,19 @@ from offcamd.encode.frame_queue import Spilled
 from offcamd.encode.histogram import ENCODE_BOUNDS, WAIT_BOUNDS, Histogram
 from offcamd.encode.job import ClipFinished, ClipJob, Event, Released, Saturated
 from offcamd.encode.malloc import MallocTrimmer
+from offcamd.encode.packet_ring import RingMemory
+from offcamd.encode.ring_job import RingJob
 from offcamd.encode.scheduler import Scheduler
 from offcamd.process.health import ENCODER, SPOOL, GuardedThread, Health
-from offcamd.video.late_writers import software
+from offcamd.video.late_writers import ring_encoder, software
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from offcamd.video.writer import WriterFactory
+    from offcamd.video.writer import PacketEncoderFactory, WriterFactory
 
-__all__ = ["Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "Saturated"]
+__all__ = ["Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "RingJob", "Saturated"]
 
 STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
@@ -56,9 +58,11 @@ class EncoderPool:
         clip_memory: bytes of one clip that may wait in memory before its frames go to disk.
         writer_factory: makes what encodes a clip.
         health: is told of what nobody expected.
+        ring_factory: makes what encodes a ring.
 
     Attributes:
         budget: the bytes in use.
+        ring_memory: what rings may take beside it.
         closed: why no clip is begun any more, or None.
         encode_seconds: how long frames took to encode.
         wait_seconds: how long they had waited for that.
@@ -75,8 +79,11 @@ class EncoderPool:
         clip_memory: int | None = None,
         writer_factory: WriterFactory = software,
         health: Health | None = None,
+        ring_factory: PacketEncoderFactory = ring_encoder,
     ) -> None:
         self.health = health or Health()
+        self.ring_factory = ring_factory
+        self.ring_memory = RingMemory()
         self.closed: EncodeError | None = None
         self.budget = Budget(memory_limit, spool_limit, clip_memory)
         self.spool_dir = spool_dir
@@ -118,7 +125,7 @@ class EncoderPool:
         with self._lock:
             if self.closed is not None:
                 raise self.closed
-            job = ClipJob(spec, self)
+            job = RingJob(spec, self) if spec.ring_frames else ClipJob(spec, self)
             job.held = held
             if self._refused is not None:
                 job.fail(self._refused)
@@ -169,7 +176,7 @@ class EncoderPool:
             self.closed = self.closed or EncodeError("the recorder is shutting down and starts no video", "shutdown")
             for job in list(self._jobs):
                 job.aborted, job.ended = job.aborted or not job.ended, True
-                job.held = False
+                job.hurry()
                 self._schedule(job)
             complete = self._idle.wait_for(lambda: not self._jobs, timeout)
             if not complete:

@@ -26,7 +26,7 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
             except RemoteProtocolError as error:
                 return tasks.Committed(task.reply, None, error)
         case tasks.ClipOpenedTask():
-            return tasks.ClipNoted(task.reply, index.clip_opened(task.stream, task.message, task.file))
+            return tasks.ClipNoted(task.reply, index.clip_opened(task.stream, task.message, task.file, task.saved))
         case tasks.ClipEncodedTask():
             count = index.clip_encoded(task.stream, task.clip, task.result)
             return tasks.ClipStored(task.reply, lost=count.dropped.get(LOST_DROP, 0))

@@ -413,8 +413,8 @@ class RunIndex:
 
     # --- clips --------------------------------------------------------------------------------------------
 
-    def clip_opened(self, stream: bytes, message: OpenClip, file: str) -> int:
-        """Note that a clip of a stream is being recorded, into what will be ``file`` once it is final.
+    def clip_opened(self, stream: bytes, message: OpenClip, file: str, saved: str = "") -> int:
+        """Note that a clip of a stream is recorded, or why it is saved, into what will be ``file`` once it is final.
 
         Returns:
             Its frames that were taken for lost, as its account came first, and are still to come.
@@ -424,7 +424,8 @@ class RunIndex:
             lost = known_lost(self._db, key, message.clip)
             self._db.execute(sql.OVERWRITE_PART, {"replaced": fmt.REPLACED, "part": file + fmt.PART_EXTENSION})
             own = {"stream_id": key, "file": file, "state": fmt.RECORDING, "envs": json.dumps(message.envs)}
-            facts = Fields(message, **own, rule_id=self.keeping.rule_of(key, message))
+            reason = saved and f"saved: {saved}"
+            facts = Fields(message, **own, rule_id=self.keeping.rule_of(key, message), keep_reason=reason or None)
             self._db.execute(sql.OPEN_CLIP, facts)
             settle_clip(self._db, key, message.clip)
             self.keeping.look(key, message.clip)

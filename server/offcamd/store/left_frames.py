@@ -258,7 +258,9 @@ def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[lis
         if arena is None:
             continue
         with closing(arena):
-            frames = arena.frames()
+            frames = [
+                frame for frame in arena.frames() if not frame.opening.ring_seconds
+            ]  # a ring is gone with its daemon
             if arena.owner is not None:
                 above = max((frame.clip for frame in frames), default=0)
                 for _, group in groupby(frames, key=lambda frame: frame.clip):

@@ -22,10 +22,11 @@ ON CONFLICT (stream) DO UPDATE SET
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
-INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, rule_id)
-VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs, :rule_id)
+INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, rule_id, keep_reason)
+VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs, :rule_id, :keep_reason)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
-    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs, rule_id = excluded.rule_id
+    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs, rule_id = excluded.rule_id,
+    keep_reason = excluded.keep_reason
 WHERE ended IS NULL
 """
 

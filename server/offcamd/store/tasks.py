@@ -33,13 +33,14 @@ class RecordsTask(NamedTuple):
 
 
 class ClipOpenedTask(NamedTuple):
-    """A clip opened; answered by `ClipNoted`."""
+    """A clip opened, or is saved of a ring, and why; answered by `ClipNoted`."""
 
     folder: str
     stream: bytes
     message: OpenClip
     file: str
     reply: object
+    saved: str = ""
 
 
 class ClipEncodedTask(NamedTuple):

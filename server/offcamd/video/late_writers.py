@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
     from pathlib import Path
 
-    from offcamd.video.writer import Writer, WriterFactory
+    from offcamd.video.writer import PacketEncoder, Writer, WriterFactory
 
 
 def software(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
@@ -18,6 +18,13 @@ def software(path: Path, *, width: int, height: int, fps: Fraction, preset: str,
     from offcamd.video.mp4 import VideoWriter  # noqa: PLC0415 - the point
 
     return VideoWriter(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
+
+
+def ring_encoder(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> PacketEncoder:
+    """As `offcamd.video.ring_encoder.RingEncoder`, which it loads."""
+    from offcamd.video.ring_encoder import RingEncoder  # noqa: PLC0415 - the point
+
+    return RingEncoder(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
 
 
 class LateWriters:

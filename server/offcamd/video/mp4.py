@@ -6,36 +6,21 @@ behind an ordinary index, so what is published is a plain MP4 that any browser p
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import av
-
 from offcam_proto.errors import EncodeError
-from offcam_proto.limits import KIB
 from offcamd.video import h264
-from offcamd.video.av_errors import as_encode_error, file_url
+from offcamd.video.av_errors import as_encode_error
+from offcamd.video.packet_file import PacketFile
 from offcamd.video.picture_encoder import SpareEncoders, VideoFormat
-from offcamd.video.remux import copy_packets, remux
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from av.container import OutputContainer
-    from av.packet import Packet
-    from av.video.stream import VideoStream
-
     from offcamd.video.pixels import Pixels
 
 MIN_FPS, MAX_FPS = Fraction(1, 1001), 1000
-
-KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
-"""Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
-
-_MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
 
 
 class VideoWriter:
@@ -76,22 +61,10 @@ class VideoWriter:
         self._path = path
         self._shape = (height * 3 // 2, width)
         self._last: int | None = None
-        self._kept: list[Packet[VideoStream]] | None = []
-        self._kept_bytes = 0
         self._spares = SpareEncoders() if spares is None else spares
-        self._container: OutputContainer | None = None
-        url = file_url(path)
         with as_encode_error("creating", path):
             self._encoder = self._spares.take(VideoFormat(width, height, Fraction(fps), preset, crf, encoder))
-            path.unlink(missing_ok=True)  # av would write through a link, to wherever that leads
-            self._container = av.open(url, "w", format="mp4", options={"movflags": _MOVFLAGS, "flush_packets": "1"})
-            try:
-                self._stream = self._container.add_stream_from_template(self._encoder.stream, opaque=True)
-                self._container.start_encoding()  # creates the file
-                self._file = path.lstat()
-            except BaseException:
-                self._release()
-                raise
+            self._file = PacketFile(path, self._encoder.stream)
 
     def write(self, i420: Pixels, pts: int) -> None:
         """Encode one picture.
@@ -108,28 +81,12 @@ class VideoWriter:
             raise EncodeError(f"{self._path} holds pictures of shape {self._shape}, got {i420.shape}")
         if self._last is not None and pts <= self._last:
             raise EncodeError(f"pts must grow, but {pts} came after {self._last} in {self._path}")
-        if self._container is None:
+        if self._file.closed:
             raise EncodeError(f"{self._path} is closed already")
         with as_encode_error("encoding into", self._path):
-            self._require_file()
-            self._mux(self._encoder.encode(i420, 0 if self._last is None else pts))
+            self._file.require()
+            self._file.write(self._encoder.encode(i420, 0 if self._last is None else pts))
         self._last = pts
-
-    def _require_file(self) -> None:
-        if not os.path.samestat(os.lstat(self._path), self._file):
-            raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
-
-    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
-        assert self._container is not None  # noqa: S101 - its callers looked
-        for packet in packets:
-            packet.stream = self._stream
-            packet.duration = 1  # or the last picture would be shown for no time
-            self._container.mux_one(packet)
-            if self._kept is not None:
-                self._kept.append(packet)
-                self._kept_bytes += packet.size
-                if len(self._kept) > KEPT_PACKETS or self._kept_bytes > KEPT_BYTES:
-                    self._kept = None
 
     def close(self) -> None:
         """Finish the file, so that it is a plain MP4. Closing twice is harmless.
@@ -138,14 +95,14 @@ class VideoWriter:
             EncodeError: the last bytes could not be written. All is released even so, and the file can be
                 played up to what reached the disk.
         """
-        if self._container is None:
+        if self._file.closed:
             return
         with as_encode_error("finishing", self._path):
             try:
                 if self._last is not None:
-                    self._mux(self._encoder.finish())
+                    self._file.write(self._encoder.finish())
             finally:
-                self._release()
+                self._file.close()
         self._spares.give(self._encoder)
 
     def copy_to(self, target: Path) -> None:
@@ -154,14 +111,5 @@ class VideoWriter:
         Raises:
             EncodeError: either file failed. ``target`` may be left incomplete.
         """
-        if self._kept is None:
-            remux(self._path, target)
-        else:
-            with as_encode_error("copying", self._path):
-                # not by this file's own stream: it is closed, and then av 19 takes none for a template
-                copy_packets(self._encoder.stream, self._kept, target)
-
-    def _release(self) -> None:
-        container, self._container = self._container, None
-        if container is not None:
-            container.close()
+        with as_encode_error("copying", self._path):
+            self._file.copy_to(target)

@@ -60,6 +60,7 @@ class PictureEncoder:
     Attributes:
         form: what it was opened for.
         stream: describes its packets to a container.
+        tick: the unit of its packets' times, in seconds.
     """
 
     def __init__(self, form: VideoFormat) -> None:
@@ -69,7 +70,7 @@ class PictureEncoder:
         name = "libx264" if form.encoder == h264.X264 else form.encoder
         told = h264.options(form.encoder, form.preset, form.crf)
         self.stream = cast("VideoStream", self._container.add_stream(name, rate=form.fps, options=told))
-        self._tick = 1 / form.fps
+        self.tick = 1 / form.fps
         self._configure()
         self._container.start_encoding()
         self._begun = False
@@ -79,7 +80,7 @@ class PictureEncoder:
     def _configure(self) -> None:
         context, form = self.stream.codec_context, self.form
         context.width, context.height, context.pix_fmt = form.width, form.height, "yuv420p"
-        context.time_base = self._tick
+        context.time_base = self.tick
         context.thread_count = 1  # many clips are encoded side by side
         shortest, longest = _KEYFRAME_FRAMES
         context.gop_size = min(max(round(form.fps * _KEYFRAME_SECONDS), shortest), longest)
@@ -91,21 +92,22 @@ class PictureEncoder:
         """The next picture is the first of a video."""
         self._start = self._next
 
-    def encode(self, i420: Pixels, pts: int) -> list[Packet[VideoStream]]:
+    def encode(self, i420: Pixels, pts: int, *, key: bool = False) -> list[Packet[VideoStream]]:
         """Encode one picture.
 
         Args:
             i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Free again on return.
             pts: when it is shown, in frames since the video's start; larger than the last one.
+            key: whether it is to be one that can be decoded by itself, as a video's first is.
 
         Returns:
             What is done by now, in order, with times of the video.
         """
         frame = _framed(i420)
-        if self._next == self._start:
+        if key or self._next == self._start:
             frame.pict_type = PictureType.I
         frame.pts = self._start + pts
-        frame.time_base = self._tick
+        frame.time_base = self.tick
         self._next = frame.pts + 1
         self._waiting += 1
         return self._packets(frame)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from offcam_proto.errors import EncodeError
-from offcamd.video import mp4, picture_encoder
+from offcamd.video import packet_file, picture_encoder
 from offcamd.video.mp4 import VideoWriter
+from offcamd.video.packet_file import PacketFile
 from offcamd.video.picture_encoder import SpareEncoders
 from offcamd.video.probe import probe
 from offcamd.video.remux import remux
@@ -110,7 +111,7 @@ def test_an_encoder_whose_video_failed_makes_no_other_one(tmp_path, opened, monk
         raise OSError(5, "the disk is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(VideoWriter, "_mux", fail)
+        patched.setattr(PacketFile, "write", fail)
         with pytest.raises(EncodeError, match="the disk is gone"):
             writer.write(noise(1)[0], 1)
         with pytest.raises(EncodeError, match="the disk is gone"):
@@ -156,11 +157,11 @@ def test_a_copy_from_memory_is_the_one_from_the_file_and_a_long_video_is_read_ba
         read.append(source)
         remux(source, target)
 
-    monkeypatch.setattr(mp4, "remux", noted)
+    monkeypatch.setattr(packet_file, "remux", noted)
     film = noise(10)
     record(tmp_path / "a", film, None, pts=[0, 1, 2, 3, 7, 8, 9, 30, 31, 32]).copy_to(tmp_path / "memory.mp4")
     assert not read
-    monkeypatch.setattr(mp4, limit, 5)
+    monkeypatch.setattr(packet_file, limit, 5)
     record(tmp_path / "b", film, None, pts=[0, 1, 2, 3, 7, 8, 9, 30, 31, 32]).copy_to(tmp_path / "file.mp4")
     assert read == [tmp_path / "b"]
     memory, file = tmp_path / "memory.mp4", tmp_path / "file.mp4"

@@ -1,0 +1,168 @@
+"""The last encoded pictures of a stream, in bounded memory. Knows of no video library and no clock."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from offcam_proto.limits import MIB
+
+RING_BYTES = 64 * MIB
+"""Most memory of one ring."""
+
+RINGS_BYTES = 1024 * MIB
+"""Most memory of all rings, which they share equally."""
+
+PICTURE_BYTES = 16
+"""What a picture takes beside its bytes: its time and where it ends."""
+
+GROUP_BYTES = 1024
+"""What a group takes beside its pictures."""
+
+PARTS = 5
+"""A group is at most so manieth part of a ring: of its length, and of its memory."""
+
+
+class EncodedPicture(NamedTuple):
+    """A picture as an encoder made it.
+
+    Attributes:
+        pts: when it is shown, in frames since the first one.
+        data: its bytes.
+        key: whether it can be decoded without those before it.
+    """
+
+    pts: int
+    data: bytes
+    key: bool
+
+
+class Group:
+    """A picture that can be decoded by itself, and those behind it that cannot. It only grows."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._times = array("q")
+        self._ends = array("Q")
+
+    def __len__(self) -> int:
+        """How many pictures."""
+        return len(self._times)
+
+    @property
+    def first(self) -> int:
+        """When its first picture is shown."""
+        return self._times[0]
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory."""
+        return GROUP_BYTES + PICTURE_BYTES * len(self._times) + len(self._data)
+
+    def add(self, picture: EncodedPicture) -> None:
+        """Add the next one."""
+        self._data += picture.data
+        self._times.append(picture.pts)
+        self._ends.append(len(self._data))
+
+    def pictures(self, begin: int = 0) -> Iterator[EncodedPicture]:
+        """Those from the ``begin``-th on."""
+        start = self._ends[begin - 1] if begin else 0
+        for number in range(begin, len(self._times)):
+            end = self._ends[number]
+            yield EncodedPicture(self._times[number], bytes(self._data[start:end]), number == 0)
+            start = end
+
+
+class PacketRing:
+    """Holds the pictures of the last ``span`` frames of time, and lets go of older ones, in whole groups.
+
+    Args:
+        span: frames of time, from 1 on.
+
+    Attributes:
+        nbytes: what it takes of memory.
+        shortened: whether pictures had to be let go that are within ``span``, for want of memory.
+    """
+
+    def __init__(self, span: int) -> None:
+        self.nbytes = 0
+        self.shortened = False
+        self._span = span
+        self._groups: deque[Group] = deque()
+        self._newest = -1
+
+    def __len__(self) -> int:
+        """How many pictures it holds."""
+        return sum(map(len, self._groups))
+
+    def wants_key(self, pts: int, limit: int) -> bool:
+        """Whether the next picture is to begin a group, so that none is longer than it may be, or larger."""
+        if not self._groups:
+            return True
+        last = self._groups[-1]
+        return (pts - last.first) * PARTS >= self._span or last.nbytes * PARTS >= limit
+
+    def add(self, picture: EncodedPicture, limit: int) -> None:
+        """Add the next picture, and let go of those that are too old, or more than ``limit`` bytes have room for.
+
+        The last group stays in any case. A picture that needs one which is not there is passed over.
+        """
+        if picture.key:
+            self._groups.append(Group())
+            self.nbytes += GROUP_BYTES
+        elif not self._groups:
+            return
+        self._groups[-1].add(picture)
+        self.nbytes += PICTURE_BYTES + len(picture.data)
+        self._newest = picture.pts
+        while len(self._groups) > 1 and (self._outdated() or self.nbytes > limit):
+            self.shortened = self.shortened or not self._outdated()
+            self.nbytes -= self._groups.popleft().nbytes
+
+    def since(self, begin: int) -> list[Group]:
+        """The groups that have the pictures from a time on: from the last that begins at or before it, or the first."""
+        past = sum(group.first <= begin for group in self._groups)
+        return list(islice(self._groups, max(past - 1, 0), None))
+
+    @property
+    def newest(self) -> Group:
+        """The group that grows. There is one once a picture was added that is a key."""
+        return self._groups[-1]
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._groups.clear()
+        self.nbytes = 0
+
+    def _outdated(self) -> bool:
+        """Whether the first group has nothing that is within the span, which the second one begins in time for."""
+        return self._groups[1].first <= self._newest + 1 - self._span
+
+
+class RingMemory:
+    """What all rings may take. Thread-safe."""
+
+    def __init__(self, each: int = RING_BYTES, all_of_them: int = RINGS_BYTES) -> None:
+        self._each, self._all = each, all_of_them
+        self._rings = 0
+        self._lock = threading.Lock()
+
+    @property
+    def share(self) -> int:
+        """Bytes that each may take."""
+        return min(self._each, self._all // (self._rings or 1))
+
+    def enter(self) -> None:
+        """One more shares it."""
+        with self._lock:
+            self._rings += 1
+
+    def leave(self) -> None:
+        """One fewer shares it."""
+        with self._lock:
+            self._rings -= 1

@@ -1,0 +1,91 @@
+"""An MP4 file of packets as it is written: fragmented, so that a crash costs at most the last."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import av
+
+from offcam_proto.limits import KIB
+from offcamd.video.av_errors import file_url
+from offcamd.video.remux import copy_packets, remux
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
+"""Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
+
+_MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
+
+
+class PacketFile:
+    """One MP4 that is being written. Use it from one thread at a time. What av and the system raise, it raises.
+
+    Each packet is handed to the operating system when the next one is written.
+
+    Args:
+        path: the file, made anew; its folder exists.
+        template: the encoder's stream, which describes its packets, and has to stay open.
+    """
+
+    def __init__(self, path: Path, template: VideoStream) -> None:
+        self._path = path
+        self._template = template
+        self._kept: list[Packet[VideoStream]] | None = []
+        self._kept_bytes = 0
+        url = file_url(path)
+        path.unlink(missing_ok=True)  # av would write through a link, to wherever that leads
+        options = {"movflags": _MOVFLAGS, "flush_packets": "1"}
+        self._container: OutputContainer | None = av.open(url, "w", format="mp4", options=options)
+        try:
+            self._stream = self._container.add_stream_from_template(template, opaque=True)
+            self._container.start_encoding()  # creates the file
+            self._file = path.lstat()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more packets."""
+        return self._container is None
+
+    def require(self) -> None:
+        """Raise FileNotFoundError where the file is not in its place any more."""
+        if not os.path.samestat(os.lstat(self._path), self._file):
+            raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
+
+    def write(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        """Write the next packets, in order."""
+        assert self._container is not None  # noqa: S101 - its callers looked
+        for packet in packets:
+            packet.stream = self._stream
+            packet.duration = 1  # or the last picture would be shown for no time
+            self._container.mux_one(packet)
+            if self._kept is not None:
+                self._kept.append(packet)
+                self._kept_bytes += packet.size
+                if len(self._kept) > KEPT_PACKETS or self._kept_bytes > KEPT_BYTES:
+                    self._kept = None
+
+    def close(self) -> None:
+        """Finish the file, so that it is a plain MP4. Closing twice is harmless."""
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+    def copy_to(self, target: Path) -> None:
+        """Write the finished file once more, as `remux` does, at a fraction of the cost where it is a short one."""
+        if self._kept is None:
+            remux(self._path, target)
+        else:
+            # not by this file's own stream: it is closed, and then av 19 takes none for a template
+            copy_packets(self._template, self._kept, target)
