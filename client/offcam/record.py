@@ -57,6 +57,8 @@ def record(
     keep_bytes: arguments.Whole | None = ...,
     steps: bool = ...,
     steps_limit: arguments.Whole | None = ...,
+    last_seconds: arguments.Number | None = ...,
+    seconds_after: arguments.Number = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -93,6 +95,8 @@ def record(
     keep_bytes: arguments.Whole | None = ...,
     steps: bool = ...,
     steps_limit: arguments.Whole | None = ...,
+    last_seconds: arguments.Number | None = ...,
+    seconds_after: arguments.Number = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -128,6 +132,8 @@ def record(
     keep_bytes: arguments.Whole | None = None,
     steps: bool = False,
     steps_limit: arguments.Whole | None = None,
+    last_seconds: arguments.Number | None = None,
+    seconds_after: arguments.Number = 0,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -165,6 +171,9 @@ def record(
         keep_bytes: as in `RecordVideo`: most bytes of those that are kept.
         steps: as in `RecordVideo`: whether to record the steps of every episode; see `offcam.trace`.
         steps_limit: as in `RecordVideo`: most bytes of them.
+        last_seconds: as in `RecordVideo`: hold so many seconds, to be written where it matters. Without ``every`` and a
+            trigger no other videos are recorded.
+        seconds_after: as in `RecordVideo`: how much is to follow in such a video.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -204,6 +213,8 @@ def record(
         "keep_bytes": keep_bytes,
         "steps": steps,
         "steps_limit": steps_limit,
+        "last_seconds": last_seconds,
+        "seconds_after": seconds_after,
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     value_names(info_keywords)

@@ -36,6 +36,7 @@ class Encoding(NamedTuple):
     crf: int | None = None
     keep: str = ""
     keep_bytes: int = 0
+    ring_seconds: float = 0.0
 
 
 _WHY = {
@@ -136,11 +137,12 @@ class ClipWriter:
         """A copy goes on in a file of its own."""
         return {**self.__dict__, "_part": None}
 
-    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> None:
+    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> str | None:
         """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
 
         Its number in the video, larger than the last one's, is its place in time. The pixels are copied out before
-        it returns. Never raises, and waits only as the overflow policy says.
+        it returns. Never raises, and waits only as the overflow policy says. Returns why it was dropped; None where it
+        was not.
         """
         stream, part = self._stream, self._part
         wire = stream.wire()
@@ -170,6 +172,7 @@ class ClipWriter:
         if reason is not None:
             part.dropped[reason] += 1
         self._last_frame = time.monotonic()  # now, so that a wait does not make the next one longer
+        return reason
 
     def reject(self) -> None:
         """Count a frame that could not be made into a picture."""
@@ -284,11 +287,19 @@ class ClipWriter:
         if part is self._part:
             self._part = heir
         if heir is not part:
-            stream.videos.losses.videos[self._name] = "its daemon died while it was recorded: a frame may be missing"
-            stream.record(*[self._account(each) for each in (part, heir) if each is part or heir.complete is not None])
+            self._not_whole("its daemon died while it was recorded: a frame may be missing")
+            self._tell(*[each for each in (part, heir) if each is part or heir.complete is not None])
         if heir.complete is not None:
             stream.videos.unfinished[heir.number] = self._name, wire, wire.epoch, heir.sent
             part.connection.unsettled.add(stream)
+
+    def _tell(self, *parts: _Part) -> None:
+        """Send accounts of parts."""
+        self._stream.record(*[self._account(part) for part in parts])
+
+    def _not_whole(self, why: str) -> None:
+        """Some of it may be missing."""
+        self._stream.videos.losses.videos[self._name] = why
 
     def _account(self, part: _Part) -> ClipRecord:
         row = -1 if self.first_row is None else self.first_row + part.begin  # less than 0 is another stream's
@@ -312,19 +323,18 @@ class ClipWriter:
         """Close a part's books: its frames are over, and its account goes to the daemon."""
         stream, connection, wire = self._stream, part.connection, part.wire
         part.complete = complete
-        record = self._account(part)
         with connection.lock:
             if part.epoch and part.epoch == wire.epoch and wire.live:
                 connection.frames.say(wire, EndClip(wire.info.handle, part.number, complete))
                 stream.videos.unfinished[part.number] = self._name, wire, part.epoch, part.sent
                 connection.unsettled.add(stream)
             elif part.epoch:
-                stream.videos.losses.videos[self._name] = "the connection broke"
+                self._not_whole("the connection broke")
             elif part.sent:  # it is opened once there is a daemon
                 stream.videos.unfinished[part.number] = self._name, wire, 0, part.sent
             else:
                 stream.videos.parts.pop(part.number, None)
-        stream.record(record)
+        self._tell(part)
         for reason, count in part.dropped.items():
             if reason in _WHY:  # of what is no picture, the wrapper has said why
                 stream.videos.losses.frames[reason] += count

@@ -21,7 +21,7 @@ from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
     from offcam.connection.connection import Connection
-    from offcam.recorder.stream_videos import Clip
+    from offcam.recorder.stream_videos import Abandoned
     from offcam.recorder.tail import Tail
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.records import Record
@@ -307,15 +307,17 @@ class EnvStream:
                 about=f"lost records: {self.folder}",
             )
 
-    def leave(self, user: object, clip: Clip | None = None) -> None:
+    def leave(self, user: object, *clips: Abandoned | None) -> None:
         """Leave it and wait for nothing, as a user that is garbage-collected does: what was recorded is kept."""
         self._users.discard(id(user))
         if self._connection is None or self._pid != os.getpid():
             return
         if not self._users:
             self._connection.later(self.abandon)
-        elif clip is not None:
-            self._connection.later(clip.abandon)
+            return
+        for clip in clips:
+            if clip is not None:
+                self._connection.later(clip.abandon)
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""

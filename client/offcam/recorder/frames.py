@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from offcam.connection.shared_memory import Picture
 from offcam.recorder.readings import UNREADABLE, on_device, shape_of
 from offcam_proto.errors import FrameError, ProtocolError
-from offcam_proto.layout import CHANNELS, FrameLayout
+from offcam_proto.layout import CHANNELS, FrameLayout, grid_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+Tiles: TypeAlias = tuple[tuple[Picture, ...], tuple[int, int]]
+"""Pictures, and the rows and columns of the grid that they make."""
+
+_grid_shape = lru_cache(maxsize=64)(grid_shape)
 
 
 class _Plan(NamedTuple):
@@ -104,6 +111,18 @@ def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an en
 def white_of(frame: NDArray[Any]) -> float:
     """What is white in a frame of floats: 1, or 255 where it has values above 1."""
     return 255.0 if frame.dtype.kind == "f" and frame.size and frame.max() > 1 else 1.0
+
+
+def tiles(
+    shown: Sequence[NDArray[np.generic]], white: float, aspect: tuple[int, int], *, copied: bool = False
+) -> Tiles:
+    """Frames as one picture of so many tiles, close to an ``aspect`` of width and height; see `picture`.
+
+    ``copied`` is for what is kept longer than the env leaves its frames alone.
+    """
+    kept = [frame.copy(order="K") for frame in shown] if copied else shown
+    pictures = tuple([picture(frame, white) for frame in kept])
+    return pictures, (1, 1) if len(shown) == 1 else _grid_shape(len(shown), *shown[0].shape[:2], aspect)
 
 
 def picture(frame: NDArray[np.generic], white: float = 1.0) -> Picture:

@@ -40,6 +40,16 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
         return float("nan")
 
 
+def is_nan(reward: Any) -> bool:  # noqa: ANN401 - as above
+    """Whether a reward, or one of several, is no number. False of what cannot be read."""
+    if type(reward) is float:
+        return reward != reward  # noqa: PLR0124 - what is no number does not equal itself
+    try:
+        return bool(np.isnan(_array(reward).astype(FLOAT)).any())
+    except UNREADABLE:
+        return False
+
+
 def added(total: Any, reward: Any) -> Any:  # noqa: ANN401 - the env's own numeric type
     """A sum and a reward: of the reward's own type, as in Gymnasium, and NaN from where they do not add up."""
     try:

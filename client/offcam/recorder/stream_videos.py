@@ -19,17 +19,28 @@ if TYPE_CHECKING:
     from offcam_proto.messages import ClipDone
 
 
-class Clip(Protocol):
+class Abandoned(Protocol):
+    """What may be left without a word."""
+
+    def abandon(self) -> None:
+        """End it where nobody said that it is over: it is complete only if its episode is."""
+
+
+class Clip(Abandoned, Protocol):
     """A video that is being recorded; `offcam.recorder.clip_writer.ClipWriter` is one."""
 
     def end(self) -> None:
         """No more frames come."""
 
-    def abandon(self) -> None:
-        """End it where nobody said that it is over: it is complete only if its episode is."""
-
     def cut_off(self) -> tuple[str, int, int] | None:
         """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
+
+
+class Box(Protocol):
+    """Holds the last seconds of an env; `offcam.recorder.black_box.BlackBox` does."""
+
+    def save(self, reason: str = "") -> str:
+        """Have a video made of them. Returns its name."""
 
 
 class Part(Protocol):
@@ -57,6 +68,7 @@ class StreamVideos:
         taken_over: the epoch in which what was left in shared memory was taken over last.
         losses: what is not recorded.
         final: those that are final.
+        box: what holds the last seconds, None where nobody asked for that.
     """
 
     def __init__(self, folder: str) -> None:
@@ -67,13 +79,14 @@ class StreamVideos:
         self.taken_over = 0
         self.losses = Losses()
         self.final = FinalVideos()
+        self.box: Box | None = None
         self._folder = folder
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env has none yet."""
-        fresh: dict[str, Any] = {"clips": [], "unfinished": {}, "parts": {}, "losses": Losses()}
+        fresh: dict[str, Any] = {"clips": [], "unfinished": {}, "parts": {}, "losses": Losses(), "box": None}
         return {**self.__dict__, **fresh, "_connection": None, "_wire": None}
 
     def begin(self, connection: Connection, wire: ClientStream) -> None:

@@ -60,9 +60,10 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
             resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes, steps,
-            steps_limit: as in `offcam.RecordVideo`. ``source="obs"`` is for envs that cannot render. A rule judges the
-            episodes of the first sub-environment that a video shows, and so with ``per_env`` those of all, in one
-            ranking. A row of the steps tells of all sub-environments.
+            steps_limit: as in `offcam.RecordVideo`, and last_seconds, seconds_after, for one picture of all, not with
+            ``per_env``. ``source="obs"`` is for envs that cannot render. A rule judges the episodes of the first
+            sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of the steps
+            tells of all sub-environments.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -107,6 +108,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         keep_bytes: arguments.Whole | None = None,
         steps: bool = False,
         steps_limit: arguments.Whole | None = None,
+        last_seconds: arguments.Number | None = None,
+        seconds_after: arguments.Number = 0,
     ) -> None:
         arguments.check_vector(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -125,7 +128,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
-        kept = arguments.to_keep(keep, keep_bytes, options)
+        held = arguments.to_hold(last_seconds, seconds_after, per_env=per_env)
+        kept = arguments.to_keep(keep, keep_bytes, options) | held
         limit = arguments.steps_limit(steps_limit, steps=steps)
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
@@ -222,13 +226,16 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         mask = readings.reset_mask(options, self.num_envs) if mask is None else mask
         self._looks_ahead = False
         begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
-        obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
+        with self._saving():
+            obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
         self._screen.stepped(obs, info)
         if self._rows is not None:
             self._rows.reset_some(mask)
         for video, resets in zip(self._videos, begun, strict=True):
             video._after_reset(resets=resets)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
+        if begun[0] is not None:
+            self._watch_some(None)
         return obs, info
 
     def step(self, actions: ActType) -> tuple[ObsType, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
@@ -243,11 +250,14 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             self._screen.terminal.arm(self._on_show())
         rows = None if self._looks_ahead else self._rows
         given = None if rows is None else rows.given(actions)
-        obs, rewards, terminations, truncations, info = self.env.step(actions)
+        with self._saving():
+            obs, rewards, terminations, truncations, info = self.env.step(actions)
         self._screen.stepped(obs, info)
         if rows is not None:
             rows.step_all(given, rewards, terminations, truncations, info)
         self.step_id += 1
+        resets = self.has_autoreset and self.autoreset_mode is AutoresetMode.NEXT_STEP
+        self._watch_some(None if resets else rewards)  # before terminal frames are let go
         if self._each:
             self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001
             begins = self._begins("step_trigger", self.step_id)
@@ -259,6 +269,17 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             each._follow(rewards, terminations, truncations, info)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
         return obs, rewards, terminations, truncations, info
+
+    def _watch_some(self, rewards: object) -> None:
+        """Have what is shown held, if the first sub-environment that is shown has a result."""
+        row = None if self._last_seconds is None else self._screen.row(self._shown[0])
+        if row is not None:
+            reward = None if rewards is None else readings.at(row, rewards)
+            self._watch(reward, nan=readings.is_nan(rewards), aspect=self.video_aspect_ratio)
+
+    def _picture(self) -> Any:  # noqa: ANN401 - whatever the env renders
+        with self._saving():
+            return self._screen.show(self._shown)
 
     def _on_show(self) -> list[int]:
         """The sub-environments that an open video shows."""

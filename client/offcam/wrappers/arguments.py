@@ -17,7 +17,15 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from offcam_proto.errors import ConfigError
-from offcam_proto.limits import MAX_CLIPS_PER_STREAM, MAX_CRF, MAX_FRAME_SIDE, MAX_INT, MAX_NAME_BYTES, PRESETS
+from offcam_proto.limits import (
+    MAX_CLIPS_PER_STREAM,
+    MAX_CRF,
+    MAX_FRAME_SIDE,
+    MAX_INT,
+    MAX_NAME_BYTES,
+    MAX_RING_SECONDS,
+    PRESETS,
+)
 from offcam_runs.keep.names import read
 from offcam_runs.keep.rules import Rule
 
@@ -244,6 +252,36 @@ def steps_limit(given: Whole | None, *, steps: bool) -> int | None:
             "out for the daemon's bound."
         )
     return int(given)
+
+
+def to_hold(last_seconds: Number | None, seconds_after: Number, *, per_env: bool = False) -> dict[str, Any]:
+    """What is held for when it matters, by the names of a wrapper's arguments."""
+    if last_seconds is None:
+        if seconds_after != 0:
+            raise ConfigError(
+                f"seconds_after must be given with last_seconds, got {seconds_after!r}. Pass `last_seconds=30` too."
+            )
+        return {}
+    if not (_is_real(last_seconds) and 0 < last_seconds <= MAX_RING_SECONDS):
+        raise ConfigError(
+            f"last_seconds must be a number above 0, of at most {MAX_RING_SECONDS}, got {last_seconds!r}. Pass "
+            "`last_seconds=30` to hold the last half minute, or leave it out to hold none."
+        )
+    if not (_is_real(seconds_after) and 0 <= seconds_after <= MAX_RING_SECONDS):
+        raise ConfigError(
+            f"seconds_after must be a number from 0 to {MAX_RING_SECONDS}, got {seconds_after!r}. Pass "
+            "`seconds_after=5`, or leave it out (0) for a video that ends with what it is about."
+        )
+    if per_env:
+        raise ConfigError(
+            "last_seconds holds one picture of all sub-environments, got per_env=True. Leave one of them out; "
+            "`record_envs=[0]` shows a single one."
+        )
+    return {"last_seconds": float(last_seconds), "seconds_after": float(seconds_after)}
+
+
+def _is_real(given: object) -> bool:
+    return isinstance(given, Real) and not isinstance(given, bool)
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:

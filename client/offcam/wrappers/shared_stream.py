@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gymnasium import logger
+
 from offcam.recorder import readings, resuming, settings
 from offcam.recorder.env_stream import EnvStream
 
@@ -76,6 +78,24 @@ class StreamSharer:
         self._tell_of_videos()
         return self._stream.videos.newest()
 
+    def save_clip(self, reason: str = "") -> str:
+        """Have a video made of the last seconds, as of ``RecordVideo(last_seconds=30)``; it is final soon.
+
+        Returns at once, and never raises. From any thread.
+
+        Args:
+            reason: why, for people; it is in the file's name and in the index.
+
+        Returns:
+            The video's name, without ``.mp4``; empty where nothing is held, which a warning says.
+        """
+        box = None if self._stream is None else self._stream.videos.box
+        if box is None:
+            if settings.enabled():
+                logger.warn("save_clip saves nothing: no last seconds are held. Pass `last_seconds=30` to RecordVideo.")
+            return ""
+        return box.save(reason)
+
     def _tell_of_videos(self) -> None:
         if self._stream is not None:
             self._stream.videos.tell()
@@ -84,7 +104,7 @@ class StreamSharer:
         """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""
         stream = self.__dict__.get("_stream")
         if stream is not None:
-            stream.leave(self, self.__dict__.get("_clip"))
+            stream.leave(self, self.__dict__.get("_clip"), self.__dict__.get("_box"))
 
     def _release_stream(self) -> None:
         """Leave the stream; if nobody else has joined it, wait until what was recorded is final, or RecordingLost."""

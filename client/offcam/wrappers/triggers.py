@@ -14,6 +14,11 @@ def capped_cubic_video_schedule(episode_id: int) -> bool:
     return episode_id % 1000 == 0
 
 
+def no_episode(episode_id: int) -> bool:  # noqa: ARG001 - a trigger's signature
+    """No episode: where only the last seconds are held."""
+    return False
+
+
 def each_episode(episode_id: int) -> bool:  # noqa: ARG001 - a trigger's signature
     """Every episode: where a rule decides afterwards which videos are kept."""
     return True

@@ -90,6 +90,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         steps: whether to record the steps of every episode, with a video or without one: reward, flags and action of
             each, and the numbers of `offcam.trace`.
         steps_limit: most bytes of steps that the run is to have on the disk; by default the daemon's bound.
+        last_seconds: have the daemon hold so many seconds of video, across episodes, and write them where it matters:
+            by `save_clip`, on an exception that comes out of ``step``, ``reset`` or ``render``, on a reward that is
+            NaN (once an episode), and where this process vanishes. A video begins up to a fifth earlier, at a keyframe.
+            Each step is rendered, or each ``every_nth_frame``. Where no trigger and no ``keep`` is given, no other
+            videos are recorded. What is held is gone with the daemon, with ``close()``, and where the frame's size
+            changes; in the daemon it takes at most 64 MiB.
+        seconds_after: how much is to follow in such a video; by default it ends with what it is about.
 
     Raises:
         TypeError: ``env`` is no single env, or ``video_folder`` no path.
@@ -128,6 +135,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         keep_bytes: arguments.Whole | None = None,
         steps: bool = False,
         steps_limit: arguments.Whole | None = None,
+        last_seconds: arguments.Number | None = None,
+        seconds_after: arguments.Number = 0,
     ) -> None:
         arguments.check_single(env, "RecordVideo")
         video_folder = arguments.folder(video_folder)
@@ -145,7 +154,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "strict": strict,
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
-        kept = arguments.to_keep(keep, keep_bytes, options)
+        kept = arguments.to_keep(keep, keep_bytes, options) | arguments.to_hold(last_seconds, seconds_after)
         rows = StepRows(env.action_space) if arguments.steps(steps) else None
         limit = arguments.steps_limit(steps_limit, steps=steps)
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
@@ -165,7 +174,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         which = None if self._num_envs is None or self._over else readings.reset_mask(options, self._num_envs)
         if which is None or which[0]:
             self._picture_goes(resets=True)
-        obs, info = super().reset(seed=seed, options=options)
+        self._seen = None
+        with self._saving():
+            obs, info = super().reset(seed=seed, options=options)
         self._forget_renders()
         self._observation = obs
         self._looks_ahead = False
@@ -176,18 +187,23 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._steps.reset(self.episode_id)
         if self.recording:
             self._capture_frame(resets=True)
+        if self._last_seconds is not None:
+            self._watch()
         return obs, info
 
     def step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the env and add the frame if a video is being recorded."""
-        if self._tells:
-            self._tell_of_videos()
         resets = self._over and self._autoreset is not None and self._autoreset.autoreset
-        if self._left_out:
-            self._picture_goes(begins=not resets and self._begins_next("step_trigger", self.step_id), resets=resets)
+        if self._tells or self._left_out:
+            self._before_step(resets=resets)
         steps = None if self._looks_ahead else self._steps
         given = action if steps is None or steps.plain else steps.given(action)
-        obs, reward, terminated, truncated, info = self.env.step(action)
+        self._seen = None
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        except Exception:
+            self._failed()
+            raise
         self._observation = obs
         if self._over:  # and nobody has reset it
             self._next_episode()
@@ -202,14 +218,27 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if self.recording:
             self._capture_frame(resets=resets, last=self._over and self._whole)
             if not resets:
-                if self._judging is not None:
-                    self._judging.step(reward, terminated, truncated, info)
-                self._stepped(reward, over=self._over)
+                self._took(reward, terminated, truncated, info)
+        if self._last_seconds is not None:
+            self._watch(None if resets else reward, nan=readings.is_nan(reward))
         return obs, reward, terminated, truncated, info
+
+    def _before_step(self, *, resets: bool) -> None:
+        if self._tells:
+            self._tell_of_videos()
+        if self._left_out:
+            self._picture_goes(begins=not resets and self._begins_next("step_trigger", self.step_id), resets=resets)
+
+    def _took(self, reward: SupportsFloat, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
+        """A step was taken that a video shows."""
+        if self._judging is not None:
+            self._judging.step(reward, terminated, truncated, info)
+        self._stepped(reward, over=self._over)
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
         """What the env renders; in a list mode with the frames that recording took from it meanwhile."""
-        rendered: Any = super().render()
+        with self._saving():
+            rendered: Any = super().render()
         if not self.render_history or not isinstance(rendered, list):
             return rendered
         history, self.render_history = self.render_history, []
@@ -233,21 +262,30 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
         if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
             return
-        if self._source == "obs":
-            self._add_frame(self._observed(self._observation), resets=resets)
+        frame = self._picture()
+        if frame is None and self._source != "obs":
+            logger.warn(
+                "Trying to capture render frame but 'env.render()' has just been called. The frame cannot be captured."
+            )
+            self._frames += self._steps is not None and self._frames > 0  # its place in time stays empty
             return
-        frame: Any = self.env.render()
+        self._add_frame(frame, resets=resets)
+
+    def _picture(self) -> Any:  # noqa: ANN401 - whatever the env renders
+        if self._source == "obs":
+            return self._observed(self._observation)
+        if self._seen is not None:
+            return self._seen
+        with self._saving():
+            frame: Any = self.env.render()
         if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
             if not frame:
-                logger.warn(
-                    "Trying to capture render frame but 'env.render()' has just been called. "
-                    "The frame cannot be captured."
-                )
-                self._frames += self._steps is not None and self._frames > 0  # its place in time stays empty
-                return
+                return None
             self._remember_renders(frame)
             frame = frame[-1]
-        self._add_frame(frame, resets=resets)
+        if self._last_seconds is not None:
+            self._seen = frame
+        return frame
 
     def _remember_renders(self, frames: list[Any]) -> None:
         """Keep what recording took from a list-mode env, for the user's own ``render()``."""

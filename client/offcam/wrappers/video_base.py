@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-from functools import lru_cache
 from glob import glob
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,10 +13,10 @@ from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
 from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.box_keeper import BoxKeeper
 from offcam.wrappers.judging import Judging
-from offcam.wrappers.triggers import capped_cubic_video_schedule, each_episode
+from offcam.wrappers.triggers import capped_cubic_video_schedule, each_episode, no_episode
 from offcam_proto.errors import ConfigError, FrameError
-from offcam_proto.layout import grid_shape
 from offcam_runs.discover import is_run
 from offcam_runs.keep.rules import Rule
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 Source = Literal["render", "obs"]
 """What a video shows: what the env renders, or what the agent sees of it."""
-
-_grid_shape = lru_cache(maxsize=64)(grid_shape)
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
@@ -54,7 +51,7 @@ def as_given(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-class VideoBase(shared_stream.StreamSharer):
+class VideoBase(BoxKeeper):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
     Attributes:
@@ -71,7 +68,14 @@ class VideoBase(shared_stream.StreamSharer):
     _steps: StepRows | None = None  # the rows of its steps, where they are recorded
     _judging: Judging | None = None  # by whom its videos are judged, if they are
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
-    _not_copied: ClassVar[dict[str, Any]] = {"_clip": None, "_first": None, "_recording": False, "_left_out": False}
+    _not_copied: ClassVar[dict[str, Any]] = {
+        "_clip": None,
+        "_first": None,
+        "_recording": False,
+        "_left_out": False,
+        "_box": None,
+        "_seen": None,
+    }
     env: Any
     metadata: dict[str, Any]
 
@@ -99,13 +103,17 @@ class VideoBase(shared_stream.StreamSharer):
         keep_bytes: int | None = None,
         steps: StepRows | None = None,
         steps_limit: int | None = None,
+        last_seconds: float | None = None,
+        seconds_after: float = 0.0,
     ) -> None:
+        self._last_seconds, self._seconds_after = last_seconds, seconds_after
         self._source = arguments.source(source, self.env)
         if source == "render":
             self._check_render_mode()
         self._judging = None if keep is None else Judging(keep, keep_bytes or 0)
         if episode_trigger is None and step_trigger is None:
-            episode_trigger = capped_cubic_video_schedule if keep is None else each_episode
+            alone = capped_cubic_video_schedule if last_seconds is None else no_episode
+            episode_trigger = alone if keep is None else each_episode
         if overflow not in ("drop", "block"):
             raise ConfigError(f"overflow must be 'drop' or 'block', got {overflow!r}.")
         self.episode_trigger = arguments.trigger("episode_trigger", episode_trigger)
@@ -352,16 +360,13 @@ class VideoBase(shared_stream.StreamSharer):
             self._show_first()
         try:
             shown = frames.frames_of(rendered)
-            self._white = max(self._white, *map(frames.white_of, shown))
-            kept = [frame.copy(order="K") for frame in shown] if opens else shown
-            pictures = tuple([frames.picture(frame, self._white) for frame in kept])
+            pictures, grid = self._pictures(shown, aspect, copied=opens)
         except FrameError as error:
             if self._clip is not None:
                 self._clip.reject()
             self.stop_recording()
             logger.warn(f"Recording stopped: {error}")
             return None
-        grid = (1, 1) if len(shown) == 1 else _grid_shape(len(shown), *shown[0].shape[:2], aspect)
         if opens:
             self._first = pictures, grid
         elif self._clip is not None:
@@ -402,5 +407,7 @@ class VideoBase(shared_stream.StreamSharer):
         try:
             if self.recording:
                 self.stop_recording()
+            if self._box is not None:
+                self._box.close()
         finally:  # the user's ``gc_trigger`` may raise
             self._release_stream()

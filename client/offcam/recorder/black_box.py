@@ -1,0 +1,187 @@
+"""The last seconds of an env, which the daemon holds, and the videos that are made of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from offcam.recorder.clip_writer import ClipWriter
+from offcam.recorder.readings import as_float
+from offcam_proto.limits import MAX_NAME_BYTES, MAX_TEXT_BYTES
+from offcam_proto.records import ClipRecord
+from offcam_proto.saving import SaveClip
+
+if TYPE_CHECKING:
+    from offcam.connection.shared_memory import Picture
+    from offcam.recorder.clip_writer import Encoding, Overflow
+    from offcam.recorder.env_stream import EnvStream
+
+ROOM_BYTES = len("--step-") + 19 + len("-99")
+"""What a video's name has beside its prefix and its reason."""
+
+REASON_BYTES = 40
+"""Most of a reason that is in the name of its video."""
+
+
+def slug(reason: str) -> str:
+    """A reason as a part of a file name."""
+    short = re.sub(r"[^\w]+", "-", reason).strip("-_").lower().encode()[:REASON_BYTES].decode(errors="ignore")
+    return short.strip("-_") or "clip"
+
+
+class _Ring(ClipWriter):
+    """The clip that has the frames: it has no file, no row and no account."""
+
+    def _tell(self, *parts: object) -> None:
+        """Nobody counts the frames of a ring."""
+
+    def _not_whole(self, why: str) -> None:
+        self._stream.warn_once(
+            f"the last seconds before that are lost with it, and are held anew from here on ({self._name!r}: {why}). "
+            "(Said once.)",
+            about=f"ring: {self._name}",
+        )
+
+    def cut_off(self) -> None:
+        """It is none of the videos that a daemon which died had open."""
+
+    def save(self, saved: SaveClip, number: int) -> bool:
+        """Have a video made of it, as ``saved`` says but for handle, clips and index; returns whether it is asked for.
+
+        ``number`` is the next frame's.
+        """
+        part, stream = self._part, self._stream
+        wire, videos = stream.wire(), stream.videos
+        with stream.connection.lock:
+            if part is None or part.wire is not wire or not wire.live or part.epoch != wire.epoch:
+                return False
+            message = SaveClip(
+                wire.info.handle, part.number, saved.saved, saved.name, saved.reason, saved.episode, saved.step,
+                saved.started, number - part.begin, saved.before, saved.after,
+            )  # fmt: skip
+            part.connection.frames.say(wire, message)
+            videos.unfinished[message.saved] = message.name, wire, wire.epoch, 0
+            part.connection.unsettled.add(stream)
+            part.connection.pump()
+            return True
+
+
+class BlackBox:
+    """Has the daemon hold the last seconds of an env, across episodes, and make videos of them.
+
+    Thread: that of the env; `save` is for any.
+
+    Args:
+        stream: the stream of the env that it shows.
+        prefix: what its videos' names begin with.
+        encoding: how they are made; ``ring_seconds`` is how much is held.
+        after: how many seconds of frames follow in a video.
+        overflow: what a frame does when the daemon is far behind.
+        envs: as in `messages.OpenClip`.
+
+    Attributes:
+        number: of the next frame: every reset and every step has one, whether or not it is shown.
+        episode: number of the episode, -1 before the first; set by its wrapper.
+        step: number of the last step, over all episodes; likewise.
+        broken: whether it holds nothing any more, as what was rendered was no picture.
+    """
+
+    def __init__(
+        self,
+        stream: EnvStream,
+        prefix: str,
+        *,
+        encoding: Encoding,
+        after: float,
+        overflow: Overflow,
+        envs: tuple[int, ...] = (),
+    ) -> None:
+        self.number = 0
+        self.episode = self.step = -1
+        self.broken = False
+        self._stream = stream
+        self._prefix = prefix
+        self._encoding = encoding
+        self._before = max(1, round(encoding.ring_seconds * encoding.fps))
+        self._after = round(after * encoding.fps)
+        self._ring = _Ring(
+            stream, f"{prefix}-vanished", encoding=encoding, episode=0, step=0, overflow=overflow, envs=envs
+        )
+        self._dropped: deque[tuple[int, str]] = deque()  # the frames that were dropped of those that are held, and why
+        self._rewards: deque[tuple[int, float]] = deque()  # the frames among them that show a step, and its reward
+        self._names: tuple[int, Counter[str]] = (-1, Counter())  # of the videos that were saved at a step
+        self._saved_at = -1  # number of the next frame when a failure was saved last
+
+    def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int]) -> None:
+        """Take the picture of the reset or step that `count` is called for next. Never raises."""
+        reason = self._ring.add(pictures, grid, self.number)
+        if reason is not None:
+            self._dropped.append((self.number, reason))
+
+    def count(self, reward: object | None) -> None:
+        """A step is over, or with None a reset, whether or not it was shown."""
+        if reward is not None:
+            self._rewards.append((self.number, as_float(reward)))
+        self.number += 1
+        begin = self.number - self._before
+        while self._dropped and self._dropped[0][0] < begin:
+            self._dropped.popleft()
+        while self._rewards and self._rewards[0][0] < begin:
+            self._rewards.popleft()
+
+    def failed(self, reason: str) -> None:
+        """Something is wrong with the env: save what led to it, but not once more as long as nothing was added."""
+        if self._saved_at != self.number:
+            self._saved_at = self.number
+            self.save(reason)
+
+    def save(self, reason: str = "") -> str:
+        """Have a video made of what is held. Returns its name at once; never raises."""
+        reason = reason.encode(errors="replace").decode().replace("\0", " ")[: MAX_TEXT_BYTES // 4]
+        name, now, stream = self._name(reason), time.time(), self._stream
+        stream.wire()
+        with stream.connection.lock:
+            videos = stream.videos
+            videos.take_over()
+            clip, videos.next_clip = videos.next_clip, videos.next_clip + 1
+            saved = SaveClip(
+                0, 0, clip, name, reason, max(self.episode, 0), max(self.step, 0), now, 0, self._before, self._after
+            )
+            asked = self._ring.save(saved, self.number)
+        dropped, rewards = Counter(why for _, why in list(self._dropped)), list(self._rewards)
+        account = ClipRecord(
+            clip=clip, name=name, part=1, episode=saved.episode, step=saved.step,
+            steps=len(rewards), return_=sum(reward for _, reward in rewards),
+            offered=dropped.total(), dropped=dict(dropped), fps=self._encoding.fps, started=now, complete=True,
+        )  # fmt: skip
+        stream.record(account)
+        if not asked:
+            videos.losses.videos[name] = "nothing was held of it"
+            stream.warn_once(
+                f"{name!r} cannot be saved: no recorder daemon holds the last seconds of the env, as none is there or "
+                "nothing was shown yet. (Said once.)",
+                about=f"not saved: {self._prefix}",
+            )
+        return name
+
+    def close(self) -> None:
+        """Let go of what is held: nothing of it is written."""
+        self._ring.end()
+
+    def abandon(self) -> None:
+        """The same, where nobody said so."""
+        self._ring.abandon()
+
+    def _name(self, reason: str) -> str:
+        """The name of a video that no other one has which was saved at this step."""
+        step = max(self.step, 0)
+        if self._names[0] != step:
+            self._names = step, Counter()
+        what = slug(reason)
+        self._names[1][what] += 1
+        again = self._names[1][what]
+        room = MAX_NAME_BYTES - ROOM_BYTES - len(what.encode())
+        prefix = self._prefix.encode()[:room].decode(errors="ignore")
+        return f"{prefix}-{what}-step-{step}" + (f"-{again}" if again > 1 else "")
