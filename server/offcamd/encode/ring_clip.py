@@ -59,6 +59,11 @@ class RingClip(PictureTaker):
         self._asked.append(saved)
 
     @property
+    def nbytes(self) -> int:
+        """Memory of what it holds, without its encoder's."""
+        return self._ring.nbytes
+
+    @property
     def held(self) -> bool:
         """Whether a video is not to be written yet. From any thread."""
         return any(saved.held for saved in [*self._asked, *self._open])
