@@ -11,7 +11,7 @@ from envs import Barcode
 
 def main() -> None:
     folder, seconds, count = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-    env = offcam.record(Barcode(10**6), folder, last_seconds=seconds, overflow="block")
+    env = offcam.record(Barcode(10**6), folder, last_seconds=seconds, overflow="block", resume=True)
     env.reset()
     for _ in range(count):
         env.step(0)

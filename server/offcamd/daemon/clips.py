@@ -176,7 +176,7 @@ class Clips:
             crf=self._settings.crf if message.crf is None else message.crf,
             max_width=message.max_width,
             max_height=message.max_height,
-            judged=bool(message.keep) and not message.ring_seconds,
+            judged=bool(message.keep),
             ring_frames=max(1, round(message.ring_seconds * message.fps)) if message.ring_seconds else 0,
         )
 
