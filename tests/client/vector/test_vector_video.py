@@ -292,8 +292,8 @@ def test_every_constructor_argument_is_recorded(folder):
         "steps": True, "steps_limit": 10**9,
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
-    elsewhere = {"on_video", "keep", "keep_bytes", "resume"}  # the last one is another word for `if_exists`
-    assert [*arguments] == [name for name in names if name not in elsewhere]
+    elsewhere = {"on_video", "keep", "keep_bytes", "last_seconds", "seconds_after"}
+    assert [*arguments] == [name for name in names if name not in {"resume", *elsewhere}]  # the one is `if_exists`
     envs = RecordVideo(vectorised([3]), **arguments, on_video=print)
     assert envs._saved_kwargs == arguments  # where RecordConstructorArgs keeps them
     envs.close()

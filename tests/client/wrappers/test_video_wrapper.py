@@ -40,7 +40,8 @@ def test_every_constructor_argument_is_recorded_and_the_spec_rebuilds_the_env(fo
         "preset": "ultrafast", "steps": True, "steps_limit": 10**9,
     }  # fmt: skip
     names = list(inspect.signature(RecordVideo).parameters)[1:]
-    elsewhere = ["on_video", "keep", "keep_bytes"]  # a rule has no part in such videos: see `tests/e2e/test_kept.py`
+    # a rule has no part in such videos: see `tests/e2e/test_kept.py`, and `test_black_box.py` for the last seconds
+    elsewhere = ["on_video", "keep", "keep_bytes", "last_seconds", "seconds_after"]
     assert [*arguments] == [name for name in names if name not in {"resume", *elsewhere}]  # the one is `if_exists`
     env = RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), **arguments, on_video=print)
     spec = env.spec
