@@ -34,6 +34,7 @@ def vanisher(stack, tmp_path):
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, str(VANISHER), str(folder), str(SECONDS), str(STEPS)],
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
                     text=True,
@@ -104,6 +105,23 @@ def test_a_daemon_that_is_killed_takes_it_along_and_the_next_one_holds_it_anew(d
     assert found == list(range(found[0], STEPS + 31))
     assert found[0] >= first - 1, "what the killed one had is gone"
     films.check(folder)
+
+
+def test_of_both_killed_nothing_is_made_of_the_frames_that_are_left(daemons, vanisher, tmp_path, offcam_command):
+    """They are a few, in shared memory, of a ring that is gone."""
+    daemons.start()
+    folder = tmp_path / "run"
+    process = vanisher(folder)
+    daemons.kill()
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "there"
+    kill(process)
+    assert offcam_command("recover", str(folder)).returncode == 1, "there is nothing to recover"
+    assert films.videos(folder) == []
+    assert not read_run(folder, "all").clips
 
 
 def test_where_no_daemon_is_there_nothing_is_saved_and_that_is_said(daemons, tmp_path):

@@ -79,10 +79,15 @@ class RingClip(PictureTaker):
         super().encode(frame, on_read)
         self._end(frame.index + 1)
 
-    def settle(self, *, idle: bool) -> None:
-        """Go on with the videos that are made of it; where it is ``idle``, all frames that were sent are here."""
-        if idle:
-            self._reach(None)
+    @property
+    def asked(self) -> int:
+        """Videos that were asked for behind frames which may have to come."""
+        return len(self._asked)
+
+    def settle(self, here: int) -> None:
+        """Go on with the videos that are made of it; of the first ``here`` of those `asked` for no frame is to come."""
+        for _ in range(here):
+            self._begin()
         still = []
         for saved in self._open:
             if not saved.held:
@@ -95,16 +100,16 @@ class RingClip(PictureTaker):
 
     def finish(self, *, aborted: bool = False) -> EncodedResult:  # noqa: ARG002 - nothing of a ring is cut off
         """Let go of it, once the videos that are made of it have what there is."""
-        self._reach(None)
+        self._begin_all()
         self.release()
         for saved in self._open:
             saved.complete = True
-        self.settle(idle=True)
+        self.settle(0)
         return self._let_go()
 
     def abandon(self, error: BaseException) -> EncodedResult:
         """What became of it where not even `finish` came to its end."""
-        self._reach(None)
+        self._begin_all()
         for saved in self._open:
             self._on_saved(saved, saved.abandon(error))
         self._open.clear()
@@ -119,15 +124,22 @@ class RingClip(PictureTaker):
         self._memory.leave()
         return EncodedResult(FINAL, None, encoded=0, duration=0.0, error=str(self.error or ""))
 
-    def _reach(self, index: int | None) -> None:
-        """A frame of this index comes, or none does: what was asked for before it has its pictures so far."""
-        while self._asked and (index is None or index >= self._asked[0].index):
-            saved = self._asked.popleft()
-            saved.groups += self._ring.since(saved.index - saved.before)
-            saved.complete = not saved.after
-            self._open.append(saved)
-        if index is not None:
-            self._end(index)
+    def _reach(self, index: int) -> None:
+        """A frame of this index comes: what was asked for before it begins with what there is."""
+        while self._asked and index >= self._asked[0].index:
+            self._begin()
+        self._end(index)
+
+    def _begin(self) -> None:
+        """The next video that was asked for has its pictures so far."""
+        saved = self._asked.popleft()
+        saved.groups += self._ring.since(saved.index - saved.before)
+        saved.complete = not saved.after
+        self._open.append(saved)
+
+    def _begin_all(self) -> None:
+        while self._asked:
+            self._begin()
 
     def _end(self, index: int) -> None:
         """No frame before this index will come."""

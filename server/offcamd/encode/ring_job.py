@@ -64,4 +64,7 @@ class RingJob(ClipJob):
         """Encode a few frames, and go on with the videos that are made of it; on a worker."""
         self._poked = False
         super().turn(abandon=abandon)
-        self._ring.settle(idle=not len(self.queue))
+        asked = (
+            self._ring.asked
+        )  # before the queue is looked at: the frames that go before a later one may come just now
+        self._ring.settle(0 if len(self.queue) else asked)

@@ -15,6 +15,7 @@ from offcamd.encode.clip_encoder import ClipSpec
 from offcamd.encode.frame import arrived
 from offcamd.encode.packet_ring import RingMemory
 from offcamd.encode.pool import ClipFinished, EncoderPool, RingJob
+from offcamd.encode.ring_clip import RingClip
 from offcamd.encode.saved_clip import SavedClip
 from waiting import wait_until
 
@@ -83,6 +84,25 @@ def test_a_video_has_what_was_offered_before_it_was_asked_for_and_nothing_behind
     assert SPAN <= len(found) <= SPAN + KEY
     assert (result.state, result.file, result.encoded, result.dropped) == (FINAL, "v.mp4", len(found), {})
     assert (result.width, result.height, result.duration) == (SIDE, SIDE, pytest.approx(len(found) / FPS))
+
+
+def test_what_is_asked_for_in_the_midst_of_a_turn_waits_for_the_frames_before_it(scene, monkeypatch):
+    """They came when the worker had seen that there are none, and before it looked at what is asked for."""
+    asked: list[SavedClip] = []
+    settle = RingClip.settle
+
+    def late(ring: RingClip, here: int) -> None:
+        if not asked:
+            scene.show(*range(10, 60))
+            asked.append(scene.save("v.mp4", 60))
+        settle(ring, here)
+
+    scene.show(*range(10))
+    monkeypatch.setattr(RingClip, "settle", late)
+    scene.show(10 - 1)  # a turn, of a frame that is dropped, as it came twice
+    wait_until(lambda: asked, "it is asked for")
+    scene.of(asked[0])
+    assert scene.numbers("v.mp4")[-1] == 59
 
 
 def test_the_part_of_it_that_is_asked_for(scene):
