@@ -62,7 +62,7 @@ def unpack(block: bytes) -> StepRecord:
     """The record of a block. No more is decompressed than a record can have.
 
     Raises:
-        MalformedMessage: it is no block, or its bytes are damaged.
+        RemoteProtocolError: it is no block, or its bytes are damaged.
         ConfigError: it is compressed, and Zstandard is not installed.
     """
     if len(block) < HEAD.size:

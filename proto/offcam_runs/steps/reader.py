@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from offcam_proto.errors import ConfigError, MalformedMessage
+from offcam_proto.errors import ConfigError, RemoteProtocolError
 from offcam_proto.records import StepRecord
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import unpack
@@ -122,7 +122,7 @@ class StepReader:
             return f"{name} is not there"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
-        except (ValueError, MalformedMessage) as error:
+        except (ValueError, RemoteProtocolError) as error:
             return f"{name}: {error}"
         if (record.table, record.env_index, record.first_row, record.count) != (
             place.kind, place.env_index, place.first_row, place.rows,
