@@ -14,10 +14,10 @@ from offcamd.store.index import RunIndex
 def main() -> None:
     gate, opens = Path(sys.argv[1]), RunIndex.open
 
-    def open_late(folder):
+    def open_late(folder, *limits):
         while not gate.exists():
             time.sleep(0.01)
-        return opens(folder)
+        return opens(folder, *limits)
 
     RunIndex.open = open_late
     likeserve.run()
