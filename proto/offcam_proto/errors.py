@@ -60,6 +60,10 @@ class VersionMismatch(RemoteProtocolError):
     reason = "version"
 
 
+class NotReplayable(OffcamError):
+    """An env, or an episode of it, cannot be made to happen again elsewhere."""
+
+
 class DaemonError(OffcamError):
     """The recorder daemon could not be reached, started or used."""
 

@@ -63,6 +63,8 @@ def copied(tmp_path: Path) -> Path:
         ("proto/offcam_proto/codec.py", "import offcam_runs.format", "never on each other"),
         ("proto/offcam_runs/format.py", "import offcamd.store.sql", "never on each other"),
         ("client/offcam/recorder/env_stream.py", "import offcam.wrappers.video", "wrappers on the recorder"),
+        ("client/offcam/recorder/frames.py", "import offcam.replay.tape", "wrappers on the recorder"),
+        ("client/offcam/replay/plans.py", "import offcam.connection.launch", "happens again without the connection"),
         ("client/offcam/connection/launch.py", "import offcam_runs.run", "the connection knows the wire"),
         ("client/offcam/wrappers/video.py", "import offcam.connection.launch", "by the recorder only"),
         ("server/offcamd/store/store.py", "import offcamd.daemon.state", "the server's rooms"),

@@ -1,0 +1,105 @@
+"""One number for all that an env said in an episode so far: two episodes with the same one are the same."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import xxhash
+
+from offcam.recorder import readings
+from offcam_proto.errors import NotReplayable
+
+_hash: Callable[[Any, int], int] = xxhash.xxh3_64_intdigest  # its stubs do not know what numpy lends
+_flags = struct.Struct("<d??").pack
+_NUMBERS: Final = frozenset({float, int, bool, np.bool_, *(np.dtype(code).type for code in "bBhHiIqQefd")})
+_FLAGS: Final = frozenset({bool, np.bool_})
+
+
+def begin(observation: object) -> int:
+    """The digest of an episode's first observation, 64 bits.
+
+    Raises:
+        NotReplayable: as `go_on`.
+    """
+    return _observed(observation, 0)
+
+
+def go_on(digest: int, observation: object, reward: object, terminated: object, truncated: object) -> int:
+    """The digest of an episode one step on, 64 bits.
+
+    Args:
+        digest: up to the step before.
+        observation: of any structure of arrays, numbers and text; it is read by its bytes, where they are contiguous
+            without a copy.
+        reward: a number, or a structure of them as of an env of many agents.
+        terminated: a flag, or a structure of them.
+        truncated: as ``terminated``.
+
+    Raises:
+        NotReplayable: something has no bytes that mean the same elsewhere, or lies in a device's memory.
+    """
+    seen = _observed(observation, digest)
+    if type(reward) in _NUMBERS and type(terminated) in _FLAGS and type(truncated) in _FLAGS:
+        try:
+            return _hash(_flags(reward, terminated, truncated), seen)
+        except (OverflowError, struct.error):  # an integer that is no float
+            pass
+    return _folded((reward, terminated, truncated), seen)
+
+
+def _observed(observation: Any, seed: int) -> int:  # noqa: ANN401 - see go_on
+    if type(observation) is np.ndarray and not observation.dtype.hasobject:
+        try:
+            return _hash(observation, seed)
+        except ValueError:  # it is not contiguous
+            return _hash(observation.tobytes(), seed)
+    return _folded(observation, seed)
+
+
+def _folded(value: Any, digest: int) -> int:  # noqa: ANN401 - see go_on
+    for part in _parts(value):
+        digest = _hash(part, digest)
+    return digest
+
+
+def _parts(value: Any) -> Iterator[bytes]:  # noqa: ANN401 - see go_on
+    """The bytes of a structure, piece by piece. Each begins with what it is, so that none runs into another."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        value = value.tolist()
+    if isinstance(value, (np.ndarray, np.generic)):
+        yield f"{value.dtype.str}{value.shape}".encode()
+        yield value.tobytes()
+    elif value is None or isinstance(value, (bool, int)):
+        yield b"none" if value is None else f"{type(value).__name__} {value:d}".encode()
+    elif isinstance(value, float):
+        yield struct.pack("<5sd", b"float", value)
+    elif isinstance(value, (str, bytes)):
+        yield type(value).__name__.encode()
+        yield value.encode(errors="surrogatepass") if isinstance(value, str) else value
+    elif isinstance(value, dict):
+        yield f"dict {len(value)}".encode()
+        for item in value.items():
+            yield from _parts(item)
+    elif isinstance(value, (list, tuple)):
+        yield f"items {len(value)}".encode()
+        for each in value:
+            yield from _parts(each)
+    else:
+        yield from _parts(_array(value))
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - see go_on
+    """What another library has, as torch's tensors on the CPU."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if readings.on_device(value):
+        raise NotReplayable(f"a {kind} in a device's memory cannot be checked without waiting for the device")
+    try:
+        found = np.asarray(value.detach() if hasattr(value, "detach") else value)
+    except readings.UNREADABLE as error:
+        raise NotReplayable(f"a {kind} cannot be read as an array: {error}") from error
+    if found.dtype.hasobject:
+        raise NotReplayable(f"a {kind} has no bytes that mean the same in another process")
+    return found

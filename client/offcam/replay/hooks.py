@@ -1,0 +1,85 @@
+"""States that some envs have beside their generator, as an emulator's: how to keep one, and how to give it back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from offcam_proto.errors import ConfigError, NotReplayable
+
+
+class Hook(NamedTuple):
+    """How the state of a kind of env is kept and given back.
+
+    Attributes:
+        state: from the base env, its state before a reset: numbers, text, bytes, arrays, lists, tuples, dicts of them.
+        restore: gives a state back to a base env that was just made or reset, from the env and the state.
+    """
+
+    state: Callable[[Any], Any]
+    restore: Callable[[Any, Any], object]
+
+
+def register(env: str | type, *, state: Callable[[Any], object], restore: Callable[[Any, Any], object]) -> None:
+    """Say how the state of an env is kept that neither a seed nor its ``np_random`` makes again.
+
+    It is asked on the env's thread before each reset without a seed. Call it where the env's class is defined, so that
+    the process that replays has it, too. What ``state`` raises ends the replaying of that episode, not the training.
+
+    Args:
+        env: the env's class, that of a base of it, or the id that it is made as.
+        state: from the base env, what is to be kept: plain values, as a reset's ``options`` may be.
+        restore: gives that back, from a base env of the same kind and the state.
+
+    Raises:
+        ConfigError: an argument is none of these.
+    """
+    if not isinstance(env, (str, type)) or not callable(state) or not callable(restore):
+        raise ConfigError(
+            f"offcam.replay.register takes an env's class or id and two functions, got {env!r}, {state!r}, {restore!r}"
+        )
+    _hooks[env if isinstance(env, str) else _name(env)] = Hook(state, restore)
+
+
+def of(env: Any) -> Iterator[tuple[str, Hook]]:  # noqa: ANN401 - the base env
+    """The hooks that are for an env, by their names."""
+    names = [_name(kind) for kind in type(env).__mro__]
+    names.append(getattr(getattr(env, "spec", None), "id", ""))
+    return ((name, _hooks[name]) for name in names if name in _hooks)
+
+
+def states(env: Any) -> dict[str, Any]:  # noqa: ANN401 - the base env
+    """What the hooks for an env keep of it now, by their names. What a user's function raises comes through."""
+    return {name: hook.state(env) for name, hook in of(env)}
+
+
+def give_back(env: Any, kept: dict[str, Any]) -> None:  # noqa: ANN401 - the base env
+    """Give an env the states back that `states` found in another.
+
+    Raises:
+        NotReplayable: nobody has registered such a hook in this process.
+    """
+    known = dict(of(env))
+    for name, state in kept.items():
+        if name not in known:
+            raise NotReplayable(
+                f"offcam.replay.register was not called for {name!r} in this process: call it where the env is defined"
+            )
+        known[name].restore(env, state)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _ale_state(env: Any) -> bytes:  # noqa: ANN401 - ale_py's env
+    state: bytes = env.ale.cloneState(include_rng=True).serialize()
+    return state
+
+
+def _ale_restore(env: Any, state: bytes) -> None:  # noqa: ANN401 - ale_py's env
+    env.ale.restoreState(sys.modules["ale_py"].ALEState(state))
+
+
+_hooks: Final[dict[str, Hook]] = {"ale_py.env:AtariEnv": Hook(_ale_state, _ale_restore)}

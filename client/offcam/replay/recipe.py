@@ -1,0 +1,132 @@
+"""What an env is made from again, in another process: its spec, and the interpreter that it was made in."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from typing import Any, Final, NamedTuple
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from offcam.replay import portable
+from offcam.replay.fingerprint import fingerprint
+from offcam_proto import validation as check
+from offcam_proto.errors import MalformedMessage, NotReplayable
+
+VARIABLES: Final = (
+    "CUDA_VISIBLE_DEVICES", "DISPLAY", "EGL_PLATFORM", "LD_LIBRARY_PATH", "MUJOCO_EGL_DEVICE_ID", "MUJOCO_GL",
+    "OMP_NUM_THREADS", "PYOPENGL_PLATFORM", "PYTHONHASHSEED", "SDL_AUDIODRIVER", "SDL_VIDEODRIVER",
+)  # fmt: skip
+"""Environment variables that change what an env does or shows."""
+
+_FIELDS: Final = ("id", "entry_point", "reward_threshold", "nondeterministic", "max_episode_steps", "kwargs")
+_INSTEAD: Final = "make it with gymnasium.make, from a class in a module of its own, or record frames: source='render'"
+
+
+class Recipe(NamedTuple):
+    """What a base env is made from again.
+
+    Attributes:
+        spec: the fields of its `EnvSpec`, without wrappers and ``render_mode``; ``entry_point`` is text.
+        executable: path of the interpreter.
+        path: its ``sys.path``.
+        folder: its working directory.
+        variables: those of `VARIABLES` that were set.
+        fingerprint: what the env's code was: see `fingerprint`.
+    """
+
+    spec: dict[str, Any]
+    executable: str
+    path: list[str]
+    folder: str
+    variables: dict[str, str]
+    fingerprint: dict[str, str]
+
+    def pack(self) -> bytes:
+        """As bytes, for a tape."""
+        return portable.pack(tuple(self))
+
+    @staticmethod
+    def unpack(data: bytes) -> Recipe:
+        """The recipe that bytes are of.
+
+        Raises:
+            MalformedMessage: they are of none.
+        """
+        fields = portable.unpack(data)
+        if not isinstance(fields, tuple) or len(fields) != len(Recipe._fields):
+            raise MalformedMessage(f"not a recipe of an env: {check.shown(fields)}")
+        return Recipe(*fields)
+
+
+def of(env: gym.Env[Any, Any]) -> Recipe:
+    """The recipe of an env's base.
+
+    Raises:
+        NotReplayable: it cannot be made elsewhere, and why.
+    """
+    base = env.unwrapped
+    spec = base.spec
+    if spec is None:
+        raise NotReplayable(
+            f"nobody can tell what arguments this {type(base).__name__} was made with, as it has no spec: {_INSTEAD}"
+        )
+    fields = {name: getattr(spec, name) for name in _FIELDS}
+    fields["entry_point"] = _place(spec)
+    fields["kwargs"] = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
+    try:
+        portable.pack(fields)
+    except NotReplayable as error:
+        raise NotReplayable(f"{spec.id} was made with arguments that cannot be written down: {error}") from error
+    return Recipe(
+        fields,
+        sys.executable,
+        [os.path.abspath(place) for place in sys.path],
+        os.getcwd(),
+        {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        fingerprint(type(base)),
+    )
+
+
+def make(recipe: Recipe, render_mode: str | None = None, **arguments: Any) -> gym.Env[Any, Any]:  # noqa: ANN401 - the env's
+    """Make the base env anew, in this process.
+
+    Args:
+        recipe: how.
+        render_mode: as of `gymnasium.make`.
+        arguments: others than those that it was made with, as the size of its pictures.
+
+    Raises:
+        NotReplayable: that fails here, and why.
+    """
+    if render_mode is not None:
+        arguments["render_mode"] = render_mode
+    spec = EnvSpec(**copy.deepcopy(recipe.spec))
+    try:
+        return gym.make(spec, disable_env_checker=True, **arguments).unwrapped
+    except Exception as error:
+        raise NotReplayable(f"{spec.id} cannot be made by {sys.executable}: {error!r}") from error
+
+
+def _place(spec: EnvSpec) -> str:
+    """Where the env's class or function is found, as ``module:name``."""
+    entry = spec.entry_point
+    if isinstance(entry, str):
+        place = entry
+    else:
+        place = f"{getattr(entry, '__module__', None)}:{getattr(entry, '__qualname__', None)}"
+        if _found(place) is not entry or entry is None:
+            raise NotReplayable(f"{spec.id} is made by {entry!r}, which no other process can find: {_INSTEAD}")
+    if place.partition(":")[0] in ("__main__", "__mp_main__"):
+        raise NotReplayable(f"{spec.id} is defined in the script itself, which no other process can import: {_INSTEAD}")
+    return place
+
+
+def _found(place: str) -> Any:  # noqa: ANN401 - whatever is there
+    module, _, names = place.partition(":")
+    found: Any = sys.modules.get(module)
+    for name in names.split("."):
+        found = getattr(found, name, None)
+    return found
