@@ -18,36 +18,50 @@ _NUMBERS: Final = frozenset({float, int, bool, np.bool_, *(np.dtype(code).type f
 _FLAGS: Final = frozenset({bool, np.bool_})
 
 
-def begin(observation: object) -> int:
-    """The digest of an episode's first observation, 64 bits.
+class Digest:
+    """The digest of an episode so far. It has a place of its own, since it changes with each step.
 
-    Raises:
-        NotReplayable: as `go_on`.
+    Attributes:
+        value: 64 bits.
     """
-    return _observed(observation, 0)
 
+    __slots__ = ("value",)
 
-def go_on(digest: int, observation: object, reward: object, terminated: object, truncated: object) -> int:
-    """The digest of an episode one step on, 64 bits.
+    def __init__(self) -> None:
+        self.value = 0
 
-    Args:
-        digest: up to the step before.
-        observation: of any structure of arrays, numbers and text; it is read by its bytes, where they are contiguous
-            without a copy.
-        reward: a number, or a structure of them as of an env of many agents.
-        terminated: a flag, or a structure of them.
-        truncated: as ``terminated``.
+    def begin(self, observation: object) -> int:
+        """Go on to an episode's first observation.
 
-    Raises:
-        NotReplayable: something has no bytes that mean the same elsewhere, or lies in a device's memory.
-    """
-    seen = _observed(observation, digest)
-    if type(reward) in _NUMBERS and type(terminated) in _FLAGS and type(truncated) in _FLAGS:
-        try:
-            return _hash(_flags(reward, terminated, truncated), seen)
-        except (OverflowError, struct.error):  # an integer that is no float
-            pass
-    return _folded((reward, terminated, truncated), seen)
+        Raises:
+            NotReplayable: as `go_on`.
+        """
+        self.value = _observed(observation, 0)
+        return self.value
+
+    def go_on(self, observation: object, reward: object, terminated: object, truncated: object) -> int:
+        """Go on by a step.
+
+        Args:
+            observation: of any structure of arrays, numbers and text; it is read by its bytes, where they are
+                contiguous without a copy.
+            reward: a number, or a structure of them as of an env of many agents.
+            terminated: a flag, or a structure of them.
+            truncated: as ``terminated``.
+
+        Raises:
+            NotReplayable: something has no bytes that mean the same elsewhere, or lies in a device's memory.
+        """
+        seen = _observed(observation, self.value)
+        if type(reward) in _NUMBERS and type(terminated) in _FLAGS and type(truncated) in _FLAGS:
+            try:
+                self.value = value = _hash(_flags(reward, terminated, truncated), seen)
+            except (OverflowError, struct.error):  # an integer that is no float
+                pass
+            else:
+                return value
+        self.value = _folded((reward, terminated, truncated), seen)
+        return self.value
 
 
 def _observed(observation: Any, seed: int) -> int:  # noqa: ANN401 - see go_on

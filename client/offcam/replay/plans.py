@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from offcam.replay import digest, hooks, random_state
+from offcam.replay import hooks, random_state
+from offcam.replay.digest import Digest
 from offcam.replay.tape import DIGEST_MASK, Event, Reset, TapeReader
 from offcam_proto.errors import NotReplayable
 
@@ -177,21 +178,21 @@ class _Player:
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401 - a base env
         self._env = env
-        self._digest = 0
+        self._digest = Digest()
 
     def play(self, event: Event) -> str:
         """Do one thing, and say in what way it was another one than on the tape."""
         try:
             if event.reset is not None:
-                self._digest = digest.begin(self._reset(event.reset))
+                now = self._digest.begin(self._reset(event.reset))
             else:
                 observation, reward, terminated, truncated, _ = self._env.step(event.action)
-                self._digest = digest.go_on(self._digest, observation, reward, terminated, truncated)
+                now = self._digest.go_on(observation, reward, terminated, truncated)
         except NotReplayable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the env raises: it did not when it was recorded
             return f"the env raised {error!r}"
-        if self._digest & DIGEST_MASK == event.digest:
+        if now & DIGEST_MASK == event.digest:
             return ""
         return "the first observation is another one" if event.reset else "observation, reward or flags are others"
 

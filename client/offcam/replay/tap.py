@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat
 
 import gymnasium as gym
 
-from offcam.replay import digest, hooks, portable, random_state
+from offcam.replay import hooks, portable, random_state
+from offcam.replay.digest import Digest
 from offcam.replay.tape import Reset
 from offcam_proto.errors import NotReplayable
 
@@ -35,7 +36,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gym.Env[Any, Any], tape: Tape | None) -> None:
         super().__init__(env)
         self._tape = tape
-        self._digest = 0
+        self._digest = Digest()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the base, and tell of it."""
@@ -57,7 +58,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
         result = self.env.step(action)
         observation, reward, terminated, truncated, _ = result
         try:
-            self._digest = now = digest.go_on(self._digest, observation, reward, terminated, truncated)
+            now = self._digest.go_on(observation, reward, terminated, truncated)
         except NotReplayable as error:
             self._end(str(error))
         else:
@@ -67,12 +68,12 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
     def _tell_reset(self, given: Reset, observation: object) -> None:
         assert self._tape is not None  # noqa: S101 - else nobody is told
         try:
-            self._digest = digest.begin(observation)
+            now = self._digest.begin(observation)
             try:
                 packed = given.pack()
             except NotReplayable as error:
                 packed = Reset(why=f"what it was given cannot be kept: {error}").pack()
-            self._tape.reset(packed, self._digest)
+            self._tape.reset(packed, now)
         except NotReplayable as error:
             self._end(str(error))
 

@@ -11,12 +11,19 @@ import numpy as np
 import pytest
 
 from odd_envs import OnDevice
-from offcam.replay import digest, portable
+from offcam.replay import portable
+from offcam.replay.digest import Digest
 from offcam_proto.errors import MalformedMessage, NotReplayable
 
 
 def array(*numbers, dtype=np.float32):
     return np.array(numbers, dtype)
+
+
+def after(before, *step):
+    found = Digest()
+    found.value = before
+    return found.go_on(*step)
 
 
 STEP = (array(1, 2), 1.0, False, False)
@@ -48,11 +55,11 @@ OTHERS = [
 
 
 def test_all_are_different():
-    assert digest.go_on(5, *STEP) == digest.go_on(5, *STEP)
-    assert digest.go_on(6, *STEP) != digest.go_on(5, *STEP)
+    assert after(5, *STEP) == after(5, *STEP)
+    assert after(6, *STEP) != after(5, *STEP)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = [digest.go_on(5, *step) for step in (STEP, *OTHERS)]
+        found = [after(5, *step) for step in (STEP, *OTHERS)]
     same = {(first, second) for first in range(len(found)) for second in range(first) if found[first] == found[second]}
     assert same == set()
 
@@ -61,12 +68,12 @@ def test_how_it_lies_in_memory_is_nothing():
     plain = np.arange(12, dtype=np.float64).reshape(3, 4)
     wide = np.zeros((3, 8))
     wide[:, ::2] = plain
-    assert digest.begin(plain) == digest.begin(wide[:, ::2]) == digest.begin(np.asfortranarray(plain))
-    assert digest.begin(plain) != digest.begin(np.ascontiguousarray(plain.T))
+    assert Digest().begin(plain) == Digest().begin(wide[:, ::2]) == Digest().begin(np.asfortranarray(plain))
+    assert Digest().begin(plain) != Digest().begin(np.ascontiguousarray(plain.T))
 
 
 def test_nan_is_nan():
-    assert digest.go_on(1, array(np.nan), float("nan"), False, False) == digest.go_on(
+    assert after(1, array(np.nan), float("nan"), False, False) == after(
         1, array(np.nan), np.float64("nan"), False, False
     )
 
@@ -74,15 +81,14 @@ def test_nan_is_nan():
 @pytest.mark.parametrize("what", [OnDevice([1]), object(), {1, 2}])
 def test_what_has_no_bytes_is_refused(what):
     with pytest.raises(NotReplayable, match=type(what).__name__):
-        digest.begin((array(1), what))
+        Digest().begin((array(1), what))
 
 
 def test_it_is_the_same_in_another_process():
-    code = (
-        "from offcam.replay import digest; print(digest.go_on(7, {'a': (1, 'x'), 'b': 2.5}, {'r': 1.0}, False, True))"
-    )
+    step = "{'a': (1, 'x'), 'b': 2.5}, {'r': 1.0}, False, True"
+    code = f"from offcam.replay.digest import Digest; print(Digest().go_on({step}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) == digest.go_on(7, {"a": (1, "x"), "b": 2.5}, {"r": 1.0}, False, True)
+    assert int(done.stdout) == after(0, {"a": (1, "x"), "b": 2.5}, {"r": 1.0}, False, True)
 
 
 def test_plain_values_come_back_as_they_were():

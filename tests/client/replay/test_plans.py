@@ -21,7 +21,6 @@ from offcam_proto.errors import NotReplayable
 
 @pytest.fixture(autouse=True)
 def _registered():
-    before = dict(gym.registry)
     names = (
         "Counting",
         "Drawing",
@@ -36,8 +35,8 @@ def _registered():
     for name in names:
         gym.register(f"{name}-v0", f"oddities:{name}")
     yield
-    gym.registry.clear()
-    gym.registry.update(before)
+    for name in (*names, "Edited"):
+        gym.registry.pop(f"{name}-v0", None)
 
 
 def last(name, episodes=12, steps=6):

@@ -18,10 +18,8 @@ from offcam_proto.errors import MalformedMessage, NotReplayable
 
 @pytest.fixture(autouse=True)
 def _registry():
-    before = dict(gym.registry)
     yield
-    gym.registry.clear()
-    gym.registry.update(before)
+    gym.registry.pop("Made-v0", None)
 
 
 def made_with(entry_point, **kwargs):
