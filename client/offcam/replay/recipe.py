@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from offcam.replay import portable
 from offcam.replay.fingerprint import fingerprint
-from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage, NotReplayable
+from offcam_runs.recipe import Recipe, make_key
 
 VARIABLES: Final = (
     "CUDA_VISIBLE_DEVICES", "DISPLAY", "EGL_PLATFORM", "LD_LIBRARY_PATH", "MUJOCO_EGL_DEVICE_ID", "MUJOCO_GL",
@@ -25,44 +25,8 @@ _FIELDS: Final = ("id", "entry_point", "reward_threshold", "nondeterministic", "
 _INSTEAD: Final = "make it with gymnasium.make, from a class in a module of its own, or record frames: source='render'"
 
 
-class Recipe(NamedTuple):
-    """What a base env is made from again.
-
-    Attributes:
-        spec: the fields of its `EnvSpec`, without wrappers and ``render_mode``; ``entry_point`` is text.
-        executable: path of the interpreter.
-        path: its ``sys.path``.
-        folder: its working directory.
-        variables: those of `VARIABLES` that were set.
-        fingerprint: what the env's code was: see `fingerprint`.
-    """
-
-    spec: dict[str, Any]
-    executable: str
-    path: list[str]
-    folder: str
-    variables: dict[str, str]
-    fingerprint: dict[str, str]
-
-    def pack(self) -> bytes:
-        """As bytes, for a tape."""
-        return portable.pack(tuple(self))
-
-    @staticmethod
-    def unpack(data: bytes) -> Recipe:
-        """The recipe that bytes are of.
-
-        Raises:
-            MalformedMessage: they are of none.
-        """
-        fields = portable.unpack(data)
-        if not isinstance(fields, tuple) or len(fields) != len(Recipe._fields):
-            raise MalformedMessage(f"not a recipe of an env: {check.shown(fields)}")
-        return Recipe(*fields)
-
-
 def of(env: gym.Env[Any, Any]) -> Recipe:
-    """The recipe of an env's base.
+    """The recipe of an env's base, sealed with the user's key where there can be one.
 
     Raises:
         NotReplayable: it cannot be made elsewhere, and why.
@@ -77,17 +41,19 @@ def of(env: gym.Env[Any, Any]) -> Recipe:
     fields["entry_point"] = _place(spec)
     fields["kwargs"] = {name: value for name, value in spec.kwargs.items() if name != "render_mode"}
     try:
-        portable.pack(fields)
+        packed = portable.pack(fields).hex()
     except NotReplayable as error:
         raise NotReplayable(f"{spec.id} was made with arguments that cannot be written down: {error}") from error
-    return Recipe(
-        fields,
+    found = Recipe(
+        packed,
         sys.executable,
         [os.path.abspath(place) for place in sys.path],
         os.getcwd(),
         {name: os.environ[name] for name in VARIABLES if name in os.environ},
         fingerprint(type(base)),
     )
+    key = make_key(os.environ, os.getuid())
+    return found if key is None else found.sealed(key)
 
 
 def make(recipe: Recipe, render_mode: str | None = None, **arguments: Any) -> gym.Env[Any, Any]:  # noqa: ANN401 - the env's
@@ -103,11 +69,23 @@ def make(recipe: Recipe, render_mode: str | None = None, **arguments: Any) -> gy
     """
     if render_mode is not None:
         arguments["render_mode"] = render_mode
-    spec = EnvSpec(**copy.deepcopy(recipe.spec))
+    spec = spec_of(recipe)
     try:
         return gym.make(spec, disable_env_checker=True, **arguments).unwrapped
     except Exception as error:
         raise NotReplayable(f"{spec.id} cannot be made by {sys.executable}: {error!r}") from error
+
+
+def spec_of(recipe: Recipe) -> EnvSpec:
+    """The spec that it has.
+
+    Raises:
+        MalformedMessage: it has none.
+    """
+    try:
+        return EnvSpec(**copy.deepcopy(portable.unpack(bytes.fromhex(recipe.spec))))
+    except (ValueError, TypeError, AttributeError, gym.error.Error) as error:
+        raise MalformedMessage(f"not the spec of an env: {recipe.spec[:80]!r}: {error}") from error
 
 
 def _place(spec: EnvSpec) -> str:

@@ -13,6 +13,7 @@ from offcam.replay.plans import Stretch, find_plan
 from offcam.replay.render import Film
 from offcam.replay.tap import insert
 from offcam.replay.tape import DIGEST_MASK, Event, Reset
+from offcam_runs.recipe import Recipe
 
 
 class MemoryTape:
@@ -71,7 +72,7 @@ def taped(env_id, episodes, most_steps, **kwargs):
     """Play an env that renders nothing. Returns its tape and what it is made from again."""
     tape = MemoryTape()
     env = insert(gym.make(env_id, **kwargs), lambda _: tape)
-    found = recipe.Recipe.unpack(recipe.of(env).pack())
+    found = Recipe.parse(recipe.of(env).text)
     play(env, episodes, most_steps)
     assert not tape.ended
     return tape, found

@@ -14,6 +14,7 @@ import pytest
 
 from offcam.replay import fingerprint, recipe
 from offcam_proto.errors import MalformedMessage, NotReplayable
+from offcam_runs.recipe import KEY_NAME, Recipe, make_key, read_key
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ def made_with(entry_point, **kwargs):
 
 def test_it_is_made_again_without_its_wrappers():
     env = gym.make("CartPole-v1", render_mode="rgb_array", sutton_barto_reward=True)
-    found = recipe.Recipe.unpack(recipe.of(env).pack())
+    found = Recipe.parse(recipe.of(env).text)
     assert found.executable == sys.executable
     assert found.folder == str(Path.cwd())
     again = recipe.make(found)
@@ -43,13 +44,13 @@ def test_it_is_made_again_without_its_wrappers():
 def test_tuples_stay_tuples():
     gym.register_envs(pytest.importorskip("ale_py"))
     env = gym.make("ALE/Breakout-v5", frameskip=(2, 5))
-    assert recipe.make(recipe.Recipe.unpack(recipe.of(env).pack()))._frameskip == (2, 5)
+    assert recipe.make(Recipe.parse(recipe.of(env).text))._frameskip == (2, 5)
 
 
 def test_a_class_in_a_module_is_found():
     env = made_with(oddities.Counting, step=3)
     found = recipe.of(env)
-    assert found.spec["entry_point"] == "oddities:Counting"
+    assert recipe.spec_of(found).entry_point == "oddities:Counting"
     assert recipe.make(found).by == 3
     assert recipe.make(found, step=5).by == 5
 
@@ -74,8 +75,8 @@ def test_what_cannot_be_made_here_is_said():
     found = recipe.of(made_with(oddities.Counting))
     with pytest.raises(NotReplayable, match=r"Made-v0 cannot be made by .*unexpected keyword"):
         recipe.make(found, size=3)
-    with pytest.raises(MalformedMessage):
-        recipe.Recipe.unpack(b"\x01")
+    with pytest.raises(MalformedMessage, match="not the spec of an env"):
+        recipe.make(found._replace(spec="00"))
 
 
 def test_variables_that_matter_are_kept(monkeypatch):
@@ -84,6 +85,41 @@ def test_variables_that_matter_are_kept(monkeypatch):
     found = recipe.of(made_with(oddities.Counting)).variables
     assert found["MUJOCO_GL"] == "osmesa"
     assert "SECRET" not in found
+
+
+def test_whose_it_is_is_known(tmp_path):
+    found = recipe.of(made_with(oddities.Counting))
+    key = read_key(os.environ, os.getuid())
+    assert key is not None
+    assert (tmp_path / "state" / "offcam" / KEY_NAME).stat().st_mode & 0o777 == 0o600
+    assert make_key(os.environ, os.getuid()) == key
+    again = Recipe.parse(found.text)
+    assert again.is_sealed_by(key)
+    for changed in (again._replace(executable="/tmp/evil"), again._replace(path=["/tmp"]), again._replace(seal="")):  # noqa: S108
+        assert not changed.is_sealed_by(key)
+    assert not again.is_sealed_by(None)
+    assert not again.is_sealed_by(bytes(32))
+
+
+def test_a_key_that_others_could_have_made_is_none(tmp_path):
+    make_key(os.environ, os.getuid())
+    (tmp_path / "state" / "offcam").chmod(0o777)
+    assert read_key(os.environ, os.getuid()) is None
+    assert make_key(os.environ, os.getuid()) is None
+    assert not recipe.of(made_with(oddities.Counting)).seal
+
+
+@pytest.mark.parametrize(
+    "change", [{"path": "a"}, {"path": [1]}, {"variables": {"A": 1}}, {"seal": None}, {"folder": "\0"}]
+)
+def test_what_is_no_recipe_is_refused(change):
+    good = Recipe("00", "python", ["a"], "/", {}, {})
+    assert Recipe.parse(good.text) == good
+    with pytest.raises(MalformedMessage):
+        Recipe.parse(good._replace(**change).text)
+    for text in ("[]", "{", '{"spec": "00"}', "null"):
+        with pytest.raises(MalformedMessage):
+            Recipe.parse(text)
 
 
 def test_the_fingerprint_has_what_the_env_is_made_of():
