@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
-    from offcam.wrappers.video_base import Source
     from offcam_runs.keep.rules import Rule
 
     Trigger = Callable[[int], bool] | None
@@ -46,7 +45,7 @@ def record(
     crf: arguments.Whole | None = ...,
     preset: str | None = ...,
     overflow: Overflow = ...,
-    source: Source = ...,
+    source: arguments.Source = ...,
     resume: bool = ...,
     if_exists: IfExists = ...,
     buffer_length: arguments.Whole | None = ...,
@@ -80,7 +79,7 @@ def record(
     crf: arguments.Whole | None = ...,
     preset: str | None = ...,
     overflow: Overflow = ...,
-    source: Source = ...,
+    source: arguments.Source = ...,
     resume: bool = ...,
     if_exists: IfExists = ...,
     buffer_length: arguments.Whole | None = ...,
@@ -117,7 +116,7 @@ def record(
     crf: arguments.Whole | None = None,
     preset: str | None = None,
     overflow: Overflow = "drop",
-    source: Source = "render",
+    source: arguments.Source = "render",
     resume: bool = False,
     if_exists: IfExists = "new",
     buffer_length: arguments.Whole | None = 100,

@@ -71,6 +71,7 @@ class OpenStream(Checked, frozen=True):
         training: id of the training it is a part of, zeros where that is not known.
         resumes: whether it goes on with the run's last session, and with the names of its files.
         steps_limit: most bytes of steps that the run is to have on the disk; 0 for the daemon's own bound.
+        replays: id of the stream whose episodes its videos show, as they happened again; zeros for none: its own.
     """
 
     TYPE: ClassVar[int] = 2
@@ -88,6 +89,7 @@ class OpenStream(Checked, frozen=True):
     training: Id = bytes(16)
     resumes: Flag = False
     steps_limit: UInt = 0
+    replays: Id = bytes(16)
 
 
 class OpenArena(Checked, frozen=True):

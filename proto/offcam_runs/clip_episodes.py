@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -64,14 +64,21 @@ class ClipSpan(NamedTuple):
 
 def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
     """What the clips of an open index show that can be watched; all of them are read in a moment."""
-    places = {key: (place, stream.stream) for place, (key, stream) in enumerate(streams.items())}
+    shown = places_shown(list(streams.values()))
+    places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
     return [ClipSpan(*places[key], *values)._replace(envs=tuple(json.loads(envs))) for key, *values, envs in rows]
 
 
-def span_of(clip: Clip) -> ClipSpan:
-    """What a clip shows."""
-    named = (clip.stream, clip.stream_id, clip.clip, clip.name)
+def places_shown(streams: Sequence[Stream]) -> list[int]:
+    """For each of some streams, the place among them of the one whose episodes its clips show: mostly itself."""
+    places = {stream.stream: place for place, stream in enumerate(streams)}
+    return [places.get(stream.replays, place) for place, stream in enumerate(streams)]
+
+
+def span_of(clip: Clip, streams: Sequence[Stream]) -> ClipSpan:
+    """What a clip shows. Its stream is one of these, by its place."""
+    named = (places_shown(streams)[clip.stream], clip.stream_id, clip.clip, clip.name)
     return ClipSpan(*named, clip.episode, clip.step, clip.length or 0, clip.started, clip.envs)
 
 

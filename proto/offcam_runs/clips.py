@@ -134,19 +134,23 @@ class Clip:
 
 # Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip
 # shows exactly one whole episode where its name says that it began with it and it has all its steps. That one is of its
-# own stream, so that it is looked for in the table itself, behind a view of a session.
+# own stream, or of the one that it replays, so that it is looked for in the table itself, behind a view of a session.
 _SELECT: Final = """
 SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
     c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
-        SELECT 1 FROM main.episodes WHERE stream_id = c.stream_id AND episode = c.episode
+        SELECT 1 FROM main.episodes WHERE stream_id = s.shown AND episode = c.episode
     ) AS partial, e.info, c.keep_reason, c.first_row, c.rowid AS place
 FROM clips AS c
-CROSS JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS place FROM streams) AS s ON s.id = c.stream_id
+CROSS JOIN (
+    SELECT *, row_number() OVER (ORDER BY id) - 1 AS place,
+        ifnull((SELECT id FROM main.streams AS other WHERE other.stream = streams.replays), id) AS shown
+    FROM streams
+) AS s ON s.id = c.stream_id
 LEFT JOIN main.episodes AS e ON e.id = (
     SELECT min(id) FROM main.episodes
-    WHERE stream_id = c.stream_id AND episode = c.episode AND length = c.steps AND s.num_envs = 1
+    WHERE stream_id = s.shown AND episode = c.episode AND length = c.steps AND s.num_envs = 1
         AND c.name LIKE '%-episode-' || c.episode
 )
 WHERE c.state NOT IN (:replaced, :evicted)

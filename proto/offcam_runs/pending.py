@@ -18,7 +18,7 @@ from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
 from offcam_runs.journal_reader import Journal, end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
-from offcam_runs.schema import SESSION_OF, training_text
+from offcam_runs.schema import SESSION_OF, id_text
 from offcam_runs.sessions import show_all
 from offcam_runs.steps.places import PendingSteps
 
@@ -41,9 +41,9 @@ KEPT_BYTES: Final = 64 * MIB
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = f"""
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
-    training, session, steps_limit)
+    training, session, steps_limit, replays)
 VALUES (:id, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :ended, :state,
-    :training, {SESSION_OF}, :steps_limit)
+    :training, {SESSION_OF}, :steps_limit, :replays)
 ON CONFLICT (stream) DO NOTHING
 """  # noqa: S608 - of our own words
 
@@ -54,7 +54,8 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     who = journal.client
     client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
     own = {"id": journal.stream.stream.hex(), "ended": journal.ended, "state": state}
-    own |= {"training": training_text(journal.stream.training), "gone": "[]", "since": journal.stream.started}
+    own |= {"training": id_text(journal.stream.training), "replays": id_text(journal.stream.replays)}
+    own |= {"gone": "[]", "since": journal.stream.started}
     own |= zip(("host", "pid", "client"), client, strict=True)
     database.execute(_ENTER, Fields(journal.stream, **own))
     known: tuple[int, int] = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()

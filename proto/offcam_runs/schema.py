@@ -158,6 +158,7 @@ _RULES: Final = (
 _STEPS: Final = (
     "ALTER TABLE clips ADD COLUMN first_row INTEGER",
     "ALTER TABLE streams ADD COLUMN steps_limit INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE streams ADD COLUMN replays TEXT NOT NULL DEFAULT ''",
     """
     CREATE TABLE step_blocks (
         stream_id     INTEGER NOT NULL REFERENCES streams (id),
@@ -198,6 +199,7 @@ _USED: Final = "(last_seq > 0 OR EXISTS (SELECT 1 FROM clips WHERE stream_id = s
 
 SESSION_OF: Final = f"""
 coalesce(
+    (SELECT session FROM streams WHERE stream = :replays),
     (SELECT max(session) FROM streams WHERE :resumes),
     (
         SELECT session FROM streams AS own WHERE training = :training AND training != '' AND (
@@ -212,16 +214,17 @@ coalesce(
 """  # noqa: S608 - of our own words
 """SQL of the session that a new stream is in.
 
-It is the last one where it resumes that. Else it is that of its training, unless all of that is over and had such a
-stream that recorded something, as where a cell of a notebook is run again; else that of what is open; else a new one.
+It is that of the stream that it replays. Else it is the last one where it resumes that. Else it is that of its
+training, unless all of that is over and had such a stream that recorded something, as where a cell of a notebook is run
+again; else that of what is open; else a new one.
 ``:gone`` is a JSON list of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is
 closed was open none the less.
 """
 
 
-def training_text(training: bytes) -> str:
-    """A training's id as the index has it: hexadecimal digits, nothing where it is not known."""
-    return training.hex() if any(training) else ""
+def id_text(given: bytes) -> str:
+    """An id as the index has it: hexadecimal digits, nothing where it is not known."""
+    return given.hex() if any(given) else ""
 
 
 _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {

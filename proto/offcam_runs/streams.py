@@ -34,6 +34,7 @@ class Stream:
         ended: when it was closed or lost, None while it is live.
         state: ``live``, ``closed`` or ``lost``.
         session: number of its session in the run, from 1: one for each training, that is a process with its children.
+        replays: id of the stream whose episodes its clips show, as they happened again; empty for none: its own.
     """
 
     stream: str
@@ -49,6 +50,7 @@ class Stream:
     ended: float | None
     state: str
     session: int
+    replays: str = ""
 
 
 _SELECT: Final = f"SELECT id, {', '.join(field.name for field in fields(Stream))} FROM streams ORDER BY id"  # noqa: S608 - of our own words

@@ -59,11 +59,13 @@ class EnvStream:
         prefix: str = "",
         before: Before | None = None,
         steps_limit: int = 0,
+        replays: bytes = bytes(16),
     ) -> None:
         self.folder = folder
         self.prefix = prefix
         self.before = before
         self._steps_limit = steps_limit
+        self._replays = replays
         self._env_id = env_id[:200].encode(errors="backslashreplace").decode().replace("\0", "\\0")
         self._num_envs = num_envs
         self._vector = vector
@@ -367,6 +369,7 @@ class EnvStream:
             training=training(),
             resumes=resumes,
             steps_limit=self._steps_limit,
+            replays=self._replays,
         )
         self._connection = connection
         self._pid = connection.pid

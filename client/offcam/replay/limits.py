@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+from typing import Any, Final
 
-NICE = 19
+from offcam_proto.errors import NotReplayable
+
+NICE: Final = 19
+
+CPU_SECONDS: Final = 1800
+"""Of one video."""
 
 
-def settle(*, memory: int, cpu_seconds: int) -> None:
+def half_of_the_memory() -> int:
+    """Bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def settle(*, memory: int) -> None:
     """Bound this process for the rest of its life, and have it run only where nothing else wants to.
 
     Args:
         memory: most bytes of its data. What is beyond is a MemoryError.
-        cpu_seconds: of all its threads together; then the system ends it.
     """
-    _lower(resource.RLIMIT_DATA, memory)
-    _lower(resource.RLIMIT_CPU, cpu_seconds)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    signal.signal(signal.SIGXCPU, _too_long)
     os.nice(NICE)
     if hasattr(os, "SCHED_IDLE"):  # Linux
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _lower(which: int, value: int) -> None:
-    """A process may lower what it may use, and never raise it again."""
-    _, hard = resource.getrlimit(which)
-    most = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (most, most))
+def allow(cpu_seconds: float = CPU_SECONDS) -> None:
+    """This process may use so much CPU from now on. Then a NotReplayable is raised on its main thread."""
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    most = int(used + cpu_seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
+def _too_long(*_: Any) -> None:  # noqa: ANN401 - a signal's handler
+    raise NotReplayable("it took too long: the bound on the CPU time of one video is reached")

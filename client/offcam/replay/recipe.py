@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 from offcam.replay import portable
 from offcam.replay.fingerprint import fingerprint
 from offcam_proto.errors import MalformedMessage, NotReplayable
-from offcam_runs.recipe import Recipe, make_key
+from offcam_runs.replay.recipe import Recipe, make_key
 
 VARIABLES: Final = (
     "CUDA_VISIBLE_DEVICES", "DISPLAY", "EGL_PLATFORM", "LD_LIBRARY_PATH", "MUJOCO_EGL_DEVICE_ID", "MUJOCO_GL",

@@ -18,7 +18,7 @@ from offcam.vector.step_rows import VectorStepRows
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
-from offcam.wrappers.video_base import Source, as_given, nothing_to_collect
+from offcam.wrappers.video_base import as_given, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,7 +93,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
-        source: Source = "render",
+        source: arguments.Source = "render",
         resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,

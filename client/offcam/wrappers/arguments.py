@@ -10,7 +10,7 @@ import operator
 import os
 import re
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
 Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
+
+Source: TypeAlias = Literal["render", "obs", "replay"]
+"""What a video shows: what the env renders, what the agent sees of it, or what is rendered when it happens again."""
 
 NUMBER_BYTES = len("-episode-") + 19
 """What a prefix must leave room for, lest a name be too long in the midst of a training."""
@@ -233,6 +236,21 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
     return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
 
 
+def replays(source: Source, keep: Rule | str | None, last_seconds: Number | None) -> bool:
+    """Whether videos are made of steps that happen again."""
+    if source == "replay" and keep is not None:
+        raise ConfigError(
+            f"keep={str(keep)!r} has no meaning with source='replay': every episode can be rendered later, as by "
+            "`offcam render FOLDER --worst 3`. Leave keep out."
+        )
+    if source == "replay" and last_seconds is not None:
+        raise ConfigError(
+            f"last_seconds={last_seconds!r} has no meaning with source='replay': nothing is rendered that could be "
+            "held. Leave it out."
+        )
+    return source == "replay"
+
+
 def steps(given: bool) -> bool:
     """Whether steps are recorded."""
     if isinstance(given, (bool, np.bool_)):
@@ -334,10 +352,15 @@ def _of_each(chosen: tuple[int, ...]) -> tuple[int, ...]:
     return chosen
 
 
-def source(given: Literal["render", "obs"], env: Any) -> Literal["render", "obs"]:  # noqa: ANN401 - an Env or a VectorEnv
+def source(given: Source, env: Any) -> Source:  # noqa: ANN401 - an Env or a VectorEnv
     """What a video shows; where it is what the agent sees, that must be a picture."""
-    if given not in ("render", "obs"):
-        raise ConfigError(f"source must be 'render' or 'obs', got {given!r}.")
+    if given not in get_args(Source):
+        raise ConfigError(f"source must be one of {', '.join(map(repr, get_args(Source)))}, got {given!r}.")
+    if given == "replay" and isinstance(env, VectorEnv):
+        raise ConfigError(
+            "source='replay' is for single envs: wrap each in the function that makes it, as in "
+            "`lambda: offcam.RecordVideo(gym.make(...), folder, source='replay')`."
+        )
     space = getattr(env, "single_observation_space", None) or env.observation_space
     if given == "obs" and not isinstance(space, gym.spaces.Dict) and len(getattr(space, "shape", None) or ()) < 2:
         raise ConfigError(

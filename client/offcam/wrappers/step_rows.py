@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gymnasium import logger
 
@@ -24,10 +24,19 @@ if TYPE_CHECKING:
 BASE = (Column("episode", "<i8"), Column("step", "<i4"), Column("reward", "<f8"), Column("flags", "|u1"))
 """The columns that each row begins with; the action's follow, and the agent's numbers."""
 
+TAPE_ROW = Column("tape", "<i8")
+"""Behind them where the env can be replayed: the last row of its tape, -1 where there is none."""
+
 MOST_TRACES = 64
 RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "action"})
 MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
 NAN = float("nan")
+
+
+class Tape(Protocol):
+    """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one."""
+
+    row: int
 
 
 class StepRows:
@@ -36,6 +45,7 @@ class StepRows:
     Args:
         space: of the env's actions.
         envs: how many sub-environments an action is for, 0 for a single env.
+        tape: where the env's base is recorded, too; each row says then how far that had come.
 
     Attributes:
         row: number of the last row in its stream; None before there is one.
@@ -45,9 +55,10 @@ class StepRows:
         ConfigError: actions of this space cannot be recorded.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: int = 0) -> None:
+    def __init__(self, space: spaces.Space[Any], envs: int = 0, tape: Tape | None = None) -> None:
         self.row: int | None = None
         self._envs = envs
+        self._tape = tape
         self._actions = ActionCodec(space, envs)
         self._columns = self._actions.columns
         self.plain = self._actions.plain
@@ -62,7 +73,7 @@ class StepRows:
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env begins anew, in a stream of its own."""
-        return {**self.__dict__, "row": None, "_buffers": [], "_direct": None}
+        return {**self.__dict__, "row": None, "_buffers": [], "_direct": None, "_tape": None}
 
     def _check(self) -> None:
         checked(self._layout(), 0)
@@ -92,7 +103,10 @@ class StepRows:
         flags = 0 if terminated is False is truncated else _flags(terminated, truncated)
         try:
             if self._direct is not None:
-                self.row = self._direct(episode, self._step, reward, flags, given)
+                if self._tape is None:
+                    self.row = self._direct(episode, self._step, reward, flags, given)
+                else:
+                    self.row = self._direct(episode, self._step, reward, flags, self._tape.row, given)
                 return
         except MISFITS:  # it is not one integer as it is
             pass
@@ -129,6 +143,8 @@ class StepRows:
     def _write(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
         (buffer,) = self._ready()
         values, heap = packed
+        if self._tape is not None:
+            base = (*base, self._tape.row)
         if heap:
             self.row = buffer.add_with_heap([*base, *values, *traces], b"".join([part for (part,) in heap]))
         else:
@@ -151,7 +167,8 @@ class StepRows:
         return [self._stream.steps.buffer(STEPS, self._layout())]
 
     def _layout(self) -> tuple[Column, ...]:
-        return (*BASE, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
+        base = BASE if self._tape is None else (*BASE, TAPE_ROW)
+        return (*base, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
 
     def _accepts(self, name: str) -> bool:
         """Have a column for another of the agent's numbers. False where there can be none, which is said once."""

@@ -9,16 +9,18 @@ from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
-from offcam.recorder import readings
+from offcam.recorder import readings, settings
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.step_rows import StepRows
-from offcam.wrappers.video_base import Source, VideoBase, as_given, nothing_to_collect
+from offcam.wrappers.video_base import VideoBase, as_given, nothing_to_collect
+from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam.replay.recording import Replaying
     from offcam_runs.keep.rules import Rule
 
 
@@ -60,7 +62,11 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
             keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
         source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
-            of a stack is taken. It needs no ``render_mode``.
+            of a stack is taken. It needs no ``render_mode``. With ``"replay"``, neither, nothing is rendered in the
+            loop: the steps of each episode are recorded and what makes it happen again, and a process of its own, at
+            idle priority, has those happen again that a trigger asks for, checks each step, and renders them. Any other
+            can be rendered later: `offcam render`. It needs an env from `gymnasium.make` whose class is in a module,
+            and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
             goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
@@ -122,7 +128,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         gc_trigger: Callable[[int], bool] | None = nothing_to_collect,
         *,
         overflow: Overflow = "drop",
-        source: Source = "render",
+        source: arguments.Source = "render",
         resume: bool = False,
         if_exists: IfExists = "new",
         strict: bool = False,
@@ -155,10 +161,14 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         kept = arguments.to_keep(keep, keep_bytes, options) | arguments.to_hold(last_seconds, seconds_after)
-        rows = StepRows(env.action_space) if arguments.steps(steps) else None
-        limit = arguments.steps_limit(steps_limit, steps=steps)
+        replays = arguments.replays(source, keep, last_seconds)
+        rows = StepRows(env.action_space) if arguments.steps(steps) or replays else None
+        limit = arguments.steps_limit(steps_limit, steps=steps or replays)
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(given))
+        if replays and settings.enabled():
+            self._replaying = _replaying(env)
+            env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tape)
         gym.Wrapper.__init__(self, env)
         callback = arguments.on_video(on_video)
         self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
@@ -262,6 +272,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
         if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
             return
+        if self._source == "replay":
+            self._add_place(resets=resets)
+            return
         frame = self._picture()
         if frame is None and self._source != "obs":
             logger.warn(
@@ -304,3 +317,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             return bool(self.env.get_wrapper_attr("reset_clean"))
         except AttributeError:
             return True
+
+
+def _replaying(env: gym.Env[Any, Any]) -> Replaying:
+    try:
+        from offcam.replay.recording import Replaying  # noqa: PLC0415 - it needs a library that others need not have
+    except ImportError as error:
+        raise ConfigError(
+            f"source='replay' needs {error.name}, which is not installed: run `pip install \"offcam[replay]\"`."
+        ) from error
+    return Replaying(env)

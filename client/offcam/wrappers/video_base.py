@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from glob import glob
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gymnasium import logger
 
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam.replay.clip import ReplayClip
+    from offcam.replay.recording import Replaying
     from offcam.wrappers.step_rows import StepRows
-
-
-Source = Literal["render", "obs"]
-"""What a video shows: what the env renders, or what the agent sees of it."""
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
@@ -66,6 +64,7 @@ class VideoBase(BoxKeeper):
     """
 
     _steps: StepRows | None = None  # the rows of its steps, where they are recorded
+    _replaying: Replaying | None = None  # where its videos are made of steps that happen again
     _judging: Judging | None = None  # by whom its videos are judged, if they are
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {
@@ -75,6 +74,7 @@ class VideoBase(BoxKeeper):
         "_left_out": False,
         "_box": None,
         "_seen": None,
+        "_replaying": None,
     }
     env: Any
     metadata: dict[str, Any]
@@ -91,7 +91,7 @@ class VideoBase(BoxKeeper):
         disable_logger: bool,
         gc_trigger: Callable[[int], bool] | None,
         overflow: Overflow,
-        source: Source,
+        source: arguments.Source,
         if_exists: IfExists,
         strict: bool,
         every_nth_frame: int,
@@ -124,7 +124,8 @@ class VideoBase(BoxKeeper):
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
         self._overflow = overflow
-        self._every = every_nth_frame
+        self._every = every_nth_frame if source != "replay" else 1  # what is not rendered cannot be left out
+        self._rendered_every = every_nth_frame
         width, height = max_size or (0, 0)
         self._encoding = Encoding(0.0, width, height, preset or "", crf)
         self._begin_counting()
@@ -148,6 +149,8 @@ class VideoBase(BoxKeeper):
             if steps is not None:
                 steps.attach(self._stream)
                 self._steps = steps
+            if self._replaying is not None:
+                self._replaying.attach(self._stream, stream.videos.final.add)
             for wrapper in shared_stream.beneath(self.env):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
@@ -161,7 +164,7 @@ class VideoBase(BoxKeeper):
         self.episode_id = -1
         self._observation: Any = None
         self._white = 1.0
-        self._clip: ClipWriter | None = None
+        self._clip: ClipWriter | ReplayClip | None = None
         self._judged = False  # whether the video is one that the rule is to judge
         self._left_out = False  # whether the video left out the last picture, which it may have to end with
         self._answers: dict[tuple[str, int], bool] = {}  # of triggers that were asked before it was their turn
@@ -199,6 +202,21 @@ class VideoBase(BoxKeeper):
     def _records(self) -> bool:
         return self._recording
 
+    def flush(self) -> bool:
+        """As `StreamSharer.flush`; where videos are made of steps, until each that ended is made, too."""
+        final = super().flush()
+        if self._replaying is None:
+            return final
+        final = self._replaying.wait() and final
+        self._tell_of_videos()
+        return final
+
+    def wait_video(self, timeout: float) -> str | None:
+        """As `StreamSharer.wait_video`."""
+        if self._replaying is not None and not self._replaying.wait(timeout):
+            return None
+        return super().wait_video(timeout)
+
     def start_recording(self, video_name: str) -> None:
         """Start a new video, ending the one being recorded if there is one.
 
@@ -223,16 +241,13 @@ class VideoBase(BoxKeeper):
         if self._judging is not None and judged:
             self._judging.begin(self.episode_id)
             encoding = encoding._replace(keep=self._judging.text, keep_bytes=self._judging.keep_bytes)
-        if self._stream is not None:
-            self._clip = ClipWriter(
-                self._stream,
-                video_name,
-                encoding=encoding,
-                episode=max(self.episode_id, 0),
-                step=self.step_id,
-                overflow=self._overflow,
-                envs=self._envs,
-            )
+        if self._stream is None:
+            return
+        begins: dict[str, Any] = {"encoding": encoding, "episode": max(self.episode_id, 0), "step": self.step_id}
+        if self._source != "replay":
+            self._clip = ClipWriter(self._stream, video_name, overflow=self._overflow, envs=self._envs, **begins)
+        elif self._replaying is not None:
+            self._clip = self._replaying.clip(self._stream, video_name, every=self._rendered_every, **begins)
 
     def stop_recording(self) -> None:
         """End the video. Its file becomes final in the background; `flush` waits for it."""
@@ -245,7 +260,7 @@ class VideoBase(BoxKeeper):
         if self.gc_trigger and self.gc_trigger(self.episode_id):
             gc.collect()
 
-    def _end_clip(self, clip: ClipWriter | None) -> None:
+    def _end_clip(self, clip: ClipWriter | ReplayClip | None) -> None:
         """End a video, and tell of its episode if a rule is to judge it."""
         if clip is None:
             return
@@ -259,6 +274,8 @@ class VideoBase(BoxKeeper):
         if self._looks_ahead:
             return
         self.episode_id += 1
+        if self._replaying is not None:
+            self._replaying.look()
         if self.recording and self._whole:
             if self._judging is not None:
                 self._judging.over = True
@@ -387,6 +404,18 @@ class VideoBase(BoxKeeper):
             row = self._steps.row
             self._clip.first_row = None if row is None else row - (self._frames - 1)
 
+    def _add_place(self, *, resets: bool) -> None:
+        """Add a frame to the video that is made later: it has a place, and no picture yet."""
+        opens = resets and self._frames == (self._first is not None)
+        self._frames += not (opens and self._first)
+        self._say_row()
+        if opens:
+            self._first = (), (1, 1)
+            return
+        self._show_first()
+        if self._clip is not None:
+            self._clip.add((), (1, 1), self._frames - 1)
+
     def _show_first(self) -> None:
         first, self._first = self._first, None
         if first is not None and self._clip is not None:
@@ -411,3 +440,6 @@ class VideoBase(BoxKeeper):
                 self._box.close()
         finally:  # the user's ``gc_trigger`` may raise
             self._release_stream()
+            if self._replaying is not None:
+                self._replaying.finish()
+                self._tell_of_videos()

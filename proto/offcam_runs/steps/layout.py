@@ -1,8 +1,9 @@
 """What the rows of a table of steps look like: their columns, in order, and how many bytes each has.
 
 A table is a stream's: `STEPS` has a row for each step and each reset that its wrapper saw, `TAPE` one for each that
-reached the env's base. A row has the same size as any other of its layout. What has no fixed size, as text, lies in the
-record's heap, one value behind the other in the order of rows and columns, and the row has its length.
+reached the env's base, and `RESETS` one for each reset of these. A row has the same size as any other of its layout.
+What has no fixed size, as text, lies in the record's heap, one value behind the other in the order of rows and columns,
+and the row has its length.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from offcam_proto.errors import MalformedMessage
 
 STEPS: Final = 0
 TAPE: Final = 1
-TABLES: Final = (STEPS, TAPE)
+RESETS: Final = 2
+TABLES: Final = (STEPS, TAPE, RESETS)
 """Which table a record's rows are of."""
 
 TERMINATED: Final = 1

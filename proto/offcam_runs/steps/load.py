@@ -63,9 +63,15 @@ def episode_steps(
 def steps_of_rows(
     folder: str | os.PathLike[str], stream: str, env_index: int, first_row: int, behind: int
 ) -> Steps | None:
-    """The steps from one row on, up to another one. None where there is no such stream. Raises as `episode_steps`."""
+    """The steps of a stream, or of the one that it replays, from one row on, up to another one.
+
+    None where there is no such stream. Raises as `episode_steps`.
+    """
     with open_to_read(folder, session=ALL) as database:
-        keys = [key for key, each in read_streams(database).items() if each.stream == stream]
+        streams = read_streams(database)
+        replays = {each.stream: each.replays for each in streams.values()}
+        shown = replays.get(stream) or stream
+        keys = [key for key, each in streams.items() if each.stream == shown]
         if not keys:
             return None
         return decoded(StepReader(database, folder).rows(keys[0], STEPS, env_index, first_row, behind))

@@ -18,6 +18,7 @@ from offcamd.cli import (
     keys,
     plot,
     recover,
+    render,
     show,
     status,
     top,
@@ -43,6 +44,7 @@ app.command()(show.show)
 app.command()(view.view)
 app.command()(plot.plot)
 app.command()(export.export)
+app.command()(render.render)
 app.command()(recover.recover)
 app.command()(doctor.doctor)
 app.command()(files.files)

@@ -19,7 +19,7 @@ from offcam_runs.accounts import EncodedResult, EncoderShare, FrameCount
 from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
 from offcam_runs.record_rows import Fields, add_records, known_lost, quarantine, settle_clip
-from offcam_runs.schema import training_text
+from offcam_runs.schema import id_text
 from offcam_runs.totals import KEEP_EPISODES, RunTotals, newest_session
 from offcamd import __version__
 from offcamd.store import sql
@@ -244,7 +244,7 @@ class RunIndex:
             "stream": message.stream.hex(),
             "suffix": suffix,
             "state": fmt.LIVE,
-            "training": training_text(message.training),
+            **{name: id_text(getattr(message, name)) for name in ("training", "replays")},
             "gone": json.dumps(gone),
             "since": None,
             **owner._asdict(),
@@ -258,7 +258,7 @@ class RunIndex:
         """The number in the names of a stream's files, so that no other stream's, of whatever session, are replaced.
 
         It keeps the one that it has. Else it is the one that it asks for, as from an earlier index, or the next that is
-        free: none (0), 2, 3, ... One that resumes goes on with the names that it asks for.
+        free: none (0), 2, 3, ... One that resumes has the names that it asks for, and who replays one that one's.
         """
         if not message.prefix:
             return 0
@@ -267,8 +267,9 @@ class RunIndex:
             taken = {suffix for (suffix,) in self._db.execute(sql.SUFFIXES, names)}
             (wanted,) = self._db.execute(sql.SUFFIX, names).fetchone() or (message.suffix,)
             live = {suffix for (suffix,) in self._db.execute(sql.LIVE_SUFFIXES, names)}
-        if message.resumes and wanted not in live:
-            return int(wanted)
+            replayed = self._db.execute(sql.SUFFIX, {"stream": id_text(message.replays)}).fetchone()
+        if replayed or (message.resumes and wanted not in live):
+            return int((replayed or [wanted])[0])
         numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
         return next(number for number in numbers if number not in taken)
 

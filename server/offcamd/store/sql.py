@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 OPEN_STREAM = f"""
 INSERT INTO streams
     (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state, training, session,
-    steps_limit)
+    steps_limit, replays)
 VALUES (:stream, :env_id, :num_envs, :vector, :prefix, :suffix, :video, :host, :pid, :client, :started, :state,
-    :training, {SESSION_OF}, :steps_limit)
+    :training, {SESSION_OF}, :steps_limit, :replays)
 ON CONFLICT (stream) DO UPDATE SET
     suffix = excluded.suffix, video = max(video, excluded.video), host = excluded.host, pid = excluded.pid,
     client = excluded.client, state = excluded.state, ended = NULL, steps_limit = excluded.steps_limit
@@ -71,7 +71,9 @@ SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
     state = :live OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id AND file IS NOT NULL)
 )
 """
-LIVE_SUFFIXES = "SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND state = :live"
+LIVE_SUFFIXES = """
+SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND state = :live AND replays = ''
+"""
 SUFFIX = "SELECT suffix FROM streams WHERE stream = :stream"
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 

@@ -221,9 +221,10 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     with reading(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
-        clips = cache.clips(asked.folder, database, streams, only=span_of(clip))
-    of = list(streams.values())
-    places = clips.episodes_of(span_of(clip))[:MOST_ROWS].tolist()
+        of = list(streams.values())
+        span = span_of(clip, of)
+        clips = cache.clips(asked.folder, database, streams, only=span)
+    places = clips.episodes_of(span)[:MOST_ROWS].tolist()
     listed = [{**_episode(clips.episodes[place], of), "clip": key} for place in places]
     return {**clip_dict(asked.run, clip), "episodes": listed}
 

@@ -13,7 +13,7 @@ from offcam.replay.plans import Stretch, find_plan
 from offcam.replay.render import Film
 from offcam.replay.tap import insert
 from offcam.replay.tape import DIGEST_MASK, Event, Reset
-from offcam_runs.recipe import Recipe
+from offcam_runs.replay.recipe import Recipe
 
 
 class MemoryTape:

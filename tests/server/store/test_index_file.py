@@ -219,3 +219,24 @@ def test_names_of_files_are_never_used_twice(index):
     assert opened(6, suffix=2) == 3
     assert opened(2) == 4  # it comes back, and its place is taken
     assert opened(1) == 0
+
+
+def opened_again(index, stream_id):
+    return index.open_stream(stream(stream=stream_id, resumes=True, suffix=2), PEER).suffix
+
+
+def test_who_replays_a_stream_has_its_names_and_its_session(index):
+    first, second, third = (bytes([number]) * 16 for number in (1, 2, 3))
+    index.open_stream(stream(stream=first, training=b"t" * 16), PEER)
+    index.clip_opened(first, open_clip(0), "rl-video-episode-0.mp4")
+    index.close_stream(first)
+    assert index.open_stream(stream(stream=second), PEER).suffix == 2
+    index.close_stream(second)
+    for replayed, suffix, session in ((first, 0, 1), (second, 2, 2), (b"n" * 16, 3, 3)):
+        own = bytes([100 + session]) * 16
+        assert index.open_stream(stream(stream=own, replays=replayed), PEER).suffix == suffix
+        index.clip_opened(own, open_clip(0), f"{session}.mp4")
+        *_, found = rows(index, "SELECT session, replays FROM streams ORDER BY id")
+        assert found == (session, replayed.hex())
+        index.close_stream(own)
+    assert opened_again(index, third) == 2, "who replays is not in its way"

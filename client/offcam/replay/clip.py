@@ -1,0 +1,91 @@
+"""A video that is made of steps later: what a wrapper tells of it, and which rows it is of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offcam_runs.replay.requests import Request
+
+if TYPE_CHECKING:
+    from offcam.recorder.clip_writer import Encoding
+    from offcam.recorder.env_stream import EnvStream
+    from offcam.replay.renderer import Renderer
+
+
+class ReplayClip:
+    """Takes the place of a `ClipWriter` where nothing is rendered: once it ends, its video is asked for.
+
+    Args:
+        renderer: who is asked.
+        stream: of the env that it shows.
+        name: as of `ClipWriter`.
+        encoding: likewise.
+        episode: likewise.
+        step: likewise.
+        every: take each so manieth frame, and the last.
+
+    Attributes:
+        first_row: the row of the steps that its first frame shows.
+        episode_over: whether the last step it saw ended an episode; set by its wrapper.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        stream: EnvStream,
+        name: str,
+        *,
+        encoding: Encoding,
+        episode: int,
+        step: int,
+        every: int,
+    ) -> None:
+        self.first_row: int | None = None
+        self.episode_over = False
+        self._renderer = renderer
+        self._stream = stream
+        self._name = name
+        self._encoding = encoding
+        self._episode = episode
+        self._step = max(step, 0)
+        self._every = every
+        self._last: int | None = None  # number of the last frame
+
+    def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> None:  # noqa: ARG002 - as ClipWriter's
+        """There is a frame of this number. Never raises."""
+        self._last = number
+
+    def reject(self) -> None:
+        """There is none that could not be made into a picture."""
+
+    def step(self, reward: object) -> None:
+        """Steps are in their rows."""
+
+    def end(self, *, complete: bool = True) -> None:  # noqa: ARG002 - as ClipWriter's
+        """No more frames come: ask for the video."""
+        if self._last is None or self.first_row is None:
+            return
+        stream = self._stream.wire().info.stream.hex()
+        self._stream.steps.seal()
+        self._renderer.ask(
+            Request(
+                folder=self._stream.folder,
+                stream=stream,
+                first_row=self.first_row,
+                last_row=self.first_row + self._last,
+                name=self._name,
+                episode=self._episode,
+                step=self._step,
+                fps=self._encoding.fps,
+                max_size=[self._encoding.max_width, self._encoding.max_height],
+                crf=self._encoding.crf,
+                preset=self._encoding.preset,
+                arguments={},
+                every=self._every,
+            )
+        )
+        self._last = None
+
+    def abandon(self) -> None:
+        """End it where nobody said that it is over."""
+        self.end()

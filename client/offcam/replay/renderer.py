@@ -1,0 +1,168 @@
+"""Asks a process of its own for the videos of a stream that are to be made of its steps. Never raises into the loop."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from gymnasium import logger
+
+from offcam_proto.errors import OffcamError
+from offcam_runs.replay.process import start
+from offcam_runs.replay.requests import Answer
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    from offcam_runs.replay.recipe import Recipe
+    from offcam_runs.replay.requests import Request
+
+_LOOK_SECONDS: Final = 0.5
+
+_left: list[subprocess.Popen[bytes]] = []
+
+MOST_WAITING: Final = 10_000
+"""Videos that wait to be asked for. Later ones are not made by themselves: `offcam render` makes them."""
+
+
+class Renderer:
+    """The process, and what it was asked for. It belongs to the thread of the env.
+
+    Args:
+        recipe: of the env.
+        made: is called with the path of each video that is made.
+    """
+
+    def __init__(self, recipe: Recipe, made: Callable[[str], object]) -> None:
+        self._recipe = recipe
+        self._made = made
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._waiting: deque[bytes] = deque()
+        self._asked = 0  # requests without an answer
+        self._answers = b""
+        self._said = False
+
+    def ask(self, request: Request) -> None:
+        """Have a video made. It waits for nothing."""
+        if self._pid != os.getpid():  # a forked child's are its own
+            self._process, self._pid, self._asked, self._answers = None, os.getpid(), 0, b""
+            self._waiting.clear()
+        if len(self._waiting) >= MOST_WAITING:
+            self._say(
+                f"{request.name!r} is not rendered: {MOST_WAITING} others wait. Ask `offcam render` for it later."
+            )
+            return
+        self._waiting.append(request.line.encode())
+        self._asked += 1
+        self._go_on()
+
+    def look(self) -> None:
+        """Take what is answered by now, and ask for what waits. It waits for nothing."""
+        if self._asked and self._pid == os.getpid():
+            self._go_on()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all that was asked for is made, or cannot be, at most so many seconds. Returns whether it is."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._asked and self._pid == os.getpid() and self._process is not None:
+            self._go_on()
+            process = self._process
+            left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
+            if process is None or process.poll() is not None or left <= 0:
+                break
+            assert process.stdout is not None  # noqa: S101 - a pipe
+            select.select([process.stdout], [], [], left)
+        return not self._asked
+
+    def close(self) -> None:
+        """Wait until all that was asked for is made, or cannot be, and have the process leave."""
+        process, self._process = self._process, None
+        if process is None or self._pid != os.getpid():
+            return
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+        os.set_blocking(process.stdin.fileno(), True)
+        os.set_blocking(process.stdout.fileno(), True)
+        with process:
+            answers, _ = process.communicate(b"".join(self._waiting))
+        self._waiting.clear()
+        self._take(answers)
+        if self._asked:
+            self._say(
+                f"{self._asked} videos were not rendered: the process that does so ended ({process.returncode}). "
+                "Ask `offcam render` for them."
+            )
+        self._asked = 0
+
+    def __del__(self) -> None:
+        """Where nobody has called `close`."""
+        if self.__dict__.get("_process") is not None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Nobody asks any more: the process leaves once it has made what it was asked for."""
+        process, self._process = self._process, None
+        if process is not None and self._pid == os.getpid():
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+            process.stdin.close()
+            process.stdout.close()
+            _left.append(process)  # or it would be told of as one that still runs
+            _left[:] = [each for each in _left if each.poll() is None]
+
+    def _go_on(self) -> None:
+        try:
+            if self._process is None:
+                self._process = start(self._recipe, os.environ)
+                assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - pipes
+                os.set_blocking(self._process.stdin.fileno(), False)
+                os.set_blocking(self._process.stdout.fileno(), False)
+            self._write()
+            self._read()
+        except OffcamError as error:
+            self._waiting.clear()
+            self._asked = 0
+            self._say(f"videos are not rendered: {error}")
+
+    def _write(self) -> None:
+        """Hand over what fits into the pipe: each line is smaller than what is written whole or not at all."""
+        assert self._process is not None and self._process.stdin is not None  # noqa: S101, PT018 - started
+        while self._waiting:
+            try:
+                written = os.write(self._process.stdin.fileno(), self._waiting[0])
+            except BlockingIOError:
+                return
+            except BrokenPipeError:  # `close` says so
+                return
+            if written < len(self._waiting[0]):
+                self._waiting[0] = self._waiting[0][written:]
+                return
+            self._waiting.popleft()
+
+    def _read(self) -> None:
+        assert self._process is not None and self._process.stdout is not None  # noqa: S101, PT018 - started
+        try:
+            while data := os.read(self._process.stdout.fileno(), 65536):
+                self._take(data)
+        except BlockingIOError:
+            pass
+
+    def _take(self, data: bytes) -> None:
+        *lines, self._answers = (self._answers + data).split(b"\n")
+        for line in lines:
+            self._asked -= 1
+            answer = Answer.parse(line.decode())
+            if answer.file:
+                self._made(answer.file)
+            else:
+                where = "" if answer.diverged_at is None else f" (at step {answer.diverged_at}, {answer.plan})"
+                changed = f" Since it was recorded, {', '.join(answer.changes)}." if answer.changes else ""
+                self._say(f"{answer.name!r} is not rendered: {answer.why}{where}.{changed}")
+
+    def _say(self, text: str) -> None:
+        if not self._said:
+            self._said = True
+            logger.warn(f"{text} (Said once.)")

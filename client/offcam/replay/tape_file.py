@@ -1,0 +1,111 @@
+"""The tape of an env, read from a run."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from offcam.replay.tape import Event, Reset
+from offcam_proto.errors import NotReplayable
+from offcam_proto.records import StepRecord
+from offcam_runs.replay.recipe import Recipe
+from offcam_runs.steps.layout import RESET, RESETS, TAPE
+from offcam_runs.steps.places import places
+from offcam_runs.steps.reader import StepReader
+from offcam_runs.steps.rows import Rows, of_env
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from offcam.recorder.actions import ActionCodec
+
+
+class FileTape:
+    """A tape in the steps of a run; a `tape.TapeReader` once it knows how actions are read.
+
+    It has the places of all blocks, and asks the index no more: who reads that keeps its writer from some things.
+
+    Args:
+        database: the index, open to be read.
+        folder: of the run.
+        key: of the stream in the index.
+        env_index: of the sub-environment.
+
+    Attributes:
+        actions: of the base that it is of.
+    """
+
+    def __init__(self, database: sqlite3.Connection, folder: str, key: int, env_index: int = 0) -> None:
+        self.actions: ActionCodec | None = None
+        self._reader = StepReader(database, folder)
+        self._env_index = env_index
+        self._places = {kind: list(places(database, key, kind, env_index)) for kind in (TAPE, RESETS)}
+        of_both = itertools.chain(*self._places.values())
+        self._pending = {place: self._reader.record(place) for place in of_both if place.file is None}
+        self._block: Rows | None = None  # of resets, the last one that was read
+
+    @cached_property
+    def resets(self) -> list[int]:
+        """The numbers of the rows of resets, ascending."""
+        return [number for block in self._blocks(RESETS) for number in block.rows["row"].tolist()]
+
+    def recipe(self) -> Recipe:
+        """What the base is made from again.
+
+        Raises:
+            NotReplayable: it is lost.
+            MalformedMessage: it is damaged.
+        """
+        for block in self._blocks(RESETS):
+            for recipe in block.heap["recipe"]:
+                if recipe:
+                    return Recipe.parse(recipe)
+        raise NotReplayable("nothing says what the env is made from again: it was not recorded with source='replay'")
+
+    def events(self, begin: int, end: int) -> Iterator[Event]:
+        """The rows from ``begin`` on and before ``end``, in order. Fewer where some are lost."""
+        for block in self._blocks(TAPE, begin, end):
+            first = max(begin - block.first_row, 0)
+            behind = min(end - block.first_row, len(block.rows))
+            for place in range(first, behind):
+                yield self._event(block, place)
+
+    def _blocks(self, kind: int, begin: int = 0, end: int | None = None) -> Iterator[Rows]:
+        """The blocks of a table that have any of these rows and can be read."""
+        own = self._places[kind]
+        for place in own[bisect_right(own, begin, key=lambda place: place.first_row + place.rows) :]:
+            if end is not None and place.first_row >= end:
+                return
+            record = self._pending.get(place) or self._reader.record(place)
+            if isinstance(record, StepRecord):
+                yield of_env(record, self._env_index)
+
+    def _event(self, block: Rows, place: int) -> Event:
+        row = block.rows[place]
+        number, digest = block.first_row + place, int(row["digest"])
+        if row["flags"] & RESET:
+            return Event(number, self._reset(number, int(row["episode"])), None, digest)
+        assert self.actions is not None  # noqa: S101 - set by whoever made the env
+        values: dict[str, Any] = {
+            name: block.heap[name][place] if name in block.heap else row[name]
+            for name in block.rows.dtype.names or ()
+            if name.startswith("action")
+        }
+        return Event(number, None, self.actions.unpack(values), digest)
+
+    def _reset(self, row: int, episode: int) -> Reset:
+        """What the reset of a row of the tape was given."""
+        block = self._block
+        if block is None or row not in block.rows["row"]:
+            own = (each for each in self._places[RESETS] if each.first_episode <= episode <= each.last_episode)
+            records = (self._pending.get(each) or self._reader.record(each) for each in own)
+            blocks = (of_env(record, self._env_index) for record in records if isinstance(record, StepRecord))
+            block = self._block = next((each for each in blocks if row in each.rows["row"]), None)
+        if block is None:
+            return Reset(why=f"what the reset in row {row} of the tape was given is lost")
+        return Reset.unpack(block.heap["reset"][int(np.flatnonzero(block.rows["row"] == row)[0])])

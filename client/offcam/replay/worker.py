@@ -1,0 +1,185 @@
+"""Has episodes of a run happen again, checks each step, and records what they look like, as any client does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from offcam.recorder import frames
+from offcam.recorder.actions import ActionCodec
+from offcam.recorder.clip_writer import ClipWriter, Encoding
+from offcam.recorder.env_stream import EnvStream
+from offcam.replay import limits, recipe
+from offcam.replay.fingerprint import differences, fingerprint
+from offcam.replay.plans import Outcome, Plan, find_plan, stretch
+from offcam.replay.render import Film, picture
+from offcam.replay.tape_file import FileTape
+from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
+from offcam_runs.database import open_to_read
+from offcam_runs.replay.requests import Answer
+from offcam_runs.steps.layout import RESET, STEPS
+from offcam_runs.steps.reader import StepReader
+from offcam_runs.streams import read_streams
+
+if TYPE_CHECKING:
+    from offcam.replay.plans import Stretch
+    from offcam_runs.replay.recipe import Recipe
+    from offcam_runs.replay.requests import Request
+    from offcam_runs.steps.rows import Steps
+    from offcam_runs.streams import Stream
+
+ROWS_SECONDS: Final = 60.0
+"""How long rows may take until they can be read that are on their way."""
+
+DEFAULT_FPS: Final = 30.0
+
+_LOOK_SECONDS = 0.1
+
+_Plans = dict[tuple[str, int], Plan]
+
+
+class Worker:
+    """Does what is asked for, one request after the other. On the main thread."""
+
+    def __init__(self) -> None:
+        self._plans: _Plans = {}  # that reproduced an episode of a stream last
+        self._streams: dict[str, EnvStream] = {}  # what is recorded of each
+
+    def do(self, request: Request) -> Answer:
+        """Make a video. What keeps it from being made is in the answer."""
+        limits.allow()
+        try:
+            return self._replay(request, *_read(request))
+        except OffcamError as error:
+            return Answer(request.name, why=str(error))
+
+    def close(self) -> None:
+        """Close what was recorded into."""
+        while self._streams:
+            _, stream = self._streams.popitem()
+            with suppress(RecordingLost):  # what is not whole was said in its answer
+                stream.release(self)
+
+    def _replay(self, request: Request, stream: Stream, tape: FileTape, steps: Steps) -> Answer:
+        marks = _marks(steps, request)
+        wanted = stretch(tape.resets, min(marks), max(marks))
+        how = tape.recipe()
+        found, changes = self._verified(request, tape, how, wanted)
+        answer = Answer(request.name, plan=str(found.plan), diverged_at=found.diverged_at, changes=changes)
+        if not found.verified:
+            return answer._replace(why=f"it did not happen again: {found.why}")
+        env = recipe.make(how, "rgb_array", **request.arguments)
+        try:
+            fps = request.fps or float(env.metadata.get("render_fps") or DEFAULT_FPS)
+            film = Film(tape, wanted, found.plan, env)
+            file = self._record(request._replace(fps=fps), stream, _numbered(film, marks), steps)
+        finally:
+            env.close()
+        if film.outcome is not None and not film.outcome.verified:
+            why = f"it happens otherwise where it is rendered: {film.outcome.why}"
+            return answer._replace(why=why, diverged_at=film.outcome.diverged_at)
+        return answer._replace(file=file, why="" if file else "the recorder daemon has not made it: see its log")
+
+    def _verified(
+        self, request: Request, tape: FileTape, how: Recipe, wanted: Stretch
+    ) -> tuple[Outcome, tuple[str, ...]]:
+        """By which plan it happens again, without pictures; and what of the env is not as it was."""
+        which = request.stream, request.env_index
+        kinds: list[type] = []
+
+        def make() -> Any:  # noqa: ANN401 - a base env
+            env = recipe.make(how)
+            kinds.append(type(env))
+            tape.actions = tape.actions or ActionCodec(env.action_space)
+            return env
+
+        found = find_plan(tape, wanted, make, first=[self._plans[which]] if which in self._plans else ())
+        if found.verified:
+            self._plans[which] = found.plan
+        return found, tuple(differences(how.fingerprint, fingerprint(kinds[0])))
+
+    def _record(self, request: Request, stream: Stream, film: Iterator[tuple[int, Any]], steps: Steps) -> str:
+        """Record a film as a video. Returns its path; empty where it is not whole."""
+        own = self._stream(request, stream)
+        width, height = request.max_size
+        clip = ClipWriter(
+            own,
+            request.name,
+            encoding=Encoding(request.fps, width, height, request.preset, request.crf),
+            episode=request.episode,
+            step=request.step,
+            overflow="block",
+        )
+        clip.first_row = request.first_row
+        rewards = [
+            (float(reward), bool(flags & RESET)) for reward, flags in zip(steps["reward"], steps["flags"], strict=True)
+        ]
+        complete = False
+        try:
+            last = request.last_row - request.first_row
+            for number, rendered in film:
+                if number % request.every == 0 or number == last:
+                    shown = frames.frames_of(picture(rendered))
+                    clip.add(
+                        tuple([frames.picture(frame, frames.white_of(frame)) for frame in shown[:1]]), (1, 1), number
+                    )
+                reward, resets = rewards[number]
+                if not resets:
+                    clip.step(reward)
+                complete = number == last
+        finally:
+            clip.end(complete=complete)
+        whole = own.flush()
+        return (own.videos.newest() or "") if whole and complete else ""
+
+    def _stream(self, request: Request, stream: Stream) -> EnvStream:
+        """What is recorded into."""
+        which = f"{request.folder} {stream.stream}"
+        if which not in self._streams:
+            own = EnvStream(
+                request.folder,
+                env_id=stream.env_id,
+                num_envs=1,
+                vector=False,
+                prefix=stream.prefix,
+                replays=bytes.fromhex(stream.stream),
+            )
+            own.acquire(self, strict=True).open()
+            self._streams[which] = own
+        return self._streams[which]
+
+
+def _read(request: Request) -> tuple[Stream, FileTape, Steps]:
+    """The stream, its tape, and the rows that are to be shown, once all of them can be read."""
+    deadline = time.monotonic() + ROWS_SECONDS
+    while True:
+        with open_to_read(request.folder, session="all") as database:
+            found = {stream.stream: (key, stream) for key, stream in read_streams(database).items()}
+            if request.stream in found:
+                key, stream = found[request.stream]
+                rows = (request.first_row, request.last_row + 1)
+                steps = StepReader(database, request.folder).rows(key, STEPS, request.env_index, *rows)
+                if steps.complete:
+                    return stream, FileTape(database, request.folder, key, request.env_index), steps
+        if time.monotonic() > deadline:
+            raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _marks(steps: Steps, request: Request) -> dict[int, list[int]]:
+    """By the row of the tape behind which a picture is taken, the numbers of the video's frames that show it."""
+    if "tape" not in steps or not (steps["tape"] >= 0).all():
+        raise NotReplayable("what was done to its env is not on a tape: it was not recorded with source='replay'")
+    marks: dict[int, list[int]] = {}
+    for row, mark in zip(steps.row.tolist(), steps["tape"].tolist(), strict=True):
+        marks.setdefault(mark, []).append(row - request.first_row)
+    return marks
+
+
+def _numbered(film: Film, marks: dict[int, list[int]]) -> Iterator[tuple[int, Any]]:
+    """The frames of a video, each with its number."""
+    for mark, rendered in film.frames(marks):
+        for number in marks[mark]:
+            yield number, rendered

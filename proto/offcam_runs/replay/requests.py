@@ -1,0 +1,103 @@
+"""What a process that replays is asked for, and what it answers: a line of JSON each. Sans-I/O."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from offcam_proto import validation as check
+from offcam_proto.errors import MalformedMessage
+
+
+class Request(NamedTuple):
+    """A video to be made of steps that were recorded.
+
+    Attributes:
+        folder: absolute path of the run folder.
+        stream: id of the stream, 32 hexadecimal digits.
+        first_row: the first row of its table of steps that is to be shown.
+        last_row: the last one.
+        name: of the video, without ``.mp4``.
+        episode: as of `records.ClipRecord`.
+        step: likewise.
+        fps: frames per second; 0 for the env's own.
+        max_size: ``[width, height]`` as of `RecordVideo`; zeros for none.
+        crf: likewise; None for the daemon's.
+        preset: likewise; empty for the daemon's.
+        arguments: with which the env is made beside its own, as the size of its pictures.
+        every: take each so manieth frame of it, and its last.
+        env_index: the sub-environment.
+    """
+
+    folder: str
+    stream: str
+    first_row: int
+    last_row: int
+    name: str
+    episode: int
+    step: int
+    fps: float
+    max_size: list[int]
+    crf: int | None
+    preset: str
+    arguments: dict[str, Any]
+    every: int = 1
+    env_index: int = 0
+
+    @property
+    def line(self) -> str:
+        """As a line of JSON."""
+        return json.dumps(self._asdict()) + "\n"
+
+    @staticmethod
+    def parse(line: str) -> Request:
+        """The request that a line is of.
+
+        Raises:
+            MalformedMessage: it is of none.
+        """
+        return Request(**_fields(line, Request._fields, Request._field_defaults))
+
+
+class Answer(NamedTuple):
+    """What became of a request.
+
+    Attributes:
+        name: of the video.
+        file: its path; empty where there is none.
+        why: why there is none; empty where there is one.
+        plan: by which the episode happened again, for people.
+        diverged_at: the step of the video that was another one than when it was recorded, 0 for its reset.
+        changes: what is another than when it was recorded: see `fingerprint.differences`.
+    """
+
+    name: str
+    file: str = ""
+    why: str = ""
+    plan: str = ""
+    diverged_at: int | None = None
+    changes: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """As a line of JSON."""
+        return json.dumps(self._asdict()) + "\n"
+
+    @staticmethod
+    def parse(line: str) -> Answer:
+        """The answer that a line is of.
+
+        Raises:
+            MalformedMessage: it is of none.
+        """
+        return Answer(**_fields(line, Answer._fields, Answer._field_defaults))
+
+
+def _fields(line: str, names: tuple[str, ...], defaults: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise MalformedMessage(f"not a line of a process that replays: {check.shown(line)}") from error
+    if not isinstance(found, dict) or not set(names) - set(defaults) <= set(found) <= set(names):
+        raise MalformedMessage(f"not a line of a process that replays: {check.shown(line)}")
+    return found

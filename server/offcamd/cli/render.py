@@ -1,0 +1,97 @@
+"""``offcam render``: videos of episodes that were recorded without pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from offcam_proto.errors import ConfigError
+from offcamd.cli.options import JsonOption, SessionOption
+from offcamd.cli.text import counted, printable, say_json
+from offcamd.process import exit_codes
+
+if TYPE_CHECKING:
+    from offcamd.reports.render import Rendered
+
+
+def render(
+    folder: Annotated[Path, typer.Argument(help="A run folder.", readable=False, show_default=False)],
+    episode: Annotated[
+        Optional[list[int]],
+        typer.Option("--episode", help="The number of an episode; may be given several times.", show_default=False),
+    ] = None,
+    where: Annotated[
+        str, typer.Option(help="A condition: 'return < -100', 'truncated and length > 200'.", show_default=False)
+    ] = "",
+    best: Annotated[
+        Optional[int], typer.Option(min=1, help="So many with the highest return.", show_default=False)
+    ] = None,
+    worst: Annotated[
+        Optional[int], typer.Option(min=1, help="So many with the lowest return.", show_default=False)
+    ] = None,
+    env_index: Annotated[int, typer.Option(min=0, help="The sub-environment of a vector env.")] = 0,
+    setting: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set",
+            help="Make the env with another argument, as width=1280 or camera_name=track; may be given several times.",
+            metavar="NAME=VALUE",
+            show_default=False,
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run code that a folder names which you have not recorded.")
+    ] = False,
+    as_json: JsonOption = False,
+    session: SessionOption = "",
+) -> None:
+    """Make videos of episodes recorded with source="replay": they happen again, and each step is checked.
+
+    1 where an episode did not happen again as it was: of that there is no video.
+    """
+    from offcam_runs.sessions import session_of
+    from offcamd.reports.render import Choice
+    from offcamd.reports.render import render as render_episodes
+
+    choice = Choice(tuple(episode or ()), where, best, worst, env_index)
+    if not choice.episodes and not choice.by_result:
+        raise ConfigError("say which episodes: --episode N, --where 'return < -100', --best K or --worst K")
+    arguments = dict(map(_argument, setting or ()))
+    done = []
+    for rendered in render_episodes(folder, choice, session=session_of(session), arguments=arguments, trusts=trust):
+        done.append(rendered)
+        if not as_json:
+            _show(rendered)
+    if as_json:
+        say_json({"folder": str(folder), "videos": [{"episode": n, **answer._asdict()} for n, answer in done]})
+    else:
+        typer.echo(
+            f"{counted(sum(bool(answer.file) for _, answer in done), 'video')} of {counted(len(done), 'episode')}."
+        )
+    if not all(answer.file for _, answer in done):
+        raise typer.Exit(exit_codes.PROBLEM)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """An argument and its value: JSON, or else text as it is."""
+    name, equals, value = text.partition("=")
+    if not name.isidentifier() or not equals:
+        raise ConfigError(f"--set takes NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _show(rendered: Rendered) -> None:
+    number, answer = rendered
+    if answer.file:
+        typer.echo(printable(f"{answer.file}: episode {number}, each step as it was ({answer.plan})"))
+        return
+    where = "" if answer.diverged_at is None else f", at step {answer.diverged_at} ({answer.plan})"
+    typer.echo(printable(f"episode {number}: no video: {answer.why}{where}"))
+    for change in answer.changes:
+        typer.echo(printable(f"  since it was recorded, {change}"))

@@ -1,0 +1,206 @@
+"""Videos of episodes that were recorded without pictures: which are asked for, and who is asked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from offcam_proto.errors import ConfigError, NotReplayable
+from offcam_runs.analysis.success import SuccessRule
+from offcam_runs.database import open_to_read
+from offcam_runs.episodes import read_episodes
+from offcam_runs.replay.process import start
+from offcam_runs.replay.recipe import Recipe, read_key
+from offcam_runs.replay.requests import Answer, Request
+from offcam_runs.steps.layout import RESETS, STEPS
+from offcam_runs.steps.reader import StepReader
+from offcam_runs.steps.rows import Rows
+from offcam_runs.streams import read_streams
+
+if TYPE_CHECKING:
+    import sqlite3
+    import subprocess
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from offcam_runs.sessions import Session
+    from offcam_runs.streams import Stream
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which episodes are asked for: those that all of these say.
+
+    Attributes:
+        episodes: their numbers; none for all.
+        where: a condition as of `SuccessRule`; empty for none.
+        best: how many with the highest returns of those; None for all.
+        worst: how many with the lowest.
+        env_index: of which sub-environment.
+    """
+
+    episodes: tuple[int, ...] = ()
+    where: str = ""
+    best: int | None = None
+    worst: int | None = None
+    env_index: int = 0
+
+    @property
+    def by_result(self) -> bool:
+        """Whether it asks how episodes ended."""
+        return bool(self.where) or self.best is not None or self.worst is not None
+
+
+class Wanted(NamedTuple):
+    """An episode that is asked for, and what there is of it."""
+
+    key: int
+    stream: Stream
+    episode: int
+    first_row: int
+    last_row: int
+
+
+class Rendered(NamedTuple):
+    """What became of an episode that was asked for."""
+
+    episode: int
+    answer: Answer
+
+
+def render(
+    folder: Path,
+    choice: Choice,
+    *,
+    session: Session = None,
+    arguments: dict[str, Any] | None = None,
+    trusts: bool = False,
+) -> Iterator[Rendered]:
+    """Have episodes happen again in the interpreter that they were recorded in, and make videos of them.
+
+    Args:
+        folder: of the run.
+        choice: which.
+        session: of which session; by default the newest.
+        arguments: with which the env is made beside its own, as ``{"width": 1280}``.
+        trusts: whether to run what a folder names that this user has not recorded on this host.
+
+    Raises:
+        ConfigError: there are no such episodes.
+        NotReplayable: it was not recorded by this user, or not with a tape, or its interpreter is gone.
+        RunFolderError: the run cannot be read.
+    """
+    with open_to_read(folder, session=session) as database:
+        wanted = _wanted(database, folder, choice)
+        recipes = {each.key: _recipe(database, folder, each.key, choice.env_index) for each in wanted}
+    if not trusts:
+        _check_whose(folder, recipes.values())
+    for key, how in recipes.items():
+        own = [each for each in wanted if each.key == key]
+        lines = [_request(folder, each, choice.env_index, arguments or {}).line for each in own]
+        for each, answer in zip(own, _answers(how, lines), strict=True):
+            yield Rendered(each.episode, answer)
+
+
+def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[Wanted]:
+    """The episodes that are asked for, those whose steps are there."""
+    streams = read_streams(database)
+    reader = StepReader(database, folder)
+    pairs = _by_result(database, choice) if choice.by_result else [(k, n) for k in streams for n in choice.episodes]
+    found = []
+    for key, number in pairs:
+        rows = reader.episode(key, STEPS, choice.env_index, number).row
+        if len(rows):
+            found.append(Wanted(key, streams[key], number, int(rows[0]), int(rows[-1])))
+    if not found:
+        raise ConfigError(
+            f"{folder} has no steps of an episode that you ask for. Record with source='replay', and ask for episodes "
+            "that `offcam ls` lists; --session says of which training."
+        )
+    return found
+
+
+def _by_result(database: sqlite3.Connection, choice: Choice) -> list[tuple[int, int]]:
+    """Keys of streams and numbers of episodes, in order of arrival, or of their rank."""
+    table = read_episodes(database, {key: place for place, key in enumerate(read_streams(database))})
+    keys = list(read_streams(database))
+    mask: NDArray[np.bool_] = table.env_index == choice.env_index
+    if choice.episodes:
+        mask &= np.isin(table.episode, choice.episodes)
+    if choice.where:
+        columns = {"return": table.return_, "length": table.length, "terminated": table.terminated}
+        mask &= SuccessRule(choice.where)({**columns, "truncated": table.truncated, **table.info})
+    places = np.flatnonzero(mask)
+    ranked = places[np.argsort(table.return_[places], kind="stable")]
+    chosen: list[int] = []
+    if choice.best is not None:
+        chosen += ranked[::-1][: choice.best].tolist()
+    if choice.worst is not None:
+        chosen += ranked[: choice.worst].tolist()
+    if choice.best is None and choice.worst is None:
+        chosen = places.tolist()
+    return [(keys[int(table.stream[place])], int(table.episode[place])) for place in dict.fromkeys(chosen)]
+
+
+def _recipe(database: sqlite3.Connection, folder: Path, key: int, env_index: int) -> Recipe:
+    for block in StepReader(database, folder).blocks(key, RESETS, env_index):
+        for text in block.heap.get("recipe", ()) if isinstance(block, Rows) else ():
+            if text:
+                return Recipe.parse(text)
+    raise NotReplayable(f"{folder} was not recorded with source='replay': nothing says how its episodes happen again")
+
+
+def _check_whose(folder: Path, recipes: Sequence[Recipe] | Any) -> None:  # noqa: ANN401 - a view of a dict
+    key = read_key(os.environ, os.getuid())
+    if not all(recipe.is_sealed_by(key) for recipe in recipes):
+        raise NotReplayable(
+            f"{folder} was not recorded by you on this machine, and to render it runs code that it names. If you trust "
+            "it, say --trust."
+        )
+
+
+def _request(folder: Path, wanted: Wanted, env_index: int, arguments: dict[str, Any]) -> Request:
+    return Request(
+        folder=str(folder.absolute()),
+        stream=wanted.stream.stream,
+        first_row=wanted.first_row,
+        last_row=wanted.last_row,
+        name=f"{wanted.stream.prefix or 'rl-video'}-episode-{wanted.episode}",
+        episode=wanted.episode,
+        step=0,
+        fps=0,
+        max_size=[0, 0],
+        crf=None,
+        preset="",
+        arguments=arguments,
+        env_index=env_index,
+    )
+
+
+def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
+    """What the process answers; where it ends before that, why there is no video."""
+    with start(how, os.environ) as process:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+        try:
+            for line in lines:
+                yield _answer(process, line)
+        finally:
+            process.stdin.close()
+
+
+def _answer(process: subprocess.Popen[bytes], line: str) -> Answer:
+    assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+    try:
+        process.stdin.write(line.encode())
+        process.stdin.flush()
+        answer = process.stdout.readline()
+    except BrokenPipeError:
+        answer = b""
+    if not answer:
+        return Answer(Request.parse(line).name, why=f"the process that replays ended: {process.wait()}; see above")
+    return Answer.parse(answer.decode())

@@ -1,0 +1,156 @@
+"""``offcam render``: videos of episodes that nobody rendered, of trainings that were killed, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import gymnasium as gym
+import pytest
+
+import films
+import offcam
+from envs import play
+from offcam import RecordVideo
+from offcam_runs.run import read_run
+from waiting import HANG_SECONDS
+
+pytest.importorskip("xxhash")
+pytestmark = pytest.mark.usefixtures("embedded")
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    gym.register("Numbers-v0", "envs:Barcode")
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    yield
+    gym.registry.pop("Numbers-v0")
+
+
+def record(folder, lengths, name="Numbers-v0"):
+    """One training, nothing of which is rendered; an episode of each length."""
+    env = gym.make(name, render_mode=None, disable_env_checker=True)
+    env = offcam.record(env, folder, source="replay", episode_trigger=lambda _: False)
+    for length in lengths:
+        env.unwrapped.length = length
+        play(env)
+    env.close()
+
+
+def test_those_that_are_asked_for(folder, offcam_command):
+    record(folder, [10, 10, 10])
+    done = offcam_command("render", str(folder), "--episode", "1", "--episode", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"{folder}/rl-video-episode-{number}.mp4: episode {number}, each step as it was (fresh)" for number in (1, 2)
+    ] + ["2 videos of 2 episodes."]
+    for number in (1, 2):
+        assert films.numbers(folder / f"rl-video-episode-{number}.mp4") == list(range(11))
+    films.check(folder)
+    assert offcam.load(folder).sessions == (1,)
+    assert [(clip.episode, clip.length) for clip in offcam.load(folder).clips] == [(1, 10), (2, 10)]
+
+
+def test_those_that_ended_in_some_way(folder, offcam_command):
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
+    play(env, 8, seed=3)
+    env.close()
+    returns = [episode.return_ for episode in read_run(folder).episodes]
+    ranked = sorted(range(8), key=lambda number: (returns[number], number))
+    words = ["render", str(folder), "--best", "1", "--worst", "2", "--json"]
+    found = json.loads(offcam_command(*words).stdout)
+    assert [video["episode"] for video in found["videos"]] == [ranked[-1], *ranked[:2]]
+    limit = sorted(returns)[3]
+    found = json.loads(offcam_command("render", str(folder), "--where", f"return > {limit}", "--json").stdout)
+    assert [video["episode"] for video in found["videos"]] == [n for n in range(8) if returns[n] > limit]
+    assert {video["file"] for video in found["videos"]} <= {str(path) for path in folder.glob("*.mp4")}
+
+
+def test_another_argument_of_the_env(folder, offcam_command):
+    record(folder, [10])
+    done = offcam_command("render", str(folder), "--episode", "0", "--set", "offset=5")
+    assert done.returncode == 0, done.stderr
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(5, 16))
+
+
+def test_what_does_not_happen_again_is_no_video(folder, offcam_command):
+    record(folder, [10, 4])  # its length was changed from outside, which is on no tape
+    done = offcam_command("render", str(folder), "--episode", "1", "--json")
+    assert done.returncode == 1
+    (video,) = json.loads(done.stdout)["videos"]
+    assert (video["file"], video["diverged_at"]) == ("", 4)
+    assert films.videos(folder) == []
+    done = offcam_command("render", str(folder), "--episode", "1")
+    assert "episode 1: no video: it did not happen again" in done.stdout
+    assert "at step 4" in done.stdout
+
+
+def test_nothing_of_a_folder_from_elsewhere_is_run(folder, offcam_command, tmp_path):
+    record(folder, [10])
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "another")}
+    done = offcam_command("render", str(folder), "--episode", "0", **elsewhere)
+    assert done.returncode == 2
+    assert "was not recorded by you on this machine" in done.stderr
+    assert films.videos(folder) == []
+    done = offcam_command("render", str(folder), "--episode", "0", "--trust", **elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which episodes: --episode N"),
+        (["--episode", "7"], "has no steps of an episode that you ask for"),
+        (["--episode", "0", "--set", "offset"], "--set takes NAME=VALUE"),
+        (["--where", "return of the king"], "is no condition"),
+    ],
+)
+def test_what_is_asked_wrongly(folder, offcam_command, words, said):
+    record(folder, [10])
+    done = offcam_command("render", str(folder), *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_what_was_not_recorded_so(folder, offcam_command):
+    env = RecordVideo(gym.make("Numbers-v0", render_mode="rgb_array"), folder, lambda _: False, steps=True)
+    play(env)
+    env.close()
+    done = offcam_command("render", str(folder), "--episode", "0")
+    assert done.returncode == 2
+    assert "was not recorded with source='replay'" in done.stderr
+
+
+KILLED = """
+import gymnasium as gym, sys
+from offcam import RecordVideo
+env = RecordVideo(gym.make("CartPole-v1"), sys.argv[1], lambda number: False, source="replay")
+env.action_space.seed(1)
+for episode in range(5):
+    env.reset(seed=5 if episode == 0 else None)
+    for _ in range(7):
+        env.step(env.action_space.sample())
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("daemon_too", [False, True])
+def test_episodes_of_a_training_that_was_killed(folder, offcam_command, daemon_too):
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as training:
+        assert training.stdout.readline() == "ready\n"
+        if daemon_too:
+            status = json.loads(offcam_command("status", "--json").stdout)
+            os.kill(status["pid"], signal.SIGKILL)
+        training.kill()
+    done = offcam_command("render", str(folder), *(word for number in range(5) for word in ("--episode", str(number))))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [(clip.episode, clip.frames) for clip in read_run(folder, "all").clips] == [(n, 8) for n in range(5)]
+    films.check(folder)
+    assert training.wait(HANG_SECONDS) == -signal.SIGKILL
