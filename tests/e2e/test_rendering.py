@@ -15,7 +15,12 @@ import films
 import offcam
 from envs import play
 from offcam import RecordVideo
+from offcam_runs.clip_episodes import ClipEpisodes, read_spans, span_of
+from offcam_runs.database import open_to_read
+from offcam_runs.episodes import read_episodes
 from offcam_runs.run import read_run
+from offcam_runs.steps.load import clip_steps
+from offcam_runs.streams import read_streams
 from waiting import HANG_SECONDS
 
 pytest.importorskip("xxhash")
@@ -52,6 +57,21 @@ def test_those_that_are_asked_for(folder, offcam_command):
     films.check(folder)
     assert offcam.load(folder).sessions == (1,)
     assert [(clip.episode, clip.length) for clip in offcam.load(folder).clips] == [(1, 10), (2, 10)]
+
+
+def test_they_show_the_episodes_of_the_training(folder, offcam_command):
+    """To whoever looks: the page plays them for these episodes, and their frames have those rows of steps."""
+    record(folder, [10, 10, 10])
+    offcam_command("render", str(folder), "--episode", "1")
+    with open_to_read(folder) as database:
+        streams = read_streams(database)
+        shown = ClipEpisodes(read_episodes(database, streams), read_spans(database, streams)).shown
+    assert shown.tolist() == [-1, 0, -1]
+    (clip,) = read_run(folder).clips
+    steps = clip_steps(clip)
+    assert steps["episode"].tolist() == [1] * 11
+    assert steps["step"].tolist() == list(range(11))
+    assert span_of(clip, read_run(folder).streams).stream == 0
 
 
 def test_those_that_ended_in_some_way(folder, offcam_command):

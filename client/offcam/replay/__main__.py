@@ -14,7 +14,7 @@ from offcam.recorder.env_stream import check_daemon
 from offcam.replay import limits
 from offcam.replay.worker import Worker
 from offcam_proto.errors import OffcamError
-from offcam_runs.replay.requests import Answer, Request
+from offcam_runs.replay.requests import END, Answer, Request
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
     limits.settle(memory=limits.half_of_the_memory())
     worker = Worker()
     for line in sys.stdin:
+        if line.encode() == END:
+            break
         request = Request.parse(line)
         try:
             answer = worker.do(request)

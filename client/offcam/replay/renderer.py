@@ -6,13 +6,14 @@ import os
 import select
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gymnasium import logger
 
 from offcam_proto.errors import OffcamError
 from offcam_runs.replay.process import start
-from offcam_runs.replay.requests import Answer
+from offcam_runs.replay.requests import END, Answer
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,8 +51,9 @@ class Renderer:
     def ask(self, request: Request) -> None:
         """Have a video made. It waits for nothing."""
         if self._pid != os.getpid():  # a forked child's are its own
-            self._process, self._pid, self._asked, self._answers = None, os.getpid(), 0, b""
+            self._let_go()
             self._waiting.clear()
+            self._pid, self._asked, self._answers = os.getpid(), 0, b""
         if len(self._waiting) >= MOST_WAITING:
             self._say(
                 f"{request.name!r} is not rendered: {MOST_WAITING} others wait. Ask `offcam render` for it later."
@@ -69,11 +71,11 @@ class Renderer:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all that was asked for is made, or cannot be, at most so many seconds. Returns whether it is."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._asked and self._pid == os.getpid() and self._process is not None:
+        while self._asked and self._pid == os.getpid():
             self._go_on()
             process = self._process
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
-            if process is None or process.poll() is not None or left <= 0:
+            if process is None or left <= 0 or not self._asked:
                 break
             assert process.stdout is not None  # noqa: S101 - a pipe
             select.select([process.stdout], [], [], left)
@@ -88,26 +90,23 @@ class Renderer:
         os.set_blocking(process.stdin.fileno(), True)
         os.set_blocking(process.stdout.fileno(), True)
         with process:
-            answers, _ = process.communicate(b"".join(self._waiting))
+            answers, _ = process.communicate(b"".join((*self._waiting, END)))
         self._waiting.clear()
         self._take(answers)
-        if self._asked:
-            self._say(
-                f"{self._asked} videos were not rendered: the process that does so ended ({process.returncode}). "
-                "Ask `offcam render` for them."
-            )
-        self._asked = 0
+        self._ended(process)
 
     def __del__(self) -> None:
-        """Where nobody has called `close`."""
-        if self.__dict__.get("_process") is not None:
-            self.leave()
+        """Where nobody has called `close`: the process leaves once it has made what it was asked for."""
+        if "_process" in self.__dict__:
+            self._let_go()
 
-    def leave(self) -> None:
-        """Nobody asks any more: the process leaves once it has made what it was asked for."""
+    def _let_go(self) -> None:
         process, self._process = self._process, None
-        if process is not None and self._pid == os.getpid():
+        if process is not None:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
+            if self._pid == os.getpid():
+                with suppress(OSError):
+                    os.write(process.stdin.fileno(), END)
             process.stdin.close()
             process.stdout.close()
             _left.append(process)  # or it would be told of as one that still runs
@@ -115,17 +114,33 @@ class Renderer:
 
     def _go_on(self) -> None:
         try:
-            if self._process is None:
+            process = self._process
+            if process is not None and process.poll() is not None:
+                self._read()
+                self._process = None
+                with process:
+                    self._ended(process)
+            if self._process is None and self._waiting:
                 self._process = start(self._recipe, os.environ)
                 assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - pipes
                 os.set_blocking(self._process.stdin.fileno(), False)
                 os.set_blocking(self._process.stdout.fileno(), False)
-            self._write()
-            self._read()
+            if self._process is not None:
+                self._write()
+                self._read()
         except OffcamError as error:
             self._waiting.clear()
             self._asked = 0
             self._say(f"videos are not rendered: {error}")
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> None:
+        """The process is gone: what it was asked for and has not answered is not made."""
+        lost, self._asked, self._answers = self._asked - len(self._waiting), len(self._waiting), b""
+        if lost:
+            self._say(
+                f"{lost} videos were not rendered: the process that does so ended ({process.returncode}). Ask "
+                "`offcam render` for them."
+            )
 
     def _write(self) -> None:
         """Hand over what fits into the pipe: each line is smaller than what is written whole or not at all."""
@@ -135,7 +150,7 @@ class Renderer:
                 written = os.write(self._process.stdin.fileno(), self._waiting[0])
             except BlockingIOError:
                 return
-            except BrokenPipeError:  # `close` says so
+            except BrokenPipeError:  # it is gone, which is found out the next time
                 return
             if written < len(self._waiting[0]):
                 self._waiting[0] = self._waiting[0][written:]
@@ -154,7 +169,7 @@ class Renderer:
         *lines, self._answers = (self._answers + data).split(b"\n")
         for line in lines:
             self._asked -= 1
-            answer = Answer.parse(line.decode())
+            answer = Answer.parse(line.decode(errors="replace"))
             if answer.file:
                 self._made(answer.file)
             else:

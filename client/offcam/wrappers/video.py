@@ -167,6 +167,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(given))
         if replays and settings.enabled():
+            if not settings.records_here():
+                raise ConfigError("source='replay' needs the run folder on this host, not over tcp://. Leave it out.")
             self._replaying = _replaying(env)
             env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tape)
         gym.Wrapper.__init__(self, env)

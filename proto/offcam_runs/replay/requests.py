@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
+
+END: Final = b"\n"
+"""The line behind the last request. The process leaves at the end of its input, too, but a forked child keeps that."""
 
 
 class Request(NamedTuple):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -186,7 +188,7 @@ def test_off_is_off(folder, monkeypatch):
         layer = layer.env
 
 
-def test_what_cannot_be_replayed_is_refused_at_once(folder):
+def test_what_cannot_be_replayed_is_refused_at_once(folder, monkeypatch):
     with pytest.raises(ConfigError, match="it has no spec"):
         RecordVideo(Barcode(render_mode=None), folder, source="replay")
     with pytest.raises(ConfigError, match=r"keep='worst\(3\)' has no meaning with source='replay'"):
@@ -195,6 +197,10 @@ def test_what_cannot_be_replayed_is_refused_at_once(folder):
     with pytest.raises(ConfigError, match="source='replay' is for single envs: wrap each"):
         RecordVideos(envs, folder, source="replay")
     envs.close()
+    with monkeypatch.context() as context:
+        context.setenv("OFFCAM_ADDR", "tcp://127.0.0.1:1")
+        with pytest.raises(ConfigError, match="source='replay' needs the run folder on this host"):
+            RecordVideo(numbers_env(), folder, source="replay")
     with pytest.raises(ConfigError, match="source must be one of 'render', 'obs', 'replay'"):
         RecordVideo(numbers_env(), folder, source="again")
     assert not folder.exists()
@@ -237,3 +243,38 @@ def test_a_process_that_leaves_without_close_has_its_videos(folder, daemon):
 
 def with_path(daemon):
     return {**daemon.environment, "PYTHONPATH": ":".join(sys.path)}
+
+
+def test_a_process_that_is_killed_costs_the_videos_that_it_had_not_made(folder):
+    env = RecordVideo(numbers_env(3), folder, always, source="replay")
+    play(env)
+    env.reset()
+    assert env.flush()
+    worker = env._replaying.renderer._process  # as a user who looks for it finds it
+    worker.send_signal(signal.SIGSTOP)
+    play(env)
+    worker.kill()
+    worker.wait(HANG_SECONDS)
+    with pytest.warns(UserWarning, match=r"1 videos were not rendered: the process that does so ended \(-9\)"):
+        play(env)
+    env.close()
+    assert films.videos(folder) == ["rl-video-episode-0.mp4", "rl-video-episode-3.mp4"]
+
+
+def test_a_forked_child_keeps_nobody_waiting(folder):
+    env = RecordVideo(numbers_env(3), folder, always, source="replay")
+    play(env)
+    env.reset()
+    assert env.flush()
+    end, begin = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(begin)
+        os.read(end, 1)
+        os._exit(0)
+    play(env)
+    env.close()
+    assert films.videos(folder) == ["rl-video-episode-0.mp4", "rl-video-episode-2.mp4"]
+    os.close(begin)
+    os.close(end)
+    os.waitpid(child, 0)

@@ -29,6 +29,8 @@ ENVS = {
 }
 NEEDS = {"ALE": "ale_py", "MiniGrid": "minigrid", "Lunar": "Box2D", "Bipedal": "Box2D", "CarRacing": "Box2D"}
 MUJOCO = ("HalfCheetah-v5", "Humanoid-v5")
+SLOW = (*MUJOCO, "CarRacing-v3")
+"""Those that take long to draw a picture."""
 
 
 @pytest.fixture(params=list(ENVS))
@@ -70,5 +72,5 @@ def test_the_last_of_a_few_episodes(env_id):
 
 @pytest.mark.slow
 def test_each_of_20_episodes(env_id):
-    found = check(env_id, 20, 20 if env_id in MUJOCO else 200)  # OSMesa draws slowly
+    found = check(env_id, 20, 20 if env_id in SLOW else 200)
     print(env_id, *sorted({str(outcome.plan) for outcome in found}))
