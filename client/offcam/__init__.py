@@ -28,7 +28,7 @@ What goes wrong is an `OffcamError`, one of these; nothing is raised into the lo
 An env of the wrong kind is a TypeError, and a ``render_mode`` that yields no images a ValueError, as in Gymnasium.
 """
 
-from offcam import keep, vector
+from offcam import keep, replay, vector
 from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
@@ -69,6 +69,7 @@ __all__ = [
     "keep",
     "load",
     "record",
+    "replay",
     "trace",
     "vector",
 ]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -22,6 +23,8 @@ from offcam_runs.run import read_run
 from offcam_runs.steps.load import clip_steps
 from offcam_runs.streams import read_streams
 from waiting import HANG_SECONDS
+
+ROOT = Path(__file__).parents[1]
 
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.usefixtures("embedded")
@@ -106,6 +109,40 @@ def test_what_does_not_happen_again_is_no_video(folder, offcam_command):
     done = offcam_command("render", str(folder), "--episode", "1")
     assert "episode 1: no video: it did not happen again" in done.stdout
     assert "at step 4" in done.stdout
+
+
+def test_code_that_has_changed_is_named(folder, offcam_command, tmp_path, monkeypatch):
+    code = "from oddities import Counting\n\nclass Edited(Counting):\n    by_name = '{}'\n\n{}"
+    file = tmp_path / "modules" / "editedlater.py"
+    file.parent.mkdir()
+    file.write_text(code.format("a", ""))
+    monkeypatch.syspath_prepend(file.parent)
+    monkeypatch.syspath_prepend(ROOT / "client" / "replay")
+    gym.register("Edited-v0", "editedlater:Edited")
+    try:
+        env = offcam.record(gym.make("Edited-v0"), folder, source="replay", episode_trigger=lambda _: False)
+        env.reset()
+        for _ in range(4):
+            env.step(1)
+        env.close()
+    finally:
+        del sys.modules["editedlater"], gym.registry["Edited-v0"]
+    for change, returncode in (("", 0), ("    def move(self, action):\n        self.number += 1\n", 1)):
+        file.write_text(code.format("bb", change))
+        done = offcam_command("render", str(folder), "--episode", "0")
+        assert done.returncode == returncode, done.stdout + done.stderr
+        assert "since it was recorded, the env's source code was edited" in done.stdout
+
+
+def test_steps_that_the_run_may_not_have_are_said_at_once(folder, offcam_command):
+    env = gym.make("Numbers-v0", render_mode=None, length=3000, disable_env_checker=True)
+    env = RecordVideo(env, folder, lambda _: False, source="replay", steps_limit=1)
+    play(env, 2)
+    env.close()
+    done = offcam_command("render", str(folder), "--episode", "1")
+    assert done.returncode == 2
+    assert "has not all steps of what you ask for" in done.stderr
+    assert "(limit)" in done.stderr
 
 
 def test_nothing_of_a_folder_from_elsewhere_is_run(folder, offcam_command, tmp_path):

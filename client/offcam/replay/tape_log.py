@@ -15,6 +15,8 @@ from offcam_proto.errors import ActionError, ConfigError
 from offcam_runs.steps.layout import HEAP, RESET, RESETS, TAPE, TERMINATED, TRUNCATED, Column
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gymnasium import spaces
 
     from offcam.recorder.env_stream import EnvStream
@@ -58,6 +60,7 @@ class TapeLog:
         self._action: Any = None
         self._buffer: StepBuffer | None = None
         self._resets: StepBuffer | None = None
+        self._direct: Callable[..., int] | None = None  # what takes a row with an action that is one integer
         self._pid = 0  # whose stream has the recipe
         self._over = False
         self._said: set[str] = set()
@@ -68,21 +71,19 @@ class TapeLog:
 
     def act(self, action: Any) -> None:  # noqa: ANN401 - as the env takes them
         """An action is about to be given to a step: it is to be kept as it is now."""
-        if self._actions.plain and type(action) is int:
-            self._action = action
-            return
-        try:
-            self._action = self._actions.pack(action)
-        except _MISFITS as error:
-            self._action = self._actions.blank()
-            self._say("action", f"an action cannot be kept, so its episode cannot be replayed: {error}.")
+        self._action = action if self._actions.plain else self._packed(action)
 
     def step(self, digest: int, terminated: object, truncated: object) -> None:
         """That step has returned, and the episode's digest is this; the flags are the env's own."""
         flags = 0 if terminated is False is truncated else _flags(terminated, truncated)
         action = self._action
-        values, heap = ((action,), ()) if type(action) is int else action
-        self._add(flags, digest, values, heap)
+        try:
+            if self._direct is not None:
+                self.row = self._direct(self._episode, flags, digest & DIGEST_MASK, action)
+                return
+        except _MISFITS:  # it is not one integer as it is
+            pass
+        self._add(flags, digest, *(self._packed(action) if self._actions.plain else action))
 
     def reset(self, given: bytes, digest: int) -> None:
         """A reset has returned that was this `Reset`, packed, and the digest is this."""
@@ -100,7 +101,16 @@ class TapeLog:
         """Nothing more is told."""
         self.row = -1
         self._over = True
+        self._direct = None
         self._say("end", f"episodes cannot be replayed from here on: {why}.")
+
+    def _packed(self, action: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - as the env takes them
+        """An action as `ActionCodec` has it; none where it cannot be read: its episode will not happen again."""
+        try:
+            return self._actions.pack(action)
+        except _MISFITS as error:
+            self._say("action", f"an action cannot be kept, so its episode cannot be replayed: {error}.")
+            return self._actions.blank()
 
     def _add(self, flags: int, digest: int, values: Any, heap: Any) -> bool:  # noqa: ANN401 - as ActionCodec has them
         """Write a row. Returns whether it is there; never raises."""
@@ -135,6 +145,7 @@ class TapeLog:
         elif self._columns is not self._actions.columns:
             self._buffer.change(self._layout())
         self._columns = self._actions.columns
+        self._direct = self._buffer.add if self._actions.plain else None
         return self._buffer
 
     def _layout(self) -> tuple[Column, ...]:

@@ -20,7 +20,7 @@ from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
 from offcam_runs.database import open_to_read
 from offcam_runs.replay.requests import Answer
 from offcam_runs.steps.layout import RESET, STEPS
-from offcam_runs.steps.reader import StepReader
+from offcam_runs.steps.reader import LOST, StepReader
 from offcam_runs.streams import read_streams
 
 if TYPE_CHECKING:
@@ -163,9 +163,14 @@ def _read(request: Request) -> tuple[Stream, FileTape, Steps]:
                 steps = StepReader(database, request.folder).rows(key, STEPS, request.env_index, *rows)
                 if steps.complete:
                     return stream, FileTape(database, request.folder, key, request.env_index), steps
+                if told := [gap.reason for gap in steps.gaps if gap.reason != LOST]:
+                    raise NotReplayable(f"its steps were not written, or cannot be read: {told[0]}")
+                if stream.ended is not None:
+                    break
         if time.monotonic() > deadline:
-            raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
+            break
         time.sleep(_LOOK_SECONDS)
+    raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
 
 
 def _marks(steps: Steps, request: Request) -> dict[int, list[int]]:

@@ -90,8 +90,8 @@ def _show(rendered: Rendered) -> None:
     number, answer = rendered
     if answer.file:
         typer.echo(printable(f"{answer.file}: episode {number}, each step as it was ({answer.plan})"))
-        return
-    where = "" if answer.diverged_at is None else f", at step {answer.diverged_at} ({answer.plan})"
-    typer.echo(printable(f"episode {number}: no video: {answer.why}{where}"))
+    else:
+        where = "" if answer.diverged_at is None else f", at step {answer.diverged_at} ({answer.plan})"
+        typer.echo(printable(f"episode {number}: no video: {answer.why}{where}"))
     for change in answer.changes:
         typer.echo(printable(f"  since it was recorded, {change}"))

@@ -112,11 +112,14 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[
     streams = read_streams(database)
     reader = StepReader(database, folder)
     pairs = _by_result(database, choice) if choice.by_result else [(k, n) for k in streams for n in choice.episodes]
-    found = []
+    found, gone = [], []
     for key, number in pairs:
-        rows = reader.episode(key, STEPS, choice.env_index, number).row
-        if len(rows):
-            found.append(Wanted(key, streams[key], number, int(rows[0]), int(rows[-1])))
+        steps = reader.episode(key, STEPS, choice.env_index, number)
+        gone += [f"{gap.rows} steps are not there ({gap.reason})" for gap in steps.gaps]
+        if steps.rows:
+            found.append(Wanted(key, streams[key], number, int(steps.row[0]), int(steps.row[-1])))
+    if not found and gone:
+        raise ConfigError(f"{folder} has not all steps of what you ask for: {gone[0]}")
     if not found:
         raise ConfigError(
             f"{folder} has no steps of an episode that you ask for. Record with source='replay', and ask for episodes "
