@@ -465,10 +465,7 @@ class StatsReply(Checked, frozen=True):
 
 
 class Again(Checked, frozen=True):
-    """There is room again for what was not taken of a stream: its records, or the stream itself.
-
-    The stream may be closed or refused meanwhile.
-    """
+    """There is room again for what was not taken of a stream, be it still open or not: its records, or the stream."""
 
     TYPE: ClassVar[int] = 74
 

@@ -20,7 +20,6 @@ from offcam_runs.clip_episodes import ClipEpisodes, read_spans, span_of
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import read_episodes
 from offcam_runs.run import read_run
-from offcam_runs.steps.load import clip_steps
 from offcam_runs.streams import read_streams
 from waiting import HANG_SECONDS
 
@@ -71,7 +70,7 @@ def test_they_show_the_episodes_of_the_training(folder, offcam_command):
         shown = ClipEpisodes(read_episodes(database, streams), read_spans(database, streams)).shown
     assert shown.tolist() == [-1, 0, -1]
     (clip,) = read_run(folder).clips
-    steps = clip_steps(clip)
+    steps = clip.steps()
     assert steps["episode"].tolist() == [1] * 11
     assert steps["step"].tolist() == list(range(11))
     assert span_of(clip, read_run(folder).streams).stream == 0

@@ -240,14 +240,13 @@ class RunIndex:
             gone: ids of streams, in hexadecimal digits, that count as open no more: their clients are gone.
         """
         suffix = self._suffix(message)
-        own = {
+        own = owner._asdict() | {
+            **{name: id_text(getattr(message, name)) for name in ("training", "replays")},
             "stream": message.stream.hex(),
             "suffix": suffix,
             "state": fmt.LIVE,
-            **{name: id_text(getattr(message, name)) for name in ("training", "replays")},
             "gone": json.dumps(gone),
             "since": None,
-            **owner._asdict(),
         }
         with self.transaction():
             self._db.execute(sql.OPEN_STREAM, Fields(message, **own))
@@ -263,13 +262,13 @@ class RunIndex:
         if not message.prefix:
             return 0
         names = {"stream": message.stream.hex(), "prefix": message.prefix, "live": fmt.LIVE}
+        names["replays"] = id_text(message.replays)
         with explained(self.folder):
             taken = {suffix for (suffix,) in self._db.execute(sql.SUFFIXES, names)}
-            (wanted,) = self._db.execute(sql.SUFFIX, names).fetchone() or (message.suffix,)
+            wanted, fixed = self._db.execute(sql.SUFFIX, names).fetchone() or (message.suffix, False)
             live = {suffix for (suffix,) in self._db.execute(sql.LIVE_SUFFIXES, names)}
-            replayed = self._db.execute(sql.SUFFIX, {"stream": id_text(message.replays)}).fetchone()
-        if replayed or (message.resumes and wanted not in live):
-            return int((replayed or [wanted])[0])
+        if fixed or (message.resumes and wanted not in live):
+            return int(wanted)
         numbers = itertools.chain(() if wanted else (0,), itertools.count(max(wanted, 2)))
         return next(number for number in numbers if number not in taken)
 

@@ -74,7 +74,10 @@ SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
 LIVE_SUFFIXES = """
 SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND state = :live AND replays = ''
 """
-SUFFIX = "SELECT suffix FROM streams WHERE stream = :stream"
+# A stream's own, or rather that of the one that it replays.
+SUFFIX = """
+SELECT suffix, stream = :replays AS fixed FROM streams WHERE stream IN (:stream, :replays) ORDER BY fixed DESC LIMIT 1
+"""
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 
 # A stream goes on in an index that may have had it before, as an older copy has.
