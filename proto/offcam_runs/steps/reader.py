@@ -63,9 +63,10 @@ class StepReader:
         own = [(place, rows, rows.rows["episode"] == episode) for place, rows in pieces if _has_episodes(rows)]
         own = [(place, rows, mask) for place, rows, mask in own if mask.any()]
         numbers, columns = joined([chosen(rows, mask) for _, rows, mask in own])
-        gaps += self._lost([place for place, _, _ in own], gaps, (numbers, columns), env_index)
+        gaps += self._lost(found, [place for place, _, _ in own], gaps, (numbers, columns), env_index)
+        gaps = _of_episode(gaps, numbers, columns)
         begins = "step" not in columns or (len(numbers) > 0 and columns["step"][0] <= 1)  # 1: reset in the step before
-        return Steps(numbers, columns, tuple(sorted(gaps)), not gaps and begins and ended(columns))
+        return Steps(numbers, columns, tuple(gaps), not gaps and begins and ended(columns))
 
     def rows(self, key: int, kind: int, env_index: int, first_row: int, behind: int) -> Steps:
         """The rows from one number on up to another one; complete where all of them are there. Raises as `episode`."""
@@ -130,12 +131,14 @@ class StepReader:
             return f"{name} has other rows there than the index says"
         return record
 
-    def _lost(self, own: list[Place], known: list[Gap], found: _Found, env_index: int) -> list[Gap]:
-        """Rows that never came, within an episode or where it goes on beyond those that are there."""
+    def _lost(
+        self, blocks: list[Place], own: list[Place], known: list[Gap], found: _Found, env_index: int
+    ) -> list[Gap]:
+        """Rows that never came, between blocks that may have rows of an episode, or beyond those that do have some."""
         if not own:
             return []
         numbers, columns = found
-        spans = [*((place.first_row, place.first_row + place.rows) for place in own), *map(_span, known)]
+        spans = [*((place.first_row, place.first_row + place.rows) for place in blocks), *map(_span, known)]
         if numbers[0] == own[0].first_row and ("step" not in columns or columns["step"][0] > 0):
             before = known_before(self._db, own[0], env_index)
             spans.append((before, before))
@@ -147,6 +150,21 @@ class StepReader:
 
 def _span(gap: Gap) -> tuple[int, int]:
     return gap.first_row, gap.first_row + gap.rows
+
+
+def _of_episode(gaps: list[Gap], numbers: NDArray[np.int64], columns: dict[str, NDArray[Any]]) -> list[Gap]:
+    """Those of some gaps that may have rows of the episode, in order: in its midst, or where it was not seen to end."""
+    gaps = sorted(gaps)
+    if not len(numbers):
+        return gaps
+    first, behind = int(numbers[0]), int(numbers[-1]) + 1
+    if "step" not in columns or columns["step"][0] > 0:
+        for gap in reversed(gaps):
+            first = min(first, gap.first_row) if gap.first_row + gap.rows >= first else first
+    if not ended(columns):
+        for gap in gaps:
+            behind = max(behind, gap.first_row + gap.rows) if gap.first_row <= behind else behind
+    return [gap for gap in gaps if gap.first_row < behind and gap.first_row + gap.rows > first]
 
 
 def _between(spans: list[tuple[int, int]]) -> list[Gap]:
