@@ -42,10 +42,16 @@ def export(
     runs = [folder for given in run_folders(folders) for folder in given]
     with progress_bar("Exporting") as progress:
         done = export_runs(runs, form, path, what=what, force=force, session=session_of(session), progress=progress)
-    rows = counted(done.rows, what.removesuffix("s"))
+    rows = counted(done.rows, what.removesuffix("s")) + (f" ({done.missing:,} missing)" if done.missing else "")
     say_written(
         to,
         rows if form != "monitor" else f"{rows} in {counted(len(done.files), 'file')}",
-        {"format": form, "files": [str(file) for file in done.files], "what": what, "rows": done.rows},
+        {
+            "format": form,
+            "files": [str(file) for file in done.files],
+            "what": what,
+            "rows": done.rows,
+            "missing": done.missing,
+        },
         as_json=as_json,
     )

@@ -16,6 +16,7 @@ from offcam_runs import format as fmt
 from offcam_runs.discover import labels, valid_text
 from offcam_runs.json_text import dumps
 from offcam_runs.run import Run, What, column_types, read_run, value_names
+from offcam_runs.steps.files import EXTENSION
 from offcamd.process.atomic_file import destination, replacing
 from offcamd.reports.step_rows import UNITS, StepRows
 
@@ -41,10 +42,12 @@ class Exported:
     Attributes:
         files: their paths.
         rows: in all of them together.
+        missing: of steps, those that are known and in none: dropped by the daemon, or in a damaged or missing file.
     """
 
     files: tuple[Path, ...]
     rows: int
+    missing: int = 0
 
 
 def export(
@@ -98,10 +101,16 @@ def _export_steps(
     if form == "monitor":
         raise ConfigError("monitor.csv has a row for each episode: export steps to csv, jsonl or parquet")
     steps = StepRows(dict(zip(map(valid_text, labels(folders)), folders, strict=True)), session)
+    missing = steps.missing()
     if not steps.total:
-        raise ConfigError(f"no steps in {', '.join(map(str, folders))}: record them with `steps=True`")
+        where = ", ".join(map(str, folders))
+        if missing:
+            raise ConfigError(
+                f"all {missing:,} steps of {where} were dropped, or are in files that are damaged or gone"
+            )
+        raise ConfigError(f"no steps in {where}: record them with `steps=True`")
     _write(path, form, _counted(steps, steps.total, progress), steps.types, force=force, units=UNITS)
-    return Exported((path,), steps.total)
+    return Exported((path,), steps.total, missing)
 
 
 def _write(
@@ -137,8 +146,8 @@ def _check_free(path: Path, *, force: bool) -> None:
     to = destination(path)
     if to.file is None:
         return
-    videos = (fmt.VIDEO_EXTENSION, fmt.PART_EXTENSION)
-    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in videos
+    own = (fmt.VIDEO_EXTENSION, fmt.PART_EXTENSION, EXTENSION)
+    part_of_a_run = to.file.name.startswith(fmt.INDEX_NAME) or to.file.suffix in own
     if part_of_a_run or to.file.is_dir():
         raise ConfigError(f"{path} is {'a folder' if to.file.is_dir() else 'a part of a run'}: give another file")
     if to.exists and not force:

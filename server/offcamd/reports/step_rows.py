@@ -36,6 +36,8 @@ UNITS: Final = {
 """What the numbers of some columns are."""
 
 _KINDS: Final = {"b": bool, "i": int, "u": int, "f": float}
+_WIDER: Final = (bool, int, float)
+_TAKEN: Final = {"run", "env_id", "stream", "session", "env_index", "terminated", "truncated"}
 
 
 class StepRows:
@@ -44,6 +46,11 @@ class StepRows:
     Args:
         runs: the folder of each, by its name.
         session: which one of each run; by default the newest.
+
+    Attributes:
+        types: what the values of each column are; of those that differ between layouts what has them all, or text.
+        total: how many rows there are.
+        unreadable: rows that are in a file that is damaged or gone, and so are not among those.
 
     Raises:
         ConfigError: zstandard is not installed, which they are compressed by.
@@ -55,23 +62,28 @@ class StepRows:
         self._session = session
         self.types: dict[str, type] = dict(_FIRST)
         self.total = 0
+        self.unreadable = 0
         for _, _, steps in self._all():
-            self.types.update({name: kind for name, (kind, _) in _flat(steps).items() if name not in self.types})
+            for name, (kind, _) in _flat(steps).items():
+                self.types[name] = _common(self.types.get(name, kind), kind)
             self.total += steps.rows
+            self.unreadable += sum(gap.rows for gap in steps.gaps)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for name, env, steps in self._all():
-            columns = {column: values for column, (_, values) in _flat(steps).items()}
-            lists = [values.tolist() for values in columns.values()]
+            columns = {
+                column: found for column, found in _flat(steps).items() if column in self.types
+            }  # others are new
+            lists = [_listed(*found, self.types[column]) for column, found in columns.items()]
             flags = steps["flags"].tolist() if steps.rows else []
             missing = {column: math.nan if kind is float else None for column, kind in self.types.items()}
             for flag, *row in zip(flags, *lists, strict=True):
                 ends = {"terminated": bool(flag & TERMINATED), "truncated": bool(flag & TRUNCATED)}
                 yield {**missing, "run": name, **env, **dict(zip(columns, row, strict=True)), **ends}
 
-    def dropped(self) -> int:
-        """How many rows the daemon did not write, of all runs."""
-        count = 0
+    def missing(self) -> int:
+        """How many rows are known and not here: those that the daemon did not write, and those that are unreadable."""
+        count = self.unreadable
         for folder in self._runs.values():
             with open_to_read(folder, session=self._session) as database:
                 count += sum(totals(database).dropped.values())
@@ -93,12 +105,28 @@ def _flat(steps: Steps) -> dict[str, tuple[type, NDArray[Any]]]:
     for name, column in steps.items():
         if name == "flags":
             continue
+        name = f"trace_{name}" if name in _TAKEN else name  # noqa: PLW2901 - nobody asks for the other one
         if column.dtype == object:
             found[name] = str, np.array([_text(value) for value in column], object)
             continue
         for place in np.ndindex(column.shape[1:]):
             found[".".join(map(str, (name, *place)))] = _KINDS[column.dtype.kind], column[np.index_exp[:] + place]
     return found
+
+
+def _common(one: type, other: type) -> type:
+    """What has the values of two types."""
+    if one is other:
+        return one
+    return max(one, other, key=_WIDER.index) if one in _WIDER and other in _WIDER else str
+
+
+def _listed(kind: type, values: NDArray[Any], wanted: type) -> list[Any]:
+    """A column's values as those of a type that has them."""
+    found: list[Any] = values.tolist()
+    if kind is wanted:
+        return found
+    return [_text(value) for value in found] if wanted is str else [wanted(value) for value in found]
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401 - an action
