@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -115,3 +119,72 @@ def test_steps_become_a_file(folder, offcam_command, tmp_path):
     assert [float(row["reward"]) for row in played] == [float(value) for own in seen for value in own["reward"]]
     assert [float(row["action.0"]) for row in played] == [float(value[0]) for own in seen for value in own["action"]]
     assert {row["truncated"] for row in played} == {"true", "false"}
+
+
+def test_frames_that_are_left_out_keep_their_rows(folder):
+    class Gaps(Barcode):
+        def render(self):
+            return None if self.number in (3, 4) else super().render()
+
+    env = offcam.record(Gaps(8), str(folder), every=1, steps=True)
+    with pytest.warns(UserWarning, match="cannot be captured"):
+        play(env, 1)
+    env.close()
+    (clip,) = offcam.load(folder).clips
+    steps = clip.steps()
+    assert steps is not None
+    places = [round(shot.time * clip.fps) for shot in films.shots(folder / clip.file)]
+    assert steps["step"][places].tolist() == films.numbers(folder / clip.file) == [0, 1, 2, 5, 6, 7, 8]
+
+
+def test_steps_are_read_while_the_training_goes_on(folder):
+    env = offcam.record(Barcode(5), str(folder), every=10**9, steps=True)
+    play(env, 1)
+    env.reset()
+    env.step(1)
+    assert env.flush()
+    run = offcam.load(folder)
+    assert run.steps(0).complete
+    going_on = run.steps(1)
+    assert going_on["step"].tolist() == [0, 1]
+    assert going_on.gaps == ()
+    assert not going_on.complete
+    env.close()
+
+
+def test_steps_are_numbered_on_where_a_run_is_resumed(folder):
+    for resume in (False, True):
+        env = offcam.record(Barcode(5 + resume), str(folder), every=10**9, steps=True, resume=resume)
+        play(env, 2)
+        env.close()
+    run = offcam.load(folder)
+    assert [run.steps(episode).rows for episode in range(4)] == [6, 6, 7, 7]
+    assert all(run.steps(episode).complete for episode in range(4))
+    assert run.step_totals.rows == 26
+
+
+AGENT = """
+import sys, offcam
+from envs import Barcode, play
+env = offcam.record(Barcode(5), sys.argv[1], every=10**9, steps=True)
+play(env, 2)
+env.close()
+"""
+
+
+def test_steps_that_no_daemon_has_taken_in_are_read_where_they_wait(folder, runtime, offcam_command):
+    environment = {
+        **os.environ,
+        "OFFCAM_ADDR": f"ipc://{runtime}/nobody",
+        "PYTHONPATH": os.fspath(Path(__file__).parents[1]),
+    }
+    subprocess.run([sys.executable, "-c", AGENT, str(folder)], check=True, env=environment, capture_output=True)
+    waiting = offcam.load(folder)
+    before = [waiting.steps(episode) for episode in range(2)]
+    assert [steps.complete for steps in before] == [True, True]
+    assert offcam_command("recover", str(folder)).returncode in (0, 3)
+    taken_in = offcam.load(folder)
+    for episode, steps in enumerate(before):
+        assert taken_in.steps(episode).complete
+        for name, column in steps.items():
+            np.testing.assert_array_equal(column, taken_in.steps(episode)[name])
