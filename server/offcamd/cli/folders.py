@@ -11,13 +11,14 @@ import typer
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import PENDING_NAME
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, span, styled
+from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, size, span, styled
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
     from offcam_runs.episodes import Episode
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
+    from offcam_runs.steps.places import StepTotals
 
 Result = TypeVar("Result")
 
@@ -143,10 +144,20 @@ def show_listing(listing: Listing) -> None:
     _say_rows("episode", listing.episodes, len(listing.run.episodes))
     if listing.run.episodes:
         _show_episodes(listing.run)
+    if said := steps_of(listing.run.step_totals):
+        typer.echo(said)
     if pending := listing.run.pending:
         typer.echo(
             f"{counted(pending, 'episode')} wait in {PENDING_NAME} for the next daemon there, or `offcam recover`"
         )
+
+
+def steps_of(steps: StepTotals) -> str:
+    """How many rows of steps there are, and what was dropped of them; nothing where none were recorded."""
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in steps.dropped.items())
+    if not (steps.rows or dropped):
+        return ""
+    return f"steps: {counted(steps.rows, 'row')} in {size(steps.bytes)}" + (f", dropped: {dropped}" if dropped else "")
 
 
 def which_session(session: int | None, there: Sequence[int]) -> str:

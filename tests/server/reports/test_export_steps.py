@@ -165,3 +165,14 @@ def test_a_file_of_steps_is_not_replaced(tmp_path):
     path = next((folder / files.FOLDER).iterdir())
     with pytest.raises(ConfigError, match="part of a run"):
         export([folder], "csv", path, what="steps", force=True)
+
+
+def test_the_list_says_how_many_there_are_and_what_was_dropped(tmp_path, offcam_command):
+    bare = written(tmp_path / "bare", episode(0))
+    assert "steps:" not in offcam_command("ls", str(bare)).stdout
+    whole = written(tmp_path / "whole", episodes(0, 2))
+    assert "steps: 8 rows in" in offcam_command("ls", str(whole)).stdout
+    cut = written(tmp_path / "cut", *(episodes(number) for number in range(9)), limit=900)
+    rows = StepRows({"run": cut}).total
+    assert f"dropped: {36 - rows} limit" in offcam_command("ls", str(cut)).stdout
+    assert "dropped" not in offcam_command("ls", str(whole)).stdout.split("steps:")[1]
