@@ -19,7 +19,7 @@ import pytest
 
 import films
 import offcam
-from envs import play
+from envs import Barcode, play
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
 from waiting import wait_until
@@ -111,6 +111,29 @@ def test_a_limit_for_files(daemons, tmp_path, offcam_command):
     assert any("no space left" in error for error in stats["recent_errors"])
     assert any(event["dropped"].get("disk_full") for event in daemons.events("a video was cut off"))
     assert "disk_full" in offcam_command("status").stdout
+    daemons.stop()
+
+
+class Chance(Barcode):
+    """Actions that cannot be compressed: each costs its row some 3 kB."""
+
+    action_space = gym.spaces.Box(-1, 1, (400,), np.float64)
+
+
+def test_steps_that_have_no_room_are_counted_and_hold_nothing_up(daemons, tmp_path):
+    limit = 1_000_000
+    daemons.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    env = offcam.record(Chance(LENGTH), str(tmp_path / "run"), every=10**9, steps=True)
+    play(env, 20)
+    env.close()
+    run = read_run(tmp_path / "run", "all")
+    assert [episode.episode for episode in run.episodes] == list(range(20))
+    assert set(run.step_totals.dropped) == {"disk_full"}
+    assert run.step_totals.rows + run.step_totals.dropped["disk_full"] == 20 * (LENGTH + 1)
+    assert run.steps(0).complete
+    (gap,) = run.steps(19).gaps
+    assert (gap.reason, gap.first_row + gap.rows) == ("disk_full", 20 * (LENGTH + 1))
+    assert daemons.log.read_text().count("there is no room for steps") == 1
     daemons.stop()
 
 

@@ -123,7 +123,7 @@ class StepFiles:
             if self._durable:
                 os.fdatasync(file.descriptor)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             self._drop(facts, DISK_FULL if full else IO, error.strerror or str(error))
             return
         self._db.execute(ADD_BLOCK, {**facts, "file": file.number, "offset": file.end, "bytes": len(data)})
