@@ -13,7 +13,7 @@ from offcam_proto.errors import MalformedMessage, RemoteProtocolError
 from offcam_proto.limits import MAX_RECORD_BYTES
 from offcam_proto.records import StepRecord
 from offcam_runs.steps import blocks
-from offcam_runs.steps.layout import HEAP, TAPE, Column, Layout
+from offcam_runs.steps.layout import HEAP, TABLES, TAPE, Column, Layout
 from offcam_runs.steps.rows import of_env
 from step_samples import episodes
 
@@ -88,7 +88,7 @@ def test_many_alike_rows_take_few_bytes():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"table": 2},
+        {"table": max(TABLES) + 1},
         {"layout": '[0, [["reward", "<f8"]]]', "rows": bytes(4 * 8)},
         {"rows": bytes(4 * 7)},
         {"heap": b"x"},
