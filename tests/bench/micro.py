@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import statistics
@@ -10,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import agents
 import av
+import gymnasium as gym
 import numpy as np
 import zmq
 from gymnasium import spaces
@@ -27,6 +28,8 @@ from offcam.connection.spool import Spool
 from offcam.recorder.frames import picture
 from offcam.recorder.journal import Journal
 from offcam.recorder.steps import StepLog
+from offcam.replay.tap import Tap
+from offcam.replay.tape_log import TapeLog
 from offcam.vector.step_rows import VectorStepRows
 from offcam.wrappers.step_rows import StepRows
 from offcam_proto import codec
@@ -35,6 +38,7 @@ from offcam_proto.left_frames import pack_owner
 from offcam_proto.limits import MIB, PROTOCOL_VERSION
 from offcam_proto.messages import Hello, OpenClip, OpenStream
 from offcam_proto.records import EpisodeRecord
+from offcam_runs.replay.recipe import Recipe
 from offcamd.daemon.spool_file import SpoolFile
 from offcamd.encode.budget import Budget
 from offcamd.video.h264 import DEFAULT_CRF, DEFAULT_PRESET, X264, options
@@ -80,6 +84,7 @@ def measure_all(seconds: float) -> list[Piece]:
         *_client(seconds),
         *_journal(seconds),
         *_steps(seconds),
+        *_tape(seconds),
         *_slots(seconds),
         *_send(seconds),
         *_convert(seconds),
@@ -167,8 +172,6 @@ def _journal(seconds: float) -> Iterator[Piece]:
 
 def _steps(seconds: float) -> Iterator[Piece]:
     """A row of steps into the tail beside its journal, which takes the records: what the agent's thread does of it."""
-    client = Hello(magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=bytes(16), pid=1, host="", client="")
-    opening = functools.partial(OpenStream, 1, bytes(16), prefix="", suffix=0, video=False, env_id="", num_envs=1)
     one, eight = np.int64(1), np.ones(8, np.int64)
     floats, flags = np.ones(8), np.zeros(8, bool)
 
@@ -184,21 +187,58 @@ def _steps(seconds: float) -> Iterator[Piece]:
         ("a discrete action", StepRows(spaces.Discrete(2)), single),
         ("8 sub-envs", VectorStepRows(spaces.Discrete(2), 8, AutoresetMode.NEXT_STEP), vector),
     ):
-        with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
-            journal = Journal(
-                opening(folder=folder, vector=False, started=0.0), client, here=True, said=lambda *_: None
-            )
-            seqs = itertools.count(1)
-
-            def keep(record: StepRecord, journal: Journal = journal, seqs: Iterator[int] = seqs) -> None:
-                seq = next(seqs)
-                journal.append(seq, [codec.pack_record(record)])
-                journal.acked(seq)
-
-            rows.attach(SimpleNamespace(steps=StepLog(keep, journal.tail)))  # type: ignore[arg-type]  # all that it uses
+        with _stream_of_steps() as stream:
+            rows.attach(stream)
             us = _median_us(lambda rows=rows, step=step: step(rows), seconds) / STEPS_AT_ONCE  # type: ignore[misc]  # as above
             yield Piece(piece=f"client: a row of steps, {what}", us=us, remark="its share of sealing included")
-            journal.end()
+
+
+def _tape(seconds: float) -> Iterator[Piece]:
+    """A step below which a tap is, that tells a tape in the same place, beside the same step without one."""
+    one = np.int64(1)
+    for what, observation in (("16 bytes", np.zeros(4, np.float32)), ("100 KB", np.zeros((210, 160, 3), np.uint8))):
+        env = Same(observation)
+        with _stream_of_steps() as stream:
+            tape = TapeLog(spaces.Discrete(2), Recipe("", "", [], "", {}, {}))
+            tape.attach(stream)
+            tap = Tap(env, tape)
+            tap.reset(seed=0)
+            bare, told = (
+                _median_us(lambda step=each.step: [step(one) for _ in range(STEPS_AT_ONCE)], seconds) / STEPS_AT_ONCE
+                for each in (env, tap)
+            )  # type: ignore[misc]  # as above
+            yield Piece(piece=f"client: a step told to a tape, {what}", us=told - bare, remark="beyond the step itself")
+
+
+class Same(gym.Env):
+    """It observes the same again and again."""
+
+    def __init__(self, observation: np.ndarray) -> None:
+        self._observation = observation
+
+    def reset(self, **_: object) -> tuple[np.ndarray, dict[str, object]]:
+        return self._observation, {}
+
+    def step(self, _: object) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
+        return self._observation, 1.0, False, False, {}
+
+
+@contextmanager
+def _stream_of_steps() -> Iterator[Any]:
+    """All that rows of steps use of a stream: what takes them, with a journal that takes their records."""
+    client = Hello(magic=Hello.MAGIC, version=PROTOCOL_VERSION, session=bytes(16), pid=1, host="", client="")
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
+        opening = OpenStream(1, bytes(16), folder, "", 0, False, "", 1, False, 0.0)
+        journal = Journal(opening, client, here=True, said=lambda *_: None)
+        seqs = itertools.count(1)
+
+        def keep(record: StepRecord) -> None:
+            seq = next(seqs)
+            journal.append(seq, [codec.pack_record(record)])
+            journal.acked(seq)
+
+        yield SimpleNamespace(steps=StepLog(keep, journal.tail))
+        journal.end()
 
 
 def _slots(seconds: float) -> Iterator[Piece]:
