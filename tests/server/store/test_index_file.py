@@ -239,4 +239,5 @@ def test_who_replays_a_stream_has_its_names_and_its_session(index):
         *_, found = rows(index, "SELECT session, replays FROM streams ORDER BY id")
         assert found == (session, replayed.hex())
         index.close_stream(own)
+    index.open_stream(stream(stream=b"r" * 16, replays=second), PEER)
     assert opened_again(index, third) == 2, "who replays is not in its way"
