@@ -41,7 +41,7 @@ class BoxKeeper(StreamSharer):
     step_id: int
 
     def _picture(self) -> Any:  # noqa: ANN401 - whatever is rendered
-        """What the env shows now; None where there is nothing. What it raises comes through."""
+        """What the env shows now; None or an empty list where there is nothing. What it raises comes through."""
         raise NotImplementedError
 
     @contextmanager
@@ -86,7 +86,7 @@ class BoxKeeper(StreamSharer):
             box.failed(NAN)
 
     def _hold(self, box: BlackBox, rendered: object, aspect: tuple[int, int]) -> None:
-        if rendered is None:
+        if rendered is None or (isinstance(rendered, list) and not rendered):
             return
         try:
             pictures, grid = self._pictures(frames.frames_of(rendered), aspect)

@@ -278,7 +278,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._add_place(resets=resets)
             return
         frame = self._picture()
-        if frame is None and self._source != "obs":
+        if isinstance(frame, list) and not frame and self._source != "obs":
             logger.warn(
                 "Trying to capture render frame but 'env.render()' has just been called. The frame cannot be captured."
             )
@@ -295,7 +295,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             frame: Any = self.env.render()
         if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
             if not frame:
-                return None
+                return frame
             self._remember_renders(frame)
             frame = frame[-1]
         if self._last_seconds is not None:
