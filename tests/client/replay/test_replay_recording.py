@@ -208,6 +208,26 @@ def test_what_cannot_be_replayed_is_refused_at_once(folder, monkeypatch):
     assert not folder.exists()
 
 
+WITHOUT = """
+import sys
+sys.modules["xxhash"] = None
+import gymnasium as gym, offcam
+offcam.replay.register("CartPole-v1", state=len, restore=len)
+try:
+    offcam.record(gym.make("CartPole-v1"), sys.argv[1], source="replay")
+except offcam.ConfigError as error:
+    print(error)
+"""
+
+
+def test_what_it_needs_is_said_where_it_is_not_installed(folder, daemon):
+    command = [sys.executable, "-c", WITHOUT, str(folder)]
+    done = subprocess.run(command, env=with_path(daemon), check=True, capture_output=True, text=True)
+    assert done.stdout == (
+        "source='replay' needs xxhash, which is not installed: run `pip install \"offcam[replay]\"`.\n"
+    )
+
+
 def test_the_spec_has_it(folder):
     env = RecordVideo(numbers_env(), folder, source="replay")
     assert '"source": "replay"' in env.spec.to_json()
