@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from offcam_proto.codec import pack_record, unpack_record
 from offcam_proto.records import StepRecord
 from offcam_runs.steps.blocks import layout_of
+from offcam_runs.steps.layout import STEPS
 from offcam_runs.steps.rows import Gap
 
 if TYPE_CHECKING:
@@ -51,14 +52,14 @@ _BEFORE = f"SELECT max(first_row + rows) FROM main.{{0}} {_OF_ENV} AND first_row
 _BEHIND = f"SELECT min(first_row) FROM main.{{0}} {_OF_ENV} AND first_row > :first_row"  # noqa: S608 - as above
 _BOTH = ("step_blocks", "dropped_steps")
 
-_TOTALS = """
-SELECT count(*), ifnull(sum(rows * max(envs, 1)), 0), ifnull(sum(bytes), 0) FROM main.step_blocks
-WHERE stream_id IN (SELECT id FROM streams)
-"""
-_DROPPED_TOTALS = """
+_TOTALS = f"""
+SELECT ifnull(sum(kind = {STEPS}), 0), ifnull(sum((kind = {STEPS}) * rows * max(envs, 1)), 0), ifnull(sum(bytes), 0)
+FROM main.step_blocks WHERE stream_id IN (SELECT id FROM streams)
+"""  # noqa: S608 - of our own numbers
+_DROPPED_TOTALS = f"""
 SELECT reason, sum(rows * max(envs, 1)) FROM main.dropped_steps
-WHERE stream_id IN (SELECT id FROM streams) GROUP BY reason ORDER BY reason
-"""
+WHERE kind = {STEPS} AND stream_id IN (SELECT id FROM streams) GROUP BY reason ORDER BY reason
+"""  # noqa: S608 - as above
 
 
 class Place(NamedTuple):
@@ -99,9 +100,9 @@ class StepTotals(NamedTuple):
     """What there is of a run's steps.
 
     Attributes:
-        blocks: how many blocks.
+        blocks: how many blocks of the table of steps.
         rows: rows in them, those of sub-environments each counted.
-        bytes: that they take on the disk.
+        bytes: that the blocks of all tables take on the disk, what replays episodes included.
         dropped: rows that were not written, by reason.
     """
 

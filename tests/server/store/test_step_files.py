@@ -13,6 +13,7 @@ import offcam
 from offcam_proto.errors import ConfigError
 from offcam_runs.run import read_run
 from offcam_runs.steps import files
+from offcam_runs.steps.layout import TAPE
 from offcam_runs.steps.rows import Gap
 from offcamd.store import step_files
 from offcamd.store.index import RunIndex
@@ -171,6 +172,15 @@ def test_what_is_beyond_the_limit_is_counted_and_said_once(folder, caplog):
     assert len([record for record in caplog.records if "steps_limit" in record.message]) == 1
     assert run.as_dict()["steps"]["dropped"] == {"limit": kept.dropped["limit"]}
     index.close()
+
+
+def test_what_replays_an_episode_counts_in_bytes_and_not_as_steps(steps):
+    steps.apply(A, 1, packed(episodes(0)))
+    before = read_run(steps.folder).step_totals
+    steps.apply(A, 2, packed(episodes(0, table=TAPE)))
+    after = read_run(steps.folder).step_totals
+    assert after[:2] == before[:2] == (1, 4)
+    assert after.bytes > before.bytes
 
 
 def test_a_stream_may_say_another_limit(folder):
