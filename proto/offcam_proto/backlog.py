@@ -24,6 +24,11 @@ class Backlog:
         """How many of the records, the last ones, are nowhere else, and so go with this process."""
         return count_all(body for _, body in self._records)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the records take, in memory and in a file, about."""
+        return self._bytes
+
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
         self._bytes = 0  # that they have

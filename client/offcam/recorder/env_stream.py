@@ -16,6 +16,7 @@ from offcam.recorder.stream_videos import StreamVideos
 from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
+from offcam_proto.limits import MIB
 from offcam_proto.messages import OpenStream
 from offcam_runs.format import INDEX_NAME
 
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from offcam.recorder.stream_videos import Abandoned
     from offcam.recorder.tail import Tail
     from offcam_proto.client_stream import ClientStream
-    from offcam_proto.records import Record
+    from offcam_proto.records import Record, StepRecord
     from offcam_runs.resuming import Before
+
+STEPS_WAITING_BYTES = 1024 * MIB
+"""Most bytes of records that may wait for a daemon before steps are lost, where the wrapper says no other bound."""
 
 
 class EnvStream:
@@ -78,7 +82,7 @@ class EnvStream:
         self._opening = False
         self._awaited = False  # whether a warning said that recording has not begun
         self.videos = StreamVideos(folder)
-        self.steps = StepLog(self.record, self._tail)
+        self.steps = StepLog(self._keep_steps, self._tail)
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
         self._journal: Journal | None = None
@@ -224,6 +228,18 @@ class EnvStream:
             return
         if not all_kept:
             connection.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
+
+    def _keep_steps(self, record: StepRecord) -> None:
+        """Keep rows of steps, unless as much waits for a daemon as there may be on the disk. Never raises."""
+        limit = self._steps_limit or STEPS_WAITING_BYTES
+        if self.wire().backlog.nbytes <= limit:
+            self.record(record)
+            return
+        self.warn_once(
+            f"steps are being lost: {limit:,} bytes of records wait for a recorder daemon. Start one (`offcam start`), "
+            "or give a larger steps_limit.",
+            about=f"steps wait: {self.folder}",
+        )
 
     def warn_once(self, text: str, *, about: str) -> None:
         """Say once in the process what is the matter with a recording."""

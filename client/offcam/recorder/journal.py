@@ -83,6 +83,11 @@ class Journal(Backlog):
         self._looked = 0.0
         _safe_to_map(journal.journal_of(self._folders[0], info.stream).parent)  # not first in the step of a record
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the records take, in memory and in the file, where some may be acked that made no room yet."""
+        return super().nbytes + (self._file.nbytes if self._file is not None else 0)
+
     def begin(self) -> None:
         """Make the file before there is a record: in the step of the first one that would take as long as many steps.
 
@@ -283,6 +288,11 @@ class _File:
             self.release(remove=True)
             raise
         _files.add(self)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its records."""
+        return self._end - len(self._head)
 
     @property
     def there(self) -> bool:

@@ -95,7 +95,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest go, those in a ranking last.
         steps: whether to record the steps of every episode, with a video or without one: reward, flags and action of
             each, and the numbers of `offcam.trace`.
-        steps_limit: most bytes of steps that the run is to have on the disk; by default the daemon's bound.
+        steps_limit: most bytes of steps that the run is to have on the disk, and of records that may wait for a daemon;
+            by default the daemon's bound, and 1 GiB.
         last_seconds: have the daemon hold so many seconds of video, across episodes, and write them where it matters:
             by `save_clip`, on an exception that comes out of ``step``, ``reset`` or ``render``, on a reward that is
             NaN (once an episode), and where this process vanishes. A video begins up to a fifth earlier, at a keyframe.

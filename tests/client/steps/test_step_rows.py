@@ -18,6 +18,7 @@ import offcam
 from envs import Barcode, play
 from offcam.trace import _said
 from offcam_proto.errors import ConfigError
+from offcam_runs.format import PENDING_NAME
 from offcam_runs.journal_reader import pending
 from offcam_runs.steps.layout import RESET, TERMINATED, TRUNCATED
 from stepreader import steps
@@ -54,6 +55,19 @@ def test_each_reset_and_each_step_has_a_row(folder):
     assert [row["action"] for row in rows if row["step"]] == actions
     assert [row["reward"] for row in rows if row["step"]] == [1.0] * 6
     assert all(np.isnan(row["reward"]) and not row["action"] for row in rows if row["flags"] & RESET)
+
+
+def test_where_no_daemon_comes_they_take_no_more_of_the_disk_than_they_may(folder):
+    env = offcam.RecordVideo(Barcode(1000), str(folder), steps=True, steps_limit=300_000, **NONE)
+    with warnings.catch_warnings(record=True) as caught:
+        play(env, 30)
+    assert sum("steps are being lost: 300,000 bytes" in str(each.message) for each in caught) == 1
+    taken = sum(path.stat().st_size for path in (folder / PENDING_NAME).glob("*.rec"))
+    assert 300_000 < taken < 700_000
+    rows = [row["row"] for row in steps(folder)]
+    assert rows[0] == 0
+    assert rows[-1] == 30 * 1001 - 1, "what is in no record yet is still in the tail"
+    assert len(rows) < 25_000
 
 
 def test_truncation_and_odd_flags(folder):
