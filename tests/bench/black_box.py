@@ -1,8 +1,9 @@
 """What the last seconds cost: memory of the daemon that holds them for many streams, and time of an agent's thread.
 
-``python tests/bench/black_box.py [--streams 64] [--seconds 60]`` prints both. The memory is that of a process that does
-what the daemon's encoders do, with pictures of 160x210 as an Atari game shows them: a still background, a few sprites
-that move. The time is that of a step of an env whose picture is there already, beside the same without a recorder.
+``PYTHONPATH=tests python tests/bench/black_box.py [--streams 64] [--seconds 60]`` prints both. The memory is that of a
+process that does what the daemon's encoders do, with pictures of 160x210 as an Atari game shows them: a still
+background, a few sprites that move. The time is that of a step of an env whose picture is there already, beside the
+same without a recorder.
 """
 
 from __future__ import annotations
