@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from offcam.recorder import readings, settings
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.step_rows import StepRows
-from offcam.wrappers.video_base import VideoBase, as_given, nothing_to_collect
+from offcam.wrappers.video_base import NO_PICTURES, VideoBase, as_given, nothing_to_collect
 from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             loop: the steps of each episode are recorded and what makes it happen again, and a process of its own, at
             idle priority, has those happen again that a trigger asks for, checks each step, and renders them. Any other
             can be rendered later: `offcam render`. It needs an env from `gymnasium.make` whose class is in a module,
-            and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said.
+            and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said. Of
+            an env that cannot be made again, and renders, frames are recorded, and a warning says why.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
             goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
@@ -171,7 +172,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             if not settings.records_here():
                 raise ConfigError("source='replay' needs the run folder on this host, not over tcp://. Leave it out.")
             self._replaying = _replaying(env)
-            env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tape)
+            if self._replaying is None:
+                options["source"] = "render"
+            else:
+                env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tape)
         gym.Wrapper.__init__(self, env)
         callback = arguments.on_video(on_video)
         self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
@@ -322,11 +326,18 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             return True
 
 
-def _replaying(env: gym.Env[Any, Any]) -> Replaying:
+def _replaying(env: gym.Env[Any, Any]) -> Replaying | None:
+    """What records an env for replay; None where that cannot be and its frames are recorded, which is said."""
     try:
         from offcam.replay.recording import Replaying  # noqa: PLC0415 - it needs a library that others need not have
     except ImportError as error:
         raise ConfigError(
             f"source='replay' needs {error.name}, which is not installed: run `pip install \"offcam[replay]\"`."
         ) from error
-    return Replaying(env)
+    try:
+        return Replaying(env)
+    except ConfigError as error:
+        if env.render_mode in NO_PICTURES:
+            raise
+        logger.warn(f"{error}. As it renders, frames are recorded instead.")
+        return None

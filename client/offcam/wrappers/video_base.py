@@ -49,6 +49,10 @@ def as_given(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+NO_PICTURES = (None, "human", "ansi")
+"""Modes of ``render`` that yield no images."""
+
+
 class VideoBase(BoxKeeper):
     """The recording half of a RecordVideo wrapper; its other base is a Gymnasium wrapper.
 
@@ -180,7 +184,7 @@ class VideoBase(BoxKeeper):
 
     def _check_render_mode(self) -> None:
         mode = self.env.render_mode
-        if mode in {None, "human", "ansi"}:
+        if mode in NO_PICTURES:
             raise ValueError(
                 f"Render mode is {mode}, which is incompatible with RecordVideo. "
                 "Initialize your environment with a render_mode that returns an image, such as rgb_array: "

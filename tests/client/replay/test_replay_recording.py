@@ -57,6 +57,17 @@ def test_the_videos_that_a_trigger_asks_for(folder):
         assert (clip.length, clip.return_, clip.frames, clip.fps, clip.state) == (5, 5.0, 6, 10, "final")
 
 
+def test_of_an_env_that_cannot_be_made_again_frames_are_recorded_and_it_is_said(folder):
+    with pytest.warns(UserWarning, match="it has no spec.*frames are recorded instead") as said:
+        env = RecordVideo(Barcode(5), folder, lambda number: number == 1, source="replay")
+    assert len([each for each in said if "no spec" in str(each.message)]) == 1
+    play(env, 3)
+    env.close()
+    assert numbers(folder, "rl-video-episode-1") == list(range(6))
+    assert read_run(folder).steps(1).complete
+    assert not isinstance(env.env, Tap)
+
+
 def test_what_is_drawn_again_is_what_was_drawn(folder):
     env = RecordVideo(gym.make("LunarLander-v3"), folder, lambda number: number == 2, source="replay")
     play_some(env, 4, 30)
