@@ -16,7 +16,7 @@ from offcam.recorder.stream_videos import StreamVideos
 from offcam.recorder.training import training
 from offcam_proto.client_session import State
 from offcam_proto.errors import DaemonError, DaemonNotInstalled, DaemonUnavailable, OffcamError, RemoteProtocolError
-from offcam_proto.limits import MIB
+from offcam_proto.limits import MAX_BYTES_IN_FLIGHT, MIB
 from offcam_proto.messages import OpenStream
 from offcam_runs.format import INDEX_NAME
 
@@ -231,7 +231,7 @@ class EnvStream:
 
     def _keep_steps(self, record: StepRecord) -> None:
         """Keep rows of steps, unless as much waits for a daemon as there may be on the disk. Never raises."""
-        limit = self._steps_limit or STEPS_WAITING_BYTES
+        limit = max(self._steps_limit or STEPS_WAITING_BYTES, MAX_BYTES_IN_FLIGHT)
         if self.wire().backlog.nbytes <= limit:
             self.record(record)
             return

@@ -57,7 +57,8 @@ def test_each_reset_and_each_step_has_a_row(folder):
     assert all(np.isnan(row["reward"]) and not row["action"] for row in rows if row["flags"] & RESET)
 
 
-def test_where_no_daemon_comes_they_take_no_more_of_the_disk_than_they_may(folder):
+def test_where_no_daemon_comes_they_take_no_more_of_the_disk_than_they_may(folder, monkeypatch):
+    monkeypatch.setattr("offcam.recorder.env_stream.MAX_BYTES_IN_FLIGHT", 0)  # less is no reason to lose any
     env = offcam.RecordVideo(Barcode(1000), str(folder), steps=True, steps_limit=300_000, **NONE)
     with warnings.catch_warnings(record=True) as caught:
         play(env, 30)
