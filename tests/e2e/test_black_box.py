@@ -19,7 +19,7 @@ from waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("embedded")
+pytestmark = pytest.mark.usefixtures("daemon")  # one that is there: the first frames are looked for, too
 
 FPS = 30
 SECONDS = 2

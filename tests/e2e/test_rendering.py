@@ -21,7 +21,7 @@ from offcam_runs.database import open_to_read
 from offcam_runs.episodes import read_episodes
 from offcam_runs.run import read_run
 from offcam_runs.streams import read_streams
-from waiting import HANG_SECONDS
+from waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[1]
 
@@ -197,12 +197,16 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("daemon_too", [False, True])
 def test_episodes_of_a_training_that_was_killed(folder, offcam_command, daemon_too):
+    def answer():
+        said = json.loads(offcam_command("status", "--json").stdout)
+        return said if "pid" in said else None
+
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as training:
         assert training.stdout.readline() == "ready\n"
         if daemon_too:
-            status = json.loads(offcam_command("status", "--json").stdout)
+            status = wait_until(answer, "the daemon answers")
             os.kill(status["pid"], signal.SIGKILL)
         training.kill()
     done = offcam_command("render", str(folder), *(word for number in range(5) for word in ("--episode", str(number))))

@@ -124,7 +124,7 @@ def test_the_index_knows_which_episodes_they_show(folder):
     play(envs, 11)
     envs.close()
     run = offcam.load(folder)
-    spans = [span_of(clip) for clip in run.clips]
+    spans = [span_of(clip, run.streams) for clip in run.clips]
     told = ClipEpisodes(run.episodes, spans)
     for clip, span in zip(run.clips, spans, strict=True):
         (place,) = told.episodes_of(span)

@@ -18,7 +18,7 @@ import offcam
 from envs import Barcode, Look
 from offcam_proto.errors import ConfigError
 
-pytestmark = pytest.mark.usefixtures("embedded")
+pytestmark = pytest.mark.usefixtures("daemon")
 
 
 def play(env: gym.Env, episodes: int, seed: int = 0) -> list[dict[str, list]]:
