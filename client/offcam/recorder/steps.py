@@ -8,9 +8,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from offcam.recorder import readings
 from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.steps import tail
-from offcam_runs.steps.layout import HEAP, Column, Layout
+from offcam_runs.steps.layout import HEAP, TERMINATED, TRUNCATED, Column, Layout
 
 if TYPE_CHECKING:
     from offcam.recorder.tail import Section, Tail
@@ -203,6 +204,11 @@ class StepBuffer:
         begin = tail.begun(self._table, self._env_index, self._first, self.layout)
         section.view[: len(begin)] = begin
         self._end, self._room = self._start, self._most
+
+
+def flags_of(terminated: object, truncated: object) -> int:
+    """The flags of a step's row, from those that its env gave; one that cannot be read is not set."""
+    return TERMINATED * bool(readings.flag(terminated)) + TRUNCATED * bool(readings.flag(truncated))
 
 
 def checked(columns: Sequence[Column], envs: int) -> Layout:

@@ -10,9 +10,10 @@ from gymnasium import logger
 
 from offcam.recorder import readings
 from offcam.recorder.actions import ActionCodec
+from offcam.recorder.steps import flags_of
 from offcam.replay.tape import DIGEST_MASK, Reset
 from offcam_proto.errors import ActionError, ConfigError
-from offcam_runs.steps.layout import HEAP, RESET, RESETS, TAPE, TERMINATED, TRUNCATED, Column
+from offcam_runs.steps.layout import HEAP, RESET, RESETS, TAPE, Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ class TapeLog:
 
     def step(self, digest: int, terminated: object, truncated: object) -> None:
         """That step has returned, and the episode's digest is this; the flags are the env's own."""
-        flags = 0 if terminated is False is truncated else _flags(terminated, truncated)
+        flags = 0 if terminated is False is truncated else flags_of(terminated, truncated)
         action = self._action
         try:
             if self._direct is not None:
@@ -155,7 +156,3 @@ class TapeLog:
         if about not in self._said:
             self._said.add(about)
             logger.warn(f"{text} (Said once.)")
-
-
-def _flags(terminated: object, truncated: object) -> int:
-    return TERMINATED * bool(readings.flag(terminated)) + TRUNCATED * bool(readings.flag(truncated))

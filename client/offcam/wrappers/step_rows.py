@@ -10,10 +10,10 @@ from gymnasium import logger
 
 from offcam.recorder import readings
 from offcam.recorder.actions import ActionCodec
-from offcam.recorder.steps import checked
+from offcam.recorder.steps import checked, flags_of
 from offcam_proto.errors import ActionError, ConfigError
 from offcam_proto.limits import MAX_VALUE_NAME_BYTES
-from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, TRUNCATED, Column
+from offcam_runs.steps.layout import RESET, STEPS, Column
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -100,7 +100,7 @@ class StepRows:
         self._step += 1
         if type(reward) is not float:
             reward = readings.as_float(reward)
-        flags = 0 if terminated is False is truncated else _flags(terminated, truncated)
+        flags = 0 if terminated is False is truncated else flags_of(terminated, truncated)
         try:
             if self._direct is not None:
                 if self._tape is None:
@@ -201,7 +201,3 @@ class StepRows:
         if about not in self._said:
             self._said.add(about)
             logger.warn(f"{text} (Said once.)")
-
-
-def _flags(terminated: object, truncated: object) -> int:
-    return TERMINATED * bool(readings.flag(terminated)) + TRUNCATED * bool(readings.flag(truncated))
