@@ -23,6 +23,7 @@ from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.file_lock import FileLock
 from offcamd.config.settings import Settings, load, passed_over
 from offcamd.daemon.service import Service
+from offcamd.daemon.shown_file import ShownFile
 from offcamd.process import exit_codes, logs
 from offcamd.process.instance_lock import DaemonInfo, already_running, daemon_paths, not_finished, read_lock
 from offcamd.process.launch import FAILED
@@ -71,7 +72,8 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
             stack.enter_context(_failure_told())
         listener = None
         if settings.http:
-            listener = stack.enter_context(server.bind(settings.http))
+            before = ShownFile(daemon_paths(settings.endpoint).shown).port
+            listener = stack.enter_context(server.bind(settings.http, before=before))
             settings = dataclasses.replace(settings, http=server.bound_address(listener, settings.http.host))
         service = Service(settings, LateWriters(lambda: _writers(settings.encoder)))
         threading.excepthook = service.health.thread_ended
@@ -88,10 +90,12 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
         service.take_in_what_was_left()
         if listener and settings.http:
             from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - behind what takes records
+            from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
 
+            beside = FolderSource([Path(folder)] if (folder := os.environ.get("OFFCAM_DIR")) else [])
             stack.enter_context(
                 server.serving(
-                    *(listener, settings.http.host, DaemonSource(service)),
+                    *(listener, settings.http.host, DaemonSource(service, beside.folders)),
                     token=settings.http_token,
                     health=service.health,
                 )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Buffer
     from offcamd.config.settings import Settings
     from offcamd.daemon.lost_file import LostFile
+    from offcamd.daemon.shown_file import ShownFile
     from offcamd.store.run_reader import RunReader
 
 log = Logger(__name__)
@@ -61,6 +62,7 @@ class Dispatcher:
         storage: the store.
         stats_json: makes the answer to a `StatsRequest`.
         lost: keeps what is lost.
+        shown: keeps which folders were written.
         reader: reads how far runs came.
     """
 
@@ -72,10 +74,12 @@ class Dispatcher:
         storage: store.Store,
         stats_json: Callable[[], bytes],
         lost: LostFile,
+        shown: ShownFile,
         reader: RunReader,
     ) -> None:
         self.counters = Counters(lost=lost.read())
         self._lost = lost
+        self._shown = shown
         self.peers: dict[bytes, Peer] = {}
         self.streams: set[LiveStream] = set()
         self._pid = os.getpid()
@@ -337,11 +341,12 @@ class Dispatcher:
         self._pool.budget.clip_memory = self._grants.pool.assured // 2
         if self.streams or self.clips.live:
             self._last_active = now
-        self.keep_lost()
+        self.remember()
 
-    def keep_lost(self) -> None:
-        """Have the next daemon know of what is lost by now."""
+    def remember(self) -> None:
+        """Have the next daemon know of what is lost by now, and of what was written."""
         self._lost.keep(self.counters.lost)
+        self._shown.wrote(self._store.live_streams())
 
     def idle_for(self, seconds: float) -> bool:
         """Whether nobody had a stream open for so long (0: never)."""

@@ -1,7 +1,8 @@
-"""What the HTTP server shows of a daemon: the runs that it has written, and its statistics."""
+"""What the HTTP server shows of a daemon: the runs that it and those before it have written, and its statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,24 @@ if TYPE_CHECKING:
 
 
 class DaemonSource:
-    """A `offcamd.web.source.RunSource`, which says what each method is."""
+    """A `offcamd.web.source.RunSource`, which says what each method is.
+
+    Args:
+        service: the daemon.
+        beside: the folders by id of runs that are shown behind its own.
+    """
 
     daemon = True
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, beside: Callable[[], dict[str, Path]] = dict) -> None:
         self._service = service
+        self._beside = beside
 
     def folders(self) -> dict[str, Path]:
         """See there."""
-        return {run_id(folder): Path(folder) for folder in self._service.store.live_streams()}
+        written = dict.fromkeys((*self._service.shown.folders, *self._service.store.live_streams()))
+        found = {run_id(folder): Path(folder) for folder in written}
+        return {**found, **self._beside()}
 
     def live(self, run: str) -> bool:
         """See there."""

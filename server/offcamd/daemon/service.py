@@ -21,6 +21,7 @@ from offcamd.daemon.dispatcher import Dispatcher
 from offcamd.daemon.inbox import Inbox
 from offcamd.daemon.loop import Loop
 from offcamd.daemon.lost_file import LostFile
+from offcamd.daemon.shown_file import ShownFile
 from offcamd.daemon.shutdown import shut_down
 from offcamd.daemon.stats import snapshot
 from offcamd.daemon.transport import Transport
@@ -57,6 +58,7 @@ class Service:
     Attributes:
         finished: set when the service has stopped and everything is final.
         info: what its lock says of it, once it has started.
+        shown: what daemons at this endpoint have written, once it has started.
     """
 
     def __init__(self, settings: Settings, writer_factory: WriterFactory = software) -> None:
@@ -116,9 +118,15 @@ class Service:
         )
         # frames that wait must not take the room of the videos that they are to become
         self.pool.budget.spool_open = lambda: not reserve.missing(self.settings.spool_dir, reserves=2)
-        lost = LostFile(self.lock.paths.lost)
-        reader = RunReader(self._inbox.post, self.health)
-        self.dispatcher = Dispatcher(self.settings, self.instance, self.pool, self.store, self.stats_json, lost, reader)
+        self.shown = ShownFile(self.lock.paths.shown)
+        if self.settings.http:
+            self.shown.served_at(self.settings.http.port)
+        self.dispatcher = Dispatcher(
+            *(self.settings, self.instance, self.pool, self.store, self.stats_json),
+            LostFile(self.lock.paths.lost),
+            self.shown,
+            RunReader(self._inbox.post, self.health),
+        )
         self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()

@@ -36,7 +36,7 @@ def shut_down(loop: Loop, pool: EncoderPool, lock: DaemonLock, failed: Callable[
         partial(_receive_the_last, loop, lock),
         partial(_go_on_during, loop, pool, partial(pool.close, FINISH_SECONDS)),
         partial(_go_on_during, loop, pool, loop.store.close),
-        loop.dispatcher.keep_lost,
+        loop.dispatcher.remember,
     ):
         with loop.health.survive(SERVICE, "its end", failed):
             step()

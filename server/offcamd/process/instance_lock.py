@@ -39,6 +39,7 @@ class DaemonPaths(NamedTuple):
     launch_lock: Path
     log: Path
     lost: Path
+    shown: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
         )
     socket = Path(endpoint.path)
     # named after the socket, whatever the daemon's version: two that are given the same one must meet at its lock
-    beside = (socket.with_name(f"{socket.name}.{kind}") for kind in ("lock", "launch.lock", "log", "lost"))
+    beside = (socket.with_name(f"{socket.name}.{kind}") for kind in ("lock", "launch.lock", "log", "lost", "shown"))
     return DaemonPaths(socket.parent, socket, *beside)
 
 

@@ -114,6 +114,8 @@ def is_plain(folder: Path) -> bool:
 def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        raise NotARunFolder(f"{folder} is not there any more: was it moved or removed?") from error
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be read ({error.strerror}): check its permissions") from error
 

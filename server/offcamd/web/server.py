@@ -31,16 +31,20 @@ log = logging.getLogger(__name__)
 FIX = "Choose another address with --http HOST:PORT (port 0 for any free one), or none with --http off."
 
 
-def bind(address: HttpAddress, fix: str = FIX) -> socket.socket:
+def bind(address: HttpAddress, fix: str = FIX, *, before: int = 0) -> socket.socket:
     """Listen at an address; connections wait there until `serving`. The caller owns the socket.
 
     Args:
         address: where.
         fix: what to do where it cannot be had.
+        before: the port that it had before, 0 for none: taken again where nobody asked for another, and it can be.
 
     Raises:
         ConfigError: it cannot be had. A default address whose port is taken gives way to a free port.
     """
+    if before and not (address.asked and address.port):
+        with contextlib.suppress(ConfigError):  # somebody else has it now
+            return bind(HttpAddress(address.host, before))
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         listener = socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
