@@ -127,6 +127,54 @@ def test_top_fits_every_terminal(recorded, endpoint):
             assert "steps/s" in lines[4]
 
 
+def column(view, heading):
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(view.show(120, None))
+    lines = captured.get().splitlines()
+    begin = next(line for line in lines if "steps/s" in line).index(heading)
+    return [line[begin : begin + len(heading)] for line in lines if line.startswith("Barcode")]
+
+
+def test_top_sorts_by_any_column_and_turns_round(recorded, endpoint):
+    stats = ask_stats(endpoint)
+    for stream in stats["stream_list"]:
+        number = int(stream["folder"][-1])
+        stream["frames"]["dropped"] = {"queue_full": number * 3 % 5}
+        stream["pid"] = None if number == 2 else number
+    view = View("dropped")
+    view.take(stats, 0.0)
+    assert [int(each) for each in column(view, "dropped")] == [4, 3, 2, 1, 0]
+    view.turn_round()
+    assert [int(each) for each in column(view, "dropped")] == [0, 1, 2, 3, 4]
+    view = View("run")
+    view.take(stats, 0.0)
+    assert column(view, "run ") == ["run0", "run1", "run2", "run3", "run4"]
+    view.sort_next()
+    assert column(view, "pid")[-1].strip() == "-"  # what is not known is behind
+    for _ in range(9):
+        view.sort_next()
+    assert column(view, "run ") == ["run4", "run3", "run2", "run1", "run0"]  # the latest first, as at the beginning
+
+
+def test_top_is_sorted_by_keys_while_it_runs(recorded):
+    with Terminal([*COMMAND, "top", "--interval", "3600", "--sort", "run"]) as terminal:
+        terminal.until("s sorts by the next column")
+        before = len(terminal.raw)
+        terminal.type("r")
+        terminal.until("run4")
+        shown = plain(terminal.raw[before:])
+        assert shown.index("run4") < shown.index("run0")
+        terminal.type("q")
+        assert terminal.left() == 0
+
+
+def test_top_knows_its_columns(offcam_command):
+    done = offcam_command("top", "--sort", "nonsense")
+    assert done.returncode == 2
+    assert "'steps/s'" in done.stderr
+
+
 def test_top_counts_what_happens_between_two_looks(tmp_path, serve, endpoint):
     serve()
     env = offcam.record(Barcode(LENGTH), str(tmp_path / "run"), every=1, overflow="block")

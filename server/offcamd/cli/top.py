@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from offcam_proto.errors import DaemonUnavailable
+from offcam_proto.errors import ConfigError, DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption
 from offcamd.cli.text import plain_console, say_json
 from offcamd.config.settings import load_endpoint
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from offcamd.cli.query import Asker
+    from offcamd.cli.topview import View
 
 ANSWER_SECONDS = 1.0
 """How long a daemon may take to answer before it is shown as silent."""
@@ -32,6 +33,7 @@ ONCE_SECONDS = 5.0
 """The same for ``--once``, which shows nothing else."""
 
 _QUIT = b"qQ\x03\x04\x1b"  # also what Ctrl-C, Ctrl-D and Escape type
+_SORT, _TURN = b"sS", b"rR"
 
 
 def top(
@@ -40,23 +42,28 @@ def top(
     interval: Annotated[
         float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600, metavar="<seconds>")
     ] = 1.0,
+    sort: Annotated[
+        str, typer.Option(help="Sort streams by this column: return, lag, dropped, ...", show_default=False)
+    ] = "",
     once: Annotated[bool, typer.Option("--once", help="Look once and print that, as when piped.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Look once and print JSON, as `offcam status` does.")] = False,
 ) -> None:
     """Watch the daemon: each stream's speed, returns, lag, queue and drops. q or Ctrl-C leaves."""
     from offcamd.cli.query import Asker
+    from offcamd.cli.topview import SORTS, View
 
+    if sort and sort not in SORTS:
+        raise ConfigError(f"--sort takes a column, got {sort!r}: one of {', '.join(map(repr, SORTS))}")
+    view = View(sort)
     console = plain_console()
     with Asker(load_endpoint(endpoint, config=config)) as asker:
         if once or as_json or not console.is_terminal:
-            _print_once(asker, console, as_json=as_json)
+            _print_once(asker, console, view, as_json=as_json)
         else:
-            _watch(asker, console, interval)
+            _watch(asker, console, view, interval)
 
 
-def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
-    from offcamd.cli.topview import View
-
+def _print_once(asker: Asker, console: Console, view: View, *, as_json: bool) -> None:
     try:
         stats = asker.ask(ONCE_SECONDS)
     except DaemonUnavailable as error:
@@ -64,18 +71,14 @@ def _print_once(asker: Asker, console: Console, *, as_json: bool) -> None:
     if as_json:
         say_json(stats)
         return
-    view = View()
     view.take(stats, time.monotonic())
     console.print(view.show(console.width, None))
 
 
-def _watch(asker: Asker, console: Console, interval: float) -> None:
+def _watch(asker: Asker, console: Console, view: View, interval: float) -> None:
     """Look again and again until the user leaves; a daemon that is gone may come back."""
     from rich.live import Live
 
-    from offcamd.cli.topview import View
-
-    view = View()
     with (
         contextlib.suppress(KeyboardInterrupt),
         _leaves_in_good_order(),
@@ -89,21 +92,25 @@ def _watch(asker: Asker, console: Console, interval: float) -> None:
             except DaemonUnavailable as error:
                 view.miss(str(error))
             live.update(view.show(console.width, console.height), refresh=True)
-            if _left(keys, begun + interval - time.monotonic()):
-                return
+            for typed in _typed(keys, begun + interval - time.monotonic()):
+                if not typed or any(key in _QUIT for key in typed):
+                    return
+                for key in typed:
+                    if key in _SORT:
+                        view.sort_next()
+                    elif key in _TURN:
+                        view.turn_round()
+                live.update(view.show(console.width, console.height), refresh=True)
 
 
-def _left(keys: int | None, seconds: float) -> bool:
-    """Wait so long, at least for a moment; whether the user typed that he leaves meanwhile."""
+def _typed(keys: int | None, seconds: float) -> Iterator[bytes]:
+    """What the user types within so long, at least a moment; nothing at the end of his input."""
     deadline = time.monotonic() + max(seconds, 0.05)
     while (left := deadline - time.monotonic()) > 0:
         if keys is None:
             time.sleep(min(left, SIGNAL_SECONDS))
         elif select.select([keys], [], [], min(left, SIGNAL_SECONDS))[0]:
-            typed = os.read(keys, 64)
-            if not typed or any(key in _QUIT for key in typed):
-                return True
-    return False
+            yield os.read(keys, 64)
 
 
 @contextlib.contextmanager

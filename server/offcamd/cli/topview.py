@@ -42,29 +42,44 @@ class _Column:
     heading: str
     rank: int
     width: int
-    cell: Callable[[_Row], str]
+    value: Callable[[_Row], Any]
+    shown: Callable[[Any], str] = printable
+
+    def cell(self, row: _Row) -> str:
+        """What stands in it."""
+        return self.shown(self.value(row))
 
 
 _COLUMNS = (
     _Column("env", 0, 12, lambda row: _env(row.stream)),
-    _Column("run", 3, 10, lambda row: printable(PurePosixPath(row.stream["folder"]).name)),
-    _Column("pid", 7, 7, lambda row: str(row.stream["pid"] or "-")),
-    _Column("episodes", 5, 8, lambda row: f"{row.episodes.get('episodes', 0):,}"),
-    _Column("steps/s", 1, 7, lambda row: number(row.rate)),
-    _Column("return", 1, 8, lambda row: number(row.episodes.get("return", {}).get("last"))),
-    _Column("last 100", 4, 8, lambda row: number(row.episodes.get("return", {}).get("last100_mean"))),
-    _Column("lag", 2, 8, lambda row: span(row.stream["encode_lag_seconds"])),
-    _Column("queue", 6, 9, lambda row: size(row.stream["queue_bytes"])),
-    _Column("dropped", 2, 7, lambda row: f"{sum(row.stream['frames']['dropped'].values()):,}"),
+    _Column("run", 3, 10, lambda row: PurePosixPath(row.stream["folder"]).name),
+    _Column("pid", 7, 7, lambda row: row.stream["pid"], lambda pid: str(pid or "-")),
+    _Column("episodes", 5, 8, lambda row: row.episodes.get("episodes", 0), "{:,}".format),
+    _Column("steps/s", 1, 7, lambda row: row.rate, number),
+    _Column("return", 1, 8, lambda row: row.episodes.get("return", {}).get("last"), number),
+    _Column("last 100", 4, 8, lambda row: row.episodes.get("return", {}).get("last100_mean"), number),
+    _Column("lag", 2, 8, lambda row: row.stream["encode_lag_seconds"], span),
+    _Column("queue", 6, 9, lambda row: row.stream["queue_bytes"], size),
+    _Column("dropped", 2, 7, lambda row: sum(row.stream["frames"]["dropped"].values()), "{:,}".format),
     _Column("state", 4, 9, lambda row: _state(row.stream)),
 )
 _TEXTS = ("env", "run", "state")
 
+SORTS = tuple(column.heading for column in _COLUMNS)
+"""By what streams can be sorted."""
+
 
 class View:
-    """The daemon as it was seen last, and how fast it went since we look."""
+    """The daemon as it was seen last, and how fast it went since we look.
 
-    def __init__(self) -> None:
+    Args:
+        sort: one of `SORTS`, by which streams are sorted: numbers from the highest, texts by the alphabet. Empty for
+            the latest first.
+    """
+
+    def __init__(self, sort: str = "") -> None:
+        self._sort = sort
+        self._reversed = False
         self._stats: dict[str, Any] | None = None
         self._problem: str | None = None
         self._steps: dict[str, deque[tuple[float, int]]] = {}
@@ -87,6 +102,14 @@ class View:
         """There was no answer."""
         self._stats, self._problem = None, problem
 
+    def sort_next(self) -> None:
+        """Sort by the next column; behind the last one, the latest stream is the first again."""
+        self._sort = dict(zip(("", *SORTS), (*SORTS, ""), strict=True))[self._sort]
+
+    def turn_round(self) -> None:
+        """Have the last stream first."""
+        self._reversed = not self._reversed
+
     def show(self, width: int, height: int | None) -> RenderableType:
         """As much as fits a terminal of such a size; all of it where ``height`` is None."""
         last = [Text("q leaves", style="dim", no_wrap=True)] if height else []
@@ -94,17 +117,26 @@ class View:
             silent = Text("No daemon answers. It is shown here as soon as one does.", style="bold")
             return Group(silent, Text(""), Text(self._problem or ""), Text(""), *last)
         stats = self._stats
-        latest_first = reversed(_streams(stats))
-        rows = [_Row(stream, episodes, self._rate(stream, episodes)) for stream, episodes in latest_first]
+        rows = self._rows(stats)
         room = len(rows) if height is None else max(height - FIXED_LINES, 1)
         parts: list[RenderableType] = [*_daemon(stats), Text("")]
         if rows:
-            parts.append(_table(rows[:room], width))
+            parts.append(_table(rows[:room], width, self._sort))
         else:
             parts.append(Text("Nobody records. Wrap an env: env = offcam.record(env, FOLDER)", style="dim"))
         if last and len(rows) > room:
             last[0].append(f"; not shown: {len(rows) - room}")
+        if last and rows:
+            last[0].append("; s sorts by the next column, r turns round")
         return Group(*parts, *last)
+
+    def _rows(self, stats: dict[str, Any]) -> list[_Row]:
+        latest_first = reversed(_streams(stats))
+        rows = [_Row(stream, episodes, self._rate(stream, episodes)) for stream, episodes in latest_first]
+        for column in _COLUMNS:
+            if column.heading == self._sort:
+                rows.sort(key=lambda row: _rank(column.value(row)))
+        return rows[::-1] if self._reversed else rows
 
     def _rate(self, stream: dict[str, Any], episodes: dict[str, Any]) -> float | None:
         """Steps of the episodes that ended since, a second; before any did, what its episodes so far took."""
@@ -114,6 +146,12 @@ class View:
             return (last - first) / (now - began)
         rate: float | None = episodes.get("steps_per_second")
         return rate
+
+
+def _rank(value: Any) -> tuple[bool, Any]:  # noqa: ANN401 - a text or a number
+    """For numbers from the highest, texts by the alphabet, and what is not known behind them."""
+    unknown = value is None or value != value  # noqa: PLR0124 - NaN is none that can be compared
+    return unknown, 0 if unknown else value if isinstance(value, str) else -value
 
 
 def _streams(stats: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -144,14 +182,16 @@ def _daemon(stats: dict[str, Any]) -> list[Text]:
     return [Text(line, style=style, no_wrap=True, overflow="ellipsis") for line, style in lines]
 
 
-def _table(rows: list[_Row], width: int) -> Table:
+def _table(rows: list[_Row], width: int, sort: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    columns = _fitting(rows, width)
+    columns = _fitting(rows, width, sort)
     cells = [[column.cell(row) for column in columns] for row in rows]
     _shorten_runs(columns, cells, width)
     for column in columns:
         text = column.heading in _TEXTS
-        table.add_column(column.heading, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
+        style = "bold reverse" if column.heading == sort else "bold"
+        heading = Text(column.heading, style=style)
+        table.add_column(heading, justify="left" if text else "right", no_wrap=True, overflow="ellipsis")
     for row, line in zip(rows, cells, strict=True):
         dropped = any(row.stream["frames"]["dropped"].values())
         table.add_row(*map(Text, line), style="yellow" if dropped else None)
@@ -171,8 +211,11 @@ def _shorten_runs(columns: list[_Column], cells: list[list[str]], width: int) ->
                 line[place] = shortened(line[place], max(column.width, widths[place] - over))
 
 
-def _fitting(rows: list[_Row], width: int) -> list[_Column]:
-    """The columns that there is room for, the least of them left out first; names are cut, numbers are not."""
+def _fitting(rows: list[_Row], width: int, sort: str) -> list[_Column]:
+    """The columns that there is room for, the least of them left out first; names are cut, numbers are not.
+
+    That by which the rows are sorted stays.
+    """
     columns = list(_COLUMNS)
     widths = {
         column: column.width
@@ -181,7 +224,7 @@ def _fitting(rows: list[_Row], width: int) -> list[_Column]:
         for column in columns
     }
     while len(columns) > 1 and sum(widths[column] + 1 for column in columns) > width + 1:
-        columns.remove(max(columns, key=lambda column: column.rank))
+        columns.remove(max(columns, key=lambda column: (column.heading != sort) * column.rank))
     return columns
 
 
