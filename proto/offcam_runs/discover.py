@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,11 +61,6 @@ def matching(folders: Sequence[str]) -> list[str]:
 def is_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder has an index, or journals of which one will be made."""
     return os.path.exists(os.path.join(folder, fmt.INDEX_NAME)) or bool(journals(folder))
-
-
-def run_id(folder: str | os.PathLike[str]) -> str:
-    """The id by which the API names a run: of its folder's absolute path, and nothing that a path could hide in."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:12]  # links stay as they are
 
 
 def labels(folders: Sequence[str | os.PathLike[str]]) -> list[str]:

@@ -35,6 +35,9 @@ JOURNAL_EXTENSION: Final = ".rec"
 TAIL_EXTENSION: Final = ".tail"
 """Appended to a stream's id in the same way: the name of its tail, of rows of steps that are in no record yet."""
 
+RUN_KEY: Final = "run"
+"""Key in ``meta`` of the run's id."""
+
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
 

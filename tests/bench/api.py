@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
 import made
 
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.daemon.process_memory import resident_bytes
 from offcamd.web.server import bind, bound_address, serving

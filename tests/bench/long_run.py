@@ -144,7 +144,7 @@ def serve_pages(run: Path, episodes: int) -> None:
     """Ask the page's API, each question twice, and tell the seconds of each answer."""
     import httpx  # noqa: PLC0415 - in the process that needs it
 
-    from offcam_runs.discover import run_id  # noqa: PLC0415 - as above
+    from offcam_runs.run_ids import run_id  # noqa: PLC0415 - as above
     from offcamd.config.values import HttpAddress  # noqa: PLC0415 - as above
     from offcamd.web.server import bind, bound_address, serving  # noqa: PLC0415 - as above
     from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above

@@ -8,7 +8,7 @@ import httpx
 import made
 import pytest
 
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.server import bind, bound_address, serving
 from offcamd.web.source import FolderSource

@@ -10,7 +10,7 @@ import made
 import pytest
 
 from fetching import fetch
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import RunDescriptions

@@ -10,7 +10,7 @@ import pytest
 
 import runs
 from offcam_proto.codec import pack_record
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
 from offcamd.web.episode_cache import EpisodeCache

@@ -11,7 +11,7 @@ import pytest
 
 import runs
 from offcam_runs import blocks, long_run
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcamd.web import episode_cache, long_curves
 from waiting import wait_until
 

@@ -11,8 +11,8 @@ import made
 import numpy as np
 import pytest
 
-from offcam_runs.discover import run_id
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run_ids import run_id
 from offcamd.web.media import CHUNK_BYTES, requested_range
 
 

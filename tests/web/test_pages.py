@@ -15,8 +15,8 @@ import pytest
 import runs
 from journal_samples import write_journal
 from offcam_proto.codec import pack_record
-from offcam_runs.discover import run_id
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run_ids import run_id
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover_folder
 from run_samples import B, episode, stream

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import by_id, run_id
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from offcamd.daemon.service import Service
 
 
@@ -29,8 +30,7 @@ class DaemonSource:
     def folders(self) -> dict[str, Path]:
         """See there."""
         written = dict.fromkeys((*self._service.shown.folders, *self._service.store.live_streams()))
-        found = {run_id(folder): Path(folder) for folder in written}
-        return {**found, **self._beside()}
+        return by_id((*written, *(folder for folder in self._beside().values() if str(folder) not in written)))
 
     def live(self, run: str) -> bool:
         """See there."""

@@ -19,6 +19,7 @@ from offcam_runs.accounts import EncodedResult, EncoderShare, FrameCount
 from offcam_runs.database import explained, format_version, upgrade
 from offcam_runs.pending import enter_stream, is_of
 from offcam_runs.record_rows import Fields, add_records, known_lost, quarantine, settle_clip
+from offcam_runs.run_ids import new_id
 from offcam_runs.schema import id_text
 from offcam_runs.totals import KEEP_EPISODES, RunTotals, newest_session
 from offcamd import __version__
@@ -90,8 +91,8 @@ class RunIndex:
         try:
             with index.transaction():  # another daemon may be about to do the same
                 upgrade(index._db, format_version(index._db, folder), folder)
-                for key, value in {"created": repr(time.time()), "created_by": f"offcam {__version__}"}.items():
-                    index._db.execute(sql.NEW_FACT, {"key": key, "value": value})
+                facts = {"created": repr(time.time()), "created_by": f"offcam {__version__}", fmt.RUN_KEY: new_id()}
+                index._db.executemany(sql.NEW_FACT, facts.items())
             with explained(folder):
                 index.totals = RunTotals.kept(index._db, newest=True)
                 index.totals.load_recent(index._db)
@@ -175,8 +176,7 @@ class RunIndex:
     def _inherit(self, other: RunIndex, table: str, stream: dict[str, str], **changed: object) -> None:
         rows = other._db.execute(sql.rows_of_stream(table), stream)
         names = [name for name, *_ in rows.description]
-        values = (dict(zip(names, row, strict=True)) | changed for row in rows)
-        self._db.executemany(sql.inherit(table, names), values)
+        self._db.executemany(sql.inherit(table, names), (dict(zip(names, row, strict=True)) | changed for row in rows))
 
     def _require_place(self) -> None:
         if not self.in_place:

@@ -15,6 +15,7 @@ from offcam_runs.database import open_to_read
 from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
 from offcam_runs.journal_reader import journals
 from offcam_runs.pending import ON_ITS_WAY_SECONDS, is_written
+from offcam_runs.run_ids import with_id
 from offcam_runs.sessions import Session, session_of
 from offcamd.web import indexless
 from offcamd.web.params import BadQuery, Query
@@ -58,7 +59,7 @@ def asked_for(source: RunSource, run: str, query: Query | None = None) -> Asked:
     """
     name, _, session = run.partition("@")
     session = session or (query.text("session") if query else "")
-    folder = source.folders().get(name)
+    folder = with_id(source.folders(), name)
     if folder is None:
         raise NotHere(f"there is no run {run[:40]!r}: GET /api/runs lists those there are")
     try:

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from offcam_runs.discover import MOST_LEVELS, look_into, run_id
+from offcam_runs.discover import MOST_LEVELS, look_into
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
 from offcam_runs.journal_reader import journals
+from offcam_runs.run_ids import by_id
 
 RESCAN_SECONDS = 2.0
 """How often `FolderSource` looks for new runs."""
@@ -70,7 +71,7 @@ class FolderSource:
         """See `RunSource`. Looks into the folders anew, at most every `RESCAN_SECONDS`."""
         with self._lock:
             if time.monotonic() - self._scanned >= RESCAN_SECONDS:
-                self._found = dict(self._scan())
+                self._found = by_id(self._scan())
                 self._scanned = time.monotonic()
             return dict(self._found)
 
@@ -91,7 +92,7 @@ class FolderSource:
         """See `RunSource`."""
         return None
 
-    def _scan(self) -> Iterator[tuple[str, Path]]:
+    def _scan(self) -> Iterator[Path]:
         waiting = [(root, 0) for root in reversed(self._roots)]
         seen = runs = 0
         while waiting and seen < MOST_FOLDERS and runs < MOST_RUNS:
@@ -103,6 +104,6 @@ class FolderSource:
                 continue
             if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names) or journals(folder):
                 runs += 1
-                yield run_id(folder), folder
+                yield folder
             if level < MOST_LEVELS:
                 waiting += [(folder / name, level + 1) for name in reversed(below)]

@@ -1,0 +1,69 @@
+"""By what the page and the API name a run: an id of its own, which moves with its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import sqlite3
+import stat
+from collections.abc import Iterable
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+
+from offcam_runs.format import INDEX_NAME, RUN_KEY
+
+MOST_KNOWN = 20_000
+"""Indexes whose ids are kept, so that none is opened twice."""
+
+_DIGITS = 12
+_ID = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
+_OF_RUN = "SELECT value FROM meta WHERE key = ?"
+
+
+def new_id() -> str:
+    """An id for a run that has none."""
+    return secrets.token_hex(_DIGITS // 2)
+
+
+def path_id(folder: str | os.PathLike[str]) -> str:
+    """The id of a run whose index has none: of its folder's absolute path, and nothing that a path could hide in."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:_DIGITS]  # links stay as they are
+
+
+def run_id(folder: str | os.PathLike[str]) -> str:
+    """The id of a run: that in its index, where it can be read, else `path_id`."""
+    path = os.path.join(os.path.abspath(folder), INDEX_NAME)
+    try:
+        facts = os.lstat(path)
+        if not stat.S_ISREG(facts.st_mode):
+            return path_id(folder)
+        return _in_index(path, facts.st_dev, facts.st_ino)
+    except (OSError, sqlite3.Error, LookupError):  # whoever opens it to read says what is wrong
+        return path_id(folder)
+
+
+def by_id(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
+    """Runs by their ids, in their order. Of a run and its copy the first has its id, the other is named by its path."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        own = run_id(folder)
+        found[own if own not in found else path_id(folder)] = Path(folder)
+    return found
+
+
+def with_id(runs: dict[str, Path], name: str) -> Path | None:
+    """The run of an id out of those that `by_id` gave; also by its path's, which it may have had before its index."""
+    return runs.get(name) or next((folder for folder in runs.values() if path_id(folder) == name), None)
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _in_index(path: str, _device: int, _inode: int) -> str:
+    """The id in an index. Raises LookupError where there is none: that is not kept, as it may come."""
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=0.1)) as database:
+        row = database.execute(_OF_RUN, (RUN_KEY,)).fetchone()
+    if row is None or not _ID.fullmatch(str(row[0])):
+        raise LookupError(path)
+    return str(row[0])
