@@ -154,7 +154,8 @@ def record(
         crf: as in `RecordVideo`: the videos' quality.
         preset: as in `RecordVideo`: how much CPU a small file may cost.
         overflow: as in `RecordVideo`.
-        source: as in `RecordVideo`: ``"obs"`` shows what the agent sees.
+        source: as in `RecordVideo`: ``"obs"`` shows what the agent sees; with ``"replay"`` and ``"auto"`` episodes are
+            rendered when they happen again.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: as in `RecordVideo`.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.

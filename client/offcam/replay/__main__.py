@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from ctypes.util import find_library
 
 from offcam.recorder.env_stream import check_daemon
 from offcam.replay import limits
 from offcam.replay.worker import Worker
-from offcam_proto.errors import OffcamError
+from offcam_proto.errors import MalformedMessage, OffcamError
 from offcam_runs.replay.requests import END, Answer, Request
 
 
@@ -26,10 +27,14 @@ def main() -> None:
         check_daemon(strict=True)  # before this: one that is started here would be as bounded as this process
     limits.settle(memory=limits.half_of_the_memory())
     worker = Worker()
+    signal.signal(signal.SIGUSR1, worker.hurry)  # before, it ends a process that has not made anything
     for line in sys.stdin:
         if line.encode() == END:
             break
-        request = Request.parse(line)
+        try:
+            request = Request.parse(line)
+        except MalformedMessage:  # who asked has left in the midst of it
+            break
         try:
             answer = worker.do(request)
         except MemoryError:

@@ -23,6 +23,7 @@ class ReplayClip:
         episode: likewise.
         step: likewise.
         every: take each so manieth frame, and the last.
+        env_index: of a vector env the sub-environment; None of a single one.
 
     Attributes:
         first_row: the row of the steps that its first frame shows.
@@ -39,6 +40,7 @@ class ReplayClip:
         episode: int,
         step: int,
         every: int,
+        env_index: int | None = None,
     ) -> None:
         self.first_row: int | None = None
         self.episode_over = False
@@ -49,6 +51,7 @@ class ReplayClip:
         self._episode = episode
         self._step = max(step, 0)
         self._every = every
+        self._env_index = env_index
         self._last: int | None = None  # number of the last frame
 
     def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> None:  # noqa: ARG002 - as ClipWriter's
@@ -82,6 +85,8 @@ class ReplayClip:
                 preset=self._encoding.preset,
                 arguments={},
                 every=self._every,
+                env_index=self._env_index or 0,
+                terminal=self.episode_over and self._env_index is not None,
             )
         )
         self._last = None

@@ -4,60 +4,74 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
+
 from offcam.recorder import readings
+from offcam.recorder.clip_writer import ClipWriter
 from offcam.replay import recipe
+from offcam.replay.audited import AuditedClip
+from offcam.replay.audits import Audits
 from offcam.replay.clip import ReplayClip
 from offcam.replay.renderer import Renderer
-from offcam.replay.tap import insert
+from offcam.replay.tap import insert, sub_envs
 from offcam.replay.tape_log import TapeLog
 from offcam_proto.errors import ConfigError, NotReplayable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import gymnasium as gym
-
     from offcam.recorder.clip_writer import Encoding
     from offcam.recorder.env_stream import EnvStream
+    from offcam.replay.renderer import Asked
+    from offcam_runs.replay.requests import Answer
 
 
 class Replaying:
-    """Records a single env for replay. It belongs to the thread of the env; a copy of an env has none.
+    """Records an env for replay, a single one or one of `SyncVectorEnv`. It is the env's thread's; a copy has none.
 
     Args:
-        env: the env. A tap is put at its base.
+        env: the env. A tap is put at its base, or at that of each sub-environment.
+        auto: whether frames are recorded, too, until it was seen to happen again as it was: see `audits`.
 
     Attributes:
         env: in place of the one that was given.
-        tape: what happens at its base.
+        tapes: what happens at its base, one for each sub-environment.
+        audits: who decides what a video is of; None where none is of frames.
 
     Raises:
         ConfigError: it cannot be replayed, and why.
     """
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        if readings.number_of_envs(env) is not None:
-            raise ConfigError("source='replay' is for single envs; this one steps many at once. Leave it out.")
+    def __init__(self, env: Any, *, auto: bool = False) -> None:  # noqa: ANN401 - an Env or a VectorEnv
         try:
-            self._recipe = recipe.of(env)
-            self.tape = TapeLog(env.unwrapped.action_space, self._recipe)
-            self.env = insert(env, lambda _: self.tape)
+            bases = _bases(env)
+            recipes = [recipe.of(base) for base in bases]
+            self.tapes = [
+                TapeLog(base.action_space, own, index)
+                for index, (base, own) in enumerate(zip(bases, recipes, strict=True))
+            ]
+            self.env = insert(env, self.tapes.__getitem__)
         except NotReplayable as error:
             raise ConfigError(f"source='replay' cannot be had for this env: {error}") from error
+        self.audits = Audits() if auto else None
         self.renderer: Renderer | None = None
+        self._recipe = recipes[0]
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()
 
     def attach(self, stream: EnvStream, made: Callable[[str], object]) -> None:
-        """The tape goes into this stream; ``made`` is called with the path of each video that is made."""
-        self.tape.attach(stream)
-        self.renderer = Renderer(self._recipe, made)
+        """The tapes go into this stream; ``made`` is called with the path of each video that is made."""
+        for tape in self.tapes:
+            tape.attach(stream)
+        self.renderer = Renderer(self._recipe, made, *(() if self.audits is None else (_judge_of(self.audits),)))
 
     def look(self) -> None:
         """Take notice of videos that were made meanwhile. It waits for nothing."""
         if self.renderer is not None:
             self.renderer.look()
+            if self.audits is not None and self.audits.over:
+                self.renderer.rest()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until each video is made that was asked for, at most so many seconds. Returns whether all are."""
@@ -68,9 +82,55 @@ class Replaying:
         if self.renderer is not None:
             self.renderer.close()
 
+    def replays_next(self) -> bool:
+        """Whether the video that begins now is rendered when it happens again, rather than of frames."""
+        if self.audits is None or self.renderer is None:
+            return self.audits is None
+        self.look()
+        return self.audits.replays_next(self.renderer.comparisons)
+
     def clip(
-        self, stream: EnvStream, name: str, *, encoding: Encoding, episode: int, step: int, every: int
+        self,
+        stream: EnvStream,
+        name: str,
+        *,
+        encoding: Encoding,
+        episode: int,
+        step: int,
+        every: int,
+        env_index: int | None = None,
     ) -> ReplayClip:
         """A video to be made of the steps that follow."""
         assert self.renderer is not None  # noqa: S101 - attached where anything is recorded
-        return ReplayClip(self.renderer, stream, name, encoding=encoding, episode=episode, step=step, every=every)
+        begins: dict[str, Any] = {"encoding": encoding, "episode": episode, "step": step}
+        return ReplayClip(self.renderer, stream, name, every=every, env_index=env_index, **begins)
+
+    def filmed(self, stream: EnvStream, name: str, *, episode: int, **others: Any) -> ClipWriter:  # noqa: ANN401 - as of ClipWriter
+        """A video of frames, which are compared with what is rendered later, if any are just now."""
+        if self.audits is None or self.renderer is None or not self.audits.compares(self.renderer.comparisons):
+            return ClipWriter(stream, name, episode=episode, **others)
+        return AuditedClip(self.renderer, stream, name, episode=episode, **others)
+
+
+def _bases(env: Any) -> list[gym.Env[Any, Any]]:  # noqa: ANN401 - an Env or a VectorEnv
+    """The bases that are replayed, each by itself.
+
+    Raises:
+        NotReplayable: they are not within reach, or there is one for many.
+    """
+    if isinstance(env, gym.vector.VectorEnv):
+        return [each.unwrapped for each in sub_envs(env)]
+    if readings.number_of_envs(env) is not None:
+        raise NotReplayable("it steps many envs at once, which nobody can take apart. Leave `source` out")
+    return [env.unwrapped]
+
+
+def _judge_of(audits: Audits) -> Callable[[Asked, Answer], str | None]:
+    """Has the audits told what became of what was asked for."""
+
+    def judge(asked: Asked, answer: Answer) -> str | None:
+        if asked.compares:
+            return audits.compared(asked.episode, answer)
+        return None if audits.over else audits.not_made(asked.episode, answer)
+
+    return judge

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gymnasium import logger
 
+from offcam.replay.audits import told
 from offcam_proto.errors import OffcamError
 from offcam_runs.replay.process import start
 from offcam_runs.replay.requests import END, Answer
@@ -30,38 +32,60 @@ MOST_WAITING: Final = 10_000
 """Videos that wait to be asked for. Later ones are not made by themselves: `offcam render` makes them."""
 
 
+class Asked(NamedTuple):
+    """What was asked for: whether to compare rather than to record, and of which episode."""
+
+    compares: bool
+    episode: int
+
+
 class Renderer:
     """The process, and what it was asked for. It belongs to the thread of the env.
 
     Args:
         recipe: of the env.
         made: is called with the path of each video that is made.
+        judge: is told what became of a comparison, and of a video that was not made. Returns what to warn of; None
+            where that is to be said here.
     """
 
-    def __init__(self, recipe: Recipe, made: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        made: Callable[[str], object],
+        judge: Callable[[Asked, Answer], str | None] = lambda asked, _: "" if asked.compares else None,
+    ) -> None:
         self._recipe = recipe
         self._made = made
+        self._judge = judge
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._waiting: deque[bytes] = deque()
-        self._asked = 0  # requests without an answer
+        self._asked: deque[Asked] = deque()  # what has no answer yet
         self._answers = b""
         self._said = False
+        self._hurries = False
 
     def ask(self, request: Request) -> None:
         """Have a video made. It waits for nothing."""
         if self._pid != os.getpid():  # a forked child's are its own
             self._let_go()
             self._waiting.clear()
-            self._pid, self._asked, self._answers = os.getpid(), 0, b""
+            self._asked.clear()
+            self._pid, self._answers = os.getpid(), b""
         if len(self._waiting) >= MOST_WAITING:
             self._say(
                 f"{request.name!r} is not rendered: {MOST_WAITING} others wait. Ask `offcam render` for it later."
             )
             return
         self._waiting.append(request.line.encode())
-        self._asked += 1
+        self._asked.append(Asked(request.seen is not None, request.episode))
         self._go_on()
+
+    @property
+    def comparisons(self) -> int:
+        """How many are on their way."""
+        return sum(asked.compares for asked in self._asked) if self._pid == os.getpid() else 0
 
     def look(self) -> None:
         """Take what is answered by now, and ask for what waits. It waits for nothing."""
@@ -69,23 +93,40 @@ class Renderer:
             self._go_on()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all that was asked for is made, or cannot be, at most so many seconds. Returns whether it is."""
+        """Wait until each video is made that was asked for, or cannot be, at most so many seconds.
+
+        Returns whether they are. Comparisons are not waited for.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._asked and self._pid == os.getpid():
+        while self._videos and self._pid == os.getpid():
             self._go_on()
             process = self._process
             left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, deadline - time.monotonic())
-            if process is None or left <= 0 or not self._asked:
+            if process is None or left <= 0 or not self._videos:
                 break
             assert process.stdout is not None  # noqa: S101 - a pipe
             select.select([process.stdout], [], [], left)
-        return not self._asked
+        return not self._videos
+
+    @property
+    def _videos(self) -> bool:
+        return not all(asked.compares for asked in self._asked)
+
+    def rest(self) -> None:
+        """Have the process leave, if it has nothing to do; it is started again where it is needed."""
+        process = self._process
+        if process is not None and not self._asked and self._pid == os.getpid():
+            assert process.stdin is not None  # noqa: S101 - a pipe
+            with suppress(OSError):  # it has left
+                os.write(process.stdin.fileno(), END)
+            self._go_on()
 
     def close(self) -> None:
-        """Wait until all that was asked for is made, or cannot be, and have the process leave."""
+        """Wait until each video is made that was asked for, or cannot be, and have the process leave."""
         process, self._process = self._process, None
         if process is None or self._pid != os.getpid():
             return
+        self._hurries = self._hurry(process)
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
         os.set_blocking(process.stdin.fileno(), True)
         os.set_blocking(process.stdout.fileno(), True)
@@ -94,6 +135,14 @@ class Renderer:
         self._waiting.clear()
         self._take(answers)
         self._ended(process)
+        self._hurries = False
+
+    def _hurry(self, process: subprocess.Popen[bytes]) -> bool:
+        """Nobody waits for comparisons any more. Returns whether there is nothing but these."""
+        if not self._asked or self._videos:  # before a video they are done
+            return False
+        process.send_signal(signal.SIGUSR1)
+        return True
 
     def __del__(self) -> None:
         """Where nobody has called `close`: the process leaves once it has made what it was asked for."""
@@ -105,6 +154,7 @@ class Renderer:
         if process is not None:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
             if self._pid == os.getpid():
+                self._hurry(process)
                 with suppress(OSError):
                     os.write(process.stdin.fileno(), END)
             process.stdin.close()
@@ -130,17 +180,28 @@ class Renderer:
                 self._read()
         except OffcamError as error:
             self._waiting.clear()
-            self._asked = 0
-            self._say(f"videos are not rendered: {error}")
+            if self._untold(len(self._asked), str(error)):
+                self._say(f"videos are not rendered: {error}")
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         """The process is gone: what it was asked for and has not answered is not made."""
-        lost, self._asked, self._answers = self._asked - len(self._waiting), len(self._waiting), b""
-        if lost:
-            self._say(
-                f"{lost} videos were not rendered: the process that does so ended ({process.returncode}). Ask "
-                "`offcam render` for them."
-            )
+        self._answers = b""
+        why = f"the process that does so ended ({process.returncode})"
+        if lost := self._untold(len(self._asked) - len(self._waiting), why):
+            self._say(f"{lost} videos were not rendered: {why}. Ask `offcam render` for them.")
+
+    def _untold(self, count: int, why: str) -> int:
+        """So many that were asked for are not done. Returns how many of them the judge leaves to be said."""
+        return sum(self._leaves(self._asked.popleft(), Answer("", why=why)) for _ in range(count))
+
+    def _leaves(self, asked: Asked, answer: Answer) -> bool:
+        """Whether the judge leaves it to be said."""
+        if asked.compares and self._hurries:
+            return False
+        text = self._judge(asked, answer)
+        if text:
+            logger.warn(text)
+        return text is None
 
     def _write(self) -> None:
         """Hand over what fits into the pipe: each line is smaller than what is written whole or not at all."""
@@ -168,14 +229,12 @@ class Renderer:
     def _take(self, data: bytes) -> None:
         *lines, self._answers = (self._answers + data).split(b"\n")
         for line in lines:
-            self._asked -= 1
+            asked = self._asked.popleft()
             answer = Answer.parse(line.decode(errors="replace"))
             if answer.file:
                 self._made(answer.file)
-            else:
-                where = "" if answer.diverged_at is None else f" (at step {answer.diverged_at}, {answer.plan})"
-                changed = f" Since it was recorded, {', '.join(answer.changes)}." if answer.changes else ""
-                self._say(f"{answer.name!r} is not rendered: {answer.why}{where}.{changed}")
+            elif self._leaves(asked, answer):
+                self._say(f"{answer.name!r} is not rendered: {told(answer)}")
 
     def _say(self, text: str) -> None:
         if not self._said:

@@ -144,16 +144,27 @@ def insert(env: Any, tape: Callable[[int], Tape]) -> Any:  # noqa: ANN401 - an E
     """
     if not isinstance(env, gym.vector.VectorEnv):
         return _into_single(env, tape(0))
+    envs = sub_envs(env)
+    for each in envs:
+        _innermost(each)
+    base: Any = env.unwrapped
+    base.envs[:] = [_into_single(each, tape(index)) for index, each in enumerate(envs)]
+    return env
+
+
+def sub_envs(env: Any) -> list[gym.Env[Any, Any]]:  # noqa: ANN401 - a VectorEnv of any types
+    """The sub-environments of a vector env.
+
+    Raises:
+        NotReplayable: they cannot be reached from here.
+    """
     base = env.unwrapped
     if not isinstance(base, gym.vector.SyncVectorEnv):
         raise NotReplayable(
             f"the sub-environments of {type(base).__name__} live where this process cannot see them. Wrap each in the "
             "function that makes it: `lambda: offcam.RecordVideo(gym.make(...), ..., source='replay')`."
         )
-    for each in base.envs:
-        _innermost(each)
-    base.envs[:] = [_into_single(each, tape(index)) for index, each in enumerate(base.envs)]
-    return env
+    return list(base.envs)
 
 
 def _into_single(env: gym.Env[Any, Any], tape: Tape) -> gym.Env[Any, Any]:

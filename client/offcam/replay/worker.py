@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from offcam.replay import limits, recipe
 from offcam.replay.fingerprint import differences, fingerprint
 from offcam.replay.plans import Outcome, Plan, find_plan, stretch
 from offcam.replay.render import Film, picture
+from offcam.replay.seen import Comparison
 from offcam.replay.tape_file import FileTape
 from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
 from offcam_runs.database import open_to_read
@@ -24,6 +26,9 @@ from offcam_runs.steps.reader import LOST, StepReader
 from offcam_runs.streams import read_streams
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from offcam.replay.plans import Stretch
     from offcam_runs.replay.recipe import Recipe
     from offcam_runs.replay.requests import Request
@@ -36,6 +41,8 @@ ROWS_SECONDS: Final = 60.0
 DEFAULT_FPS: Final = 30.0
 
 _LOOK_SECONDS = 0.1
+_NOT_MADE: Final = "the recorder daemon has not made it: see its log"
+_HURRIES: Final = "nobody waits for it any more"
 
 _Plans = dict[tuple[str, int], Plan]
 
@@ -46,14 +53,28 @@ class Worker:
     def __init__(self) -> None:
         self._plans: _Plans = {}  # that reproduced an episode of a stream last
         self._streams: dict[str, EnvStream] = {}  # what is recorded of each
+        self._compares = False
+        self._hurries = False
 
     def do(self, request: Request) -> Answer:
-        """Make a video. What keeps it from being made is in the answer."""
+        """Make a video, or compare what it would show. What keeps it from being made is in the answer."""
         limits.allow()
         try:
-            return self._replay(request, *_read(request))
+            self._compares = request.seen is not None
+            try:
+                if self._compares and self._hurries:
+                    raise NotReplayable(_HURRIES)
+                return self._replay(request, *_read(request))
+            finally:
+                self._compares = False
         except OffcamError as error:
             return Answer(request.name, why=str(error))
+
+    def hurry(self, *_: Any) -> None:  # noqa: ANN401 - a signal's handler
+        """Nobody waits for what is compared any more."""
+        self._hurries = True
+        if self._compares:
+            raise NotReplayable(_HURRIES)
 
     def close(self) -> None:
         """Close what was recorded into."""
@@ -63,7 +84,8 @@ class Worker:
                 stream.release(self)
 
     def _replay(self, request: Request, stream: Stream, tape: FileTape, steps: Steps) -> Answer:
-        marks = _marks(steps, request)
+        seen = None if request.seen is None else Comparison(request.seen)
+        marks = _marks(steps, request, tape.resets, seen)
         wanted = stretch(tape.resets, min(marks), max(marks))
         how = tape.recipe()
         found, changes = self._verified(request, tape, how, wanted)
@@ -72,15 +94,20 @@ class Worker:
             return answer._replace(why=f"it did not happen again: {found.why}")
         env = recipe.make(how, "rgb_array", **request.arguments)
         try:
-            fps = request.fps or float(env.metadata.get("render_fps") or DEFAULT_FPS)
             film = Film(tape, wanted, found.plan, env)
-            file = self._record(request._replace(fps=fps), stream, _numbered(film, marks), steps)
+            numbered = _numbered(film, marks)
+            if seen is None:
+                fps = request.fps or float(env.metadata.get("render_fps") or DEFAULT_FPS)
+                file = self._record(request._replace(fps=fps), stream, numbered, steps)
+                answer = answer._replace(file=file, why="" if file else _NOT_MADE)
+            else:
+                answer = _compared(answer, seen, numbered, steps)
         finally:
             env.close()
         if film.outcome is not None and not film.outcome.verified:
             why = f"it happens otherwise where it is rendered: {film.outcome.why}"
-            return answer._replace(why=why, diverged_at=film.outcome.diverged_at)
-        return answer._replace(file=file, why="" if file else "the recorder daemon has not made it: see its log")
+            return answer._replace(file="", why=why, diverged_at=film.outcome.diverged_at)
+        return answer
 
     def _verified(
         self, request: Request, tape: FileTape, how: Recipe, wanted: Stretch
@@ -111,23 +138,21 @@ class Worker:
             episode=request.episode,
             step=request.step,
             overflow="block",
+            envs=(request.env_index,) if stream.vector else (),
         )
         clip.first_row = request.first_row
-        rewards = [
-            (float(reward), bool(flags & RESET)) for reward, flags in zip(steps["reward"], steps["flags"], strict=True)
-        ]
+        counts = _counted(steps, vector=stream.vector)
+        white = 1.0
         complete = False
         try:
             last = request.last_row - request.first_row
             for number, rendered in film:
                 if number % request.every == 0 or number == last:
                     shown = frames.frames_of(picture(rendered))
-                    clip.add(
-                        tuple([frames.picture(frame, frames.white_of(frame)) for frame in shown[:1]]), (1, 1), number
-                    )
-                reward, resets = rewards[number]
-                if not resets:
-                    clip.step(reward)
+                    white = max(white, *map(frames.white_of, shown))
+                    clip.add(*frames.tiles(shown, white, (1, 1)), number)
+                if counts[number]:
+                    clip.step(steps["reward"][number])
                 complete = number == last
         finally:
             clip.end(complete=complete)
@@ -173,14 +198,46 @@ def _read(request: Request) -> tuple[Stream, FileTape, Steps]:
     raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
 
 
-def _marks(steps: Steps, request: Request) -> dict[int, list[int]]:
-    """By the row of the tape behind which a picture is taken, the numbers of the video's frames that show it."""
+def _marks(
+    steps: Steps, request: Request, resets: Sequence[int], seen: Comparison | None = None
+) -> dict[int, list[int]]:
+    """By the row of the tape behind which a picture is taken, the numbers of the frames that show it, as they come.
+
+    A row of a vector env in which only others were reset has none.
+    """
     if "tape" not in steps or not (steps["tape"] >= 0).all():
         raise NotReplayable("what was done to its env is not on a tape: it was not recorded with source='replay'")
     marks: dict[int, list[int]] = {}
-    for row, mark in zip(steps.row.tolist(), steps["tape"].tolist(), strict=True):
-        marks.setdefault(mark, []).append(row - request.first_row)
+    rows = zip(steps.row.tolist(), steps["tape"].tolist(), steps["episode"].tolist(), strict=True)
+    for row, mark, episode in rows:
+        number = row - request.first_row
+        if episode < 0 or (seen is not None and number not in seen.numbers):
+            continue
+        terminal = request.terminal and row == request.last_row and _is_among(resets, mark)
+        marks.setdefault(mark - terminal, []).append(number)
     return marks
+
+
+def _is_among(numbers: Sequence[int], number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
+
+
+def _counted(steps: Steps, *, vector: bool) -> NDArray[np.bool_]:
+    """Which rows are steps of what is shown: resets are none, nor a step behind which the first frame is of a reset."""
+    counted: NDArray[np.bool_] = steps["flags"] & RESET == 0
+    if vector and len(steps.row) > 1 and counted[1] and 0 <= steps["episode"][0] < steps["episode"][1]:
+        counted[0] = False
+    return counted
+
+
+def _compared(answer: Answer, seen: Comparison, film: Iterator[tuple[int, Any]], steps: Steps) -> Answer:
+    """The same with what came of comparing the frames of a film."""
+    if all(seen.look(number, picture(rendered)) for number, rendered in film):
+        return answer._replace(pictures=seen.pictures)
+    assert seen.differs_at is not None  # noqa: S101 - it was found there
+    step, episode = int(steps["step"][seen.differs_at]), int(steps["episode"][seen.differs_at])
+    return answer._replace(why=f"the picture behind step {step} of episode {episode} is another one than it was")
 
 
 def _numbered(film: Film, marks: dict[int, list[int]]) -> Iterator[tuple[int, Any]]:

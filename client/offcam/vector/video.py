@@ -19,6 +19,7 @@ from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
 from offcam.wrappers.video_base import as_given, nothing_to_collect
+from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,6 +144,11 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         )
         if source == "render":
             self._check_render_mode()
+        if source in ("replay", "auto"):
+            raise ConfigError(
+                f"source={source!r} is for single envs: wrap each in the function that makes it, as in "
+                "`lambda: offcam.RecordVideo(gym.make(...), folder, source='replay')`."
+            )
         self.record_first_only = record_first_only
         self.video_aspect_ratio = arguments.aspect_ratio(video_aspect_ratio)
         self.frame_rows = -1

@@ -36,8 +36,11 @@ Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
 Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
 
-Source: TypeAlias = Literal["render", "obs", "replay"]
-"""What a video shows: what the env renders, what the agent sees of it, or what is rendered when it happens again."""
+Source: TypeAlias = Literal["render", "obs", "replay", "auto"]
+"""What a video shows: what the env renders, what the agent sees of it, or what is rendered when it happens again.
+
+With ``"auto"`` the last of these, once it was seen to be the first.
+"""
 
 NUMBER_BYTES = len("-episode-") + 19
 """What a prefix must leave room for, lest a name be too long in the midst of a training."""
@@ -237,18 +240,20 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
 
 
 def replays(source: Source, keep: Rule | str | None, last_seconds: Number | None) -> bool:
-    """Whether videos are made of steps that happen again."""
-    if source == "replay" and keep is not None:
+    """Whether videos are made of steps that happen again, always or once that is seen to be the same."""
+    if source not in ("replay", "auto"):
+        return False
+    if keep is not None:
         raise ConfigError(
-            f"keep={str(keep)!r} has no meaning with source='replay': every episode can be rendered later, as by "
+            f"keep={str(keep)!r} has no meaning with source={source!r}: every episode can be rendered later, as by "
             "`offcam render FOLDER --worst 3`. Leave keep out."
         )
-    if source == "replay" and last_seconds is not None:
+    if last_seconds is not None:
         raise ConfigError(
-            f"last_seconds={last_seconds!r} has no meaning with source='replay': nothing is rendered that could be "
+            f"last_seconds={last_seconds!r} has no meaning with source={source!r}: nothing is rendered that could be "
             "held. Leave it out."
         )
-    return source == "replay"
+    return True
 
 
 def steps(given: bool) -> bool:
@@ -356,11 +361,6 @@ def source(given: Source, env: Any) -> Source:  # noqa: ANN401 - an Env or a Vec
     """What a video shows; where it is what the agent sees, that must be a picture."""
     if given not in get_args(Source):
         raise ConfigError(f"source must be one of {', '.join(map(repr, get_args(Source)))}, got {given!r}.")
-    if given == "replay" and isinstance(env, VectorEnv):
-        raise ConfigError(
-            "source='replay' is for single envs: wrap each in the function that makes it, as in "
-            "`lambda: offcam.RecordVideo(gym.make(...), folder, source='replay')`."
-        )
     space = getattr(env, "single_observation_space", None) or env.observation_space
     if given == "obs" and not isinstance(space, gym.spaces.Dict) and len(getattr(space, "shape", None) or ()) < 2:
         raise ConfigError(

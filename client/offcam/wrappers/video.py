@@ -11,16 +11,15 @@ from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings, settings
 from offcam.wrappers import arguments, shared_stream
+from offcam.wrappers.replayed import replaying
 from offcam.wrappers.step_rows import StepRows
-from offcam.wrappers.video_base import NO_PICTURES, VideoBase, as_given, nothing_to_collect
-from offcam_proto.errors import ConfigError
+from offcam.wrappers.video_base import VideoBase, as_given, nothing_to_collect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
-    from offcam.replay.recording import Replaying
     from offcam_runs.keep.rules import Rule
 
 
@@ -67,7 +66,10 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             idle priority, has those happen again that a trigger asks for, checks each step, and renders them. Any other
             can be rendered later: `offcam render`. It needs an env from `gymnasium.make` whose class is in a module,
             and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said. Of
-            an env that cannot be made again, and renders, frames are recorded, and a warning says why.
+            an env that cannot be made again, and renders, frames are recorded, and a warning says why. With ``"auto"``
+            videos are of frames until those of `replay.audits.PROOF` episodes were compared, picture by picture, with
+            what is rendered when they happen again, and then as with ``"replay"``; a few are still compared, and once
+            one differs, frames are recorded for good, and a warning names the step. `recording_source` is what is so.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
             goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
@@ -169,13 +171,11 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(given))
         if replays and settings.enabled():
-            if not settings.records_here():
-                raise ConfigError("source='replay' needs the run folder on this host, not over tcp://. Leave it out.")
-            self._replaying = _replaying(env)
+            self._replaying = replaying(env, source)
             if self._replaying is None:
                 options["source"] = "render"
             else:
-                env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tape)
+                env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tapes[0])
         gym.Wrapper.__init__(self, env)
         callback = arguments.on_video(on_video)
         self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
@@ -324,20 +324,3 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             return bool(self.env.get_wrapper_attr("reset_clean"))
         except AttributeError:
             return True
-
-
-def _replaying(env: gym.Env[Any, Any]) -> Replaying | None:
-    """What records an env for replay; None where that cannot be and its frames are recorded, which is said."""
-    try:
-        from offcam.replay.recording import Replaying  # noqa: PLC0415 - it needs a library that others need not have
-    except ImportError as error:
-        raise ConfigError(
-            f"source='replay' needs {error.name}, which is not installed: run `pip install \"offcam[replay]\"`."
-        ) from error
-    try:
-        return Replaying(env)
-    except ConfigError as error:
-        if env.render_mode in NO_PICTURES:
-            raise
-        logger.warn(f"{error}. As it renders, frames are recorded instead.")
-        return None

@@ -69,7 +69,10 @@ class VideoBase(BoxKeeper):
 
     _steps: StepRows | None = None  # the rows of its steps, where they are recorded
     _replaying: Replaying | None = None  # where its videos are made of steps that happen again
+    _source: arguments.Source
+    _chooses = False  # whether each video is of frames or made of steps, as `_replaying` says
     _judging: Judging | None = None  # by whom its videos are judged, if they are
+    _env_index: int | None = None  # of a vector env, the sub-environment that its replayed videos show
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {
         "_clip": None,
@@ -111,9 +114,7 @@ class VideoBase(BoxKeeper):
         seconds_after: float = 0.0,
     ) -> None:
         self._last_seconds, self._seconds_after = last_seconds, seconds_after
-        self._source = arguments.source(source, self.env)
-        if source == "render":
-            self._check_render_mode()
+        self._set_source(source)
         self._judging = None if keep is None else Judging(keep, keep_bytes or 0)
         if episode_trigger is None and step_trigger is None:
             alone = capped_cubic_video_schedule if last_seconds is None else no_episode
@@ -159,6 +160,12 @@ class VideoBase(BoxKeeper):
                 wrapper._adopt(self._stream)  # noqa: SLF001 - our own kind
             self._stream.open()
 
+    def _set_source(self, source: arguments.Source) -> None:
+        self._chooses = source == "auto"
+        self._source = "render" if self._chooses else arguments.source(source, self.env)
+        if self._source == "render":
+            self._check_render_mode()
+
     def _begin_counting(self) -> None:
         self._recording = False
         self._video_name: str | None = None
@@ -190,6 +197,15 @@ class VideoBase(BoxKeeper):
                 "Initialize your environment with a render_mode that returns an image, such as rgb_array: "
                 '`gym.make(..., render_mode="rgb_array")`, or record what the agent sees: `source="obs"`.'
             )
+
+    @property
+    def recording_source(self) -> arguments.Source:
+        """What videos are of: ``"render"``, ``"obs"`` or ``"replay"``; with ``source="auto"`` what is so by now.
+
+        A video that ``"auto"`` compares is of frames while this is ``"replay"``.
+        """
+        audits = None if self._replaying is None else self._replaying.audits
+        return self._source if audits is None else audits.source
 
     @property
     def recording(self) -> bool:
@@ -245,13 +261,19 @@ class VideoBase(BoxKeeper):
         if self._judging is not None and judged:
             self._judging.begin(self.episode_id)
             encoding = encoding._replace(keep=self._judging.text, keep_bytes=self._judging.keep_bytes)
+        replaying = self._replaying
+        if self._chooses:
+            replays = replaying is not None and replaying.replays_next()
+            self._source, self._every = ("replay", 1) if replays else ("render", self._rendered_every)
         if self._stream is None:
             return
         begins: dict[str, Any] = {"encoding": encoding, "episode": max(self.episode_id, 0), "step": self.step_id}
         if self._source != "replay":
-            self._clip = ClipWriter(self._stream, video_name, overflow=self._overflow, envs=self._envs, **begins)
-        elif self._replaying is not None:
-            self._clip = self._replaying.clip(self._stream, video_name, every=self._rendered_every, **begins)
+            filmed = ClipWriter if replaying is None else replaying.filmed
+            self._clip = filmed(self._stream, video_name, overflow=self._overflow, envs=self._envs, **begins)
+        elif replaying is not None:
+            of: dict[str, Any] = {"every": self._rendered_every, "env_index": self._env_index}
+            self._clip = replaying.clip(self._stream, video_name, **of, **begins)
 
     def stop_recording(self) -> None:
         """End the video. Its file becomes final in the background; `flush` waits for it."""

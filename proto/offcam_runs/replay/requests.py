@@ -30,6 +30,10 @@ class Request(NamedTuple):
         arguments: with which the env is made beside its own, as the size of its pictures.
         every: take each so manieth frame of it, and its last.
         env_index: the sub-environment.
+        terminal: whether its last frame is what an episode ended with, also where its sub-environment was reset in the
+            same step.
+        seen: no video is made, but what it would show compared with this: what was drawn at the time, as
+            `offcam.replay.seen` packs it.
     """
 
     folder: str
@@ -46,6 +50,8 @@ class Request(NamedTuple):
     arguments: dict[str, Any]
     every: int = 1
     env_index: int = 0
+    terminal: bool = False
+    seen: dict[str, Any] | None = None
 
     @property
     def line(self) -> str:
@@ -72,6 +78,7 @@ class Answer(NamedTuple):
         plan: by which the episode happened again, for people.
         diverged_at: the step of the video that was another one than when it was recorded, 0 for its reset.
         changes: what is another than when it was recorded: see `fingerprint.differences`.
+        pictures: how many different ones were compared, where that was asked for, and were those of then.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Answer(NamedTuple):
     plan: str = ""
     diverged_at: int | None = None
     changes: tuple[str, ...] = ()
+    pictures: int = 0
 
     @property
     def line(self) -> str:

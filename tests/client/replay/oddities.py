@@ -119,3 +119,15 @@ class Changing(Counting):
     def move(self, action):
         action *= 3
         self.number += float(action[0])
+
+
+class Flickering(Drawing):
+    """It draws its pictures with a random generator of their own."""
+
+    def render(self):
+        return np.full((8, 8, 3), np.random.default_rng().integers(256), np.uint8)
+
+
+class Black(Drawing):
+    def render(self):
+        return np.zeros((8, 8, 3), np.uint8)

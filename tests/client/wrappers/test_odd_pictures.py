@@ -193,6 +193,6 @@ def test_what_the_agents_of_a_vector_env_see(folder, make):
 def test_what_is_seen_must_be_a_picture(folder):
     with pytest.raises(offcam.OffcamError, match=r"source='obs' needs an env whose observations are pictures"):
         offcam.RecordVideo(Barcode(), str(folder), source="obs")
-    with pytest.raises(offcam.OffcamError, match="source must be one of 'render', 'obs', 'replay', got 'both'"):
+    with pytest.raises(offcam.OffcamError, match="source must be one of 'render', 'obs', 'replay', 'auto', got 'both'"):
         offcam.RecordVideo(Barcode(look=Look()), str(folder), source="both")
     assert not folder.exists()

@@ -1,0 +1,105 @@
+"""``source="auto"``: whether the next video is of frames, or rendered when it happens again. Sans-I/O.
+
+Videos are of frames until enough of them were compared, picture by picture, with what is rendered when they happen
+again. Then they are rendered there, but for those that are compared from time to time. What happens otherwise once has
+frames recorded for good.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from offcam_runs.replay.requests import Answer
+
+PROOF: Final = 8
+"""Videos of so many episodes are compared before nothing is rendered any more."""
+
+EVERY: Final = 1000
+"""From then on each so manieth is compared, and number 1, 2, 4, 8, ..."""
+
+MOST_CHECKS: Final = 8
+"""So many comparisons may be on their way; what there is beyond is not compared."""
+
+MOST_VAIN: Final = 64
+"""After so many whose pictures were all alike, which proves nothing, no more are asked for."""
+
+
+class _Phase(Enum):
+    PROVING = "proving"
+    REPLAY = "replay"
+    FRAMES = "frames"
+
+
+class Audits:
+    """Decides for one env, and learns from what became of its videos."""
+
+    def __init__(self) -> None:
+        self._phase = _Phase.PROVING
+        self._proven: set[int] = set()  # episodes
+        self._vain = 0
+        self._videos = 0  # since nothing is rendered
+        self._due = False
+
+    @property
+    def source(self) -> Literal["render", "replay"]:
+        """What videos are of that are not compared."""
+        return "replay" if self._phase is _Phase.REPLAY else "render"
+
+    @property
+    def over(self) -> bool:
+        """Whether frames are recorded for good."""
+        return self._phase is _Phase.FRAMES
+
+    def replays_next(self, checks: int) -> bool:
+        """Whether the video that begins now is to be rendered when it happens again.
+
+        Args:
+            checks: how many comparisons are on their way.
+        """
+        if self._phase is not _Phase.REPLAY:
+            return False
+        self._videos += 1
+        self._due = self._due or self._videos & (self._videos - 1) == 0 or self._videos % EVERY == 0
+        if self._due and checks < MOST_CHECKS:
+            self._due = False
+            return False
+        return True
+
+    def compares(self, checks: int) -> bool:
+        """Whether a video of frames is to be compared."""
+        return self._phase is not _Phase.FRAMES and checks < MOST_CHECKS
+
+    def compared(self, episode: int, answer: Answer) -> str:
+        """A video of this episode was compared, or could not be. Returns what people are to be warned of, else ""."""
+        if self.over:
+            return ""
+        if answer.why:
+            return self._fails(f"episode {episode}: {told(answer)}")
+        if self._phase is _Phase.PROVING and answer.pictures > 1:
+            self._proven.add(episode)
+            if len(self._proven) >= PROOF:
+                self._phase = _Phase.REPLAY
+                self._proven.clear()
+        elif self._phase is _Phase.PROVING:
+            self._vain += 1
+            if self._vain >= MOST_VAIN:
+                self._phase = _Phase.FRAMES
+        return ""
+
+    def not_made(self, episode: int, answer: Answer) -> str:
+        """A video of this episode was to be rendered, and could not be. Returns as `compared`."""
+        return "" if self.over else self._fails(f"episode {episode} has no video: {told(answer)}")
+
+    def _fails(self, why: str) -> str:
+        self._phase = _Phase.FRAMES
+        self._proven.clear()
+        return f"source='auto' records frames from here on: {why}"
+
+
+def told(answer: Answer) -> str:
+    """Why there is no video, for people."""
+    where = "" if answer.diverged_at is None else f" (at step {answer.diverged_at}, {answer.plan})"
+    changed = f" Since it was recorded, {', '.join(answer.changes)}." if answer.changes else ""
+    return f"{answer.why}{where}.{changed}"

@@ -1,0 +1,61 @@
+"""Whether the videos of an env are made of steps that happen again: with ``source="replay"`` and ``"auto"``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import logger
+
+from offcam.recorder import settings
+from offcam.wrappers.video_base import NO_PICTURES
+from offcam_proto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from offcam.replay.recording import Replaying
+    from offcam.wrappers.arguments import Source
+
+
+def replaying(env: Any, source: Source) -> Replaying | None:  # noqa: ANN401 - an Env or a VectorEnv
+    """What records an env for replay; None where that cannot be and its frames are recorded, which is said.
+
+    Args:
+        env: the env. A tap is put at its base, or at that of each sub-environment.
+        source: ``"replay"`` or ``"auto"``.
+
+    Raises:
+        ConfigError: it cannot be, and frames cannot either, or are not to be.
+    """
+    auto = source == "auto"
+    try:
+        make = _importable()
+        try:
+            return make(env, auto=auto)
+        except ConfigError as error:
+            if auto or env.render_mode in NO_PICTURES:
+                raise
+            logger.warn(f"{error}. As it renders, frames are recorded instead.")
+    except ConfigError as error:
+        if not auto:
+            raise
+        _tell(f"offcam records frames: {error}{'' if str(error).endswith('.') else '.'}")
+    return None
+
+
+def _importable() -> type[Replaying]:
+    if not settings.records_here():
+        raise ConfigError("source='replay' needs the run folder on this host, not over tcp://. Leave it out.")
+    try:
+        from offcam.replay.recording import Replaying  # noqa: PLC0415 - it needs a library that others need not have
+    except ImportError as error:
+        raise ConfigError(
+            f"source='replay' needs {error.name}, which is not installed: run `pip install \"offcam[replay]\"`."
+        ) from error
+    return Replaying
+
+
+def _tell(text: str) -> None:
+    """Say what is no reason to worry, where warnings are said."""
+    if logger.min_level <= logger.WARN and sys.stderr is not None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
