@@ -24,6 +24,7 @@ class ReplayClip:
         step: likewise.
         every: take each so manieth frame, and the last.
         env_index: of a vector env the sub-environment; None of a single one.
+        whole: whether it is of one episode, and ends with that.
 
     Attributes:
         first_row: the row of the steps that its first frame shows.
@@ -40,7 +41,8 @@ class ReplayClip:
         episode: int,
         step: int,
         every: int,
-        env_index: int | None = None,
+        env_index: int | None,
+        whole: bool,
     ) -> None:
         self.first_row: int | None = None
         self.episode_over = False
@@ -52,6 +54,7 @@ class ReplayClip:
         self._step = max(step, 0)
         self._every = every
         self._env_index = env_index
+        self._whole = whole
         self._last: int | None = None  # number of the last frame
 
     def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> None:  # noqa: ARG002 - as ClipWriter's
@@ -86,7 +89,7 @@ class ReplayClip:
                 arguments={},
                 every=self._every,
                 env_index=self._env_index or 0,
-                terminal=self.episode_over and self._env_index is not None,
+                terminal=self._whole and self.episode_over and self._env_index is not None,
             )
         )
         self._last = None

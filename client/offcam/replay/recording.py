@@ -20,7 +20,6 @@ from offcam_proto.errors import ConfigError, NotReplayable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from offcam.recorder.clip_writer import Encoding
     from offcam.recorder.env_stream import EnvStream
     from offcam.replay.renderer import Asked
     from offcam_runs.replay.requests import Answer
@@ -89,21 +88,10 @@ class Replaying:
         self.look()
         return self.audits.replays_next(self.renderer.comparisons)
 
-    def clip(
-        self,
-        stream: EnvStream,
-        name: str,
-        *,
-        encoding: Encoding,
-        episode: int,
-        step: int,
-        every: int,
-        env_index: int | None = None,
-    ) -> ReplayClip:
+    def clip(self, stream: EnvStream, name: str, **others: Any) -> ReplayClip:  # noqa: ANN401 - as of ReplayClip
         """A video to be made of the steps that follow."""
         assert self.renderer is not None  # noqa: S101 - attached where anything is recorded
-        begins: dict[str, Any] = {"encoding": encoding, "episode": episode, "step": step}
-        return ReplayClip(self.renderer, stream, name, every=every, env_index=env_index, **begins)
+        return ReplayClip(self.renderer, stream, name, **others)
 
     def filmed(self, stream: EnvStream, name: str, *, episode: int, **others: Any) -> ClipWriter:  # noqa: ANN401 - as of ClipWriter
         """A video of frames, which are compared with what is rendered later, if any are just now."""

@@ -101,7 +101,8 @@ class Followed(VideoBase):
                 counted = True  # the step that resets takes no step of the new episode
             self.has_autoreset = over
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
-            if self._open_now and terminal is not None and (self._whole or self._steps is None):  # a row has one frame
+            there = terminal is not None or self._source == "replay"
+            if self._open_now and there and (self._whole or self._steps is None):  # a row has one frame
                 self._capture_frame(last=self._whole)
             self._stepped(reward, over=True)
             counted = True
@@ -132,7 +133,7 @@ class OneOfMany(Followed):
         for name in (
             *("env", "_stream", "_steps", "_screen", "_source", "_overflow", "_every", "_encoding"),
             *("video_folder", "video_length", "frames_per_sec"),
-            *("episode_trigger", "gc_trigger", "disable_logger", "autoreset_mode"),
+            *("episode_trigger", "gc_trigger", "disable_logger", "autoreset_mode", "_rendered_every"),
         ):
             setattr(self, name, shared.get(name))
         self.name_prefix = f"{of.name_prefix}-env-{index}"
@@ -140,6 +141,8 @@ class OneOfMany(Followed):
         self.env_index = index
         self.begins_now = False
         self._envs = (index,)
+        self._env_index = index
+        self._replaying = of._replaying  # noqa: SLF001 - as below
         if of._judging is not None:  # noqa: SLF001 - the wrapper's own part
             self._judging = Judging(of._judging.rule, of._judging.keep_bytes)  # noqa: SLF001
         self._begin_counting()
@@ -151,6 +154,9 @@ class OneOfMany(Followed):
 
     def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
         if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
+            return
+        if self._source == "replay":
+            self._add_place(resets=resets)
             return
         shown: Any = self._screen.show(self._envs)
         if isinstance(shown, tuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam.recorder.steps import StepBuffer
+    from offcam.wrappers.step_rows import Tape
 
 GROUP_BYTES = 16 * 1024
 """About so large a row may be: of more sub-environments there are several, each of some that are neighbours."""
@@ -35,10 +37,13 @@ class VectorStepRows(StepRows):
         space: of the actions of one sub-environment.
         envs: how many there are.
         autoreset_mode: under NEXT_STEP the step after an end is a reset.
+        tapes: where the base of each is recorded, too, if it is.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: int, autoreset_mode: object) -> None:
+    def __init__(self, space: spaces.Space[Any], envs: int, autoreset_mode: object, tapes: Sequence[Tape] = ()) -> None:
         self._mode = autoreset_mode
+        self._tapes = tapes
+        self._pack_tapes = struct.Struct(f"<{envs}q").pack
         self._episodes = np.full(envs, -1, "<i8")
         self._steps = np.zeros(envs, "<i4")
         self._over = np.zeros(envs, bool)  # whose episode the last step ended
@@ -46,7 +51,11 @@ class VectorStepRows(StepRows):
         self._nobody = bytes(envs)  # flags of a step that ends nothing
         self._numbers = b""  # of the episodes, as they are in a row
         self._odd = False  # whether results are those of some of them at a time
-        super().__init__(space, envs)
+        super().__init__(space, envs, tapes[0] if tapes else None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As that of a single env's."""
+        return {**super().__getstate__(), "_tapes": (), "_pack_tapes": None}
 
     def go_on_from(self, episodes: Mapping[int, int]) -> None:
         """Count on from the last episode of each."""
@@ -141,6 +150,8 @@ class VectorStepRows(StepRows):
     def _write(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
         buffers = self._ready()
         values, heap = packed
+        if self._tapes:
+            base = (*base, self._pack_tapes(*[tape.row for tape in self._tapes]))
         whole = [each if type(each) is bytes else each.tobytes() for each in (*base, *values, *traces)]
         if not heap and len(buffers) == 1:
             self.row = buffers[0].add(*whole)

@@ -10,7 +10,7 @@ from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from offcam.recorder import readings
+from offcam.recorder import readings, settings
 from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.followed import Followed, OneOfMany
 from offcam.vector.screen import Screen
@@ -18,8 +18,8 @@ from offcam.vector.step_rows import VectorStepRows
 from offcam.vector.terminal_frames import TerminalFrames
 from offcam.vector.vector_wrapper import VectorWrapper
 from offcam.wrappers import arguments
+from offcam.wrappers.replayed import replaying_of
 from offcam.wrappers.video_base import as_given, nothing_to_collect
-from offcam_proto.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from offcam.recorder.clip_writer import Overflow
     from offcam.recorder.resuming import IfExists
+    from offcam.replay.tape_log import TapeLog
     from offcam_runs.keep.rules import Rule
 
 
@@ -62,9 +63,10 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
             resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes, steps,
             steps_limit: as in `offcam.RecordVideo`, and last_seconds, seconds_after, for one picture of all, not with
-            ``per_env``. ``source="obs"`` is for envs that cannot render. A rule judges the episodes of the first
-            sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of the steps
-            tells of all sub-environments.
+            ``per_env``. ``source="obs"`` is for envs that cannot render; ``source="replay"`` for the single ones of a
+            `SyncVectorEnv`, at most 256, and with ``"auto"`` frames are recorded. A rule judges the episodes of the
+            first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of the
+            steps tells of all sub-environments.
         record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
@@ -131,7 +133,14 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         }
         held = arguments.to_hold(last_seconds, seconds_after, per_env=per_env)
         kept = arguments.to_keep(keep, keep_bytes, options) | held
-        limit = arguments.steps_limit(steps_limit, steps=steps)
+        replays = arguments.replays(source, keep, last_seconds)
+        limit = arguments.steps_limit(steps_limit, steps=steps or replays)
+        tapes: Sequence[TapeLog] = ()
+        if replays and settings.enabled():
+            self._replaying = replaying_of(env, source, self._envs, per_env=per_env)
+            options["source"] = "render" if self._replaying is None else source
+            tapes = () if self._replaying is None else self._replaying.tapes
+        self._env_index = self._envs[0] if self._envs else 0
         VectorWrapper.__init__(self, env)
         RecordConstructorArgs.__init__(
             self,
@@ -140,15 +149,10 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             record_first_only=record_first_only,
             record_envs=list(self._envs) if record_envs is not None else None,
             per_env=per_env,
-            **as_given({**options, **kept, "steps": steps, "steps_limit": limit}),
+            **as_given({**options, "source": source, **kept, "steps": steps, "steps_limit": limit}),
         )
-        if source == "render":
+        if options["source"] == "render":
             self._check_render_mode()
-        if source in ("replay", "auto"):
-            raise ConfigError(
-                f"source={source!r} is for single envs: wrap each in the function that makes it, as in "
-                "`lambda: offcam.RecordVideo(gym.make(...), folder, source='replay')`."
-            )
         self.record_first_only = record_first_only
         self.video_aspect_ratio = arguments.aspect_ratio(video_aspect_ratio)
         self.frame_rows = -1
@@ -158,14 +162,15 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         if per_env:
             longest = len(f"-env-{self.num_envs}")
             arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
-        mode = self.autoreset_mode
-        rows = VectorStepRows(env.single_action_space, env.num_envs, mode) if arguments.steps(steps) else None
+        rows = None
+        if arguments.steps(steps) or replays:
+            rows = VectorStepRows(env.single_action_space, env.num_envs, self.autoreset_mode, tapes)
         callback = arguments.on_video(on_video)
         self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)
         if rows is not None and self._stream is not None and self._stream.before is not None:
             rows.go_on_from(self._stream.before.episodes)
         self._rows = rows if self._stream is not None else None
-        self._screen = Screen(self.env, None if source == "render" else self._observed)
+        self._screen = Screen(self.env, self._observed if source == "obs" else None)
         self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
         self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
 
@@ -180,7 +185,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         return AutoresetMode(mode)
 
     def _find_terminal_frames(self) -> TerminalFrames | None:
-        if self.autoreset_mode is not AutoresetMode.SAME_STEP or self._source == "obs":
+        if self.autoreset_mode is not AutoresetMode.SAME_STEP or self._source != "render":
             return None
         base = self.env.unwrapped
         if isinstance(base, SyncVectorEnv):
@@ -264,17 +269,24 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         self.step_id += 1
         resets = self.has_autoreset and self.autoreset_mode is AutoresetMode.NEXT_STEP
         self._watch_some(None if resets else rewards)  # before terminal frames are let go
+        self._show_some(terminations, truncations)
         if self._each:
-            self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001
             begins = self._begins("step_trigger", self.step_id)
             for video in self._each:
                 video.step_id, video.begins_now = self.step_id, begins
-        elif self._screen.of_some:
-            self._screen.prepare(self._on_show())
         for each in self._videos:
             each._follow(rewards, terminations, truncations, info)  # noqa: SLF001
         self.episode_id = self._videos[0].episode_id
         return obs, rewards, terminations, truncations, info
+
+    def _show_some(self, terminations: object, truncations: object) -> None:
+        """Have rendered together what open videos show of a step."""
+        if self._source == "replay":
+            return
+        if self._each:
+            self._screen.prepare([video.env_index for video in self._each if video._takes(terminations, truncations)])  # noqa: SLF001 - our own kind
+        elif self._screen.of_some:
+            self._screen.prepare(self._on_show())
 
     def _watch_some(self, rewards: object) -> None:
         """Have what is shown held, if the first sub-environment that is shown has a result."""
@@ -307,6 +319,9 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
     def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
         assert self.recording, "Cannot capture a frame, recording wasn't started."  # noqa: S101 - as Gymnasium's
         if self._end_if_full(resets=resets) or self._leave_out(resets=resets, last=last):
+            return
+        if self._source == "replay":
+            self._add_place(resets=resets)
             return
         grid = self._add_frame(self._screen.show(self._shown), self.video_aspect_ratio, resets=resets)
         if grid is not None:

@@ -6,12 +6,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gymnasium import logger
+from gymnasium.vector import SyncVectorEnv
 
 from offcam.recorder import settings
 from offcam.wrappers.video_base import NO_PICTURES
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gymnasium.vector import VectorEnv
+
     from offcam.replay.recording import Replaying
     from offcam.wrappers.arguments import Source
 
@@ -40,6 +46,39 @@ def replaying(env: Any, source: Source) -> Replaying | None:  # noqa: ANN401 - a
             raise
         _tell(f"offcam records frames: {error}{'' if str(error).endswith('.') else '.'}")
     return None
+
+
+def replaying_of(
+    env: VectorEnv[Any, Any, Any], source: Source, envs: Sequence[int], *, per_env: bool
+) -> Replaying | None:
+    """As `replaying`, of a vector env.
+
+    Args:
+        env: the env. A tap is put at the base of each sub-environment.
+        source: as above; with ``"auto"`` frames are recorded.
+        envs: the sub-environments that are shown; none for all.
+        per_env: whether each has videos of its own.
+
+    Raises:
+        ConfigError: it cannot be, or would show many in one picture.
+    """
+    if source == "auto":
+        _tell("offcam records frames: source='auto' is for single envs.")
+        return None
+    if not per_env and len(envs or range(env.num_envs)) > 1:
+        raise ConfigError(
+            "source='replay' makes videos of single sub-environments, not one picture of several. Pass `per_env=True` "
+            "for a video of each, or `record_first_only=True`."
+        )
+    if env.num_envs > MAX_CLIPS_PER_STREAM:
+        raise ConfigError(
+            f"source='replay' is for at most {MAX_CLIPS_PER_STREAM} sub-environments, each of which has a tape, got "
+            f"{env.num_envs}. Wrap some in the function that makes them: `lambda: offcam.RecordVideo(gym.make(...), "
+            "folder, source='replay')`."
+        )
+    if not isinstance(env.unwrapped, SyncVectorEnv):
+        return _importable()(env)  # which says why not
+    return replaying(env, source)
 
 
 def _importable() -> type[Replaying]:

@@ -272,8 +272,8 @@ class VideoBase(BoxKeeper):
             filmed = ClipWriter if replaying is None else replaying.filmed
             self._clip = filmed(self._stream, video_name, overflow=self._overflow, envs=self._envs, **begins)
         elif replaying is not None:
-            of: dict[str, Any] = {"every": self._rendered_every, "env_index": self._env_index}
-            self._clip = replaying.clip(self._stream, video_name, **of, **begins)
+            begins |= {"every": self._rendered_every, "env_index": self._env_index, "whole": self._whole}
+            self._clip = replaying.clip(self._stream, video_name, **begins)
 
     def stop_recording(self) -> None:
         """End the video. Its file becomes final in the background; `flush` waits for it."""

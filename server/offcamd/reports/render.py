@@ -117,7 +117,9 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[
         steps = reader.episode(key, STEPS, choice.env_index, number)
         gone += [f"{gap.rows} steps are not there ({gap.reason})" for gap in steps.gaps]
         if steps.rows:
-            found.append(Wanted(key, streams[key], number, int(steps.row[0]), int(steps.row[-1])))
+            # where the step that ends an episode resets a sub-environment, its row shows how the next one begins
+            within = streams[key].vector and steps["step"][0] == 1 and steps.row[0] > 0
+            found.append(Wanted(key, streams[key], number, int(steps.row[0]) - int(within), int(steps.row[-1])))
     if not found and gone:
         raise ConfigError(f"{folder} has not all steps of what you ask for: {gone[0]}")
     if not found:
@@ -168,12 +170,13 @@ def _check_whose(folder: Path, recipes: Sequence[Recipe] | Any) -> None:  # noqa
 
 
 def _request(folder: Path, wanted: Wanted, env_index: int, arguments: dict[str, Any]) -> Request:
+    of = f"-env-{env_index}" if wanted.stream.vector else ""
     return Request(
         folder=str(folder.absolute()),
         stream=wanted.stream.stream,
         first_row=wanted.first_row,
         last_row=wanted.last_row,
-        name=f"{wanted.stream.prefix or 'rl-video'}-episode-{wanted.episode}",
+        name=f"{wanted.stream.prefix or 'rl-video'}{of}-episode-{wanted.episode}",
         episode=wanted.episode,
         step=0,
         fps=0,
@@ -182,6 +185,7 @@ def _request(folder: Path, wanted: Wanted, env_index: int, arguments: dict[str, 
         preset="",
         arguments=arguments,
         env_index=env_index,
+        terminal=wanted.stream.vector,
     )
 
 

@@ -207,7 +207,7 @@ def test_what_cannot_be_replayed_is_refused_at_once(folder, monkeypatch):
     with pytest.raises(ConfigError, match="last_seconds=30 has no meaning with source='replay'"):
         RecordVideo(numbers_env(), folder, source="replay", last_seconds=30)
     envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
-    with pytest.raises(ConfigError, match="source='replay' is for single envs: wrap each"):
+    with pytest.raises(ConfigError, match="source='replay' makes videos of single sub-environments"):
         RecordVideos(envs, folder, source="replay")
     envs.close()
     with monkeypatch.context() as context:
