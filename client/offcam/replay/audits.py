@@ -75,7 +75,7 @@ class Audits:
         """A video of this episode was compared, or could not be. Returns what people are to be warned of, else ""."""
         if self.over:
             return ""
-        if answer.why:
+        if answer.why and not answer.unread:
             return self._fails(f"episode {episode}: {told(answer)}")
         if self._phase is _Phase.PROVING and answer.pictures > 1:
             self._proven.add(episode)
@@ -89,7 +89,7 @@ class Audits:
         return ""
 
     def not_made(self, episode: int, answer: Answer) -> str:
-        """A video of this episode was to be rendered, and could not be. Returns as `compared`."""
+        """A video of this episode could not be rendered, be it for want of its steps. Returns as `compared`."""
         return "" if self.over else self._fails(f"episode {episode} has no video: {told(answer)}")
 
     def _fails(self, why: str) -> str:

@@ -64,7 +64,11 @@ class Worker:
             try:
                 if self._compares and self._hurries:
                     raise NotReplayable(_HURRIES)
-                return self._replay(request, *_read(request))
+                try:
+                    found = _read(request)
+                except OffcamError as error:
+                    return Answer(request.name, why=str(error), unread=True)
+                return self._replay(request, *found)
             finally:
                 self._compares = False
         except OffcamError as error:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from offcam.recorder.resuming import IfExists
+    from offcam.wrappers.arguments import Source
 
 _streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and of the one it was forked from
 
@@ -53,6 +54,11 @@ class StreamSharer:
         is only the run's name, as with `RecordVideo.video_folder`.
         """
         return None if self._stream is None else self._stream.folder
+
+    @property
+    def recording_source(self) -> Source | None:
+        """What videos of this env are of, as of `RecordVideo`; None where none are recorded beneath."""
+        return next((wrapper.recording_source for wrapper in beneath(self.env)), None)
 
     def flush(self) -> bool:
         """Wait until every video that ended is final in its folder, and every episode is in the index.

@@ -79,6 +79,7 @@ class Answer(NamedTuple):
         diverged_at: the step of the video that was another one than when it was recorded, 0 for its reset.
         changes: what is another than when it was recorded: see `fingerprint.differences`.
         pictures: how many different ones were compared, where that was asked for, and were those of then.
+        unread: whether it was not tried, as its steps are not there, or not yet.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Answer(NamedTuple):
     diverged_at: int | None = None
     changes: tuple[str, ...] = ()
     pictures: int = 0
+    unread: bool = False
 
     @property
     def line(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import gymnasium as gym
@@ -131,3 +133,14 @@ class Flickering(Drawing):
 class Black(Drawing):
     def render(self):
         return np.zeros((8, 8, 3), np.uint8)
+
+
+class Gated(Drawing):
+    """It draws nothing before a file is there, and says by another one that it waits for that."""
+
+    def render(self):
+        gate = Path(os.environ["GATE"])
+        while not gate.exists():
+            gate.with_name("waits").touch()
+            time.sleep(0.01)
+        return super().render()

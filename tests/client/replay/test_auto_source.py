@@ -25,7 +25,7 @@ from waiting import HANG_SECONDS, wait_until
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.usefixtures("daemon")
 
-ODDITIES = ("Drawing", "GlobalRandom", "Clock", "Flickering", "Black", "HarderFromOutside")
+ODDITIES = ("Drawing", "GlobalRandom", "Clock", "Flickering", "Black", "HarderFromOutside", "Gated")
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def proven(env):
 
 def test_frames_first_and_then_none(folder):
     env = auto(folder, of={"length": 5})
-    assert env.recording_source == "render"
+    assert env.recording_source == offcam.RecordEpisodeStatistics(env).recording_source == "render"
     proven(env)
     assert env.unwrapped.renders == 6 * audits.PROOF
     env.unwrapped.renders = 0
@@ -206,9 +206,10 @@ def test_left_out_frames_are_those_that_frames_would_leave_out(folder):
         assert films.numbers(folder / f"rl-video-episode-{number}.mp4") == [0, 3, 6, 7]
 
 
-def test_videos_of_so_many_frames_and_of_lists(folder):
+@pytest.mark.parametrize("around", [gym.wrappers.RenderCollection, gym.wrappers.AddRenderObservation])
+def test_videos_of_so_many_frames_through_wrappers_that_render(folder, around):
     env = gym.make("Numbers-v0", length=4, disable_env_checker=True, render_mode="rgb_array")
-    env = gym.wrappers.RenderCollection(env)
+    env = around(env)
     env = RecordVideo(env, folder, step_trigger=lambda step: step % 8 == 2, video_length=6, source="auto")
     for _ in range(40):
         play(env)
@@ -256,16 +257,24 @@ def test_a_worker_that_is_killed_leaves_frames(folder):
     assert sorted(clip.episode for clip in films.clips(folder).values()) == [*range(12), 13, 14]
 
 
-def test_close_waits_for_no_comparison(folder):
-    env = auto(folder, of={"length": 3})
-    play(env)
+def test_close_waits_for_no_comparison(folder, tmp_path, monkeypatch):
+    gate = tmp_path / "gate"
+    monkeypatch.setenv("GATE", str(gate))
+    gate.touch()
+    env = auto(folder, "Gated-v0")
+    env.reset()
+    env.step(1)
+    gate.unlink()
+    env.stop_recording()
+    wait_until(gate.with_name("waits").exists, "it is being compared")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         env.close()
-        play(env, 3)  # it can be used again
-        compared(env)
+        gate.touch()
+        episodes(env, 2)  # it can be used again
         env.close()
-    assert len(films.videos(folder)) == 4
+    assert len(films.videos(folder)) == 3
+    assert not env._replaying.audits.over
 
 
 def test_of_what_cannot_be_replayed_frames_are_recorded_and_that_is_no_warning(folder, capfd):
@@ -319,6 +328,15 @@ def test_what_is_compared_later():
         assert ours.compared(episode, Answer("", pictures=2)) == ""
     by_frames = [number for number in range(1, 3002) if not ours.replays_next(0)]
     assert by_frames == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1024, 2000, 2048, 3000]
+
+
+def test_steps_that_are_not_there_yet_prove_nothing_and_are_no_divergence():
+    ours = audits.Audits()
+    for episode in range(audits.PROOF):
+        assert ours.compared(episode, Answer("", why="its steps are not there", unread=True)) == ""
+    assert (ours.source, ours.over) == ("render", False)
+    assert "has no video" in ours.not_made(9, Answer("", why="its steps are not there", unread=True))
+    assert ours.over
 
 
 def test_the_same_episode_twice_is_one():

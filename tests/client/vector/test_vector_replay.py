@@ -25,7 +25,8 @@ MODES = list(AutoresetMode)
 
 
 @pytest.fixture(autouse=True)
-def _registered():
+def _registered(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     gym.register("Numbers-v0", "envs:Barcode")
     yield
     gym.registry.pop("Numbers-v0")
