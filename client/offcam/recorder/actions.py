@@ -78,14 +78,42 @@ class ActionCodec:
             )
         self.columns = tuple([leaf.column for leaf in self._leaves])
         self.plain = isinstance(space, spaces.Discrete) and not envs
+        self._array: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of an action that is one array
         (leaf,) = self._leaves if len(self._leaves) == 1 else (None,)
-        whole = leaf is not None and not leaf.keys and leaf.dtype is not None and (leaf.shape or envs)
-        self._one = (leaf.dtype, self._whole(leaf.shape)) if whole and leaf is not None else None
+        if leaf is not None and not leaf.keys and leaf.dtype is not None and (leaf.shape or envs):
+            self._array = leaf.dtype, self._whole(leaf.shape)
 
     @property
     def in_heap(self) -> bool:
         """Whether some of it is in the heap."""
         return any(leaf.dtype is None for leaf in self._leaves)
+
+    @property
+    def many(self) -> bool:
+        """Whether it has several values in a row, or some elsewhere: else `keep` gives its one, or what is no value."""
+        return not self.plain and self._array is None
+
+    def keep(self, action: Any) -> Any:  # noqa: ANN401 - of any space
+        """An action as it is now, whatever becomes of it: what costs least.
+
+        One integer is itself, an array its bytes, as `StepBuffer.add` takes them, and any other is as of `pack`.
+
+        Raises:
+            ActionError: as `pack`.
+        """
+        if self.plain:
+            return action
+        if self._array is not None and type(action) is np.ndarray:
+            dtype, shape = self._array
+            if action.dtype is dtype and action.shape == shape:
+                return action.tobytes()
+        return self.pack(action)
+
+    def packed(self, kept: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of `keep`
+        """What was kept as `pack` has it. Raises as that."""
+        if self.plain:
+            return self.pack(kept)
+        return ([kept], []) if type(kept) is bytes else kept
 
     def pack(self, action: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of any space
         """The values of an action's columns; and of each one in the heap those that go there, of each sub-environment.
@@ -96,8 +124,6 @@ class ActionCodec:
         Raises:
             ActionError: it is none of the space. Nothing has changed.
         """
-        if self._one is not None and type(action) is np.ndarray and (action.dtype, action.shape) == self._one:
-            return [action.tobytes()], []
         values: list[Any] = []
         heap: list[list[bytes]] = []
         for leaf in self._leaves:
@@ -163,8 +189,8 @@ class ActionCodec:
     def _widen(self, leaf: _Leaf, dtype: np.dtype[Any]) -> None:
         leaf.dtype = dtype
         self.columns = tuple([each.column for each in self._leaves])
-        if self._one is not None:
-            self._one = dtype, self._one[1]
+        if self._array is not None:
+            self._array = dtype, self._array[1]
 
     def _heaped(self, part: Any, heap: list[list[bytes]]) -> int | bytes:  # noqa: ANN401 - of any space
         """The length of a value that goes into the heap, or the lengths of those of each sub-environment."""
@@ -187,7 +213,7 @@ def _leaves(space: spaces.Space[Any], name: str, keys: tuple[Any, ...]) -> Itera
     elif isinstance(space, spaces.Discrete):
         yield _Leaf(name, keys, _INT64, ())
     elif isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
-        dtype = np.dtype(space.dtype).newbyteorder("<")
+        dtype = np.dtype(np.dtype(space.dtype).newbyteorder("<").str)  # the one that arrays have, not its equal
         if dtype.str not in _DTYPES:
             raise ConfigError(f"steps cannot be recorded of numbers of {dtype}: {space}. Pass `steps=False`.")
         yield _Leaf(name, keys, dtype, tuple(map(operator.index, space.shape)))

@@ -38,7 +38,9 @@ class StepLog:
         self._attach = attach
         self._buffers: list[StepBuffer] = []
 
-    def buffer(self, table: int, columns: Sequence[Column], *, env_index: int = 0, envs: int = 0) -> StepBuffer:
+    def buffer(
+        self, table: int, columns: Sequence[Column], *, env_index: int = 0, envs: int = 0, first_row: int = 0
+    ) -> StepBuffer:
         """A buffer for the rows of a table, one for each group of neighbouring sub-environments.
 
         Args:
@@ -46,11 +48,12 @@ class StepLog:
             columns: of a row; by that named ``episode``, int64, its rows are found.
             env_index: the first sub-environment.
             envs: how many; 0 for a single env, or for one of many by itself.
+            first_row: number of its first row.
 
         Raises:
             ConfigError: a row is too large.
         """
-        made = StepBuffer(self._keep, self._attach, table, checked(columns, envs), env_index)
+        made = StepBuffer(self._keep, self._attach, table, checked(columns, envs), env_index, first_row)
         self._buffers.append(made)
         _logs.add(self)  # here, as a copy is not made by its class
         return made
@@ -89,14 +92,15 @@ class StepBuffer:
         table: int,
         layout: Layout,
         env_index: int,
+        first_row: int = 0,
     ) -> None:
         self._keep = keep
         self._attach = attach
         self._table = table
         self._env_index = env_index
-        self._first = 0  # number of the first row in the section
+        self._first = first_row  # number of the first row in the section
         self._count = self._room = 0  # rows in it, and how many it has room for
-        self._end = 0  # where in the section the next one is to be, of rows with values behind them
+        self._end = 0  # where in the section the next one is to be
         self._section: Section | None = None
         self._lay_out(layout)
 
@@ -113,14 +117,12 @@ class StepBuffer:
         Raises:
             struct.error, OverflowError: a value does not fit its column. Nothing is written.
         """
-        count = self._count
-        if count >= self._room:
+        if self._count >= self._room:
             self._make_room()
-            count = self._count
-        section = self._section
-        self._pack(section.view, self._start + count * self._size, *values)  # type: ignore[union-attr]  # there is room
-        section.counts[0] = count + 1  # type: ignore[union-attr]
-        self._count = count + 1
+        section, end, count = self._section, self._end, self._count
+        self._pack(section.view, end, *values)  # type: ignore[union-attr]  # there is room
+        section.counts[0] = self._count = count + 1  # type: ignore[union-attr]
+        self._end = end + self._size
         return self._first + count
 
     def add_with_heap(self, values: Sequence[Any], heap: bytes) -> int:

@@ -62,7 +62,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
         except NotReplayable as error:
             self._end(str(error))
         else:
-            tape.step(now, terminated, truncated)
+            tape.step(now)
         return result
 
     def _tell_reset(self, given: Reset, observation: object) -> None:

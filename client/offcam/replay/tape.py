@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 from offcam.replay import portable
 
-DIGEST_BITS = 32
-"""How much of a digest a tape has. Digests are chained: what is wrong once is wrong in all that follows, too."""
+DIGEST_BITS = 24
+"""How much of a digest a tape has: noise, which no compression makes less of. One in 16 million of other steps has the
+same. Digests are chained: what is wrong once is wrong in all that follows, too, so that is found one step later."""
 
 DIGEST_MASK = 2**DIGEST_BITS - 1
 
@@ -74,8 +75,8 @@ class Tape(Protocol):
     def act(self, action: Any) -> None:  # noqa: ANN401 - as the env takes them
         """An action is about to be given to a step: it is to be kept as it is now. Untold: the step did not return."""
 
-    def step(self, digest: int, terminated: object, truncated: object) -> None:
-        """That step has returned, and the episode's digest is this, 64 bits; the flags are the env's own."""
+    def step(self, digest: int) -> None:
+        """That step has returned, and the episode's digest is this, 64 bits."""
 
     def reset(self, given: bytes, digest: int) -> None:
         """A reset has returned that was this `Reset`, packed, and the digest is this, 64 bits."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from offcam.replay.tape import Event, Reset
 from offcam_proto.errors import NotReplayable
 from offcam_proto.records import StepRecord
 from offcam_runs.replay.recipe import Recipe
-from offcam_runs.steps.layout import RESET, RESETS, TAPE
+from offcam_runs.steps.layout import DIGEST, RESET, RESETS, STEPS, TAPE
 from offcam_runs.steps.places import places
 from offcam_runs.steps.reader import StepReader
 from offcam_runs.steps.rows import Rows, of_env
@@ -44,15 +45,23 @@ class FileTape:
         self.actions: ActionCodec | None = None
         self._reader = StepReader(database, folder)
         self._env_index = env_index
-        self._places = {kind: list(places(database, key, kind, env_index)) for kind in (TAPE, RESETS)}
+        self._places = {kind: list(places(database, key, kind, env_index)) for kind in (STEPS, TAPE, RESETS)}
         of_both = itertools.chain(*self._places.values())
         self._pending = {place: self._reader.record(place) for place in of_both if place.file is None}
+        own = self._places[TAPE]
+        self._own = own[0].first_row if own else sys.maxsize  # from this row on it has a table of its own
         self._block: Rows | None = None  # of resets, the last one that was read
 
     @cached_property
     def resets(self) -> list[int]:
         """The numbers of the rows of resets, ascending."""
-        return [number for block in self._blocks(RESETS) for number in block.rows["row"].tolist()]
+        found: list[int] = []
+        numbers = [np.empty(0, np.int64)]
+        for block in self._blocks(RESETS):
+            found += block.rows["row"].tolist()
+            numbers.append(block.first_row + np.arange(len(block.rows)))
+        self._numbers = np.concatenate(numbers)  # of their rows in the table of resets
+        return found
 
     def recipe(self) -> Recipe:
         """What the base is made from again.
@@ -69,7 +78,11 @@ class FileTape:
 
     def events(self, begin: int, end: int) -> Iterator[Event]:
         """The rows from ``begin`` on and before ``end``, in order. Fewer where some are lost."""
-        for block in self._blocks(TAPE, begin, end):
+        shared = self._blocks(STEPS, begin, min(end, self._own)) if begin < self._own else ()
+        own = self._blocks(TAPE, max(begin, self._own), end) if end > self._own else ()
+        for block in itertools.chain(shared, own):
+            if DIGEST.name not in (block.rows.dtype.names or ()):
+                return
             first = max(begin - block.first_row, 0)
             behind = min(end - block.first_row, len(block.rows))
             for place in range(first, behind):
@@ -89,23 +102,21 @@ class FileTape:
         row = block.rows[place]
         number, digest = block.first_row + place, int(row["digest"])
         if row["flags"] & RESET:
-            return Event(number, self._reset(number, int(row["episode"])), None, digest)
+            return Event(number, self._reset(number), None, digest)
         assert self.actions is not None  # noqa: S101 - set by whoever made the env
         values: dict[str, Any] = {
             name: block.heap[name][place] if name in block.heap else row[name]
             for name in block.rows.dtype.names or ()
-            if name.startswith("action")
+            if name == "action" or name.startswith("action.")
         }
         return Event(number, None, self.actions.unpack(values), digest)
 
-    def _reset(self, row: int, episode: int) -> Reset:
+    def _reset(self, row: int) -> Reset:
         """What the reset of a row of the tape was given."""
-        block = self._block
-        if block is None or row not in block.rows["row"]:
-            own = (each for each in self._places[RESETS] if each.first_episode <= episode <= each.last_episode)
-            records = (self._pending.get(each) or self._reader.record(each) for each in own)
-            blocks = (of_env(record, self._env_index) for record in records if isinstance(record, StepRecord))
-            block = self._block = next((each for each in blocks if row in each.rows["row"]), None)
-        if block is None:
+        place = bisect_left(self.resets, row)
+        if place == len(self.resets) or self.resets[place] != row:
             return Reset(why=f"what the reset in row {row} of the tape was given is lost")
-        return Reset.unpack(block.heap["reset"][int(np.flatnonzero(block.rows["row"] == row)[0])])
+        number, block = int(self._numbers[place]), self._block
+        if block is None or not 0 <= number - block.first_row < len(block.rows):
+            block = self._block = next(self._blocks(RESETS, number, number + 1))
+        return Reset.unpack(block.heap["reset"][number - block.first_row])

@@ -1,4 +1,10 @@
-"""The tape of an env in the steps of its stream: the tables `layout.TAPE` and `layout.RESETS`."""
+"""The tape of an env as rows of its stream: of its steps, or of the table `layout.TAPE`, and of `layout.RESETS`.
+
+As long as each thing that happens at the base is one that the wrapper sees, and with the same action, a row of the
+steps is one of the tape, too: with a digest, it has all that there is to say. From the first thing on that is not, as a
+wrapper between the two takes steps of its own or changes an action, the tape goes on in a table of its own. Its rows
+are numbered on, so that a number is that of one row.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,14 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from gymnasium import logger
 
 from offcam.recorder import readings
 from offcam.recorder.actions import ActionCodec
-from offcam.recorder.steps import flags_of
 from offcam.replay.tape import DIGEST_MASK, Reset
 from offcam_proto.errors import ActionError, ConfigError
-from offcam_runs.steps.layout import HEAP, RESET, RESETS, TAPE, Column
+from offcam_runs.steps.layout import DIGEST, HEAP, RESET, RESETS, TAPE, Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,15 +30,14 @@ if TYPE_CHECKING:
     from offcam.recorder.steps import StepBuffer
     from offcam_runs.replay.recipe import Recipe
 
-COLUMNS: Final = (Column("episode", "<i8"), Column("flags", "|u1"), Column("digest", "<u4"))
+COLUMNS: Final = (Column("flags", "|u1"), DIGEST)
 """The columns of a row of the tape before the action's."""
 
-RESET_COLUMNS: Final = (
-    Column("episode", "<i8"), Column("row", "<i8"), Column("reset", HEAP), Column("recipe", HEAP)
-)  # fmt: skip
+RESET_COLUMNS: Final = (Column("row", "<i8"), Column("reset", HEAP), Column("recipe", HEAP))
 """The columns of a reset: the row of the tape that it is, and what it was given; with the first one the recipe."""
 
 _MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
+_EXACT: Final = frozenset({int, np.int64, bytes, tuple})
 
 
 class TapeLog:
@@ -44,7 +49,11 @@ class TapeLog:
         env_index: which sub-environment it is, 0 for a single env.
 
     Attributes:
-        row: number of the last row in its stream; -1 where there is none that counts.
+        row: number of the tape's last row; -1 where there is none that counts.
+        shares: whether the rows of the steps are those of the tape, too.
+        held: the flags of what happened last, if that is to be in the row of the steps that comes next; else None.
+        digest: of that, as a row has it.
+        action: of that, as `act` has kept it.
 
     Raises:
         ConfigError: actions of this space cannot be recorded.
@@ -52,16 +61,20 @@ class TapeLog:
 
     def __init__(self, space: spaces.Space[Any], recipe: Recipe, env_index: int = 0) -> None:
         self.row = -1
+        self.shares = False
+        self.held: int | None = None
+        self.digest = 0
+        self.action: Any = None
         self._stream: EnvStream | None = None
         self._actions = ActionCodec(space)
+        self._plain = self._actions.plain
         self._columns = self._actions.columns
         self._recipe = recipe.text.encode(errors="surrogatepass")
         self._env_index = env_index
-        self._episode = -1
-        self._action: Any = None
+        self._given = b""  # to the reset that is held
         self._buffer: StepBuffer | None = None
         self._resets: StepBuffer | None = None
-        self._direct: Callable[..., int] | None = None  # what takes a row with an action that is one integer
+        self._direct: Callable[..., int] | None = None  # takes a row with an action that is one value
         self._pid = 0  # whose stream has the recipe
         self._over = False
         self._said: set[str] = set()
@@ -70,48 +83,106 @@ class TapeLog:
         """It goes into this stream."""
         self._stream = stream
 
+    def share(self, columns: tuple[Column, ...]) -> None:
+        """Rows of the steps may be its own, too, if their action's columns are these. Before anything is told."""
+        exact = all(shape or dtype == HEAP or "f" not in dtype for _, dtype, shape in columns)  # -0.0 is not 0.0
+        self.shares = exact and columns == self._actions.columns
+
+    # --- what the tap tells ----------------------------------------------------------------------------------
+
     def act(self, action: Any) -> None:  # noqa: ANN401 - as the env takes them
         """An action is about to be given to a step: it is to be kept as it is now."""
-        self._action = action if self._actions.plain else self._packed(action)
+        if self.held is not None:
+            self.part()
+        if self._plain:
+            self.action = action
+            return
+        try:
+            self.action = self._actions.keep(action)
+        except _MISFITS as error:
+            self.action = self._blank(error)
+        if self._columns is not self._actions.columns:
+            self._direct = None  # until rows are laid out for such actions
 
-    def step(self, digest: int, terminated: object, truncated: object) -> None:
-        """That step has returned, and the episode's digest is this; the flags are the env's own."""
-        flags = 0 if terminated is False is truncated else flags_of(terminated, truncated)
-        action = self._action
+    def step(self, digest: int) -> None:
+        """That step has returned, and the episode's digest is this."""
+        if self.shares:
+            self.digest = digest & DIGEST_MASK
+            self.held = 0
+            return
         try:
             if self._direct is not None:
-                self.row = self._direct(self._episode, flags, digest & DIGEST_MASK, action)
+                self.row = self._direct(0, digest & DIGEST_MASK, self.action)
                 return
-        except _MISFITS:  # it is not one integer as it is
+        except _MISFITS:  # it is not one number or array as it is to be in the row
             pass
-        self._add(flags, digest, *(self._packed(action) if self._actions.plain else action))
+        self._add_step(digest)
 
     def reset(self, given: bytes, digest: int) -> None:
         """A reset has returned that was this `Reset`, packed, and the digest is this."""
-        self._episode += 1
-        before = self.row
-        if not self._add(RESET, digest, *self._actions.blank()):
+        if self.held is not None:
+            self.part()
+        if self.shares:
+            self.digest = digest & DIGEST_MASK
+            self.held, self._given = RESET, given
             return
-        new = self._pid != os.getpid() or self.row <= before  # the stream is another one, as once it was released
-        try:
-            self._add_reset(given, new=new)
-        except OverflowError:
-            self._add_reset(Reset(why="what it was given is too large to be kept").pack(), new=new)
+        self._add_reset(given, digest)
 
     def end(self, why: str) -> None:
         """Nothing more is told."""
+        self.part()
         self.row = -1
         self._over = True
         self._direct = None
         self._say("end", f"episodes cannot be replayed from here on: {why}.")
 
-    def _packed(self, action: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - as the env takes them
-        """An action as `ActionCodec` has it; none where it cannot be read: its episode will not happen again."""
+    # --- what becomes of it in the steps ---------------------------------------------------------------------
+
+    def fits(self, flags: int, given: Any) -> bool:  # noqa: ANN401 - as `act` has kept it
+        """Whether what is held is a reset or a step as these flags say, and of a step whether with this action.
+
+        If not, rows of the steps are its own no longer.
+        """
+        same = self.held == flags & RESET and (
+            self.held == RESET or given is self.action or (_exact(given, self.action) and given == self.action)
+        )
+        if not same:
+            self.part()
+        return same
+
+    def kept(self, row: int) -> None:
+        """What was held is in this row of the steps."""
+        before, self.row = self.row, row
+        held, self.held = self.held, None
+        if held == RESET:
+            self._tell_reset(self._given, before)
+
+    def part(self) -> None:
+        """Rows of the steps are its own no longer: what is held becomes a row of its table."""
+        held, self.held, self.shares = self.held, None, False
+        if held == RESET:
+            self._add_reset(self._given, self.digest)
+        elif held is not None:
+            self._add_step(self.digest)
+
+    # --- rows ------------------------------------------------------------------------------------------------
+
+    def _blank(self, error: Exception) -> tuple[list[Any], list[list[bytes]]]:
+        """In place of an action that cannot be read: its episode will not happen again."""
+        self._say("action", f"an action cannot be kept, so its episode cannot be replayed: {error}.")
+        return self._actions.blank()
+
+    def _add_step(self, digest: int) -> None:
         try:
-            return self._actions.pack(action)
+            packed = self._actions.packed(self.action)
         except _MISFITS as error:
-            self._say("action", f"an action cannot be kept, so its episode cannot be replayed: {error}.")
-            return self._actions.blank()
+            packed = self._blank(error)
+        self._add(0, digest, *packed)
+
+    def _add_reset(self, given: bytes, digest: int) -> None:
+        before = self.row
+        if self._add(RESET, digest, *self._actions.blank()):
+            self._tell_reset(given, before)
 
     def _add(self, flags: int, digest: int, values: Any, heap: Any) -> bool:  # noqa: ANN401 - as ActionCodec has them
         """Write a row. Returns whether it is there; never raises."""
@@ -120,33 +191,42 @@ class TapeLog:
         try:
             buffer = self._ready()
             if heap:
-                row = [self._episode, flags, digest & DIGEST_MASK, *values]
+                row = [flags, digest & DIGEST_MASK, *values]
                 self.row = buffer.add_with_heap(row, b"".join([part for (part,) in heap]))
             else:
-                self.row = buffer.add(self._episode, flags, digest & DIGEST_MASK, *values)
+                self.row = buffer.add(flags, digest & DIGEST_MASK, *values)
         except _MISFITS as error:
             self.row = -1
             self._say("row", f"an episode cannot be replayed: {error}.")
             return False
         return True
 
-    def _add_reset(self, given: bytes, *, new: bool) -> None:
+    def _tell_reset(self, given: bytes, before: int) -> None:
+        """The last row is that of a reset that was given this; before it that was the last one."""
+        new = self._pid != os.getpid() or self.row <= before  # the stream is another one, as once it was released
+        try:
+            self._add_given(given, new=new)
+        except OverflowError:
+            self._add_given(Reset(why="what it was given is too large to be kept").pack(), new=new)
+
+    def _add_given(self, given: bytes, *, new: bool) -> None:
         assert self._stream is not None  # noqa: S101 - the row of the tape is in it
         if self._resets is None:
             self._resets = self._stream.steps.buffer(RESETS, RESET_COLUMNS, env_index=self._env_index)
         recipe = self._recipe if new else b""
-        self._resets.add_with_heap((self._episode, self.row, len(given), len(recipe)), given + recipe)
+        self._resets.add_with_heap((self.row, len(given), len(recipe)), given + recipe)
         self._pid = os.getpid()
 
     def _ready(self) -> StepBuffer:
         """Its buffer, for rows of the columns that there are by now."""
         if self._buffer is None:
             assert self._stream is not None  # noqa: S101 - else no row is written
-            self._buffer = self._stream.steps.buffer(TAPE, self._layout(), env_index=self._env_index)
+            make = self._stream.steps.buffer
+            self._buffer = make(TAPE, self._layout(), env_index=self._env_index, first_row=self.row + 1)
         elif self._columns is not self._actions.columns:
             self._buffer.change(self._layout())
         self._columns = self._actions.columns
-        self._direct = self._buffer.add if self._actions.plain else None
+        self._direct = None if self._actions.many else self._buffer.add
         return self._buffer
 
     def _layout(self) -> tuple[Column, ...]:
@@ -156,3 +236,8 @@ class TapeLog:
         if about not in self._said:
             self._said.add(about)
             logger.warn(f"{text} (Said once.)")
+
+
+def _exact(*actions: object) -> bool:
+    """Whether the same in every bit is what is equal of these."""
+    return all(type(each) in _EXACT for each in actions)

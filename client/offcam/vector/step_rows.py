@@ -89,6 +89,7 @@ class VectorStepRows(StepRows):
         reward = np.full(count, np.nan) if reward is None else reward
         # most steps end nothing: that is seen in the bytes, which takes a fraction of numpy's time
         quiet = terminated.tobytes() == self._nobody == truncated.tobytes()
+        given = self._values(given)
         flags: Any = self._nobody if quiet else terminated.view("u1") + truncated.view("u1") * np.uint8(TRUNCATED)
         np.add(self._steps, _ONE, self._steps)
         if self._some_begin:

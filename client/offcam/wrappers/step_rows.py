@@ -13,7 +13,7 @@ from offcam.recorder.actions import ActionCodec
 from offcam.recorder.steps import checked, flags_of
 from offcam_proto.errors import ActionError, ConfigError
 from offcam_proto.limits import MAX_VALUE_NAME_BYTES
-from offcam_runs.steps.layout import RESET, STEPS, Column
+from offcam_runs.steps.layout import DIGEST, RESET, STEPS, Column
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -25,18 +25,32 @@ BASE = (Column("episode", "<i8"), Column("step", "<i4"), Column("reward", "<f8")
 """The columns that each row begins with; the action's follow, and the agent's numbers."""
 
 TAPE_ROW = Column("tape", "<i8")
-"""Behind them where the env can be replayed: the last row of its tape, -1 where there is none."""
+"""Behind them where the env can be replayed: the last row of its tape, -1 where there is none. `DIGEST` stands in its
+place as long as a row is one of the tape itself."""
 
 MOST_TRACES = 64
-RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "action"})
+RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "digest", "action"})
 MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
 NAN = float("nan")
 
 
 class Tape(Protocol):
-    """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one."""
+    """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one, and says what is meant."""
 
     row: int
+    shares: bool
+    held: int | None
+    digest: int
+    action: Any
+
+    def share(self, columns: tuple[Column, ...]) -> None:
+        """Rows of the steps may be its own, too, if their action's columns are these."""
+
+    def fits(self, flags: int, given: Any) -> bool:  # noqa: ANN401 - an action, as `ActionCodec.keep` has it
+        """Whether what is held is what these flags say, with this action: then the row that comes is its own."""
+
+    def kept(self, row: int) -> None:
+        """What was held is in this row."""
 
 
 class StepRows:
@@ -45,11 +59,11 @@ class StepRows:
     Args:
         space: of the env's actions.
         envs: how many sub-environments an action is for, 0 for a single env.
-        tape: where the env's base is recorded, too; each row says then how far that had come.
+        tape: where a single env's base is recorded, too; each row says then how far that had come, or is a row of it.
 
     Attributes:
         row: number of the last row in its stream; None before there is one.
-        plain: whether `step` takes an action as it is, which is one integer.
+        plain: whether `given` is an action itself, which is one integer.
 
     Raises:
         ConfigError: actions of this space cannot be recorded.
@@ -68,12 +82,15 @@ class StepRows:
         self._stream: EnvStream | None = None
         self._buffers: list[StepBuffer] = []
         self._step = 0
-        self._direct: Callable[..., int] | None = None  # what takes a row with an action that is one integer
+        self._direct: Callable[..., int] | None = None  # takes a row with an action that is one value
+        if tape is not None:
+            tape.share(self._actions.columns)
+        self._shares = tape is not None and tape.shares  # whether rows are laid out as those of the tape, too
         self._check()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env begins anew, in a stream of its own."""
-        return {**self.__dict__, "row": None, "_buffers": [], "_direct": None, "_tape": None}
+        return {**self.__dict__, "row": None, "_buffers": [], "_direct": None, "_tape": None, "_shares": False}
 
     def _check(self) -> None:
         checked(self._layout(), 0)
@@ -89,44 +106,68 @@ class StepRows:
                 self._traced[name] = self._number(number)
 
     def given(self, action: Any) -> Any:  # noqa: ANN401 - of any space
-        """What `step` needs to know of an action that the env is about to be given, which may change it. Never raises.
-
-        Of one that is a single integer that is itself.
-        """
-        return action if self.plain else self._values(action)
+        """What `step` needs to know of an action that the env is about to be given, and may change. Never raises."""
+        try:
+            kept = self._actions.keep(action)
+        except MISFITS as error:
+            return self._blank(error)
+        if self._columns is not self._actions.columns:
+            self._direct = None  # until rows are laid out for such actions
+        return kept
 
     def step(self, episode: int, given: Any, reward: object, terminated: object, truncated: object) -> None:  # noqa: ANN401
         """Add the row of a step that was taken; ``given`` is what `given` has said. Never raises."""
         self._step += 1
-        if type(reward) is not float:
+        if not isinstance(reward, float):  # numpy's float64 is one
             reward = readings.as_float(reward)
         flags = 0 if terminated is False is truncated else flags_of(terminated, truncated)
-        try:
-            if self._direct is not None:
-                if self._tape is None:
-                    self.row = self._direct(episode, self._step, reward, flags, given)
-                else:
-                    self.row = self._direct(episode, self._step, reward, flags, self._tape.row, given)
-                return
-        except MISFITS:  # it is not one integer as it is
-            pass
-        packed = self._values(given) if self.plain else given
+        if (direct := self._direct) is not None:
+            tape = self._tape
+            try:
+                if tape is None:
+                    self.row = direct(episode, self._step, reward, flags, given)
+                    return
+                action = tape.action
+                if tape.held == 0 and (action is given or (type(given) is bytes and action == given)):
+                    self.row = tape.row = direct(episode, self._step, reward, flags, tape.digest, given)
+                    tape.held = None
+                    return
+                if not self._shares:
+                    self.row = direct(episode, self._step, reward, flags, tape.row, given)
+                    return
+            except MISFITS:  # it is not one number or array as it is to be in the row
+                pass
         traced, self._traced = self._traced, {}
         traces = [traced.get(name, NAN) for name in self._names] if self._names else []
-        self._add((episode, self._step, reward, flags), packed, traces)
+        base = episode, self._step, reward, flags
+        self._add_taped(base, given, self._values(given), traces)
 
     def reset(self, episode: int) -> None:
         """Add the row of a reset. Never raises."""
         self._step = 0
-        self._add((episode, 0, NAN, RESET), self._actions.blank(), [NAN] * len(self._names))
+        self._add_taped((episode, 0, NAN, RESET), None, self._actions.blank(), [NAN] * len(self._names))
 
-    def _values(self, action: object) -> tuple[list[Any], list[list[bytes]]]:
+    def _values(self, given: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of any space
         """The values of an action; where it cannot be read, none, which is said once."""
         try:
-            return self._actions.pack(action)
+            return self._actions.packed(given)
         except MISFITS as error:
-            self._say("action", f"an action is missing in the steps, and 0 stands for it: {error}.")
-            return self._actions.blank()
+            return self._blank(error)
+
+    def _blank(self, error: Exception) -> tuple[list[Any], list[list[bytes]]]:
+        self._say("action", f"an action is missing in the steps, and 0 stands for it: {error}.")
+        return self._actions.blank()
+
+    def _add_taped(self, base: tuple[Any, ...], given: Any, packed: Any, traces: list[Any]) -> None:  # noqa: ANN401
+        """Add a row with what it says of the tape."""
+        tape = self._tape
+        if tape is None:
+            self._add(base, packed, traces)
+            return
+        fits = tape.shares and tape.fits(base[-1], given)
+        self._add((*base, tape.digest if fits else tape.row), packed, traces)
+        if fits and self.row is not None:
+            tape.kept(self.row)
 
     def _add(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
         """Write a row; where it does not fit, with no action in it."""
@@ -143,8 +184,6 @@ class StepRows:
     def _write(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
         (buffer,) = self._ready()
         values, heap = packed
-        if self._tape is not None:
-            base = (*base, self._tape.row)
         if heap:
             self.row = buffer.add_with_heap([*base, *values, *traces], b"".join([part for (part,) in heap]))
         else:
@@ -154,11 +193,13 @@ class StepRows:
         """Its buffers, for rows of the columns that there are by now."""
         if not self._buffers:
             self._buffers = self._begun()
-            self._direct = self._buffers[0].add if self.plain and not self._names else None
-        if self._columns is not self._actions.columns:
+        shares = self._tape is not None and self._tape.shares
+        if self._columns is not self._actions.columns or self._shares is not shares:
+            self._shares = shares
             for buffer in self._buffers:
                 buffer.change(self._layout())
             self._columns = self._actions.columns
+        self._direct = None if self._names or self._actions.many else self._buffers[0].add
         return self._buffers
 
     def _begun(self) -> list[StepBuffer]:
@@ -167,7 +208,7 @@ class StepRows:
         return [self._stream.steps.buffer(STEPS, self._layout())]
 
     def _layout(self) -> tuple[Column, ...]:
-        base = BASE if self._tape is None else (*BASE, TAPE_ROW)
+        base = BASE if self._tape is None else (*BASE, DIGEST if self._tape.shares else TAPE_ROW)
         return (*base, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
 
     def _accepts(self, name: str) -> bool:

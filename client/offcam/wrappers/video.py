@@ -226,18 +226,16 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._next_episode()
         if not resets:
             self.step_id += 1
-            self._over = readings.over(terminated, truncated) is True
-            self._ask_step_trigger()
+            ends = terminated is not False or truncated is not False
+            self._over = ends and readings.over(terminated, truncated) is True
+            if self.step_trigger:
+                self._ask_step_trigger()
         if steps is not None and not resets:
             steps.step(self.episode_id, given, reward, terminated, truncated)
         elif steps is not None:
             steps.reset(self.episode_id)
-        if self.recording:
-            self._capture_frame(resets=resets, last=self._over and self._whole)
-            if not resets:
-                self._took(reward, terminated, truncated, info)
-        if self._last_seconds is not None:
-            self._watch(None if resets else reward, nan=readings.is_nan(reward))
+        if self._recording or self._last_seconds is not None:
+            self._look(reward, terminated, truncated, info, resets=resets)
         return obs, reward, terminated, truncated, info
 
     def _before_step(self, *, resets: bool) -> None:
@@ -245,6 +243,17 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._tell_of_videos()
         if self._left_out:
             self._picture_goes(begins=not resets and self._begins_next("step_trigger", self.step_id), resets=resets)
+
+    def _look(
+        self, reward: SupportsFloat, terminated: bool, truncated: bool, info: dict[str, Any], *, resets: bool
+    ) -> None:
+        """A step was taken while a video is being recorded, or what may become one."""
+        if self.recording:
+            self._capture_frame(resets=resets, last=self._over and self._whole)
+            if not resets:
+                self._took(reward, terminated, truncated, info)
+        if self._last_seconds is not None:
+            self._watch(None if resets else reward, nan=readings.is_nan(reward))
 
     def _took(self, reward: SupportsFloat, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
         """A step was taken that a video shows."""

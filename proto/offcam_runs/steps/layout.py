@@ -1,9 +1,10 @@
 """What the rows of a table of steps look like: their columns, in order, and how many bytes each has.
 
-A table is a stream's: `STEPS` has a row for each step and each reset that its wrapper saw, `TAPE` one for each that
-reached the env's base, and `RESETS` one for each reset of these. A row has the same size as any other of its layout.
-What has no fixed size, as text, lies in the record's heap, one value behind the other in the order of rows and columns,
-and the row has its length.
+A table is a stream's: `STEPS` has a row for each step and each reset that its wrapper saw. What reached the env's base
+is its tape, whose rows are those of `STEPS` that have the column `DIGEST`, and from the number on with which it begins,
+if it does, those of `TAPE`; `RESETS` has one for each reset of these. A row has the same size as any other of its
+layout. What has no fixed size, as text, lies in the record's heap, one value behind the other in the order of rows and
+columns, and the row has its length.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Column(NamedTuple):
     name: str
     dtype: str
     shape: tuple[int, ...] = ()
+
+
+DIGEST: Final = Column("digest", "<u4")
+"""The column of a row of a tape that it is checked by."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offcam_runs.steps.blocks import layout_of
-from offcam_runs.steps.layout import HEAP, TERMINATED, TRUNCATED, Layout
+from offcam_runs.steps.layout import DIGEST, HEAP, TERMINATED, TRUNCATED, Layout
 from offcam_runs.steps.values import decode
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ def _heap(record: StepRecord, layout: Layout, table: NDArray[Any], place: int) -
 
 
 def chosen(rows: Rows, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Some of the rows: their numbers, and their columns."""
+    """Some of the rows: their numbers, and their columns. Where they are a tape's themselves, that is one of these."""
     assert rows.rows.dtype.names is not None  # noqa: S101 - a layout has columns
     numbers = rows.first_row + np.flatnonzero(mask)
-    return numbers, {name: rows.column(name)[mask] for name in rows.rows.dtype.names}
+    columns = {name: rows.column(name)[mask] for name in rows.rows.dtype.names}
+    return numbers, {"tape": numbers, **columns} if DIGEST.name in columns else columns
 
 
 def joined(

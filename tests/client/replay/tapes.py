@@ -25,7 +25,7 @@ class MemoryTape:
     def act(self, action):
         self._action = copy.deepcopy(action)
 
-    def step(self, digest, terminated, truncated):
+    def step(self, digest):
         self.rows.append(Event(len(self.rows), None, self._action, digest & DIGEST_MASK))
 
     def reset(self, given, digest):

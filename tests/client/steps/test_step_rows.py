@@ -116,7 +116,7 @@ def test_the_agents_numbers_stand_beside_the_step_that_follows(folder):
     assert np.isnan(steps(folder)[-1]["entropy"])
 
 
-@pytest.mark.parametrize("name", ["reward", "action", "action.left", "x" * 65])
+@pytest.mark.parametrize("name", ["reward", "action", "action.left", "digest", "x" * 65])
 def test_a_name_that_cannot_be_a_column_is_said_once(folder, name):
     env = offcam.RecordVideo(Barcode(9), str(folder), steps=True, **NONE)
     env.reset()
