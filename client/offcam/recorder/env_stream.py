@@ -280,7 +280,7 @@ class EnvStream:
     def _rest(self) -> None:
         """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
         with self.connection.lock:
-            if self._wire is not None and self._journal is not None and not self._wire.unacked:
+            if self._wire is not None and self._journal is not None and not self._wire.unacked and not self.steps.busy:
                 self._journal.rest()
                 if not self._journal.has_tail:
                     self.steps.rest()

@@ -58,8 +58,13 @@ class StepLog:
         _logs.add(self)  # here, as a copy is not made by its class
         return made
 
+    @property
+    def busy(self) -> bool:
+        """Whether a row is being written: asked by a signal handler, which has come between."""
+        return any(buffer.busy for buffer in self._buffers)
+
     def seal(self) -> None:
-        """Make a record of all rows that there are, of each table. Never raises."""
+        """Make a record of all rows that there are, of each table that nothing is being written of. Never raises."""
         for buffer in self._buffers:
             buffer.seal()
 
@@ -81,8 +86,12 @@ class StepLog:
 class StepBuffer:
     """Rows of a table of steps, of one env or one group of sub-environments; see `StepLog.buffer`.
 
+    A signal handler of the user's may come between any two instructions, and flush. While a row is being written, or
+    rows become a record, it finds the buffer `busy` and leaves it alone: what is in it is in the tail.
+
     Attributes:
         layout: of the rows from now on.
+        busy: whether something is being written.
     """
 
     def __init__(
@@ -102,6 +111,7 @@ class StepBuffer:
         self._count = self._room = 0  # rows in it, and how many it has room for
         self._end = 0  # where in the section the next one is to be
         self._section: Section | None = None
+        self.busy = False
         self._lay_out(layout)
 
     def add(self, *values: Any) -> int:  # noqa: ANN401 - as the columns are
@@ -117,13 +127,17 @@ class StepBuffer:
         Raises:
             struct.error, OverflowError: a value does not fit its column. Nothing is written.
         """
-        if self._count >= self._room:
-            self._make_room()
-        section, end, count = self._section, self._end, self._count
-        self._pack(section.view, end, *values)  # type: ignore[union-attr]  # there is room
-        section.counts[0] = self._count = count + 1  # type: ignore[union-attr]
-        self._end = end + self._size
-        return self._first + count
+        self.busy = True
+        try:
+            if self._count >= self._room:
+                self._make_room()
+            section, end, count = self._section, self._end, self._count
+            self._pack(section.view, end, *values)  # type: ignore[union-attr]  # there is room
+            section.counts[0] = self._count = count + 1  # type: ignore[union-attr]
+            self._end = end + self._size
+            return self._first + count
+        finally:
+            self.busy = False
 
     def add_with_heap(self, values: Sequence[Any], heap: bytes) -> int:
         """Write a row that has values of no fixed size.
@@ -142,15 +156,19 @@ class StepBuffer:
         size = self._size + len(heap)
         if size > tail.ROOM_BYTES:
             raise OverflowError(f"a row with what is in the heap is at most {tail.ROOM_BYTES} bytes, got {size}")
-        if self._section is None or self._count >= self._room or self._end + size > self._start + tail.ROOM_BYTES:
-            self._make_room()
-        section, end, count = self._section, self._end, self._count
-        assert section is not None  # noqa: S101 - there is room
-        self._pack(section.view, end, *values)
-        section.view[end + self._size : end + size] = heap
-        section.counts[0] = count + 1
-        self._end, self._count = end + size, count + 1
-        return self._first + count
+        self.busy = True
+        try:
+            if self._section is None or self._count >= self._room or self._end + size > self._start + tail.ROOM_BYTES:
+                self._make_room()
+            section, end, count = self._section, self._end, self._count
+            assert section is not None  # noqa: S101 - there is room
+            self._pack(section.view, end, *values)
+            section.view[end + self._size : end + size] = heap
+            section.counts[0] = self._count = count + 1
+            self._end = end + size
+            return self._first + count
+        finally:
+            self.busy = False
 
     def change(self, columns: Sequence[Column]) -> None:
         """Rows have other columns from now on.
@@ -159,13 +177,26 @@ class StepBuffer:
             ConfigError: a row is too large. It stays as it was.
         """
         layout = checked(columns, self.layout.envs)
-        self.seal()
-        self._lay_out(layout)
-        if self._section is not None:
-            self._open()
+        self.busy = True
+        try:
+            self._seal()
+            self._lay_out(layout)
+            if self._section is not None:
+                self._open()
+        finally:
+            self.busy = False
 
     def seal(self) -> None:
-        """Make a record of the rows that there are. Never raises."""
+        """Make a record of the rows that there are; while something is being written of none. Never raises."""
+        if self.busy:
+            return
+        self.busy = True
+        try:
+            self._seal()
+        finally:
+            self.busy = False
+
+    def _seal(self) -> None:
         section, count = self._section, self._count
         if section is None or not count:
             return
@@ -193,7 +224,7 @@ class StepBuffer:
         self._most = tail.ROOM_BYTES // self._size
 
     def _make_room(self) -> None:
-        self.seal()
+        self._seal()
         if self._section is None:
             found = self._attach()  # may find that the stream is another one
             self._section = found.section()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from offcam_proto.errors import RunFolderError
 from offcam_proto.limits import MIB
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import pack
@@ -36,7 +37,7 @@ MOST_OPEN: Final = 64
 LIMIT, DISK_FULL, IO = "limit", "disk_full", "io"
 """Why rows are dropped."""
 
-_BYTES = "SELECT ifnull(sum(bytes), 0) FROM step_blocks"
+_BYTES = "SELECT stream, file, sum(bytes) FROM step_blocks JOIN streams ON id = stream_id GROUP BY stream_id, file"
 _STREAM = "SELECT stream, steps_limit FROM streams WHERE id = ?"
 _LAST = "SELECT file, offset + bytes FROM step_blocks WHERE stream_id = ? ORDER BY seq DESC LIMIT 1"
 # rows behind rows that were dropped for the same reason are one row of the table with them
@@ -90,7 +91,8 @@ class StepFiles:
         self._folder = folder
         self._db = database
         self._limit = limit
-        self._bytes: int | None = None  # of all blocks in the index; None until it is asked
+        self._bytes: int | None = None  # of all blocks whose file is there; None until it is asked
+        self._counted = 0  # when their folder had changed last as they were counted
         self._files: OrderedDict[int, _File] = OrderedDict()
         self._made: list[Path] = []  # in this transaction
         self._durable = False  # whether a block is on the disk, whatever happens to the host, before it is committed
@@ -112,9 +114,7 @@ class StepFiles:
             return
         data = files.framed(seq, pack(record))
         stream, limit = self._db.execute(_STREAM, (key,)).fetchone()
-        if self._bytes is None:
-            (self._bytes,) = self._db.execute(_BYTES).fetchone()
-        if self._bytes + len(data) > (limit or self._limit):
+        if self._used(len(data), limit or self._limit) + len(data) > (limit or self._limit):
             self._drop(facts, LIMIT, "")
             return
         try:
@@ -128,7 +128,7 @@ class StepFiles:
             return
         self._db.execute(ADD_BLOCK, {**facts, "file": file.number, "offset": file.end, "bytes": len(data)})
         file.end += len(data)
-        self._bytes += len(data)
+        self._bytes = (self._bytes or 0) + len(data)
 
     def kept(self) -> None:
         """A transaction was committed."""
@@ -151,6 +151,24 @@ class StepFiles:
         """Close all files."""
         while self._files:
             os.close(self._files.popitem()[1].descriptor)
+
+    def _used(self, more: int, limit: int) -> int:
+        """Bytes of all blocks. Where more of them are too many, those of files that were removed meanwhile are not."""
+        if self._bytes is None or self._bytes + more > limit:
+            changed = 0
+            with suppress(OSError):
+                changed = (self._folder / files.FOLDER).stat().st_mtime_ns
+            if self._bytes is None or changed != self._counted:
+                sizes = self._db.execute(_BYTES).fetchall()
+                self._bytes = sum(size for stream, number, size in sizes if self._is_there(stream, number))
+                self._counted = changed
+        return self._bytes
+
+    def _is_there(self, stream: str, number: int) -> bool:
+        try:
+            return os.path.lexists(files.path_of(self._folder, stream, number))
+        except RunFolderError:  # it is no stream's id: nobody reads it
+            return False
 
     def _drop(self, facts: dict[str, object], reason: str, why: str) -> None:
         values = {**facts, "reason": reason}

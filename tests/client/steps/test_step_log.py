@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,50 @@ def test_values_of_no_fixed_size_lie_behind_their_rows(stream):
     with pytest.raises(OverflowError):
         buffer.add_with_heap([0, 50_000], bytes(50_000))
     assert buffer.add_with_heap([0, 2], b"ab") == len(said), "nothing was written of what is too large"
+
+
+@pytest.mark.parametrize("columns", [COLUMNS, TEXTS])
+def test_a_signal_handler_that_flushes_at_any_moment_takes_whole_rows_each_once(stream, monkeypatch, columns):
+    """Between any two instructions of what writes a row and makes a record of rows."""
+    monkeypatch.setattr("offcam.recorder.steps.tail.ROOM_BYTES", 50)  # of three rows there is a record
+    buffer = stream.steps.buffer(STEPS, columns)
+    wait = number = 0
+
+    def trace(frame, event, _):
+        nonlocal wait
+        if frame.f_code.co_filename != StepLog.buffer.__code__.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            wait -= 1
+            if wait == 0:
+                sys.settrace(None)
+                stream.steps.seal()
+                sys.settrace(trace)
+        return trace
+
+    def add_with_a_flush_at(moment):
+        nonlocal wait, number
+        wait = moment
+        sys.settrace(trace)
+        try:
+            if columns is COLUMNS:
+                assert buffer.add(0, float(number)) == number
+            else:
+                assert buffer.add_with_heap([0, 4], b"%4d" % number) == number
+        finally:
+            sys.settrace(None)
+        number += 1
+        return wait <= 0
+
+    moment = 1
+    while sum([add_with_a_flush_at(moment) for _ in range(8)]):  # of which some make room, and some do not
+        moment += 1
+    assert moment > 100
+    value = columns[1].name
+    assert [(row["row"], float(row[value])) for record in stream.left() for row in rows_of(record)] == [
+        (row, float(row)) for row in range(number)
+    ]
 
 
 def test_a_row_that_does_not_fit_is_none(stream):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -171,6 +172,27 @@ def test_what_is_beyond_the_limit_is_counted_and_said_once(folder, caplog):
     assert read(index, 8).gaps == (Gap(kept.rows, 36 - kept.rows, "limit"),)
     assert len([record for record in caplog.records if "steps_limit" in record.message]) == 1
     assert run.as_dict()["steps"]["dropped"] == {"limit": kept.dropped["limit"]}
+    index.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_was_removed_counts_towards_the_limit_no_longer(folder, anew):
+    index = RunIndex.open(folder, 400)
+    index.open_stream(stream(), PEER)
+    for number in range(9):
+        index.apply(A, 1 + number, packed(episodes(number)))
+    kept = read_run(folder).step_totals.blocks
+    assert 0 < kept < 9
+    if anew:
+        index.close()
+    shutil.rmtree(folder / files.FOLDER)
+    if anew:
+        index = RunIndex.open(folder, 400)
+    for number in range(9, 18):
+        index.apply(A, 1 + number, packed(episodes(number)))
+    assert read(index, 9).complete
+    assert read_run(folder).step_totals.blocks == 2 * kept
+    assert read(index, 17).gaps
     index.close()
 
 
