@@ -199,7 +199,8 @@ class StepRows:
             for buffer in self._buffers:
                 buffer.change(self._layout())
             self._columns = self._actions.columns
-        self._direct = None if self._names or self._actions.many else self._buffers[0].add
+        one = len(self._buffers) == 1 and not self._names and not self._actions.many
+        self._direct = self._buffers[0].add if one else None
         return self._buffers
 
     def _begun(self) -> list[StepBuffer]:
