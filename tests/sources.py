@@ -7,6 +7,7 @@ class FixedSource:
     """The same runs and statistics at all times."""
 
     daemon = True
+    address = None
 
     def __init__(self, stats=None, folders=None, unready=None, unhealthy=None):
         self._stats = stats

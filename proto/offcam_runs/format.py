@@ -80,6 +80,9 @@ LOST_DROP: Final = "lost"
 DROP_REASONS: Final = (*CLIENT_DROPS, *ENCODER_DROPS, LOST_DROP)
 """Every reason for which a frame is not in its video."""
 
+STEP_DROP_REASONS: Final = ("limit", "disk_full", "io")
+"""Every reason for which a daemon does not write rows of steps: the run has as many as it may, and as above."""
+
 # --- names ------------------------------------------------------------------------------------------------
 
 

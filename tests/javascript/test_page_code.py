@@ -21,6 +21,7 @@ ANSWERS = {
     "Nearest": "/api/runs/{id}/nearest",
     "ClipPage": "/api/runs/{id}/clips",
     "ClipDetail": "/api/runs/{id}/clips/{key}",
+    "Rendering": "/api/runs/{id}/episodes/render",
     "Stats": "/api/stats",
 }
 """What the page calls an answer (the typedefs of api.js), and where it asks for it."""

@@ -230,7 +230,8 @@ def test_answers_are_as_described(client, tmp_path):
     checked = 0
     for path, item in document["paths"].items():
         answer = item["get"]["responses"]["200"]["content"]
-        query = {"/api/group": f"?ids={run}", "/api/runs/{id}/nearest": "?number=1"}.get(path, "")
+        numbered = dict.fromkeys(("/api/runs/{id}/nearest", "/api/runs/{id}/episodes/render"), "?number=1")
+        query = {"/api/group": f"?ids={run}", **numbered}.get(path, "")
         if path == "/api/events":
             continue
         reply = client.get(path.format(id=run, key=key) + query)
@@ -241,7 +242,7 @@ def test_answers_are_as_described(client, tmp_path):
             schema = {"$ref": f"#/paths/{path.replace('/', '~1')}/get/responses/200/content/application~1json/schema"}
             jsonschema.validate(reply.json(), {**document, **schema})
             checked += 1
-    assert checked == 10
+    assert checked == 11
     env.close()
 
 

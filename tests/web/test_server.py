@@ -60,7 +60,8 @@ def test_stats_are_json_without_nan(server):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_it_is_read_only(server, method):
-    assert httpx.request(method, f"{server}/api/stats").status_code == 405
+    assert httpx.request(method, f"{server}/api/stats").status_code == 403
+    assert httpx.request(method, f"{server}/api/stats", headers={"origin": server}).status_code == 405
 
 
 def test_other_paths_are_not_found(server):

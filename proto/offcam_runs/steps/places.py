@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from offcam_proto.codec import pack_record, unpack_record
 from offcam_proto.records import StepRecord
 from offcam_runs.steps.blocks import layout_of
-from offcam_runs.steps.layout import STEPS
+from offcam_runs.steps.layout import RESETS, STEPS
 from offcam_runs.steps.rows import Gap
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ _DROPPED_TOTALS = f"""
 SELECT reason, sum(rows * max(envs, 1)) FROM main.dropped_steps
 WHERE kind = {STEPS} AND stream_id IN (SELECT id FROM streams) GROUP BY reason ORDER BY reason
 """  # noqa: S608 - as above
+
+_TAPED = (
+    f"SELECT EXISTS (SELECT 1 FROM main.step_blocks WHERE kind = {RESETS} AND stream_id IN (SELECT id FROM streams))"  # noqa: S608 - as above
+)
 
 
 class Place(NamedTuple):
@@ -200,6 +204,33 @@ def dropped(
     """Rows that the daemon did not write; chosen as those of `places`."""
     query, values = _query(key, kind, env_index, episode, rows)
     return [Gap(*row) for row in database.execute(f"{_DROPPED} {query} ORDER BY first_row", values)]
+
+
+def has_tape(database: sqlite3.Connection) -> bool:
+    """Whether episodes of an open index, of the streams that it shows, were recorded so that they can be rendered."""
+    return bool(database.execute(_TAPED).fetchone()[0])
+
+
+def why_no_tape(database: sqlite3.Connection, key: int, env_index: int, episode: int, *, over: bool) -> str | None:
+    """Why an episode that has ended cannot be rendered, as far as the index knows; None where it can.
+
+    Args:
+        database: from `database.open_to_read`.
+        key: of its stream.
+        env_index: its sub-environment.
+        episode: its number there.
+        over: whether its stream has ended: of one that goes on, the last rows are still with the client.
+    """
+    if next(places(database, key, RESETS, env_index), None) is None:
+        return "it was not recorded with source='replay': nothing says how it happens again"
+    if gaps := dropped(database, key, STEPS, env_index, episode=episode):
+        return f"{sum(gap.rows for gap in gaps)} of its steps were not written ({gaps[0].reason})"
+    there = [place for place in places(database, key, STEPS, env_index) if place.last_episode >= episode]
+    if there and there[0].first_episode <= episode and (over or there[-1].last_episode > episode):
+        return None
+    if over:
+        return "its steps are not in the run folder: they are lost, or were not recorded"
+    return "its steps are still with the training, which writes them in blocks: ask again in a moment"
 
 
 def _query(

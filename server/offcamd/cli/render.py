@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -33,6 +35,9 @@ def render(
         Optional[int], typer.Option(min=1, help="So many with the lowest return.", show_default=False)
     ] = None,
     env_index: Annotated[int, typer.Option(min=0, help="The sub-environment of a vector env.")] = 0,
+    stream: Annotated[
+        str, typer.Option(help="Only those of a stream, by its id in `offcam ls --json`.", show_default=False)
+    ] = "",
     setting: Annotated[
         Optional[list[str]],
         typer.Option(
@@ -56,10 +61,11 @@ def render(
     from offcamd.reports.render import Choice
     from offcamd.reports.render import render as render_episodes
 
-    choice = Choice(tuple(episode or ()), where, best, worst, env_index)
+    choice = Choice(tuple(episode or ()), where, best, worst, env_index, stream)
     if not choice.episodes and not choice.by_result:
         raise ConfigError("say which episodes: --episode N, --where 'return < -100', --best K or --worst K")
     arguments = dict(map(_argument, setting or ()))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
     done = []
     for rendered in render_episodes(folder, choice, session=session_of(session), arguments=arguments, trusts=trust):
         done.append(rendered)

@@ -26,6 +26,7 @@ class DaemonSource:
     def __init__(self, service: Service, beside: Callable[[], dict[str, Path]] = dict) -> None:
         self._service = service
         self._beside = beside
+        self.address: str | None = service.endpoint.url
 
     def folders(self) -> dict[str, Path]:
         """See there."""

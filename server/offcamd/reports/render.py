@@ -42,6 +42,7 @@ class Choice:
         best: how many with the highest returns of those; None for all.
         worst: how many with the lowest.
         env_index: of which sub-environment.
+        stream: id of their stream; empty for all.
     """
 
     episodes: tuple[int, ...] = ()
@@ -49,6 +50,7 @@ class Choice:
     best: int | None = None
     worst: int | None = None
     env_index: int = 0
+    stream: str = ""
 
     @property
     def by_result(self) -> bool:
@@ -111,7 +113,10 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[
     """The episodes that are asked for, those whose steps are there."""
     streams = read_streams(database)
     reader = StepReader(database, folder)
-    pairs = _by_result(database, choice) if choice.by_result else [(k, n) for k in streams for n in choice.episodes]
+    chosen = [key for key, stream in streams.items() if choice.stream in ("", stream.stream)]
+    pairs = (
+        _by_result(database, choice, chosen) if choice.by_result else [(k, n) for k in chosen for n in choice.episodes]
+    )
     found, gone = [], []
     for key, number in pairs:
         steps = reader.episode(key, STEPS, choice.env_index, number)
@@ -130,11 +135,13 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[
     return found
 
 
-def _by_result(database: sqlite3.Connection, choice: Choice) -> list[tuple[int, int]]:
-    """Keys of streams and numbers of episodes, in order of arrival, or of their rank."""
+def _by_result(database: sqlite3.Connection, choice: Choice, chosen: Sequence[int]) -> list[tuple[int, int]]:
+    """Keys of streams, some of these, and numbers of episodes, in order of arrival, or of their rank."""
     table = read_episodes(database, {key: place for place, key in enumerate(read_streams(database))})
     keys = list(read_streams(database))
-    mask: NDArray[np.bool_] = table.env_index == choice.env_index
+    mask: NDArray[np.bool_] = (table.env_index == choice.env_index) & np.isin(
+        np.array(keys, np.int64)[table.stream], chosen
+    )
     if choice.episodes:
         mask &= np.isin(table.episode, choice.episodes)
     if choice.where:
@@ -142,14 +149,14 @@ def _by_result(database: sqlite3.Connection, choice: Choice) -> list[tuple[int, 
         mask &= SuccessRule(choice.where)({**columns, "truncated": table.truncated, **table.info})
     places = np.flatnonzero(mask)
     ranked = places[np.argsort(table.return_[places], kind="stable")]
-    chosen: list[int] = []
+    found: list[int] = []
     if choice.best is not None:
-        chosen += ranked[::-1][: choice.best].tolist()
+        found += ranked[::-1][: choice.best].tolist()
     if choice.worst is not None:
-        chosen += ranked[: choice.worst].tolist()
+        found += ranked[: choice.worst].tolist()
     if choice.best is None and choice.worst is None:
-        chosen = places.tolist()
-    return [(keys[int(table.stream[place])], int(table.episode[place])) for place in dict.fromkeys(chosen)]
+        found = places.tolist()
+    return [(keys[int(table.stream[place])], int(table.episode[place])) for place in dict.fromkeys(found)]
 
 
 def _recipe(database: sqlite3.Connection, folder: Path, key: int, env_index: int) -> Recipe:
@@ -196,6 +203,9 @@ def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
         try:
             for line in lines:
                 yield _answer(process, line)
+        except SystemExit:  # by a signal: nobody waits for the video
+            process.kill()
+            raise
         finally:
             process.stdin.close()
 

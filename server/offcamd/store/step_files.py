@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from offcam_proto.errors import RunFolderError
 from offcam_proto.limits import MIB
+from offcam_runs.format import STEP_DROP_REASONS
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import pack
 from offcam_runs.steps.places import ADD_BLOCK, facts_of, has_rows
@@ -34,7 +35,7 @@ STEPS_LIMIT: Final = 1024 * MIB
 MOST_OPEN: Final = 64
 """So many files are open at a time; of more streams they are opened again."""
 
-LIMIT, DISK_FULL, IO = "limit", "disk_full", "io"
+LIMIT, DISK_FULL, IO = STEP_DROP_REASONS
 """Why rows are dropped."""
 
 _BYTES = "SELECT stream, file, sum(bytes) FROM step_blocks JOIN streams ON id = stream_id GROUP BY stream_id, file"

@@ -28,6 +28,8 @@ HEADERS = {
 STATIC = "/static/"
 OPEN_PATHS = ("/", "/healthz", "/readyz")
 
+READ_ONLY = "Without an http_token it is for reading alone: only its own page, opened on this host, may ask for more."
+
 _RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -59,9 +61,8 @@ class HostCheck:
 
     def allows(self, host: str) -> bool:
         """Whether a Host header's value names this server."""
-        name, bracket, _port = host.partition("]")
-        name = name.removeprefix("[") if bracket else host.partition(":")[0]
-        if name.lower() in self._names:
+        name = _name(host)
+        if name in self._names:
             return True
         try:
             literal = ipaddress.ip_address(name)
@@ -74,9 +75,9 @@ class AccessCheck:
     """ASGI middleware: who may read, and who may do more than that.
 
     With a token every request must carry it (``Authorization: Bearer TOKEN``), but for those that tell nothing of
-    what is recorded: `OPEN_PATHS`, and the page's own files, which ask for it. Without one nothing can be changed. A
-    request to change something that names an ``Origin`` must name this server's: a browser sends along what another
-    site's page asks it to, but says whose page it was.
+    what is recorded: `OPEN_PATHS`, and the page's own files, which ask for it. A request to change something that names
+    an ``Origin`` must name this server's: a browser sends along what another site's page asks it to, but says whose
+    page it was. Without a token it has to name it, as the page does, and has to come from this host.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -95,20 +96,31 @@ class AccessCheck:
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
         """The status and the words with which a request is refused, or None where it is not."""
         reading = scope["method"] in ("GET", "HEAD")
-        if not reading and not self._from_here(scope):
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if not reading and origins and origins != [f"{scope['scheme']}://{_header(scope, b'host')}"]:
             return 403, "A page of another site may not change anything here."
         if self._expected is None:
-            return None if reading else (405, "It is read-only: the daemon has no http_token.")
+            return None if reading or (origins and _on_loopback(scope)) else (403, READ_ONLY)
         if reading and (scope["path"] in OPEN_PATHS or scope["path"].startswith(STATIC)):
             return None
         if hmac.compare_digest(_header(scope, b"authorization").encode("latin-1"), self._expected):
             return None
         return 401, "Send the daemon's http_token: `Authorization: Bearer TOKEN`."
 
-    @staticmethod
-    def _from_here(scope: Scope) -> bool:
-        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
-        return not given or given == [f"{scope['scheme']}://{_header(scope, b'host')}"]
+
+def _on_loopback(scope: Scope) -> bool:
+    """Whether a request came from this host, to a name that no other host has."""
+    with contextlib.suppress(ValueError):
+        peer = ipaddress.ip_address((scope.get("client") or ("",))[0])
+        name = _name(_header(scope, b"host"))
+        return peer.is_loopback and (name == "localhost" or ipaddress.ip_address(name).is_loopback)
+    return False
+
+
+def _name(host: str) -> str:
+    """The name in a Host header's value, without its port."""
+    name, bracket, _port = host.partition("]")
+    return (name.removeprefix("[") if bracket else host.partition(":")[0]).lower()
 
 
 def _header(scope: Scope, name: bytes) -> str:

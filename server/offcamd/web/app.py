@@ -30,6 +30,7 @@ from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.reading import Asked, NotHere, asked_for
+from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def make_app(
     Args:
         source: the runs and the statistics to serve; called on worker threads.
         host: the host it is bound to, which requests may name beside this machine's loopback names.
-        token: what requests must carry; None to let everybody who can connect read, and nobody do more.
+        token: what requests must carry; None to let everybody who can connect read, and the page on this host do more.
         stopping: whether the server is about to stop, so that who listens to events is let go.
     """
     api = Api(source, stopping)
@@ -65,6 +66,8 @@ def make_app(
         exception_handlers={
             BadQuery: functools.partial(_failed, 400),
             NotHere: functools.partial(_failed, 404),
+            CannotRender: functools.partial(_failed, 409),
+            TooMany: functools.partial(_failed, 429),
             RunFolderError: functools.partial(_failed, 409),
             HTTPException: _http_failed,
             Exception: _broke,
@@ -85,6 +88,7 @@ class Api:
         self._posters = Posters()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
+        self._renders = Renders(source, self._episodes, stopping)
 
     def look_ahead(self) -> None:
         """Begin to read what there is, on a thread of its own: the first who asks need not wait for all of it."""
@@ -114,7 +118,8 @@ class Api:
             f"{clip}/video": self.video,
             f"{clip}/poster": self.poster,
         }
-        return [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+        routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
+        return [*routes, Route(f"{run}/episodes/render", self.render, methods=["GET", "POST"])]
 
     # --- the daemon -------------------------------------------------------------------------------------------
 
@@ -170,6 +175,12 @@ class Api:
         return StreamingResponse(
             pieces, media_type="text/csv", headers={"content-disposition": 'attachment; filename="episodes.csv"'}
         )
+
+    async def render(self, request: Request) -> Response:
+        """What there is of an episode's video; by POST it is made where there is none."""
+        query, asks = Query(request.query_params), request.method == "POST"
+        answer = self._renders.ask if asks else self._renders.look
+        return _json(await self._of(request, lambda asked: answer(asked, query)))
 
     async def curve(self, request: Request) -> Response:
         """A run's learning curve."""

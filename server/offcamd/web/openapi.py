@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STREAM_STATES
+from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries
+from offcamd.web import curves, queries, renders
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ _NUMBERS = _object(mean=_MAYBE, std=_MAYBE, min=_MAYBE, max=_MAYBE, last100_mean
 _INFO: Schema = {"type": "object", "additionalProperties": _MAYBE}
 _SHOWN = tuple(state for state in CLIP_STATES if state not in HIDDEN_STATES)
 _DROPPED = _by(DROP_REASONS, INTEGER)
+_DROPPED_STEPS = _by(STEP_DROP_REASONS, INTEGER)
 
 _RUN = _object(
     id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
@@ -61,7 +62,7 @@ _RUN = _object(
     episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
-    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED,
+    clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED, dropped_steps=_DROPPED_STEPS, replayable=FLAG,
 )  # fmt: skip
 _STREAM = _object(
     stream=TEXT, session=INTEGER, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT,
@@ -80,6 +81,10 @@ _CLIP = _object(
     keep_reason=_or_null(TEXT),
     info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
     poster=_or_null(TEXT),
+)  # fmt: skip
+_RENDERING = _object(
+    number=INTEGER, episode=INTEGER, env_index=INTEGER, stream=TEXT, state=_one_of(*renders.STATES), ahead=INTEGER,
+    clip=_or_null(TEXT), why=_or_null(TEXT), diverged_at=_or_null(INTEGER), replayable=FLAG, command=TEXT,
 )  # fmt: skip
 _CURVE = _object(
     x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
@@ -148,21 +153,26 @@ _SESSION = _query(
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 
 
-def _path(text: str, content: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str) -> Schema:
+def _path(
+    text: str, content: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str, method: str = "get"
+) -> Schema:
     found = [dict(parameter) for parameter in parameters or []]
     failures = {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
     answer = {"description": text, "content": {content: {"schema": schema}}}
-    return {"get": {"summary": text, "parameters": found, "responses": {"200": answer, **failures}}}
+    return {method: {"summary": text, "parameters": found, "responses": {"200": answer, **failures}}}
 
 
-def _json(text: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str) -> Schema:
-    return _path(text, "application/json", schema, parameters, *codes)
+def _json(
+    text: str, schema: Schema, parameters: list[Schema] | None = None, *codes: str, method: str = "get"
+) -> Schema:
+    return _path(text, "application/json", schema, parameters, *codes, method=method)
 
 
 def _paths() -> dict[str, Schema]:
     run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
     one, of_run, of_clip = ("404", "409"), [_RUN_PATH, _SESSION], [_RUN_PATH, _CLIP_PATH]
     asked = ("400", *one)
+    of_episode = [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)]
     paths = {
         "/": _path("The page.", "text/html", TEXT),
         "/healthz": _path(
@@ -207,6 +217,14 @@ def _paths() -> dict[str, Schema]:
             *asked,
         ),
         f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *asked),
+        f"{run}/episodes/render": {
+            **_json("What there is of an episode's video.", _ref("Rendering"), of_episode, *asked),
+            **_json(
+                "Have an episode of a run that is `replayable` rendered where it has no video, one at a time; "
+                "GET says what became of it. By the page itself, opened on this host, or with the http_token.",
+                _ref("Rendering"), of_episode, *asked, "401", "403", "429", method="post",
+            ),
+        },
         f"{run}/curve": _json(
             "A run's learning curve: points of `count` episodes from `first` on, and those with a clip.", _ref("Curve"),
             [
@@ -219,8 +237,7 @@ def _paths() -> dict[str, Schema]:
         ),
         f"{run}/nearest": _json(
             "An episode, and the clip that shows it or is the nearest to it.", _ref("Nearest"),
-            [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)],
-            *asked,
+            of_episode, *asked,
         ),
         f"{run}/clips": _json(
             "A page of a run's clips.", _object(total=INTEGER, offset=INTEGER, clips=_list(_ref("Clip"))),
@@ -252,7 +269,10 @@ def description() -> Schema:
     failures = {
         "400": "A value makes no sense; the text says which would.",
         "404": "There is no such thing; the text says what there is.",
-        "409": "The run's folder cannot be read; the text says why, and the fix.",
+        "401": "The http_token is missing, or is another.",
+        "403": "Whoever asks may not change anything.",
+        "409": "The run's folder cannot be read, or the episode not be rendered; the text says why, and the fix.",
+        "429": "Too many wait.",
     }
     responses: Schema = {code: {"description": text, "content": error} for code, text in failures.items()}
     responses["503"] = {"description": "Not now."}
@@ -265,6 +285,7 @@ def description() -> Schema:
         "Episode": _EPISODE,
         "Clip": _CLIP,
         "ClipDetail": _object(**_CLIP["properties"], episodes=_list(_ref("Episode"))),
+        "Rendering": _RENDERING,
         "Curve": _CURVE,
         "Group": _GROUP,
         "Nearest": _object(
@@ -279,7 +300,7 @@ def description() -> Schema:
         "info": {
             "title": "offcam",
             "version": __version__,
-            "description": "What a recorder daemon records. Read-only.",
+            "description": "What a recorder daemon records.",
         },
         "paths": _paths(),
         "components": {"schemas": schemas, "responses": responses, "securitySchemes": {"token": token}},

@@ -23,7 +23,7 @@ from offcamd.web.reading import NotHere, reading
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from offcam_runs.clip_episodes import ClipEpisodes
@@ -96,11 +96,7 @@ def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, 
 
 def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
     """An episode as the API shows it, with the clip that shows it; None where there are no clips."""
-    numbers = clips.episodes.number if clips is not None else np.empty(0, np.int64)
-    place = int(np.searchsorted(numbers, episode.number))  # of a long run only those are there that a clip shows
-    there = place < numbers.size and numbers[place] == episode.number
-    clip = clips.shows(place) if clips is not None and there else None
-    return {**_episode(episode, streams), "clip": None if clip is None else clip.key}
+    return {**_episode(episode, streams), "clip": None if clips is None else clip_of(episode, clips)}
 
 
 def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
@@ -240,20 +236,38 @@ def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
         clips = cache.clips(asked.folder, database, streams)
-        found = read_episodes(database, streams, "id = :id", {"id": -1 if number is None else number + 1}, limit=1)
-        if number is None or not len(found):
-            (behind,) = database.execute("SELECT max(id) FROM episodes").fetchone()
-            last = f"the last one is {behind - 1}" if behind else "none has ended yet"
-            raise NotHere(f"there is no episode number {number}: give its order of arrival from 0 on; {last}")
+        episode = find_episode(database, streams, number)
         recorded = np.flatnonzero(clips.shown >= 0)
-        away = np.abs(clips.episodes.number[recorded] - number)
+        away = np.abs(clips.episodes.number[recorded] - episode.number)
         near = int(np.argmin(away)) if recorded.size else None
         shown = None if near is None else clips.shows(int(recorded[near]))
         clip = None if shown is None else find_clip(database, asked.folder, shown.key)
     distance = None if near is None else int(away[near])
     return {
-        "episode": _with_clip(found[0], list(streams.values()), clips),
+        "episode": _with_clip(episode, list(streams.values()), clips),
         "clip": None if clip is None else clip_dict(asked.run, clip),
         "exact": distance == 0,
         "distance": distance,
     }
+
+
+def find_episode(database: sqlite3.Connection, streams: Mapping[int, Stream], number: int | None) -> Episode:
+    """An episode by its number of arrival.
+
+    Raises:
+        NotHere: there is none.
+    """
+    found = read_episodes(database, streams, "id = :id", {"id": -1 if number is None else number + 1}, limit=1)
+    if number is None or not len(found):
+        (behind,) = database.execute("SELECT max(id) FROM episodes").fetchone()
+        last = f"the last one is {behind - 1}" if behind else "none has ended yet"
+        raise NotHere(f"there is no episode number {number}: give its order of arrival from 0 on; {last}")
+    return found[0]
+
+
+def clip_of(episode: Episode, clips: ClipEpisodes) -> str | None:
+    """The key of the clip that shows an episode; None where none does."""
+    numbers = clips.episodes.number
+    place = int(np.searchsorted(numbers, episode.number))  # of a long run only those are there that a clip shows
+    shown = clips.shows(place) if place < numbers.size and numbers[place] == episode.number else None
+    return None if shown is None else shown.key

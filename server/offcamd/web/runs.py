@@ -12,6 +12,8 @@ from offcam_runs.episodes import read_episodes
 from offcam_runs.json_text import finite
 from offcam_runs.running import RECENT, EpisodeTotals
 from offcam_runs.sessions import sessions
+from offcam_runs.steps.places import has_tape
+from offcam_runs.steps.places import totals as step_totals
 from offcam_runs.streams import began, number_of_envs, read_streams
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
@@ -156,6 +158,8 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
         **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
         "dropped": dict(database.execute(_DROPPED, fmt.HIDDEN_STATES)),
+        "dropped_steps": dict(step_totals(database).dropped),
+        "replayable": has_tape(database),
     }
 
 
@@ -187,4 +191,6 @@ _NOTHING: dict[str, Any] = {
     **_NO_VALUES,
     "clips": dict.fromkeys(SHOWN_STATES, 0),
     "dropped": {},
+    "dropped_steps": {},
+    "replayable": False,
 }

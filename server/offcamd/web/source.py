@@ -29,9 +29,11 @@ class RunSource(Protocol):
 
     Attributes:
         daemon: whether there is a daemon behind it.
+        address: of that daemon, for processes that are to record by it; None for the one that they find or start.
     """
 
     daemon: bool
+    address: str | None
 
     def folders(self) -> dict[str, Path]:
         """The run folders by id, in the order in which they came."""
@@ -60,6 +62,7 @@ class FolderSource:
     """
 
     daemon = False
+    address: str | None = None
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._roots = [Path(os.path.abspath(folder)) for folder in folders]  # noqa: PTH100 - links stay as they are

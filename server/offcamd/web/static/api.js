@@ -11,10 +11,10 @@ import { sentence } from "./format.js";
  *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
- *   values: string[], success_rate: number | null, success_rule: string | null,
+ *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean,
  * }} Run
  * @typedef {{
- *   episode: number, return: number | null, duration_seconds: number | null, terminated: boolean, truncated: boolean,
+ *   episode: number, return: number | null, length: number, duration_seconds: number | null, terminated: boolean, truncated: boolean,
  *   seed: number | string | null, info: Values,
  * }} Episode
  * @typedef {{
@@ -32,6 +32,10 @@ import { sentence } from "./format.js";
  *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
  * }} Group several runs as one
  * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
+ * @typedef {{
+ *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
+ *   replayable: boolean, command: string,
+ * }} Rendering what there is of an episode's video
  * @typedef {{
  *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
  *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
@@ -136,6 +140,12 @@ export const group = (runs, given, options) => getJson("/api/group", { ids: runs
 
 /** @type {(run: string, number: string | number) => Promise<Nearest>} */
 export const nearest = (run, number) => getJson(`/api/runs/${id(run)}/nearest`, { number });
+
+/** @type {(run: string, number: string | number) => Promise<Rendering>} */
+export const rendering = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number });
+
+/** @type {(run: string, number: string | number) => Promise<Rendering>} */
+export const render = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number }, { method: "POST" });
 
 /** @type {(run: string, given: Parameters) => Promise<ClipPage>} */
 export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given);

@@ -7,6 +7,7 @@ import { Health } from "./health.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
+import { unrendered } from "./rendering.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
 import { change, state, watch } from "./state.js";
@@ -100,13 +101,25 @@ function numbers() {
 }
 
 /**
- * The episode under a click on the curve: its video, or the nearest.
+ * What is played of an episode that is no mark: its video; else it is rendered, where it can be; else the nearest.
+ * @param {string} runId
+ * @param {number} number
+ */
+async function playable(runId, number) {
+  const near = await api.nearest(runId, number);
+  if (near.exact || !runs.get(runId)?.replayable || !(await api.rendering(runId, number)).replayable) return near.clip?.key;
+  player.asks = `${runId}:${unrendered(number)}`;
+  return unrendered(number);
+}
+
+/**
+ * The episode under a click on the curve.
  * @type {import("./chart.js").PickEpisode}
  */
 async function pick(runId, number, count, key) {
   const asked = number + Math.floor((count - 1) / 2);
   try {
-    const play = key ?? (await api.nearest(runId, asked)).clip?.key;
+    const play = key ?? (await playable(runId, asked));
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
   } catch (error) {
@@ -129,7 +142,7 @@ function heard(name, data) {
       render();
       return;
     }
-    if (old.episodes !== data.episodes) curves.grown(data);
+    if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) curves.grown(data);
     gallery.grown(data);
     renderSoon();
   }

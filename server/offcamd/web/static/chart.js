@@ -7,7 +7,7 @@ import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } fro
 /**
  * @import { Curve, Group } from "./api.js"
  * @import { View } from "./view.js"
- * @typedef {{id: string, name: string, place: number, curve: Curve}} Line a run's curve, which has points
+ * @typedef {{id: string, name: string, place: number, curve: Curve, replayable: boolean}} Line a run's curve, which has points
  * @typedef {(run: string, number: number, count: number, key: string | null) => void} PickEpisode
  *   told which episodes were asked for: `count` of them from a number on; and the clip, where it was a mark
  * @typedef {(from: number | null, to: number | null) => void} Zoom
@@ -15,6 +15,7 @@ import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } fro
 
 const COLOURS = 8;
 const MARK_REACH = 10; // pixels within which a click means the mark
+const LEAST_REACH = 3;
 const MOST_RINGS = 80; // more marks than this in view are ticks at the foot only
 const MOST_TICKS = 150; // more than these are a shade rather than lines
 const MOST_DOTS = 120;
@@ -203,13 +204,23 @@ export class Chart {
   markAt(u, left) {
     let best = null;
     let reach = MARK_REACH;
-    for (const { id, curve } of this.curves) {
+    for (const { id, curve, replayable } of this.curves) {
       const { xs, numbers, keys } = curve.recorded;
       const mark = nearestIndex(xs, u.posToVal(left, "x"));
       const distance = mark < 0 ? Infinity : Math.abs(u.valToPos(xs[mark], "x") - left);
-      if (distance < reach) [best, reach] = [{ id, number: numbers[mark], key: keys[mark] }, distance];
+      if (distance < (replayable ? Math.min(reach, this.room(u, curve, left)) : reach)) [best, reach] = [{ id, number: numbers[mark], key: keys[mark] }, distance];
     }
     return best;
+  }
+
+  /**
+   * How near a mark is meant where its neighbours can be asked for, too: half of the way to them, but some pixels.
+   * @type {(u: uPlot, curve: Curve, left: number) => number}
+   */
+  room(u, { xs }, left) {
+    const place = nearestIndex(xs, u.posToVal(left, "x"));
+    const [one, other] = place ? [xs[place - 1], xs[place]] : [xs[0], xs[1] ?? xs[0]];
+    return one === other ? MARK_REACH : Math.max(LEAST_REACH, Math.abs(u.valToPos(other, "x") - u.valToPos(one, "x")) / 2);
   }
 
   /** @param {uPlot} u */
@@ -238,7 +249,8 @@ export class Chart {
       );
     });
     const videos = this.curves.some(({ curve }) => curve.recorded.keys.length);
-    const hint = !videos ? "no video yet" : mark ? `▶ video of episode ${whole(mark.number)}` : "click: nearest video";
+    const other = this.curves.some(({ replayable }) => replayable) ? "click: render this episode" : videos ? "click: nearest video" : "no video yet";
+    const hint = mark ? `▶ video of episode ${whole(mark.number)}` : other;
     const shown = this.view.x === "time" ? timeTick(x, 1) : whole(x);
     fill(this.readout, h("div.head", {}, `${this.view.x} ${shown}`), lines, this.band && this.bandLine(this.band, u.posToVal(left, "x")), h("div.hint", {}, hint));
     this.readout.hidden = false;

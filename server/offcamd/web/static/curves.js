@@ -110,18 +110,20 @@ export class Curves {
 
   draw() {
     const { x, y, raw, from, to } = state();
-    const curves = this.runs.flatMap(({ id, name }, place) => {
+    const curves = this.runs.flatMap(({ id, name, replayable }, place) => {
       const curve = this.data.get(id);
-      return curve?.xs.length ? [{ id, name, place, curve }] : [];
+      return curve?.xs.length ? [{ id, name, place, curve, replayable }] : [];
     });
     const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
     this.canvas.hidden = !curves.length;
     if (curves.length) this.chart.draw(curves, this.banded() ? this.band : null, { x, y, raw, from, to });
     const videos = curves.some(({ curve }) => curve.recorded.keys.length);
+    const elsewhere = curves.some(({ replayable }) => replayable) ? "click any other to have it rendered. " : "click anywhere to play the nearest one. ";
+    const marks = videos ? `Marks are episodes with a video; ${elsewhere}` : curves.some(({ replayable }) => replayable) ? "Click an episode to have it rendered. " : "";
     const lines = this.failures.length
       ? [...new Set(this.failures)].join(" ")
       : curves.length
-        ? `${count(episodes, "episode")}. ${videos ? "Marks are episodes with a video; click anywhere to play the nearest one. " : ""}Drag to zoom.`
+        ? `${count(episodes, "episode")}. ${marks}Drag to zoom.`
         : from !== null || to !== null
           ? "No episode ended in this part of the axis."
           : "No episode has ended yet. The curve begins with the first one, by itself.";

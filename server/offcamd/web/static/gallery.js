@@ -197,6 +197,7 @@ export class Gallery {
   nothing() {
     if (state().outcome) return `No clip of this run shows a whole episode that ${state().outcome === "success" ? "succeeded" : "failed"}.`;
     if (state().clip) return `No clip of this run has “${state().clip}” in its name.`;
+    if (this.run?.replayable) return "No video in this run yet. Choose an episode on the curve, and it is rendered.";
     return [
       "No video in this run yet. ",
       h("code", {}, "offcam.record(env, folder, every=100)"),

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
 import { amount, bytes, clipTitle, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
+import { numberOf, RenderingView } from "./rendering.js";
 import { address, change, state } from "./state.js";
 import { Sync } from "./sync.js";
 import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
@@ -11,6 +12,7 @@ import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
  * @import { Attributes } from "./dom.js"
  * @import { Film } from "./sync.js"
  * @typedef {[term: string, value: string | HTMLElement, kind?: string]} Row
+ * @typedef {Row | false | null | undefined} MaybeRow
  */
 
 const LEAP_FRAMES = 10;
@@ -27,6 +29,9 @@ export class Player {
     this.page = page;
     this.sync = new Sync(() => this.tick());
     this.shown = ""; // the clips in it
+    this.asks = ""; // the one of them that is to be rendered: somebody has pressed for it
+    /** @type {RenderingView[]} */
+    this.renderings = [];
     /** @type {string[]} */
     this.urls = [];
     this.note = throttle(() => this.remember(), 300);
@@ -40,6 +45,9 @@ export class Player {
     this.time = h("span.time");
     this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
     this.looping = control("loop", "Repeat (l)", () => this.repeat(), { "aria-pressed": "false" });
+    this.close = control("close", "Close (Escape)", () => this.leave());
+    this.transport = h("div.transport");
+    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
     dialog.addEventListener("cancel", (event) => {
@@ -56,18 +64,18 @@ export class Player {
       h(
         "div.player-box",
         {},
-        h("header", {}, h("div", {}, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), control("close", "Close (Escape)", () => this.leave())),
+        h("header", {}, h("div", {}, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
         this.stage,
-        h(
-          "div.transport",
-          {},
-          this.seek,
-          h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
-          this.time,
-          h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
-        ),
-        h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close"),
+        this.transport,
+        this.keys,
       ),
+    );
+    fill(
+      this.transport,
+      this.seek,
+      h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
+      this.time,
+      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
     );
   }
 
@@ -88,11 +96,13 @@ export class Player {
       return;
     }
     if (!this.dialog.open) this.dialog.showModal();
-    this.toggle.focus();
+    const unrendered = play.every((id) => numberOf(split(id)[1]) !== null);
+    this.transport.hidden = this.keys.hidden = unrendered; // there is nothing to be played yet
+    (unrendered ? this.close : this.toggle).focus();
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
     this.explain(asked);
     this.stage.dataset.count = String(play.length);
-    const films = (await Promise.all(play.map((id) => this.figure(id)))).filter((film) => film !== null);
+    const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
     this.sync.load(films);
     const { at } = state();
@@ -140,6 +150,33 @@ export class Player {
   }
 
   /**
+   * An episode that has no video yet, and its numbers.
+   * @param {string} id RUN:~NUMBER
+   * @returns {Promise<null>}
+   */
+  async rendering(id) {
+    const [runId, key] = split(id);
+    const number = numberOf(key) ?? "";
+    const screen = h("div.screen");
+    const words = h("figcaption");
+    this.stage.append(h("figure", {}, screen, words));
+    const done = (/** @type {string} */ clip) => change({ play: state().play.map((other) => (other === id ? `${runId}:${clip}` : other)), at: null }, { replace: true });
+    const view = new RenderingView(screen, runId, number, done);
+    this.renderings.push(view);
+    view.show(this.asks === id);
+    this.asks = "";
+    try {
+      const { episode } = await api.nearest(runId, number);
+      if (view.stopped) return null;
+      if (state().play.length === 1) say(this.title, `Episode ${whole(episode.episode)} · ${this.page.runName(runId)}`);
+      fill(words, facts([["Return", amount(episode.return), "strong"], ["Length", count(episode.length, "step")], ["End", ending(episode)], ...valuesOf(episode), episode.seed !== null && ["Seed", String(episode.seed)], ["Wall time", span(episode.duration_seconds)]]));
+    } catch (error) {
+      api.wordsOf(error); // which the screen says
+    }
+    return null;
+  }
+
+  /**
    * The numbers of a clip; those in which several differ, where they are side by side.
    * @param {ClipDetail} clip
    * @param {HTMLElement} frame says which one is shown
@@ -148,9 +185,8 @@ export class Player {
     const { episodes } = clip;
     /** @type {Episode | undefined} */
     const episode = episodes[0]; // a video alone shows none that is known
-    /** @type {Row[]} */
-    const said = Object.entries(episode?.info ?? {}).map(([name, value]) => [name, amount(value)]);
-    /** @type {(Row | false | null | undefined)[]} */
+    const said = valuesOf(episode);
+    /** @type {MaybeRow[]} */
     const rows = [
       ["Return", amount(clip.return), "strong"],
       ["Length", count(clip.length, "step")],
@@ -166,8 +202,7 @@ export class Player {
       episodes.length > 1 && ["Episodes", `${episodes.length} in this clip, returns ${episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${episodes.length > 6 ? ", …" : ""}`],
     ];
     const several = state().play.length > 1;
-    const kept = rows.filter((row) => !!row).filter(([term]) => !several || COMPARED.includes(term) || said.some(([name]) => name === term));
-    return h("dl", {}, kept.map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
+    return facts(rows.filter((row) => row && (!several || COMPARED.includes(row[0]) || said.some(([name]) => name === row[0]))));
   }
 
   /** @type {(clip: ClipDetail, path: string) => HTMLElement} */
@@ -203,6 +238,8 @@ export class Player {
 
   clear() {
     this.sync.load([]);
+    for (const view of this.renderings) view.stop();
+    this.renderings = [];
     for (const video of this.stage.querySelectorAll("video")) {
       video.removeAttribute("src");
       video.load(); // lets go of its connection
@@ -251,7 +288,7 @@ export class Player {
     const [before, after] = this.neighbours();
     this.previous.disabled = !before;
     this.next.disabled = !after;
-    this.compare.hidden = play.length !== 1;
+    this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
     const picked = pick.includes(play[0]);
     this.compare.setAttribute("aria-pressed", String(picked));
     this.compare.disabled = !picked && pick.length >= MOST_CLIPS;
@@ -312,6 +349,12 @@ export class Player {
     acts[event.key]();
   }
 }
+
+/** @type {(rows: MaybeRow[]) => HTMLElement} */
+const facts = (rows) => h("dl", {}, rows.filter((row) => !!row).map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
+
+/** @type {(episode: Episode | undefined) => Row[]} */
+const valuesOf = (episode) => Object.entries(episode?.info ?? {}).map(([name, value]) => [name, amount(value)]);
 
 /** @param {string} text */
 const key = (text) => h("kbd", {}, text);

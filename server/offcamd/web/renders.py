@@ -1,0 +1,283 @@
+"""Videos of episodes that were recorded without pictures, made because somebody who looks at them asks.
+
+`offcam render` makes them, in a process of its own, one at a time: nothing that a run folder names is loaded here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from offcam_runs.clips import read_clips
+from offcam_runs.steps.places import why_no_tape
+from offcam_runs.streams import read_streams
+from offcamd.web.queries import MOST_OFFSET, clip_of, find_episode
+from offcamd.web.reading import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offcam_runs.episodes import Episode
+    from offcam_runs.streams import Stream
+    from offcamd.web.episode_cache import EpisodeCache
+    from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
+    from offcamd.web.source import RunSource
+
+NOBODY_ASKED, WAITING, RENDERING, DONE, FAILED = STATES = ("none", "waiting", "rendering", "done", "failed")
+
+MOST_WAITING: Final = 8
+"""Episodes that wait to be rendered, beside the one that is."""
+
+MOST_KEPT: Final = 256
+"""Episodes of which it is known what became of them."""
+
+RENDER_SECONDS: Final = 3600.0
+"""How long one video may take. The process that makes it has bounds of its own on its CPU time and memory."""
+
+_LEAVE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+
+
+class TooMany(Exception):
+    """So many wait that no more are taken; the message says how many."""
+
+
+class CannotRender(Exception):
+    """An episode cannot be rendered; the message says why."""
+
+
+class _Subject(NamedTuple):
+    """An episode that is asked for."""
+
+    folder: Path
+    stream: str
+    env_index: int
+    episode: int
+
+
+@dataclass
+class _Told:
+    """What became of one."""
+
+    state: str = WAITING
+    clip: str | None = None
+    why: str | None = None
+    diverged_at: int | None = None
+
+
+class _Found(NamedTuple):
+    """What a run says of an episode."""
+
+    subject: _Subject
+    number: int
+    clip: str | None
+    why_not: str | None
+    command: str
+
+
+class Renders:
+    """What was asked for, and what became of it. Of any thread.
+
+    Args:
+        source: the runs that are served, and the daemon by which the videos are recorded.
+        episodes: those of the runs that are looked at.
+        stopping: whether the server is about to stop: nothing is rendered any more then.
+    """
+
+    def __init__(self, source: RunSource, episodes: EpisodeCache, stopping: Callable[[], bool]) -> None:
+        self._source = source
+        self._episodes = episodes
+        self._stopping = stopping
+        self._lock = threading.Lock()
+        self._told: OrderedDict[_Subject, _Told] = OrderedDict()
+        self._thread: threading.Thread | None = None
+
+    def look(self, asked: Asked, query: Query) -> dict[str, Any]:
+        """What there is of an episode's video, and whether it can be rendered.
+
+        Args:
+            asked: the run.
+            query: has the episode's number in order of arrival.
+
+        Raises:
+            BadQuery: that is none.
+            NotHere: there is no such episode.
+            RunFolderError: the run cannot be read.
+        """
+        found = self._find(asked, query)
+        with self._lock:
+            return self._answer(found)
+
+    def ask(self, asked: Asked, query: Query) -> dict[str, Any]:
+        """Have an episode rendered, unless its video is there or on its way; of one that failed, once more.
+
+        Args:
+            asked: the run.
+            query: has the episode's number in order of arrival.
+
+        Raises:
+            BadQuery: that is none.
+            CannotRender: its steps are not there, or there is no tape of it.
+            NotHere: there is no such episode.
+            RunFolderError: the run cannot be read.
+            TooMany: too many others wait.
+        """
+        found = self._find(asked, query)
+        with self._lock:
+            told = self._told.get(found.subject)
+            if found.clip is None and (told is None or told.state in (DONE, FAILED)):
+                if found.why_not is not None:
+                    raise CannotRender(found.why_not)
+                self._add(found.subject)
+            return self._answer(found)
+
+    def _find(self, asked: Asked, query: Query) -> _Found:
+        number = query.integer("number", None, 0, MOST_OFFSET)
+        with reading(asked.folder, asked.session) as database:
+            streams = read_streams(database)
+            clips = self._episodes.clips(asked.folder, database, streams)
+            episode = find_episode(database, streams, number)
+            clip = clip_of(episode, clips)
+            key, stream = list(streams.items())[episode.stream]
+            over = stream.ended is not None
+            why = why_no_tape(database, key, episode.env_index, episode.episode, over=over)
+        several = len({each.session for each in streams.values()}) > 1 or asked.session is not None
+        alike = sum(each.session == stream.session for each in streams.values()) > 1
+        subject = _Subject(asked.folder, stream.stream, episode.env_index, episode.episode)
+        words = _words(asked.folder, episode, stream, session=several, stream_too=alike)
+        return _Found(subject, episode.number, clip, why, shlex.join(["offcam", *words]))
+
+    def _answer(self, found: _Found) -> dict[str, Any]:
+        """As the API says it. The lock is the caller's."""
+        told = self._told.get(found.subject, _Told(NOBODY_ASKED))
+        if found.clip is not None and told.state not in (WAITING, RENDERING):
+            told = _Told(DONE, found.clip)
+        waiting = [each for each, of in self._told.items() if of.state in (WAITING, RENDERING)]
+        return {
+            "number": found.number,
+            "episode": found.subject.episode,
+            "env_index": found.subject.env_index,
+            "stream": found.subject.stream,
+            "state": told.state,
+            "ahead": waiting.index(found.subject) if told.state == WAITING else 0,
+            "clip": told.clip,
+            "why": told.why if told.why is not None else found.why_not if told.state == NOBODY_ASKED else None,
+            "diverged_at": told.diverged_at,
+            "replayable": found.why_not is None,
+            "command": found.command,
+        }
+
+    def _add(self, subject: _Subject) -> None:
+        if sum(told.state == WAITING for told in self._told.values()) >= MOST_WAITING:
+            raise TooMany(f"{MOST_WAITING} episodes wait to be rendered already: ask again once some of them are")
+        self._told.pop(subject, None)  # behind all others
+        self._told[subject] = _Told()
+        over = [each for each, told in self._told.items() if told.state in (DONE, FAILED)]
+        for each in over[: max(0, len(self._told) - MOST_KEPT)]:
+            del self._told[each]
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="offcam-render")
+            self._thread.start()
+
+    def _work(self) -> None:
+        """One after the other, until none waits."""
+        while (subject := self._next()) is not None:
+            try:
+                outcome = self._render(subject)
+            except Exception as error:  # noqa: BLE001 - a disk that is full, say: told to whoever asked
+                outcome = _Told(FAILED, why=str(error))
+            with self._lock:
+                if subject in self._told:
+                    self._told[subject] = outcome
+
+    def _next(self) -> _Subject | None:
+        with self._lock:
+            for subject, told in self._told.items():
+                if told.state == WAITING and not self._ending():
+                    told.state = RENDERING
+                    return subject
+            self._thread = None
+            return None
+
+    def _ending(self) -> bool:
+        return self._stopping() or self._source.unready() is not None
+
+    def _render(self, subject: _Subject) -> _Told:
+        environment = dict(os.environ)
+        if self._source.address is not None:
+            environment["OFFCAM_ADDR"] = self._source.address
+        process = subprocess.Popen(
+            [sys.executable, "-m", "offcamd", *_arguments(subject), "--json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        with process:
+            ended, said = self._wait(process)
+        if not ended:
+            return _Told(FAILED, why=said)
+        return self._outcome(subject, said)
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
+        """Whether it came to its end, and what it said; or why it was ended."""
+        deadline = time.monotonic() + RENDER_SECONDS
+        while (said := _said(process, _LOOK_SECONDS)) is None:
+            late = time.monotonic() > deadline
+            if late or self._ending():
+                process.terminate()  # it ends what it has started, too
+                if _said(process, _LEAVE_SECONDS) is None:
+                    process.kill()
+                return False, f"it took longer than {RENDER_SECONDS:g} s" if late else "the recorder is stopping"
+        return True, said
+
+    def _outcome(self, subject: _Subject, said: str) -> _Told:
+        try:
+            found = json.loads(said)
+            videos = found.get("videos", [])
+        except (ValueError, AttributeError):
+            return _Told(FAILED, why="the process that renders ended without an answer")
+        if not videos:
+            return _Told(FAILED, why=str(found.get("error", "nothing was rendered")))
+        (video,) = videos[-1:]
+        if not video["file"]:
+            changed = f"; since it was recorded, {', '.join(video['changes'])}" if video["changes"] else ""
+            return _Told(FAILED, why=video["why"] + changed, diverged_at=video["diverged_at"])
+        with reading(subject.folder, "all") as database:
+            clips = read_clips(database, subject.folder, "file = :file", {"file": Path(video["file"]).name})
+        if not clips:
+            return _Told(FAILED, why=f"{video['file']} was made, and is gone from the index again")
+        return _Told(DONE, f"{clips[-1].stream_id}-{clips[-1].clip}")
+
+
+def _arguments(subject: _Subject) -> list[str]:
+    """All that says which episode it is."""
+    which = ["--episode", str(subject.episode), "--env-index", str(subject.env_index), "--stream", subject.stream]
+    return ["render", str(subject.folder), *which, "--session", "all"]
+
+
+def _words(folder: Path, episode: Episode, stream: Stream, *, session: bool, stream_too: bool) -> list[str]:
+    """The same for people: what they need to say."""
+    words = ["render", str(folder), "--episode", str(episode.episode)]
+    words += ["--env-index", str(episode.env_index)] if episode.env_index else []
+    words += ["--session", str(stream.session)] if session else []
+    return words + (["--stream", stream.stream] if stream_too else [])
+
+
+def _said(process: subprocess.Popen[bytes], seconds: float) -> str | None:
+    """What a process has said once it has ended; None where it has not after so many seconds."""
+    try:
+        return process.communicate(timeout=seconds)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        return None

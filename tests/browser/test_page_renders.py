@@ -1,0 +1,58 @@
+"""An episode that nobody rendered is clicked on the curve, and plays once it is rendered."""
+
+from __future__ import annotations
+
+import re
+
+import gymnasium as gym
+import pytest
+from stage import playwright
+
+import offcam
+from commandline import WAIT_SECONDS
+from envs import play
+
+pytest.importorskip("xxhash")
+expect = playwright().expect
+
+
+@pytest.fixture(autouse=True)
+def _patience():
+    expect.set_options(timeout=WAIT_SECONDS * 1000)
+
+
+def click_episode(page, number, last):
+    page.wait_for_function("least => Number(document.querySelector('.chart').dataset.episodes) >= least", arg=last + 1)
+    box = page.locator(".u-over").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * number / last, box["y"] + box["height"] / 2)
+
+
+def test_an_episode_that_is_clicked_is_rendered_and_plays(serve, endpoint, visit, folder, monkeypatch):
+    _, ready = serve()
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
+    play(env, 9, seed=3)
+    env.close()
+
+    seen = visit(re.search(r"http=(\S+)", ready).group(1))
+    page = seen.page
+    page.evaluate("window.neverReloaded = true")
+    expect(page.locator("#curves .note")).to_contain_text("Click an episode to have it rendered.")
+    click_episode(page, 4, 8)
+    expect(page.locator("#player h2")).to_have_text(re.compile("Episode 4 · "))
+    expect(page.locator("#player [role=status]").filter(has_text="being rendered")).to_be_visible()
+    expect(page.locator("#player progress")).to_be_visible()
+    seen.shot("rendering")
+    page.set_viewport_size({"width": 390, "height": 844})
+    seen.shot("rendering-390")
+    page.wait_for_function("() => document.querySelector('#player video')?.currentTime > 0.1")
+    seen.shot("rendered-390")
+    page.set_viewport_size({"width": 1360, "height": 900})
+    expect(page.locator("#player .asked")).to_be_hidden()
+    expect(page.locator("#player .rendering")).to_have_count(0)
+    assert page.evaluate("window.neverReloaded")
+    assert "~" not in page.url
+    seen.shot("rendered")
+    page.keyboard.press("Escape")
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator("#curves .note")).to_contain_text("Marks are episodes with a video")
