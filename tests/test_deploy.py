@@ -180,6 +180,7 @@ STATS = {
     "clips": dict.fromkeys(CLIP_STATES, 0),
     "breaches": {},
     "lost": {"frames": 0, "records": 0},
+    "steps": {"dropped": {}},
     "problems": {},
     "unexpected_errors": {},
     "encode_seconds": HISTOGRAM,

@@ -20,7 +20,7 @@ from offcam_proto.limits import (
     MAX_STATS_BYTES,
     PROTOCOL_VERSION,
 )
-from offcam_proto.records import RECORD_KINDS, EpisodeColumns, Record
+from offcam_proto.records import RECORD_KINDS, ClipRecord, EpisodeColumns, Record
 from offcam_proto.resuming import RunReply
 
 Parts = list[msg.Buffer]
@@ -89,7 +89,7 @@ def unpack_record(body: bytes) -> Record:
     if len(body) > MAX_RECORD_BYTES:
         raise LimitExceeded(f"a record is at most {MAX_RECORD_BYTES} bytes, got {len(body)}")
     kind, values = _unpack(body)
-    if kind == EpisodeColumns.KIND and values and isinstance(values[-1], list):
+    if kind in (ClipRecord.KIND, EpisodeColumns.KIND) and values and isinstance(values[-1], list):
         values[-1] = tuple(values[-1])
     record: Record = _build(RECORD_KINDS.get(kind), kind, values)
     return record

@@ -61,6 +61,8 @@ class ClipRecord(Checked, frozen=True):
         complete: whether the clip ended as its owner meant it to, rather than being cut off.
         first_row: the row of the table of steps that its frame with the index 0 shows; the frame with the index
             n shows the n-th one behind it. None where no steps are recorded.
+        diverged: of a video of what happened again, the step that was another one than when it was recorded, 0 for the
+            reset, and in what way it was, for people; empty where none was.
     """
 
     KIND: ClassVar[int] = 2
@@ -78,6 +80,7 @@ class ClipRecord(Checked, frozen=True):
     started: Real
     complete: Flag
     first_row: Annotated[int | None, check.optional_uint] = None
+    diverged: Annotated[tuple[()] | tuple[int, str], check.divergence] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

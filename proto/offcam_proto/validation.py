@@ -42,6 +42,14 @@ def optional_uint(name: str, value: object) -> None:
         uint(name, value)
 
 
+def divergence(name: str, value: object) -> None:
+    """Require an empty tuple, or one of an integer from 0 on and a text."""
+    if type(value) is not tuple or len(value) not in (0, 2):
+        raise MalformedMessage(f"{name} must be empty, or a number and a text, got {shown(value)}")
+    for check, each in zip((uint, text), value, strict=False):
+        check(name, each)
+
+
 def real(name: str, value: object) -> None:
     """Require a float (NaN and the infinities are floats)."""
     if type(value) is not float:

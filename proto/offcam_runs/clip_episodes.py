@@ -29,7 +29,8 @@ Places = NDArray[np.intp]
 
 _SPANS = """
 SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0), envs
-FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) ORDER BY stream_id, clip
+FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) AND diverged_at IS NULL
+    AND (complete OR stream_id NOT IN (SELECT id FROM main.streams WHERE replays != '')) ORDER BY stream_id, clip
 """
 
 
@@ -63,7 +64,10 @@ class ClipSpan(NamedTuple):
 
 
 def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
-    """What the clips of an open index show that can be watched; all of them are read in a moment."""
+    """What the clips of an open index show that can be watched; all of them are read in a moment.
+
+    One that was rendered afterwards, and not checked to its end, shows no episode.
+    """
     shown = places_shown(list(streams.values()))
     places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})

@@ -59,6 +59,11 @@ class Clip:
         keep_reason: by which parts of its rule it is kept; None for one that is kept in any case, or not judged yet.
         first_row: the row of its stream's steps that its first frame shows, None where none are recorded; see
             `steps`.
+        verified: of a video that was rendered afterwards (its stream's ``replays``), whether each step that it shows
+            was checked and was as it was recorded; None of one that was recorded as it happened.
+        diverged_at: of one that was rendered afterwards, the step that was another one, 0 for the reset: it is no
+            video of its episode. None where none was.
+        diverged_why: in what way it was.
     """
 
     folder: str
@@ -92,6 +97,9 @@ class Clip:
     info: dict[str, float]
     keep_reason: str | None = None
     first_row: int | None = None
+    verified: bool | None = None
+    diverged_at: int | None = None
+    diverged_why: str | None = None
 
     @property
     def path(self) -> str | None:
@@ -99,6 +107,13 @@ class Clip:
         if self.file is None:
             return None
         return os.path.join(self.folder, self.file + fmt.PART_EXTENSION * (self.state == fmt.RECORDING))
+
+    @property
+    def said_of_steps(self) -> str:
+        """Of one that was rendered afterwards, whether it is as it was, for people; empty of any other."""
+        if self.diverged_at is not None:
+            return f"not as it was at step {self.diverged_at}"
+        return {None: "", True: "rendered, each step checked", False: "rendered, not checked to its end"}[self.verified]
 
     def steps(self) -> Steps | None:
         """The steps that it shows, as they are now: a row for each frame, those that were dropped included.
@@ -128,6 +143,8 @@ class Clip:
             numbers.append(self.state)
         if self.error:
             numbers.append(self.error)
+        if said := self.said_of_steps:
+            numbers.append(said)
         shown = self.path if self.frames or self.state == fmt.RECORDING else None
         return notebook.captioned_video(shown, self.file or self.name, numbers)
 
@@ -141,7 +158,9 @@ SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.stat
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
         SELECT 1 FROM main.episodes WHERE stream_id = s.shown AND episode = c.episode
-    ) AS partial, e.info, c.keep_reason, c.first_row, c.rowid AS place
+    ) AS partial, e.info, c.keep_reason, c.first_row,
+    CASE WHEN s.replays != '' THEN ifnull(c.complete, 0) AND c.diverged_at IS NULL END AS verified, c.diverged_at,
+    c.diverged_why, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place,
@@ -202,6 +221,7 @@ def _clip(folder: str, row: list[Any]) -> Clip:
         envs=tuple(json.loads(values["envs"])),
         complete=None if complete is None else bool(complete),
         partial=bool(values["partial"]),
+        verified=None if values["verified"] is None else bool(values["verified"]),
         info=json.loads(values["info"] or "{}"),
     )
     return Clip(folder, **values)

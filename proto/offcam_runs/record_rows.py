@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.records import ClipRecord, EpisodeColumns, EpisodeRecord, KeepRecord, StepRecord, count_records
 from offcam_runs import format as fmt
 from offcam_runs.accounts import ClientShare, EncoderShare, FrameCount, account
+from offcam_runs.steps.blocks import layout_of
+from offcam_runs.steps.layout import STEPS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,11 +29,20 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 # Where no encoder has opened the clip none ever will, so it has ended without a file.
 _ADD_CLIP_RECORD = """
 INSERT INTO clips
-    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state, first_row)
+    (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state, first_row, diverged_at,
+    diverged_why)
 VALUES
-    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state, :first_row)
+    (:stream_id, :clip, :name, :part, :fps, :episode, :step, :steps, :return_, :complete, :started, :state, :first_row,
+    :diverged_at, :diverged_why)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
-    steps = excluded.steps, return = excluded.return, complete = excluded.complete, first_row = excluded.first_row
+    steps = excluded.steps, return = excluded.return, complete = excluded.complete, first_row = excluded.first_row,
+    diverged_at = excluded.diverged_at, diverged_why = excluded.diverged_why
+"""
+
+# The parts of one video are numbered one behind the other, and what is found out at its end is so of all of it.
+_ALL_DIVERGED = """
+UPDATE clips SET diverged_at = :diverged_at, diverged_why = :diverged_why
+WHERE stream_id = :stream_id AND name = :name AND clip < :clip AND clip > :clip - :part
 """
 
 _SET_COUNTS = """
@@ -65,6 +77,8 @@ class NewRecords:
         quarantined: how many records are set aside because they could not be understood.
         lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known; of one
             of which there was a record before, only what that did not tell, which may be less than 0.
+        dropped_steps: rows of the table of steps that were not written, by reason; those of sub-environments each
+            counted.
         to_judge: key of the stream and name of the videos that can be judged now, as far as their clips are whole.
     """
 
@@ -72,6 +86,7 @@ class NewRecords:
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: int = 0
     lost: list[int] = field(default_factory=list)
+    dropped_steps: Counter[str] = field(default_factory=Counter)
     to_judge: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -86,9 +101,9 @@ class Fields(dict[str, object]):
         return getattr(self._record, name)
 
 
-AddSteps = Callable[[int, int, StepRecord], None]
-"""Puts a record of steps where its rows are found: with the key of its stream, and its number in that. MalformedMessage
-where it is none."""
+AddSteps = Callable[[int, int, StepRecord], "str | None"]
+"""Puts a record of steps where its rows are found: with the key of its stream, and its number in that. Returns why
+it was dropped, None where it was not. MalformedMessage where it is none."""
 
 
 def add_records(
@@ -133,7 +148,9 @@ def _add_one(
             database.execute(_ADD_JUDGED, Fields(record, stream_id=key))
             new.to_judge.append((key, record.name))
         elif isinstance(record, StepRecord):
-            add_steps(key, seq, record)
+            reason = add_steps(key, seq, record)
+            if reason is not None and record.table == STEPS:
+                new.dropped_steps[reason] += record.count * max(layout_of(record).envs, 1)
         else:
             new.lost.append(_add_clip_record(database, key, record))
             new.clips.append(record)
@@ -177,7 +194,11 @@ def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord)
     """Add a clip's account, or put it in an earlier one's place. Returns how many more frames are known to be lost."""
     share = ClientShare(record.offered, record.dropped)
     before = known_lost(database, key, record.clip)
-    database.execute(_ADD_CLIP_RECORD, Fields(record, stream_id=key, state=fmt.ABORTED))
+    step, why = record.diverged or (None, None)
+    row = Fields(record, stream_id=key, state=fmt.ABORTED, diverged_at=step, diverged_why=why)
+    database.execute(_ADD_CLIP_RECORD, row)
+    if record.diverged:
+        database.execute(_ALL_DIVERGED, row)
     lost: int = settle_clip(database, key, record.clip, client=share).dropped.get(fmt.LOST_DROP, 0)
     return lost - before
 

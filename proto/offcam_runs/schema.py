@@ -159,6 +159,8 @@ _STEPS: Final = (
     "ALTER TABLE clips ADD COLUMN first_row INTEGER",
     "ALTER TABLE streams ADD COLUMN steps_limit INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE streams ADD COLUMN replays TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE clips ADD COLUMN diverged_at INTEGER",
+    "ALTER TABLE clips ADD COLUMN diverged_why TEXT",
     """
     CREATE TABLE step_blocks (
         stream_id     INTEGER NOT NULL REFERENCES streams (id),

@@ -261,5 +261,5 @@ def test_frames_that_nobody_took_are_counted_in_one_more_warning(elsewhere):
     printed, first, *others = elsewhere(LOOP.replace("WRAPPED", "offcam.RecordVideo(Env(), 'videos', lambda n: True)"))
     assert printed == "[None, None, None]"
     assert "nothing is recorded yet" in first
-    assert all("of 6 frames" in warning for warning in others)
+    assert all("of 6 frames" in warning for warning in others), others
     assert len(others) <= 3

@@ -58,7 +58,11 @@ def test_those_that_are_asked_for(folder, offcam_command):
         assert films.numbers(folder / f"rl-video-episode-{number}.mp4") == list(range(11))
     films.check(folder)
     assert offcam.load(folder).sessions == (1,)
-    assert [(clip.episode, clip.length) for clip in offcam.load(folder).clips] == [(1, 10), (2, 10)]
+    clips = offcam.load(folder).clips
+    assert [(clip.episode, clip.length, clip.verified, clip.diverged_at) for clip in clips] == [
+        *((1, 10, True, None), (2, 10, True, None))
+    ]
+    assert "rendered, each step checked" in offcam_command("ls", str(folder)).stdout
 
 
 def test_they_show_the_episodes_of_the_training(folder, offcam_command):
@@ -105,6 +109,10 @@ def test_what_does_not_happen_again_is_no_video(folder, offcam_command):
     (video,) = json.loads(done.stdout)["videos"]
     assert (video["file"], video["diverged_at"]) == ("", 4)
     assert films.videos(folder) == []
+    (clip,) = read_run(folder).clips
+    assert (clip.episode, clip.file, clip.state, clip.verified, clip.diverged_at) == (1, None, "aborted", False, 4)
+    assert clip.diverged_why
+    assert "not as it was at step 4" in offcam_command("ls", str(folder)).stdout
     done = offcam_command("render", str(folder), "--episode", "1")
     assert "episode 1: no video: it did not happen again" in done.stdout
     assert "at step 4" in done.stdout

@@ -73,6 +73,9 @@ def test_a_run_while_it_is_written(index):
             "partial": False,
             "keep_reason": None,
             "first_row": None,
+            "verified": None,
+            "diverged_at": None,
+            "diverged_why": None,
         }
     ]
     assert found["episodes"][1] == {

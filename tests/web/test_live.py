@@ -246,6 +246,23 @@ def test_answers_are_as_described(client, tmp_path):
     env.close()
 
 
+def test_steps_that_are_not_written_are_said_everywhere(client, folder, offcam_command):
+    env = offcam.RecordVideo(gym.make("CartPole-v1"), folder, lambda _: False, source="replay", steps_limit=1)
+    for _ in range(100):
+        env.reset()
+        for _ in range(30):
+            env.step(0)
+    env.close()
+    dropped = offcam.load(folder).step_totals.dropped
+    assert list(dropped) == ["limit"]
+    stats = client.get("/api/stats").json()
+    assert stats["steps"]["dropped"] == dropped
+    assert json.loads(offcam_command("status", "--json").stdout)["steps"] == stats["steps"]
+    assert f"rows dropped: {dropped['limit']:,} limit" in offcam_command("status").stdout
+    assert f'offcam_steps_dropped_total{{reason="limit"}} {float(dropped["limit"])}' in client.get("/metrics").text
+    assert client.get("/api/runs").json()["runs"][0]["dropped_steps"] == dropped
+
+
 def test_nothing_of_the_page_is_loaded_before_it_is_ready(tmp_path):
     modules = "offcamd.daemon.service, offcamd.web.server, offcamd.daemon.run_source, offcamd.web.source"
     code = f"import sys, {modules}; print(*sys.modules)"

@@ -64,8 +64,31 @@ def test_one_that_is_asked_for_is_rendered_once(client, folder):
     assert (clip.episode, done["clip"]) == (1, f"{clip.stream_id}-{clip.clip}")
     films.check(folder)
     assert client.get(f"{run}/clips/{done['clip']}/video").status_code == 200
+    shown = client.get(f"{run}/clips/{done['clip']}").json()
+    assert (shown["verified"], shown["diverged_at"], shown["diverged_why"]) == (True, None, None)
     assert client.post(url).json() == done  # it is there
     assert len(read_run(folder).clips) == 1
     document = description()
     for answer in (before, done):
         jsonschema.validate(answer, {**document, "$ref": "#/components/schemas/Rendering"})
+
+
+def test_one_that_does_not_happen_again_stays_known_with_its_reason(client, folder, look):
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
+    play(env, 1, seed=3)
+    env.unwrapped.gravity = 5.0  # which is on no tape
+    play(env, 1, seed=4)
+    env.close()
+    run = f"/api/runs/{run_id(folder)}"
+    url = f"{run}/episodes/render?number=1"
+    assert client.post(url).status_code == 200
+    failed = ended(client, url)
+    assert (failed["state"], failed["clip"], failed["diverged_at"]) == ("failed", None, 1)
+    assert failed["why"].startswith("it did not happen again: observation, reward or flags")
+    assert client.get(f"{run}/clips").json()["total"] == 0  # it is no video
+    assert sum(client.get(run).json()["clips"].values()) == 0
+    (clip,) = read_run(folder).clips
+    assert (clip.verified, clip.diverged_at) == (False, 1)
+    other = look(folder)  # who was not there asks the run
+    assert other.get(url).json() == failed
+    assert not other.get(f"{run}/episodes/render?number=0").json()["why"]

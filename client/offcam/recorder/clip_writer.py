@@ -131,6 +131,7 @@ class ClipWriter:
         self._block = overflow == "block"
         self._part: _Part | None = None
         self._parts = 0  # files that it was given so far
+        self._diverged: tuple[()] | tuple[int, str] = ()
         self._last_frame = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -185,6 +186,12 @@ class ClipWriter:
         if self._part is not None:
             self._part.steps += 1
             self._part.return_ += as_float(reward)
+
+    def diverge(self, step: int, why: str) -> None:
+        """What it is to show happened otherwise at a step: its account says so, which there is without a frame, too."""
+        self._diverged = step, why
+        if self._part is None:
+            self._next_part(self._stream.wire(), (), 0)
 
     def end(self, *, complete: bool = True) -> None:
         """No more frames come. The file becomes final in the background."""
@@ -317,6 +324,7 @@ class ClipWriter:
             started=part.started,
             complete=True if part.complete is None else part.complete,
             first_row=row if row >= 0 else None,
+            diverged=self._diverged,
         )
 
     def _finish(self, part: _Part, *, complete: bool) -> None:

@@ -94,7 +94,9 @@ class Worker:
         how = tape.recipe()
         found, changes = self._verified(request, tape, how, wanted)
         answer = Answer(request.name, plan=str(found.plan), diverged_at=found.diverged_at, changes=changes)
-        if not found.verified:
+        if found.diverged_at is not None:
+            if seen is None:
+                self._note(request, stream, found.diverged_at, found.why)
             return answer._replace(why=f"it did not happen again: {found.why}")
         env = recipe.make(how, "rgb_array", **request.arguments)
         try:
@@ -102,7 +104,7 @@ class Worker:
             numbered = _numbered(film, marks)
             if seen is None:
                 fps = request.fps or float(env.metadata.get("render_fps") or DEFAULT_FPS)
-                file = self._record(request._replace(fps=fps), stream, numbered, steps)
+                file = self._record(request._replace(fps=fps), stream, film, numbered, steps)
                 answer = answer._replace(file=file, why="" if file else _NOT_MADE)
             else:
                 answer = _compared(answer, seen, numbered, steps)
@@ -131,26 +133,18 @@ class Worker:
             self._plans[which] = found.plan
         return found, tuple(differences(how.fingerprint, fingerprint(kinds[0])))
 
-    def _record(self, request: Request, stream: Stream, film: Iterator[tuple[int, Any]], steps: Steps) -> str:
+    def _record(
+        self, request: Request, stream: Stream, film: Film, numbered: Iterator[tuple[int, Any]], steps: Steps
+    ) -> str:
         """Record a film as a video. Returns its path; empty where it is not whole."""
         own = self._stream(request, stream)
-        width, height = request.max_size
-        clip = ClipWriter(
-            own,
-            request.name,
-            encoding=Encoding(request.fps, width, height, request.preset, request.crf),
-            episode=request.episode,
-            step=request.step,
-            overflow="block",
-            envs=(request.env_index,) if stream.vector else (),
-        )
-        clip.first_row = request.first_row
+        clip = self._clip(request, stream, own)
         counts = _counted(steps, vector=stream.vector)
         white = 1.0
         complete = False
         try:
             last = request.last_row - request.first_row
-            for number, rendered in film:
+            for number, rendered in numbered:
                 if number % request.every == 0 or number == last:
                     shown = frames.frames_of(picture(rendered))
                     white = max(white, *map(frames.white_of, shown))
@@ -158,10 +152,36 @@ class Worker:
                 if counts[number]:
                     clip.step(steps["reward"][number])
                 complete = number == last
+            if film.outcome is not None and film.outcome.diverged_at is not None:
+                complete = False
+                clip.diverge(film.outcome.diverged_at, film.outcome.why)
         finally:
             clip.end(complete=complete)
         whole = own.flush()
         return (own.videos.newest() or "") if whole and complete else ""
+
+    @staticmethod
+    def _clip(request: Request, stream: Stream, own: EnvStream) -> ClipWriter:
+        width, height = request.max_size
+        clip = ClipWriter(
+            own,
+            request.name,
+            encoding=Encoding(float(request.fps) or DEFAULT_FPS, width, height, request.preset, request.crf),
+            episode=request.episode,
+            step=request.step,
+            overflow="block",
+            envs=(request.env_index,) if stream.vector else (),
+        )
+        clip.first_row = request.first_row
+        return clip
+
+    def _note(self, request: Request, stream: Stream, step: int, why: str) -> None:
+        """Have the run know that there is no video, and why."""
+        own = self._stream(request, stream)
+        clip = self._clip(request, stream, own)
+        clip.diverge(step, why)
+        clip.end(complete=False)
+        own.flush()
 
     def _stream(self, request: Request, stream: Stream) -> EnvStream:
         """What is recorded into."""

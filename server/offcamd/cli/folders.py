@@ -178,8 +178,9 @@ def _show_clips(run: Run) -> None:
     session = ["session"] if run.session is None else []
     counts = numbers("frames", "duration", "return", "length", "dropped", *session)
     reason = [Column("kept as")] if any(clip.keep_reason for clip in run.clips) else []
+    checked = [Column("steps")] if any(clip.said_of_steps for clip in run.clips) else []
     print_table(
-        [Column("file", "name"), Column("state"), *counts, *reason],
+        [Column("file", "name"), Column("state"), *counts, *reason, *checked],
         (
             (
                 clip.file or f"({clip.name})",
@@ -191,6 +192,7 @@ def _show_clips(run: Run) -> None:
                 ", ".join(f"{count:,} {reason}" for reason, count in clip.dropped.items()) or "0",
                 *(str(run.streams[clip.stream].session) for _ in session),
                 *(clip.keep_reason or "" for _ in reason),
+                *(clip.said_of_steps for _ in checked),
             )
             for clip in run.clips
         ),

@@ -68,6 +68,8 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "frames", f"{frames['offered']:,} offered, {frames['encoded']:,} encoded{lost}"
     yield "clips", _counts(stats["clips"])
     yield "episodes", f"{stats['episodes']:,}"
+    if steps := stats.get("steps", {}).get("dropped"):
+        yield "steps", f"rows dropped: {_counts(steps)}"
     yield "counted", "since it started, all runs together"
     yield "lost", _counts({what: count for what, count in stats.get("lost", {}).items() if count})
     yield "problems", "; ".join(f"{part} is down" for part in stats.get("problems", ())) or "none"

@@ -428,6 +428,7 @@ class Dispatcher:
         recalls.committed(stream, event.applied.last_seq)
         self.counters.episodes += event.applied.episodes
         self.counters.lost.update(frames=sum(event.applied.lost), records=event.applied.quarantined)
+        self.counters.dropped_steps.update(event.applied.dropped_steps)
         for record in event.applied.clips:
             self.counters.dropped.update(record.dropped)
             self.counters.dropped_unsent += sum(record.dropped.values())

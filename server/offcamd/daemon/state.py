@@ -133,6 +133,7 @@ class Counters:
         received: frames that arrived; of those of rings the ones that were saved, for each video.
         encoded: frames in files.
         dropped: frames in no file, by reason, the clients' own drops included.
+        dropped_steps: rows of steps that were not written, by reason.
         clips: clips that ended, by state.
         episodes: episode records committed.
         breaches: messages refused, by reason.
@@ -144,6 +145,7 @@ class Counters:
     encoded: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dropped_unsent: int = 0
+    dropped_steps: Counter[str] = field(default_factory=Counter)
     clips: Counter[str] = field(default_factory=Counter)
     episodes: int = 0
     breaches: Counter[str] = field(default_factory=Counter)

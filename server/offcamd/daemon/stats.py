@@ -54,6 +54,7 @@ def snapshot(
         "frames": {"offered": counters.offered, "encoded": counters.encoded, "dropped": dict(counters.dropped)},
         "lost": {"frames": counters.lost["frames"], "records": counters.lost["records"]},
         "episodes": counters.episodes,
+        "steps": {"dropped": dict(counters.dropped_steps)},
         "clips": {
             RECORDING: sum(
                 1 for stream in streams for clip in list(stream.clips.values()) if not (clip.ended or clip.ring)

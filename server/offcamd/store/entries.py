@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ class Applied:
         clips: the new ones, in order.
         quarantined: how many records are set aside because they could not be understood.
         lost: for each of the new clips, how many more frames are known that its client sent and no daemon received.
+        dropped_steps: rows of steps that were not written, by reason.
     """
 
     last_seq: int
@@ -34,6 +36,7 @@ class Applied:
     clips: list[ClipRecord] = field(default_factory=list)
     quarantined: int = 0
     lost: list[int] = field(default_factory=list)
+    dropped_steps: Counter[str] = field(default_factory=Counter)
 
 
 class OpenedStream(NamedTuple):

@@ -333,7 +333,7 @@ class RunIndex:
             new = self._add(fresh)
             last_seq = first_seq + count_all(bodies) - 1
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
-            return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost)
+            return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost, new.dropped_steps)
 
     def _add(self, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
         new = add_records(self._db, records, self.steps.add)

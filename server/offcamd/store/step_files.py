@@ -99,7 +99,7 @@ class StepFiles:
         self._durable = False  # whether a block is on the disk, whatever happens to the host, before it is committed
         self._said: set[str] = set()
 
-    def add(self, key: int, seq: int, record: StepRecord) -> None:
+    def add(self, key: int, seq: int, record: StepRecord) -> str | None:
         """Write a record of steps, or count it as dropped where it cannot be, so that others are not held up.
 
         Args:
@@ -107,17 +107,19 @@ class StepFiles:
             seq: its number.
             record: the record. One whose rows are there already, or were dropped, is passed over.
 
+        Returns:
+            Why it was dropped now; None where it was not.
+
         Raises:
             MalformedMessage: its bytes are not the rows of its layout.
         """
         facts = facts_of(key, seq, record)
         if has_rows(self._db, facts):
-            return
+            return None
         data = files.framed(seq, pack(record))
         stream, limit = self._db.execute(_STREAM, (key,)).fetchone()
         if self._used(len(data), limit or self._limit) + len(data) > (limit or self._limit):
-            self._drop(facts, LIMIT, "")
-            return
+            return self._drop(facts, LIMIT, "")
         try:
             file = self._file(key, stream)
             _write(file.descriptor, data, file.end)
@@ -125,11 +127,11 @@ class StepFiles:
                 os.fdatasync(file.descriptor)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            self._drop(facts, DISK_FULL if full else IO, error.strerror or str(error))
-            return
+            return self._drop(facts, DISK_FULL if full else IO, error.strerror or str(error))
         self._db.execute(ADD_BLOCK, {**facts, "file": file.number, "offset": file.end, "bytes": len(data)})
         file.end += len(data)
         self._bytes = (self._bytes or 0) + len(data)
+        return None
 
     def kept(self) -> None:
         """A transaction was committed."""
@@ -171,13 +173,14 @@ class StepFiles:
         except RunFolderError:  # it is no stream's id: nobody reads it
             return False
 
-    def _drop(self, facts: dict[str, object], reason: str, why: str) -> None:
+    def _drop(self, facts: dict[str, object], reason: str, why: str) -> str:
         values = {**facts, "reason": reason}
         if not self._db.execute(_DROP_MORE, values).rowcount:
             self._db.execute(_DROP, values)
         if reason not in self._said:
             self._said.add(reason)
             log.error("steps of %s are dropped: %s%s", self._folder, _SAID[reason], f" ({why})" if why else "")
+        return reason
 
     def _file(self, key: int, stream: str) -> _File:
         """The file that a stream's next block goes to."""

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from offcam_runs.format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED
+from offcam_runs.format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED, STEP_DROP_REASONS
 from offcamd.process.health import PARTS
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ class Exporter(Collector):
             "Frames in no video, by reason. What a daemon that died lost is in the run's index alone.",
             "reason",
             {reason: frames["dropped"].get(reason, 0) for reason in DROP_REASONS},
+        )
+        yield _labelled(
+            "offcam_steps_dropped",
+            "Rows of steps that were not written, by reason.",
+            "reason",
+            {reason: stats["steps"]["dropped"].get(reason, 0) for reason in STEP_DROP_REASONS},
         )
         yield CounterMetricFamily("offcam_episodes", "Episodes committed, of all runs.", value=stats["episodes"])
         ended = {state: stats["clips"][state] for state in ENDED_STATES}

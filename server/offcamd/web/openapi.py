@@ -78,7 +78,7 @@ _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
     step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
-    keep_reason=_or_null(TEXT),
+    keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER), diverged_why=_or_null(TEXT),
     info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
     poster=_or_null(TEXT),
 )  # fmt: skip
@@ -103,7 +103,7 @@ _STATS = {**_object(
     spool_limit_bytes=INTEGER,
     encode_lag_seconds=NUMBER, encode_seconds=_ref("Histogram"), queue_wait_seconds=_ref("Histogram"),
     frames=_object(offered=INTEGER, encoded=INTEGER, dropped=_DROPPED), episodes=INTEGER,
-    lost=_object(frames=INTEGER, records=INTEGER),
+    steps=_object(dropped=_DROPPED_STEPS), lost=_object(frames=INTEGER, records=INTEGER),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
     problems=_by(PARTS, TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by(PARTS, INTEGER),
     recent_errors=_list(TEXT), runs=_list({"type": "object"}),

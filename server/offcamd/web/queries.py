@@ -38,6 +38,9 @@ MOST_ROWS = 1000
 
 MOST_OFFSET = 2**53
 
+NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
+"""SQL of clips that are more than a note that an episode did not happen again."""
+
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
 _VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
@@ -154,7 +157,9 @@ def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
         "length": f"steps IS NULL, steps {direction}, place",
         "episode": f"episode {direction}, place {direction}",
     }[sort]
-    condition = "(:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
+    condition = (
+        f"{NO_ATTEMPT} AND (:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
+    )
     limits = _limits(query)
     condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits)))
     values = {"state": state, "text": text, **limits, "value": _value(query)}
@@ -188,6 +193,9 @@ def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
         "dropped": clip.dropped,
         "partial": clip.partial,
         "keep_reason": clip.keep_reason,
+        "verified": clip.verified,
+        "diverged_at": clip.diverged_at,
+        "diverged_why": clip.diverged_why,
         "info": finite(clip.info),
         "started": fmt.json_number(clip.started),
         "file_bytes": clip.file_bytes,

@@ -24,6 +24,7 @@ from offcamd.web.queries import MOST_OFFSET, clip_of, find_episode
 from offcamd.web.reading import reading
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from offcam_runs.episodes import Episode
@@ -81,6 +82,7 @@ class _Found(NamedTuple):
     subject: _Subject
     number: int
     clip: str | None
+    past: _Told | None
     why_not: str | None
     command: str
 
@@ -150,16 +152,17 @@ class Renders:
             clip = clip_of(episode, clips)
             key, stream = list(streams.items())[episode.stream]
             over = stream.ended is not None
+            past = None if clip else _divergence(database, asked.folder, stream.stream, episode.episode)
             why = why_no_tape(database, key, episode.env_index, episode.episode, over=over)
         several = len({each.session for each in streams.values()}) > 1 or asked.session is not None
-        alike = sum(each.session == stream.session for each in streams.values()) > 1
+        alike = sum(each.session == stream.session and not each.replays for each in streams.values()) > 1
         subject = _Subject(asked.folder, stream.stream, episode.env_index, episode.episode)
         words = _words(asked.folder, episode, stream, session=several, stream_too=alike)
-        return _Found(subject, episode.number, clip, why, shlex.join(["offcam", *words]))
+        return _Found(subject, episode.number, clip, past, why, shlex.join(["offcam", *words]))
 
     def _answer(self, found: _Found) -> dict[str, Any]:
         """As the API says it. The lock is the caller's."""
-        told = self._told.get(found.subject, _Told(NOBODY_ASKED))
+        told = self._told.get(found.subject, found.past or _Told(NOBODY_ASKED))
         if found.clip is not None and told.state not in (WAITING, RENDERING):
             told = _Told(DONE, found.clip)
         waiting = [each for each, of in self._told.items() if of.state in (WAITING, RENDERING)]
@@ -259,6 +262,18 @@ class Renders:
         if not clips:
             return _Told(FAILED, why=f"{video['file']} was made, and is gone from the index again")
         return _Told(DONE, f"{clips[-1].stream_id}-{clips[-1].clip}")
+
+
+def _divergence(database: sqlite3.Connection, folder: Path, stream: str, episode: int) -> _Told | None:
+    """What the run knows of an earlier time that an episode was to be rendered, and did not happen again."""
+    condition = (
+        "diverged_at IS NOT NULL AND episode = :episode AND name LIKE '%-episode-' || :episode "
+        "AND stream IN (SELECT stream FROM main.streams WHERE replays = :stream)"
+    )
+    values = {"stream": stream, "episode": episode}
+    for clip in read_clips(database, folder, condition, values, order="place DESC", limit=1):
+        return _Told(FAILED, why=f"it did not happen again: {clip.diverged_why}", diverged_at=clip.diverged_at)
+    return None
 
 
 def _arguments(subject: _Subject) -> list[str]:

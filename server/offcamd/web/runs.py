@@ -17,6 +17,7 @@ from offcam_runs.steps.places import totals as step_totals
 from offcam_runs.streams import began, number_of_envs, read_streams
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
+from offcamd.web.queries import NO_ATTEMPT
 from offcamd.web.reading import Asked, is_plain, reading, signature
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
 WHERE state NOT IN (?, ?) AND dropped != '{}' GROUP BY key
 """
+_CLIPS = f"SELECT state, count(*) FROM clips WHERE {NO_ATTEMPT} GROUP BY state"  # noqa: S608 - of our own words
 _UPDATED = """
 SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY id DESC LIMIT 1), 0),
     ifnull((SELECT max(ended) FROM clips), 0), ifnull((SELECT max(ended) FROM streams), 0),
@@ -143,7 +145,7 @@ def _last(database: sqlite3.Connection) -> int:
 
 def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, Any]:
     streams = list(read_streams(database).values())
-    clips = dict(database.execute("SELECT state, count(*) FROM clips GROUP BY state"))
+    clips = dict(database.execute(_CLIPS))
     (updated,) = database.execute(_UPDATED).fetchone()
     return {
         "env_id": ", ".join(dict.fromkeys(stream.env_id for stream in streams if stream.env_id)) or None,

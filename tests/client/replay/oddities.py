@@ -57,6 +57,14 @@ class GlobalRandom(Counting):
         self.number += np.random.normal()  # noqa: NPY002 - that is what is wrong with it
 
 
+class Looked(Counting):
+    """Whoever looks at it changes it."""
+
+    def render(self):
+        self.number += 1
+        return super().render()
+
+
 class Clock(Counting):
     def move(self, action):
         self.number = float(time.perf_counter_ns())

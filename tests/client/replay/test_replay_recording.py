@@ -19,7 +19,10 @@ from offcam import RecordVideo
 from offcam.replay.tap import Tap
 from offcam.vector import RecordVideo as RecordVideos
 from offcam_proto.errors import ConfigError
+from offcam_runs.clip_episodes import read_spans
+from offcam_runs.database import open_to_read
 from offcam_runs.run import read_run
+from offcam_runs.streams import read_streams
 from triggers import always
 from waiting import HANG_SECONDS, wait_until
 
@@ -30,6 +33,7 @@ pytestmark = pytest.mark.usefixtures("daemon")
 @pytest.fixture(autouse=True)
 def _registered():
     made = {"Numbers-v0": "envs:Barcode", "Drawing-v0": "oddities:Drawing", "GlobalRandom-v0": "oddities:GlobalRandom"}
+    made["Looked-v0"] = "oddities:Looked"
     for name, place in made.items():
         gym.register(name, place)
     yield
@@ -55,6 +59,20 @@ def test_the_videos_that_a_trigger_asks_for(folder):
     films.check(folder)
     for clip in films.clips(folder).values():
         assert (clip.length, clip.return_, clip.frames, clip.fps, clip.state) == (5, 5.0, 6, 10, "final")
+
+
+def test_what_only_happens_otherwise_where_it_is_rendered_is_no_video_of_its_episode(folder):
+    env = RecordVideo(gym.make("Looked-v0", disable_env_checker=True), folder, always, source="replay")
+    env.reset()
+    for _ in range(4):
+        env.step(0)
+    with pytest.warns(UserWarning, match="it happens otherwise where it is rendered"):
+        env.close()
+    (clip,) = read_run(folder).clips
+    assert (clip.state, clip.verified, clip.diverged_at) == ("aborted", False, 1)
+    assert "observation" in clip.diverged_why
+    with open_to_read(folder) as database:
+        assert read_spans(database, read_streams(database)) == []
 
 
 def test_of_an_env_that_cannot_be_made_again_frames_are_recorded_and_it_is_said(folder):
@@ -159,7 +177,8 @@ def test_what_happens_otherwise_has_no_video_and_that_is_said(folder):
     with pytest.warns(UserWarning, match=r"'rl-video-episode-0' is not rendered: it did not happen again: .*at step 1"):
         env.close()
     assert films.videos(folder) == []
-    assert films.clips(folder) == {}
+    clips = films.clips(folder).values()
+    assert [(clip.file, clip.verified, clip.diverged_at) for clip in clips] == [(None, False, 1)] * 2
 
 
 def test_a_copy_of_the_env_is_on_no_tape(folder):

@@ -20,7 +20,8 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, episode: number, return: number | null, length: number | null,
- *   dropped: Counts, partial: boolean, keep_reason: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
+ *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
  * }} Clip
  * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
  * @typedef {{
@@ -39,7 +40,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
  *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
- *   frames: {offered: number, encoded: number, dropped: Counts}, lost: Counts, problems: Record<string, string>, recent_errors: string[],
+ *   frames: {offered: number, encoded: number, dropped: Counts}, steps: {dropped: Counts}, lost: Counts, problems: Record<string, string>, recent_errors: string[],
  *   memory: {daemon_rss_bytes: number | null, clients: {rss_bytes: number | null}[]},
  * }} Stats of the daemon
  * @typedef {{daemon: boolean, runs: Run[]}} RunList

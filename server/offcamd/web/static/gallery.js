@@ -225,6 +225,7 @@ export class Gallery {
       clip.state === "recording" ? "recording" : null,
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
       clip.partial && clip.state !== "recording" ? "cut short" : null,
+      clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
     const frame = h("span.poster", {}, clip.poster ? this.poster(clip, clip.poster) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));

@@ -105,6 +105,7 @@ export class Health {
       ["Clients", `${whole(stats.clients)}, ${count(stats.streams, "stream")}`],
       ["Frames", `${whole(stats.frames.encoded)} encoded of ${whole(stats.frames.offered)}`],
       ["Dropped", reasons(stats.frames.dropped) || "none"],
+      ["Steps dropped", reasons(stats.steps.dropped) || "none"],
       ["Lost", reasons(stats.lost) || "none"],
       ["Spool", `${bytes(stats.spool_bytes)} of ${bytes(stats.spool_limit_bytes)} on disk`],
       ...(memory.daemon_rss_bytes ? [["Memory", `${bytes(memory.daemon_rss_bytes)}${clients.length ? `; clients ${clients.join(", ")}` : ""}`]] : []),

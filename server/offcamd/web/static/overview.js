@@ -52,7 +52,9 @@ export class Overview {
     this.tile("Return, last 100", amount(returns.last100_mean), `best ${amount(returns.max)}, mean ${amount(returns.mean)}`);
     this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
     this.tile("Episodes", run.episodes < 10_000_000 ? whole(run.episodes) : short(run.episodes), `since ${since(run.started)}`);
-    this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
+    const unwritten = total(run.dropped_steps);
+    if (unwritten) this.tile("Steps", short(run.steps), `not written: ${reasons(run.dropped_steps)}`, true);
+    else this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
     const dropped = lost ? reasons(run.dropped) : "none";
     const told = run.success_rate !== null; // six tiles stand in whole rows at each width
     this.tile("Clips", whole(total(run.clips)), told ? `frames dropped: ${dropped}` : run.clips.recording ? `${whole(run.clips.recording)} being recorded` : "videos", told && lost > 0);

@@ -193,6 +193,7 @@ export class Player {
       episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
       clip.keep_reason !== null && ["Kept as", clip.keep_reason],
       ...said,
+      clip.verified !== null && ["Rendered", checked(clip)],
       ["Frame", frame],
       episode && episode.seed !== null && ["Seed", String(episode.seed)],
       episode && ["Wall time", span(episode.duration_seconds)],
@@ -352,6 +353,15 @@ export class Player {
 
 /** @type {(rows: MaybeRow[]) => HTMLElement} */
 const facts = (rows) => h("dl", {}, rows.filter((row) => !!row).map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
+
+/**
+ * Of a video that was rendered afterwards.
+ * @type {(clip: ClipDetail) => string}
+ */
+const checked = ({ verified, diverged_at, diverged_why }) => {
+  if (diverged_at !== null) return `not as it was from step ${whole(diverged_at)} on: ${diverged_why ?? "it happened otherwise"}`;
+  return verified ? "afterwards; each step checked" : "afterwards, and not checked to its end";
+};
 
 /** @type {(episode: Episode | undefined) => Row[]} */
 const valuesOf = (episode) => Object.entries(episode?.info ?? {}).map(([name, value]) => [name, amount(value)]);

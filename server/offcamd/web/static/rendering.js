@@ -44,12 +44,13 @@ export class RenderingView {
   /**
    * Say how it is; once it has a video, be done.
    * @param {boolean} asks whether it is to be rendered: only what somebody presses does that
+   * @param {boolean} again likewise, if that has failed before
    */
-  async show(asks) {
+  async show(asks, again = false) {
     try {
       const there = await api.rendering(this.run, this.number); // first, for what to say where asking is refused
       this.command = there.command;
-      this.tell(asks && there.state !== "done" ? await api.render(this.run, this.number) : there);
+      this.tell((asks && there.state === "none") || (again && there.state === "failed") ? await api.render(this.run, this.number) : there);
     } catch (error) {
       this.refused(api.wordsOf(error));
     }
@@ -104,7 +105,7 @@ export class RenderingView {
     const press = () => {
       this.began = Date.now();
       fill(this.more);
-      this.show(true);
+      this.show(true, true);
     };
     return h("button.primary", { type: "button", onclick: press }, icon("film"), text);
   }
