@@ -9,3 +9,7 @@ def always(number: int) -> bool:
 
 def every_second(number: int) -> bool:
     return number % 2 == 0
+
+
+def never(number: int) -> bool:
+    return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import gymnasium as gym
 import httpx
 import jsonschema
@@ -13,6 +16,7 @@ from envs import play
 from offcam_runs.discover import run_id
 from offcam_runs.run import read_run
 from offcamd.web.openapi import description
+from triggers import never
 from waiting import HANG_SECONDS, wait_until
 
 pytest.importorskip("xxhash")
@@ -29,7 +33,7 @@ def client(serve, endpoint, monkeypatch):
 
 
 def record(folder, episodes=3):
-    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never)
     play(env, episodes, seed=3)
     env.close()
 
@@ -74,7 +78,7 @@ def test_one_that_is_asked_for_is_rendered_once(client, folder):
 
 
 def test_one_that_does_not_happen_again_stays_known_with_its_reason(client, folder, look):
-    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never)
     play(env, 1, seed=3)
     env.unwrapped.gravity = 5.0  # which is on no tape
     play(env, 1, seed=4)
@@ -92,3 +96,95 @@ def test_one_that_does_not_happen_again_stays_known_with_its_reason(client, fold
     other = look(folder)  # who was not there asks the run
     assert other.get(url).json() == failed
     assert not other.get(f"{run}/episodes/render?number=0").json()["why"]
+
+
+def test_of_several_envs_in_a_run_it_is_the_one_that_was_asked_for(client, folder):
+    envs = [offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never) for _ in range(2)]
+    for seed, env in enumerate(envs):
+        play(env, 2, seed=10 * seed)
+    for env in envs:
+        env.close()
+    wanted = read_run(folder).episodes[3]
+    url = f"/api/runs/{run_id(folder)}/episodes/render?number=3"
+    stream = read_run(folder).streams[wanted.stream].stream
+    answer = client.post(url).json()
+    assert (answer["stream"], answer["episode"]) == (stream, wanted.episode)
+    assert answer["command"].endswith(f" --stream {stream}")
+    assert ended(client, url)["state"] == "done"
+    run = read_run(folder)
+    (clip,) = run.clips
+    assert run.streams[clip.stream].replays == stream
+
+
+def test_an_episode_whose_steps_are_still_with_the_training(client, folder):
+    env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never)
+    play(env, 2, seed=3)
+    run = f"/api/runs/{run_id(folder)}"
+    url = f"{run}/episodes/render?number=1"
+    wait_until(lambda: client.get(url).status_code == 200, "its end is in the index")
+    found = client.get(url).json()
+    assert (found["state"], found["replayable"]) == ("none", False)
+    refused = client.post(url)
+    assert refused.status_code == 409
+    assert refused.json()["error"] == found["why"]
+    env.close()
+    assert client.get(url).json()["replayable"]
+
+
+def test_one_that_was_recorded_otherwise(client, folder):
+    env = offcam.RecordVideo(gym.make("CartPole-v1", render_mode="rgb_array"), folder, never, steps=True)
+    env = offcam.RecordEpisodeStatistics(env)
+    play(env, 1)
+    env.close()
+    url = f"/api/runs/{run_id(folder)}/episodes/render?number=0"
+    refused = client.post(url)
+    assert refused.status_code == 409
+    assert "source='replay'" in refused.json()["error"]
+    assert not client.get(f"/api/runs/{run_id(folder)}").json()["replayable"]
+    assert client.post(url.replace("number=0", "number=1")).status_code == 404
+    assert client.post(url.replace("number=0", "number=x")).status_code == 400
+
+
+@pytest.fixture
+def stuck(client, folder, tmp_path, monkeypatch):
+    """The run of an env that will hang, and the file that has the pids of those in which it does."""
+    gym.register("Stuck-v0", "stuck_env:Stuck")
+    env = offcam.record(gym.make("Stuck-v0"), folder, source="replay", episode_trigger=never)
+    play(env, 4)
+    env.close()
+    gym.registry.pop("Stuck-v0")
+    monkeypatch.setenv("STUCK", str(tmp_path / "pids"))
+    return tmp_path / "pids"
+
+
+def is_gone(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return False
+    return True
+
+
+def test_it_has_its_time_and_a_queue_has_an_end(stuck, folder, look, monkeypatch):
+    monkeypatch.setattr("offcamd.web.renders.MOST_WAITING", 1)
+    here = look(folder)
+    here.headers["origin"] = str(here.base_url)
+    url = f"/api/runs/{run_id(folder)}/episodes/render?number="
+    assert here.post(f"{url}0").json()["state"] in ("waiting", "rendering")
+    wait_until(stuck.exists, "it hangs")
+    assert here.get(f"{url}0").json()["state"] == "rendering"
+    waiting = here.post(f"{url}1").json()
+    assert (waiting["state"], waiting["ahead"]) == ("waiting", 1)
+    assert here.post(f"{url}1").json() == waiting  # once is enough
+    refused = here.post(f"{url}2")
+    assert refused.status_code == 429
+    assert "1 episodes wait" in refused.json()["error"]
+    (pid,) = map(int, stuck.read_text().split())
+    monkeypatch.delenv("STUCK")  # for the next one
+    monkeypatch.setattr("offcamd.web.renders.RENDER_SECONDS", 0.0)
+    failed = ended(here, f"{url}0")
+    assert (failed["state"], failed["why"]) == ("failed", "it took longer than 0 s")
+    wait_until(lambda: is_gone(pid), "the process that hung has left")
+    monkeypatch.setattr("offcamd.web.renders.RENDER_SECONDS", 600.0)
+    if ended(here, f"{url}1")["state"] == "failed":  # its time was over, too
+        assert here.post(f"{url}1").status_code == 200  # again
+    assert ended(here, f"{url}1")["state"] == "done"

@@ -235,9 +235,9 @@ class Renders:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         """Whether it came to its end, and what it said; or why it was ended."""
-        deadline = time.monotonic() + RENDER_SECONDS
+        began = time.monotonic()
         while (said := _said(process, _LOOK_SECONDS)) is None:
-            late = time.monotonic() > deadline
+            late = time.monotonic() - began > RENDER_SECONDS
             if late or self._ending():
                 process.terminate()  # it ends what it has started, too
                 if _said(process, _LEAVE_SECONDS) is None:

@@ -82,8 +82,9 @@ export class RenderingView {
 
   /** @param {Rendering} answer */
   failed({ why, diverged_at, replayable }) {
-    const where = diverged_at === null ? "" : ` The first step that was not as it was: ${whole(diverged_at)}.`;
-    say(this.words, `There is no video. ${sentence(why ?? "it could not be rendered")}${where}`);
+    const [said, ...more] = (why ?? "it could not be rendered").split(": ");
+    const where = diverged_at === null ? said : `${said} at step ${whole(diverged_at)}`;
+    say(this.words, `There is no video. ${sentence([where, ...more].join(": "))}`);
     fill(this.more, replayable && this.button("Try again"), this.byHand("Or in a terminal, where it says more:"));
   }
 
@@ -112,6 +113,6 @@ export class RenderingView {
 
   /** @param {string} words */
   byHand(words) {
-    return h("p.by-hand", {}, words, h("code", {}, this.command), h("button.icon.small", { type: "button", "aria-label": "Copy the command", title: "Copy the command", onclick: () => copy(this.command, "Command") }, icon("link")));
+    return h("p.by-hand", {}, h("span", {}, words), h("code", {}, this.command), " ", h("button.icon.small", { type: "button", "aria-label": "Copy the command", title: "Copy the command", onclick: () => copy(this.command, "Command") }, icon("link")));
   }
 }
