@@ -13,7 +13,7 @@ import pytest
 import films
 import offcam
 from envs import play
-from offcam_runs.discover import run_id
+from offcam_runs.run_ids import run_id
 from offcam_runs.run import read_run
 from offcamd.web.openapi import description
 from triggers import never
