@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import NamedTuple
 
 from envs import Barcode
@@ -52,3 +53,29 @@ def worst(scores: list[Score], count: int) -> set[int]:
 def failures(scores: list[Score]) -> set[int]:
     """The numbers of those that are no success."""
     return {number for number, score in enumerate(scores) if not score.success}
+
+
+class Graded(Barcode):
+    """Draws each episode's return, length and success from its own generator, so that it happens again."""
+
+    def __init__(self, *, render_mode: str | None = None, seconds: float = 0.0) -> None:
+        super().__init__(render_mode=render_mode)
+        self.seconds = seconds  # that each step takes where it is rendered
+        self.score = Score(0.0, 1, success=True)
+
+    def reset(self, **options):
+        observation, info = super().reset(**options)
+        value, length, luck = self.np_random.normal(), self.np_random.integers(2, 6), self.np_random.random()
+        self.score = Score(float(value), int(length), bool(luck < 0.9))
+        self.length = self.score.length
+        return observation, info
+
+    def step(self, action):
+        observation, _, terminated, truncated, info = super().step(action)
+        if terminated:
+            info = {"is_success": self.score.success}
+        return observation, self.score.value if self.number == 1 else 0.0, terminated, truncated, info
+
+    def render(self):
+        time.sleep(self.seconds)
+        return super().render()

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, get_args
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
 from offcam_proto.limits import MAX_EPISODES_PER_BODY
-from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, UInt
+from offcam_proto.validation import Checked, FileName, Flag, PositiveInt, Real, Text, UInt
 
 
 class EpisodeRecord(Checked, frozen=True):
@@ -104,6 +104,10 @@ class KeepRecord(Checked, frozen=True):
         length: its steps.
         tests: what the rule's tests say of it, a bit for each in their order.
         over: whether the episode was played to its end, or was reset; else the video is let go.
+        keep: of a video without clips, as it is rendered once it is kept: the rule, as of `messages.OpenClip`. Empty
+            for one that has clips, which say it.
+        keep_bytes: likewise.
+        video: of such a one, JSON by which it is rendered; the daemon keeps it for whoever does so, and reads it not.
     """
 
     KIND: ClassVar[int] = 4
@@ -113,6 +117,9 @@ class KeepRecord(Checked, frozen=True):
     length: UInt
     tests: UInt
     over: Flag
+    keep: Text = ""
+    keep_bytes: UInt = 0
+    video: Text = ""
 
 
 class EpisodeColumns(Checked, frozen=True):

@@ -57,10 +57,11 @@ WHERE stream_id = :stream_id AND clip = :clip
 
 # Where it was judged before, that stays as it is.
 _ADD_JUDGED = """
-INSERT INTO judged (stream_id, name, return, length, tests, over)
-VALUES (:stream_id, :name, :return_, :length, :tests, :over)
+INSERT INTO judged (stream_id, name, return, length, tests, over, video)
+VALUES (:stream_id, :name, :return_, :length, :tests, :over, :video)
 ON CONFLICT (stream_id, name) DO UPDATE SET
-    return = excluded.return, length = excluded.length, tests = excluded.tests, over = excluded.over
+    return = excluded.return, length = excluded.length, tests = excluded.tests, over = excluded.over,
+    video = excluded.video
 WHERE number IS NULL
 """
 
@@ -79,7 +80,7 @@ class NewRecords:
             of which there was a record before, only what that did not tell, which may be less than 0.
         dropped_steps: rows of the table of steps that were not written, by reason; those of sub-environments each
             counted.
-        to_judge: key of the stream and name of the videos that can be judged now, as far as their clips are whole.
+        to_judge: key of the stream and record of the videos that can be judged now, as far as their clips are whole.
     """
 
     episodes: int = 0
@@ -87,7 +88,7 @@ class NewRecords:
     quarantined: int = 0
     lost: list[int] = field(default_factory=list)
     dropped_steps: Counter[str] = field(default_factory=Counter)
-    to_judge: list[tuple[int, str]] = field(default_factory=list)
+    to_judge: list[tuple[int, KeepRecord]] = field(default_factory=list)
 
 
 class Fields(dict[str, object]):
@@ -145,8 +146,8 @@ def _add_one(
             of_each = enumerate(record.rows(), seq)
             rows += [(key, number, *row, fmt.values_text(values)) for number, (*row, values) in of_each]
         elif isinstance(record, KeepRecord):
-            database.execute(_ADD_JUDGED, Fields(record, stream_id=key))
-            new.to_judge.append((key, record.name))
+            database.execute(_ADD_JUDGED, Fields(record, stream_id=key, video=record.video or None))
+            new.to_judge.append((key, record))
         elif isinstance(record, StepRecord):
             reason = add_steps(key, seq, record)
             if reason is not None and record.table == STEPS:

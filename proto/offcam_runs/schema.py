@@ -161,6 +161,12 @@ _STEPS: Final = (
     "ALTER TABLE streams ADD COLUMN replays TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE clips ADD COLUMN diverged_at INTEGER",
     "ALTER TABLE clips ADD COLUMN diverged_why TEXT",
+    "ALTER TABLE judged ADD COLUMN video TEXT",
+    "ALTER TABLE judged ADD COLUMN made INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE INDEX judged_to_render ON judged (stream_id, number)
+    WHERE video IS NOT NULL AND reason IS NOT NULL AND made = 0
+    """,
     """
     CREATE TABLE step_blocks (
         stream_id     INTEGER NOT NULL REFERENCES streams (id),

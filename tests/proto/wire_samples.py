@@ -60,6 +60,17 @@ RECORDS: dict[str, Record] = {
     ),
     "keep": KeepRecord("rl-video-episode-27", 187.5, 200, 5, True),
     "keep-not-played-to-its-end": KeepRecord("película-episode-8", math.nan, 0, 0, False),
+    "keep-of-a-video-to-be-rendered": KeepRecord(
+        "rl-video-episode-27",
+        187.5,
+        200,
+        1,
+        True,
+        '["or",["test",0,"failures()"],["worst",3]]',
+        2**30,
+        '{"first_row":5427,"last_row":5627,"episode":27,"step":5400,"fps":50.0,"max_size":[0,0],"crf":null,"preset":"",'
+        '"every":1}',
+    ),
     "clip-all-dropped": ClipRecord(1, "v", 1, 0, 0, 5, 5.0, 5, {"no_daemon": 5}, 50.0, STARTED, True),
 }
 

@@ -70,7 +70,7 @@ def episode_columns(draw: st.DrawFn) -> EpisodeColumns:
     return EpisodeColumns(count, draw(reals), draw(st.binary(min_size=size, max_size=size)) * count, names)
 
 
-keep_records = st.builds(KeepRecord, names, reals, uints, uints, flags)
+keep_records = st.builds(KeepRecord, names, reals, uints, uints, flags, texts(), uints, texts())
 
 
 @st.composite

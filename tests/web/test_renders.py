@@ -13,8 +13,8 @@ import pytest
 import films
 import offcam
 from envs import play
-from offcam_runs.run_ids import run_id
 from offcam_runs.run import read_run
+from offcam_runs.run_ids import run_id
 from offcamd.web.openapi import description
 from triggers import never
 from waiting import HANG_SECONDS, wait_until

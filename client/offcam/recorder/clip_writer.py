@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
     from offcam_proto.client_stream import ClientStream
     from offcam_proto.layout import FrameLayout
+    from offcam_proto.records import KeepRecord
 
 Overflow = Literal["drop", "block"]
 """What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
@@ -207,6 +208,10 @@ class ClipWriter:
             self._part = None
             if part is not None and ours:
                 self._finish(part, complete=complete)
+
+    def judged(self, record: KeepRecord) -> None:
+        """A rule is told of its episode. It has ended."""
+        self._stream.record(record)
 
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""

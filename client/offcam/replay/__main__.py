@@ -1,21 +1,24 @@
 """``python -m offcam.replay``: has episodes happen again and records them. Started by offcam, not by people.
 
-It takes lines of `offcam_runs.replay.requests.Request` on stdin, and answers each with a line on stdout.
+It takes lines of `offcam_runs.replay.requests` on stdin, and answers each with a line on stdout.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
+from collections.abc import Callable
 from ctypes.util import find_library
 
 from offcam.recorder.env_stream import check_daemon
 from offcam.replay import limits
+from offcam.replay.following import LOOK_SECONDS, Following
 from offcam.replay.worker import Worker
 from offcam_proto.errors import MalformedMessage, OffcamError
-from offcam_runs.replay.requests import END, Answer, Request
+from offcam_runs.replay.requests import END, Answer, Follow, Request, parse
 
 
 def main() -> None:
@@ -26,23 +29,88 @@ def main() -> None:
     with contextlib.suppress(OffcamError):  # what is wrong is said where it is recorded into
         check_daemon(strict=True)  # before this: one that is started here would be as bounded as this process
     limits.settle(memory=limits.half_of_the_memory())
-    worker = Worker()
-    signal.signal(signal.SIGUSR1, worker.hurry)  # before, it ends a process that has not made anything
-    for line in sys.stdin:
-        if line.encode() == END:
-            break
-        try:
-            request = Request.parse(line)
-        except MalformedMessage:  # who asked has left in the midst of it
-            break
-        try:
-            answer = worker.do(request)
-        except MemoryError:
-            answer = Answer(request.name, why="it takes more than half of this machine's memory")
+
+    def tell(answer: Answer) -> None:
         with contextlib.suppress(BrokenPipeError):  # who asked is gone, and the video is made all the same
             out.write(answer.line)
             out.flush()
+
+    worker = Worker()
+    signal.signal(signal.SIGUSR1, worker.hurry)  # before, it ends a process that has not made anything
+    following = Following(worker.make)
+    asked = Lines(sys.stdin.fileno())
+    while (line := asked.next(_patience(following, tell))) is not None:
+        if not line:
+            continue
+        try:
+            request = parse(line)
+        except MalformedMessage:  # who asked has left in the midst of it
+            break
+        if isinstance(request, Request):
+            tell(worker.do(request))
+        else:
+            following.begin(request)
+            tell(_caught_up(following, request, tell, asked))
     worker.close()
+
+
+def _patience(following: Following, tell: Callable[[Answer], None]) -> float | None:
+    """Make a video that a rule keeps, if there is one. Returns how long to wait before one is looked for again."""
+    answer = following.go_on()
+    if answer is not None:
+        tell(answer)
+        return 0.0
+    return LOOK_SECONDS if following else None
+
+
+def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], None], asked: Lines) -> Answer:
+    """Make all videos of a stream that are to be made by now. Returns the answer to who asked for that.
+
+    Who closes its env and waits no more has them all made; one that was killed has not.
+    """
+    try:
+        while not asked.broken() and (answer := following.catch_up(request)) is not None:
+            tell(answer)
+    except OffcamError as error:
+        return Answer("what the rule keeps", why=str(error))
+    return Answer("")
+
+
+class Lines:
+    """Lines that come through a pipe, each waited for no longer than one likes.
+
+    Args:
+        source: the descriptor of what is read.
+    """
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._parent = os.getppid()
+        self._data = b""
+        self._over = False
+
+    def next(self, timeout: float | None) -> str | None:
+        """The next line; empty where none came in time, None where none comes any more."""
+        while b"\n" not in self._data:
+            if not self._over and select.select([self._source], [], [], timeout)[0]:
+                data = os.read(self._source, 65536)
+                self._data += data
+                self._over = not data
+            elif self._over or os.getppid() != self._parent:  # a child that was forked from it keeps the pipe open
+                return None
+            else:
+                return ""
+        line, _, self._data = self._data.partition(b"\n")
+        return None if line + b"\n" == END else line.decode()
+
+    def broken(self) -> bool:
+        """Whether who asked is gone without a word. It waits for nothing."""
+        while not self._over and select.select([self._source], [], [], 0.0)[0]:
+            data = os.read(self._source, 65536)
+            self._data += data
+            self._over = not data
+        gone = self._over or os.getppid() != self._parent
+        return gone and not (self._data.startswith(END) or b"\n" + END in self._data)
 
 
 def _draw_without_display() -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
 
-from offcam_runs.replay.requests import Request
+from msgspec import structs
+
+from offcam_runs.replay.requests import Follow, Request
 
 if TYPE_CHECKING:
     from offcam.recorder.clip_writer import Encoding
     from offcam.recorder.env_stream import EnvStream
     from offcam.replay.renderer import Renderer
+    from offcam_proto.records import KeepRecord
+
+SEAL_SECONDS: Final = 1.0
+"""How old the rows of an episode may be that a rule keeps, before they are sent: no video is made without them."""
 
 
 class ReplayClip:
@@ -68,31 +76,51 @@ class ReplayClip:
         """Steps are in their rows."""
 
     def end(self, *, complete: bool = True) -> None:  # noqa: ARG002 - as ClipWriter's
-        """No more frames come: ask for the video."""
-        if self._last is None or self.first_row is None:
+        """No more frames come: ask for the video, unless a rule is to keep it or let it go."""
+        if self._last is None or self.first_row is None or self._encoding.keep:
             return
-        stream = self._stream.wire().info.stream.hex()
         self._stream.steps.seal()
         self._renderer.ask(
             Request(
                 folder=self._stream.folder,
-                stream=stream,
-                first_row=self.first_row,
-                last_row=self.first_row + self._last,
+                stream=self._stream.wire().info.stream.hex(),
                 name=self._name,
-                episode=self._episode,
-                step=self._step,
-                fps=self._encoding.fps,
-                max_size=[self._encoding.max_width, self._encoding.max_height],
-                crf=self._encoding.crf,
-                preset=self._encoding.preset,
                 arguments={},
-                every=self._every,
-                env_index=self._env_index or 0,
-                terminal=self._whole and self.episode_over and self._env_index is not None,
+                **self._video(),
             )
         )
         self._last = None
+
+    def judged(self, record: KeepRecord) -> None:
+        """The rule is told of its episode, and that it can be rendered if it is kept. No more frames come."""
+        if self._last is None or self.first_row is None:
+            return
+        if time.monotonic() > self._renderer.sealed + SEAL_SECONDS:
+            self._stream.steps.seal()
+            self._renderer.sealed = time.monotonic()
+        encoding = self._encoding
+        video = json.dumps(self._video(), separators=(",", ":"))
+        self._stream.record(structs.replace(record, keep=encoding.keep, keep_bytes=encoding.keep_bytes, video=video))
+        self._renderer.follow(Follow(self._stream.folder, self._stream.wire().info.stream.hex()))
+        self._last = None
+
+    def _video(self) -> dict[str, Any]:
+        """What it is rendered by, as a `Request` has it."""
+        encoding = self._encoding
+        assert self.first_row is not None and self._last is not None  # noqa: S101, PT018 - as its callers have seen
+        return {
+            "first_row": self.first_row,
+            "last_row": self.first_row + self._last,
+            "episode": self._episode,
+            "step": self._step,
+            "fps": encoding.fps,
+            "max_size": [encoding.max_width, encoding.max_height],
+            "crf": encoding.crf,
+            "preset": encoding.preset,
+            "every": self._every,
+            "env_index": self._env_index or 0,
+            "terminal": self._whole and self.episode_over and self._env_index is not None,
+        }
 
     def abandon(self) -> None:
         """End it where nobody said that it is over."""

@@ -76,10 +76,15 @@ class Replaying:
         """Wait until each video is made that was asked for, at most so many seconds. Returns whether all are."""
         return self.renderer is None or self.renderer.wait(timeout)
 
-    def finish(self) -> None:
-        """Wait until each video is made that was asked for, and have the process leave that makes them."""
-        if self.renderer is not None:
-            self.renderer.close()
+    def finish(self) -> dict[str, str]:
+        """Wait until each video is made that was asked for, and have the process leave that makes them.
+
+        Returns those that could not be made, by their names, and why.
+        """
+        if self.renderer is None:
+            return {}
+        self.renderer.close()
+        return self.renderer.not_made
 
     def replays_next(self) -> bool:
         """Whether the video that begins now is rendered when it happens again, rather than of frames."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
 import time
 from collections import deque
 from contextlib import suppress
@@ -15,10 +16,9 @@ from gymnasium import logger
 from offcam.replay.audits import told
 from offcam_proto.errors import OffcamError
 from offcam_runs.replay.process import start
-from offcam_runs.replay.requests import END, Answer
+from offcam_runs.replay.requests import END, Answer, Follow
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     from offcam_runs.replay.recipe import Recipe
@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 _LOOK_SECONDS: Final = 0.5
 
 _left: list[subprocess.Popen[bytes]] = []
+
+CLOSE_SECONDS: Final = 600.0
+"""How long `close` waits for videos: hundreds of short ones are made by then, and no script hangs for a night."""
+
+LEAVE_SECONDS: Final = 30.0
+"""How long the process may take to leave that has made all; it says so to the daemon."""
+
+MOST_DEATHS: Final = 3
+"""So often in a row the process may end before it has made anything: it is the same episode that ends it."""
+
+_MOST_NAMES: Final = 100
 
 MOST_WAITING: Final = 10_000
 """Videos that wait to be asked for. Later ones are not made by themselves: `offcam render` makes them."""
@@ -39,6 +50,9 @@ class Asked(NamedTuple):
     episode: int
 
 
+_BY_RULE: Final = Asked(compares=False, episode=-1)  # what a rule keeps, of many episodes
+
+
 class Renderer:
     """The process, and what it was asked for. It belongs to the thread of the env.
 
@@ -47,6 +61,10 @@ class Renderer:
         made: is called with the path of each video that is made.
         judge: is told what became of a comparison, and of a video that was not made. Returns what to warn of; None
             where that is to be said here.
+
+    Attributes:
+        not_made: videos that could not be made, and why; of many the first.
+        sealed: when the rows of the stream were sent last for a video's sake, as `time.monotonic`.
     """
 
     def __init__(
@@ -64,22 +82,31 @@ class Renderer:
         self._asked: deque[Asked] = deque()  # what has no answer yet
         self._answers = b""
         self._said = False
-        self._hurries = False
+        self._deaths = 0  # of the process, since it answered last
+        self._follow: Follow | None = None  # whose videos a rule keeps
+        self._behind = False  # whether the rule may keep some that were not asked for
+        self.sealed = 0.0
+        self.not_made: dict[str, str] = {}
 
     def ask(self, request: Request) -> None:
         """Have a video made. It waits for nothing."""
+        if self._pid == os.getpid() and len(self._waiting) >= MOST_WAITING:
+            why = f"{MOST_WAITING} others wait. Ask `offcam render` for it later"
+            self._not_made(request.name, f"{request.name!r} is not rendered: {why}.", why)
+            return
+        self._ask(request)
+
+    def _ask(self, request: Request | Follow) -> None:
         if self._pid != os.getpid():  # a forked child's are its own
             self._let_go()
             self._waiting.clear()
             self._asked.clear()
-            self._pid, self._answers = os.getpid(), b""
-        if len(self._waiting) >= MOST_WAITING:
-            self._say(
-                f"{request.name!r} is not rendered: {MOST_WAITING} others wait. Ask `offcam render` for it later."
-            )
-            return
+            self._pid, self._answers, self._follow = os.getpid(), b"", None
+            self.not_made = {}
         self._waiting.append(request.line.encode())
-        self._asked.append(Asked(request.seen is not None, request.episode))
+        self._asked.append(
+            _BY_RULE if isinstance(request, Follow) else Asked(request.seen is not None, request.episode)
+        )
         self._go_on()
 
     @property
@@ -87,16 +114,30 @@ class Renderer:
         """How many are on their way."""
         return sum(asked.compares for asked in self._asked) if self._pid == os.getpid() else 0
 
+    def _catch_up(self) -> None:
+        """What the rule keeps by now is asked for."""
+        if self._follow is not None and self._behind and self._pid == os.getpid():
+            self._behind = False
+            self._ask(self._follow)
+
+    def follow(self, follow: Follow) -> None:
+        """Have the videos of a stream made that its rule keeps, now and later. It waits for nothing."""
+        if follow != self._follow or self._pid != os.getpid():
+            self._ask(follow)
+            self._follow = follow
+        self._behind = True
+
     def look(self) -> None:
         """Take what is answered by now, and ask for what waits. It waits for nothing."""
-        if self._asked and self._pid == os.getpid():
+        if (self._asked or self._follow) and self._pid == os.getpid():
             self._go_on()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until each video is made that was asked for, or cannot be, at most so many seconds.
+        """Wait until each video is made that was asked for, or that its rule keeps, at most so many seconds.
 
-        Returns whether they are. Comparisons are not waited for.
+        Returns whether they are, as far as they can be. Comparisons are not waited for.
         """
+        self._catch_up()
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._videos and self._pid == os.getpid():
             self._go_on()
@@ -122,27 +163,31 @@ class Renderer:
             self._go_on()
 
     def close(self) -> None:
-        """Wait until each video is made that was asked for, or cannot be, and have the process leave."""
-        process, self._process = self._process, None
-        if process is None or self._pid != os.getpid():
-            return
-        self._hurries = self._hurry(process)
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
-        os.set_blocking(process.stdin.fileno(), True)
-        os.set_blocking(process.stdout.fileno(), True)
-        with process:
-            answers, _ = process.communicate(b"".join((*self._waiting, END)))
-        self._waiting.clear()
-        self._take(answers)
-        self._ended(process)
-        self._hurries = False
+        """Wait until all that was asked for is made, or cannot be, and have the process leave.
 
-    def _hurry(self, process: subprocess.Popen[bytes]) -> bool:
-        """Nobody waits for comparisons any more. Returns whether there is nothing but these."""
-        if not self._asked or self._videos:  # before a video they are done
-            return False
-        process.send_signal(signal.SIGUSR1)
-        return True
+        It waits for `CLOSE_SECONDS` at most; then the process goes on by itself, and a warning says so.
+        """
+        if self._pid != os.getpid():
+            return
+        all_made, process = self.wait(CLOSE_SECONDS), self._process
+        if not all_made and process is not None:
+            self._say(
+                f"after {CLOSE_SECONDS:.0f} s videos are still being rendered: the process that does so goes on alone. "
+                "`offcam ls` says what it has made."
+            )
+            self.not_made.setdefault("some", f"not rendered within {CLOSE_SECONDS:.0f} s")
+        self._follow = None
+        self._let_go()
+        self._waiting.clear()
+        self._asked.clear()
+        if all_made and process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LEAVE_SECONDS)
+
+    def _hurry(self, process: subprocess.Popen[bytes]) -> None:
+        """Nobody waits for comparisons any more; before a video they are done."""
+        if self._asked and not self._videos:
+            process.send_signal(signal.SIGUSR1)
 
     def __del__(self) -> None:
         """Where nobody has called `close`: the process leaves once it has made what it was asked for."""
@@ -155,8 +200,9 @@ class Renderer:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
             if self._pid == os.getpid():
                 self._hurry(process)
+                left = [self._follow.line.encode()] if self._follow is not None and self._behind else []
                 with suppress(OSError):
-                    os.write(process.stdin.fileno(), END)
+                    os.write(process.stdin.fileno(), b"".join((*self._waiting, *left, END)))
             process.stdin.close()
             process.stdout.close()
             _left.append(process)  # or it would be told of as one that still runs
@@ -180,15 +226,22 @@ class Renderer:
                 self._read()
         except OffcamError as error:
             self._waiting.clear()
+            self._follow = None
             if self._untold(len(self._asked), str(error)):
-                self._say(f"videos are not rendered: {error}")
+                self._not_made("some", f"videos are not rendered: {error}", str(error))
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         """The process is gone: what it was asked for and has not answered is not made."""
-        self._answers = b""
+        self._answers, self._deaths = b"", self._deaths + 1
         why = f"the process that does so ended ({process.returncode})"
-        if lost := self._untold(len(self._asked) - len(self._waiting), why):
-            self._say(f"{lost} videos were not rendered: {why}. Ask `offcam render` for them.")
+        lost = self._untold(len(self._asked) - len(self._waiting), why)
+        if self._follow is not None and self._deaths < MOST_DEATHS:  # what is not made yet is in the index
+            self._waiting.append(self._follow.line.encode())
+            self._asked.append(_BY_RULE)
+        elif lost or self._follow is not None:
+            what = f"{lost} videos were" if self._follow is None else "what the rule keeps is"
+            self._follow = None
+            self._not_made("some", f"{what} not rendered: {why}. Ask `offcam render` for it.", why)
 
     def _untold(self, count: int, why: str) -> int:
         """So many that were asked for are not done. Returns how many of them the judge leaves to be said."""
@@ -196,8 +249,6 @@ class Renderer:
 
     def _leaves(self, asked: Asked, answer: Answer) -> bool:
         """Whether the judge leaves it to be said."""
-        if asked.compares and self._hurries:
-            return False
         text = self._judge(asked, answer)
         if text:
             logger.warn(text)
@@ -229,12 +280,18 @@ class Renderer:
     def _take(self, data: bytes) -> None:
         *lines, self._answers = (self._answers + data).split(b"\n")
         for line in lines:
-            asked = self._asked.popleft()
+            self._deaths = 0
             answer = Answer.parse(line.decode(errors="replace"))
+            asked = _BY_RULE if answer.kept else self._asked.popleft()
             if answer.file:
                 self._made(answer.file)
-            elif self._leaves(asked, answer):
-                self._say(f"{answer.name!r} is not rendered: {told(answer)}")
+            elif (answer.why or asked.compares) and self._leaves(asked, answer):
+                self._not_made(answer.name, f"{answer.name!r} is not rendered: {told(answer)}", told(answer))
+
+    def _not_made(self, name: str, text: str, why: str) -> None:
+        if len(self.not_made) < _MOST_NAMES:
+            self.not_made[name] = why
+        self._say(text)
 
     def _say(self, text: str) -> None:
         if not self._said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,10 @@ from offcam.replay.plans import Outcome, Plan, find_plan, stretch
 from offcam.replay.render import Film, picture
 from offcam.replay.seen import Comparison
 from offcam.replay.tape_file import FileTape
+from offcam.replay.views import Views
 from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
 from offcam_runs.database import open_to_read
+from offcam_runs.replay.kept import made
 from offcam_runs.replay.requests import Answer
 from offcam_runs.steps.layout import RESET, STEPS
 from offcam_runs.steps.reader import LOST, StepReader
@@ -58,6 +61,17 @@ class Worker:
 
     def do(self, request: Request) -> Answer:
         """Make a video, or compare what it would show. What keeps it from being made is in the answer."""
+        return self._do(request, ROWS_SECONDS) or Answer(
+            request.name,
+            why=f"its steps are not in {request.folder}: they are lost, or were not recorded",
+            unread=True,
+        )
+
+    def make(self, request: Request) -> Answer | None:
+        """The same of a video that waits for nobody; None where its steps are still on their way."""
+        return self._do(request, 0.0)
+
+    def _do(self, request: Request, patience: float) -> Answer | None:
         limits.allow()
         try:
             self._compares = request.seen is not None
@@ -65,14 +79,17 @@ class Worker:
                 if self._compares and self._hurries:
                     raise NotReplayable(_HURRIES)
                 try:
-                    found = _read(request)
+                    found = _read(request, patience)
                 except OffcamError as error:
                     return Answer(request.name, why=str(error), unread=True)
-                return self._replay(request, *found)
+                answer = None if found is None else self._replay(request, *found)
+                return _as_kept(request, answer) if answer is not None and answer.file and request.keep else answer
             finally:
                 self._compares = False
         except OffcamError as error:
             return Answer(request.name, why=str(error))
+        except MemoryError:
+            return Answer(request.name, why="it takes more than half of this machine's memory")
 
     def hurry(self, *_: Any) -> None:  # noqa: ANN401 - a signal's handler
         """Nobody waits for what is compared any more."""
@@ -92,13 +109,16 @@ class Worker:
         marks = _marks(steps, request, tape.resets, seen)
         wanted = stretch(tape.resets, min(marks), max(marks))
         how = tape.recipe()
-        found, changes = self._verified(request, tape, how, wanted)
+        found, kind = self._verified(request, tape, how, wanted)
+        views, changes = Views(kind), tuple(differences(how.fingerprint, fingerprint(kind)))
         answer = Answer(request.name, plan=str(found.plan), diverged_at=found.diverged_at, changes=changes)
         if found.diverged_at is not None:
             if seen is None:
                 self._note(request, stream, found.diverged_at, found.why)
             return answer._replace(why=f"it did not happen again: {found.why}")
-        env = recipe.make(how, "rgb_array", **request.arguments)
+        if request.size and not views.sizes:
+            request = request._replace(max_size=request.size)
+        env = recipe.make(how, "rgb_array", **views.arguments(request), **request.arguments)
         try:
             film = Film(tape, wanted, found.plan, env)
             numbered = _numbered(film, marks)
@@ -115,10 +135,8 @@ class Worker:
             return answer._replace(file="", why=why, diverged_at=film.outcome.diverged_at)
         return answer
 
-    def _verified(
-        self, request: Request, tape: FileTape, how: Recipe, wanted: Stretch
-    ) -> tuple[Outcome, tuple[str, ...]]:
-        """By which plan it happens again, without pictures; and what of the env is not as it was."""
+    def _verified(self, request: Request, tape: FileTape, how: Recipe, wanted: Stretch) -> tuple[Outcome, type]:
+        """By which plan it happens again, without pictures; and of what class the env is."""
         which = request.stream, request.env_index
         kinds: list[type] = []
 
@@ -131,7 +149,7 @@ class Worker:
         found = find_plan(tape, wanted, make, first=[self._plans[which]] if which in self._plans else ())
         if found.verified:
             self._plans[which] = found.plan
-        return found, tuple(differences(how.fingerprint, fingerprint(kinds[0])))
+        return found, kinds[0]
 
     def _record(
         self, request: Request, stream: Stream, film: Film, numbered: Iterator[tuple[int, Any]], steps: Steps
@@ -166,7 +184,10 @@ class Worker:
         clip = ClipWriter(
             own,
             request.name,
-            encoding=Encoding(float(request.fps) or DEFAULT_FPS, width, height, request.preset, request.crf),
+            encoding=Encoding(
+                *(float(request.fps) or DEFAULT_FPS, width, height, request.preset, request.crf),
+                *(request.keep, request.keep_bytes),
+            ),
             episode=request.episode,
             step=request.step,
             overflow="block",
@@ -178,7 +199,7 @@ class Worker:
     def _note(self, request: Request, stream: Stream, step: int, why: str) -> None:
         """Have the run know that there is no video, and why."""
         own = self._stream(request, stream)
-        clip = self._clip(request, stream, own)
+        clip = self._clip(request._replace(keep="", keep_bytes=0), stream, own)  # no rule is to judge it
         clip.diverge(step, why)
         clip.end(complete=False)
         own.flush()
@@ -200,9 +221,21 @@ class Worker:
         return self._streams[which]
 
 
-def _read(request: Request) -> tuple[Stream, FileTape, Steps]:
-    """The stream, its tape, and the rows that are to be shown, once all of them can be read."""
-    deadline = time.monotonic() + ROWS_SECONDS
+def _as_kept(request: Request, answer: Answer) -> Answer:
+    """The same answer where the rule still keeps the video; it may have let it go while that was made."""
+    with open_to_read(request.folder, settled=True, session="all") as database:
+        file = made(database, request)
+    if file is None:
+        return answer._replace(file="", why="its rule has let it go meanwhile, or it is not whole")
+    return answer._replace(file=os.path.join(request.folder, file))
+
+
+def _read(request: Request, patience: float) -> tuple[Stream, FileTape, Steps] | None:
+    """The stream, its tape, and the rows that are to be shown, once all of them can be read.
+
+    None where those that are missing have not come in time, and may still come.
+    """
+    deadline = time.monotonic() + patience
     while True:
         with open_to_read(request.folder, session="all") as database:
             found = {stream.stream: (key, stream) for key, stream in read_streams(database).items()}
@@ -216,8 +249,8 @@ def _read(request: Request) -> tuple[Stream, FileTape, Steps]:
                     raise NotReplayable(f"its steps were not written, or cannot be read: {told[0]}")
                 if stream.ended is not None:
                     break
-        if time.monotonic() > deadline:
-            break
+        if time.monotonic() >= deadline:
+            return None
         time.sleep(_LOOK_SECONDS)
     raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
 

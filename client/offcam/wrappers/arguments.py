@@ -239,14 +239,19 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
     return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
 
 
-def replays(source: Source, keep: Rule | str | None, last_seconds: Number | None) -> bool:
+def replays(source: Source, keep: Rule | str | None, last_seconds: Number | None, *, vector: bool = False) -> bool:
     """Whether videos are made of steps that happen again, always or once that is seen to be the same."""
     if source not in ("replay", "auto"):
         return False
-    if keep is not None:
+    if keep is not None and vector:
         raise ConfigError(
-            f"keep={str(keep)!r} has no meaning with source={source!r}: every episode can be rendered later, as by "
-            "`offcam render FOLDER --worst 3`. Leave keep out."
+            f"keep={str(keep)!r} has no meaning with source={source!r} for a vector env: every episode can be rendered "
+            "later, as by `offcam render FOLDER --keep 'worst(3)'`. Leave keep out, or wrap each sub-environment."
+        )
+    if keep is not None and source == "auto":
+        raise ConfigError(
+            f"keep={str(keep)!r} has no meaning with source='auto': name what videos are made of, source='replay' or "
+            "source='render'."
         )
     if last_seconds is not None:
         raise ConfigError(

@@ -63,8 +63,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
             of a stack is taken. It needs no ``render_mode``. With ``"replay"``, neither, nothing is rendered in the
             loop: the steps of each episode are recorded and what makes it happen again, and a process of its own, at
-            idle priority, has those happen again that a trigger asks for, checks each step, and renders them. Any other
-            can be rendered later: `offcam render`. It needs an env from `gymnasium.make` whose class is in a module,
+            idle priority, has those happen again that a trigger asks for or that ``keep`` keeps, checks each step, and
+            renders them; ``close()`` waits for them, 10 minutes at most. Any other can be rendered later: `offcam
+            render`. It needs an env from `gymnasium.make` whose class is in a module,
             and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said. Of
             an env that cannot be made again, and renders, frames are recorded, and a warning says why. With ``"auto"``
             videos are of frames until those of `replay.audits.PROOF` episodes were compared, picture by picture, with
@@ -95,6 +96,8 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             one of the session's: of all envs in the folder that have this rule and this ``name_prefix``. A video whose
             episode nobody says the end of, as its process was killed, is kept, too; one that ``close()`` cuts short is
             not.
+            With ``source="replay"`` only what is kept is rendered, and what was kept in vain, as it does not happen
+            again, has no video and keeps its place in a ranking.
         keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest go, those in a ranking last.
         steps: whether to record the steps of every episode, with a video or without one: reward, flags and action of
             each, and the numbers of `offcam.trace`.

@@ -12,6 +12,7 @@ from gymnasium import logger
 from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
+from offcam.recorder.losses import Losses
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.box_keeper import BoxKeeper
 from offcam.wrappers.judging import Judging
@@ -68,6 +69,7 @@ class VideoBase(BoxKeeper):
     """
 
     _steps: StepRows | None = None  # the rows of its steps, where they are recorded
+    _strict = False
     _replaying: Replaying | None = None  # where its videos are made of steps that happen again
     _source: arguments.Source
     _chooses = False  # whether each video is of frames or made of steps, as `_replaying` says
@@ -144,7 +146,7 @@ class VideoBase(BoxKeeper):
                 )
             settings.make_run_folder(self.video_folder)
         if settings.enabled():
-            strict = strict or settings.required()
+            strict = self._strict = strict or settings.required()
             stream = shared_stream.new_stream(
                 self.env, self.video_folder, self.name_prefix, if_exists, strict=strict, steps_limit=steps_limit or 0
             )
@@ -233,8 +235,11 @@ class VideoBase(BoxKeeper):
 
     def wait_video(self, timeout: float) -> str | None:
         """As `StreamSharer.wait_video`."""
-        if self._replaying is not None and not self._replaying.wait(timeout):
-            return None
+        if self._replaying is not None:
+            if self._judging is not None and self._stream is not None:
+                self._stream.flush()
+            if not self._replaying.wait(timeout):
+                return None
         return super().wait_video(timeout)
 
     def start_recording(self, video_name: str) -> None:
@@ -292,7 +297,7 @@ class VideoBase(BoxKeeper):
             return
         clip.end()
         if self._judging is not None and self._judged and self._stream is not None and self._video_name is not None:
-            self._stream.record(self._judging.record(self._video_name))
+            clip.judged(self._judging.record(self._video_name))
 
     def _next_episode(self) -> None:
         """Count an episode: end the video of the last one, and start one if this episode is to have one."""
@@ -467,5 +472,12 @@ class VideoBase(BoxKeeper):
         finally:  # the user's ``gc_trigger`` may raise
             self._release_stream()
             if self._replaying is not None:
-                self._replaying.finish()
-                self._tell_of_videos()
+                self._finish_replaying(self._replaying)
+
+    def _finish_replaying(self, replaying: Replaying) -> None:
+        if self._judging is not None and self._stream is not None:
+            self._stream.flush(quiet=self.disable_logger)  # others may have joined it, and what is kept is in the index
+        not_made = replaying.finish()
+        self._tell_of_videos()
+        if self._strict:
+            Losses(videos=not_made).raise_if_any(self.video_folder)

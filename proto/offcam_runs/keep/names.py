@@ -151,8 +151,9 @@ def read(text: str) -> Rule:
     except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, ConfigError):
             raise
+        why = f"{error.msg}, at character {error.offset}" if isinstance(error, SyntaxError) else error
         raise ConfigError(
-            f"{shown(text)} is no rule ({error}). Write `failures() | worst(3)`, say, of {', '.join(_MADE_BY)}; a "
+            f"{shown(text)} is no rule ({why}). Write `failures() | worst(3)`, say, of {', '.join(_MADE_BY)}; a "
             "function of your own goes into `offcam.keep.when`, which has no text."
         ) from error
 
@@ -168,4 +169,7 @@ def _rule_of(node: ast.expr) -> Rule:
         case ast.Call(func=ast.Name(id=name)) if name in _MADE_BY:
             among = {str(each.arg): _rule_of(each.value) for each in node.keywords}
             return _MADE_BY[name](*map(ast.literal_eval, node.args), **among)
-    raise ValueError(f"`{ast.unparse(node)}` is none")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == when.__name__:
+        raise ValueError(f"`{ast.unparse(node)[:80]}` asks a function, which is the training's and not in a text")
+    call = f": call it, `{node.id}()`" if isinstance(node, ast.Name) and node.id in _MADE_BY else ""
+    raise ValueError(f"`{ast.unparse(node)[:80]}` at character {node.col_offset + 1} is none{call}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from offcam_proto import validation as check
@@ -34,6 +35,11 @@ class Request(NamedTuple):
             same step.
         seen: no video is made, but what it would show compared with this: what was drawn at the time, as
             `offcam.replay.seen` packs it.
+        keep: the rule that keeps its episode, as of `messages.OpenClip`; empty for a video that stays in any case.
+        keep_bytes: likewise.
+        size: ``[width, height]`` that its pictures are rendered in, where the env can; else they fit in that. None for
+            the env's own.
+        camera: name or number of the camera that they are seen by, of an env that has several; empty for its own.
     """
 
     folder: str
@@ -52,6 +58,10 @@ class Request(NamedTuple):
     env_index: int = 0
     terminal: bool = False
     seen: dict[str, Any] | None = None
+    keep: str = ""
+    keep_bytes: int = 0
+    size: list[int] | None = None
+    camera: str = ""
 
     @property
     def line(self) -> str:
@@ -65,7 +75,44 @@ class Request(NamedTuple):
         Raises:
             MalformedMessage: it is of none.
         """
-        return Request(**_fields(line, Request._fields, Request._field_defaults))
+        return Request.of(line, {})
+
+    @staticmethod
+    def of(text: str, about: dict[str, Any]) -> Request:
+        """The request that has some fields by themselves, and the others in a line of JSON. Raises as `parse`."""
+        names = tuple(name for name in Request._fields if name not in about)
+        return Request(**_fields(text, names, Request._field_defaults), **about)
+
+
+class Follow(NamedTuple):
+    """Videos of a stream are to be made that its rule keeps: those that it keeps by now, and each that it will.
+
+    It is answered, by an empty `Answer`, once none is left to be made; until then and from then on each that is made,
+    or cannot be, is told by one that nobody has asked for.
+
+    Attributes:
+        folder: as of `Request`.
+        follow: id of the stream.
+    """
+
+    folder: str
+    follow: str
+
+    @property
+    def line(self) -> str:
+        """As a line of JSON."""
+        return json.dumps(self._asdict()) + "\n"
+
+
+def parse(line: str) -> Request | Follow:
+    """What a line asks for.
+
+    Raises:
+        MalformedMessage: nothing that there is.
+    """
+    with suppress(MalformedMessage):
+        return Follow(**_fields(line, Follow._fields, {}))
+    return Request.parse(line)
 
 
 class Answer(NamedTuple):
@@ -80,6 +127,7 @@ class Answer(NamedTuple):
         changes: what is another than when it was recorded: see `fingerprint.differences`.
         pictures: how many different ones were compared, where that was asked for, and were those of then.
         unread: whether it was not tried, as its steps are not there, or not yet.
+        kept: whether it was made as a rule keeps it, rather than asked for.
     """
 
     name: str
@@ -90,6 +138,7 @@ class Answer(NamedTuple):
     changes: tuple[str, ...] = ()
     pictures: int = 0
     unread: bool = False
+    kept: bool = False
 
     @property
     def line(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from offcam_proto.errors import ConfigError
+from offcam_proto.limits import MAX_FRAME_SIDE
 from offcamd.cli.options import JsonOption, SessionOption
 from offcamd.cli.text import counted, printable, say_json
 from offcamd.process import exit_codes
@@ -34,6 +35,13 @@ def render(
     worst: Annotated[
         Optional[int], typer.Option(min=1, help="So many with the lowest return.", show_default=False)
     ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(help="Those that a rule of offcam.keep keeps: 'best(3) | failures()'.", show_default=False),
+    ] = "",
+    kept: Annotated[
+        bool, typer.Option("--kept", help="What the recording's own keep= keeps and is not rendered yet.")
+    ] = False,
     env_index: Annotated[int, typer.Option(min=0, help="The sub-environment of a vector env.")] = 0,
     stream: Annotated[
         str, typer.Option(help="Only those of a stream, by its id in `offcam ls --json`.", show_default=False)
@@ -47,6 +55,20 @@ def render(
             show_default=False,
         ),
     ] = None,
+    size: Annotated[
+        str,
+        typer.Option(
+            help="Render in this size, where the env takes width and height (MuJoCo); others fit in it, not enlarged.",
+            metavar="WxH",
+            show_default=False,
+        ),
+    ] = "",
+    camera: Annotated[
+        str,
+        typer.Option(
+            help="See it by this camera, where the env takes camera_name or camera_id (MuJoCo).", show_default=False
+        ),
+    ] = "",
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code that a folder names which you have not recorded.")
     ] = False,
@@ -57,17 +79,23 @@ def render(
 
     1 where an episode did not happen again as it was: of that there is no video.
     """
+    from offcam_runs.keep.names import read
     from offcam_runs.sessions import session_of
-    from offcamd.reports.render import Choice
+    from offcamd.reports.render import Choice, Look
     from offcamd.reports.render import render as render_episodes
 
-    choice = Choice(tuple(episode or ()), where, best, worst, env_index, stream)
-    if not choice.episodes and not choice.by_result:
-        raise ConfigError("say which episodes: --episode N, --where 'return < -100', --best K or --worst K")
-    arguments = dict(map(_argument, setting or ()))
+    choice = Choice(
+        *(tuple(episode or ()), where, best, worst, env_index, stream), keep=read(keep) if keep else None, kept=kept
+    )
+    if kept == (bool(choice.episodes) or choice.by_result):
+        raise ConfigError(
+            "say which episodes: --episode N, --where 'return < -100', --best K, --worst K, "
+            "--keep 'best(3) | failures()', or --kept by itself"
+        )
+    look = Look(dict(map(_argument, setting or ())), _size(size) if size else None, camera)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
     done = []
-    for rendered in render_episodes(folder, choice, session=session_of(session), arguments=arguments, trusts=trust):
+    for rendered in render_episodes(folder, choice, session=session_of(session), look=look, trusts=trust):
         done.append(rendered)
         if not as_json:
             _show(rendered)
@@ -90,6 +118,16 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _size(text: str) -> list[int]:
+    """Width and height of a picture."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 2):
+        raise ConfigError(f"--size takes WIDTHxHEIGHT in pixels, as 1280x720, got {text!r}")
+    if max(int(width), int(height)) > MAX_FRAME_SIDE:
+        raise ConfigError(f"--size takes at most {MAX_FRAME_SIDE} pixels a side, got {text!r}")
+    return [int(width), int(height)]
 
 
 def _show(rendered: Rendered) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from offcam_proto.errors import ConfigError, NotReplayable
 from offcam_runs.analysis.success import SuccessRule
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import read_episodes
+from offcam_runs.keep.judge import Facts, Judge
+from offcam_runs.keep.rules import Episode, tests_of
+from offcam_runs.replay.kept import waiting
 from offcam_runs.replay.process import start
 from offcam_runs.replay.recipe import Recipe, read_key
 from offcam_runs.replay.requests import Answer, Request
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from offcam_runs.episodes import EpisodeTable
+    from offcam_runs.keep.rules import Rule
     from offcam_runs.sessions import Session
     from offcam_runs.streams import Stream
 
@@ -43,6 +49,8 @@ class Choice:
         worst: how many with the lowest.
         env_index: of which sub-environment.
         stream: id of their stream; empty for all.
+        keep: a rule as of `offcam.keep`, over all episodes; None for all.
+        kept: those instead that the recording's own rule keeps and that have no video yet.
     """
 
     episodes: tuple[int, ...] = ()
@@ -51,11 +59,21 @@ class Choice:
     worst: int | None = None
     env_index: int = 0
     stream: str = ""
+    keep: Rule | None = None
+    kept: bool = False
 
     @property
     def by_result(self) -> bool:
         """Whether it asks how episodes ended."""
-        return bool(self.where) or self.best is not None or self.worst is not None
+        return bool(self.where) or any(each is not None for each in (self.best, self.worst, self.keep))
+
+
+class Look(NamedTuple):
+    """What the videos are to look like, where not as the training would have recorded them; as of `Request`."""
+
+    arguments: dict[str, Any]
+    size: list[int] | None = None
+    camera: str = ""
 
 
 class Wanted(NamedTuple):
@@ -80,7 +98,7 @@ def render(
     choice: Choice,
     *,
     session: Session = None,
-    arguments: dict[str, Any] | None = None,
+    look: Look | None = None,
     trusts: bool = False,
 ) -> Iterator[Rendered]:
     """Have episodes happen again in the interpreter that they were recorded in, and make videos of them.
@@ -89,7 +107,7 @@ def render(
         folder: of the run.
         choice: which.
         session: of which session; by default the newest.
-        arguments: with which the env is made beside its own, as ``{"width": 1280}``.
+        look: what they are to look like.
         trusts: whether to run what a folder names that this user has not recorded on this host.
 
     Raises:
@@ -98,15 +116,31 @@ def render(
         RunFolderError: the run cannot be read.
     """
     with open_to_read(folder, session=session) as database:
-        wanted = _wanted(database, folder, choice)
-        recipes = {each.key: _recipe(database, folder, each.key, choice.env_index) for each in wanted}
+        asked = _kept(database, folder) if choice.kept else _asked(database, folder, choice)
+        recipes = {
+            key: _recipe(database, folder, key, choice.env_index) for key in dict.fromkeys(key for key, _ in asked)
+        }
     if not trusts:
         _check_whose(folder, recipes.values())
     for key, how in recipes.items():
-        own = [each for each in wanted if each.key == key]
-        lines = [_request(folder, each, choice.env_index, arguments or {}).line for each in own]
-        for each, answer in zip(own, _answers(how, lines), strict=True):
-            yield Rendered(each.episode, answer)
+        own = [request._replace(**(look or Look({}))._asdict()) for of, request in asked if of == key]
+        for request, answer in zip(own, _answers(how, [request.line for request in own]), strict=True):
+            yield Rendered(request.episode, answer)
+
+
+def _asked(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[tuple[int, Request]]:
+    """What is asked for, each with the key of its stream."""
+    return [(each.key, _request(folder, each, choice.env_index)) for each in _wanted(database, folder, choice)]
+
+
+def _kept(database: sqlite3.Connection, folder: Path) -> list[tuple[int, Request]]:
+    """The same of what rules keep and nobody has rendered."""
+    place = str(folder.absolute())
+    return [
+        (key, request)
+        for key, stream in read_streams(database).items()
+        for request in waiting(database, place, stream.stream)
+    ]
 
 
 def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[Wanted]:
@@ -148,6 +182,8 @@ def _by_result(database: sqlite3.Connection, choice: Choice, chosen: Sequence[in
         columns = {"return": table.return_, "length": table.length, "terminated": table.terminated}
         mask &= SuccessRule(choice.where)({**columns, "truncated": table.truncated, **table.info})
     places = np.flatnonzero(mask)
+    if choice.keep is not None:
+        places = np.intersect1d(places, _by_rule(choice.keep, table, choice.env_index))
     ranked = places[np.argsort(table.return_[places], kind="stable")]
     found: list[int] = []
     if choice.best is not None:
@@ -157,6 +193,28 @@ def _by_result(database: sqlite3.Connection, choice: Choice, chosen: Sequence[in
     if choice.best is None and choice.worst is None:
         found = places.tolist()
     return [(keys[int(table.stream[place])], int(table.episode[place])) for place in dict.fromkeys(found)]
+
+
+def _by_rule(rule: Rule, table: EpisodeTable, env_index: int) -> list[int]:
+    """The places of the episodes that a rule keeps in the end."""
+    judge, tests = Judge(rule), tests_of(rule)
+    own: list[int] = np.flatnonzero(table.env_index == env_index).tolist()
+    said = [table.info[name] for name in ("is_success", "success") if name in table.info]
+    kept = set[int]()
+    for number, place in enumerate(own):
+        episode = Episode(
+            episode=int(table.episode[place]),
+            return_=float(table.return_[place]),
+            length=int(table.length[place]),
+            terminated=bool(table.terminated[place]),
+            truncated=bool(table.truncated[place]),
+            success=next((bool(values[place]) for values in said if not math.isnan(values[place])), None),
+        )
+        bits = sum(bool(test.asks(episode)) << bit for bit, test in enumerate(tests))
+        verdict = judge.judge(Facts(episode.return_, episode.length, bits))
+        kept.difference_update(verdict.evicted)
+        kept |= {number} if verdict.kept else set()
+    return [own[number] for number in sorted(kept)]
 
 
 def _recipe(database: sqlite3.Connection, folder: Path, key: int, env_index: int) -> Recipe:
@@ -176,7 +234,7 @@ def _check_whose(folder: Path, recipes: Sequence[Recipe] | Any) -> None:  # noqa
         )
 
 
-def _request(folder: Path, wanted: Wanted, env_index: int, arguments: dict[str, Any]) -> Request:
+def _request(folder: Path, wanted: Wanted, env_index: int) -> Request:
     of = f"-env-{env_index}" if wanted.stream.vector else ""
     return Request(
         folder=str(folder.absolute()),
@@ -190,7 +248,7 @@ def _request(folder: Path, wanted: Wanted, env_index: int, arguments: dict[str, 
         max_size=[0, 0],
         crf=None,
         preset="",
-        arguments=arguments,
+        arguments={},
         env_index=env_index,
         terminal=wanted.stream.vector,
     )

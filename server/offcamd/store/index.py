@@ -337,8 +337,8 @@ class RunIndex:
 
     def _add(self, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
         new = add_records(self._db, records, self.steps.add)
-        for key, name in new.to_judge:
-            self.keeping.judge(key, name)
+        for key, record in new.to_judge:
+            self.keeping.said(key, record)
         return new
 
     def has(self, journal: Journal) -> bool:

@@ -27,18 +27,27 @@ HOLD = """
 UPDATE clips SET waits = :waits WHERE stream_id = :stream_id AND clip = :clip AND rule_id IS NOT NULL
 """
 CLIPS_OF_VIDEO = """
-SELECT clip, file, state, waits, ended, dropped, error, file_bytes, rule_id, keep_number FROM clips
+SELECT clip, file, state, waits, ended, dropped, error, file_bytes, rule_id, keep_number, part FROM clips
 WHERE stream_id = :stream_id AND name = :name ORDER BY part, clip
 """
-FACTS = "SELECT return, length, tests, over, number, reason FROM judged WHERE stream_id = :stream_id AND name = :name"
+# Of a stream that replays another one the videos are that one's episodes.
+JUDGED_AS = """
+SELECT origin.id FROM streams JOIN streams AS origin ON origin.stream = streams.replays WHERE streams.id = :stream_id
+"""
+FACTS = """
+SELECT return, length, tests, over, number, reason, rule_id, made FROM judged
+WHERE stream_id = :stream_id AND name = :name
+"""
 JUDGED = """
 UPDATE judged SET rule_id = :rule_id, number = :number, reason = :reason, fixed = :fixed
 WHERE stream_id = :stream_id AND name = :name
 """
 CHANGE_VERDICT = "UPDATE judged SET reason = :reason WHERE rule_id = :rule_id AND number = :number"
-# Those that a ranking may still let go stay.
+MADE = "UPDATE judged SET made = 1 WHERE rule_id = :rule_id AND number = :number"
+# Those that a ranking may still let go stay, and those that are still to be rendered.
 FORGET_JUDGED = """
-DELETE FROM judged WHERE rule_id = :rule_id AND number <= :number AND (reason IS NULL OR fixed IS NULL)
+DELETE FROM judged WHERE rule_id = :rule_id AND number BETWEEN :first AND :number
+    AND (reason IS NULL OR (fixed IS NULL AND (video IS NULL OR made)))
 """
 HISTORY = "SELECT return, length, tests FROM judged WHERE rule_id = :rule_id AND number >= 0 ORDER BY number"
 UNDECIDED = """

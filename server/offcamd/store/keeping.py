@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from offcam_proto.errors import EncodeError
+from offcam_proto.errors import EncodeError, MalformedMessage
 from offcam_proto.limits import MIB
 from offcam_runs import format as fmt
 from offcam_runs.accounts import EncodedResult, EncoderShare
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip
+    from offcam_proto.records import KeepRecord
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class _Clip(NamedTuple):
     file_bytes: int | None
     rule_id: int | None
     number: int | None
+    part: int
 
     @property
     def whole(self) -> bool:
@@ -89,6 +91,7 @@ class Keeping:
         self._judges: dict[int, Judge] = {}
         self._judging: set[int] = set()  # rules that have judged in this transaction
         self._bytes: dict[int, int] = {}  # of the videos that each rule keeps
+        self._looked: dict[int, int] = {}  # up to which number each rule has forgotten those that are of no more use
         self._naming: list[tuple[str, Kept]] = []  # files that are to have their names, once this is committed
         self._removing: list[tuple[str, tuple[int, int]]] = []  # files that are to go, with the keys of their clips
         self._gone: list[tuple[int, int]] = []  # keys of clips whose files are gone
@@ -98,9 +101,10 @@ class Keeping:
 
     def rule_of(self, key: int, opening: OpenClip) -> int | None:
         """The rule that judges a clip of a stream, entered where it is new; None where none does."""
-        if not opening.keep:
-            return None
-        values = {"stream_id": key, "rule": opening.keep, "bytes": opening.keep_bytes}
+        return self._rule(key, opening.keep, opening.keep_bytes) if opening.keep else None
+
+    def _rule(self, key: int, text: str, keep_bytes: int) -> int:
+        values = {"stream_id": key, "rule": text, "bytes": keep_bytes}
         self._db.execute(sql.ENTER_RULE, values)
         (rule,) = self._db.execute(sql.RULE_OF, values).fetchone()
         return int(rule)
@@ -118,19 +122,40 @@ class Keeping:
         if rule is not None and not self.judge(key, name) and state != fmt.RECORDING:
             self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip, "reason": CUT_OFF})
 
-    def judge(self, key: int, name: str) -> bool:
+    def said(self, key: int, record: KeepRecord) -> None:
+        """The record of a video is there: judge it, if it has clips, or is to be rendered once it is kept."""
+        if not record.keep:
+            self.judge(key, record.name)
+            return
+        try:
+            unpack(record.keep)
+        except MalformedMessage as error:
+            log.warning("%s is not rendered, as its rule cannot be read: %s", record.name, error)
+            return
+        self.judge(key, record.name, self._rule(key, record.keep, record.keep_bytes))
+
+    def judge(self, key: int, name: str, rule: int | None = None) -> bool:
         """Judge the episode of a video, once, and decide about those of its clips that are whole.
 
-        Returns whether it is judged: not where its record is still to come, or no clip of it was opened.
+        Args:
+            key: of its stream.
+            name: of the video.
+            rule: of one that has no clips.
+
+        Returns:
+            Whether it is judged: not where its record is still to come, or no clip of it was opened.
         """
+        if (origin := self._origin(key)) != key:
+            self._judge_replayed(key, origin, name)
+            return True
         video = {"stream_id": key, "name": name}
         if (facts := self._db.execute(sql.FACTS, video).fetchone()) is None:
             return False
+        return_, length, tests, over, number, reason, *_ = facts
         clips = self._clips(key, name)
-        rule = next((clip.rule_id for clip in clips if clip.rule_id is not None), None)
+        rule = next((clip.rule_id for clip in clips if clip.rule_id is not None), rule)
         if rule is None:
             return False
-        return_, length, tests, over, number, reason = facts
         if number is None:
             number, reason, fixed = _NOT_PLAYED, None, None
             if over:
@@ -142,6 +167,33 @@ class Keeping:
             if clip.whole and clip.number is None:
                 self._decide(key, rule, clip, number, reason)
         return True
+
+    def _origin(self, key: int) -> int:
+        """The stream whose episodes a stream's clips show: another one where it replays that."""
+        row = self._db.execute(sql.JUDGED_AS, {"stream_id": key}).fetchone()
+        return key if row is None else int(row[0])
+
+    def _judge_replayed(self, key: int, origin: int, name: str) -> None:
+        """Decide about clips of an episode that has happened again: it was judged as it happened first.
+
+        One that is not whole, or whose episode was let go meanwhile, goes, as does one that somebody else has made. It
+        is made again where its episode is kept.
+        """
+        facts = self._db.execute(sql.FACTS, {"stream_id": origin, "name": name}).fetchone()
+        *_, number, reason, rule, made = facts or (_NOT_PLAYED, None, None, False)
+        clips = [clip for clip in self._clips(key, name) if clip.state != fmt.EVICTED]
+        elsewhere = made and all(clip.number is None for clip in clips)
+        parts = 0  # so many of it are there, or may come to be
+        for clip in clips:
+            if clip.rule_id is None:
+                continue
+            if not clip.whole or clip.number is not None:
+                parts += 1
+            elif clip.waits is None or clip.rule_id != rule or clip.part != parts + 1 or elsewhere:
+                self._remove(key, clip)
+            else:
+                parts += 1
+                self._decide(key, rule, clip, number, reason, replayed=True)
 
     def _verdict(self, rule: int, facts: Facts) -> tuple[int, str | None, int | None]:
         """Number and reason of the next episode of a rule, and what is fixed; earlier ones may have to make room."""
@@ -182,7 +234,9 @@ class Keeping:
             self._judges[rule] = judge
         return self._judges[rule]
 
-    def _decide(self, key: int, rule: int, clip: _Clip, number: int, reason: str | None) -> None:
+    def _decide(
+        self, key: int, rule: int, clip: _Clip, number: int, reason: str | None, *, replayed: bool = False
+    ) -> None:
         """Keep a clip for a reason, or let it go where there is none."""
         if reason is None:
             self._remove(key, clip)
@@ -193,7 +247,10 @@ class Keeping:
         elif clip.state == fmt.ABORTED and clip.file and not clip.error:
             self._db.execute(sql.FINAL_AFTER_ALL, {**where, "final": fmt.FINAL})
         self._db.execute(sql.KEEP, {**where, "number": number, "reason": reason})
-        self._keep_within(rule, number, clip)
+        if replayed:
+            self._db.execute(sql.MADE, {"rule_id": rule, "number": number})
+            self._forget(rule, number)
+        self._keep_within(rule, number, clip, replayed=replayed)
 
     def _end(self, key: int, clip: _Clip, state: str) -> None:
         """A clip that waits has its name from now on."""
@@ -226,19 +283,28 @@ class Keeping:
         """An episode that was kept so far is not any more."""
         where = {"rule_id": rule, "number": number}
         self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None})
+        self._forget(rule, number)
         for key, name in self._db.execute(sql.VIDEOS_OF_NUMBER, where).fetchall():
             for clip in self._clips(key, name):
                 if clip.number == number and clip.state != fmt.EVICTED:
                     self._bytes[rule] = self._bytes_of(rule) - (clip.file_bytes or 0)
                     self._remove(key, clip)
 
+    def _forget(self, rule: int, number: int) -> None:
+        """What is known of an episode may be of no more use: see `note`."""
+        if number <= self._looked.get(rule, -1):
+            self._db.execute(sql.FORGET_JUDGED, {"rule_id": rule, "first": number, "number": number})
+
     def _bytes_of(self, rule: int) -> int:
         if rule not in self._bytes:
             (self._bytes[rule],) = self._db.execute(sql.BYTES, {"rule_id": rule, "evicted": fmt.EVICTED}).fetchone()
         return self._bytes[rule]
 
-    def _keep_within(self, rule: int, number: int, clip: _Clip) -> None:
-        """Let the oldest go until what a rule keeps is within its bound; those that a ranking keeps last."""
+    def _keep_within(self, rule: int, number: int, clip: _Clip, *, replayed: bool) -> None:
+        """Let the oldest go until what a rule keeps is within its bound; those that a ranking keeps last.
+
+        One that was rendered late may be older than all others.
+        """
         more = json.loads(clip.waits)["file_bytes"] if clip.waits else clip.file_bytes
         if rule in self._bytes:
             self._bytes[rule] += more or 0
@@ -248,7 +314,8 @@ class Keeping:
         judge = self._judge(rule)
         oldest = [other for (other,) in self._db.execute(sql.OLDEST, {"rule_id": rule, "evicted": fmt.EVICTED})]
         for other in sorted(oldest, key=lambda other: (judge.ranked(other), other)):
-            if self._bytes_of(rule) <= (bound or KEEP_BYTES) or other == number:
+            oldest_is_new = other == number and not (replayed and number < oldest[-1])
+            if self._bytes_of(rule) <= (bound or KEEP_BYTES) or oldest_is_new:
                 break
             self._let_go(rule, other)
 
@@ -256,10 +323,11 @@ class Keeping:
         """Have in the index what its rules have come to: at the end of each transaction, not for each episode."""
         for rule in self._judging:
             judge = self._judge(rule)
-            where = {"rule_id": rule, "number": judge.count - 1 - REMEMBERED}
-            self._db.execute(sql.NOTE, {**where, "state": json.dumps(judge.state())})
+            first, last = self._looked.get(rule, -1), judge.count - 1 - REMEMBERED
+            self._db.execute(sql.NOTE, {"rule_id": rule, "state": json.dumps(judge.state())})
             if not judge.needs_history:
-                self._db.execute(sql.FORGET_JUDGED, where)
+                self._db.execute(sql.FORGET_JUDGED, {"rule_id": rule, "first": first, "number": last})
+                self._looked[rule] = max(first, last)
         if self._judging:
             self._db.executemany(sql.FORGET_CLIP, self._gone)
             self._forgotten = len(self._gone)
@@ -278,6 +346,7 @@ class Keeping:
         del self._naming[naming:], self._removing[removing:]
         self._judges.clear()
         self._judging.clear()
+        self._looked.clear()
         self._bytes.clear()
         self._forgotten = 0
 

@@ -42,6 +42,25 @@ class Counting(gym.Env):
         return np.full((8, 8, 3), int(self.number) % 256, np.uint8)
 
 
+class Viewed(Counting):
+    """Its pictures have the size that it is told, and each of its two cameras sees another grey."""
+
+    def __init__(self, render_mode=None, width=8, height=8, camera_id=None, camera_name=None):
+        super().__init__(render_mode)
+        grey = {"side": 40, 1: 100}.get(camera_name or camera_id, 200)
+        self.picture = np.full((height, width, 3), grey, np.uint8)
+
+    def render(self):
+        return self.picture
+
+
+class Sized(Viewed):
+    """It passes on what it does not know, as MuJoCo's envs do."""
+
+    def __init__(self, render_mode=None, **kwargs):
+        super().__init__(render_mode, **kwargs)
+
+
 class Drawing(Counting):
     """It draws from its own generator, as a good env does."""
 

@@ -1,0 +1,119 @@
+"""Which videos are made by themselves: those that rules keep, as the index of their run says it at the time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from offcam_proto.errors import OffcamError
+from offcam_runs.database import open_to_read
+from offcam_runs.format import INDEX_COMPANIONS, INDEX_NAME
+from offcam_runs.replay.kept import waiting
+from offcam_runs.replay.requests import Answer, Follow, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_TRIES: Final = 3
+"""So often a video is begun that is not whole in the end, as where its daemon dies."""
+
+LOOK_SECONDS: Final = 0.5
+"""How long an index that has changed is left alone before it is read again."""
+
+
+class Following:
+    """Has the videos made that rules keep of some streams, one after the other.
+
+    Which is the next is asked of the index before each: one that is let go before its turn is never made. What cannot
+    be made, as it did not happen again, is known here alone: another process tries it once more.
+
+    Args:
+        make: makes a video; None where its steps are still on their way.
+    """
+
+    def __init__(self, make: Callable[[Request], Answer | None]) -> None:
+        self._make = make
+        self._streams: dict[tuple[str, str], _Seen] = {}
+        self._next_look = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether there is any stream."""
+        return bool(self._streams)
+
+    def begin(self, follow: Follow) -> None:
+        """Follow one more stream, or look at one anew."""
+        seen = self._streams.setdefault((follow.folder, follow.follow), _Seen())
+        seen.facts = ()
+        self._next_look = 0.0
+
+    def catch_up(self, follow: Follow) -> Answer | None:
+        """Make one video of a stream that was begun. Returns what became of it; None where none is to be made by now.
+
+        Raises:
+            RunFolderError: the index cannot be read.
+        """
+        seen = self._streams[follow.folder, follow.follow]
+        request = self._waiting(follow, seen)
+        answer = None if request is None else self._make(request)
+        return None if request is None or answer is None else self._done(request, answer, seen)
+
+    def go_on(self) -> Answer | None:
+        """The same of any stream whose index has changed since none was to be made. Never raises."""
+        if time.monotonic() < self._next_look:
+            return None
+        for (folder, stream), seen in self._streams.items():
+            facts = _facts(folder)
+            with suppress(OffcamError):  # until it changes again
+                if facts != seen.facts and (answer := self.catch_up(Follow(folder, stream))):
+                    return answer
+            seen.facts = facts
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        return None
+
+    def _waiting(self, follow: Follow, seen: _Seen) -> Request | None:
+        with open_to_read(follow.folder, settled=True, session="all") as database:
+            found = waiting(database, follow.folder, follow.follow)
+            return next((each for each in found if each.name not in seen.failed), None)
+
+    def _done(self, request: Request, answer: Answer, seen: _Seen) -> Answer:
+        """What there is to tell of a video once it was made, or could not be; nothing of one that was let go."""
+        if answer.file:
+            return answer._replace(kept=True)
+        with open_to_read(request.folder, settled=True, session="all") as database:
+            waits = any(each.name == request.name for each in waiting(database, request.folder, request.stream))
+        seen.tries[request.name] += 1
+        begun = bool(answer.plan) and answer.diverged_at is None
+        if not waits or (begun and seen.tries[request.name] < MOST_TRIES):
+            return Answer(request.name, kept=True)
+        seen.failed.add(request.name)
+        return answer._replace(kept=True)
+
+
+class _Seen:
+    """What is known of a stream.
+
+    Attributes:
+        facts: of the index, when it was read last and nothing was to be made.
+        failed: names of videos that cannot be made.
+        tries: how often each was begun that is not made.
+    """
+
+    def __init__(self) -> None:
+        self.facts: tuple[object, ...] = ()
+        self.failed: set[str] = set()
+        self.tries: Counter[str] = Counter()
+
+
+def _facts(folder: str) -> tuple[object, ...]:
+    """What changes whenever an index does. Nobody has it open meanwhile: its daemon could not tidy it up."""
+    found: list[object] = []
+    for name in (INDEX_NAME, *(INDEX_NAME + companion for companion in INDEX_COMPANIONS[::2])):
+        try:
+            facts = os.stat(os.path.join(folder, name))
+        except OSError:
+            continue
+        found.append((name, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)
