@@ -15,6 +15,7 @@ What goes wrong is an `OffcamError`, one of these; nothing is raised into the lo
 
     OffcamError
     ├── ConfigError             an argument or an environment variable is wrong; a ValueError, too
+    ├── PackageMissing          what an adapter is for is not installed; an ImportError, too
     ├── VersionMismatch         the daemon that runs is of another version
     ├── DaemonError
     │   ├── DaemonUnavailable   nobody answers at the daemon's endpoint; a ConnectionError, too
@@ -45,6 +46,7 @@ from offcam_proto.errors import (
     KeyRefused,
     NotARunFolder,
     OffcamError,
+    PackageMissing,
     RunFolderError,
     RunFormatTooNew,
     VersionMismatch,
@@ -59,6 +61,7 @@ __all__ = [
     "KeyRefused",
     "NotARunFolder",
     "OffcamError",
+    "PackageMissing",
     "RecordEpisodeStatistics",
     "RecordVideo",
     "RunFolderError",

@@ -182,13 +182,7 @@ def record(
         ConfigError: ``env`` is none of Gymnasium's, or another argument is wrong, or has no meaning beside another.
         OffcamError, ValueError: as `RecordVideo`.
     """
-    if every is not None:
-        if episode_trigger is not None:
-            raise ConfigError(
-                f"every must be given without episode_trigger, got every={every!r} and {episode_trigger!r}. "
-                "Leave one of them out."
-            )
-        episode_trigger = arguments.every_nth(every)
+    episode_trigger = arguments.which_episodes(every, episode_trigger)
     if not isinstance(env, (gym.Env, VectorEnv)):
         raise ConfigError(f"offcam.record takes an env of Gymnasium's, got {type(env)}. {arguments.instead_of(env)}")
     where = shared_stream.new_folder(env) if folder is None else folder

@@ -60,6 +60,10 @@ class VersionMismatch(RemoteProtocolError):
     reason = "version"
 
 
+class PackageMissing(OffcamError, ImportError):
+    """The package of others that is asked for is not installed."""
+
+
 class NotReplayable(OffcamError):
     """An env, or an episode of it, cannot be made to happen again elsewhere."""
 

@@ -77,6 +77,8 @@ def copied(tmp_path: Path) -> Path:
         ("proto/offcam_proto/layout.py", "import numpy as np", "proto does no I/O"),
         ("client/offcam/vector/video.py", "def late():\n    import av", "the client is thin"),
         ("client/offcam/record.py", "from rich.progress import Progress", "the client is thin"),
+        ("client/offcam/record.py", "import offcam.integrations.recorded", "wrappers on the recorder"),
+        ("client/offcam/vector/video.py", "def late():\n    import torch", "by its adapter alone"),
         ("client/offcam/recorder/env_stream.py", "import zmq.asyncio", "zmq in one file of the client"),
         ("server/offcamd/daemon/dispatcher.py", "import zmq", "of the server"),
         ("server/offcamd/cli/checks.py", "import av.codec", "av only where"),

@@ -29,6 +29,7 @@ class Followed(VideoBase):
     autoreset_mode: AutoresetMode
     has_autoreset: bool
     _screen: Screen
+    _autoreset_waits = False  # whether a video that opens with an autoreset waits for a step, as it does for a reset's
     _reset_to_come = False  # whether its next result is that of a reset, as a pool has those that are ready
     _taken: tuple[int, object, object, object] = (0, False, False, {})  # its row of the step, its flags, all infos
 
@@ -111,7 +112,8 @@ class Followed(VideoBase):
             terminal.forget(self._shown)
         self._ask_step_trigger()
         if self._open_now:
-            self._capture_frame(last=over and self._whole and not counted)
+            waits = counted and self._autoreset_waits
+            self._capture_frame(resets=waits, last=over and self._whole and not counted)
             if not counted:
                 self._stepped(reward, over=over)
 
@@ -138,6 +140,7 @@ class OneOfMany(Followed):
             setattr(self, name, shared.get(name))
         self.name_prefix = f"{of.name_prefix}-env-{index}"
         self.has_autoreset = False
+        self._autoreset_waits = of._autoreset_waits  # noqa: SLF001 - as below
         self.env_index = index
         self.begins_now = False
         self._envs = (index,)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from offcam.recorder import readings
 
 if TYPE_CHECKING:
     import gymnasium as gym
-    from gymnasium.vector import SyncVectorEnv
 
 
-class _SubEnv:
+class SubEnv:
     """Renders a sub-environment at the end of an episode, before the vector env resets it.
 
     It takes the place of the method `step` of that, and no more: who looks into the vector env finds the same object.
@@ -31,6 +30,7 @@ class _SubEnv:
         vars(env)["step"] = self.step  # by its name, and find this one
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
+        """Step the env, and render it if the episode is over."""
         env = self._env
         result = self._another(action) if self._another else type(env).step(env, action)
         if self.keeps_terminal and readings.over(result[2], result[3]):
@@ -40,10 +40,14 @@ class _SubEnv:
 
 
 class TerminalFrames:
-    """The terminal frame of each sub-environment of a `SyncVectorEnv`."""
+    """The terminal frame of each sub-environment, where these live in this process.
 
-    def __init__(self, env: SyncVectorEnv[Any, Any]) -> None:
-        self._sub_envs = [_SubEnv(inner) for inner in env.envs]
+    Args:
+        envs: the sub-environments.
+    """
+
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        self._sub_envs = [SubEnv(inner) for inner in envs]
         self._armed: set[int] = set()
 
     def arm(self, wanted: Collection[int]) -> None:

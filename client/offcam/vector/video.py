@@ -189,7 +189,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             return None
         base = self.env.unwrapped
         if isinstance(base, SyncVectorEnv):
-            return TerminalFrames(base)
+            return TerminalFrames(base.envs)
         logger.warn(
             "Vector environment's autoreset mode is same-step (https://farama.org/Vector-Autoreset-Mode). "
             "Recorded episodes will not contain the last frame of the episode."

@@ -68,14 +68,15 @@ def instead_of(env: object) -> str:
         return f'Make one first: `{env.__name__}(render_mode="rgb_array")`.'
     if hasattr(env, "step_async") and hasattr(env, "step_wait") and hasattr(env, "num_envs"):
         return (
-            "It looks like a VecEnv of Stable-Baselines3. Record the envs in it: `make_vec_env(env_id, "
-            'env_kwargs={"render_mode": "rgb_array"}, wrapper_class=offcam.record, wrapper_kwargs={"folder": ...})`.'
+            "It looks like a VecEnv of Stable-Baselines3: use "
+            "`offcam.integrations.stable_baselines3.record(env, folder)`, or record the envs in it: "
+            "`make_vec_env(env_id, wrapper_class=offcam.record, "
+            'wrapper_kwargs={"folder": ...}, env_kwargs={"render_mode": "rgb_array"})`.'
         )
     if hasattr(env, "possible_agents"):
         return (
-            "It looks like an env of PettingZoo. Make a vector env of a parallel one, as by "
-            "`supersuit.pettingzoo_env_to_vec_env_v1(env)`, or put a `gymnasium.Env` around it whose reset, step and "
-            "render pass on to it, and record that."
+            "It looks like an env of PettingZoo: use `offcam.integrations.pettingzoo.record(env, folder)`, or make a "
+            "vector env of a parallel one, as by `supersuit.pettingzoo_env_to_vec_env_v1(env)`, and record that."
         )
     if any(base.__module__.partition(".")[0] == "gym" for base in type(env).__mro__):
         return (
@@ -99,7 +100,7 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
         return EveryNth(text)
     if given is None or callable(given):
         return given
-    of = "step" if name == "step_trigger" else "episode"
+    of = "episode" if name in ("episode_trigger", "gc_trigger") else "step"
     every = int(given) if isinstance(given, Integral) and given > 1 else 1 if given is True or given == 1 else 100
     fix = f"`{name}=lambda {of}: {of} % {every} == 0`" if every > 1 else f"`{name}=lambda {of}: True`"
     shorter = f", or `offcam.record(env, folder, every={every})`" if name == "episode_trigger" else ""
@@ -121,6 +122,17 @@ class EveryNth(str):
     def __call__(self, episode: int) -> bool:
         """Whether to record an episode, by its number."""
         return episode % int(self.removeprefix("every ")) == 0
+
+
+def which_episodes(every: Whole | None, given: Callable[[int], bool] | None) -> Callable[[int], bool] | None:
+    """The trigger of the episodes to record: each ``every``-th, or the one that is given; None where neither is."""
+    if every is None:
+        return given
+    if given is not None:
+        raise ConfigError(
+            f"every must be given without episode_trigger, got every={every!r} and {given!r}. Leave one of them out."
+        )
+    return every_nth(every)
 
 
 def every_nth(every: Whole) -> Callable[[int], bool]:

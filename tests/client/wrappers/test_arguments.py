@@ -158,8 +158,11 @@ STRANGERS = {
     "nothing": (None, "gymnasium.make("),
     "id": ("CartPole-v1", "gymnasium.make('CartPole-v1', render_mode=\"rgb_array\")"),
     "class": (Barcode, 'Barcode(render_mode="rgb_array")'),
-    "vecenv": (VecEnv(), "wrapper_class=offcam.record"),
-    "pettingzoo": (SimpleNamespace(possible_agents=["a", "b"]), "PettingZoo"),
+    "vecenv": (VecEnv(), "use `offcam.integrations.stable_baselines3.record(env, folder)`"),
+    "pettingzoo": (
+        SimpleNamespace(possible_agents=["a", "b"]),
+        "use `offcam.integrations.pettingzoo.record(env, folder)`",
+    ),
     "gym": (OldEnv(), "GymV26Environment-v0"),
 }
 SINGLES = [partial(offcam.RecordVideo, video_folder="never"), offcam.RecordEpisodeStatistics]

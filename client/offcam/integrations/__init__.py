@@ -1,0 +1,7 @@
+"""Adapters to what people train with: each is imported by its name, and needs its package.
+
+========================================  ====================================================================
+`offcam.integrations.pettingzoo`          `record` for parallel and AEC envs
+`offcam.integrations.stable_baselines3`   `VecRecordVideo`, `record`, `RecordEvaluations` for VecEnvs
+========================================  ====================================================================
+"""

@@ -1,0 +1,71 @@
+"""What the adapters' envs have in common: what is asked of a recording, and the options that they hand on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offcam.wrappers import arguments
+from offcam.wrappers.episode_values import value_names
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from offcam.wrappers.statistics_base import StatisticsBase
+
+
+class Recorded:
+    """An env of another library with offcam's wrappers in it, which know what is recorded.
+
+    Attributes:
+        recorder: the `RecordEpisodeStatistics` in it; its ``env`` is the `RecordVideo`.
+    """
+
+    recorder: StatisticsBase
+
+    @property
+    def run_folder(self) -> str | None:
+        """Absolute path of the folder that has the videos and the index, as offcam's wrappers have it."""
+        return self.recorder.run_folder
+
+    @property
+    def return_queue(self) -> deque[Any]:
+        """Returns of the last episodes; `recorder` has their lengths and seconds."""
+        return self.recorder.return_queue
+
+    @property
+    def episode_count(self) -> int:
+        """Episodes finished."""
+        return self.recorder.episode_count
+
+    @property
+    def last_video(self) -> str | None:
+        """Path of the newest video that is final, or None."""
+        return self.recorder.last_video
+
+    def flush(self) -> bool:
+        """Wait until what ended is final, and in the index. Returns whether it is; False where the daemon is gone."""
+        return self.recorder.flush()
+
+    def wait_video(self, timeout: float) -> str | None:
+        """Wait until the videos that ended are final, at most ``timeout`` seconds; `last_video`, or None if not."""
+        return self.recorder.wait_video(timeout)
+
+    def save_clip(self, reason: str = "") -> str:
+        """Have a video made of the last seconds, as of ``record(..., last_seconds=30)``; returns its name."""
+        return self.recorder.save_clip(reason)
+
+
+def parted(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of a recording as those of its RecordVideo and those of its RecordEpisodeStatistics.
+
+    Raises:
+        ConfigError: ``buffer_length``, ``info_keywords`` or ``every`` is wrong: before anything is opened.
+    """
+    videos = dict(options)
+    statistics = {name: videos.pop(name) for name in ("buffer_length", "info_keywords") if name in videos}
+    if "buffer_length" in statistics:
+        arguments.buffer_length(statistics["buffer_length"])
+    value_names(statistics.get("info_keywords", ()))
+    if "every" in videos:
+        videos["episode_trigger"] = arguments.which_episodes(videos.pop("every"), videos.get("episode_trigger"))
+    return videos, statistics | {"strict": videos.get("strict", False)}

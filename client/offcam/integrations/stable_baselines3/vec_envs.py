@@ -1,0 +1,130 @@
+"""A VecEnv as one of Gymnasium's vector envs: offcam's own wrappers are put around it."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped
+
+from offcam.recorder import readings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+UNASKED = (AttributeError, NotImplementedError)
+"""What VecEnvs raise that cannot ask their sub-environments, as those that were made as a vector."""
+
+
+class VecEnvs(VectorEnv[Any, Any, Any]):
+    """A VecEnv by Gymnasium's methods: it resets a sub-environment in the step in which its episode ends.
+
+    A step ends an episode where Monitor says so, if there is one: a wrapper above it, as Atari's EpisodicLifeEnv, may
+    say that it is done in the midst of one.
+
+    Args:
+        venv: the VecEnv.
+
+    Attributes:
+        venv: that one.
+        monitored: whether Monitor or VecMonitor lies beneath.
+        observations: what its last step or reset has returned.
+        rewards, dones, infos: what its last step has returned.
+        ended: bool ``(num_envs,)``, whose episode the last step ended; all False after a reset.
+    """
+
+    def __init__(self, venv: VecEnv) -> None:
+        self.venv = venv
+        self.num_envs = venv.num_envs
+        self.single_observation_space = venv.observation_space
+        self.single_action_space = venv.action_space
+        self.render_mode = venv.render_mode
+        self.metadata = {**_of_first(venv, "metadata", {}), "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.monitored = _is_monitored(venv)
+        self._in_parts = isinstance(venv.unwrapped, (DummyVecEnv, SubprocVecEnv))
+        name = _name(venv)
+        if name is not None:
+            self.spec = SimpleNamespace(id=name)  # type: ignore[assignment]  # that is all that is asked of it
+        self.observations: Any = None
+        self.rewards: Any = None
+        self.dones: Any = None
+        self.infos: Any = [{} for _ in range(self.num_envs)]
+        self.ended: NDArray[np.bool_] = np.zeros(self.num_envs, bool)
+
+    def __repr__(self) -> str:
+        return f"{type(self.venv.unwrapped).__name__} of {self.num_envs} envs"
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002, ANN401
+        """Reset the VecEnv, which has its seeds and options already."""
+        self.observations = self.venv.reset()
+        self.ended = np.zeros(self.num_envs, bool)
+        return self.observations, {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401 - the user's own
+        """Step the VecEnv: the results of Gymnasium's kind, with the values of ended episodes in ``final_info``."""
+        self.venv.step_async(actions)
+        self.observations, self.rewards, self.dones, self.infos = self.venv.step_wait()
+        done = np.asarray(self.dones, bool)
+        self.ended = np.array(["episode" in info for info in self.infos]) & done if self.monitored else done
+        truncated = np.zeros(self.num_envs, bool)
+        told: dict[str, Any] = {}
+        (ended,) = self.ended.nonzero()
+        if ended.size:
+            final: dict[str, Any] = {}
+            for index in ended.tolist():
+                info = self.infos[index]
+                truncated[index] = bool(info.get("TimeLimit.truncated", False))
+                final = self._add_info(final, _numbers(info), index)
+            told = {"final_info": final, "_final_info": self.ended.copy()}
+        return self.observations, self.rewards, self.ended & ~truncated, truncated, told
+
+    def render(self, env_ids: Sequence[int] | NDArray[Any] | None = None) -> Any:  # noqa: ANN401 - frames
+        """A frame of each of these sub-environments, by default of all."""
+        which = [int(index) for index in (range(self.num_envs) if env_ids is None else env_ids)]
+        if self._in_parts:
+            return self.venv.env_method("render", indices=which)
+        frames = self.venv.get_images()
+        return [frames[index] for index in which]
+
+    def close(self, **_: Any) -> None:  # noqa: ANN401 - as Gymnasium's
+        """Close the VecEnv."""
+        self.venv.close()
+
+
+def _numbers(info: dict[str, Any]) -> dict[str, float]:
+    """The numbers in an info, with floats for all: an array takes them in that may have begun with an integer."""
+    numbers = (int, float, np.number, np.bool_)
+    return {str(name): readings.as_float(value) for name, value in info.items() if isinstance(value, numbers)}
+
+
+def _is_monitored(venv: VecEnv) -> bool:
+    try:
+        return bool(is_vecenv_wrapped(venv, VecMonitor) or all(venv.env_is_wrapped(Monitor)))
+    except UNASKED:
+        return False
+
+
+def _of_first(venv: VecEnv, name: str, default: Any) -> Any:  # noqa: ANN401 - whatever it has
+    try:
+        return venv.get_attr(name, indices=[0])[0]
+    except UNASKED:
+        return default
+
+
+def _name(venv: VecEnv) -> str | None:
+    """The id that its first env was made by, or that one's class; None where nobody can tell.
+
+    An env's text ends with it. Its spec may hold what cannot be pickled, which would end the process that it is in.
+    """
+    try:
+        text = str(venv.env_method("__str__", indices=[0])[0])
+    except UNASKED:
+        return None
+    found = re.search(r"<([^<>]+)>+$", text)
+    return found.group(1) if found else None
