@@ -33,6 +33,7 @@ from offcam import keep, replay, vector
 from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
+from offcam.save_video import save_video
 from offcam.trace import trace
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
@@ -73,6 +74,7 @@ __all__ = [
     "load",
     "record",
     "replay",
+    "save_video",
     "trace",
     "vector",
 ]

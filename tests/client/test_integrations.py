@@ -10,7 +10,12 @@ import pytest
 
 import offcam
 
-ADAPTERS = [("pettingzoo", "pettingzoo", "pettingzoo"), ("stable_baselines3", "stable_baselines3", "sb3")]
+ADAPTERS = [
+    ("pettingzoo", "pettingzoo", "pettingzoo"),
+    ("rllib", "ray", "rllib"),
+    ("stable_baselines3", "stable_baselines3", "sb3"),
+    ("torchrl", "torchrl", "torchrl"),
+]
 
 
 @pytest.mark.parametrize(("adapter", "package", "extra"), ADAPTERS, ids=[adapter for adapter, *_ in ADAPTERS])

@@ -2,6 +2,8 @@
 
 ========================================  ====================================================================
 `offcam.integrations.pettingzoo`          `record` for parallel and AEC envs
+`offcam.integrations.rllib`               `OffcamCallback`, with which metrics have what was recorded
 `offcam.integrations.stable_baselines3`   `VecRecordVideo`, `record`, `RecordEvaluations` for VecEnvs
+`offcam.integrations.torchrl`             `OffcamLogger` for its VideoRecorder
 ========================================  ====================================================================
 """

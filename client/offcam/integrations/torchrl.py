@@ -1,0 +1,105 @@
+"""TorchRL: its VideoRecorder's videos, made by offcam.
+
+An env that is recorded goes into its GymWrapper as any other, also within ParallelEnv::
+
+    env = ParallelEnv(2, lambda: GymWrapper(offcam.record(gym.make("CartPole-v1", render_mode="rgb_array"), "runs/a")))
+
+For what TorchRL renders itself there is a logger, whose `log_video` needs neither torchcodec nor the training's time::
+
+    logger = OffcamLogger("cheetah", "runs")
+    env = TransformedEnv(base_env, VideoRecorder(logger, tag="eval"))
+
+It needs the package: ``pip install "offcam[torchrl]"``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from offcam.integrations.missing import needs
+from offcam.save_video import Projector, projector_of
+from offcam.wrappers import arguments
+
+with needs("torchrl", "TorchRL", "torchrl"):
+    from torchrl.record.loggers import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["OffcamLogger"]
+
+
+class OffcamLogger(Logger):
+    """A logger of TorchRL whose videos are offcam's: files and an index in a run folder, made by another process.
+
+    A video is called ``<exp_name>-<name>-<step>.mp4``. All else that is logged goes to another logger, if one is given.
+
+    Args:
+        exp_name: name of the experiment, with which file names begin.
+        log_dir: the run folder is the one of the experiment's name in it.
+        fps: frames per second of videos, where the VideoRecorder does not say.
+        others: takes scalars, hyperparameters and histograms; without it these are not kept.
+
+    Raises:
+        ConfigError: an argument is wrong.
+        OffcamError: as `offcam.RecordVideo`.
+    """
+
+    def __init__(
+        self,
+        exp_name: str,
+        log_dir: arguments.Folder,
+        *,
+        fps: arguments.Number = 30,
+        others: Logger | None = None,
+    ) -> None:
+        self._fps = arguments.fps(fps)
+        self._others = others
+        self._counts: dict[str, int] = {}
+        arguments.name("exp_name", exp_name, room=arguments.NUMBER_BYTES)
+        super().__init__(exp_name=exp_name, log_dir=os.path.join(arguments.folder(log_dir), exp_name))
+
+    def _create_experiment(self) -> Projector:
+        return projector_of(self.log_dir, self.exp_name)
+
+    def log_video(self, name: str, video: Any, step: int | None = None, **options: Any) -> None:  # noqa: ANN401
+        """Have a video made; it becomes final in the background.
+
+        Args:
+            name: of the video.
+            video: uint8 ``(T, C, H, W)``, or with more dimensions before these, which are shown one after another.
+            step: its number; by default one more than that of the last one of this name.
+            options: ``fps``; others that TorchRL's loggers may have are for other encoders.
+        """
+        number = self._counts.get(name, -1) + 1 if step is None else int(step)
+        self._counts[name] = number
+        frames = video.detach().cpu().flatten(0, -4).movedim(-3, -1).numpy()
+        plain = "".join("-" if char in "/\\\0" else char for char in name)
+        self.experiment.show(
+            frames, f"{self.exp_name}-{plain}-{number}", fps=arguments.fps(options.get("fps", self._fps)), step=number
+        )
+
+    def log_scalar(self, name: str, value: float, step: int | None = None) -> None:
+        """Hand it on to the other logger."""
+        if self._others is not None:
+            self._others.log_scalar(name, value, step=step)
+
+    def log_hparams(self, cfg: Any) -> None:  # noqa: ANN401 - whatever they are
+        """Hand them on to the other logger."""
+        if self._others is not None:
+            self._others.log_hparams(cfg)
+
+    def log_histogram(self, name: str, data: Sequence[Any], **options: Any) -> None:  # noqa: ANN401 - as above
+        """Hand it on to the other logger."""
+        if self._others is not None:
+            self._others.log_histogram(name, data, **options)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Return when the videos that ended are final."""
+        self.experiment.video.flush()
+        if self._others is not None:
+            self._others.flush(timeout)
+
+    def __repr__(self) -> str:
+        return f"OffcamLogger({self.exp_name!r}, {self.log_dir!r})"

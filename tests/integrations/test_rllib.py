@@ -1,0 +1,56 @@
+"""RLlib, in an environment of its own: Ray asks for another Gymnasium than all others here do."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import gymnasium as gym
+import pytest
+
+import films
+import offcam
+from waiting import HANG_SECONDS
+
+ray = pytest.importorskip("ray", reason="not in the environment of .ci/integrations")
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+
+def made(folder, config):
+    env = gym.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=20)
+    return offcam.record(env, folder, every=5, name_prefix=f"worker-{config.worker_index}")
+
+
+def test_metrics_have_the_videos_and_the_numbers(folder, tmp_path, monkeypatch):
+    from ray.rllib.algorithms.ppo import PPOConfig  # noqa: PLC0415 - where it is installed
+    from ray.tune.registry import register_env  # noqa: PLC0415
+
+    from offcam.integrations.rllib import OffcamCallback  # noqa: PLC0415
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray puts a token there
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        register_env("recorded", partial(made, str(folder)))
+        config = (
+            PPOConfig()
+            .environment("recorded")
+            .env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+            .training(train_batch_size_per_learner=200, minibatch_size=100, num_epochs=1)
+            .callbacks(OffcamCallback)
+        )
+        algorithm = config.build_algo()
+        algorithm.train()
+        for env in algorithm.env_runner.env.unwrapped.envs:
+            assert env.get_wrapper_attr("wait_video")(HANG_SECONDS)
+        result = algorithm.train()["env_runners"]
+        algorithm.stop()
+    finally:
+        ray.shutdown()
+    told = result["offcam"]
+    episodes = films.episodes(folder)
+    assert len(episodes) >= 20
+    assert told["return"] == pytest.approx(result["episode_return_mean"])
+    assert told["length"] == told["return"]
+    videos = [told["video"]] if isinstance(told["video"], str) else told["video"]
+    assert {str(folder / name) for name in films.videos(folder)} >= set(videos)
+    assert {name.partition("-episode-")[0] for name in films.videos(folder)} == {"worker-0"}
+    films.check(folder)
