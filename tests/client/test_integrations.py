@@ -11,6 +11,7 @@ import pytest
 import offcam
 
 ADAPTERS = [
+    ("minari", "minari", "minari"),
     ("pettingzoo", "pettingzoo", "pettingzoo"),
     ("rllib", "ray", "rllib"),
     ("stable_baselines3", "stable_baselines3", "sb3"),

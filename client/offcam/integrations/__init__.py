@@ -1,6 +1,7 @@
 """Adapters to what people train with: each is imported by its name, and needs its package.
 
 ========================================  ====================================================================
+`offcam.integrations.minari`              `create_dataset` of a run that was recorded for replay
 `offcam.integrations.pettingzoo`          `record` for parallel and AEC envs
 `offcam.integrations.rllib`               `OffcamCallback`, with which metrics have what was recorded
 `offcam.integrations.stable_baselines3`   `VecRecordVideo`, `record`, `RecordEvaluations` for VecEnvs

@@ -70,8 +70,9 @@ class VecEnvs(VectorEnv[Any, Any, Any]):
         """Step the VecEnv: the results of Gymnasium's kind, with the values of ended episodes in ``final_info``."""
         self.venv.step_async(actions)
         self.observations, self.rewards, self.dones, self.infos = self.venv.step_wait()
-        done = np.asarray(self.dones, bool)
-        self.ended = np.array(["episode" in info for info in self.infos]) & done if self.monitored else done
+        self.ended = np.array(self.dones, bool)
+        if self.monitored and self.ended.any():
+            self.ended = self.ended & np.array(["episode" in info for info in self.infos])
         truncated = np.zeros(self.num_envs, bool)
         told: dict[str, Any] = {}
         (ended,) = self.ended.nonzero()

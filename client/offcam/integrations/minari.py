@@ -1,0 +1,88 @@
+"""Minari: a dataset of a run's episodes, with their observations, which are recorded nowhere.
+
+Of a run that was recorded with ``source="replay"`` each episode happens again, and is checked step by step; what the
+env then gives is the dataset's::
+
+    dataset = create_dataset("runs/lander", "lander/expert-v0", algorithm_name="PPO", author="me")
+
+It needs the package: ``pip install "offcam[minari]"``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from offcam.integrations.missing import needs
+from offcam.replay.observed import observed
+from offcam_proto.errors import NotReplayable
+
+with needs("minari", "Minari", "minari"):
+    import minari
+    from minari.data_collector import EpisodeBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam.replay.observed import Observed
+    from offcam.wrappers import arguments
+    from offcam_runs.sessions import Session
+
+__all__ = ["create_dataset"]
+
+
+def create_dataset(
+    folder: arguments.Folder,
+    dataset_id: str,
+    *,
+    episodes: Sequence[int] | None = None,
+    session: Session = None,
+    trust: bool = False,
+    **options: Any,  # noqa: ANN401 - Minari's
+) -> Any:  # noqa: ANN401 - a MinariDataset
+    """Make a Minari dataset of episodes that were recorded with ``source="replay"``.
+
+    It is of the env's base, below all wrappers: its observations, rewards and actions, and its spec. An episode that a
+    time limit or another wrapper ended is truncated at its last step. The env is made and played in this process, all
+    of an env's episodes are of one spec, and all of them are in memory until they are written.
+
+    Args:
+        folder: the run.
+        dataset_id: as of `minari.create_dataset_from_buffers`.
+        episodes: their numbers; by default all that ended.
+        session: of which session; by default the newest.
+        trust: whether to run what the folder names that you have not recorded on this host.
+        options: all others of `minari.create_dataset_from_buffers`: ``algorithm_name``, ``author``, ``description``...
+
+    Returns:
+        The dataset, as Minari's function does.
+
+    Raises:
+        ConfigError: there are no such episodes.
+        NotReplayable: an episode cannot happen again here, and why; nothing is written then.
+        RunFolderError: the run cannot be read.
+    """
+    buffers, specs = [], []
+    for number, episode in enumerate(observed(folder, episodes=episodes, session=session, trust=trust)):
+        buffers.append(_buffer(number, episode))
+        specs.append(episode.spec)
+        if specs[0] != episode.spec:
+            raise NotReplayable(f"{folder} has episodes of {specs[0].id} and {episode.spec.id}: ask for those of one.")
+    return minari.create_dataset_from_buffers(dataset_id, buffers, env=specs[0], **options)
+
+
+def _buffer(number: int, episode: Observed) -> Any:  # noqa: ANN401 - an EpisodeBuffer
+    seed = episode.seed if isinstance(episode.seed, int) else None
+    buffer = EpisodeBuffer(id=number, seed=seed, options=episode.options, observations=episode.first[0])
+    last = len(episode.steps) - 1
+    for place, (action, (observation, reward, terminated, truncated, _)) in enumerate(episode.steps):
+        buffer = buffer.add_step_data(
+            {
+                "observation": observation,
+                "action": action,
+                "reward": reward,
+                "terminated": bool(terminated),
+                "truncated": bool(truncated) or (place == last and not terminated),
+                "info": {},
+            }
+        )
+    return buffer
