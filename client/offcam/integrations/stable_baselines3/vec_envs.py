@@ -128,4 +128,4 @@ def _name(venv: VecEnv) -> str | None:
     except UNASKED:
         return None
     found = re.search(r"<([^<>]+)>+$", text)
-    return found.group(1) if found else None
+    return found.group(1).removesuffix(" instance") if found else None
