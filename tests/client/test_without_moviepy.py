@@ -51,7 +51,10 @@ import offcam, offcam_proto, offcamd
 names = [module.name for package in (offcam, offcam_proto, offcamd)
          for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
 for name in names:
-    importlib.import_module(name)
+    try:
+        importlib.import_module(name)
+    except offcam.PackageMissing:  # an adapter's, whose package is not here
+        assert name.startswith("offcam.integrations.")
 print(len(names) > 100)
 """
 
