@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 
 import gymnasium as gym
@@ -20,27 +22,34 @@ def made(folder, config):
     return offcam.record(env, folder, every=5, name_prefix=f"worker-{config.worker_index}")
 
 
-def test_metrics_have_the_videos_and_the_numbers(folder, tmp_path, monkeypatch):
+def wait_for_videos(runner):
+    return [env.get_wrapper_attr("wait_video")(HANG_SECONDS) for env in runner.env.unwrapped.envs] if runner.env else []
+
+
+@pytest.mark.parametrize("runners", [0, 2], ids=["here", "in processes of their own"])
+def test_metrics_have_the_videos_and_the_numbers(folder, tmp_path, monkeypatch, runners):
     from ray.rllib.algorithms.ppo import PPOConfig  # noqa: PLC0415 - where it is installed
     from ray.tune.registry import register_env  # noqa: PLC0415
 
     from offcam.integrations.rllib import OffcamCallback  # noqa: PLC0415
 
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray puts a token there
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    there = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}  # where its workers find this file
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env=there)
     try:
         register_env("recorded", partial(made, str(folder)))
         config = (
             PPOConfig()
             .environment("recorded")
-            .env_runners(num_env_runners=0, num_envs_per_env_runner=2)
+            .env_runners(num_env_runners=runners, num_envs_per_env_runner=2)
             .training(train_batch_size_per_learner=200, minibatch_size=100, num_epochs=1)
             .callbacks(OffcamCallback)
         )
         algorithm = config.build_algo()
         algorithm.train()
-        for env in algorithm.env_runner.env.unwrapped.envs:
-            assert env.get_wrapper_attr("wait_video")(HANG_SECONDS)
+        waited = [path for each in algorithm.env_runner_group.foreach_env_runner(wait_for_videos) for path in each]
+        assert len(waited) == 2 * max(runners, 1)
+        assert all(waited)
         result = algorithm.train()["env_runners"]
         algorithm.stop()
     finally:
@@ -52,5 +61,6 @@ def test_metrics_have_the_videos_and_the_numbers(folder, tmp_path, monkeypatch):
     assert told["length"] == told["return"]
     videos = [told["video"]] if isinstance(told["video"], str) else told["video"]
     assert {str(folder / name) for name in films.videos(folder)} >= set(videos)
-    assert {name.partition("-episode-")[0] for name in films.videos(folder)} == {"worker-0"}
+    workers = {f"worker-{index}" for index in (range(1, runners + 1) if runners else [0])}
+    assert {name.partition("-episode-")[0] for name in films.videos(folder)} == workers
     films.check(folder)
