@@ -26,34 +26,40 @@ def wait_for_videos(runner):
     return [env.get_wrapper_attr("wait_video")(HANG_SECONDS) for env in runner.env.unwrapped.envs] if runner.env else []
 
 
+@pytest.fixture(scope="module")
+def _ray(shared_daemon, tmp_path_factory):
+    """One for all: it puts a token into the user's home, and a process has but one."""
+    here = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OFFCAM_ADDR": shared_daemon.address}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": here})
+        yield
+        ray.shutdown()
+
+
+@pytest.mark.usefixtures("_ray")
 @pytest.mark.parametrize("runners", [0, 2], ids=["here", "in processes of their own"])
-def test_metrics_have_the_videos_and_the_numbers(folder, tmp_path, monkeypatch, runners):
+def test_metrics_have_the_videos_and_the_numbers(folder, runners):
     from ray.rllib.algorithms.ppo import PPOConfig  # noqa: PLC0415 - where it is installed
     from ray.tune.registry import register_env  # noqa: PLC0415
 
     from offcam.integrations.rllib import OffcamCallback  # noqa: PLC0415
 
-    monkeypatch.setenv("HOME", str(tmp_path))  # Ray puts a token there
-    there = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}  # where its workers find this file
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env=there)
-    try:
-        register_env("recorded", partial(made, str(folder)))
-        config = (
-            PPOConfig()
-            .environment("recorded")
-            .env_runners(num_env_runners=runners, num_envs_per_env_runner=2)
-            .training(train_batch_size_per_learner=200, minibatch_size=100, num_epochs=1)
-            .callbacks(OffcamCallback)
-        )
-        algorithm = config.build_algo()
-        algorithm.train()
-        waited = [path for each in algorithm.env_runner_group.foreach_env_runner(wait_for_videos) for path in each]
-        assert len(waited) == 2 * max(runners, 1)
-        assert all(waited)
-        result = algorithm.train()["env_runners"]
-        algorithm.stop()
-    finally:
-        ray.shutdown()
+    register_env("recorded", partial(made, str(folder)))
+    config = (
+        PPOConfig()
+        .environment("recorded")
+        .env_runners(num_env_runners=runners, num_envs_per_env_runner=2)
+        .training(train_batch_size_per_learner=200, minibatch_size=100, num_epochs=1)
+        .callbacks(OffcamCallback)
+    )
+    algorithm = config.build_algo()
+    algorithm.train()
+    waited = [path for each in algorithm.env_runner_group.foreach_env_runner(wait_for_videos) for path in each]
+    assert len(waited) == 2 * max(runners, 1)
+    assert all(waited)
+    result = algorithm.train()["env_runners"]
+    algorithm.stop()
     told = result["offcam"]
     episodes = films.episodes(folder)
     assert len(episodes) >= 20
