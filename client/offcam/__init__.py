@@ -9,6 +9,7 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
 ``offcam.load("videos")`` reads what was recorded.
+``offcam.sync("videos", "tensorboard")`` sends it to where you look at your trainings.
 ``offcam.flush_on_signal()`` has SIGTERM, as Slurm and Kubernetes send it, wait until what was recorded is safe.
 
 What goes wrong is an `OffcamError`, one of these; nothing is raised into the loop::
@@ -34,6 +35,7 @@ from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
 from offcam.save_video import save_video
+from offcam.sync import sync
 from offcam.trace import trace
 from offcam.wrappers.statistics import RecordEpisodeStatistics
 from offcam.wrappers.video import RecordVideo
@@ -75,6 +77,7 @@ __all__ = [
     "record",
     "replay",
     "save_video",
+    "sync",
     "trace",
     "vector",
 ]

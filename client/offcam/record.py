@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 from offcam import vector
+from offcam.sync import check_tracker
+from offcam.sync import sync as send_run
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.episode_values import value_names
 from offcam.wrappers.statistics import RecordEpisodeStatistics
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from offcam_runs.keep.rules import Rule
 
     Trigger = Callable[[int], bool] | None
+
+Recorded = TypeVar("Recorded")
 
 
 @overload
@@ -58,6 +62,7 @@ def record(
     steps_limit: arguments.Whole | None = ...,
     last_seconds: arguments.Number | None = ...,
     seconds_after: arguments.Number = ...,
+    sync: str | None = ...,
 ) -> RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -96,6 +101,7 @@ def record(
     steps_limit: arguments.Whole | None = ...,
     last_seconds: arguments.Number | None = ...,
     seconds_after: arguments.Number = ...,
+    sync: str | None = ...,
 ) -> vector.RecordEpisodeStatistics[ObsType, ActType]: ...
 
 
@@ -133,6 +139,7 @@ def record(
     steps_limit: arguments.Whole | None = None,
     last_seconds: arguments.Number | None = None,
     seconds_after: arguments.Number = 0,
+    sync: str | None = None,
 ) -> RecordEpisodeStatistics[ObsType, ActType] | vector.RecordEpisodeStatistics[ObsType, ActType]:
     """Record an env's videos and statistics into a folder.
 
@@ -174,6 +181,7 @@ def record(
         last_seconds: as in `RecordVideo`: hold so many seconds, to be written where it matters. Without ``every`` and a
             trigger no other videos are recorded.
         seconds_after: as in `RecordVideo`: how much is to follow in such a video.
+        sync: a tracker that it is sent to, as ``"tensorboard"`` or ``"wandb:project=cartpole"``; see `offcam.sync`.
 
     Returns:
         The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
@@ -212,11 +220,14 @@ def record(
     }
     buffer_length = arguments.buffer_length(buffer_length)  # before anything is opened
     value_names(info_keywords)
+    if sync is not None:
+        check_tracker(sync)
     if isinstance(env, VectorEnv):
         aspect = (1, 1) if video_aspect_ratio is None else video_aspect_ratio
         which: dict[str, Any] = {"record_envs": record_envs, "per_env": bool(per_env)}
         videos: Any = vector.RecordVideo(env, where, aspect, bool(record_first_only), **shared, **which)
-        return vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict, info_keywords=info_keywords)
+        envs = vector.RecordEpisodeStatistics(videos, buffer_length, strict=strict, info_keywords=info_keywords)
+        return _synced(envs, sync)
     of_vector_envs = {
         "video_aspect_ratio": video_aspect_ratio,
         "record_first_only": record_first_only,
@@ -226,4 +237,12 @@ def record(
     if given := [name for name, value in of_vector_envs.items() if value is not None]:
         raise ConfigError(f"{' and '.join(given)}: for vector envs alone. Leave it out for this one.")
     single: Any = RecordVideo(env, where, **shared)
-    return RecordEpisodeStatistics(single, buffer_length, strict=strict, info_keywords=info_keywords)
+    recorded = RecordEpisodeStatistics(single, buffer_length, strict=strict, info_keywords=info_keywords)
+    return _synced(recorded, sync)
+
+
+def _synced(env: Recorded, to: str | None) -> Recorded:
+    """An env whose run is sent to a tracker, where one is given."""
+    if to is not None:
+        send_run(env, to)
+    return env

@@ -116,6 +116,14 @@ class RunFormatTooNew(RunFolderError):
     """A run folder written by a newer version of offcam."""
 
 
+class SyncFailed(OffcamError):
+    """A run could not be sent to a tracker. How far it came is kept: the next time goes on from there."""
+
+
+class SyncElsewhere(SyncFailed):
+    """Another process sends the same run to the same place already."""
+
+
 class RecordingLost(OffcamError):
     """Something that was to be recorded is not, or nobody can tell. Raised by ``close()`` under ``strict=True``.
 

@@ -125,7 +125,7 @@ def look_into(folder: Path) -> tuple[list[str], list[str]]:
             elif (
                 entry.is_dir(follow_symlinks=False)
                 and not entry.name.startswith(".")
-                and entry.name != fmt.PENDING_NAME
+                and entry.name not in (fmt.PENDING_NAME, fmt.SYNC_NAME)
             ):
                 folders.append(entry.name)
     return sorted(files), sorted(folders)

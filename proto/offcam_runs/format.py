@@ -37,6 +37,8 @@ TAIL_EXTENSION: Final = ".tail"
 
 RUN_KEY: Final = "run"
 """Key in ``meta`` of the run's id."""
+SYNC_NAME: Final = "offcam.sync"
+"""Folder within the run folder that holds how far it was sent to which tracker; see `offcam_runs.sync.state`."""
 
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""

@@ -21,7 +21,6 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
 import made
-
 from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.daemon.process_memory import resident_bytes

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 
 import httpx
-import made
 import pytest
 
+import made
 from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.server import bind, bound_address, serving

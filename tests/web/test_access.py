@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 
 import httpx
-import made
 import pytest
 
+import made
 from fetching import fetch
 from offcam_runs.run_ids import run_id
 from offcamd.config.values import HttpAddress

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import made
 import numpy as np
 import pytest
 
+import made
 import runs
 from offcam_proto.codec import pack_record
 from offcam_runs.run_ids import run_id

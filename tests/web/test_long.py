@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-import made
 import numpy as np
 import pytest
 
+import made
 import runs
 from offcam_runs import blocks, long_run
 from offcam_runs.run_ids import run_id

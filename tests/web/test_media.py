@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 
 import cv2
-import made
 import numpy as np
 import pytest
 
+import made
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run_ids import run_id
 from offcamd.web.media import CHUNK_BYTES, requested_range

@@ -8,10 +8,10 @@ import math
 import os
 import sqlite3
 
-import made
 import numpy as np
 import pytest
 
+import made
 import runs
 from journal_samples import write_journal
 from offcam_proto.codec import pack_record

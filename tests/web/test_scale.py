@@ -8,10 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-import made
 import numpy as np
 import pytest
 
+import made
 from offcam_runs import episodes
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.streams import read_streams

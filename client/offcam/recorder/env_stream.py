@@ -21,6 +21,8 @@ from offcam_proto.messages import OpenStream
 from offcam_runs.format import INDEX_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offcam.connection.connection import Connection
     from offcam.recorder.stream_videos import Abandoned
     from offcam.recorder.tail import Tail
@@ -51,6 +53,7 @@ class EnvStream:
         videos: its videos, and what is lost of it.
         steps: its steps, where they are recorded.
         has_statistics: whether episodes are recorded into it, by a wrapper that has joined it.
+        when_closed: called once it is closed, by the last `release`; they raise nothing.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class EnvStream:
     ) -> None:
         self.folder = folder
         self.prefix = prefix
+        self.when_closed: list[Callable[[], object]] = []
         self.before = before
         self._steps_limit = steps_limit
         self._replays = replays
@@ -294,20 +298,27 @@ class EnvStream:
         self._users.discard(id(user))
         if self._users or self._wire is None or self._pid != os.getpid():
             return
+        try:
+            self._close(self._wire, quiet=quiet)
+        finally:
+            while self.when_closed:
+                self.when_closed.pop()()
+
+    def _close(self, wire: ClientStream, *, quiet: bool) -> None:
         for clip in list(self.videos.clips):
             clip.end()
         self.steps.seal()
         self.steps.forget()
         left = self.videos.left
         if left:  # as long as the stream is open, another daemon can be told of it
-            self._wait_until_final(self._wire, quiet=quiet)
-        self.connection.close_stream(self._wire)
+            self._wait_until_final(wire, quiet=quiet)
+        self.connection.close_stream(wire)
         if left:
-            self._wait_until_final(self._wire, quiet=True)
+            self._wait_until_final(wire, quiet=True)
         else:
             self.flush(quiet=quiet)
         self.connection.records.rest()
-        wire, self._wire = self._wire, None
+        self._wire = None
         self._suffix = wire.info.suffix
         with self.connection.lock:
             wire.backlog.look()

@@ -1,4 +1,4 @@
-"""What a process that replays may use: it is to be felt by nothing else on the machine."""
+"""What a process beside a training may use: it is to be felt by nothing else on the machine."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def settle(*, memory: int) -> None:
     most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     signal.signal(signal.SIGXCPU, _too_long)
+    give_way()
+
+
+def give_way() -> None:
+    """Have this process run only where nothing else wants to, for the rest of its life."""
     os.nice(NICE)
     if hasattr(os, "SCHED_IDLE"):  # Linux
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

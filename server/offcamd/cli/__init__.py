@@ -21,6 +21,7 @@ from offcamd.cli import (
     render,
     show,
     status,
+    sync,
     top,
     verify,
     view,
@@ -45,6 +46,7 @@ app.command()(view.view)
 app.command()(plot.plot)
 app.command()(export.export)
 app.command()(render.render)
+app.command()(sync.sync)
 app.command()(recover.recover)
 app.command()(doctor.doctor)
 app.command()(files.files)

@@ -1,0 +1,227 @@
+"""What is sent next, and how far one is then: from what was sent and what the index has. Without I/O and clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+MOST_EPISODES: Final = 500
+"""In one batch."""
+
+FIRST_WAIT_SECONDS: Final = 1.0
+LONGEST_WAIT_SECONDS: Final = 300.0
+
+
+class EpisodeSent(NamedTuple):
+    """An episode, as a tracker gets it.
+
+    Attributes:
+        number: how many of the session came before it: what it is shown at.
+        env_index: its sub-environment.
+        episode: its number in that.
+        return_: sum of its rewards; may be NaN or infinite.
+        length: its steps.
+        duration: in seconds, NaN where it is not known.
+        ended: when, in seconds since the epoch.
+        steps: steps of the session's episodes up to its end.
+        info: its values, by name.
+    """
+
+    number: int
+    env_index: int
+    episode: int
+    return_: float
+    length: int
+    duration: float
+    ended: float
+    steps: int
+    info: dict[str, float]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Its numbers by the names that all trackers get them by."""
+        named = {"return": self.return_, "length": self.length, "duration": self.duration, "steps": self.steps}
+        values = {**{f"info/{name}": value for name, value in self.info.items()}, **named}
+        return {f"offcam/{name}": float(value) for name, value in values.items()}
+
+
+class ClipSent(NamedTuple):
+    """A video, as a tracker gets it.
+
+    Attributes:
+        stream: id of its stream.
+        clip: its number in that.
+        path: of its file.
+        name: of its file, without ``.mp4``.
+        number: of the episode that it begins with, as in `EpisodeSent`.
+        episode: number of that episode in its env.
+        return_: as in `offcam_runs.clips.Clip`.
+        length: likewise.
+        fps: frames per second.
+        frames: in the file.
+        ended: when it was whole, in seconds since the epoch.
+        reason: why it was kept; empty where nobody asked.
+    """
+
+    stream: str
+    clip: int
+    path: str
+    name: str
+    number: int
+    episode: int
+    return_: float
+    length: int | None
+    fps: float
+    frames: int
+    ended: float
+    reason: str
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in a line."""
+        parts = [f"episode {self.episode}", f"return {self.return_:g}", f"{self.frames} frames"]
+        return ", ".join([*parts, self.reason] if self.reason else parts)
+
+
+class Batch(NamedTuple):
+    """What is sent at once.
+
+    Attributes:
+        episodes: in the order of the index, at most `MOST_EPISODES`.
+        last_id: ``episodes.id`` of the last of those; of the one before where there are none.
+        clip: a video; beside episodes there is none.
+    """
+
+    episodes: tuple[EpisodeSent, ...] = ()
+    last_id: int = 0
+    clip: ClipSent | None = None
+
+
+class ClipRow(NamedTuple):
+    """What the index says of a clip that is not known to be sent.
+
+    Attributes:
+        stream: id of its stream.
+        clip: its number in that.
+        final: whether it can be sent now.
+        open: whether it may be final later on.
+        ended: when it ended, None before.
+    """
+
+    stream: str
+    clip: int
+    final: bool
+    open: bool
+    ended: float | None
+
+
+@dataclass(frozen=True)
+class StreamClips:
+    """Which clips of a stream are settled: all up to ``seen`` but those in ``waiting``."""
+
+    seen: int = -1
+    waiting: tuple[int, ...] = ()
+
+    def has(self, clip: int) -> bool:
+        """Whether one is settled: sent, or never to be."""
+        return clip <= self.seen and clip not in self.waiting
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a session was sent.
+
+    Attributes:
+        last_id: ``episodes.id`` of the last episode that was sent.
+        episodes: how many were.
+        steps: of those.
+        clips: by stream, which clips are settled.
+        sent_clips: how many clips were sent.
+    """
+
+    last_id: int = 0
+    episodes: int = 0
+    steps: int = 0
+    clips: Mapping[str, StreamClips] = field(default_factory=dict)
+    sent_clips: int = 0
+
+    def of(self, stream: str) -> StreamClips:
+        """Which clips of a stream are settled."""
+        return self.clips.get(stream, _NONE)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        clips = {stream: [each.seen, *each.waiting] for stream, each in self.clips.items()}
+        plain = {"last_id": self.last_id, "episodes": self.episodes, "steps": self.steps}
+        return {**plain, "clips": clips, "sent_clips": self.sent_clips}
+
+    @staticmethod
+    def parse(found: Mapping[str, Any]) -> Position:
+        """What `as_dict` gave; the beginning where it makes no sense."""
+        try:
+            pairs = ((str(stream), [int(clip) for clip in each]) for stream, each in found["clips"].items())
+            clips = {stream: StreamClips(seen, tuple(waiting)) for stream, (seen, *waiting) in pairs}
+            last_id, episodes, steps, sent = (int(found[n]) for n in ("last_id", "episodes", "steps", "sent_clips"))
+            return Position(last_id, episodes, steps, clips, sent)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return Position()
+
+
+_NONE: Final = StreamClips()
+
+
+def next_clip(position: Position, rows: Iterable[ClipRow]) -> ClipRow | None:
+    """The clip to be sent next: of those that can be, the one that ended first."""
+    ready = [row for row in rows if row.final and not position.of(row.stream).has(row.clip)]
+    return min(ready, key=lambda row: (row.ended or 0.0, row.stream, row.clip), default=None)
+
+
+def after_episodes(position: Position, batch: Batch) -> Position:
+    """Where one is once a batch of episodes is sent."""
+    if not batch.episodes:
+        return position
+    last = batch.episodes[-1]
+    return replace(position, last_id=batch.last_id, episodes=last.number + 1, steps=last.steps)
+
+
+def after_clip(position: Position, rows: Iterable[ClipRow], sent: ClipRow, *, gone: bool = False) -> Position:
+    """Where one is once a clip is sent.
+
+    Args:
+        position: before that.
+        rows: of all streams, each clip that is not settled and not gone.
+        sent: which one.
+        gone: whether its file was gone instead, as that of one that its rule has let go.
+    """
+    before = position.of(sent.stream)
+    unsettled = {row.clip for row in rows if row.stream == sent.stream and (row.final or row.open)} - {sent.clip}
+    seen = max(before.seen, sent.clip)
+    waiting = tuple(sorted(clip for clip in unsettled if clip <= seen and not before.has(clip)))
+    clips = {**position.clips, sent.stream: StreamClips(seen, waiting)}
+    return replace(position, clips=clips, sent_clips=position.sent_clips + (not gone))
+
+
+def wait_seconds(failures: int, spread: float) -> float:
+    """How long to wait before it is tried again.
+
+    Args:
+        failures: how often in a row it failed, from 1.
+        spread: from 0 to 1, by chance: of many who failed at once not all come back at once.
+    """
+    longest = min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_SECONDS)
+    return longest * (0.5 + spread / 2)
+
+
+def numbered(position: Position, rows: Sequence[Mapping[str, Any]]) -> tuple[EpisodeSent, ...]:
+    """Episodes behind a position with their numbers and the session's steps.
+
+    Args:
+        position: behind which they come.
+        rows: of each what `EpisodeSent` has, without those two.
+    """
+    found, steps = [], position.steps
+    for number, row in enumerate(rows, position.episodes):
+        steps += row["length"]
+        found.append(EpisodeSent(number=number, steps=steps, **row))
+    return tuple(found)

@@ -1,0 +1,220 @@
+"""What the index of a run has to be sent: read as any reader does, and without holding it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from offcam.sync.core import MOST_EPISODES, Batch, ClipRow, ClipSent, Position, next_clip, numbered
+from offcam_runs import format as fmt
+from offcam_runs.clips import read_clips
+from offcam_runs.database import open_to_read
+from offcam_runs.episodes import read_episodes
+from offcam_runs.folder_lock import writer_of
+from offcam_runs.pending import committed
+from offcam_runs.sessions import ALL, sessions
+from offcam_runs.streams import read_streams
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from offcam_runs.streams import Stream
+
+_ROWS: Final = """
+SELECT clip, state, complete, ended FROM clips WHERE stream_id = ? AND clip > ?
+"""
+_ROW: Final = "SELECT clip, state, complete, ended FROM clips WHERE stream_id = ? AND clip = ?"
+_NUMBER: Final = """
+SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
+    SELECT min(id) FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ?
+)
+"""
+_KNOWN: Final = "SELECT 1 FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ? LIMIT 1"
+_BEHIND: Final = """
+SELECT count(*), min(started + ifnull(duration, 0)) FROM episodes WHERE stream_id IN ({}) AND id > ? AND id <= ?
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to be sent.
+
+    Attributes:
+        batch: what comes next; None where there is nothing now.
+        rows: of the clips that are not settled.
+        row: that of the batch's clip.
+        episodes: how many wait.
+        clips: how many can be sent now.
+        since: when the first of all these ended, in seconds since the epoch.
+        over: whether nothing will come after that.
+    """
+
+    batch: Batch | None
+    rows: tuple[ClipRow, ...]
+    row: ClipRow | None
+    episodes: int
+    clips: int
+    since: float | None
+    over: bool
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a tracker may want to know of a run.
+
+    Attributes:
+        folder: its absolute path.
+        session: the number of the session that is sent.
+        created: when its index was made, as that says.
+        env_ids: of its environments.
+        began: when its first stream was made, in seconds since the epoch.
+    """
+
+    folder: str
+    session: int
+    created: str
+    env_ids: tuple[str, ...]
+    began: float
+
+    @property
+    def name(self) -> str:
+        """The folder's name; with the session's number where it is not the first."""
+        name = os.path.basename(self.folder) or self.folder
+        return name if self.session == 1 else f"{name}-s{self.session}"
+
+
+def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | None:
+    """A session of a run; None where there is none yet.
+
+    Args:
+        folder: absolute path of the run folder.
+        session: its number; None for the newest.
+        stream: instead of that, the id of a stream that is in it.
+
+    Raises:
+        ConfigError: there is no such session.
+        RunFolderError: the run cannot be read.
+    """
+    with open_to_read(folder, session=ALL, settled=True) as database:
+        streams = read_streams(database).values()
+        if stream:
+            number = next((each.session for each in streams if each.stream == stream), None)
+        else:
+            number = session if session is not None else max(sessions(database), default=None)
+        (created,) = database.execute("SELECT max(value) FROM meta WHERE key = 'created'").fetchone()
+    if number is None:
+        return None
+    with open_to_read(folder, session=number, settled=True) as database:
+        own = list(read_streams(database).values())
+    env_ids = tuple(dict.fromkeys(each.env_id for each in own if each.env_id))
+    return RunFacts(folder, number, str(created), env_ids, min(each.started for each in own))
+
+
+def look(run: RunFacts, position: Position) -> Found:
+    """What there is to be sent behind a position.
+
+    Raises:
+        RunFolderError: the run cannot be read.
+    """
+    with open_to_read(run.folder, session=ALL, settled=True) as database:
+        last = committed(database)
+        every = read_streams(database)
+        streams = {key: each for key, each in every.items() if each.session == run.session}
+        own = ", ".join(map(str, streams))
+        rows = tuple(row for key, each in streams.items() for row in _rows(database, key, each, position))
+        (waiting, since) = database.execute(_BEHIND.format(own), (position.last_id, last)).fetchone()
+        ready = [row for row in rows if row.final]
+        row = None
+        batch = _episodes(database, streams, position, last) if waiting else None
+        if batch is None and (row := next_clip(position, ready)) is not None:
+            batch = Batch(last_id=position.last_id, clip=_clip(database, run, streams, row))
+        live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
+    times = [each for each in (since, *(row.ended for row in ready)) if each is not None]
+    over = batch is None and not (live and writer_of(Path(run.folder)))
+    return Found(batch, rows, row, waiting, len(ready), min(times, default=None), over)
+
+
+def signature(folder: str) -> tuple[object, ...]:
+    """Changes whenever an index does.
+
+    It is asked of the files rather than of SQLite (``PRAGMA data_version``): a connection that is held open would keep
+    the daemon from leaving the index as one plain file.
+    """
+    return tuple(_file(os.path.join(folder, fmt.INDEX_NAME + each)) for each in ("", *fmt.INDEX_COMPANIONS[::2]))
+
+
+def _file(path: str) -> tuple[int, int, int] | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Position) -> list[ClipRow]:
+    settled = position.of(stream.stream)
+    found = list(database.execute(_ROWS, (key, settled.seen)))
+    for clip in settled.waiting:
+        found += database.execute(_ROW, (key, clip))
+    told = stream.state != fmt.LIVE
+    return [
+        ClipRow(
+            stream.stream,
+            clip,
+            final=state == fmt.FINAL and (complete is not None or told),
+            open=state == fmt.RECORDING or (state == fmt.FINAL and complete is None and not told),
+            ended=ended,
+        )
+        for clip, state, complete, ended in found
+    ]
+
+
+def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position: Position, last: int) -> Batch:
+    condition = f"stream_id IN ({', '.join(map(str, streams))}) AND id > :after AND id <= :last"
+    values = {"after": position.last_id, "last": last}
+    table = read_episodes(database, list(streams), condition, values, limit=MOST_EPISODES)
+    rows: list[dict[str, Any]] = [
+        {
+            "env_index": each.env_index,
+            "episode": each.episode,
+            "return_": each.return_,
+            "length": each.length,
+            "duration": each.duration,
+            "ended": each.started + (each.duration if each.duration == each.duration else 0.0),
+            "info": each.info,
+        }
+        for each in table
+    ]
+    return Batch(numbered(position, rows), last_id=int(table.number[-1]) + 1)
+
+
+def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
+    """What a tracker gets of a clip; None where there is no file any more."""
+    condition, values = "stream = :stream AND clip = :clip", {"stream": row.stream, "clip": row.clip}
+    clips = read_clips(database, run.folder, condition, values)
+    if not clips or clips[0].path is None or os.path.basename(clips[0].file or "") != clips[0].file:
+        return None
+    clip = clips[0]
+    shown = next((each.replays for each in streams.values() if each.stream == clip.stream_id), "") or clip.stream_id
+    key = next((key for key, each in streams.items() if each.stream == shown), 0)
+    episode = (key, clip.episode, clip.envs[0] if clip.envs else 0)
+    number = clip.episode
+    if database.execute(_KNOWN, episode).fetchone():
+        own = ", ".join(map(str, streams))
+        (number,) = database.execute(_NUMBER.format(own), episode).fetchone()
+    return ClipSent(
+        stream=row.stream,
+        clip=row.clip,
+        path=os.path.join(run.folder, str(clip.file)),
+        name=str(clip.file).removesuffix(fmt.VIDEO_EXTENSION),
+        number=number,
+        episode=clip.episode,
+        return_=clip.return_,
+        length=clip.length,
+        fps=clip.fps,
+        frames=clip.frames,
+        ended=clip.ended or clip.started,
+        reason=clip.keep_reason or "",
+    )

@@ -1,0 +1,65 @@
+"""Where a run can be sent to. Each is imported when it is asked for, and its package with it.
+
+Others add theirs by an entry point of the group ``offcam.sinks``: its name is the tracker's, and it leads to a `Sink`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from typing import Final
+
+from offcam.sync.sinks.sink import Sink
+from offcam_proto.errors import ConfigError
+
+GROUP: Final = "offcam.sinks"
+
+PACKAGES: Final = {"tensorboard": "tensorboard", "memory": ""}
+"""By the names of our own, which package each needs; it is in a module of that name, with a class `Tracker`."""
+
+
+def check(tracker: str) -> None:
+    """Make sure that there is such a tracker, and its package, without importing it.
+
+    Raises:
+        ConfigError: there is not; the message has the command that installs it.
+    """
+    if tracker not in PACKAGES and not entry_points(group=GROUP, name=tracker):
+        others = sorted({each.name for each in entry_points(group=GROUP)} | set(PACKAGES) - {"memory"})
+        raise ConfigError(
+            f"there is no tracker {tracker!r}: there are {', '.join(others)}, and those that packages add by an entry "
+            f"point of the group {GROUP!r}"
+        )
+    package = PACKAGES.get(tracker, "")
+    if package and importlib.util.find_spec(package) is None:
+        raise missing(tracker, package)
+
+
+def sink_class(tracker: str) -> type[Sink]:
+    """The class of a tracker's sink.
+
+    Raises:
+        ConfigError: as `check`; or what an entry point leads to cannot be imported, or is none.
+    """
+    check(tracker)
+    try:
+        if tracker in PACKAGES:
+            kind = importlib.import_module(f"{__name__}.{tracker}").Tracker
+        else:
+            kind = next(iter(entry_points(group=GROUP, name=tracker))).load()
+    except ModuleNotFoundError as error:
+        raise missing(tracker, str(error.name)) from error
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"what sends to {tracker!r} cannot be imported: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Sink)):
+        raise ConfigError(f"the entry point {tracker!r} of {GROUP!r} must lead to a kind of Sink, it is {kind!r}")
+    return kind
+
+
+def missing(tracker: str, package: str) -> ConfigError:
+    """The error to raise where a package is not installed."""
+    return ConfigError(
+        f"{tracker!r} needs {package}, which is not installed in {sys.prefix}. "
+        f"Run: {sys.executable} -m pip install {package}"
+    )

@@ -1,0 +1,30 @@
+"""A sink for tests: it keeps what it was sent in a list, and fails when it is told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from offcam.sync.sinks.sink import Sink
+
+if TYPE_CHECKING:
+    from offcam.sync.core import Batch
+
+
+class Tracker(Sink):
+    """Keeps batches.
+
+    Attributes:
+        sent: all that any of them was sent, in order.
+        to_raise: errors that `send` raises, the next one first.
+    """
+
+    sent: ClassVar[list[Batch]] = []
+    to_raise: ClassVar[list[Exception]] = []
+
+    def send(self, batch: Batch) -> dict[str, Any]:
+        """Keep it, or fail."""
+        self.where = "memory"
+        if self.to_raise:
+            raise self.to_raise.pop(0)
+        self.sent.append(batch)
+        return {"batches": self.saved.get("batches", 0) + len(self.sent)}

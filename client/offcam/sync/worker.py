@@ -1,0 +1,307 @@
+"""The process that sends: it looks what there is, has a sink send it, and notes how far it is. Then it waits."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from offcam.sync import index
+from offcam.sync.core import Position, after_clip, after_episodes, wait_seconds
+from offcam.sync.sinks import sink_class
+from offcam_proto.errors import (
+    ConfigError,
+    NotARunFolder,
+    RunFolderError,
+    SyncElsewhere,
+)
+from offcam_runs.database import not_writable
+from offcam_runs.file_lock import FileLock
+from offcam_runs.format import SYNC_NAME
+from offcam_runs.sync.process import END
+from offcam_runs.sync.state import (
+    Sending,
+    SyncState,
+    file_of,
+    lock_of,
+    read_all,
+    read_state,
+    to_go_on_with,
+    write_state,
+)
+
+if TYPE_CHECKING:
+    from offcam.sync.index import Found, RunFacts
+    from offcam.sync.sinks.sink import Sink
+    from offcam_runs.sync.process import SyncRequest
+
+LOOK_SECONDS: Final = 1.0
+"""How often it is seen whether an index has changed."""
+
+LOOK_ANYWAY_SECONDS: Final = 30.0
+"""How often it is read even if it has not."""
+
+SEND_SECONDS: Final = 300.0
+"""How long a sink may take for a batch, by default."""
+
+CLOSE_SECONDS: Final = 30.0
+"""How long it may take to close."""
+
+LOOK_AT_END_SECONDS: Final = 2.0
+"""The same once the training is over."""
+
+AFTER_END_SECONDS: Final = 7 * 86_400.0
+"""How long it is tried after the training has ended, where sending fails: then `offcam sync` has to be asked."""
+
+TIMEOUT: Final = "timeout"
+"""The option that all trackers have: seconds for a batch."""
+
+
+class Worker:
+    """Sends one session of a run to one place. On the main thread of a process of its own.
+
+    Attributes:
+        sending: what is known of it; None before there is such a session.
+
+    Args:
+        request: what is asked for; its options are checked here.
+
+    Raises:
+        ConfigError: there is no such tracker, its package is missing, or an option is wrong.
+    """
+
+    def __init__(self, request: SyncRequest) -> None:
+        self.sending: Sending | None = None
+        self._request = request
+        self._options = dict(request.options)
+        self._send_seconds = _seconds(self._options.pop(TIMEOUT, str(SEND_SECONDS)))
+        self._kind = sink_class(request.tracker)
+        self._kind.check(request.tracker, self._options)
+        self._sink: Sink | None = None
+        self._in_a_row = 0  # failures
+        self._ended: float | None = None if request.owner else time.monotonic()  # since when the owner is gone
+        self._parent = os.getppid()
+
+    def run(self) -> bool:
+        """Send until all is sent that is asked for. Returns whether it is, or was given up.
+
+        Raises:
+            RunFolderError: the run is not there any more, or cannot be read or written.
+            SyncElsewhere: another process is sending it.
+            ConfigError: the sink refuses its options.
+        """
+        run = self._wait_for_run()
+        if run is None:
+            return True  # the training is over, and recorded nothing
+        lock = self._begin(run)
+        try:
+            return self._send_all(run)
+        finally:
+            self._close()
+            lock.release(remove=True)
+            assert self.sending is not None  # noqa: S101 - begun
+            self.sending = replace(self.sending, working=False)
+
+    def _wait_for_run(self) -> RunFacts | None:
+        """The run, once there is such a session of it; None where there will be none."""
+        request = self._request
+        while True:
+            before = index.signature(request.folder)
+            try:
+                if found := index.facts_of(request.folder, request.session, request.stream):
+                    return found
+            except NotARunFolder:
+                if not request.owner:
+                    raise
+            if self._over_for_owner():
+                if request.owner:
+                    return None
+                raise RunFolderError(f"nothing was recorded into {request.folder} yet: there is nothing to be sent")
+            self._wait(self._patience, before)
+
+    def _begin(self, run: RunFacts) -> FileLock:
+        """Make sure that nobody else sends the same, and find out how far that came."""
+        folder, tracker = Path(run.folder), self._request.tracker
+        known = to_go_on_with(read_all(folder), tracker, run.session, self._options)
+        file = known.file if known else file_of(folder, tracker, run.session, self._options)
+        try:
+            file.parent.mkdir(exist_ok=True)
+            lock = FileLock.take(lock_of(file), 0o644)
+        except OSError as error:
+            raise not_writable(folder, str(error.strerror)) from error
+        state = read_state(file)  # now that nobody else writes it
+        if lock is None:
+            raise SyncElsewhere(
+                f"{run.folder} is sent to {tracker!r} by another process already, pid {state.pid if state else '?'}"
+            )
+        if state is None or state.created != run.created:  # of an index that is there no more
+            state = SyncState(tracker=tracker, options=self._options, session=run.session, created=run.created)
+        self._options = state.options
+        self.sending = Sending(file, replace(state, over=False, pid=os.getpid()), working=True)
+        return lock
+
+    def _send_all(self, run: RunFacts) -> bool:
+        assert self.sending is not None  # noqa: S101 - begun
+        position = Position.parse(self.sending.state.position)
+        while True:
+            before = index.signature(run.folder)
+            try:
+                found = index.look(run, position)
+            except NotARunFolder:
+                raise  # it was removed, or moved
+            except RunFolderError as error:
+                if not self._failed(run, error):
+                    return False
+                continue
+            if found.batch is not None:
+                try:
+                    position = self._send(run, position, found)
+                except ConfigError as error:  # trying again changes nothing
+                    self._note(found, error=str(error)[:500], error_at=time.time())
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever a tracker raises: it is tried again
+                    if not self._failed(run, error, found):
+                        return False
+                continue
+            over = (found.over and self._over_for_owner()) or not self._request.follow
+            self._note(found, position=position.as_dict(), over=over and found.over)
+            if over:
+                return True
+            self._wait(self._patience, before)
+
+    def _send(self, run: RunFacts, position: Position, found: Found) -> Position:
+        """Have a batch sent, and note it. Raises what the sink does, and TimeoutError where it takes too long."""
+        assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
+        if found.row is not None and (found.batch.clip is None or not os.path.exists(found.batch.clip.path)):
+            after, saved = after_clip(position, found.rows, found.row, gone=True), self.sending.state.saved
+        else:
+            with _Within(self._send_seconds):
+                if self._sink is None:
+                    self._sink = self._kind(run, self._options, self.sending.state.saved)
+                saved = self._sink.send(found.batch)
+            if found.row is not None:
+                after = after_clip(position, found.rows, found.row)
+            else:
+                after = after_episodes(position, found.batch)
+        self._in_a_row = 0
+        left = replace(
+            found,
+            episodes=found.episodes - len(found.batch.episodes),
+            clips=found.clips - (found.row is not None),
+        )
+        where = self._sink.where if self._sink else self.sending.state.where
+        self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
+        return after
+
+    def _note(self, found: Found, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
+        """Keep how far it is. One that cannot be kept now is sent again by the next process."""
+        assert self.sending is not None  # noqa: S101 - begun
+        position = Position.parse(changes.get("position", self.sending.state.position))
+        state = replace(
+            self.sending.state,
+            sent_episodes=position.episodes,
+            sent_clips=position.sent_clips,
+            behind_episodes=found.episodes,
+            behind_clips=found.clips,
+            behind_since=found.since if found.episodes + found.clips else None,
+            **changes,
+        )
+        if replace(state, updated=0.0) == replace(self.sending.state, updated=0.0) and self.sending.file.exists():
+            return
+        state = replace(state, updated=time.time())
+        self.sending = replace(self.sending, state=state)
+        try:
+            write_state(self.sending.file, state)
+        except FileNotFoundError as error:
+            raise NotARunFolder(f"{self._request.folder} was removed while it was sent") from error
+        except OSError as error:
+            raise not_writable(Path(self._request.folder), f"{SYNC_NAME}: {error.strerror}") from error
+
+    def _failed(self, run: RunFacts, error: Exception, found: Found | None = None) -> bool:
+        """Note a failure, and wait. Returns whether to try again."""
+        assert self.sending is not None  # noqa: S101 - begun
+        self._close()
+        self._in_a_row += 1
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        state = self.sending.state
+        found = found or index.Found(
+            None, (), None, state.behind_episodes, state.behind_clips, state.behind_since, over=False
+        )
+        self._note(found, failures=state.failures + 1, error=text, error_at=time.time())
+        tries = self._request.tries
+        given_up = bool(tries) and self._in_a_row >= tries
+        if self._request.follow and self._ended is not None and self._request.owner:
+            given_up |= time.monotonic() - self._ended > AFTER_END_SECONDS
+        seconds = wait_seconds(self._in_a_row, random.random())  # noqa: S311 - of when to try again
+        after = "it is given up" if given_up else f"it is tried again in {seconds:.0f} s"
+        print(f"offcam: {run.folder} is not sent to {self._request.tracker}: {text}; {after}", file=sys.stderr)  # noqa: T201 - for `offcam sync`
+        if not given_up:
+            self._wait(seconds)
+        return not given_up
+
+    def _close(self) -> None:
+        """Leave the sink. It may hang as well as anything of it."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            with suppress(Exception), _Within(CLOSE_SECONDS):
+                sink.close()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds until an index is read that has not changed: that its writer is gone does not change it."""
+        return LOOK_ANYWAY_SECONDS if self._ended is None else LOOK_AT_END_SECONDS
+
+    def _over_for_owner(self) -> bool:
+        """Whether the process that asked has said that its training is over, or is gone."""
+        if self._ended is None and os.getppid() != self._parent:
+            self._ended = time.monotonic()
+        return self._ended is not None
+
+    def _wait(self, seconds: float, before: tuple[object, ...] | None = None) -> None:
+        """Wait so long; until the index is another than before, where that is given; or until the training is over."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._ended is None:
+                ready, _, _ = select.select([0], [], [], min(left, LOOK_SECONDS))
+                if ready and os.read(0, 1) in (b"", END):
+                    self._ended = time.monotonic()
+                if self._over_for_owner():
+                    return
+            else:
+                time.sleep(min(left, LOOK_SECONDS))
+            if before is not None and index.signature(self._request.folder) != before:
+                return
+
+
+class _Within:
+    """What is done in it has so many seconds; then a TimeoutError is raised in the midst of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGALRM, self._late)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)  # again, where it is swallowed
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _late(self, *_: object) -> None:
+        raise TimeoutError(f"there was no answer within {self._seconds:g} s")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise ConfigError(f"{TIMEOUT} is how many seconds a tracker may take for a batch, got {text!r}")
+    return seconds

@@ -1,0 +1,194 @@
+"""How far the sending of a run to a tracker came: the files in ``offcam.sync``, read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from offcam_runs.file_lock import held
+from offcam_runs.format import SYNC_NAME
+from offcam_runs.json_text import dumps
+
+VERSION: Final = 1
+MOST_BYTES: Final = 4 << 20
+"""Of a file that is read: a larger one is none of ours."""
+
+MOST_READ: Final = 100
+"""Files of a run that are read."""
+
+_ENDING: Final = ".json"
+_LOCK_ENDING: Final = ".lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncState:
+    """What a file says: of one session of a run, and one place that it is sent to.
+
+    Attributes:
+        tracker: the name by which it is asked for, as ``wandb``.
+        options: by which its place is chosen, as ``project``.
+        session: whose episodes and clips are sent.
+        created: when the run's index was made, as its ``meta`` has it: positions are of that one.
+        position: of what is sent; see `offcam.sync.core.Position`.
+        saved: what the sink keeps for the next process.
+        where: for people, where it is sent to.
+        sent_episodes: how many.
+        sent_clips: how many.
+        behind_episodes: how many are committed and not sent yet.
+        behind_clips: how many are final and not sent yet.
+        behind_since: when the first of those ended, in seconds since the epoch; None where all is sent.
+        failures: how often sending failed.
+        error: how it failed the last time; empty since something was sent again.
+        error_at: when, in seconds since the epoch; None where it never failed.
+        over: whether the session was over and all of it was sent.
+        pid: of the process that wrote it.
+        updated: when, in seconds since the epoch.
+    """
+
+    tracker: str
+    options: dict[str, str]
+    session: int
+    created: str
+    position: dict[str, Any] = field(default_factory=dict)
+    saved: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
+    sent_episodes: int = 0
+    sent_clips: int = 0
+    behind_episodes: int = 0
+    behind_clips: int = 0
+    behind_since: float | None = None
+    failures: int = 0
+    error: str = ""
+    error_at: float | None = None
+    over: bool = False
+    pid: int = 0
+    updated: float = 0.0
+
+    def lag_seconds(self, now: float) -> float:
+        """For how long the first thing that is not sent has been waiting; 0 where nothing is."""
+        return 0.0 if self.behind_since is None else max(now - self.behind_since, 0.0)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What is known of a sending, for status and page.
+
+    Attributes:
+        file: of its state.
+        state: what that says.
+        working: whether a process is at it.
+    """
+
+    file: Path
+    state: SyncState
+    working: bool
+
+    def as_dict(self, now: float | None = None) -> dict[str, Any]:
+        """For JSON: without what is of use to the one who sends alone."""
+        state = self.state
+        shown = ("tracker", "where", "session", "sent_episodes", "sent_clips", "behind_episodes", "behind_clips")
+        return {
+            **{name: getattr(state, name) for name in shown},
+            "lag_seconds": state.lag_seconds(time.time() if now is None else now),
+            **{name: getattr(state, name) for name in ("failures", "error", "error_at", "over")},
+            "working": self.working,
+        }
+
+
+def file_of(folder: Path, tracker: str, session: int, options: Mapping[str, str]) -> Path:
+    """Where the state of a sending lies."""
+    text = json.dumps(sorted(options.items()))
+    name = re.sub(r"[^\w.-]", "_", tracker)[:100]
+    return folder / SYNC_NAME / f"{name}-{session}-{hashlib.sha256(text.encode()).hexdigest()[:8]}{_ENDING}"
+
+
+def lock_of(file: Path) -> Path:
+    """The file that whoever sends holds a lock on."""
+    return file.with_suffix(_LOCK_ENDING)
+
+
+def read_state(file: Path) -> SyncState | None:
+    """What a file says; None where there is none, or one of another version, or of another program."""
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            return None
+        found = json.loads(file.read_bytes())
+        if not isinstance(found, dict) or found.pop("version") != VERSION:
+            return None
+        return _checked(found)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_all(folder: Path) -> list[Sending]:
+    """The sendings of a run, by the names of their files. Changes nothing, and never raises."""
+    found: list[Sending] = []
+    with suppress(OSError):
+        files = sorted(each for each in (folder / SYNC_NAME).iterdir() if each.suffix == _ENDING)
+        states = ((file, read_state(file)) for file in files[:MOST_READ])
+        found += [Sending(file, state, _held(lock_of(file))) for file, state in states if state is not None]
+    return found
+
+
+def write_state(file: Path, state: SyncState) -> None:
+    """Put it into the place of what the file said. It is on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    text = dumps({"version": VERSION, **asdict(state)})
+    fd, name = tempfile.mkstemp(prefix=".", dir=file.parent)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as new:
+            new.write(text)
+            new.flush()
+            os.fchmod(fd, 0o644)
+            os.fsync(fd)
+        Path(name).replace(file)
+    except OSError:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def to_go_on_with(found: Iterable[Sending], tracker: str, session: int, options: Mapping[str, str]) -> Sending | None:
+    """The sending that is meant by a tracker's name and some of its options: where it is one alone, that one."""
+    meant = [
+        each
+        for each in found
+        if (each.state.tracker, each.state.session) == (tracker, session)
+        and options.items() <= each.state.options.items()
+    ]
+    exact = [each for each in meant if each.state.options == options]
+    return (exact or meant)[0] if exact or len(meant) == 1 else None
+
+
+def _held(lock: Path) -> bool:
+    try:
+        return held(lock)
+    except OSError:
+        return False
+
+
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "str": str, "int": int, "float": (int, float), "bool": bool, "float | None": (int, float, type(None)),
+    "dict[str, str]": dict, "dict[str, Any]": dict,
+}  # fmt: skip
+
+
+def _checked(found: dict[str, Any]) -> SyncState:
+    known = {each.name: each.type for each in fields(SyncState)}
+    values = {name: value for name, value in found.items() if name in known}
+    for name, value in values.items():
+        if not isinstance(value, _TYPES[str(known[name])]):
+            raise TypeError(name)
+    return SyncState(**values)
