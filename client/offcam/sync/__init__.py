@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from offcam.recorder import settings
+from offcam.sync.surroundings import options_of
 from offcam.wrappers import shared_stream
 from offcam_proto.errors import ConfigError, NotARunFolder
 from offcam_runs.discover import is_run
@@ -143,7 +144,7 @@ def sync(
 
     Args:
         env_or_folder: an env that is recorded; or a run folder, of which is sent what there is now.
-        to: a tracker: ``"tensorboard"``, and those that packages add. Options may follow, as in
+        to: a tracker: ``"tensorboard"``, ``"wandb"``, and those that packages add. Options may follow, as in
             ``"tensorboard:logdir=runs"``.
         session: of a folder, which session; by default the newest.
         **options: of the tracker; and ``timeout``, the seconds that it may take for a batch, 300 by default.
@@ -171,7 +172,7 @@ def sync(
             f"{env_or_folder} is not recorded, or only from its first reset on: give what offcam.record returned, or a "
             "run folder"
         )
-    return _follow(stream, tracker, given)
+    return _follow(stream, tracker, {**options_of(tracker), **given})
 
 
 def check_tracker(to: str) -> None:

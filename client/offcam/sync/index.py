@@ -60,6 +60,9 @@ class Found:
     over: bool
 
 
+NOTHING: Final = Found(None, (), None, 0, 0, None, over=False)
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """What a tracker may want to know of a run.

@@ -85,6 +85,7 @@ class Worker:
         self._kind = sink_class(request.tracker)
         self._kind.check(request.tracker, self._options)
         self._sink: Sink | None = None
+        self._found = index.NOTHING  # when it was looked the last time
         self._in_a_row = 0  # failures
         self._ended: float | None = None if request.owner else time.monotonic()  # since when the owner is gone
         self._parent = os.getppid()
@@ -144,39 +145,55 @@ class Worker:
         if state is None or state.created != run.created:  # of an index that is there no more
             state = SyncState(tracker=tracker, options=self._options, session=run.session, created=run.created)
         self._options = state.options
+        state = replace(state, **self._certain(state))
         self.sending = Sending(file, replace(state, over=False, pid=os.getpid()), working=True)
+        self._write(self.sending.state, first=True)
         return lock
 
     def _send_all(self, run: RunFacts) -> bool:
-        assert self.sending is not None  # noqa: S101 - begun
-        position = Position.parse(self.sending.state.position)
         while True:
             before = index.signature(run.folder)
             try:
-                found = index.look(run, position)
+                sent, over = self._turn(run)
             except NotARunFolder:
                 raise  # it was removed, or moved
-            except RunFolderError as error:
+            except ConfigError as error:  # trying again changes nothing
+                self._note(self._found, error=str(error)[:500], error_at=time.time())
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a tracker raises: it is tried again
                 if not self._failed(run, error):
                     return False
                 continue
-            if found.batch is not None:
-                try:
-                    position = self._send(run, position, found)
-                except ConfigError as error:  # trying again changes nothing
-                    self._note(found, error=str(error)[:500], error_at=time.time())
-                    raise
-                except Exception as error:  # noqa: BLE001 - whatever a tracker raises: it is tried again
-                    if not self._failed(run, error, found):
-                        return False
-                continue
-            over = (found.over and self._over_for_owner()) or not self._request.follow
-            self._note(found, position=position.as_dict(), over=over and found.over)
             if over:
                 return True
-            self._wait(self._patience, before)
+            if not sent:
+                self._wait(self._patience, before)
 
-    def _send(self, run: RunFacts, position: Position, found: Found) -> Position:
+    def _turn(self, run: RunFacts) -> tuple[bool, bool]:
+        """Send what comes next. Returns whether there was something, and whether nothing will be any more."""
+        assert self.sending is not None  # noqa: S101 - begun
+        position = Position.parse(self.sending.state.position)
+        ended = self._over_for_owner()  # before the index is read: what is in it then is all
+        found = self._found = index.look(run, position)
+        if found.batch is not None:
+            self._send(run, position, found)
+            return True, False
+        over = (found.over and ended) or not self._request.follow
+        certain = self._finish() if over else {}
+        self._note(found, over=over and found.over, **certain)
+        return False, over
+
+    def _finish(self) -> dict[str, Any]:
+        """Have the sink make certain that all is sent. Returns what of the state that changes. Raises as `_send`."""
+        assert self.sending is not None  # noqa: S101 - begun
+        if self._sink is not None:
+            with _Within(self._send_seconds):
+                self._sink.finish()
+            self._close()
+        state = self.sending.state
+        return {"certain": {"position": state.position, "saved": state.saved}} if self._kind.late else {}
+
+    def _send(self, run: RunFacts, position: Position, found: Found) -> None:
         """Have a batch sent, and note it. Raises what the sink does, and TimeoutError where it takes too long."""
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
         if found.row is not None and (found.batch.clip is None or not os.path.exists(found.batch.clip.path)):
@@ -198,7 +215,6 @@ class Worker:
         )
         where = self._sink.where if self._sink else self.sending.state.where
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
-        return after
 
     def _note(self, found: Found, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
         """Keep how far it is. One that cannot be kept now is sent again by the next process."""
@@ -215,26 +231,31 @@ class Worker:
         )
         if replace(state, updated=0.0) == replace(self.sending.state, updated=0.0) and self.sending.file.exists():
             return
+        self._write(state)
+
+    def _write(self, state: SyncState, *, first: bool = False) -> None:
+        assert self.sending is not None  # noqa: S101 - begun
         state = replace(state, updated=time.time())
         self.sending = replace(self.sending, state=state)
         try:
             write_state(self.sending.file, state)
         except FileNotFoundError as error:
             raise NotARunFolder(f"{self._request.folder} was removed while it was sent") from error
-        except OSError as error:
-            raise not_writable(Path(self._request.folder), f"{SYNC_NAME}: {error.strerror}") from error
+        except (
+            OSError
+        ) as error:  # a full disk: this process knows how far it is, and another one sends some of it again
+            if first:
+                raise not_writable(Path(self._request.folder), f"{SYNC_NAME}: {error.strerror}") from error
 
-    def _failed(self, run: RunFacts, error: Exception, found: Found | None = None) -> bool:
+    def _failed(self, run: RunFacts, error: Exception) -> bool:
         """Note a failure, and wait. Returns whether to try again."""
         assert self.sending is not None  # noqa: S101 - begun
         self._close()
         self._in_a_row += 1
         text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         state = self.sending.state
-        found = found or index.Found(
-            None, (), None, state.behind_episodes, state.behind_clips, state.behind_since, over=False
-        )
-        self._note(found, failures=state.failures + 1, error=text, error_at=time.time())
+        changes: dict[str, Any] = {"failures": state.failures + 1, "error": text, "error_at": time.time()}
+        self._note(self._found, **changes, **self._certain(state))
         tries = self._request.tries
         given_up = bool(tries) and self._in_a_row >= tries
         if self._request.follow and self._ended is not None and self._request.owner:
@@ -245,6 +266,12 @@ class Worker:
         if not given_up:
             self._wait(seconds)
         return not given_up
+
+    def _certain(self, state: SyncState) -> dict[str, Any]:
+        """What of a state is another than it was, as the sink that sent it is gone: see `Sink.late`."""
+        if not self._kind.late:
+            return {}
+        return {"position": state.certain.get("position", {}), "saved": state.certain.get("saved", {})}
 
     def _close(self) -> None:
         """Leave the sink. It may hang as well as anything of it."""

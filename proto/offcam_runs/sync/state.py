@@ -40,6 +40,8 @@ class SyncState:
         created: when the run's index was made, as its ``meta`` has it: positions are of that one.
         position: of what is sent; see `offcam.sync.core.Position`.
         saved: what the sink keeps for the next process.
+        certain: of a sink that has what it was sent for certain only when it finishes, ``position`` and ``saved`` as
+            they were then: there the next process begins.
         where: for people, where it is sent to.
         sent_episodes: how many.
         sent_clips: how many.
@@ -60,6 +62,7 @@ class SyncState:
     created: str
     position: dict[str, Any] = field(default_factory=dict)
     saved: dict[str, Any] = field(default_factory=dict)
+    certain: dict[str, Any] = field(default_factory=dict)
     where: str = ""
     sent_episodes: int = 0
     sent_clips: int = 0

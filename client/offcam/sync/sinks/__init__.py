@@ -15,7 +15,9 @@ from offcam_proto.errors import ConfigError
 
 GROUP: Final = "offcam.sinks"
 
-PACKAGES: Final = {"tensorboard": "tensorboard", "memory": ""}
+_OWN: Final = ("tensorboard", "wandb", "mlflow", "trackio")
+
+PACKAGES: Final = {**{name: name for name in _OWN}, "memory": ""}
 """By the names of our own, which package each needs; it is in a module of that name, with a class `Tracker`."""
 
 

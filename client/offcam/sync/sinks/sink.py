@@ -22,6 +22,8 @@ class Sink(ABC):
 
     Attributes:
         options: those that there are, with what each is for; others are refused.
+        late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent since
+            then comes again to the next sink.
         where: for people, where it is sent to. Known once it is made.
 
     Args:
@@ -31,6 +33,7 @@ class Sink(ABC):
     """
 
     options: ClassVar[Mapping[str, str]] = {}
+    late: ClassVar[bool] = False
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
         self.run = run
@@ -58,5 +61,8 @@ class Sink(ABC):
             behind the batch, or not at all.
         """
 
+    def finish(self) -> None:  # noqa: B027 - most need nothing
+        """All was sent that there is: return once the tracker has it. It is used no more, but closed."""
+
     def close(self) -> None:  # noqa: B027 - most need nothing
-        """Nothing more will be sent, for now. What was sent outlives it."""
+        """Nothing more is sent, for now. What is waited for here is not waited for long."""
