@@ -181,6 +181,7 @@ STATS = {
     "breaches": {},
     "lost": {"frames": 0, "records": 0},
     "steps": {"dropped": {}},
+    "runs": [],
     "problems": {},
     "unexpected_errors": {},
     "encode_seconds": HISTOGRAM,

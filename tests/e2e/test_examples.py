@@ -56,6 +56,10 @@ def test_vector_envs(tmp_path, daemon):
 
 def test_these_are_all_examples():
     tested = set(re.findall(r'printed\("(\w+\.py)"', Path(__file__).read_text("utf-8")))
+    others = (ROOT / "tests" / "integrations").glob("test_*.py")  # with the packages that they are for
+    tested |= {
+        name for path in others for name in re.findall(r'^EXAMPLE = "(\w+\.py)"', path.read_text("utf-8"), re.MULTILINE)
+    }
     assert tested == set(EXAMPLES)
 
 

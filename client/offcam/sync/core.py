@@ -172,9 +172,13 @@ _NONE: Final = StreamClips()
 
 
 def next_clip(position: Position, rows: Iterable[ClipRow]) -> ClipRow | None:
-    """The clip to be sent next: of those that can be, the one that ended first."""
-    ready = [row for row in rows if row.final and not position.of(row.stream).has(row.clip)]
-    return min(ready, key=lambda row: (row.ended or 0.0, row.stream, row.clip), default=None)
+    """The clip to be sent next: of those that can be, each stream's first, the one that ended first."""
+    first: dict[str, ClipRow] = {}
+    for row in rows:
+        known = first.get(row.stream)
+        if row.final and not position.of(row.stream).has(row.clip) and (known is None or row.clip < known.clip):
+            first[row.stream] = row
+    return min(first.values(), key=lambda row: (row.ended or 0.0, row.stream), default=None)
 
 
 def after_episodes(position: Position, batch: Batch) -> Position:

@@ -142,6 +142,11 @@ def read_all(folder: Path) -> list[Sending]:
     return found
 
 
+def of_runs(folders: Iterable[str]) -> list[dict[str, Any]]:
+    """The sendings of some runs, ready for JSON, with the folder of each."""
+    return [{"folder": folder, **each.as_dict()} for folder in folders for each in read_all(Path(folder))]
+
+
 def write_state(file: Path, state: SyncState) -> None:
     """Put it into the place of what the file said. It is on the disk when this returns.
 

@@ -29,6 +29,7 @@ def status(
 
     Frames, clips and episodes are counted since it started, of all runs together; a run is shown by its newest session.
     """
+    from offcam_runs.sync.state import of_runs
     from offcamd.cli.query import ask_stats
 
     asked = load_endpoint(endpoint, config=config)
@@ -39,6 +40,7 @@ def status(
         if not as_json and (note := passed_over(asked)):
             typer.echo(f"offcam: {note}", err=True)
         raise typer.Exit(code) from error
+    stats["sync"] = of_runs(run["folder"] for run in stats.get("runs", ()))  # here: no daemon is to wait for a disk
     problems: dict[str, str] = stats.get("problems", {})
     if as_json:
         say_json(stats)
@@ -48,6 +50,8 @@ def status(
             typer.echo(note)
         if stats.get("runs"):
             _print_runs(stats["runs"])
+        if stats["sync"]:
+            _print_sync(stats["sync"])
         for part, reason in problems.items():
             typer.echo(f"offcam: {part} is down: {reason}", err=True)
     if problems:
@@ -104,6 +108,25 @@ def _print_runs(runs: list[dict[str, Any]]) -> None:
                 number(run["steps_per_second"]),
             )
             for run in shown
+        ),
+    )
+
+
+def _print_sync(found: list[dict[str, Any]]) -> None:
+    typer.echo(styled("Sent to trackers", bold=True))
+    print_table(
+        [Column("folder", "name"), Column("to"), *numbers("episodes", "videos", "behind", "failures"), Column("state")],
+        (
+            (
+                each["folder"],
+                each["tracker"],
+                f"{each['sent_episodes']:,}",
+                f"{each['sent_clips']:,}",
+                span(each["lag_seconds"]) if each["lag_seconds"] else "0",
+                f"{each['failures']:,}",
+                each["error"] or ("sending" if each["working"] else "all sent" if each["over"] else "nobody sends it"),
+            )
+            for each in found[-MOST_RUNS:]
         ),
     )
 

@@ -10,6 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from offcam_runs.format import ABORTED, DROP_REASONS, FINAL, RECORDING, RECOVERED, STEP_DROP_REASONS
+from offcam_runs.sync.state import of_runs
 from offcamd.process.health import PARTS
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ _GAUGES = (
     ("offcam_spool_limit_bytes", "The most that may.", "spool_limit_bytes"),
     ("offcam_encode_lag_seconds", "How long the oldest waiting frame has waited.", "encode_lag_seconds"),
 )
+_SYNC = {
+    "lag_seconds": "How long the first thing has waited that is not sent to its tracker.",
+    "behind_episodes": "Episodes that are not sent yet.",
+    "behind_clips": "Videos that are final and not sent yet.",
+    "failures": "How often sending failed, of the runs that this daemon has written.",
+}
 _HISTOGRAMS = (
     ("offcam_encode_seconds", "Seconds that a frame took to convert and encode.", "encode_seconds"),
     ("offcam_queue_wait_seconds", "Seconds that a frame waited for its encoder.", "queue_wait_seconds"),
@@ -98,6 +105,7 @@ class Exporter(Collector):
         for name, text, key in _HISTOGRAMS:
             yield _histogram(name, text, stats[key])
         yield from _memory(stats["memory"])
+        yield from sync_metrics(stats["runs"])
 
 
 def _down(problems: dict[str, str]) -> Metric:
@@ -126,6 +134,16 @@ def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "offcam_clients_resident_memory_max_bytes", "That of the largest of them.", value=max(known.values(), default=0)
     )
+
+
+def sync_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
+    """What is sent to trackers, of all runs together: read from their folders."""
+    found = of_runs(run["folder"] for run in runs)
+    working = sum(each["working"] for each in found)
+    yield GaugeMetricFamily("offcam_sync_workers", "Processes that send runs to trackers.", value=working)
+    for name, text in _SYNC.items():
+        total = max if name == "lag_seconds" else sum
+        yield GaugeMetricFamily(f"offcam_sync_{name}", text, value=total([each[name] for each in found] or [0]))
 
 
 def _labelled(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

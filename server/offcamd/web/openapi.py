@@ -63,6 +63,11 @@ _RUN = _object(
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED, dropped_steps=_DROPPED_STEPS, replayable=FLAG,
+    sync=_list(_ref("Sync")),
+)  # fmt: skip
+_SYNC = _object(
+    tracker=TEXT, where=TEXT, session=INTEGER, sent_episodes=INTEGER, sent_clips=INTEGER, behind_episodes=INTEGER,
+    behind_clips=INTEGER, lag_seconds=NUMBER, failures=INTEGER, error=TEXT, error_at=_MAYBE, over=FLAG, working=FLAG,
 )  # fmt: skip
 _STREAM = _object(
     stream=TEXT, session=INTEGER, env_id=TEXT, num_envs=INTEGER, prefix=TEXT, pid=INTEGER, host=TEXT, client=TEXT,
@@ -282,6 +287,7 @@ def description() -> Schema:
         "Run": _RUN,
         "RunDetail": _object(**_RUN["properties"], stream_list=_list(_ref("Stream"))),
         "Stream": _STREAM,
+        "Sync": _SYNC,
         "Episode": _EPISODE,
         "Clip": _CLIP,
         "ClipDetail": _object(**_CLIP["properties"], episodes=_list(_ref("Episode"))),

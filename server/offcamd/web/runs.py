@@ -15,6 +15,7 @@ from offcam_runs.sessions import sessions
 from offcam_runs.steps.places import has_tape
 from offcam_runs.steps.places import totals as step_totals
 from offcam_runs.streams import began, number_of_envs, read_streams
+from offcam_runs.sync.state import read_all
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import NO_ATTEMPT
@@ -85,10 +86,12 @@ class RunDescriptions:
 
     def describe(self, asked: Asked) -> dict[str, Any]:
         """One run; with a ``problem`` where it cannot be read."""
-        return self._up_to_date(asked).run | {"live": self._live(asked)}
+        return self._up_to_date(asked).run | self._now(asked)
 
-    def _live(self, asked: Asked) -> bool:
-        return self._source.live(asked.run.partition("@")[0])
+    def _now(self, asked: Asked) -> dict[str, Any]:
+        """What changes without the index."""
+        sync = [each.as_dict() for each in read_all(asked.folder)]
+        return {"live": self._source.live(asked.run.partition("@")[0]), "sync": sync}
 
     def detail(self, asked: Asked) -> dict[str, Any]:
         """One run, and its streams.
@@ -104,7 +107,7 @@ class RunDescriptions:
             if not kept.streams:
                 with reading(asked.folder, asked.session) as database:
                     kept.streams = _stream_list(database)
-            return {**kept.run, "live": self._live(asked), "stream_list": kept.streams}
+            return {**kept.run, **self._now(asked), "stream_list": kept.streams}
 
     def _up_to_date(self, asked: Asked) -> _Kept:
         kept = self._kept.get((asked.folder, asked.session), _Kept)

@@ -50,16 +50,16 @@ def test_an_episode_s_values_have_names_that_no_value_of_its_info_can_take():
     assert sent.values["offcam/info/is_success"] == 1.0
 
 
-def test_the_clip_that_ended_first_is_next_and_one_that_is_open_keeps_its_turn():
-    rows = [clip(0, ended=9.0), clip(1, final=False, opened=True), clip(2, ended=3.0)]
-    first = next_clip(Position(), rows)
-    assert first == rows[2]
-    position = after_clip(Position(), rows, first)
+def test_a_stream_s_first_clip_is_next_and_one_that_is_open_keeps_its_turn():
+    rows = [clip(0, final=False, opened=True), clip(1, ended=9.0), clip(2, ended=3.0), clip(7, stream=B, ended=5.0)]
+    assert next_clip(Position(), rows) == rows[3], "of the streams the one that ended first"
+    assert next_clip(Position(), rows[:3]) == rows[1]
+    position = after_clip(Position(), rows, rows[2])
     assert position.of(A) == StreamClips(2, (0, 1))
-    position = after_clip(position, [rows[0], rows[1]], rows[0])
-    assert position.of(A) == StreamClips(2, (1,))
-    assert next_clip(position, [rows[1]]) is None
-    ended = clip(1)
+    position = after_clip(position, rows[:2], rows[1])
+    assert position.of(A) == StreamClips(2, (0,))
+    assert next_clip(position, rows[:1]) is None
+    ended = clip(0)
     assert next_clip(position, [ended]) == ended
     assert after_clip(position, [ended], ended).of(A) == StreamClips(2, ())
 

@@ -11,8 +11,12 @@ import { sentence } from "./format.js";
  *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
- *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean,
+ *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
  * }} Run
+ * @typedef {{
+ *   tracker: string, sent_episodes: number, sent_clips: number, behind_episodes: number, behind_clips: number, lag_seconds: number,
+ *   error: string, working: boolean,
+ * }} Sync a run that is sent to a tracker
  * @typedef {{
  *   episode: number, return: number | null, length: number, duration_seconds: number | null, terminated: boolean, truncated: boolean,
  *   seed: number | string | null, info: Values,

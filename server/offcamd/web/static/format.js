@@ -181,3 +181,14 @@ export const reasons = (counts) =>
     .filter(([, value]) => value)
     .map(([reason, value]) => `${whole(value)} ${reason.replaceAll("_", " ")}`)
     .join(", ");
+
+/**
+ * What there is to say of a run that is sent to a tracker.
+ * @param {import("./api.js").Sync} sync
+ */
+export function sendingOf(sync) {
+  const behind = sync.behind_episodes + sync.behind_clips ? `, ${span(sync.lag_seconds)} behind` : "";
+  const sent = `Sent to ${sync.tracker}: ${count(sync.sent_episodes, "episode")}, ${count(sync.sent_clips, "video")}${behind}.`;
+  if (sync.error) return `${sent} ${sentence(sync.error)}`;
+  return behind && !sync.working ? `${sent} Nobody sends the rest: offcam sync does.` : sent;
+}

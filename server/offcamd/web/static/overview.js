@@ -1,6 +1,6 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
-import { amount, percent, reasons, sentence, short, since, successOf, total, whole } from "./format.js";
+import { amount, percent, reasons, sendingOf, sentence, short, since, successOf, total, whole } from "./format.js";
 import { baseOf, sessionOf } from "./runlist.js";
 import { change, state } from "./state.js";
 
@@ -23,6 +23,7 @@ export class Overview {
     this.name = h("h1");
     this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
     this.sessions = h("select", { "aria-label": "Session", hidden: true, onchange: (event) => this.choose(event.currentTarget.value) });
+    this.sent = h("p.note", { hidden: true });
     this.films = h("p.note", { hidden: true }, "Videos without offcam's index, such as Gymnasium's own RecordVideo leaves: what can be read from the files is shown. Returns and curves come with ", h("code", {}, "from offcam import RecordVideo"), ".");
     this.folder = h("code.folder");
     this.more = h("span.muted");
@@ -44,6 +45,8 @@ export class Overview {
     say(this.name, name);
     this.badge.hidden = !run.live;
     this.films.hidden = !run.plain;
+    this.sent.hidden = !run.sync.length;
+    say(this.sent, run.sync.map(sendingOf).join(" "));
     this.offer(run);
     say(this.folder, run.folder);
     say(this.more, others ? `and ${others} more in the plot` : "");
@@ -86,7 +89,7 @@ export class Overview {
   layOut() {
     this.kind = "run";
     const taker = h("button.icon.small", { type: "button", "aria-label": "Copy the folder's path", onclick: () => copy(this.folder.textContent, "Path") }, icon("link"));
-    fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge, this.sessions), h("p.where", {}, this.folder, taker, this.more), this.films), this.numbers);
+    fill(this.section, h("div.run-head", {}, h("div.run-name", {}, this.name, this.badge, this.sessions), h("p.where", {}, this.folder, taker, this.more), this.sent, this.films), this.numbers);
   }
 
   /** @type {(label: string, value: string, under: string, bad?: boolean, place?: string) => void} */

@@ -1,0 +1,48 @@
+"""MLflow with its SQLite store: what is sent twice is stored once, and into the user's run."""
+
+from __future__ import annotations
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+from syncing import EPISODES, EVERY, send_again, train, wait_sent
+
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+VIDEOS = [f"offcam/rl-video-episode-{number}.mp4" for number in sorted(range(0, EPISODES, EVERY), key=str)]
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    yield MlflowClient(uri)
+    mlflow.set_tracking_uri(None)
+    mlflow.tracking._tracking_service.utils._tracking_store_registry.get_store(uri).engine.dispose()
+
+
+def history(client, run_id, name):
+    return sorted((each.step, each.value) for each in client.get_metric_history(run_id, name))
+
+
+def test_it_is_in_the_users_run_beside_the_users_points_and_stored_once(folder, client):
+    with mlflow.start_run() as run:
+        returns = train(folder, "mlflow", lambda episode, return_: mlflow.log_metric("own", return_, step=episode))
+        wait_sent(folder)
+    run_id = run.info.run_id
+    for _ in range(2):
+        assert history(client, run_id, "own") == list(enumerate(returns))
+        assert history(client, run_id, "offcam/return") == list(enumerate(returns))
+        assert sorted(each.path for each in client.list_artifacts(run_id, "offcam")) == VIDEOS
+        send_again(folder)
+    assert len(client.search_runs(["0"])) == 1
+
+
+def test_without_a_run_of_the_users_it_has_its_own_which_ends(folder, client):
+    returns = train(folder, "mlflow")
+    wait_sent(folder)
+    send_again(folder)
+    (run,) = client.search_runs(["0"])
+    assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
+    assert history(client, run.info.run_id, "offcam/return") == list(enumerate(returns))

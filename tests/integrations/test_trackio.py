@@ -1,0 +1,39 @@
+"""trackio with its own files: nothing is sent twice, and the user's run is left alone."""
+
+from __future__ import annotations
+
+import pytest
+import trackio
+from syncing import EPISODES, EVERY, send_again, train, wait_sent
+
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+
+@pytest.fixture(autouse=True)
+def _files_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    for module in (trackio.utils, trackio.sqlite_storage):
+        monkeypatch.setattr(module, "TRACKIO_DIR", tmp_path / "trackio")
+    monkeypatch.setattr(trackio.utils, "MEDIA_DIR", tmp_path / "trackio" / "media")
+
+
+def rows(project, run):
+    return trackio.sqlite_storage.SQLiteStorage.get_logs(project, run)
+
+
+def test_it_is_in_a_run_beside_the_users_and_stored_once(folder, tmp_path):
+    trackio.init("cartpole", name="mine", embed=False)
+    returns = train(folder, "trackio", lambda episode, return_: trackio.log({"own": return_}))
+    trackio.finish()
+    wait_sent(folder)
+    for _ in range(2):
+        assert [row["own"] for row in rows("cartpole", "mine")] == returns
+        found = rows("cartpole", "mine-offcam")
+        assert sorted((row["offcam/episode"], row["offcam/return"]) for row in found if "offcam/return" in row) == list(
+            enumerate(returns)
+        )
+        assert sorted(row["offcam/episode"] for row in found if "offcam/video" in row) == list(
+            range(0, EPISODES, EVERY)
+        )
+        assert len(list((tmp_path / "trackio" / "media").rglob("*.mp4"))) == EPISODES // EVERY
+        send_again(folder)

@@ -1,0 +1,107 @@
+"""W&B offline: what is in its files, by its own messages; the user's run loses nothing."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wandb
+from syncing import EPISODES, EVERY, train, wait_sent
+from wandb.proto import wandb_internal_pb2
+
+pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "wandb_videos.py"
+BLOCK = 32768
+HEAD = struct.Struct("<IHB")
+
+
+@pytest.fixture(autouse=True)
+def _offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "files"))
+    (tmp_path / "files").mkdir()
+    yield
+    wandb.teardown()
+
+
+def records(path):
+    """The records of a ``.wandb`` file: W&B's own messages, in LevelDB's log format behind a head of 7 bytes."""
+    data, place, body = path.read_bytes(), 7, b""
+    while place < len(data):
+        left = BLOCK - place % BLOCK
+        if left < HEAD.size:
+            place += left
+            continue
+        _, size, kind = HEAD.unpack_from(data, place)
+        body += data[place + HEAD.size : place + HEAD.size + size]
+        place += HEAD.size + size
+        if kind in (1, 4):  # whole, or its last part
+            record, body = wandb_internal_pb2.Record.FromString(body), b""
+            yield record
+
+
+def runs(folder):
+    """The runs in a folder of W&B's, by what they are for: each its settings, metrics, and lines."""
+    found = {}
+    for path in (folder / "wandb").glob("offline-run-*/*.wandb"):
+        run, metrics, lines = None, [], []
+        for record in records(path):
+            kind = record.WhichOneof("record_type")
+            if kind == "run":
+                run = run or record.run
+            elif kind == "metric":
+                metrics.append(record.metric)
+            elif kind == "history":
+                items = record.history.item
+                lines.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+        found[run.job_type] = (run, metrics, lines, path.parent / "files")
+    return found
+
+
+def column(lines, name):
+    return [(line["offcam/episode"], line[name]) for line in lines if name in line]
+
+
+def test_it_is_in_a_run_of_the_users_group_and_the_users_points_are_all_there(folder, tmp_path):
+    run = wandb.init(project="cartpole", name="mine")
+    returns = train(folder, "wandb", lambda episode, return_: run.log({"own": return_}, step=episode + 1))
+    run.finish()
+    wait_sent(folder)
+    found = runs(tmp_path / "files")
+    assert set(found) == {"", "offcam"}
+    _, _, own, _ = found[""]
+    assert [(line["_step"], line["own"]) for line in own] == list(enumerate(returns, 1))
+    sent, metrics, lines, files = found["offcam"]
+    assert (sent.project, sent.run_group, sent.display_name) == ("cartpole", run.id, "mine-offcam")
+    assert ("offcam/*", "offcam/episode") in {(each.glob_name, each.step_metric) for each in metrics}
+    assert column(lines, "offcam/return") == list(enumerate(returns))
+    videos = column(lines, "offcam/video/path")
+    assert [episode for episode, _ in videos] == list(range(0, EPISODES, EVERY))
+    assert all((files / path).stat().st_size for _, path in videos)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_monitor_gym_beside_it_breaks_nothing(folder, tmp_path):
+    run = wandb.init(project="cartpole", monitor_gym=True)
+    returns = train(folder, "wandb")
+    run.finish()
+    wait_sent(folder)
+    assert column(runs(tmp_path / "files")["offcam"][2], "offcam/return") == list(enumerate(returns))
+
+
+def test_the_script_of_the_guide_uploads_each_video(daemon, tmp_path):
+    script = Path(__file__).parents[2] / "client" / "examples" / EXAMPLE
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wait_sent(tmp_path / "cartpole-training")
+    _, _, lines, files = runs(tmp_path / "files")["offcam"]
+    videos = column(lines, "offcam/video/path")
+    assert [episode for episode, _ in videos] == [0, 25, 50, 75]
+    assert len(list((files / "media").rglob("*.mp4"))) == 4
+    assert len([line for line in runs(tmp_path / "files")[""][2] if "reward" in line]) == 100
