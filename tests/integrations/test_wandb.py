@@ -60,6 +60,7 @@ def runs(folder):
             elif kind == "history":
                 items = record.history.item
                 lines.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+        assert run is not None, f"{path}: {path.stat().st_size} bytes"
         found[run.job_type] = (run, metrics, lines, path.parent / "files")
     return found
 
@@ -72,6 +73,7 @@ def test_it_is_in_a_run_of_the_users_group_and_the_users_points_are_all_there(fo
     run = wandb.init(project="cartpole", name="mine")
     returns = train(folder, "wandb", lambda episode, return_: run.log({"own": return_}, step=episode + 1))
     run.finish()
+    wandb.teardown()  # its own process writes the end of the file as it leaves
     wait_sent(folder)
     found = runs(tmp_path / "files")
     assert set(found) == {"", "offcam"}
@@ -91,6 +93,7 @@ def test_monitor_gym_beside_it_breaks_nothing(folder, tmp_path):
     run = wandb.init(project="cartpole", monitor_gym=True)
     returns = train(folder, "wandb")
     run.finish()
+    wandb.teardown()  # its own process writes the end of the file as it leaves
     wait_sent(folder)
     assert column(runs(tmp_path / "files")["offcam"][2], "offcam/return") == list(enumerate(returns))
 

@@ -32,6 +32,7 @@ class Tracker(Sink):
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
         super().__init__(run, options, saved)
         self._step = int(saved.get("step", 0))  # of the next line
+        self._over = False
         self._run = trackio.init(
             resume="allow",
             config={"folder": run.folder, "session": run.session, "env_ids": list(run.env_ids)},
@@ -55,11 +56,13 @@ class Tracker(Sink):
 
     def finish(self) -> None:
         """Wait until all is stored."""
+        self._over = True
         self._run.finish()
 
     def close(self) -> None:
         """Leave it. What is not stored comes again."""
-        self._run.finish()
+        if not self._over:
+            self._run.finish()
 
     def _log(self, values: dict[str, Any]) -> None:
         if self._step >= self._has:

@@ -45,6 +45,7 @@ class Tracker(Sink):
         super().__init__(run, options, saved)
         what = repr((run.created, run.session, sorted(options.items())))
         self._step = int(saved.get("step", 0))  # of the next line
+        self._over = False
         self._run = wandb.init(
             id=f"offcam-{hashlib.sha256(what.encode()).hexdigest()[:12]}",
             job_type=JOB_TYPE,
@@ -69,11 +70,14 @@ class Tracker(Sink):
 
     def finish(self) -> None:
         """Wait until all is uploaded, or in offline mode written down."""
+        self._over = True
         self._run.finish()
+        wandb.teardown()  # its own process writes the end of the file as it leaves
 
     def close(self) -> None:
         """Leave it. What is not uploaded comes again."""
-        self._run.finish()
+        if not self._over:
+            self.finish()
 
     def _log(self, values: dict[str, Any]) -> None:
         if self._step >= self._has:
