@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,9 +20,9 @@ import commandline
 import offcam
 from envs import Barcode, play
 from made import make_run, make_video
-from offcam.sync import worker
+from offcam.sync import sinks, worker
 from offcam.sync.sinks import memory
-from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError, SyncFailed
+from offcam_proto.errors import ConfigError, FolderNotWritable, NotARunFolder, RunFolderError, SyncFailed
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.sync.process import SyncRequest, parse_place, with_options
 from offcam_runs.sync.state import read_all, write_state
@@ -83,6 +85,52 @@ def test_what_failed_is_sent_again_and_nothing_else_is(run, sent):
     state = sending(run).state
     assert (state.failures, state.error) == (2, "")
     assert state.error_at is not None
+
+
+def test_of_a_sink_that_is_late_all_since_it_was_certain_comes_again(run, sent, monkeypatch):
+    monkeypatch.setattr(memory.Tracker, "late", True)
+    monkeypatch.setattr(memory.Tracker, "finished", 0)
+    memory.Tracker.to_raise = [None, None, OSError("away")]
+    assert send(run)
+    numbers = [each.number for batch in sent for each in batch.episodes]
+    assert numbers == [*range(1000), *range(EPISODES)], "two batches, and then all from the beginning"
+    state = sending(run).state
+    assert state.certain == {"position": state.position, "saved": {"batches": 3 + len(CLIPS)}}
+    assert memory.Tracker.finished == 1
+    del sent[:]
+    assert send(run)
+    assert sent == []
+
+
+def test_one_that_is_not_goes_on_with_the_batch_that_failed(run, sent):
+    memory.Tracker.to_raise = [None, None, OSError("away")]
+    assert send(run)
+    assert [each.number for batch in sent for each in batch.episodes] == list(range(EPISODES))
+    assert sending(run).state.saved == {"batches": 3 + len(CLIPS)}
+
+
+def test_what_cannot_be_noted_keeps_from_nothing(run, sent, monkeypatch):
+    written = []
+
+    def write(file, state):
+        written.append(state)
+        if 1 < len(written) < 6:
+            raise OSError(errno.ENOSPC, "full")
+        write_state(file, state)
+
+    monkeypatch.setattr(worker, "write_state", write)
+    assert send(run)
+    assert [each.number for batch in sent for each in batch.episodes] == list(range(EPISODES))
+    assert sending(run).state.over
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(run, monkeypatch):
+    def write(file, state):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr(worker, "write_state", write)
+    with pytest.raises(FolderNotWritable):
+        send(run)
 
 
 def test_it_is_given_up_after_so_many_failures_and_the_next_one_goes_on(run, sent):
@@ -178,14 +226,16 @@ def test_what_is_no_place(to):
 @pytest.mark.parametrize(
     ("to", "says"),
     [
-        ("nothing", "there is no tracker 'nothing': there are gone, log, none, tensorboard"),
+        ("nothing", "there is no tracker 'nothing': there are gone, log, mlflow, none, tensorboard, trackio"),
+        ("wandb", r"'wandb' needs no_such_package, which is not installed in .* -m pip install no_such_package$"),
         ("gone", "cannot be imported"),
         ("none", "must lead to a kind of Sink"),
         ("log:too=1", r"has no option 'too'. There are: to \(a folder\)"),
         ("log:timeout=0", "got '0'"),
     ],
 )
-def test_mistakes_are_said(run, tracker, to, says):
+def test_mistakes_are_said(run, tracker, to, says, monkeypatch):
+    monkeypatch.setitem(sinks.PACKAGES, "wandb", "no_such_package")
     name, options = parse_place(to)
     with pytest.raises(ConfigError, match=says):
         worker.Worker(SyncRequest(folder=str(run), tracker=name, options=options))
@@ -200,8 +250,15 @@ def test_a_training_is_sent_while_it_goes_on(daemon, folder, tracker):
     env.flush()
     assert tracker.wait("episode", 3) == [0, 1, 2]
     assert tracker.wait("clip", 2) == ["rl-video-episode-0.mp4", "rl-video-episode-2.mp4"]
-    assert wait_until(lambda: sending(folder).state.behind_since is None, "it is noted")
+    assert wait_until(lambda: sending(folder).state.sent_clips == 2, "it is noted")
     assert sending(folder).working
+    (told,) = [
+        each
+        for each in commandline.only_json(commandline.run("status", "--json").stdout)["sync"]
+        if each["folder"] == str(folder)
+    ]
+    assert (told["tracker"], told["sent_episodes"], told["behind_episodes"], told["working"]) == ("log", 3, 0, True)
+    assert re.search(r"\blog +3 +2 +0 +0 +sending$", commandline.run("status").stdout, re.MULTILINE)
     play(env, 2)
     env.close()
     assert tracker.wait("episode", 5) == [0, 1, 2, 3, 4]

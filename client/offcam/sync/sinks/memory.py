@@ -15,16 +15,24 @@ class Tracker(Sink):
 
     Attributes:
         sent: all that any of them was sent, in order.
-        to_raise: errors that `send` raises, the next one first.
+        to_raise: errors that `send` raises, the next one first; None where it works.
+        finished: how often all was sent.
     """
 
     sent: ClassVar[list[Batch]] = []
-    to_raise: ClassVar[list[Exception]] = []
+    to_raise: ClassVar[list[Exception | None]] = []
+    finished: ClassVar[int] = 0
 
     def send(self, batch: Batch) -> dict[str, Any]:
         """Keep it, or fail."""
         self.where = "memory"
-        if self.to_raise:
-            raise self.to_raise.pop(0)
+        error = self.to_raise.pop(0) if self.to_raise else None
+        if error is not None:
+            raise error
         self.sent.append(batch)
-        return {"batches": self.saved.get("batches", 0) + len(self.sent)}
+        self.saved["batches"] = self.saved.get("batches", 0) + 1
+        return dict(self.saved)
+
+    def finish(self) -> None:
+        """Count it."""
+        type(self).finished += 1
