@@ -19,13 +19,14 @@ import pytest
 import commandline
 import offcam
 from envs import Barcode, play
-from made import make_run, make_video
+from journal_samples import write_journal
+from made import episode, make_run, make_video, open_stream
 from offcam.sync import sinks, worker
 from offcam.sync.sinks import memory
 from offcam_proto.errors import ConfigError, FolderNotWritable, NotARunFolder, RunFolderError, SyncFailed
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.sync.process import SyncRequest, parse_place, with_options
-from offcam_runs.sync.state import read_all, write_state
+from offcam_runs.sync.state import file_of, read_all, write_state
 from waiting import HANG_SECONDS, wait_until
 
 EPISODES, EVERY = 1201, 300
@@ -174,17 +175,30 @@ def test_an_index_that_is_another_one_is_sent_from_its_beginning(run, sent):
 def test_where_one_place_is_meant_it_is_gone_on_with(run, sent):
     assert send(run)
     found = sending(run)
-    write_state(found.file, replace(found.state, options={"project": "x"}))
+    found.file.unlink()
+    write_state(file_of(run, "memory", 1, {"project": "x"}), replace(found.state, options={"project": "x"}))
     del sent[:]
     assert send(run)  # without options, as `offcam sync` after a crash
     assert sent == []
     assert len(read_all(run)) == 1
 
 
+def test_what_is_pending_in_a_journal_is_sent_once_it_is_in_the_index(tmp_path, sent):
+    run = make_run(tmp_path / "run", 3, 0)
+    write_journal(run, episode(3, 1.7e9), opening=open_stream(run), first_seq=4)
+    assert len(offcam.load(run).episodes) == 4
+    assert send(run)
+    assert [each.number for batch in sent for each in batch.episodes] == [0, 1, 2]
+    assert commandline.run("recover", str(run)).returncode == 0
+    assert send(run)
+    assert [each.number for batch in sent for each in batch.episodes] == [0, 1, 2, 3]
+
+
 def test_a_state_that_is_damaged_or_of_a_later_version_begins_anew(run, sent):
     assert send(run)
     file = sending(run).file
-    for text in ("", "[]", '{"version": 2}', '{"version": 1, "tracker": 7}', '{"version": 1}'):
+    later = file.read_text().replace('"version": 1', '"version": 2')
+    for text in ("", "[]", later, '{"version": 1, "tracker": 7}', '{"version": 1}'):
         file.write_text(text)
         assert read_all(run) == []
         del sent[:]
