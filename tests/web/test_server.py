@@ -17,7 +17,12 @@ from offcamd.web.access import HostCheck
 from offcamd.web.server import bind, bound_address, serving
 from sources import FixedSource
 
-STATS = {"pid": 1, "lag": math.nan, "runs": [{"return": {"max": math.inf, "mean": 0.5}}], "name": "naïve"}
+STATS = {
+    "pid": 1,
+    "lag": math.nan,
+    "runs": [{"folder": "/x", "return": {"max": math.inf, "mean": 0.5}}],
+    "name": "naïve",
+}
 
 
 @pytest.fixture
@@ -53,7 +58,8 @@ def test_stats_are_json_without_nan(server):
     assert json.loads(reply.text, parse_constant=pytest.fail) == {
         "pid": 1,
         "lag": None,
-        "runs": [{"return": {"max": None, "mean": 0.5}}],
+        "runs": [{"folder": "/x", "return": {"max": None, "mean": 0.5}}],
+        "sync": [],
         "name": "naïve",
     }
 

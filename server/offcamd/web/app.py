@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs.json_text import dumps
+from offcam_runs.sync.state import of_runs
 from offcamd.web import curves, queries
 from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
@@ -149,7 +150,8 @@ class Api:
         stats = await run_in_threadpool(self._source.stats)
         if stats is None:
             raise NotHere("there is no daemon: these are folders that `offcam view` shows")
-        return _json(stats)
+        sync = await run_in_threadpool(of_runs, [run["folder"] for run in stats["runs"]])
+        return _json({**stats, "sync": sync})
 
     async def events(self, request: Request) -> Response:
         """What changes, as it does."""

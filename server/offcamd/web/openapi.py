@@ -112,6 +112,7 @@ _STATS = {**_object(
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), breaches={"type": "object", "additionalProperties": INTEGER},
     problems=_by(PARTS, TEXT), self_test=_one_of(*SELF_TEST_STATES), unexpected_errors=_by(PARTS, INTEGER),
     recent_errors=_list(TEXT), runs=_list({"type": "object"}),
+    sync=_list(_object(folder=TEXT, **_SYNC["properties"])),
     memory=_object(
         daemon_rss_bytes=_or_null(INTEGER),
         clients=_list(_object(pid=INTEGER, host=TEXT, streams=INTEGER, rss_bytes=_or_null(INTEGER))),
