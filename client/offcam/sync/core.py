@@ -107,6 +107,7 @@ class ClipRow(NamedTuple):
         final: whether it can be sent now.
         open: whether it may be final later on.
         ended: when it ended, None before.
+        place: of its row in the index, at this moment.
     """
 
     stream: str
@@ -114,6 +115,7 @@ class ClipRow(NamedTuple):
     final: bool
     open: bool
     ended: float | None
+    place: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offcam.sync.core import MOST_EPISODES, Batch, ClipRow, ClipSent, Position, next_clip, numbered
+from offcam_proto.limits import MAX_CLIPS_PER_STREAM
 from offcam_runs import format as fmt
 from offcam_runs.clips import read_clips
 from offcam_runs.database import open_to_read
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
 
     from offcam_runs.streams import Stream
 
-_ROWS: Final = """
-SELECT clip, state, complete, ended FROM clips WHERE stream_id = ? AND clip > ?
-"""
-_ROW: Final = "SELECT clip, state, complete, ended FROM clips WHERE stream_id = ? AND clip = ?"
+MOST_ROWS: Final = 2 * MAX_CLIPS_PER_STREAM
+"""Clips of a stream that are looked at: more than can be open before the first that is final."""
+
+_ROWS: Final = f"""
+SELECT rowid, clip, state, complete, ended FROM clips
+WHERE stream_id = :key AND clip > :seen AND state IN ('{fmt.FINAL}', '{fmt.RECORDING}') ORDER BY clip LIMIT {MOST_ROWS}
+"""  # noqa: S608 - of our own words
+_ROW: Final = "SELECT rowid, clip, state, complete, ended FROM clips WHERE stream_id = :key AND clip = :clip"
+_READY: Final = f"SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND state = '{fmt.FINAL}'"  # noqa: S608 - as above
 _NUMBER: Final = """
 SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
     SELECT min(id) FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ?
 )
 """
 _KNOWN: Final = "SELECT 1 FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ? LIMIT 1"
-_BEHIND: Final = """
-SELECT count(*), min(started + ifnull(duration, 0)) FROM episodes WHERE stream_id IN ({}) AND id > ? AND id <= ?
+_BEHIND: Final = "SELECT count(*) FROM episodes WHERE +stream_id IN ({}) AND id > ? AND id <= ?"
+_FIRST: Final = """
+SELECT started + ifnull(duration, 0) FROM episodes WHERE +stream_id IN ({}) AND id > ? AND id <= ? ORDER BY id LIMIT 1
 """
 
 
@@ -127,16 +134,22 @@ def look(run: RunFacts, position: Position) -> Found:
         streams = {key: each for key, each in every.items() if each.session == run.session}
         own = ", ".join(map(str, streams))
         rows = tuple(row for key, each in streams.items() for row in _rows(database, key, each, position))
-        (waiting, since) = database.execute(_BEHIND.format(own), (position.last_id, last)).fetchone()
         ready = [row for row in rows if row.final]
+        first = database.execute(_FIRST.format(own), (position.last_id, last)).fetchone()
+        waiting = 0
+        if first and len(streams) == len(every):  # none but this session's, so there is no need to count
+            waiting = last - position.last_id
+        elif first:
+            (waiting,) = database.execute(_BEHIND.format(own), (position.last_id, last)).fetchone()
+        clips = sum(_ready(database, key, each, position) for key, each in streams.items())
         row = None
         batch = _episodes(database, streams, position, last) if waiting else None
         if batch is None and (row := next_clip(position, ready)) is not None:
             batch = Batch(last_id=position.last_id, clip=_clip(database, run, streams, row))
         live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
-    times = [each for each in (since, *(row.ended for row in ready)) if each is not None]
+    times = [each for each in (*(first or ()), *(row.ended for row in ready)) if each is not None]
     over = batch is None and not (live and writer_of(Path(run.folder)))
-    return Found(batch, rows, row, waiting, len(ready), min(times, default=None), over)
+    return Found(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
 
 
 def signature(folder: str) -> tuple[object, ...]:
@@ -158,9 +171,9 @@ def _file(path: str) -> tuple[int, int, int] | None:
 
 def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Position) -> list[ClipRow]:
     settled = position.of(stream.stream)
-    found = list(database.execute(_ROWS, (key, settled.seen)))
+    found = list(database.execute(_ROWS, {"key": key, "seen": settled.seen}))
     for clip in settled.waiting:
-        found += database.execute(_ROW, (key, clip))
+        found += database.execute(_ROW, {"key": key, "clip": clip})
     told = stream.state != fmt.LIVE
     return [
         ClipRow(
@@ -169,9 +182,15 @@ def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Posi
             final=state == fmt.FINAL and (complete is not None or told),
             open=state == fmt.RECORDING or (state == fmt.FINAL and complete is None and not told),
             ended=ended,
+            place=place,
         )
-        for clip, state, complete, ended in found
+        for place, clip, state, complete, ended in found
     ]
+
+
+def _ready(database: sqlite3.Connection, key: int, stream: Stream, position: Position) -> int:
+    """How many clips of a stream wait to be sent: those that were passed over are not counted."""
+    return int(database.execute(_READY, {"key": key, "seen": position.of(stream.stream).seen}).fetchone()[0])
 
 
 def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position: Position, last: int) -> Batch:
@@ -195,8 +214,7 @@ def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position
 
 def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
     """What a tracker gets of a clip; None where there is no file any more."""
-    condition, values = "stream = :stream AND clip = :clip", {"stream": row.stream, "clip": row.clip}
-    clips = read_clips(database, run.folder, condition, values)
+    clips = read_clips(database, run.folder, "place = :place", {"place": row.place})
     if not clips or clips[0].path is None or os.path.basename(clips[0].file or "") != clips[0].file:
         return None
     clip = clips[0]
