@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 
 import pytest
 from PIL import Image
@@ -13,7 +15,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 import offcam
+from made import make_run, make_video
 from offcam.sync.sinks.tensorboard import MOST_BYTES
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
@@ -54,6 +58,24 @@ def test_the_whole_run_is_there_and_so_are_the_users_own_points(folder, tmp_path
         assert 1 < shown <= returns[image.step] + 1
     first = offcam.load(folder).episodes[0]
     assert found.Scalars("offcam/return")[0].wall_time == pytest.approx(first.started + first.duration)
+
+
+def test_each_thing_is_there_once_however_often_its_process_is_killed(tmp_path):
+    run = make_run(tmp_path / "run", 5000, 100, video=make_video(tmp_path / "video.mp4"))
+    logs = tmp_path / "logs" / "offcam"
+
+    def written():
+        return sum(path.stat().st_size for path in logs.glob("*"))
+
+    for _ in range(5):
+        before, sending = written(), offcam.sync(run, "tensorboard", logdir=tmp_path / "logs")
+        wait_until(lambda before=before: written() > before + 1000, "it has written more")
+        os.kill(sending.pid, signal.SIGKILL)
+        assert not sending.wait()
+    assert state(run).over is False
+    assert offcam.sync(run, "tensorboard", logdir=tmp_path / "logs").wait()
+    assert [step for step, _ in scalars(logs, "offcam/return")] == list(range(5000))
+    assert [image.step for image in read(logs).Images("offcam/video")] == list(range(0, 5000, 100))
 
 
 def test_what_was_written_beyond_the_last_batch_is_cut_off(folder, tmp_path):
