@@ -25,6 +25,7 @@ from offcam_proto.errors import (
 from offcam_runs.database import not_writable
 from offcam_runs.file_lock import FileLock
 from offcam_runs.format import SYNC_NAME
+from offcam_runs.replay.recipe import make_key
 from offcam_runs.sync.process import END
 from offcam_runs.sync.state import (
     Sending,
@@ -85,6 +86,7 @@ class Worker:
         self._kind = sink_class(request.tracker)
         self._kind.check(request.tracker, self._options)
         self._sink: Sink | None = None
+        self._key = make_key(os.environ, os.getuid())
         self._found = index.NOTHING  # when it was looked the last time
         self._in_a_row = 0  # failures
         self._ended: float | None = None if request.owner else time.monotonic()  # since when the owner is gone
@@ -130,7 +132,8 @@ class Worker:
     def _begin(self, run: RunFacts) -> FileLock:
         """Make sure that nobody else sends the same, and find out how far that came."""
         folder, tracker = Path(run.folder), self._request.tracker
-        known = to_go_on_with(read_all(folder), tracker, run.session, self._options)
+        own = [each for each in read_all(folder) if each.state.is_sealed_by(self._key)]
+        known = to_go_on_with(own, tracker, run.session, self._options)
         file = known.file if known else file_of(folder, tracker, run.session, self._options)
         try:
             file.parent.mkdir(exist_ok=True)
@@ -142,7 +145,8 @@ class Worker:
             raise SyncElsewhere(
                 f"{run.folder} is sent to {tracker!r} by another process already, pid {state.pid if state else '?'}"
             )
-        if state is None or state.created != run.created:  # of an index that is there no more
+        # one of another user's, or of an index that is there no more, says nothing
+        if state is None or state.created != run.created or not state.is_sealed_by(self._key):
             state = SyncState(tracker=tracker, options=self._options, session=run.session, created=run.created)
         self._options = state.options
         state = replace(state, **self._certain(state))
@@ -229,13 +233,13 @@ class Worker:
             behind_since=found.since if found.episodes + found.clips else None,
             **changes,
         )
-        if replace(state, updated=0.0) == replace(self.sending.state, updated=0.0) and self.sending.file.exists():
+        if state == self.sending.state and self.sending.file.exists():
             return
         self._write(state)
 
     def _write(self, state: SyncState, *, first: bool = False) -> None:
         assert self.sending is not None  # noqa: S101 - begun
-        state = replace(state, updated=time.time())
+        state = replace(state, updated=time.time()).sealed(self._key)
         self.sending = replace(self.sending, state=state)
         try:
             write_state(self.sending.file, state)

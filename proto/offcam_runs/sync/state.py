@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +55,8 @@ class SyncState:
         over: whether the session was over and all of it was sent.
         pid: of the process that wrote it.
         updated: when, in seconds since the epoch.
+        seal: of the rest with the key of the user who sends it, in hexadecimal digits; empty where there is no key. A
+            folder of another's could say otherwise where things are to be sent, or which file is to be written.
     """
 
     tracker: str
@@ -75,6 +78,18 @@ class SyncState:
     over: bool = False
     pid: int = 0
     updated: float = 0.0
+    seal: str = ""
+
+    def sealed(self, key: bytes | None) -> SyncState:
+        """The same with a seal; without one where there is no key."""
+        if key is None:
+            return replace(self, seal="")
+        bare = dumps(asdict(replace(self, seal="")))
+        return replace(self, seal=hmac.new(key, bare.encode(), hashlib.sha256).hexdigest())
+
+    def is_sealed_by(self, key: bytes | None) -> bool:
+        """Whether it says what this user has written."""
+        return key is not None and hmac.compare_digest(self.sealed(key).seal, self.seal)
 
     def lag_seconds(self, now: float) -> float:
         """For how long the first thing that is not sent has been waiting; 0 where nothing is."""

@@ -88,6 +88,11 @@ class Tracker:
         )
 
 
+@pytest.fixture(autouse=True)
+def _state_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def tracker(tmp_path, monkeypatch):
     package = tmp_path / "plugged"

@@ -25,6 +25,7 @@ from offcam.sync import sinks, worker
 from offcam.sync.sinks import memory
 from offcam_proto.errors import ConfigError, FolderNotWritable, NotARunFolder, RunFolderError, SyncFailed
 from offcam_runs.format import INDEX_NAME, SYNC_NAME
+from offcam_runs.replay.recipe import read_key
 from offcam_runs.sync.process import SyncRequest, parse_place, with_options
 from offcam_runs.sync.state import file_of, read_all, write_state
 from waiting import HANG_SECONDS, wait_until
@@ -176,11 +177,28 @@ def test_where_one_place_is_meant_it_is_gone_on_with(run, sent):
     assert send(run)
     found = sending(run)
     found.file.unlink()
-    write_state(file_of(run, "memory", 1, {"project": "x"}), replace(found.state, options={"project": "x"}))
+    key = read_key(os.environ, os.getuid())
+    state = replace(found.state, options={"project": "x"})
+    write_state(file_of(run, "memory", 1, {"project": "x"}), state.sealed(key))
     del sent[:]
     assert send(run)  # without options, as `offcam sync` after a crash
     assert sent == []
     assert len(read_all(run)) == 1
+
+
+@pytest.mark.parametrize("changes", [{"options": {"server": "theirs"}}, {"saved": {"file": "../../x"}}, {"seal": ""}])
+def test_what_a_folder_of_another_s_says_is_not_gone_on_with(run, sent, changes):
+    assert send(run)
+    found = sending(run)
+    found.file.unlink()
+    state = replace(found.state, **changes)
+    write_state(file_of(run, "memory", 1, state.options), state)
+    del sent[:]
+    assert send(run)
+    assert len([batch for batch in sent if batch.clip]) == len(CLIPS), "from the beginning"
+    assert sent[0].last_id == 500
+    mine = next(each.state for each in read_all(run) if each.state.options == {})
+    assert mine.saved == {"batches": 3 + len(CLIPS)}
 
 
 def test_what_is_pending_in_a_journal_is_sent_once_it_is_in_the_index(tmp_path, sent):
