@@ -18,7 +18,9 @@ VIDEOS = [f"offcam/rl-video-episode-{number}.mp4" for number in sorted(range(0, 
 def database(tmp_path_factory):
     """A store without runs: to make one takes seconds."""
     path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path.parent)  # where it will have its artifacts
+        MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 
 
