@@ -25,6 +25,10 @@ integrations *words:
 lint:
     .ci/lint
 
+# the documentation site, in an environment of its own, into build/docs/site
+docs:
+    .ci/docs
+
 # the smoke set in fresh environments: just smoke 3.12 --resolution lowest
 smoke *words:
     {{ python }} tests/smoke/matrix.py {{ words }}

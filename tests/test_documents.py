@@ -82,7 +82,7 @@ def test_contributing_has_the_whole_house():
         for path in (ROOT / side).iterdir()
         if (path / "__init__.py").is_file()
     ]
-    assert named - {"examples"} == {path.name for path in there} - {"offcamd", "__pycache__"}
+    assert named - {"docs", "examples"} == {path.name for path in there} - {"offcamd", "__pycache__"}
 
 
 def test_contributing_asks_ten_questions():
@@ -112,7 +112,7 @@ def test_workflows_and_hooks_run_what_is_there():
 
 def test_each_recipe_of_the_justfile_is_explained():
     recipes = re.findall(r"^([a-z]+)[^\n:=]*:$", (ROOT / ".justfile").read_text("utf-8"), re.MULTILINE)
-    assert len(recipes) == 7
+    assert len(recipes) == 8
     assert [name for name in recipes if f"`just {name}" not in CONTRIBUTING] == []
 
 

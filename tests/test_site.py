@@ -1,0 +1,85 @@
+"""The documentation site: what its pages take from the code is all that there is, and each page can be reached."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import offcam
+from offcam_proto import variables
+from offcamd.config.settings import SPECS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "client" / "docs"
+PAGES = sorted((DOCS / "pages").rglob("*.md"))
+
+sys.path.insert(0, str(DOCS))
+import assemble  # noqa: E402 - two scripts beside the pages
+import reference  # noqa: E402
+
+sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The pages as they are built, by their place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assemble, "SITE", tmp_path_factory.mktemp("site"))
+        assemble.main()
+        place = assemble.SITE / "pages"
+        return {str(path.relative_to(place)): path.read_text("utf-8") for path in place.rglob("*.md")}
+
+
+def test_each_page_is_in_the_navigation_once(site):
+    nav = yaml.safe_load((DOCS / "mkdocs.yml").read_text("utf-8"))["nav"]
+    named = re.findall(r"[\w/.-]+\.md", str(nav))
+    assert sorted(named) == sorted(site)
+
+
+def test_pages_ask_for_nothing_that_is_not_made(site):
+    assert [place for place, text in site.items() if "from the code:" in text] == []
+    asked = [words for page in PAGES for words in re.findall(r"<!-- from the code: (\S+)", page.read_text("utf-8"))]
+    assert set(asked) == set(reference.MADE)
+
+
+def test_the_command_line_has_each_verb_and_each_option(site):
+    text = site["reference/command-line.md"]
+    verbs = list(reference.every_verb())
+    assert len(verbs) > 15
+    for words, command in verbs:
+        section = text.partition(f"\n## {' '.join(words)}\n")[2].partition("\n## ")[0]
+        options = [name for param in command.params if not getattr(param, "hidden", False) for name in param.opts]
+        assert [name for name in options if name.startswith("-") and f"{name}" not in section] == [], words
+        assert " ".join(words) in section
+
+
+def test_settings_and_variables_are_all_there(site):
+    text = site["reference/settings.md"]
+    for spec in SPECS:
+        assert f"| `{spec.key}` | `{spec.flag}` | `{spec.variable}` |" in text
+    assert [name for name in sorted(variables.KNOWN) if f"`{name}" not in text] == []
+
+
+def test_each_error_has_its_section_and_says_what_to_do(site):
+    sections = re.findall(r"^## (\w+)\n\n(.+)\n\n(.+)$", site["reference/errors.md"], re.MULTILINE)
+    assert [name for name, _, _ in sections] == [kind.__name__ for kind in reference.every_error()]
+
+
+def test_metrics_are_those_that_alerts_and_dashboard_use(site):
+    used = set(re.findall(r"offcam_\w+", (ROOT / "deploy" / "alerts.yml").read_text("utf-8")))
+    used |= set(re.findall(r"offcam_\w+", (ROOT / "deploy" / "grafana-dashboard.json").read_text("utf-8")))
+    shown = set(re.findall(r"^\| `(\w+)` \|", site["reference/metrics.md"], re.MULTILINE))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} <= shown
+
+
+@pytest.mark.parametrize(
+    "module", [offcam, offcam.vector, offcam.keep, offcam.replay], ids=lambda module: module.__name__
+)
+def test_the_reference_has_each_public_name(site, module):
+    text = site[f"reference/{module.__name__.rpartition('.')[2]}.md"] + site["reference/errors.md"]
+    public = [name for name in module.__all__ if name not in ("__version__", "keep", "replay", "vector")]
+    assert [name for name in public if f'toc_label: "{name}"' not in text and f"## {name}\n" not in text] == []
