@@ -119,6 +119,11 @@ def file(path: str, language: str) -> str:
     return f"```{language}\n{(ROOT / path).read_text('utf-8')}```"
 
 
+def example(name: str) -> str:
+    """A script of `client/examples`, as it is."""
+    return file(f"client/examples/{name}", "python")
+
+
 # --- errors -----------------------------------------------------------------------------------------------
 
 
@@ -213,6 +218,7 @@ MADE: dict[str, Callable[..., str]] = {
     "settings": settings,
     "variables": of_the_training,
     "file": file,
+    "example": example,
     "error": error,
     "metrics": metric_table,
     "paths": paths,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy.stats import trim_mean
-from test_guide import run
+from test_guide import PATIENT, run
 
+import commandline
 import films
+from offcam_runs.format import INDEX_NAME
+from waiting import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.name: path for path in (ROOT / "client" / "examples").glob("*.py")}
@@ -52,6 +59,62 @@ def test_vector_envs(tmp_path, daemon):
     episodes = films.episodes(folder)
     assert {episode.env_index for episode in episodes} == {0, 1, 2, 3}
     assert said == f"{len(episodes)} episodes\n"
+
+
+def test_an_env_of_ones_own(tmp_path, daemon):
+    said = printed("custom_env.py", daemon, tmp_path)
+    folder = tmp_path / "runs" / "walk"
+    films.check(folder)
+    assert films.videos(folder) == sorted(f"rl-video-episode-{episode}.mp4" for episode in range(0, 40, 10))
+    arrived = sum(episode.terminated for episode in films.episodes(folder))
+    assert 0 < arrived < 40
+    assert said == f"{arrived} of 40 arrived\n"
+
+
+def test_a_simulator_of_many_envs(tmp_path, daemon):
+    said = printed("vector_simulator.py", daemon, tmp_path)
+    folder = tmp_path / "runs" / "balls"
+    films.check(folder)
+    assert all(clip.envs == (0, 1, 2, 3) for clip in films.clips(folder).values())
+    assert len(films.videos(folder)) > 1
+    episodes = films.episodes(folder)
+    assert {episode.env_index for episode in episodes} == set(range(256))
+    assert all(episode.return_ == episode.length for episode in episodes)
+    assert said == f"{len(episodes)} episodes of 256 balls\n"
+
+
+def test_rules_and_replay(tmp_path, daemon):
+    said = printed("replay_and_keep.py", daemon, tmp_path)
+    kept, replayable = tmp_path / "runs" / "kept", tmp_path / "runs" / "replayable"
+    films.check(kept)
+    returns = sorted(episode.return_ for episode in films.episodes(kept))
+    assert sorted(clip.return_ for clip in films.clips(kept).values()) == [returns[0], *returns[-2:]]
+    assert said.count("kept by best(2)") == 2
+    assert said.count("kept by worst(1)") == 1
+    assert films.videos(replayable) == []
+    done = commandline.run("render", str(replayable), "--best", "1", env=daemon.environment)
+    assert done.returncode == 0, done.stderr
+    films.check(replayable)
+    (clip,) = films.clips(replayable).values()
+    assert clip.return_ == max(episode.return_ for episode in films.episodes(replayable))
+
+
+def test_a_job_that_is_preempted(tmp_path, daemon):
+    """It is told to leave in mid-training, as Slurm does, and started again."""
+    environment = {**daemon.environment, "OFFCAM_DIR": str(tmp_path / "runs"), "OFFCAM_RUN": "job"}
+    folder = tmp_path / "runs" / "job"
+    script = EXAMPLES["slurm_training.py"].read_text("utf-8")
+    slow = "import time\n" + script.replace("    over = False\n", "    over = time.sleep(0.02)\n")
+    with subprocess.Popen([sys.executable, "-c", PATIENT + slow], env=environment, cwd=tmp_path) as process:
+        wait_until(lambda: (folder / INDEX_NAME).exists() and len(films.episodes(folder)) > 5, "a few episodes")
+        process.terminate()
+        assert process.wait(HANG_SECONDS) == -signal.SIGTERM
+    before = len(films.episodes(folder))
+    assert 5 < before < 200
+    said = printed("slurm_training.py", replace(daemon, environment=environment), tmp_path)
+    assert said == f"{before} episodes were there\n"
+    films.check(folder)
+    assert len(films.episodes(folder)) == 200
 
 
 def test_these_are_all_examples():
