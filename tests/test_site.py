@@ -57,6 +57,26 @@ def test_the_command_line_has_each_verb_and_each_option(site):
         assert " ".join(words) in section
 
 
+def commands(text):
+    """The command lines of offcam's in a page: in its shell blocks and in its sentences."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`([^`\n]+)`", text)
+    return [line.partition("  #")[0] for line in lines if re.match(r"offcam [a-z]", line)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_name_only_verbs_and_options_that_exist(page):
+    options = {
+        " ".join(words): {name for param in command.params for name in param.opts}
+        for words, command in reference.every_verb()
+    }
+    for line in commands(page.read_text("utf-8")):
+        (verb,) = [words for words in options if re.match(rf"{words}\b", line)] or [""]
+        assert verb, line
+        used = set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) - {"-h"}
+        assert used <= options[verb], line
+
+
 def test_settings_and_variables_are_all_there(site):
     text = site["reference/settings.md"]
     for spec in SPECS:
