@@ -102,4 +102,6 @@ def test_metrics_are_those_that_alerts_and_dashboard_use(site):
 def test_the_reference_has_each_public_name(site, module):
     text = site[f"reference/{module.__name__.rpartition('.')[2]}.md"] + site["reference/errors.md"]
     public = [name for name in module.__all__ if name not in ("__version__", "keep", "replay", "vector")]
+    if module in (offcam, offcam.vector):
+        assert all(f'"{name}"' in text for name in ("last_video", "wait_video", "save_clip", "run_folder"))
     assert [name for name in public if f'toc_label: "{name}"' not in text and f"## {name}\n" not in text] == []

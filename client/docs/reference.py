@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,8 +205,19 @@ def thing(path: str) -> str:
 
 
 def _of(what: type | Callable[..., object], heading: str) -> str:
-    options = f'    options:\n      heading: "{heading}"\n      toc_label: "{heading.rpartition(".")[2]}"'
-    return f"::: {what.__module__}.{what.__qualname__}\n{options}"
+    options = {"heading": heading, "toc_label": heading.rpartition(".")[2], "inherited_members": _inherited(what)}
+    lines = [f"      {name}: {json.dumps(value)}" for name, value in options.items()]
+    return "\n".join([f"::: {what.__module__}.{what.__qualname__}", "    options:", *lines])
+
+
+def _inherited(what: type | Callable[..., object]) -> list[str]:
+    """What a class has of our own classes above it, and not of Gymnasium's."""
+    bases = (
+        [base for base in inspect.getmro(what)[1:] if base.__module__.startswith("offcam")]
+        if inspect.isclass(what)
+        else []
+    )
+    return sorted({name for base in bases for name in vars(base) if not name.startswith("_")})
 
 
 def _is_for_the_page(what: ModuleType | type | Callable[..., object]) -> bool:
