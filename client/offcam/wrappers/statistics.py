@@ -100,6 +100,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.time_queue: deque[float]
         self.return_queue: deque[float]
         self.length_queue: deque[int]
+        self.episode_count: int
         num_envs = readings.number_of_envs(env)
         self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
         self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
