@@ -23,7 +23,7 @@ TOKEN = "0123456789abcdef0123456789abcdef"  # noqa: S105 - a test's
 def serving_with(token):
     listener = bind(HttpAddress("127.0.0.1", 0))
     address = bound_address(listener, "127.0.0.1")
-    with serving(listener, "127.0.0.1", FixedSource({"pid": 1}), token=token):
+    with serving(listener, "127.0.0.1", FixedSource({"pid": 1, "runs": []}), token=token):
         yield address.url
 
 
@@ -36,7 +36,7 @@ def test_with_a_token_every_reading_needs_it():
             assert reply.headers["www-authenticate"] == "Bearer"
             assert "pid" not in reply.text
         reply = fetch(f"{url}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
-        assert reply.json() == {"pid": 1}
+        assert reply.json() == {"pid": 1, "runs": []}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
