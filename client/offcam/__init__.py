@@ -17,6 +17,9 @@ What goes wrong is an `OffcamError`, one of these; nothing is raised into the lo
     OffcamError
     ├── ConfigError             an argument or an environment variable is wrong; a ValueError, too
     ├── PackageMissing          what an adapter is for is not installed; an ImportError, too
+    ├── NotReplayable           an episode cannot be made to happen again
+    ├── RecordingLost           with ``strict=True``: something was not recorded, or is not rendered
+    ├── SyncFailed              a run could not be sent to a tracker
     ├── VersionMismatch         the daemon that runs is of another version
     ├── DaemonError
     │   ├── DaemonUnavailable   nobody answers at the daemon's endpoint; a ConnectionError, too
@@ -48,10 +51,13 @@ from offcam_proto.errors import (
     FolderNotWritable,
     KeyRefused,
     NotARunFolder,
+    NotReplayable,
     OffcamError,
     PackageMissing,
+    RecordingLost,
     RunFolderError,
     RunFormatTooNew,
+    SyncFailed,
     VersionMismatch,
 )
 
@@ -63,12 +69,15 @@ __all__ = [
     "FolderNotWritable",
     "KeyRefused",
     "NotARunFolder",
+    "NotReplayable",
     "OffcamError",
     "PackageMissing",
     "RecordEpisodeStatistics",
     "RecordVideo",
+    "RecordingLost",
     "RunFolderError",
     "RunFormatTooNew",
+    "SyncFailed",
     "VersionMismatch",
     "__version__",
     "flush_on_signal",

@@ -36,7 +36,7 @@ def test_with_a_token_every_reading_needs_it():
             assert reply.headers["www-authenticate"] == "Bearer"
             assert "pid" not in reply.text
         reply = fetch(f"{url}/api/stats", headers={"authorization": f"Bearer {TOKEN}"})
-        assert reply.json() == {"pid": 1, "runs": []}
+        assert reply.json()["pid"] == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
