@@ -114,7 +114,9 @@ class Lines:
 
 
 def _draw_without_display() -> None:
-    """MuJoCo takes the display by itself, which a training that rendered nothing may not have had."""
+    """SDL is not to look for a display, and complain of none; MuJoCo takes one by itself, which may not be there."""
+    for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
+        os.environ.setdefault(name, "dummy")
     if not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         kinds = {"osmesa": "OSMesa", "egl": "EGL"}
         found = next((kind for kind, library in kinds.items() if find_library(library)), None)
