@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from made import make_run
-from offcam_runs.run_ids import run_id
 from offcam_runs.file_lock import FileLock
+from offcam_runs.run_ids import run_id
 from offcam_runs.sync.state import SyncState, file_of, lock_of, read_all, write_state
 from offcamd.web.metrics import sync_metrics
 from offcamd.web.openapi import description
