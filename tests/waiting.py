@@ -6,9 +6,12 @@ hangs (`pyproject.toml` has it), and by then it has been said what was waited fo
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +41,24 @@ def wait_until(done: Callable[[], Any], what: str, state: Callable[[], object] |
         print(f"waited until {what}; seen last: {found!r}", *([state()] if state else []), file=sys.stderr)
         raise
     return found
+
+
+def freeze(pid: int) -> None:
+    """Stop a process with SIGSTOP, and wait until each thread of it stands still.
+
+    The signal alone says nothing of when: on a busy machine a thread goes on until it is next about to run, and may
+    have answered by then. A process that dies meanwhile stands still, too.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: _standing_still(pid), f"process {pid} is stopped")
+
+
+def _standing_still(pid: int) -> bool:
+    try:
+        stats = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except FileNotFoundError:  # a thread ended
+        return not Path(f"/proc/{pid}").exists()
+    return all(stat.rpartition(")")[2].split()[0] in "TtZX" for stat in stats)
 
 
 class Process(subprocess.Popen[str]):

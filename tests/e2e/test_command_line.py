@@ -27,7 +27,7 @@ from offcamd.store import recovery
 from offcamd.store.rescue import RecoveredClip
 from run_samples import episode
 from terminal import Terminal, plain
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 
 def leaves(command, path=()):
@@ -341,7 +341,7 @@ def test_a_folder_without_access(verb, folder, obedient):
 
 def test_ctrl_c_is_quiet(serve):
     process, _ = serve()
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     try:
         with Terminal([*COMMAND, "stop"]) as terminal:
             terminal.until("Waiting until")

@@ -20,7 +20,7 @@ from envs import Barcode, Look, play
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
 from offcamd.video.probe import survey
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 PEERS = Path(__file__).parent.parent / "peers"
 
@@ -295,7 +295,7 @@ def test_a_daemon_that_hangs_is_given_up_on(folder, serve, recwarn, monkeypatch)
     other = offcam.record(Barcode(10), str(folder / "other"), every=1)
     play(env, 1)
     play(other, 1)
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     try:
         play(env, 3)
         started = time.monotonic()

@@ -20,7 +20,7 @@ from offcam_runs.run import read_run
 from offcamd.cli import checks
 from offcamd.reports.verify import verify
 from offcamd.store.recovery import recover_folder
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 BROKEN_DAEMON = Path(__file__).parents[1] / "peers" / "broken_daemon.py"
 FIRST = "rl-video-episode-0"
@@ -296,7 +296,7 @@ def test_doctor_makes_a_video_of_its_own(monkeypatch, tmp_path):
 
 def test_a_stop_says_so_where_its_daemon_is_killed_meanwhile(daemons):
     process = daemons.start()
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     command = [*COMMAND, "stop"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stop:
         wait_until(lambda: pending(process.pid) & 1 << signal.SIGTERM - 1, "it was told to stop")

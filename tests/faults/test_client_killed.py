@@ -23,7 +23,7 @@ from offcam_proto.messages import Hello, OpenStream
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run import read_run
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 NOTICED_SECONDS = 5.0
 FROZEN_SECONDS = 8.0
@@ -116,7 +116,7 @@ def test_a_frozen_client_is_noticed_and_goes_on_when_it_wakes(daemons, agents, t
         lambda: within_an_episode(read_run(folder, "all")), "a video of an episode that goes on is in the making"
     )
     froze = time.time()
-    agent.send_signal(signal.SIGSTOP)
+    freeze(agent.pid)
     run = wait_until(lambda: ended(folder), "its clip and its stream have ended")
     noticed = max(run.clips[-1].ended, run.streams[0].ended) - froze
     within(noticed, FROZEN_SECONDS)

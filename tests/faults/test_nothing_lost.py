@@ -21,7 +21,7 @@ from offcam_runs import journal
 from offcam_runs.file_lock import held
 from offcam_runs.format import LOST, PENDING_NAME
 from offcam_runs.run import read_run
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, freeze, wait_until
 
 AGENT = """
 import os, signal, sys, offcam
@@ -90,7 +90,7 @@ def test_an_agent_killed_at_any_moment(folder, serve, endpoint, monkeypatch, nam
             for _ in range(chance.randrange(20, 400)):
                 last = process.stdout.readline()
             if daemon is not None:
-                daemon.send_signal(signal.SIGSTOP)
+                freeze(daemon.pid)
             for _ in range(chance.randrange(20, 400)):
                 last = process.stdout.readline()
             process.kill()

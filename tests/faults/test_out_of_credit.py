@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 import offcam
 from envs import Barcode, Look
 from offcam_runs.run import read_run
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +30,7 @@ def test_a_daemon_that_dies_while_nothing_can_be_sent_is_found_gone(daemons, tmp
     env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder), overflow=overflow)
     env.reset()
     env.flush()
-    frozen.send_signal(signal.SIGSTOP)
+    freeze(frozen.pid)
     wait_until(lambda: out_of_credit() or (env.step(0) and False), "the credit is spent")
     daemons.kill()
     daemons.start()

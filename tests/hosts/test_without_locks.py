@@ -24,7 +24,7 @@ from offcam_runs.folder_lock import FolderLock, writer_of
 from offcam_runs.format import INDEX_NAME, LOCK_NAME
 from offcam_runs.run import read_run
 from offcamd.reports.verify import verify
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 HERE = Path(__file__).parent
 TRAINING = HERE / "training.py"
@@ -148,7 +148,7 @@ def test_the_claim_of_a_process_that_is_gone_is_taken_over_at_once(holder, tmp_p
 
 def test_the_claim_of_a_process_that_is_frozen_holds(holder, tmp_path, monkeypatch):
     monkeypatch.setattr(file_lock, "STALE_SECONDS", 0.0)
-    holder.send_signal(signal.SIGSTOP)
+    freeze(holder.pid)
     try:
         assert writer_of(tmp_path).pid == holder.pid
     finally:

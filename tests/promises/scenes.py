@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import films
-from waiting import Process
+from waiting import Process, freeze
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ SLOW_DAEMON = TESTS / "peers" / "slow_daemon.py"
 @contextlib.contextmanager
 def stopped(process: subprocess.Popen[str]) -> Iterator[None]:
     """A process that is stopped meanwhile, and goes on in any case."""
-    process.send_signal(signal.SIGSTOP)
     try:
+        freeze(process.pid)
         yield
     finally:
         process.send_signal(signal.SIGCONT)

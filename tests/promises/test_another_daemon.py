@@ -20,7 +20,7 @@ from offcam.connection.reconnect import Starter
 from offcam_proto.errors import DaemonUnavailable
 from offcam_proto.limits import MAX_RECORDS_IN_FLIGHT
 from offcamd.process.instance_lock import read_lock
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 PLAYS = """
 import sys, warnings, offcam
@@ -76,7 +76,7 @@ def test_a_death_is_noticed_by_who_has_nothing_to_send(folder, embedded, endpoin
     """As many records wait for their acks as may, so that no message goes, and none comes."""
     env = offcam.record(Barcode(1), str(folder), episode_trigger=lambda _: False)
     play(env, 1)
-    os.kill(read_lock(endpoint).pid, signal.SIGSTOP)
+    freeze(read_lock(endpoint).pid)
     play(env, MAX_RECORDS_IN_FLIGHT + 10)
     wait_until(lambda: not env.env._stream._wire._held, "all is sent")
     kill()

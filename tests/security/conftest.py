@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 
 import pytest
 from curve_scenes import add_client, running
 
 import commandline
+import ports
 from commandline import WAIT_SECONDS
 from offcam.connection import timeouts
 from offcamd.security.key_store import KeyStore
@@ -37,8 +37,9 @@ def cli(runtime):
 
 @pytest.fixture
 def url():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    """An address of one's own for as long as the test takes, at which nobody listens yet."""
+    with ports.one() as port:
+        yield f"tcp://127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from offcam_proto.messages import CloseStream, Flush, Welcome
 from offcam_proto.resuming import RunReply, RunRequest
 from offcam_runs.format import INDEX_NAME
 from offcamd.store import run_reader
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, freeze, wait_until
 
 FOLDER = "cartpole"
 PEERS = Path(__file__).parents[1] / "peers"
@@ -359,7 +359,7 @@ def test_a_daemon_that_takes_too_long(service, alice, run, gate, recwarn, monkey
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_daemon_that_is_frozen(daemon, run, recwarn, monkeypatch, strict):
     training(2)
-    os.kill(daemon.pid, signal.SIGSTOP)
+    freeze(daemon.pid)
     try:
         with monkeypatch.context() as patch:
             for name in ("START_SECONDS", "CERTAIN_SECONDS", "SILENCE_SECONDS"):

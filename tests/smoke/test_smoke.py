@@ -154,6 +154,7 @@ def test_what_a_killed_daemon_left_is_recovered():
             pid = json.loads(home.run(OFFCAM, "status", "--json"))["pid"]
             until(lambda: agent.poll() is not None or fragments(folder) > 10, "video with ten pictures")
             agent.send_signal(signal.SIGSTOP)  # or it would have another daemon started
+            os.waitpid(agent.pid, os.WUNTRACED)
             os.kill(pid, signal.SIGKILL)
             agent.kill()
         report: dict[str, Any] = json.loads(home.run(OFFCAM, "recover", str(folder), "--json", codes=(0, 3)))

@@ -8,8 +8,10 @@ import httpx
 import pytest
 from test_live import cartpole, play
 
+import ports
 from offcamd.config.values import HttpAddress
 from offcamd.daemon.shown_file import MOST_FOLDERS, ShownFile
+from offcamd.process.instance_lock import daemon_paths, prepare_directory
 from offcamd.web.server import bind
 from waiting import HANG_SECONDS
 
@@ -22,8 +24,18 @@ def runs(url):
     return {run["folder"]: run for run in httpx.get(f"{url}/api/runs", timeout=HANG_SECONDS).json()["runs"]}
 
 
+@pytest.fixture
+def port(endpoint):
+    """The port of a daemon that was here before all: one that nobody else is given meanwhile."""
+    with ports.one() as number:
+        shown = daemon_paths(endpoint).shown
+        prepare_directory(shown.parent)
+        ShownFile(shown).served_at(number)
+        yield number
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_its_successor_shows_the_same_at_the_same_address(serve, endpoint, tmp_path, monkeypatch, how):
+def test_its_successor_shows_the_same_at_the_same_address(serve, endpoint, port, tmp_path, monkeypatch, how):
     monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
     monkeypatch.setenv("OFFCAM_DIR", str(tmp_path / "runs"))
     first, ready = serve()
@@ -39,7 +51,7 @@ def test_its_successor_shows_the_same_at_the_same_address(serve, endpoint, tmp_p
 
     _second, again = serve()
 
-    assert address(again) == address(ready)
+    assert address(again) == address(ready) == f"http://127.0.0.1:{port}"
     shown = runs(address(again))
     assert list(shown) == [*map(str, folders), str(tmp_path / "runs" / "earlier")]
     assert [shown[str(folder)]["episodes"] for folder in folders] == [2, 0]
@@ -47,14 +59,10 @@ def test_its_successor_shows_the_same_at_the_same_address(serve, endpoint, tmp_p
     assert not any(run["live"] for run in shown.values())
 
 
-def test_a_port_that_somebody_else_has_gives_way(serve, endpoint, tmp_path):
-    process, ready = serve()
-    process.terminate()
-    process.wait(HANG_SECONDS)
-    port = int(address(ready).rpartition(":")[2])
+def test_a_port_that_somebody_else_has_gives_way(serve, port):
     with bind(HttpAddress("127.0.0.1", port)):
-        _process, other = serve()
-    assert address(other) != address(ready)
+        _process, ready = serve()
+    assert address(ready) != f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(

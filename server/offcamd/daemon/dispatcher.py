@@ -414,6 +414,7 @@ class Dispatcher:
             peer.streams.pop(stream.handle, None)
             self._close_stream(stream, lost=True)
             return
+        self._shown.wrote([stream.info.folder])  # before its client knows: whatever kills us then, it is shown again
         stream.ready, stream.suffix = True, event.suffix
         peer.session.stream_opened(
             stream.handle, acked_seq=event.last_seq, suffix=stream.suffix, credit=self._grants.first(stream)

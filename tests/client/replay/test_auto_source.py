@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import warnings
@@ -20,7 +19,7 @@ from offcam.replay import audits
 from offcam_proto.errors import ConfigError
 from offcam_runs.replay.requests import Answer
 from triggers import always
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, freeze, wait_until
 
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.usefixtures("daemon")
@@ -246,7 +245,7 @@ def test_a_worker_that_is_killed_leaves_frames(folder):
     compared(env)
     env.flush()
     worker = env._replaying.renderer._process
-    worker.send_signal(signal.SIGSTOP)
+    freeze(worker.pid)
     play(env)
     worker.kill()
     worker.wait(HANG_SECONDS)

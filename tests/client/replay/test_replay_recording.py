@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import signal
 import subprocess
 import sys
 import warnings
@@ -24,7 +23,7 @@ from offcam_runs.database import open_to_read
 from offcam_runs.run import read_run
 from offcam_runs.streams import read_streams
 from triggers import always
-from waiting import HANG_SECONDS, wait_until
+from waiting import HANG_SECONDS, freeze, wait_until
 
 pytest.importorskip("xxhash")
 pytestmark = pytest.mark.usefixtures("daemon")
@@ -301,7 +300,7 @@ def test_a_process_that_is_killed_costs_the_videos_that_it_had_not_made(folder):
     env.reset()
     assert env.flush()
     worker = env._replaying.renderer._process  # as a user who looks for it finds it
-    worker.send_signal(signal.SIGSTOP)
+    freeze(worker.pid)
     play(env)
     worker.kill()
     worker.wait(HANG_SECONDS)

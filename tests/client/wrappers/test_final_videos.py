@@ -17,7 +17,7 @@ from envs import Barcode, play
 from offcam import RecordVideo
 from offcamd.process.instance_lock import read_lock
 from triggers import always
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 WHOLE = [0, 1, 2, 3]
 
@@ -39,7 +39,7 @@ def test_who_waits_for_a_video_of_a_daemon_that_hangs_gets_none(folder, serve, m
     env = RecordVideo(Barcode(3), str(folder), always)
     play(env)
     assert env.wait_video(timeout=60)
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     try:
         play(env)
         assert env.wait_video(timeout=0.2) is None

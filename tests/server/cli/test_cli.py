@@ -29,7 +29,7 @@ from offcamd.process.logs import MAX_LOG_BYTES, tail
 from offcamd.store.index import RunIndex
 from offcamd.video.mp4 import VideoWriter
 from run_samples import PEER, A, clip, episode, open_clip, packed, stream
-from waiting import wait_until
+from waiting import freeze, wait_until
 
 READY = re.compile(r"offcam ready pid=(\d+) endpoint=(ipc://\S+) http=(http://127\.0\.0\.1:\d+|off)")
 STATUS_KEYS = {
@@ -245,7 +245,7 @@ def test_a_named_socket_in_a_directory_open_to_others_is_refused(offcam, runtime
 
 def test_stop_gives_up_waiting_and_says_so(offcam, serve):
     process, _line = serve()
-    process.send_signal(signal.SIGSTOP)
+    freeze(process.pid)
     try:
         done = offcam("stop", "--timeout", "0.2")
     finally:
