@@ -183,6 +183,14 @@ def count_clips(database: sqlite3.Connection, condition: str, values: Mapping[st
     return int(database.execute(query, {**_STATES, **values}).fetchone()[0])
 
 
+def clip_keys(
+    database: sqlite3.Connection, condition: str, values: Mapping[str, object], order: str
+) -> list[tuple[str, int]]:
+    """Stream, in hex, and number of each of the clips that `read_clips` finds with a condition, in an order."""
+    query = f"SELECT stream, clip FROM ({_SELECT}) WHERE {condition} ORDER BY {order}"  # noqa: S608 - as there
+    return [(stream, clip) for stream, clip in database.execute(query, {**_STATES, **values})]
+
+
 def read_clips(
     database: sqlite3.Connection,
     folder: str | os.PathLike[str],

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from stage import COLOURS, SIDE, Told, film, frame_shown, picture, playwright, training
 
+import made
 from commandline import WAIT_SECONDS
+from offcam_runs.run_ids import run_id
 
 expect = playwright().expect
 
@@ -251,6 +253,23 @@ def test_the_address_is_the_view(films, view, visit):
     expect(page.locator("#player")).to_be_hidden()
     page.go_forward()
     expect(page.locator("#player h2")).to_have_text("Episode 4 · painted")
+
+
+def test_neighbours_of_a_clip_that_is_not_loaded(view, visit, tmp_path):
+    video = made.make_video(tmp_path / "video.mp4")
+    folder = made.make_run(tmp_path / "runs" / "made", 500, 10, video=video)
+    keys = [f"{run_id(folder)}:{made.STREAM.hex()}-{clip}" for clip in range(50)]
+    page = visit(f"{view(folder)}/?runs={run_id(folder)}&play={keys[5]}&at=0").page
+    expect(page.locator("#player h2")).to_have_text("Episode 50 · made")
+    expect(page.locator(".card")).to_have_count(36)  # of the newest
+    page.keyboard.press("n")
+    expect(page.locator("#player h2")).to_have_text("Episode 40 · made")
+    page.get_by_role("button", name="Clip before (p)").click()
+    expect(page.locator("#player h2")).to_have_text("Episode 50 · made")
+    page.goto(page.url.replace(keys[5], keys[0]))
+    expect(page.locator("#player h2")).to_have_text("Episode 0 · made")
+    expect(page.get_by_role("button", name="Clip after (n)")).to_be_disabled()
+    expect(page.get_by_role("button", name="Clip before (p)")).to_be_enabled()
 
 
 def test_several_runs_lie_over_one_another(films, daemon, view, visit, tmp_path):

@@ -21,6 +21,7 @@ ANSWERS = {
     "Nearest": "/api/runs/{id}/nearest",
     "ClipPage": "/api/runs/{id}/clips",
     "ClipDetail": "/api/runs/{id}/clips/{key}",
+    "Neighbours": "/api/runs/{id}/clips/{key}/neighbours",
     "Rendering": "/api/runs/{id}/episodes/render",
     "Stats": "/api/stats",
 }

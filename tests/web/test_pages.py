@@ -222,6 +222,49 @@ def test_a_clip_says_which_episodes_it_shows(client, base):
 
 
 @pytest.mark.parametrize(
+    ("clip", "asked", "before", "after", "total"),
+    [
+        (30, {}, 31, 29, 50),
+        (49, {}, None, 48, 50),
+        (0, {"sort": "newest"}, 1, None, 50),
+        (30, {"sort": "oldest"}, 29, 31, 50),
+        (12, {"q": "episode-12"}, None, None, 1),
+        (3, {"q": "episode-12"}, 12, None, 2),  # which it is not in
+        (3, {"state": "aborted"}, None, None, 1),
+    ],
+)
+def test_the_clips_before_and_after_one(client, base, clip, asked, before, after, total):
+    key = f"{made.STREAM.hex()}-{{}}".format
+    found = client.get(f"{base}/clips/{key(clip)}/neighbours", params=asked).json()
+    wanted = {"before": before, "after": after}
+    assert {name: found[name] for name in wanted} == {n: None if c is None else key(c) for n, c in wanted.items()}
+    assert found["total"] == total
+    listed = [each["key"] for each in client.get(f"{base}/clips", params=asked).json()["clips"]]
+    if key(clip) in listed:
+        assert found["place"] == listed.index(key(clip))
+
+
+def test_a_clip_that_cannot_be_watched_is_nobodys_neighbour(look, tmp_path, video):
+    folder = made.make_run(tmp_path / "run", 300, 100, video=video)
+    with sqlite3.connect(folder / INDEX_NAME) as database:
+        database.execute("UPDATE clips SET file = NULL, state = 'aborted' WHERE clip = 1")
+    database.close()
+    url = f"/api/runs/{run_id(folder)}/clips/{made.STREAM.hex()}"
+    client = look(folder)
+    assert client.get(f"{url}-2/neighbours").json()["after"] == f"{made.STREAM.hex()}-0"
+    assert client.get(f"{url}-3/neighbours").status_code == 404
+    assert client.get(f"{url}-2/neighbours?sort=size").status_code == 400
+
+
+def test_neighbours_are_of_the_same_session(look, tmp_path, video):
+    folder = made.make_run(tmp_path / "run", 300, 100, video=video)
+    runs.write(folder, [1.0], stream=b"2" * 16, session=2)
+    url = f"/api/runs/{run_id(folder)}/clips/{made.STREAM.hex()}-1/neighbours"
+    found = look(folder).get(url).json()
+    assert (found["before"], found["after"]) == (f"{made.STREAM.hex()}-2", f"{made.STREAM.hex()}-0")
+
+
+@pytest.mark.parametrize(
     ("number", "clip", "distance"), [(300, 3, 0), (301, 3, 1), (349, 3, 49), (351, 4, 49), (4999, 49, 99)]
 )
 def test_the_nearest_recorded_episode(client, base, number, clip, distance):

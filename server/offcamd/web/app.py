@@ -116,6 +116,7 @@ class Api:
             f"{run}/nearest": told(lambda asked, query: queries.nearest(asked, query, kept)),
             f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
+            f"{clip}/neighbours": self.neighbours,
             f"{clip}/video": self.video,
             f"{clip}/poster": self.poster,
         }
@@ -206,6 +207,11 @@ class Api:
         """One clip, and the episodes it shows."""
         key = request.path_params["key"]
         return _json(await self._of(request, lambda asked: queries.clip_detail(asked, key, self._episodes)))
+
+    async def neighbours(self, request: Request) -> Response:
+        """The clips before and after one."""
+        key, query = request.path_params["key"], Query(request.query_params)
+        return _json(await self._of(request, lambda asked: queries.neighbours(asked, key, query)))
 
     async def video(self, request: Request) -> Response:
         """A clip's file, or a range of it."""

@@ -157,6 +157,13 @@ _SESSION = _query(
     "session", {"type": "string", "pattern": "^([0-9]+|all)$"}, "Which training of several; else the newest."
 )
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
+_CLIP_PARAMS = [
+    _query("sort", _one_of("newest", "oldest", "return", "length", "episode"), "The order."),
+    _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
+    _query("state", _one_of(*_SHOWN), "Only those in a state."),
+    _query("q", _SEARCH, "Only those whose name has this text in it."),
+    *_VALUE_PARAMS,
+]
 
 
 def _path(
@@ -247,17 +254,16 @@ def _paths() -> dict[str, Schema]:
         ),
         f"{run}/clips": _json(
             "A page of a run's clips.", _object(total=INTEGER, offset=INTEGER, clips=_list(_ref("Clip"))),
-            [
-                *of_run, *_PAGE,
-                _query("sort", _one_of("newest", "oldest", "return", "length", "episode"), "The order."),
-                _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
-                _query("state", _one_of(*_SHOWN), "Only those in a state."),
-                _query("q", _SEARCH, "Only those whose name has this text in it."),
-                *_VALUE_PARAMS,
-            ],
+            [*of_run, *_PAGE, *_CLIP_PARAMS],
             *asked,
         ),
         clip: _json("A clip, and the episodes it shows.", _ref("ClipDetail"), of_clip, *one),
+        f"{clip}/neighbours": _json(
+            "The keys of the clips before and after one in such a list, of those that can be watched, and its place.",
+            _object(before=_or_null(TEXT), after=_or_null(TEXT), place=_or_null(INTEGER), total=INTEGER),
+            [*of_clip, _SESSION, *_CLIP_PARAMS],
+            *asked,
+        ),
         f"{clip}/video": _path(
             "A clip's file.", "video/mp4", TEXT, [*of_clip, _query("download", FLAG, "To be saved, not shown.")], *asked
         ),

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
 from offcam_runs.clip_episodes import read_spans, span_of
-from offcam_runs.clips import count_clips, read_clips
+from offcam_runs.clips import clip_keys, count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
 from offcam_runs.sessions import ALL
@@ -40,6 +40,8 @@ MOST_OFFSET = 2**53
 
 NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
 """SQL of clips that are more than a note that an episode did not happen again."""
+
+_WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
@@ -143,11 +145,18 @@ def _cell(value: object) -> object:
 # --- clips --------------------------------------------------------------------------------------------------
 
 
-def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
-    """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
+class _Wanted(NamedTuple):
+    """Which clips are wanted, and in which order, as SQL, and the values for its parameters."""
+
+    condition: str
+    order: str
+    values: dict[str, object]
+
+
+def _wanted_clips(query: Query) -> _Wanted:
+    """Those that a request asks for. Raises BadQuery."""
     sort = query.choice("sort", ("newest", "oldest", "return", "length", "episode"))
     direction = query.choice("order", ("desc", "asc")).upper()
-    offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     state = query.choice("state", ("", fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED))
     text = query.text("q").casefold()
     order = {
@@ -162,11 +171,45 @@ def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
     )
     limits = _limits(query)
     condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits)))
-    values = {"state": state, "text": text, **limits, "value": _value(query)}
+    return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query)})
+
+
+def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
+    """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
+    offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
+    condition, order, values = _wanted_clips(query)
     with reading(asked.folder, asked.session) as database:
         total = count_clips(database, condition, values)
         clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
     return {"total": total, "offset": offset, "clips": [clip_dict(asked.run, clip) for clip in clips]}
+
+
+def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
+    """The clips before and after one in such a list, of those that can be watched.
+
+    It has neighbours though the list itself would not have it: it may have been opened from elsewhere. Where no session
+    was asked for, they are of its own.
+
+    Raises:
+        BadQuery: the list makes no sense.
+        NotHere: there is no such clip.
+        RunFolderError: see `reading`.
+    """
+    condition, order, values = _wanted_clips(query)
+    with reading(asked.folder, ALL) as database:
+        clip = find_clip(database, asked.folder, key)
+        session = asked.session or list(read_streams(database).values())[clip.stream].session
+    here = {"here": clip.stream_id, "here_clip": clip.clip}
+    condition = f"({condition} AND {_WATCHABLE}) OR (stream = :here AND clip = :here_clip)"
+    with reading(asked.folder, session) as database:
+        keys = [f"{stream}-{number}" for stream, number in clip_keys(database, condition, {**values, **here}, order)]
+    place = keys.index(key) if key in keys else -1
+    return {
+        "before": keys[place - 1] if place > 0 else None,
+        "after": keys[place + 1] if 0 <= place < len(keys) - 1 else None,
+        "place": place if place >= 0 else None,
+        "total": len(keys),
+    }
 
 
 def clip_dict(run: str, clip: Clip) -> dict[str, Any]:

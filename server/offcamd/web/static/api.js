@@ -49,6 +49,7 @@ import { sentence } from "./format.js";
  * }} Stats of the daemon
  * @typedef {{daemon: boolean, runs: Run[]}} RunList
  * @typedef {{total: number, clips: Clip[]}} ClipPage
+ * @typedef {{before: string | null, after: string | null, place: number | null, total: number}} Neighbours keys of clips
  */
 
 const TOKEN = "offcam-token";
@@ -157,6 +158,9 @@ export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given
 
 /** @type {(run: string, key: string) => Promise<ClipDetail>} */
 export const clip = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}`);
+
+/** @type {(run: string, key: string, given: Parameters) => Promise<Neighbours>} */
+export const neighbours = (run, key, given) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/neighbours`, given);
 
 /**
  * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.

@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { amount, clipTitle, clock, count, outcomeOf, reasons, successOf, total, whole } from "./format.js";
 import { change, state } from "./state.js";
-import { MOST_CLIPS } from "./view.js";
+import { MOST_CLIPS, split } from "./view.js";
 
 /**
  * @import { Clip, Run } from "./api.js"
@@ -97,6 +97,16 @@ export class Gallery {
   }
 
   /**
+   * Which clips are wanted, in which order.
+   * @returns {Record<string, string | number | null>}
+   */
+  wanted() {
+    const { sort, order, clip, outcome } = state();
+    const limits = outcome && this.run && { value: successOf(this.run), [outcome === "success" ? "min_value" : "max_value"]: 0.5 };
+    return { sort, order: sort === "return" || sort === "length" ? order : null, q: clip, ...limits };
+  }
+
+  /**
    * A part of the list, as it was asked for; null where it cannot be had, or another view was chosen meanwhile.
    * @param {number} offset
    * @param {number} limit
@@ -104,12 +114,9 @@ export class Gallery {
   async ask(offset, limit) {
     if (!this.run) return null;
     const { given } = this;
-    const { sort, order, clip, outcome } = state();
-    const limits = outcome && { value: successOf(this.run), [outcome === "success" ? "min_value" : "max_value"]: 0.5 };
-    const directed = sort === "return" || sort === "length";
     this.asking = true;
     try {
-      const answer = await api.clips(this.run.id, { offset, limit, sort, order: directed ? order : null, q: clip, ...limits });
+      const answer = await api.clips(this.run.id, { offset, limit, ...this.wanted() });
       if (given !== this.given) return null;
       this.total = answer.total;
       return answer.clips;
@@ -283,13 +290,14 @@ export class Gallery {
   }
 
   /**
-   * The playable clips before and after one, in the order shown.
-   * @param {string} id
-   * @returns {[string | null, string | null]}
+   * The playable clips before and after one, in the order shown: also of one that is not loaded here.
+   * @param {string} id RUN:KEY
+   * @returns {Promise<[string | null, string | null]>}
+   * @throws {api.ApiError}
    */
-  neighbours(id) {
-    const ids = this.clips.filter((clip) => clip.video).map((clip) => this.idOf(clip));
-    const place = ids.indexOf(id);
-    return place < 0 ? [null, null] : [ids[place - 1] ?? null, ids[place + 1] ?? null];
+  async neighbours(id) {
+    const [run, key] = split(id);
+    const { before, after } = await api.neighbours(run, key, run === this.run?.id ? this.wanted() : {});
+    return [before && `${run}:${before}`, after && `${run}:${after}`];
   }
 }

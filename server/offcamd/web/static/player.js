@@ -22,7 +22,7 @@ const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are
 export class Player {
   /**
    * @param {HTMLDialogElement} dialog
-   * @param {{runName: (id: string) => string, neighbours: (id: string) => [string | null, string | null]}} page
+   * @param {{runName: (id: string) => string, neighbours: (id: string) => Promise<[string | null, string | null]>}} page
    */
   constructor(dialog, page) {
     this.dialog = dialog;
@@ -286,9 +286,7 @@ export class Player {
 
   buttons() {
     const { play, pick } = state();
-    const [before, after] = this.neighbours();
-    this.previous.disabled = !before;
-    this.next.disabled = !after;
+    this.lookAround();
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
     const picked = pick.includes(play[0]);
     this.compare.setAttribute("aria-pressed", String(picked));
@@ -296,16 +294,33 @@ export class Player {
     say(this.compare, picked ? "Chosen to compare" : "Compare");
   }
 
-  /** The clips before and after; none where several are side by side. */
-  neighbours() {
+  /** Which of the buttons to other clips lead anywhere. */
+  async lookAround() {
+    const shown = state().play.join();
+    const [before, after] = await this.neighbours();
+    if (state().play.join() !== shown) return;
+    this.previous.disabled = !before;
+    this.next.disabled = !after;
+  }
+
+  /**
+   * The clips before and after; none where several are side by side, or it has no video yet.
+   * @returns {Promise<[string | null, string | null]>}
+   */
+  async neighbours() {
     const { play } = state();
-    return play.length === 1 ? this.page.neighbours(play[0]) : [null, null];
+    if (play.length !== 1 || numberOf(split(play[0])[1]) !== null) return [null, null];
+    return this.page.neighbours(play[0]).catch((error) => {
+      api.wordsOf(error); // which the figure says
+      return [null, null];
+    });
   }
 
   /** @param {0 | 1} way to the clip before, or after */
-  go(way) {
-    const target = this.neighbours()[way];
-    if (target) change({ play: [target], asked: "", at: null }, { replace: true });
+  async go(way) {
+    const shown = state().play.join();
+    const target = (await this.neighbours())[way];
+    if (target && state().play.join() === shown) change({ play: [target], asked: "", at: null }, { replace: true });
   }
 
   pick() {
