@@ -7,6 +7,7 @@ for the first sub-environment in it; the others' episodes are shown if they ende
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -28,10 +29,14 @@ if TYPE_CHECKING:
 Places = NDArray[np.intp]
 
 _SPANS = """
-SELECT stream_id, clip, name, episode, step, ifnull(steps, 0), ifnull(started, 0), envs
+SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)), ifnull(started, 0), envs
 FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) AND diverged_at IS NULL
     AND (complete OR stream_id NOT IN (SELECT id FROM main.streams WHERE replays != '')) ORDER BY stream_id, clip
 """
+
+
+SAME_STEP_SECONDS = 2e-5
+"""What begins so much earlier than a clip began with it: the clocks that say so are read one behind the other."""
 
 
 class ClipSpan(NamedTuple):
@@ -83,7 +88,16 @@ def places_shown(streams: Sequence[Stream]) -> list[int]:
 def span_of(clip: Clip, streams: Sequence[Stream]) -> ClipSpan:
     """What a clip shows. Its stream is one of these, by its place."""
     named = (places_shown(streams)[clip.stream], clip.stream_id, clip.clip, clip.name)
-    return ClipSpan(*named, clip.episode, clip.step, clip.length or 0, clip.started, clip.envs)
+    steps = max(clip.frames - 1, 0) if clip.length is None else clip.length
+    return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs)
+
+
+class _Part(NamedTuple):
+    """The part of a chain that a clip shows: its episodes ``[first, behind)``, from the step ``begin`` of all on."""
+
+    first: int
+    behind: int
+    begin: float
 
 
 class _Chain:
@@ -93,7 +107,9 @@ class _Chain:
         places: (n,) where that one's are among all.
         numbers: (n,) their numbers.
         steps: (n,) steps up to the end of each.
+        before: (n,) steps up to its beginning.
         ended: (n,) when each ended, in seconds since the epoch.
+        lasted: (n,) how long each lasted, in seconds.
         others: (m,) where those of the other sub-environments are, in order of their ends.
     """
 
@@ -104,11 +120,13 @@ class _Chain:
         self.places: Places = places[np.argsort(episodes.episode[places], kind="stable")]
         self.numbers = episodes.episode[self.places]
         self.steps = np.cumsum(episodes.length[self.places], dtype=np.float64)
+        self.before = np.concatenate([[0.0], self.steps[:-1]])[: self.steps.size]
         self.ended = ended[self.places]
+        self.lasted = episodes.duration[self.places]
         self.others: Places = others[np.argsort(ended[others], kind="stable")]
 
-    def span(self, clip: ClipSpan, steps_before: float | None = None) -> tuple[int, int]:
-        """The first of the episodes that a clip shows, and the one behind the last.
+    def span(self, clip: ClipSpan, steps_before: float | None = None) -> _Part:
+        """What a clip shows of it.
 
         Args:
             clip: which one.
@@ -116,13 +134,26 @@ class _Chain:
         """
         first = int(self.numbers.searchsorted(clip.episode))
         if first == self.numbers.size or self.numbers[first] != clip.episode:
-            return first, first  # it never ended
-        begin = float(self.steps[first - 1]) if first else 0.0
+            return _Part(first, first, 0.0)  # it never ended
+        begin = float(self.before[first])
         if clip.begins_within:
             step = clip.step - (begin if steps_before is None else steps_before)
             begin += min(max(step, 0.0), float(self.steps[first]) - begin - 1)
         last = int(self.steps.searchsorted(begin + clip.steps))
-        return first, min(max(first, last) + 1, self.numbers.size)
+        return _Part(first, min(max(first, last) + 1, self.numbers.size), begin)
+
+    def end(self, part: _Part, clip: ClipSpan) -> float:
+        """When a clip ended that shows such a part, which has an episode: with its last one, or about when within that."""
+        last = part.behind - 1
+        missing = float(self.steps[last]) - (part.begin + clip.steps)
+        share = missing / max(float(self.steps[last] - self.before[last]), 1.0)
+        early = float(self.lasted[last]) * min(max(share, 0.0), 1.0)
+        return float(self.ended[last]) - (early if math.isfinite(early) else 0.0)
+
+    def whole(self, part: _Part, clip: ClipSpan) -> NDArray[np.bool_]:
+        """Of which of its episodes such a part has each step."""
+        of = slice(part.first, part.behind)
+        return (self.before[of] >= part.begin) & (self.steps[of] <= part.begin + clip.steps)
 
 
 class ClipEpisodes:
@@ -160,9 +191,9 @@ class ClipEpisodes:
             spans = [(place, self._span(chain, self.clips[place])) for place in reversed(places)]
             for place, span in spans if chain.others.size else ():
                 found[self._beside(chain, self.clips[place], span)] = place
-            for place, (first, behind) in spans:
+            for place, (first, behind, _) in spans:
                 found[chain.places[first:behind]] = place
-            for place, (first, behind) in spans:
+            for place, (first, behind, _) in spans:
                 found[chain.places[first : min(behind, first + 1)]] = place
         return found
 
@@ -173,10 +204,31 @@ class ClipEpisodes:
     def episodes_of(self, clip: ClipSpan) -> Places:
         """Where the finished episodes are that a clip shows, of the sub-environment that it counts, in order."""
         chain = self._chain(clip)
-        first, behind = self._span(chain, clip)
+        first, behind, _ = self._span(chain, clip)
         return chain.places[first:behind]
 
-    def _span(self, chain: _Chain, clip: ClipSpan) -> tuple[int, int]:
+    def beside(self, clip: ClipSpan) -> Places:
+        """Where those are of the other sub-environments that ended while it was recorded, in order of their ends."""
+        chain = self._chain(clip)
+        return self._beside(chain, clip, self._span(chain, clip))
+
+    def whole(self, clip: ClipSpan, place: int) -> bool:
+        """Whether a clip has each step of the episode at a place, which is one of those that it shows.
+
+        Of another sub-environment than the one that it counts that is so if it began with the clip or later.
+        """
+        chain = self._chain(clip)
+        part = self._span(chain, clip)
+        at = np.flatnonzero(chain.places[part.first : part.behind] == place)
+        if at.size:
+            return bool(chain.whole(part, clip)[at[0]])
+        if part.first == part.behind or not clip.steps:
+            return False
+        first = chain.places[part.first]
+        began = clip.started if part.begin > chain.before[part.first] else float(self.episodes.started[first])
+        return bool(self.episodes.started[place] >= began - SAME_STEP_SECONDS)
+
+    def _span(self, chain: _Chain, clip: ClipSpan) -> _Part:
         return chain.span(clip, self._steps_before.get(clip.key))
 
     def _chain(self, clip: ClipSpan) -> _Chain:
@@ -185,12 +237,12 @@ class ClipEpisodes:
             self._chains[key] = _Chain(self.episodes, self._ended, *key)
         return self._chains[key]
 
-    def _beside(self, chain: _Chain, clip: ClipSpan, span: tuple[int, int]) -> Places:
+    def _beside(self, chain: _Chain, clip: ClipSpan, span: _Part) -> Places:
         """Where the episodes of the other sub-environments are that ended during a clip."""
-        first, behind = span
+        first, behind, _ = span
         if first == behind:
             return chain.others[:0]
-        bounds = [clip.started, chain.ended[behind - 1]]
+        bounds = [clip.started, chain.end(span, clip) + SAME_STEP_SECONDS]
         begin, end = np.searchsorted(self._ended[chain.others], bounds, side="right")
         found = chain.others[begin:end]
         return found[np.isin(self.episodes.env_index[found], clip.envs)] if clip.envs else found

@@ -64,6 +64,8 @@ class Clip:
         diverged_at: of one that was rendered afterwards, the step that was another one, 0 for the reset: it is no
             video of its episode. None where none was.
         diverged_why: in what way it was.
+        grid: rows and columns in which its picture shows the sub-environments of ``envs``, row by row; ``(1, 1)`` of a
+            single one. None where that is not known.
     """
 
     folder: str
@@ -100,6 +102,7 @@ class Clip:
     verified: bool | None = None
     diverged_at: int | None = None
     diverged_why: str | None = None
+    grid: tuple[int, int] | None = None
 
     @property
     def path(self) -> str | None:
@@ -150,17 +153,20 @@ class Clip:
 
 
 # Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip
-# shows exactly one whole episode where its name says that it began with it and it has all its steps. That one is of its
-# own stream, or of the one that it replays, so that it is looked for in the table itself, behind a view of a session.
+# shows exactly one whole episode where its name says that it began with it and it has all its steps: by its client's
+# account, or, where that never came, by its frames. That one is of its own stream, or of the one that it replays, so
+# that it is looked for in the table itself, behind a view of a session.
 _SELECT: Final = """
 SELECT s.place AS stream_place, s.stream, c.clip, c.name, c.part, c.file, c.state, c.encoded, c.fps, c.width, c.height,
-    c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return, c.steps, c.offered,
+    c.duration, c.episode, c.step, CASE WHEN e.id IS NULL THEN c.return ELSE e.return END AS return,
+    CASE WHEN c.steps IS NULL THEN e.length ELSE c.steps END AS steps, c.offered,
     c.received, c.dropped, c.complete, c.file_bytes, c.encode_seconds, c.started, c.ended, c.error, c.envs,
     c.state IN (:aborted, :recovered) AND NOT ifnull(c.complete, 0) AND NOT EXISTS (
-        SELECT 1 FROM main.episodes WHERE stream_id = s.shown AND episode = c.episode
+        SELECT 1 FROM main.episodes
+        WHERE stream_id = s.shown AND episode = c.episode AND env_index = ifnull(json_extract(c.envs, '$[0]'), 0)
     ) AS partial, e.info, c.keep_reason, c.first_row,
     CASE WHEN s.replays != '' THEN ifnull(c.complete, 0) AND c.diverged_at IS NULL END AS verified, c.diverged_at,
-    c.diverged_why, c.rowid AS place
+    c.diverged_why, json_array(c.tile_rows, c.tile_cols) AS grid, c.rowid AS place
 FROM clips AS c
 CROSS JOIN (
     SELECT *, row_number() OVER (ORDER BY id) - 1 AS place,
@@ -169,7 +175,8 @@ CROSS JOIN (
 ) AS s ON s.id = c.stream_id
 LEFT JOIN main.episodes AS e ON e.id = (
     SELECT min(id) FROM main.episodes
-    WHERE stream_id = s.shown AND episode = c.episode AND length = c.steps AND s.num_envs = 1
+    WHERE stream_id = s.shown AND episode = c.episode AND s.num_envs = 1
+        AND (length = c.steps OR (c.steps IS NULL AND length < c.encoded AND c.ended IS NOT NULL))
         AND c.name LIKE '%-episode-' || c.episode
 )
 WHERE c.state NOT IN (:replaced, :evicted)
@@ -223,7 +230,7 @@ def _clip(folder: str, row: list[Any]) -> Clip:
     values = dict(zip(names, row, strict=True))
     for name in ("fps", "return_", "started"):
         values[name] = fmt.real_from_sql(values[name])
-    complete = values["complete"]
+    complete, grid = values["complete"], json.loads(values["grid"])
     values.update(
         dropped=json.loads(values["dropped"]),
         envs=tuple(json.loads(values["envs"])),
@@ -231,5 +238,6 @@ def _clip(folder: str, row: list[Any]) -> Clip:
         partial=bool(values["partial"]),
         verified=None if values["verified"] is None else bool(values["verified"]),
         info=json.loads(values["info"] or "{}"),
+        grid=None if None in grid else tuple(grid),
     )
     return Clip(folder, **values)

@@ -161,6 +161,8 @@ _STEPS: Final = (
     "ALTER TABLE streams ADD COLUMN replays TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE clips ADD COLUMN diverged_at INTEGER",
     "ALTER TABLE clips ADD COLUMN diverged_why TEXT",
+    "ALTER TABLE clips ADD COLUMN tile_rows INTEGER",
+    "ALTER TABLE clips ADD COLUMN tile_cols INTEGER",
     "ALTER TABLE judged ADD COLUMN video TEXT",
     "ALTER TABLE judged ADD COLUMN made INTEGER NOT NULL DEFAULT 0",
     """

@@ -67,6 +67,15 @@ test("a clip is called by its episode where anybody knows that", () => {
   assert.equal(format.clipTitle({ ...clip, name: "rl-video-episode-4", episode: 4 }), "Episode 4");
 });
 
+test("an episode of one of several envs is called by its order of arrival, its env and its number there", () => {
+  const { episodeTitle } = format;
+  assert.equal(episodeTitle({ number: 101, num_envs: 4, env_index: 2, episode: 22 }), "#101 · env 2 · episode 22");
+  assert.equal(episodeTitle({ number: 0, num_envs: 4, env_index: 0, episode: 0 }), "#0 · env 0 · episode 0");
+  assert.equal(episodeTitle({ number: 22, num_envs: 1, env_index: 0, episode: 22 }), "Episode 22");
+  assert.equal(episodeTitle({ number: 101, num_envs: 1, env_index: 0, episode: 22 }), "#101 · episode 22");
+  assert.equal(episodeTitle({ number: null, num_envs: 4, env_index: 2, episode: 22 }), "Env 2 · episode 22");
+});
+
 test("how an episode ended", () => {
   const ended = (terminated, truncated) => format.ending({ terminated, truncated });
   assert.deepEqual([ended(true, true), ended(true, false), ended(false, true), ended(false, false)], ["terminated and truncated", "terminated", "truncated", "unfinished"]);

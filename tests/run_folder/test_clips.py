@@ -76,6 +76,7 @@ def test_a_run_while_it_is_written(index):
             "verified": None,
             "diverged_at": None,
             "diverged_why": None,
+            "grid": [1, 1],
         }
     ]
     assert found["episodes"][1] == {
@@ -111,6 +112,24 @@ def test_a_clips_return_is_its_episodes_where_it_shows_just_that(index, expected
     index.apply(A, 2, packed(clip(**changes)))
     (item,) = read_run(index.folder).clips
     assert (item.return_, item.length) == (expected, changes.get("steps", 20))
+
+
+@pytest.mark.parametrize(("frames", "expected"), [(21, (10.0, 20)), (20, (None, None))])
+def test_a_whole_episodes_clip_without_an_account_has_the_return_of_its_row(index, frames, expected):
+    index.apply(A, 1, packed(episode(0)))
+    index.clip_opened(A, open_clip(), "0.mp4")
+    index.clip_encoded(A, 0, EncodedResult("aborted", "0.mp4", frames))
+    (item,) = read_run(index.folder).as_dict()["clips"]
+    assert (item["return"], item["length"]) == expected
+
+
+@pytest.mark.parametrize(("env_index", "partial"), [(0, False), (1, True)])
+def test_a_clip_that_was_cut_off_is_not_whole_for_another_sub_environment(index, env_index, partial):
+    index.open_stream(stream(B, num_envs=4, vector=True), PEER)
+    index.apply(B, 1, packed(episode(0, env_index=env_index)))
+    index.clip_opened(B, open_clip(), "0.mp4")
+    index.clip_encoded(B, 0, EncodedResult("aborted", "0.mp4", 5))
+    assert [item.partial for item in read_run(index.folder).clips] == [partial]
 
 
 def test_a_vector_clip_keeps_its_own_return(index):

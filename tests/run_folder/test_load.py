@@ -130,7 +130,7 @@ def test_clips_are_those_that_ls_lists(recorded):
             if field.name not in ("folder", "stream", "stream_id", "info"):
                 name = renamed.get(field.name, field.name.rstrip("_"))
                 found = getattr(clip, field.name)
-                assert (list(found) if name == "envs" else found) == item[name], name
+                assert (list(found) if name in ("envs", "grid") else found) == item[name], name
         assert clip.path == str(recorded / clip.file)
         assert run.streams[clip.stream].stream == clip.stream_id == item["stream"]
 

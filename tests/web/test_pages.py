@@ -146,7 +146,9 @@ def test_an_episode(client, base):
         "truncated": True,
         "seed": 300,
         "info": {},
+        "num_envs": 1,
         "clip": f"{made.STREAM.hex()}-3",
+        "whole": True,
     }
 
 
@@ -296,8 +298,9 @@ def test_a_clip_of_several_episodes_that_begins_within_one(look, tmp_path):
     shown = [row["clip"] and row["clip"].rpartition("-")[2] for row in client.get(f"{url}/episodes").json()["episodes"]]
     assert shown == [None, "0", "0", "1", *[None] * 6]
     first, last = (client.get(f"{url}/clips/{made.STREAM.hex()}-{clip}").json()["episodes"] for clip in (0, 2))
-    assert [row["episode"] for row in first] == [1, 2, 3]
+    assert [(row["episode"], row["whole"]) for row in first] == [(1, False), (2, True), (3, False)]
     assert last == []
+    assert not client.get(f"{url}/nearest?number=3").json()["exact"]  # though the clip began with it
 
 
 def test_episodes_of_other_sub_environments_are_shown_if_they_ended_during_the_clip(look, tmp_path):
@@ -321,8 +324,42 @@ def test_episodes_of_other_sub_environments_are_shown_if_they_ended_during_the_c
         database.execute("UPDATE clips SET started = ?", (began + 10.0,))
     database.close()
     index.close()
-    rows = look(folder).get(f"/api/runs/{run_id(folder)}/episodes").json()["episodes"]
+    client, url = look(folder), f"/api/runs/{run_id(folder)}"
+    rows = client.get(f"{url}/episodes").json()["episodes"]
     assert [row["clip"] is not None for row in rows] == [False, True, True, True, False]
+    assert [row["whole"] for row in rows] == [False, False, True, True, False]  # the second began before the clip
+    clip = client.get(f"{url}/clips/{made.STREAM.hex()}-0").json()
+    assert (clip["number"], clip["num_envs"], clip["env_index"], clip["envs"]) == (3, 2, 0, [0, 1])
+    assert clip["grid"] == [1, 1]  # as it was opened
+    assert [(row["number"], row["env_index"], row["whole"]) for row in clip["episodes"]] == [
+        (3, 0, True),
+        (1, 1, False),
+        (2, 1, True),
+    ]
+    for number, exact, distance in ((1, False, 0), (2, True, 0), (3, True, 0), (4, False, 1)):
+        found = client.get(f"{url}/nearest?number={number}").json()
+        assert (found["exact"], found["distance"]) == (exact, distance), number
+
+
+def test_a_clip_that_was_cut_within_an_episode_has_what_ended_before_that(look, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    index = RunIndex.open(folder)
+    index.open_stream(made.open_stream(folder, num_envs=3, vector=True), made.PEER)
+    began, length = made.BEGAN, made.length_of(0)
+    records = [
+        made.episode(0, began, duration=4.0, env_index=1),
+        made.episode(0, began, duration=8.0, env_index=2),
+        made.episode(0, began, duration=10.0),
+        made.clip_record(0, 0, began, steps=length // 2),  # of 10 s the first 5
+    ]
+    index.apply(made.STREAM, 1, [pack_record(record) for record in records])
+    made.add_clip(index, folder, made.STREAM, 0, 0, None)
+    index.close()
+    client, url = look(folder), f"/api/runs/{run_id(folder)}"
+    clip = client.get(f"{url}/clips/{made.STREAM.hex()}-0").json()
+    assert [(row["env_index"], row["whole"]) for row in clip["episodes"]] == [(0, False), (1, True)]
+    assert [client.get(f"{url}/nearest?number={n}").json()["exact"] for n in range(3)] == [True, False, False]
 
 
 def test_what_there_is_not(client, base):

@@ -22,11 +22,14 @@ ON CONFLICT (stream) DO UPDATE SET
 
 # A clip whose record came first, from a client that could not open it here, is being recorded after all.
 OPEN_CLIP = """
-INSERT INTO clips (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, rule_id, keep_reason)
-VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs, :rule_id, :keep_reason)
+INSERT INTO clips
+    (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, tile_rows, tile_cols, rule_id,
+    keep_reason)
+VALUES (:stream_id, :clip, :name, :part, :fps, :episode, :step, :started, :file, :state, :envs, :rows, :cols, :rule_id,
+    :keep_reason)
 ON CONFLICT (stream_id, clip) DO UPDATE SET
-    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs, rule_id = excluded.rule_id,
-    keep_reason = excluded.keep_reason
+    file = excluded.file, state = excluded.state, ended = NULL, envs = excluded.envs, tile_rows = excluded.tile_rows,
+    tile_cols = excluded.tile_cols, rule_id = excluded.rule_id, keep_reason = excluded.keep_reason
 WHERE ended IS NULL
 """
 

@@ -77,12 +77,13 @@ _EPISODE = _object(
     number=INTEGER, stream=TEXT, session=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
     duration_seconds=_MAYBE, started=_MAYBE, terminated=FLAG, truncated=FLAG,
     seed=_or_null({"type": ["integer", "string"]}), info=_INFO,
-    clip=_or_null(TEXT),
+    num_envs=INTEGER, clip=_or_null(TEXT), whole=FLAG,
 )  # fmt: skip
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
-    fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE, episode=INTEGER,
-    step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
+    fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE,
+    number=_or_null(INTEGER), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, envs=_list(INTEGER),
+    grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
     keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER), diverged_why=_or_null(TEXT),
     info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
     poster=_or_null(TEXT),

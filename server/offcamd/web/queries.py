@@ -13,7 +13,7 @@ import numpy as np
 
 from offcam_runs import format as fmt
 from offcam_runs.analysis.success import SUCCESS_VALUES
-from offcam_runs.clip_episodes import read_spans, span_of
+from offcam_runs.clip_episodes import places_shown, read_spans, span_of
 from offcam_runs.clips import clip_keys, count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
@@ -23,10 +23,10 @@ from offcamd.web.reading import NotHere, reading
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from offcam_runs.clip_episodes import ClipEpisodes
+    from offcam_runs.clip_episodes import ClipEpisodes, ClipSpan
     from offcam_runs.clips import Clip
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
@@ -43,6 +43,10 @@ NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
 
 _WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 
+_NUMBER = """
+SELECT min(id) FROM episodes
+WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND episode = :episode AND env_index = :env_index
+"""
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
 _VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
@@ -101,7 +105,17 @@ def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, 
 
 def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
     """An episode as the API shows it, with the clip that shows it; None where there are no clips."""
-    return {**_episode(episode, streams), "clip": None if clips is None else clip_of(episode, clips)}
+    found = None if clips is None else _place_of(episode, clips)
+    return _shown(episode, streams, clips, None if clips is None or found is None else clips.shows(found), found)
+
+
+def _shown(
+    episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None, clip: ClipSpan | None, place: int | None
+) -> dict[str, Any]:
+    """An episode as the API shows it, with a clip, and whether that has all of it."""
+    whole = clips is not None and clip is not None and place is not None and clips.whole(clip, place)
+    envs = streams[episode.stream].num_envs
+    return {**_episode(episode, streams), "num_envs": envs, "clip": clip and clip.key, "whole": whole}
 
 
 def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
@@ -181,7 +195,23 @@ def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
     with reading(asked.folder, asked.session) as database:
         total = count_clips(database, condition, values)
         clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
-    return {"total": total, "offset": offset, "clips": [clip_dict(asked.run, clip) for clip in clips]}
+        shown = _clips_shown(asked.run, database, clips)
+    return {"total": total, "offset": offset, "clips": shown}
+
+
+def _clips_shown(run: str, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
+    """Clips as the API shows them."""
+    streams = list(read_streams(database).values())
+    places = places_shown(streams)
+    return [clip_dict(run, clip, streams[places[clip.stream]], _number(database, streams, clip)) for clip in clips]
+
+
+def _number(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> int | None:
+    """The order of arrival of the episode with which a clip begins; None while it has not ended."""
+    span = span_of(clip, streams)
+    asked = {"stream": streams[span.stream].stream, "episode": clip.episode, "env_index": span.counted}
+    (found,) = database.execute(_NUMBER, asked).fetchone()
+    return None if found is None else found - 1
 
 
 def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
@@ -212,8 +242,15 @@ def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
     }
 
 
-def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
-    """A clip as the API shows it."""
+def clip_dict(run: str, clip: Clip, stream: Stream, number: int | None) -> dict[str, Any]:
+    """A clip as the API shows it.
+
+    Args:
+        run: its run's id.
+        clip: the clip.
+        stream: whose episodes it shows.
+        number: order of arrival of the one with which it begins.
+    """
     key = f"{clip.stream_id}-{clip.clip}"
     watchable = clip.file is not None and clip.state != fmt.RECORDING
     url = f"/api/runs/{quote(run)}/clips/{key}"
@@ -229,7 +266,12 @@ def clip_dict(run: str, clip: Clip) -> dict[str, Any]:
         "width": clip.width,
         "height": clip.height,
         "duration_seconds": clip.duration,
+        "number": number,
+        "num_envs": stream.num_envs,
+        "env_index": clip.envs[0] if clip.envs else 0,
         "episode": clip.episode,
+        "envs": clip.envs or tuple(range(stream.num_envs)),
+        "grid": clip.grid,
         "step": clip.step,
         "return": fmt.json_number(clip.return_),
         "length": clip.length,
@@ -271,9 +313,10 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
         of = list(streams.values())
         span = span_of(clip, of)
         clips = cache.clips(asked.folder, database, streams, only=span)
-    places = clips.episodes_of(span)[:MOST_ROWS].tolist()
-    listed = [{**_episode(clips.episodes[place], of), "clip": key} for place in places]
-    return {**clip_dict(asked.run, clip), "episodes": listed}
+        (shown,) = _clips_shown(asked.run, database, [clip])
+    places = np.concatenate([clips.episodes_of(span), clips.beside(span)])[:MOST_ROWS].tolist()
+    listed = [_shown(clips.episodes[place], of, clips, span, place) for place in places]
+    return {**shown, "episodes": listed}
 
 
 def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
@@ -292,13 +335,14 @@ def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
         away = np.abs(clips.episodes.number[recorded] - episode.number)
         near = int(np.argmin(away)) if recorded.size else None
         shown = None if near is None else clips.shows(int(recorded[near]))
-        clip = None if shown is None else find_clip(database, asked.folder, shown.key)
-    distance = None if near is None else int(away[near])
+        clip = [] if shown is None else [find_clip(database, asked.folder, shown.key)]
+        listed = _clips_shown(asked.run, database, clip)
+    told = _with_clip(episode, list(streams.values()), clips)
     return {
-        "episode": _with_clip(episode, list(streams.values()), clips),
-        "clip": None if clip is None else clip_dict(asked.run, clip),
-        "exact": distance == 0,
-        "distance": distance,
+        "episode": told,
+        "clip": next(iter(listed), None),
+        "exact": told["whole"],
+        "distance": None if near is None else int(away[near]),
     }
 
 
@@ -318,7 +362,13 @@ def find_episode(database: sqlite3.Connection, streams: Mapping[int, Stream], nu
 
 def clip_of(episode: Episode, clips: ClipEpisodes) -> str | None:
     """The key of the clip that shows an episode; None where none does."""
-    numbers = clips.episodes.number
-    place = int(np.searchsorted(numbers, episode.number))  # of a long run only those are there that a clip shows
-    shown = clips.shows(place) if place < numbers.size and numbers[place] == episode.number else None
+    place = _place_of(episode, clips)
+    shown = None if place is None else clips.shows(place)
     return None if shown is None else shown.key
+
+
+def _place_of(episode: Episode, clips: ClipEpisodes) -> int | None:
+    """Where an episode is among those that are there: of a long run only those that a clip shows."""
+    numbers = clips.episodes.number
+    place = int(np.searchsorted(numbers, episode.number))
+    return place if place < numbers.size and numbers[place] == episode.number else None

@@ -8,7 +8,7 @@ import { sentence } from "./format.js";
  * @typedef {Record<string, number | null>} Values of an episode by name, as the env said them
  * @typedef {{mean: number | null, max: number | null, last100_mean: number | null}} Numbers
  * @typedef {{
- *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null,
+ *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null, num_envs: number,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
@@ -18,12 +18,13 @@ import { sentence } from "./format.js";
  *   error: string, working: boolean,
  * }} Sync a run that is sent to a tracker
  * @typedef {{
- *   episode: number, return: number | null, length: number, duration_seconds: number | null, terminated: boolean, truncated: boolean,
- *   seed: number | string | null, info: Values,
- * }} Episode
+ *   number: number, num_envs: number, env_index: number, episode: number, return: number | null, length: number,
+ *   duration_seconds: number | null, terminated: boolean, truncated: boolean, seed: number | string | null, info: Values, whole: boolean,
+ * }} Episode `number`: its order of arrival; `whole`: whether the clip beside it shows all of it
  * @typedef {{
  *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
- *   height: number | null, duration_seconds: number | null, episode: number, return: number | null, length: number | null,
+ *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
+ *   envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
  *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
  * }} Clip

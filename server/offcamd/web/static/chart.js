@@ -7,7 +7,8 @@ import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } fro
 /**
  * @import { Curve, Group } from "./api.js"
  * @import { View } from "./view.js"
- * @typedef {{id: string, name: string, place: number, curve: Curve, replayable: boolean}} Line a run's curve, which has points
+ * @typedef {{id: string, name: string, place: number, curve: Curve, replayable: boolean, several: boolean}} Line
+ *   a run's curve, which has points; `several`: whether several envs count its episodes
  * @typedef {(run: string, number: number, count: number, key: string | null) => void} PickEpisode
  *   told which episodes were asked for: `count` of them from a number on; and the clip, where it was a mark
  * @typedef {(from: number | null, to: number | null) => void} Zoom
@@ -204,11 +205,11 @@ export class Chart {
   markAt(u, left) {
     let best = null;
     let reach = MARK_REACH;
-    for (const { id, curve, replayable } of this.curves) {
+    for (const { id, curve, replayable, several } of this.curves) {
       const { xs, numbers, keys } = curve.recorded;
       const mark = nearestIndex(xs, u.posToVal(left, "x"));
       const distance = mark < 0 ? Infinity : Math.abs(u.valToPos(xs[mark], "x") - left);
-      if (distance < (replayable ? Math.min(reach, this.room(u, curve, left)) : reach)) [best, reach] = [{ id, number: numbers[mark], key: keys[mark] }, distance];
+      if (distance < (replayable ? Math.min(reach, this.room(u, curve, left)) : reach)) [best, reach] = [{ id, number: numbers[mark], key: keys[mark], title: `${several ? "#" : "episode "}${whole(numbers[mark])}` }, distance];
     }
     return best;
   }
@@ -250,7 +251,7 @@ export class Chart {
     });
     const videos = this.curves.some(({ curve }) => curve.recorded.keys.length);
     const other = this.curves.some(({ replayable }) => replayable) ? "click: render this episode" : videos ? "click: nearest video" : "no video yet";
-    const hint = mark ? `▶ video of episode ${whole(mark.number)}` : other;
+    const hint = mark ? `▶ video of ${mark.title}` : other;
     const shown = this.view.x === "time" ? timeTick(x, 1) : whole(x);
     fill(this.readout, h("div.head", {}, `${this.view.x} ${shown}`), lines, this.band && this.bandLine(this.band, u.posToVal(left, "x")), h("div.hint", {}, hint));
     this.readout.hidden = false;

@@ -110,9 +110,9 @@ export class Curves {
 
   draw() {
     const { x, y, raw, from, to } = state();
-    const curves = this.runs.flatMap(({ id, name, replayable }, place) => {
+    const curves = this.runs.flatMap(({ id, name, replayable, num_envs }, place) => {
       const curve = this.data.get(id);
-      return curve?.xs.length ? [{ id, name, place, curve, replayable }] : [];
+      return curve?.xs.length ? [{ id, name, place, curve, replayable, several: num_envs > 1 }] : [];
     });
     const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
     this.canvas.hidden = !curves.length;

@@ -140,10 +140,25 @@ export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1
 export const count = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /**
- * What a clip is called: by its episode, where anybody knows that.
- * @param {{name: string, episode: number | null, length: number | null}} clip
+ * What names an episode: its order of arrival in the run, and its number in its env where that is another.
+ * @typedef {{number?: Maybe, num_envs?: number, env_index?: number, episode: number | null}} Named
  */
-export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(clip.name) ? clip.name : `Episode ${whole(clip.episode)}`);
+
+/**
+ * What an episode is called: Episode 22, or, where several envs count their own, #101 · env 2 · episode 22
+ * @param {Named} episode
+ */
+export function episodeTitle({ number, num_envs = 1, env_index = 0, episode }) {
+  const own = `${num_envs > 1 ? `env ${env_index} · ` : ""}episode ${whole(episode)}`;
+  if (!isNumber(number) || (num_envs < 2 && number === episode)) return own.charAt(0).toUpperCase() + own.slice(1);
+  return `#${whole(number)} · ${own}`;
+}
+
+/**
+ * What a clip is called: by the episode with which it begins, where anybody knows that.
+ * @param {Named & {name: string, length: number | null}} clip
+ */
+export const clipTitle = (clip) => (clip.length === null && !/-episode-\d/.test(clip.name) ? clip.name : episodeTitle(clip));
 
 /**
  * How an episode came to its end.

@@ -1,10 +1,11 @@
 // The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
-import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
-import { amount, bytes, clipTitle, clock, count, ending, moment, reasons, span, total, whole } from "./format.js";
+import { copy, fill, h, icon, say, select, throttle, toast } from "./dom.js";
+import { amount, bytes, clipTitle, clock, count, ending, episodeTitle, moment, reasons, span, total, whole } from "./format.js";
 import { numberOf, RenderingView } from "./rendering.js";
 import { address, change, state } from "./state.js";
 import { Sync } from "./sync.js";
+import { Outline, tileOf } from "./tiles.js";
 import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
 
 /**
@@ -34,6 +35,8 @@ export class Player {
     this.renderings = [];
     /** @type {string[]} */
     this.urls = [];
+    /** @type {() => void} */
+    this.tell = () => {}; // the numbers of the episode that is asked for, where one clip shows several
     this.note = throttle(() => this.remember(), 300);
     this.title = h("h2");
     this.word = h("p.asked", { role: "status", hidden: true });
@@ -86,6 +89,7 @@ export class Player {
     this.buttons();
     const wanted = play.join();
     if (wanted === this.shown) {
+      this.tell();
       this.explain(asked);
       return;
     }
@@ -121,7 +125,8 @@ export class Player {
     const video = h("video", { playsinline: true, preload: "auto", muted: true, "disablepictureinpicture": true });
     const frame = h("span.frame");
     const words = h("figcaption", {}, "Loading…");
-    const screen = h("div.screen", {}, video);
+    const outline = new Outline(video);
+    const screen = h("div.screen", {}, video, outline.node);
     const figure = h("figure", {}, screen, words);
     this.stage.append(figure);
     try {
@@ -136,9 +141,16 @@ export class Player {
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
       video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);
-      const title = clipTitle(clip);
-      if (state().play.length === 1) say(this.title, `${title} · ${name}`);
-      fill(words, state().play.length > 1 && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), this.facts(clip, frame), this.file(clip, path));
+      const tell = () => {
+        const episode = clip.episodes.find(({ number }) => state().asked === `${runId}:${number}`);
+        const title = episode ? episodeTitle(episode) : clipTitle(clip);
+        const one = state().play.length === 1;
+        if (one) say(this.title, `${title} · ${name}`);
+        outline.show(one ? tileOf(clip, (episode ?? clip).env_index) : null);
+        fill(words, !one && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), one && others(clip, runId, episode), this.facts(clip, frame, episode), this.file(clip, path));
+      };
+      tell();
+      this.tell = tell;
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
@@ -168,7 +180,7 @@ export class Player {
     try {
       const { episode } = await api.nearest(runId, number);
       if (view.stopped) return null;
-      if (state().play.length === 1) say(this.title, `Episode ${whole(episode.episode)} · ${this.page.runName(runId)}`);
+      if (state().play.length === 1) say(this.title, `${episodeTitle(episode)} · ${this.page.runName(runId)}`);
       fill(words, facts([["Return", amount(episode.return), "strong"], ["Length", count(episode.length, "step")], ["End", ending(episode)], ...valuesOf(episode), episode.seed !== null && ["Seed", String(episode.seed)], ["Wall time", span(episode.duration_seconds)]]));
     } catch (error) {
       api.wordsOf(error); // which the screen says
@@ -180,16 +192,17 @@ export class Player {
    * The numbers of a clip; those in which several differ, where they are side by side.
    * @param {ClipDetail} clip
    * @param {HTMLElement} frame says which one is shown
+   * @param {Episode | undefined} asked the one of its episodes that is asked for
    */
-  facts(clip, frame) {
-    const { episodes } = clip;
+  facts(clip, frame, asked) {
+    const episodes = clip.episodes.filter(({ env_index }) => env_index === (asked ?? clip).env_index);
     /** @type {Episode | undefined} */
-    const episode = episodes[0]; // a video alone shows none that is known
+    const episode = asked ?? episodes[0]; // a video alone shows none that is known
     const said = valuesOf(episode);
     /** @type {MaybeRow[]} */
     const rows = [
-      ["Return", amount(clip.return), "strong"],
-      ["Length", count(clip.length, "step")],
+      ["Return", amount((asked ?? clip).return), "strong"],
+      ["Length", count((asked ?? clip).length, "step")],
       episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
       clip.keep_reason !== null && ["Kept as", clip.keep_reason],
       ...said,
@@ -230,7 +243,8 @@ export class Player {
     try {
       const { episode, clip, exact, distance } = await api.nearest(runId, number);
       if (state().asked !== asked || exact || !clip || `${runId}:${clip.key}` !== state().play[0]) return;
-      say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
+      const told = `${episodeTitle(episode)} (return ${amount(episode.return)})`;
+      say(this.word, distance ? `${told} was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.` : `${told} is in this clip only in part.`);
       this.word.hidden = false;
     } catch (error) {
       api.wordsOf(error); // which the figure says
@@ -239,6 +253,7 @@ export class Player {
 
   clear() {
     this.sync.load([]);
+    this.tell = () => {};
     for (const view of this.renderings) view.stop();
     this.renderings = [];
     for (const video of this.stage.querySelectorAll("video")) {
@@ -365,6 +380,19 @@ export class Player {
     acts[event.key]();
   }
 }
+
+/**
+ * The choice of an episode, where a vector env's clip shows those of several sub-environments.
+ * @type {(clip: ClipDetail, run: string, shown: Episode | undefined) => HTMLElement | false}
+ */
+const others = ({ episodes, env_index }, run, shown) =>
+  new Set(episodes.map((episode) => episode.env_index)).size > 1 &&
+  select(
+    "Episode",
+    episodes.map((episode) => [episode.number, `${episodeTitle(episode)}${episode.whole ? "" : ", in part"}`]),
+    (shown ?? episodes.find((episode) => episode.env_index === env_index))?.number ?? "",
+    (number) => change({ asked: `${run}:${number}` }, { replace: true }),
+  );
 
 /** @type {(rows: MaybeRow[]) => HTMLElement} */
 const facts = (rows) => h("dl", {}, rows.filter((row) => !!row).map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));

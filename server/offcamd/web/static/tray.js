@@ -7,7 +7,7 @@ import { split } from "./view.js";
 
 /**
  * What is said of a clip: all of it once it was listed.
- * @typedef {{name: string, episode: number | null, length: number | null, return: number | null}} Known
+ * @typedef {import("./format.js").Named & {name: string, length: number | null, return: number | null}} Known
  */
 
 export class Tray {
