@@ -143,7 +143,7 @@ class _Chain:
         return _Part(first, min(max(first, last) + 1, self.numbers.size), begin)
 
     def end(self, part: _Part, clip: ClipSpan) -> float:
-        """When a clip ended that shows such a part, which has an episode: with its last one, or about when within that."""
+        """When a clip ended that shows such a part, of an episode at least: with the last, or about when within it."""
         last = part.behind - 1
         missing = float(self.steps[last]) - (part.begin + clip.steps)
         share = missing / max(float(self.steps[last] - self.before[last]), 1.0)

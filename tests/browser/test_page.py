@@ -192,8 +192,8 @@ def test_it_can_be_used_by_keyboard(films, view, visit):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached = set()
-    for _ in range(22):
-        page.keyboard.press("Tab")
+    for key in ["Tab"] * 8 + ["ArrowRight"] * 8 + ["Tab"] * 3:  # which controls what is drawn is one stop
+        page.keyboard.press(key)
         reached.add(
             page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
         )

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from gymnasium.vector import SyncVectorEnv
-from stage import SIDE, Painted, playwright
+from stage import SIDE, Painted, film, playwright
 
 import offcam
 from commandline import WAIT_SECONDS
@@ -55,3 +55,58 @@ def test_each_mark_of_a_vector_env_plays_with_the_return_that_was_hovered(daemon
         assert tile == pytest.approx(env_index, abs=0.05)
         seen.shot(f"vector-{place}")
         page.keyboard.press("Escape")
+
+
+@pytest.fixture
+def short(daemon, tmp_path, monkeypatch):
+    """A run of three episodes with clips of a third of a second and less."""
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    film(tmp_path / "short", [4, 9, 6])
+    return tmp_path / "short"
+
+
+def test_a_short_clip_is_repeated_until_somebody_says_otherwise(short, view, visit):
+    page = visit(view(short), reduced_motion="no-preference").page
+    page.get_by_role("button", name="Play Episode 1").click()
+    repeat = page.get_by_role("button", name="Repeat (l)")
+    expect(repeat).to_have_attribute("aria-pressed", "true")
+    page.locator("#player video").evaluate(
+        """video => new Promise(resolve => {
+            let before = 0, turns = 0;
+            const look = () => {
+                if (video.currentTime < before) turns += 1;
+                before = video.currentTime;
+                if (turns > 1) resolve(); else requestAnimationFrame(look);
+            };
+            look();
+        })"""
+    )
+    page.keyboard.press("l")
+    expect(page.get_by_role("button", name="Play (space)")).to_be_visible()  # its end
+    page.keyboard.press("n")
+    expect(page.locator("#player h2")).to_have_text("Episode 0 · short")
+    expect(repeat).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_first_clip_is_few_tabs_away_and_each_box_says_whose_it_is(short, view, visit):
+    seen = visit(view(short), viewport={"width": 390, "height": 844}, has_touch=True)
+    page = seen.page
+    expect(page.locator(".card")).to_have_count(3)
+    focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+    stops = []
+    for key in ("Tab", "Tab", "Enter", *["Tab"] * 6):
+        page.keyboard.press(key)
+        stops += [page.evaluate(focused)] * (key == "Tab")
+        if stops[-1].startswith("Play Episode 2"):
+            break
+    assert stops[1] == "Skip to the clips"
+    assert stops[-1].startswith("Play Episode 2"), stops
+    assert len(stops) <= 8
+    boxes = page.locator(".card .pick")
+    assert [box.get_by_role("checkbox").get_attribute("aria-label") for box in boxes.all()] == [
+        f"Compare Episode {number}" for number in (2, 1, 0)
+    ]
+    for box in boxes.all():
+        size = box.bounding_box()
+        assert min(size["width"], size["height"]) >= 40, size
+    seen.shot("short-390")

@@ -83,10 +83,10 @@ _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE,
     number=_or_null(INTEGER), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, envs=_list(INTEGER),
-    grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED, partial=FLAG,
-    keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER), diverged_why=_or_null(TEXT),
-    info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT), video=_or_null(TEXT),
-    poster=_or_null(TEXT),
+    grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED,
+    partial=FLAG, keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER),
+    diverged_why=_or_null(TEXT), info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT),
+    video=_or_null(TEXT), poster=_or_null(TEXT),
 )  # fmt: skip
 _RENDERING = _object(
     number=INTEGER, episode=INTEGER, env_index=INTEGER, stream=TEXT, state=_one_of(*renders.STATES), ahead=INTEGER,

@@ -5,6 +5,7 @@ import { fill, h, icon, say, segmented, select, throttle, toast } from "./dom.js
 import { count, whole } from "./format.js";
 import { fittingWindow, prepared } from "./points.js";
 import { change, state } from "./state.js";
+import { Toolbar } from "./toolbar.js";
 import { SMOOTHING } from "./view.js";
 
 /**
@@ -24,6 +25,8 @@ export class Curves {
   constructor(section, pick) {
     this.section = section;
     this.head = h("div.panel-head");
+    this.controlled = h("div.controls");
+    this.toolbar = new Toolbar(this.controlled, "What is drawn");
     this.note = h("p.note", { role: "status" });
     this.canvas = h("div.chart");
     section.append(this.head, this.canvas, this.note);
@@ -139,22 +142,18 @@ export class Curves {
     const averages = windows.map((window) => [window, window === 1 ? "off" : `${whole(window)} ep`]);
     const focused = this.head.contains(document.activeElement) ? document.activeElement?.textContent : null;
     fill(
-      this.head,
-      h("h2", { id: "curves-title" }, "Learning curve"),
-      this.legend(),
-      h(
-        "div.controls",
-        {},
-        this.quantity(y),
-        segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
-        select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
-        h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
-        this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
-        (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),
-        h("button.quiet", { type: "button", onclick: () => this.csv(), title: "Every episode, as a table" }, icon("download"), "CSV"),
-      ),
+      this.controlled,
+      this.quantity(y),
+      segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
+      select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
+      h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
+      this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
+      (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),
+      h("button.quiet", { type: "button", onclick: () => this.csv(), title: "Every episode, as a table" }, icon("download"), "CSV"),
     );
+    fill(this.head, h("h2", { id: "curves-title" }, "Learning curve"), this.legend(), this.controlled);
     if (focused) [...this.head.querySelectorAll("button"), ...this.head.querySelectorAll("select")].find((item) => item.textContent === focused)?.focus();
+    this.toolbar.settle();
   }
 
   /**

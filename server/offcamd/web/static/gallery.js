@@ -249,7 +249,7 @@ export class Gallery {
         h("span.return", { title: "Return" }, amount(clip.return)),
         h("span.muted", {}, outcome && `${outcome}, `, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
         clip.video &&
-          h("label.pick", {}, h("input", { type: "checkbox", onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
+          h("label.pick", {}, h("input", { type: "checkbox", "aria-label": `Compare ${title}`, onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
       ),
     );
   }

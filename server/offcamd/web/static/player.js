@@ -17,6 +17,7 @@ import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
  */
 
 const LEAP_FRAMES = 10;
+const SHORT_SECONDS = 3; // what is over before one has looked is repeated
 const COMPARED = ["Return", "Length", "End", "Frame", "Seed"]; // of clips that are side by side
 const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are shown so
 
@@ -35,6 +36,8 @@ export class Player {
     this.renderings = [];
     /** @type {string[]} */
     this.urls = [];
+    /** @type {boolean | null} */
+    this.repeats = null; // whether clips are repeated; null while nobody has said so: short ones are
     /** @type {() => void} */
     this.tell = () => {}; // the numbers of the episode that is asked for, where one clip shows several
     this.note = throttle(() => this.remember(), 300);
@@ -47,7 +50,7 @@ export class Player {
     this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.sync.seek((Number(this.seek.value) + 0.5) / this.sync.fps) });
     this.time = h("span.time");
     this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
-    this.looping = control("loop", "Repeat (l)", () => this.repeat(), { "aria-pressed": "false" });
+    this.looping = control("loop", "Repeat (l)", () => this.toggleRepeat(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
     this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close");
@@ -109,6 +112,7 @@ export class Player {
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
     this.sync.load(films);
+    this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     const { at } = state();
     if (at === null) this.sync.play();
     else this.sync.seek(at);
@@ -294,9 +298,16 @@ export class Player {
     if (this.speed.value !== String(speed)) fill(this.speed, speeds.map((value) => h("option", { value: String(value), selected: value === speed }, `${value}×`)));
   }
 
-  repeat() {
-    this.sync.loop = !this.sync.loop;
-    this.looping.setAttribute("aria-pressed", String(this.sync.loop));
+  /** @param {boolean} loop */
+  repeat(loop) {
+    this.sync.loop = loop;
+    this.looping.setAttribute("aria-pressed", String(loop));
+  }
+
+  /** As is wanted from now on, whatever is played. */
+  toggleRepeat() {
+    this.repeats = !this.sync.loop;
+    this.repeat(this.repeats);
   }
 
   buttons() {
@@ -371,7 +382,7 @@ export class Player {
       End: () => this.sync.step(this.sync.frames),
       ",": () => faster(-1),
       ".": () => faster(1),
-      l: () => this.repeat(),
+      l: () => this.toggleRepeat(),
       n: () => this.go(1),
       p: () => this.go(0),
     };
