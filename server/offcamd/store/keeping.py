@@ -199,12 +199,18 @@ class Keeping:
         """Number and reason of the next episode of a rule, and what is fixed; earlier ones may have to make room."""
         judge = self._judge(rule)
         verdict = judge.judge(facts)
-        for other in verdict.evicted:
-            self._let_go(rule, other)
-        for other, reasons in verdict.changed.items():
-            values = {"rule_id": rule, "number": other, "reason": ", ".join(reasons)}
-            self._db.execute(sql.CHANGE_VERDICT, values)
-            self._db.execute(sql.CHANGE_REASON, values)
+        for other in verdict.fell:
+            values = {"rule_id": rule, "number": other, "fixed": judge.fixed(other)}
+            if other in verdict.evicted:
+                self._let_go(rule, other, judge.fixed(other))
+            elif reasons := verdict.admitted.get(other):
+                self._db.execute(sql.ADMIT, {**values, "reason": ", ".join(reasons)})
+            elif reasons := verdict.changed.get(other):
+                self._db.execute(sql.CHANGE_VERDICT, {**values, "reason": ", ".join(reasons)})
+                self._db.execute(sql.CHANGE_REASON, {**values, "reason": ", ".join(reasons)})
+            else:
+                self._db.execute(sql.CHANGE_FIXED, values)
+                self._forget(rule, other)
         return verdict.number, ", ".join(verdict.reasons) or None, judge.fixed(verdict.number)
 
     def settle(self, key: int) -> None:
@@ -225,12 +231,12 @@ class Keeping:
         """The judge of a rule; as it was when it judged last, where a daemon or a transaction came to nothing since."""
         if rule not in self._judges:
             text, state = self._db.execute(sql.RULE, {"rule_id": rule}).fetchone()
-            kept = dict(self._db.execute(sql.KEPT_NUMBERS, {"rule_id": rule}))
-            judge = Judge(unpack(text), json.loads(state), kept)
+            held = dict(self._db.execute(sql.HELD, {"rule_id": rule}))
+            judge = Judge(unpack(text), json.loads(state), held)
             if judge.needs_history:
                 rows = self._db.execute(sql.HISTORY, {"rule_id": rule})
                 history = (Facts(fmt.real_from_sql(return_), length, tests) for return_, length, tests in rows)
-                judge = Judge(unpack(text), json.loads(state), kept, history)
+                judge = Judge(unpack(text), json.loads(state), held, history)
             self._judges[rule] = judge
         return self._judges[rule]
 
@@ -279,10 +285,10 @@ class Keeping:
         self._db.execute(sql.COUNT_LET_GO, {"rule_id": clip.rule_id})
         self._removing.append((file or "", (key, clip.clip)))
 
-    def _let_go(self, rule: int, number: int) -> None:
-        """An episode that was kept so far is not any more."""
+    def _let_go(self, rule: int, number: int, fixed: int | None = None) -> None:
+        """An episode that was kept so far is not any more; with what is ``fixed`` of one that may come back."""
         where = {"rule_id": rule, "number": number}
-        self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None})
+        self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None, "fixed": fixed})
         self._forget(rule, number)
         for key, name in self._db.execute(sql.VIDEOS_OF_NUMBER, where).fetchall():
             for clip in self._clips(key, name):
@@ -317,6 +323,7 @@ class Keeping:
             oldest_is_new = other == number and not (replayed and number < oldest[-1])
             if self._bytes_of(rule) <= (bound or KEEP_BYTES) or oldest_is_new:
                 break
+            judge.forget(other)
             self._let_go(rule, other)
 
     def note(self) -> None:
