@@ -32,7 +32,8 @@ WHERE stream_id = :stream_id AND name = :name ORDER BY part, clip
 """
 # Of a stream that replays another one the videos are that one's episodes.
 JUDGED_AS = """
-SELECT origin.id FROM streams JOIN streams AS origin ON origin.stream = streams.replays WHERE streams.id = :stream_id
+SELECT streams.replays, origin.id FROM streams LEFT JOIN streams AS origin ON origin.stream = streams.replays
+WHERE streams.id = :stream_id
 """
 FACTS = """
 SELECT return, length, tests, over, number, reason, rule_id, made FROM judged
