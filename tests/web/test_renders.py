@@ -169,7 +169,9 @@ def test_it_has_its_time_and_a_queue_has_an_end(stuck, folder, look, monkeypatch
     here = look(folder)
     here.headers["origin"] = str(here.base_url)
     url = f"/api/runs/{run_id(folder)}/episodes/render?number="
-    assert here.post(f"{url}0").json()["state"] in ("waiting", "rendering")
+    asked = here.post(f"{url}0")
+    assert asked.status_code == 200, asked.text
+    assert asked.json()["state"] in ("waiting", "rendering")
     wait_until(stuck.exists, "it hangs")
     assert here.get(f"{url}0").json()["state"] == "rendering"
     waiting = here.post(f"{url}1").json()
