@@ -8,6 +8,18 @@ against rliable, the reference implementation of Agarwal et al., "Deep Reinforce
 Statistical Precipice", NeurIPS 2021.
 """
 
+from offcam_runs.analysis.comparison import (
+    Compared,
+    Comparison,
+    Estimate,
+    Group,
+    Improvement,
+    compare,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+    progress,
+)
 from offcam_runs.analysis.curves import (
     Aligned,
     Axis,
@@ -34,7 +46,8 @@ from offcam_runs.analysis.steps import PerStep, per_step
 from offcam_runs.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
-    "Aligned", "Axis", "Band", "Curve", "Interval", "PerStep", "Smooth", "Statistic", "SuccessRate", "SuccessRule",
-    "Summary", "align", "band", "bootstrap_interval", "center", "curve", "default_window", "interquartile_mean",
-    "moving_average", "per_step", "smooth", "success_rate", "summary",
+    "Aligned", "Axis", "Band", "Compared", "Comparison", "Curve", "Estimate", "Group", "Improvement", "Interval",
+    "PerStep", "Smooth", "Statistic", "SuccessRate", "SuccessRule", "Summary", "align", "band", "bootstrap_interval",
+    "center", "compare", "curve", "default_window", "interquartile_mean", "moving_average", "optimality_gap",
+    "per_step", "performance_profile", "probability_of_improvement", "progress", "smooth", "success_rate", "summary",
 ]  # fmt: skip

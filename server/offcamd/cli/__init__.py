@@ -9,6 +9,7 @@ import typer
 
 from offcam_proto.variables import misspelt
 from offcamd.cli import (
+    compare,
     daemon,
     demo,
     doctor,
@@ -44,6 +45,7 @@ app.command()(verify.verify)
 app.command()(show.show)
 app.command()(view.view)
 app.command()(plot.plot)
+app.command()(compare.compare)
 app.command()(export.export)
 app.command()(render.render)
 app.command()(sync.sync)
