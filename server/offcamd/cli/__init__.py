@@ -22,6 +22,7 @@ from offcamd.cli import (
     render,
     show,
     status,
+    stories,
     sync,
     top,
     verify,
@@ -48,6 +49,10 @@ app.command()(plot.plot)
 app.command()(compare.compare)
 app.command()(export.export)
 app.command()(render.render)
+app.command()(stories.clip)
+app.command()(stories.gif)
+app.command()(stories.grid)
+app.command()(stories.timelapse)
 app.command()(sync.sync)
 app.command()(recover.recover)
 app.command()(doctor.doctor)
