@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import sqlite3
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -115,14 +114,11 @@ def said(path):
 
 def chapters(path):
     with av.open(str(path)) as file:
-        return [
-            (
-                round(float(each["start"] * Fraction(*each["time_base"].as_integer_ratio())), 3),
-                round(float(each["end"] * Fraction(*each["time_base"].as_integer_ratio())), 3),
-                each["metadata"]["title"],
-            )
-            for each in file.chapters()
-        ]
+        found = []
+        for each in file.chapters():
+            base = each["time_base"].numerator / each["time_base"].denominator
+            found.append((round(each["start"] * base, 3), round(each["end"] * base, 3), each["metadata"]["title"]))
+        return found
 
 
 # --- clip -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from offcam_proto.errors import ConfigError, EncodeError
 from offcamd.video.drawing import Ground
+from offcamd.video.h264 import DEFAULT_PRESET
 from offcamd.video.i420 import I420Converter
 from offcamd.video.mp4 import MAX_FPS, MIN_FPS, VideoWriter
 from offcamd.video.probe import Picture
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MOST_TILES: Final = 9
 """Scenes that are shown side by side at most."""
 
-_PRESET, _CRF = "medium", 18  # encoded a second time: what that costs is hardly to be seen
+_CRF = 18  # it is encoded a second time: what that costs is hardly to be seen
 
 Progress = Callable[[int, int], None]
 """Is told how many frames are done, and how many there are."""
@@ -174,7 +175,7 @@ class _Reel:
         if self._writer is None:
             width, height = planes.shape[1], planes.shape[0] * 2 // 3
             self._writer = VideoWriter(
-                self._pictures, width=width, height=height, fps=self._fps, preset=_PRESET, crf=_CRF
+                self._pictures, width=width, height=height, fps=self._fps, preset=DEFAULT_PRESET, crf=_CRF
             )
         self._writer.write(planes, tick)
 

@@ -104,6 +104,8 @@ def _palette(pictures: Iterator[Picture], width: int, height: int) -> VideoFrame
     graph.configure()
     for number, each in enumerate(pictures):
         source.push(_framed(each.rgb, number))
+        for _ in _pulled(sink):  # none, but only who pulls has the picture looked at: else they are kept, all of them
+            pass
     source.push(None)
     return cast("VideoFrame", sink.pull())
 
