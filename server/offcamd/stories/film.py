@@ -13,7 +13,6 @@ from offcamd.video.drawing import Ground
 from offcamd.video.h264 import DEFAULT_PRESET
 from offcamd.video.i420 import I420Converter
 from offcamd.video.mp4 import MAX_FPS, MIN_FPS, VideoWriter
-from offcamd.video.probe import Picture
 from offcamd.video.tracks import Span, add_tracks
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from offcamd.stories.scene import Scene
     from offcamd.video.pixels import Pixels
+    from offcamd.video.probe import Picture
 
 MOST_TILES: Final = 9
 """Scenes that are shown side by side at most."""
@@ -80,13 +80,15 @@ def joined(
         begins.append(begins[-1] + _ticks(each.frames, each, fps))
     placed = list(zip(scenes, begins, begins[1:], strict=False))
     with _reel(target, _faster(fps, speed), I420Converter(1, 1, max_width=width)) as reel:
-        for each, begin, _ in placed:
+        for each, begin, end in placed:
             ground = Ground(*size)
             with closing(each.pictures()) as given:
-                for picture in _to_the_end(given, each.frames):
+                for picture in given:
                     tick = begin + _ticks(picture.at, each, fps)
                     reel.show([ground.show(picture.rgb)], tick)
                     _tell(progress, tick + 1, begins[-1])
+            reel.hold([ground.picture], end - 1)
+            _tell(progress, end, begins[-1])
         captions = (
             Span(begin + _ticks(span.begin, each, fps), begin + _ticks(span.end, each, fps), span.text)
             for each, begin, _ in placed
@@ -168,6 +170,7 @@ class _Reel:
         self._target, self._fps, self._converter = target, fps, converter
         self._pictures = target.with_name(f"{target.name}.part")
         self._writer: VideoWriter | None = None
+        self._shown = -1
 
     def show(self, frames: Sequence[Pixels], tick: int) -> None:
         """Show tiles from a time on."""
@@ -178,6 +181,12 @@ class _Reel:
                 self._pictures, width=width, height=height, fps=self._fps, preset=DEFAULT_PRESET, crf=_CRF
             )
         self._writer.write(planes, tick)
+        self._shown = tick
+
+    def hold(self, frames: Sequence[Pixels], tick: int) -> None:
+        """Show them once more at a time, unless they were shown then, so that they are until it is over."""
+        if self._shown < tick:
+            self.show(frames, tick)
 
     def finish(self, frames: int, captions: Iterable[Span] = (), chapters: Sequence[Span] = ()) -> Made:
         """Make the target of what was shown."""
@@ -217,15 +226,6 @@ def _faster(fps: Fraction, speed: Fraction) -> Fraction:
 def _ticks(index: int, scene: Scene, fps: Fraction) -> int:
     """Frames of a higher rate until a frame of a scene."""
     return round(index * fps / scene.fps)
-
-
-def _to_the_end(pictures: Iterator[Picture], frames: int) -> Iterator[Picture]:
-    """Pictures, and the last of them once more at the last frame, so that it is shown until then."""
-    last = None
-    for last in pictures:
-        yield last
-    if last is not None and last.at < frames - 1:
-        yield Picture(frames - 1, last.rgb)
 
 
 def _tell(progress: Progress | None, done: int, total: int) -> None:
