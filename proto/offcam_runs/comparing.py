@@ -116,6 +116,8 @@ def _left_out(given: Mapping[str, Sequence[Run]], taken: Sequence[_Scored]) -> I
 
 
 def _unscaled(tasks: set[str], scales: Scales) -> Iterator[str]:
+    if idle := sorted(set(scales) - tasks):
+        yield f"a scale is given of {', '.join(idle)}, which is not compared: there are {', '.join(sorted(tasks))}"
     missing = sorted(tasks - set(scales))
     if len(tasks) > 1 and missing:
         yield f"returns of {', '.join(missing)} are taken as they are beside those of other envs: give each a scale"

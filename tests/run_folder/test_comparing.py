@@ -54,6 +54,13 @@ def test_envs_that_not_all_have_are_left_out_and_others_are_scaled(tmp_path):
     )
 
 
+def test_a_scale_begins_anywhere_and_one_of_no_env_is_said(tmp_path):
+    groups = {name: seeds(tmp_path / name, scores) for name, scores in (("a", [1.0, 2, 3]), ("b", [2.0, 3, 4]))}
+    found = offcam.compare(groups, episodes=10, scales={"CartPole-v1": (1, 3), "CartPole-v0": (0, 1)})
+    assert [group.iqm.value for group in found.groups] == [0.5, 1.0]
+    assert found.warnings[-1] == "a scale is given of CartPole-v0, which is not compared: there are CartPole-v1"
+
+
 def test_a_run_without_a_return_is_left_out(tmp_path):
     ppo = [*seeds(tmp_path / "ppo", [1.0, 2]), offcam.load(runs.write(tmp_path / "nan", [math.nan]))]
     found = offcam.compare({"ppo": ppo, "dqn": offcam.load(runs.write(tmp_path / "dqn", [3.0]))})
