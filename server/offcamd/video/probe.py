@@ -189,3 +189,25 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
     with as_encode_error("reading", path), av.open(file_url(path), format="mp4") as container:
         for frame in container.decode(decodable(container)):
             yield frame.to_ndarray(format="rgb24")
+
+
+def frames_shown(fd: int, name: str, fps: float) -> list[int]:
+    """Which frames a video has: the numbers of those that were not dropped, by the times at which they are shown.
+
+    Args:
+        fd: the file, open to read; it stays open, its position does not stay.
+        name: for the error.
+        fps: frames per second for which it was made.
+
+    Raises:
+        EncodeError: the file cannot be read.
+    """
+    try:
+        with open(fd, "rb", closefd=False) as file, av.open(file, format="mp4") as video:
+            stream = decodable(video)
+            base = _fraction(stream.time_base)
+            return sorted(
+                round(float(packet.pts * base) * fps) for packet in video.demux(stream) if packet.pts is not None
+            )
+    except (av.error.FFmpegError, EncodeError, OSError, ValueError) as error:
+        raise EncodeError(f"{name} cannot be read: {error}") from error

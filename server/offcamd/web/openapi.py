@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders
+from offcamd.web import curves, queries, renders, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -100,6 +100,19 @@ _GROUP = _object(
     x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),
     **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
 )  # fmt: skip
+_FILM = _object(
+    clip=TEXT, fps=NUMBER, first_row=INTEGER, frames=INTEGER,
+    gaps=_or_null(_list({"type": "array", "items": INTEGER, "minItems": 2, "maxItems": 2})),
+)  # fmt: skip
+_STEPS = _object(
+    stream=TEXT, env_id=TEXT, env_index=INTEGER, envs=_list(INTEGER), film=_or_null(_FILM), rows=INTEGER, found=INTEGER,
+    complete=FLAG, why=_or_null(TEXT), bucket=INTEGER, row=_list(INTEGER), time=_list(_MAYBE),
+    **dict.fromkeys(("episode", "step", "flags"), _list(_or_null(INTEGER))),
+    columns=_list(_object(
+        kind=_one_of(*thinning.KINDS), name=TEXT, whole=FLAG, min=_list(_MAYBE), max=_or_null(_list(_MAYBE)),
+    )),
+    left_out=_list(TEXT),
+)  # fmt: skip
 _HISTOGRAM = _object(count=INTEGER, sum=NUMBER, buckets=_list(_list(NUMBER)))
 _STATS = {**_object(
     pid=INTEGER, version=TEXT, versions={"type": "object", "additionalProperties": TEXT}, started=NUMBER, endpoint=TEXT,
@@ -156,6 +169,7 @@ _CLIP_PATH = {"name": "key", "in": "path", "required": True, "schema": TEXT, "de
 _SESSION = _query(
     "session", {"type": "string", "pattern": "^([0-9]+|all)$"}, "Which training of several; else the newest."
 )
+_POINTS = _query("points", _between(traces.FEWEST_POINTS, traces.MOST_POINTS, traces.USUAL_POINTS), "Most points.")
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 
 
@@ -181,6 +195,12 @@ def _paths() -> dict[str, Schema]:
     of_episode = [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)]
     paths = {
         "/": _path("The page.", "text/html", TEXT),
+        "/r/{id}": _path("The page, at a run.", "text/html", TEXT, [_RUN_PATH]),
+        "/r/{id}/e/{number}": _path(
+            "The page, at an episode by its order of arrival; `?t=` is a time in its video, in seconds.", "text/html",
+            TEXT, [_RUN_PATH, {**_CLIP_PATH, "name": "number", "description": "The episode's number."}],
+        ),
+        "/r/{id}/c/{key}": _path("The page, at a clip; likewise.", "text/html", TEXT, of_clip),
         "/healthz": _path(
             "The server answers, and the daemon can record; where not, what is down.", "text/plain", TEXT, None, "503"
         ),
@@ -223,6 +243,10 @@ def _paths() -> dict[str, Schema]:
             *asked,
         ),
         f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *asked),
+        f"{run}/episodes/steps": _json(
+            "The steps of an episode as columns, each point the least and the most of `bucket` rows; where its video "
+            "shows it, by the second.", _ref("Steps"), [*of_episode, _POINTS], *asked,
+        ),
         f"{run}/episodes/render": {
             **_json("What there is of an episode's video.", _ref("Rendering"), of_episode, *asked),
             **_json(
@@ -258,6 +282,10 @@ def _paths() -> dict[str, Schema]:
             *asked,
         ),
         clip: _json("A clip, and the episodes it shows.", _ref("ClipDetail"), of_clip, *one),
+        f"{clip}/steps": _json(
+            "The steps that a clip's frames show, likewise; of the first sub-environment that it shows.", _ref("Steps"),
+            [*of_clip, _POINTS, _query("env_index", _between(0, 2**31), "Of another sub-environment.")], *asked,
+        ),
         f"{clip}/video": _path(
             "A clip's file.", "video/mp4", TEXT, [*of_clip, _query("download", FLAG, "To be saved, not shown.")], *asked
         ),
@@ -293,6 +321,7 @@ def description() -> Schema:
         "Clip": _CLIP,
         "ClipDetail": _object(**_CLIP["properties"], episodes=_list(_ref("Episode"))),
         "Rendering": _RENDERING,
+        "Steps": _STEPS,
         "Curve": _CURVE,
         "Group": _GROUP,
         "Nearest": _object(
