@@ -22,6 +22,7 @@ ANSWERS = {
     "ClipPage": "/api/runs/{id}/clips",
     "ClipDetail": "/api/runs/{id}/clips/{key}",
     "Rendering": "/api/runs/{id}/episodes/render",
+    "Steps": "/api/runs/{id}/episodes/steps",
     "Stats": "/api/stats",
 }
 """What the page calls an answer (the typedefs of api.js), and where it asks for it."""

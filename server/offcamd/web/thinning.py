@@ -111,12 +111,15 @@ class Points:
                 continue
             kind = ACTION if name == "action" or name.startswith("action.") else TRACE
             values = rows.column(name)[mask]
+            whole = values.dtype.kind in "iub"
             if values.dtype == object:
                 values = _numbers(values)
                 if np.isnan(values).all():
                     self.left_out[name] = None
                     continue
-            whole = values.dtype.kind in "iub"
+            if kind == ACTION:  # a reset takes none
+                values = values.astype(np.float64)
+                values[(rows.rows["flags"][mask] & RESET) != 0] = np.nan
             if values.ndim == 1:
                 yield Column(kind, name, whole), values
                 continue

@@ -18,7 +18,7 @@ import { sentence } from "./format.js";
  *   error: string, working: boolean,
  * }} Sync a run that is sent to a tracker
  * @typedef {{
- *   episode: number, return: number | null, length: number, duration_seconds: number | null, terminated: boolean, truncated: boolean,
+ *   number: number, env_index: number, episode: number, return: number | null, length: number, duration_seconds: number | null, terminated: boolean, truncated: boolean,
  *   seed: number | string | null, info: Values,
  * }} Episode
  * @typedef {{
@@ -41,6 +41,12 @@ import { sentence } from "./format.js";
  *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
  *   replayable: boolean, command: string,
  * }} Rendering what there is of an episode's video
+ * @typedef {{kind: string, name: string, whole: boolean, min: (number | null)[], max: (number | null)[] | null}} StepsColumn
+ * @typedef {{
+ *   env_id: string, env_index: number, envs: number[], rows: number, found: number, complete: boolean, why: string | null, bucket: number,
+ *   film: {clip: string, fps: number, first_row: number, frames: number, gaps: number[][] | null} | null, row: number[],
+ *   time: (number | null)[], episode: (number | null)[], step: (number | null)[], flags: (number | null)[], columns: StepsColumn[], left_out: string[],
+ * }} Steps a point each of `bucket` rows from number `row` on; `max` is null where that is one
  * @typedef {{
  *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
  *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
@@ -157,6 +163,12 @@ export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given
 
 /** @type {(run: string, key: string) => Promise<ClipDetail>} */
 export const clip = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}`);
+
+/** @type {(run: string, key: string, given: Parameters) => Promise<Steps>} */
+export const clipSteps = (run, key, given) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/steps`, given);
+
+/** @type {(run: string, number: string | number, given: Parameters) => Promise<Steps>} */
+export const episodeSteps = (run, number, given) => getJson(`/api/runs/${id(run)}/episodes/steps`, { number, ...given });
 
 /**
  * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.

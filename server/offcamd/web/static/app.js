@@ -7,10 +7,10 @@ import { Health } from "./health.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
-import { unrendered } from "./rendering.js";
+import { unrendered } from "./route.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
-import { change, state, watch } from "./state.js";
+import { change, learn, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
 
 /**
@@ -40,7 +40,7 @@ const health = new Health(element("health"), element("banner"));
 const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
-const player = new Player(dialog("player"), { runName: nameOf, neighbours: (id) => gallery.neighbours(id) });
+const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), neighbours: (id) => gallery.neighbours(id) });
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
@@ -88,7 +88,7 @@ function render() {
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
   gallery.show(readable);
   tray.show();
-  document.title = here.length ? `${nameOf(here[0].id)} · offcam` : "offcam";
+  if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : "offcam";
 }
 
 const renderSoon = throttle(numbers, 250);
@@ -107,6 +107,7 @@ function numbers() {
  */
 async function playable(runId, number) {
   const near = await api.nearest(runId, number);
+  if (near.exact && near.clip) learn(`${runId}:${near.clip.key}`, number);
   if (near.exact || !runs.get(runId)?.replayable || !(await api.rendering(runId, number)).replayable) return near.clip?.key;
   player.asks = `${runId}:${unrendered(number)}`;
   return unrendered(number);
@@ -119,6 +120,7 @@ async function playable(runId, number) {
 async function pick(runId, number, count, key) {
   const asked = number + Math.floor((count - 1) / 2);
   try {
+    if (key) learn(`${runId}:${key}`, asked);
     const play = key ?? (await playable(runId, asked));
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
