@@ -37,10 +37,10 @@ def test_with_a_token_the_page_comes_and_nothing_that_was_recorded(run):
     base = f"/api/runs/{run_id(run)}"
     clip = f"{base}/clips/{made.STREAM.hex()}-0"
     with served(FolderSource([run]), TOKEN) as client:
-        for path in ("/", "/static/app.js", "/healthz", "/readyz"):
+        for path in ("/", "/r/0123456789ab/e/4", "/static/app.js", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200, path
         closed = ("/api/runs", base, f"{base}/episodes", f"{base}/curve", f"{clip}/video", f"{clip}/poster", "/metrics")
-        for path in (*closed, "/api/events", "/openapi.json", "/static", "/static/../api/runs"):
+        for path in (*closed, "/api/events", "/openapi.json", "/static", "/static/../api/runs", "/r/../api/runs"):
             reply = client.get(path)
             assert reply.status_code in (401, 307), path
             assert "made" not in reply.text

@@ -70,6 +70,8 @@ def test_one_that_is_asked_for_is_rendered_once(client, folder):
     assert client.get(f"{run}/clips/{done['clip']}/video").status_code == 200
     shown = client.get(f"{run}/clips/{done['clip']}").json()
     assert (shown["verified"], shown["diverged_at"], shown["diverged_why"]) == (True, None, None)
+    steps = client.get(f"{run}/clips/{done['clip']}/steps").json()  # the ones that it was made of
+    assert (steps["complete"], steps["found"], steps["time"][:2]) == (True, shown["length"] + 1, [0, 0.02])
     assert client.post(url).json() == done  # it is there
     assert len(read_run(folder).clips) == 1
     document = description()

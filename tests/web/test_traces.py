@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import offcam
-from envs import Barcode, decode
+from envs import Barcode, Look, decode, play
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
 from offcamd.web.openapi import description
@@ -114,3 +114,95 @@ def test_each_row_is_at_the_time_of_its_frame_where_others_are_not_in_the_video(
     for time, number in shown:
         assert times[number] == pytest.approx(time, abs=0.002)
     assert answer["film"]["gaps"] == [[1, 2], [4, 2], [7, 2], [10, 2], [13, 2], [16, 2], [19, 1]]
+
+
+def test_each_row_is_at_the_time_of_its_frame_where_frames_were_dropped(folder, endpoint, serve, look, monkeypatch):
+    """This env draws faster than this daemon can encode."""
+    monkeypatch.setenv("OFFCAM_ADDR", endpoint.url)
+    serve("--encoders", "1", "--memory-limit", "16MiB", "--spool-limit", "0", "--preset", "veryslow")
+    with pytest.warns(UserWarning, match="overflow='block'"):
+        record(Valued(150, Look(720, 1280)), folder, 1)
+    (clip,) = read_run(folder).clips
+    base = f"/api/runs/{run_id(folder)}/clips/{key_of(clip)}"
+    client = look(folder)
+    answer = steps(client.get(f"{base}/steps"))
+    with av.open(io.BytesIO(client.get(f"{base}/video").content)) as video:
+        shown = [(each.time, decode(each.to_ndarray(format="rgb24"), 720, 1280)) for each in video.decode(video=0)]
+    assert answer["found"] == clip.offered == 151 > len(shown)
+    for time, number in shown[1:]:
+        assert answer["time"][number] == pytest.approx(time, abs=0.002)
+    missing = [frame for first, count in answer["film"]["gaps"] for frame in range(first, first + count)]
+    assert missing == sorted(set(range(151)) - {number for _, number in shown})
+    assert len(missing) == sum(clip.dropped.values())
+
+
+def test_a_long_episode_has_the_least_and_the_most_of_as_many_steps_as_share_a_point(folder, ask):
+    record(Valued(3000), folder, 1, every=2)
+    answer = steps(ask("episodes/steps", number=0, points=100))
+    assert (answer["rows"], answer["found"], answer["bucket"], answer["complete"]) == (3001, 3001, 31, True)
+    assert answer["row"] == list(range(0, 3001, 31))
+    assert answer["step"] == answer["row"]
+    assert answer["flags"] == [4, *[0] * 95, 1]
+    reward = column(answer, "reward")
+    assert reward["min"] == [1, *range(31, 3001, 31)]
+    assert reward["max"] == [*range(30, 3000, 31), 3000]
+    assert column(answer, "return")["max"][-1] == sum(range(3001))
+    whole = read_run(folder).steps(0)
+    assert column(answer, "value")["max"] == [
+        float(np.nanmax(whole["value"][at : at + 31])) for at in range(0, 3001, 31)
+    ]
+
+
+def test_of_a_vector_env_it_is_one_sub_environments(folder, ask):
+    envs = gym.vector.SyncVectorEnv([lambda length=length: Valued(length) for length in (3, 4, 5)])
+    env = offcam.vector.RecordVideo(envs, str(folder), steps=True, step_trigger=lambda step: step == 3, video_length=12)
+    env = offcam.vector.RecordEpisodeStatistics(env)
+    env.reset()
+    for _ in range(20):
+        env.step(np.full((3, 2), 0.5, np.float32))
+    env.close()
+    (clip,) = read_run(folder).clips
+    path = f"clips/{key_of(clip)}/steps"
+    first = steps(ask(path))
+    assert (first["env_index"], first["envs"]) == (0, [0, 1, 2])
+    last = steps(ask(path, env_index=2))
+    assert last["step"] == [4, 5, 0, 1, 2, 3, 4, 5, 0, 1, 2, 3]
+    assert (last["episode"], last["time"]) == ([0] * 2 + [1] * 6 + [2] * 4, first["time"])
+    assert column(last, "return")["min"] == [None, None, 0, 1, 3, 6, 10, 15, 0, 1, 3, 6]  # its beginning is not there
+    assert column(last, "action[0]")["min"][:4] == [0.5, 0.5, None, 0.5]  # in the row of a reset it takes none
+    number = next(each.number for each in read_run(folder).episodes if (each.env_index, each.episode) == (2, 1))
+    alone = steps(ask("episodes/steps", number=number))
+    assert (alone["env_index"], alone["episode"], alone["complete"]) == (2, [1] * 6, True)
+    assert alone["time"] == pytest.approx([(row - first["row"][0]) / 30 for row in alone["row"]])
+
+
+def test_where_there_are_none_it_is_said_why(folder, ask):
+    env = offcam.record(Barcode(5), str(folder), every=2)
+    play(env, 2)
+    env.close()
+    for answer in map(
+        steps, (ask("episodes/steps", number=0), ask(f"clips/{key_of(read_run(folder).clips[0])}/steps"))
+    ):
+        assert (answer["rows"], answer["found"], answer["complete"], answer["columns"]) == (0, 0, False, [])
+        assert answer["why"].startswith("no steps were recorded: with steps=True")
+
+
+def test_an_episode_that_no_video_shows_has_no_times(folder, ask):
+    record(Valued(5), folder, 2, every=2)
+    answer = steps(ask("episodes/steps", number=1))
+    assert (answer["film"], answer["time"], answer["found"]) == (None, [None] * 6, 6)
+
+
+def test_of_actions_of_no_fixed_size_those_are_drawn_that_are_numbers(folder, ask):
+    class Said(Barcode):
+        action_space = gym.spaces.Dict({"how": gym.spaces.Text(9), "much": gym.spaces.Box(0, 9, (30,))})
+
+        def step(self, action):
+            return super().step(0)
+
+    env = offcam.record(Said(3), str(folder), steps=True)
+    play(env)
+    env.close()
+    answer = steps(ask("episodes/steps", number=0))
+    assert answer["left_out"] == ["action.how", "action.much[16…]"]
+    assert [each["name"] for each in answer["columns"]][2:] == [f"action.much[{place}]" for place in range(16)]

@@ -149,7 +149,7 @@ def _why_none(database: sqlite3.Connection, wanted: _Wanted, stream: Stream) -> 
     if gaps := dropped(*at, episode=wanted.episode):
         return f"its steps were not written ({gaps[0].reason})"
     if next(places(*at), None) is None:
-        return "no steps were recorded: with steps=True the reward, the action and your own numbers of each are drawn here"
+        return "no steps were recorded: with steps=True their rewards, actions and your own numbers are drawn here"
     if stream.ended is None:
         return "its steps are still with the training, which writes them in blocks: ask again in a moment"
     return "its steps are not in the run folder: they are lost, or were not recorded"
