@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
-from stage import Painted, film, frame_shown, playwright
+from stage import SIDE, Painted, film, frame_shown, playwright
 
 import offcam
 from commandline import WAIT_SECONDS
+from envs import decode
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from playwright.sync_api import Page
 
 expect = playwright().expect
@@ -169,3 +173,30 @@ def test_on_a_phone_the_traces_are_below_the_video(stepped, view, visit):
     page.touchscreen.tap(traces["x"] + traces["width"] * 10.5 / 61, traces["y"] + 30)
     assert frame_shown(page.locator("#player video")) == 10
     seen.shot("phone")
+
+
+def test_a_frame_is_saved_as_it_is_and_with_the_words_that_lie_over_it(stepped, view, visit, tmp_path):
+    seen = visit(f"{view(stepped)}/r/{run_id(stepped)}/e/2?t=0.9")
+    page = seen.page
+    expect(page.locator(".traces .at")).to_contain_text("step 27")
+
+    def saved() -> tuple[str, NDArray[np.uint8]]:
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Save this frame").click()
+        path = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(path)
+        return path.name, cv2.imread(str(path))
+
+    name, picture = saved()
+    assert (name, decode(picture, SIDE, SIDE)) == ("rl-video-episode-2-frame-27.png", 27)
+    page.keyboard.press("o")
+    expect(page.locator(".overlay")).to_have_text("step 27 · reward 1 · return so far 27 · action 0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".overlay")).to_have_text("step 28 · reward 1 · return so far 28 · action 1")
+    seen.shot("overlay")
+    name, worded = saved()
+    assert name == "rl-video-episode-2-frame-28.png"
+    assert (worded[:10] != picture[:10]).any()
+    assert (worded[40:, SIDE:] == picture[40:, SIDE:]).mean() > 0.9
+    page.keyboard.press("o")
+    expect(page.locator(".overlay")).to_be_hidden()

@@ -7,6 +7,7 @@ import { RenderingView } from "./rendering.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
 import { beginningOf } from "./steps.js";
+import { saveStill } from "./stills.js";
 import { Sync } from "./sync.js";
 import { Traces } from "./traces.js";
 import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
@@ -55,9 +56,11 @@ export class Player {
     this.time = h("span.time");
     this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
     this.looping = control("loop", "Repeat (l)", () => this.repeat(), { "aria-pressed": "false" });
+    this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
+    this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
-    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close");
+    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("o"), " overlay ", key("esc"), " close");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
     document.addEventListener("keydown", (event) => this.key(event));
@@ -74,7 +77,7 @@ export class Player {
       this.seek,
       h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.step(1)), this.next),
       this.time,
-      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
+      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.overlaying, this.looping),
     );
   }
 
@@ -194,7 +197,7 @@ export class Player {
     const video = h("video", { playsinline: true, preload: "auto", muted: true, "disablepictureinpicture": true });
     const frame = h("span.frame");
     const words = several ? h("figcaption", {}, "Loading…") : this.about;
-    const screen = h("div.screen", {}, video);
+    const screen = h("div.screen", {}, video, !several && this.overlay);
     const figure = h("figure", {}, screen, several && words);
     this.stage.append(figure);
     try {
@@ -212,7 +215,7 @@ export class Player {
       const name = this.page.runName(runId);
       const title = clipTitle(clip);
       if (!several) this.entitle(title, name);
-      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several), h("div.acts", {}, this.file(clip, path), !several && clip.episodes.length === 1 && this.again(runId, clip.episodes[0])));
+      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several), h("div.acts", {}, this.file(clip, path), !several && this.still(video, clip), !several && clip.episodes.length === 1 && this.again(runId, clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
@@ -270,6 +273,15 @@ export class Player {
   file(clip, path) {
     const name = clip.file ?? clip.name;
     return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
+  }
+
+  /** @type {(video: HTMLVideoElement, clip: ClipDetail) => HTMLElement} */
+  still(video, clip) {
+    const press = () => {
+      this.sync.pause();
+      saveStill(video, `${clip.name}-frame-${this.sync.frame}.png`, this.overlay.hidden ? "" : this.overlay.textContent);
+    };
+    return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
   }
 
   /** @type {(event: Event, path: string, name: string) => Promise<void>} */
@@ -330,6 +342,7 @@ export class Player {
     const { sync } = this;
     if (!sync.tracks.length) return;
     this.traces.move(sync.frame);
+    if (!this.overlay.hidden) say(this.overlay, this.traces.words || `frame ${sync.frame + 1} of ${sync.frames}`);
     if (Number(this.seek.max) !== sync.frames - 1) this.seek.max = String(sync.frames - 1);
     this.seek.value = String(sync.frame);
     this.seek.setAttribute("aria-valuetext", `frame ${sync.frame + 1} of ${sync.frames}`);
@@ -347,6 +360,13 @@ export class Player {
   remember() {
     if (!this.sync.tracks.length || state().play.join() !== this.shown) return;
     change({ at: this.sync.playing ? null : Number(this.sync.position.toFixed(3)) }, { replace: true });
+  }
+
+  /** Words over the video, or none. */
+  lay() {
+    this.overlay.hidden = !this.overlay.hidden;
+    this.overlaying.setAttribute("aria-pressed", String(!this.overlay.hidden));
+    this.tick();
   }
 
   /** @param {number} speed */
@@ -369,6 +389,7 @@ export class Player {
     fill(this.back, icon("previous"), run ? this.page.runName(run) : "All runs");
     this.previous.disabled = !before;
     this.next.disabled = !after;
+    this.overlaying.hidden = play.length !== 1;
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
     const picked = pick.includes(play[0]);
     this.compare.setAttribute("aria-pressed", String(picked));
@@ -430,6 +451,7 @@ export class Player {
       ",": () => faster(-1),
       ".": () => faster(1),
       l: () => this.repeat(),
+      o: () => this.lay(),
       n: () => this.go(1),
       p: () => this.go(0),
     };

@@ -190,7 +190,19 @@ export class Traces {
     this.place();
   }
 
-  /** Where the frame is: the cursor, and all numbers. @param {number} frame */
+  /** What is shown, in a line: its step, reward, return and actions. */
+  get words() {
+    const { steps } = this;
+    if (!steps?.columns.length) return "";
+    const point = pointAt(steps, this.frame);
+    const numbers = this.drawn.filter(({ plot }) => plot.kind !== "trace").map(({ plot }) => `${plot.title.toLowerCase()} ${plot.columns.map((column) => valueAt(column, point)).join(", ")}`);
+    return [nameOf(steps, point), ...numbers].join(" · ");
+  }
+
+  /**
+   * Where the frame is: the cursor, and all numbers.
+   * @param {number} frame
+   */
   move(frame) {
     this.frame = frame;
     const { steps } = this;
