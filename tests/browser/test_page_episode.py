@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import cv2
+import gymnasium as gym
+import numpy as np
 import pytest
 from stage import SIDE, Painted, film, frame_shown, playwright
 
@@ -16,7 +18,6 @@ from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from playwright.sync_api import Page
 
@@ -200,3 +201,29 @@ def test_a_frame_is_saved_as_it_is_and_with_the_words_that_lie_over_it(stepped, 
     assert (worded[40:, SIDE:] == picture[40:, SIDE:]).mean() > 0.9
     page.keyboard.press("o")
     expect(page.locator(".overlay")).to_be_hidden()
+
+
+def test_an_episode_of_a_vector_envs_video_opens_where_it_begins_with_its_own_steps(daemon, view, visit, tmp_path):
+    folder = tmp_path / "vector"
+    envs = gym.vector.SyncVectorEnv([lambda length=length: Painted(length) for length in (300, 149)])
+    env = offcam.vector.RecordVideo(
+        envs, str(folder), steps=True, step_trigger=lambda step: step == 0, video_length=280
+    )
+    env = offcam.vector.RecordEpisodeStatistics(env)
+    env.reset()
+    for _ in range(320):
+        env.step(np.zeros(2, np.int64))
+    env.close()
+    number = [(each.env_index, each.episode) for each in read_run(folder).episodes].index((1, 1))
+    page = visit(f"{view(folder)}/r/{run_id(folder)}/e/{number}?speed=0.1").page
+    slider = page.get_by_role("slider", name="Step")
+    expect(slider).to_have_attribute("aria-valuenow", re.compile(r"^15\d$"), timeout=30_000)  # from the start: 50 s
+    expect(page.get_by_label("Sub-environment")).to_have_value("1")
+    expect(page.locator("#player h2")).to_have_text("Episode 1 · env 1 · vector")
+    expect(page.locator("#player dl")).to_contain_text("Return149")
+    page.keyboard.press("k")
+    click_frame(page, 160, 281)
+    expect(page.locator(".traces .at")).to_contain_text(re.compile(r"^step (9|10|11) · "))
+    assert re.search(rf"/r/{run_id(folder)}/e/{number}\b", page.url)
+    page.get_by_label("Sub-environment").select_option("0")
+    expect(page.locator(".traces .at")).to_contain_text(re.compile(r"^step (159|160|161) · "))

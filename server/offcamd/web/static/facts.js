@@ -31,16 +31,17 @@ const valuesOf = (episode) => Object.entries(episode?.info ?? {}).map(([name, va
  * @param {ClipDetail} clip
  * @param {HTMLElement} frame says which one is shown
  * @param {boolean} several
+ * @param {Episode | null} asked the one that was asked for, where it shows others, too
  */
-export function clipFacts(clip, frame, several) {
+export function clipFacts(clip, frame, several, asked = null) {
   const { episodes } = clip;
   /** @type {Episode | undefined} */
-  const episode = episodes[0]; // a video alone shows none that is known
+  const episode = asked ?? episodes[0]; // a video alone shows none that is known
   const said = valuesOf(episode);
   /** @type {MaybeRow[]} */
   const rows = [
-    ["Return", amount(clip.return), "strong"],
-    ["Length", count(clip.length, "step")],
+    ["Return", amount((asked ?? clip).return), "strong"],
+    ["Length", count((asked ?? clip).length, "step")],
     episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
     ...said,

@@ -39,6 +39,8 @@ export class Player {
     this.urls = [];
     /** @type {ClipDetail | null} */
     this.clip = null; // where there is one alone
+    /** @type {Episode | null} */
+    this.asked = null; // which of its episodes, where it shows several
     /** @type {{focus: Element | null, scroll: number, title: string}} */
     this.before = { focus: null, scroll: 0, title: document.title };
     this.note = throttle(() => this.remember(), 300);
@@ -104,6 +106,7 @@ export class Player {
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
     this.explain(asked);
     this.host.classList.toggle("several", play.length > 1);
+    if (play.length > 1) this.host.classList.remove("traced");
     this.stage.dataset.count = String(play.length);
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
@@ -142,14 +145,23 @@ export class Player {
    * @returns {Promise<number | null>}
    */
   async accompany(id) {
-    const episodes = this.clip?.episodes ?? [];
-    const number = numberOfClip(id);
-    const asked = episodes.find((episode) => String(episode.number) === number);
-    if (episodes.length === 1 && number === null) this.callIt(id, episodes[0].number);
-    const loading = this.loadSteps(id, episodes.length > 1 && asked ? asked.env_index : null);
-    if (episodes.length < 2 || !asked) return null;
+    const { clip, asked } = this;
+    if (clip?.episodes.length === 1 && numberOfClip(id) === null) this.callIt(id, clip.episodes[0].number);
+    const loading = this.loadSteps(id, asked?.env_index ?? null);
+    if (!asked) return null;
     const steps = await loading;
     return steps && beginningOf(steps, asked.episode);
+  }
+
+  /**
+   * The episode by which the address calls a clip, where that shows others, too: before it or, of a vector env, beside it.
+   * @type {(id: string, clip: ClipDetail) => Promise<Episode | null>}
+   */
+  async askedOf(id, { episodes }) {
+    const number = numberOfClip(id);
+    if (number === null || (episodes.length === 1 && String(episodes[0].number) === number)) return null;
+    const [runId] = split(id);
+    return episodes.find((episode) => String(episode.number) === number) ?? (await api.nearest(runId, number)).episode;
   }
 
   /**
@@ -182,6 +194,7 @@ export class Player {
       return steps;
     } catch (error) {
       api.wordsOf(error); // which the screen says, of its video
+      if (this.shown === id) this.host.classList.remove("traced");
       return null;
     }
   }
@@ -202,7 +215,9 @@ export class Player {
     this.stage.append(figure);
     try {
       const clip = await api.clip(runId, clipKey);
-      if (!several) this.clip = clip;
+      const asked = several ? null : await this.askedOf(id, clip);
+      if (!several && this.shown !== id) return null;
+      if (!several) [this.clip, this.asked] = [clip, asked];
       const { video: path } = clip;
       if (!path) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
       const url = await api.media(path);
@@ -214,8 +229,8 @@ export class Player {
       video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);
       const title = clipTitle(clip);
-      if (!several) this.entitle(title, name);
-      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several), h("div.acts", {}, this.file(clip, path), !several && this.still(video, clip), !several && clip.episodes.length === 1 && this.again(runId, clip.episodes[0])));
+      if (!several) this.entitle(asked ? `Episode ${whole(asked.episode)}${asked.env_index ? ` · env ${asked.env_index}` : ""}` : title, name);
+      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, this.file(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
@@ -319,7 +334,7 @@ export class Player {
     }
     fill(this.stage);
     fill(this.about);
-    this.clip = null;
+    this.clip = this.asked = null;
     this.traces.show(null);
     this.traces.move(0);
     this.urls.forEach(api.release);

@@ -70,7 +70,7 @@ const FIELDS = {
   play: list(), // clips in the player: RUN:KEY
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
   at: number(0, 1e9, null), // seconds into the clips, while paused
-  speed: number(0.05, 16, 1),
+  speed: number(0.0625, 16, 1), // as fast and as slow as browsers play
 };
 
 /** @typedef {{[Name in keyof typeof FIELDS]: (typeof FIELDS)[Name]["usual"]}} View */
