@@ -146,6 +146,10 @@ export class Player {
    */
   async accompany(id) {
     const { clip, asked } = this;
+    if (!clip && numberOf(split(id)[1]) === null) {
+      this.host.classList.remove("traced"); // there is no such clip
+      return null;
+    }
     if (clip?.episodes.length === 1 && numberOfClip(id) === null) this.callIt(id, clip.episodes[0].number);
     const loading = this.loadSteps(id, asked?.env_index ?? null);
     if (!asked) return null;
