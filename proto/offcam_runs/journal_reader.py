@@ -70,11 +70,11 @@ def journals(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _elsewhere(folder: str | os.PathLike[str]) -> Iterator[Path]:
     inner = Path(state_folder(os.environ, os.getuid()), PENDING_NAME)
-    spellings = {os.path.abspath(folder), os.path.realpath(folder)}
     with suppress(OSError):
         facts = inner.stat()
         if facts.st_uid != os.getuid() or facts.st_mode & 0o022:  # anybody may have put anything there
             return
+        spellings = {os.path.abspath(folder), os.path.realpath(folder)}
         for path in _in(inner.parent):
             with suppress(FileNotFoundError, RunFolderError):
                 if _folder_of(path, path.lstat().st_ino) in spellings:
