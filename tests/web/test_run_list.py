@@ -126,6 +126,7 @@ def test_what_cannot_be_asked_for_is_said(listed, given, said):
         ("started", ["crashed", "resumed", "lost", "ended", "broken"]),
         ("env", ["resumed", "ended", "lost", "crashed", "broken"]),
         ("state", ["resumed", "ended", "crashed", "broken", "lost"]),
+        ("episodes", ["lost", "resumed", "crashed", "ended", "broken"]),
         ("best", ["ended", "broken", "crashed", "resumed", "lost"]),
     ],
 )

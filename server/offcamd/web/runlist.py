@@ -29,8 +29,8 @@ SORTS: dict[str, Key] = {
     "return": lambda run: run["return"]["last100_mean"],
     "best": lambda run: run["return"]["max"],
     "length": lambda run: run["length"]["last100_mean"],
-    "episodes": lambda run: run["episodes"],
-    "steps": lambda run: run["steps"],
+    "episodes": lambda run: None if run["problem"] else run["episodes"],
+    "steps": lambda run: None if run["problem"] else run["steps"],
 }
 """By what runs can be sorted; the first is the order in which they came."""
 

@@ -154,7 +154,7 @@ export class Overview {
         {},
         h("h1", {}, "That run is not here"),
         h("p", {}, `The address names the run ${ids.join(", ")}, which this recorder does not know. It may have been moved or deleted, or it belongs to another machine. A folder can be opened with `, h("code", {}, "offcam view FOLDER"), "."),
-        any && h("button.primary", { type: "button", onclick: () => change({ runs: [], tab: "" }) }, "Show the newest run"),
+        any && h("button.primary", { type: "button", onclick: () => change({ runs: [], tab: "" }) }, "Show all runs"),
       ),
     );
   }

@@ -24,19 +24,6 @@ export const baseOf = (id) => id.split("@")[0];
 export const sessionOf = (id) => id.split("@")[1] ?? "";
 
 /**
- * Those that have each word of the filter in their name, environment or folder; "live" finds those that are.
- * @param {Run[]} runs
- * @param {string} filter
- */
-export function matching(runs, filter) {
-  const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-  return runs.filter((run) => {
-    const text = `${run.name} ${run.env_id ?? ""} ${run.folder} ${run.live ? "live" : ""}`.toLowerCase();
-    return words.every((word) => text.includes(word));
-  });
-}
-
-/**
  * What each is called, by its id: the last part of its path, and as much before it as tells the runs apart.
  * @param {Iterable<Run>} runs
  * @returns {Map<string, string>}
