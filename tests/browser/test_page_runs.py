@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from stage import film, playwright, training
 
+import runs
 from commandline import WAIT_SECONDS
 from offcam_runs.format import INDEX_NAME
 
@@ -69,11 +70,32 @@ def test_all_runs_are_a_table_by_folder(root, view, visit):
     expect(page.get_by_role("heading", level=1)).to_have_text("broken cannot be read")
     page.get_by_role("button", name="All runs").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs 6")
-    page.get_by_role("button", name="Curve of dqn").click()
+    page.go_back()
+    page.get_by_role("button", name="Curve of dqn").click()  # beside a run: in its plot
     page.wait_for_function("() => Number(document.querySelector('.chart').dataset.episodes) >= 4 + 5 + 6")
     expect(page.get_by_role("button", name="Interval")).to_have_attribute("aria-pressed", "true")
-    page.go_back()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Runs 6")
+
+
+def test_the_runs_of_a_folder_are_one_curve_where_they_are_five(view, visit, tmp_path):
+    for place in range(5):
+        runs.write(tmp_path / "five" / str(place), [10.0 * place] * 40)
+    for place in range(3):
+        runs.write(tmp_path / "three" / str(place), [float(place)] * (40 + place))
+    seen = visit(view(tmp_path))
+    page = seen.page
+    note = page.locator(".together .note")
+    five = page.get_by_role("button", name="Curve of five")
+    five.click()
+    expect(note).to_contain_text("n = 5. Interquartile mean")
+    expect(note).to_contain_text("At episode 39, as far as each has come: 20 (")
+    expect(page.locator(".together canvas")).to_be_visible()
+    seen.shot("group")
+    five.click()
+    expect(note).to_have_count(0)
+    page.get_by_role("button", name="Curve of three").click()
+    expect(note).to_contain_text("n = 3 runs: too few for an interval, so each is drawn.")
+    expect(note.locator(".one")).to_have_text([" 0: 0", " 1: 1", " 2: 2"])
+    seen.shot("seeds")
 
 
 def test_a_query_finds_runs_and_says_where_it_is_wrong(root, view, visit):
@@ -85,7 +107,7 @@ def test_a_query_finds_runs_and_says_where_it_is_wrong(root, view, visit):
     expect(page.locator(NAMES)).to_have_text(["2", "1"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs 2 of 6")
     page.wait_for_url("**filter=folder:dqn**")
-    page.keyboard.type(" retrun<1")
+    page.get_by_label("Filter runs by name").fill("folder:dqn return>30 retrun<1")
     expect(page.locator(".wrong")).to_contain_text("At column 22: unknown field 'retrun'; did you mean `return`?")
     expect(page.locator(".wrong mark")).to_have_text("retrun<1")
     expect(page.locator(NAMES)).to_have_text(["2", "1"])  # as before

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { arrange, fill, h, icon, say, select, throttle } from "./dom.js";
 import { amount, count, whole } from "./format.js";
+import { GroupCurve, MOST_TOGETHER } from "./groupcurve.js";
 import { RunRow } from "./runrow.js";
 import { branches, COLUMNS, placeOf, sorted, whatIsWrong } from "./runtree.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
@@ -29,6 +30,8 @@ export class Runs {
     this.heads = new Map();
     /** @type {Set<string>} */
     this.folded = new Set();
+    /** @type {Map<string, GroupCurve>} */
+    this.curves = new Map(); // of the folders where one is shown
     /** @type {Run[]} */
     this.runs = [];
     /** @type {string[]} */
@@ -151,6 +154,11 @@ export class Runs {
         this.heads.set(path, head);
         this.updateHead(head, path, runs);
         nodes.push(head.node);
+        const curve = this.chosen.length ? undefined : this.curves.get(path);
+        if (curve) {
+          curve.show(runs);
+          nodes.push(curve.node);
+        }
       }
       for (const run of runs) {
         const row = rows.get(run.id) ?? new RunRow(run.id, { open: (id) => this.choose(id), lay: (id, box) => this.lay(id, box) });
@@ -168,7 +176,7 @@ export class Runs {
     const [name, facts, last] = [h("span.name", {}, path), h("span.facts"), h("b.last")];
     const line = sparkline();
     const button = h("button.branch", { type: "button", onclick: () => this.turn(path) }, icon("chevron"), name, facts, line, last);
-    const curve = h("button.quiet.curve", { type: "button", onclick: () => this.together(path) }, "Curve");
+    const curve = h("button.quiet.curve", { type: "button", onclick: () => (this.chosen.length ? this.together(path) : this.curveOf(path)) }, "Curve");
     return { node: h("li.head", {}, button, curve), button, name, facts, last, line, curve };
   }
 
@@ -180,7 +188,10 @@ export class Runs {
     say(head.last, means.length ? amount(means.reduce((sum, mean) => sum + mean, 0) / means.length) : "");
     head.last.title = `Mean over ${count(means.length, "run")} of the mean return of the last 100 episodes`;
     head.button.setAttribute("aria-expanded", String(!this.folded.has(path)));
-    head.curve.title = `The learning curves of ${runs.length > MOST_RUNS ? `the first ${MOST_RUNS} of these ${whole(runs.length)} runs` : `these ${whole(runs.length)} runs`} with their mean and its interval`;
+    const most = this.chosen.length ? MOST_RUNS : MOST_TOGETHER;
+    head.curve.title = `These ${runs.length > most ? `first ${whole(most)} of ${whole(runs.length)}` : whole(runs.length)} runs as one learning curve, with its interval`;
+    if (this.chosen.length) head.curve.removeAttribute("aria-pressed");
+    else head.curve.setAttribute("aria-pressed", String(this.curves.has(path)));
     head.curve.setAttribute("aria-label", `Curve of ${path}`);
     drawSparkline(head.line, ...runs.map((run) => run.sparkline));
   }
@@ -191,7 +202,21 @@ export class Runs {
     this.draw();
   }
 
-  /** @param {string} path */
+  /**
+   * Show the curve of a folder below its head, or no longer.
+   * @param {string} path
+   */
+  curveOf(path) {
+    const curve = this.curves.get(path);
+    if (curve) curve.leave();
+    if (!this.curves.delete(path)) this.curves.set(path, new GroupCurve());
+    this.draw();
+  }
+
+  /**
+   * Lay the runs of a folder over the plot of the run that is shown.
+   * @param {string} path
+   */
   together(path) {
     const branch = branches(sorted(this.runs, state().by, state().turned)).find((other) => other.path === path);
     if (branch) change({ runs: branch.runs.slice(0, MOST_RUNS).map(({ id }) => id), band: true, tab: "", from: null, to: null });
