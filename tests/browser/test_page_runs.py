@@ -12,6 +12,7 @@ from stage import film, playwright, training
 
 import runs
 from commandline import WAIT_SECONDS
+from offcam_runs.folder_lock import FolderLock
 from offcam_runs.format import INDEX_NAME
 
 expect = playwright().expect
@@ -96,6 +97,8 @@ def test_the_runs_of_a_folder_are_one_curve_where_they_are_five(view, visit, tmp
     expect(note).to_contain_text("n = 3 runs: too few for an interval, so each is drawn.")
     expect(note.locator(".one")).to_have_text([" 0: 0", " 1: 1", " 2: 2"])
     seen.shot("seeds")
+    page.locator(".run").first.click()
+    expect(page.locator(".badge.lost")).to_have_text("lost")  # nobody said their end
 
 
 def test_a_query_finds_runs_and_says_where_it_is_wrong(root, view, visit):
@@ -147,6 +150,22 @@ def test_a_phone_shows_cards(root, view, visit, width):
     page.get_by_role("button", name="All runs").tap()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs 6")
     assert not page.evaluate(SIDEWAYS)
+
+
+def test_the_wall_is_of_nine_runs_at_most(root, view, visit, tmp_path):
+    folders = [shutil.copytree(root / "ppo" / "0", tmp_path / str(place)) for place in range(11)]
+    locks = [FolderLock.acquire(folder, "a test") for folder in folders[1:]]
+    try:
+        page = visit(view(tmp_path)).page
+        expect(page.locator(".wall")).to_be_hidden()
+        page.get_by_role("button", name="Wall").click()
+        expect(page.locator(".wall li")).to_have_count(9)
+        expect(page.locator(".wall .note")).to_contain_text("1 more live")
+    finally:
+        for lock in locks:
+            lock.release()
+    expect(page.locator(".wall .note")).to_contain_text("No live run has a clip yet.")
+    expect(page.locator(".wall li")).to_have_count(0)
 
 
 PLAYING = "() => [...document.querySelectorAll('.wall video')].filter(video => !video.paused && video.currentTime > 0)"

@@ -17,14 +17,18 @@ from test_live import wait_for
 import made
 import runs
 from offcam_proto.messages import OpenClip
+from offcam_runs.folder_lock import FolderLock
 from offcam_runs.format import INDEX_NAME
+from offcam_runs.run_ids import by_id
 from offcam_runs.running import RECENT
 from offcamd.store.index import RunIndex
 from offcamd.web.openapi import description
 from offcamd.web.params import MOST_TEXT, Query
 from offcamd.web.queries import MOST_ROWS
 from offcamd.web.runlist import SORTS, runs_page
+from offcamd.web.runs import RunDescriptions
 from offcamd.web.sparklines import MOST_POINTS
+from sources import FixedSource
 
 HERE = Path(__file__).parent
 A, B = b"a" * 16, b"b" * 16
@@ -200,6 +204,17 @@ def test_the_sparkline_is_of_the_session_that_is_shown(look, tmp_path):
     assert client.get(f"/api/runs/{run['id']}@1").json()["sparkline"] == [5.0] * MOST_POINTS
     everything = client.get(f"/api/runs/{run['id']}@all").json()["sparkline"]
     assert everything == pytest.approx(means([5.0] * 60 + list(range(50))), rel=1e-4)
+
+
+def test_one_that_another_daemon_records_is_live(root):
+    folder = root / "ppo" / "lost"
+    described = RunDescriptions(FixedSource(folders=by_id([folder])))
+    assert [run["state"] for run in described.all()] == ["lost"]
+    lock = FolderLock.acquire(folder, "another daemon")
+    try:
+        assert [run["state"] for run in described.all()] == ["live"]
+    finally:
+        lock.release()
 
 
 def test_of_no_runs():

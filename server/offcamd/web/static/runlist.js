@@ -5,6 +5,12 @@
 const MOST_PARTS = 5; // of a path, in a name
 
 /**
+ * What the dot of a run in a state looks like; one that has ended has none of these.
+ * @type {Record<string, string>}
+ */
+export const DOTS = { live: "live", crashed: "down", lost: "warn" };
+
+/**
  * Runs in the order shown: the live ones first, then the newest. It stays as it is while they train.
  * @param {Iterable<Run>} runs
  */

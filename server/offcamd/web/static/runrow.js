@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { fill, h, icon, say } from "./dom.js";
 import { ago, amount, count, short, total } from "./format.js";
+import { DOTS } from "./runlist.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
 
 /**
@@ -51,7 +52,7 @@ export class RunRow {
     this.box.setAttribute("aria-label", `Show ${name} in the plot`);
     this.box.className = place >= 0 ? `c${(place % 8) + 1}` : "";
     this.node.classList.toggle("chosen", place >= 0);
-    this.dot.className = `dot ${run.state === "live" ? "live" : run.state === "crashed" ? "down" : run.state === "lost" ? "warn" : ""}`;
+    this.dot.className = `dot ${DOTS[run.state] ?? "over"}`;
     this.dot.title = run.state;
     say(this.state, run.problem ? "cannot be read" : run.state);
     this.state.className = `state-badge ${run.state}`;
