@@ -123,7 +123,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 def signature(folder: Path) -> tuple[object, ...]:
     """Changes whenever something in a run does that its statistics are made of; cheap."""
-    index = folder / INDEX_NAME
+    index = f"{folder}/{INDEX_NAME}"
     files = [str(folder), *(f"{index}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
     found = journals(folder)
     later = time.time() // ON_ITS_WAY_SECONDS if found and is_written(folder) else None
