@@ -198,7 +198,7 @@ def test_the_wall_shows_the_latest_clip_of_each_live_run(root, serve, visit, tmp
         page.wait_for_function(f"{PLAYING}.length === 1")
         page.set_viewport_size({"width": 1360, "height": 300})
         page.evaluate("document.body.style.paddingBottom = '2000px'; scrollTo(0, 1500)")
-        page.wait_for_function("() => document.querySelector('.wall video').paused")
+        page.wait_for_function("() => (video => video.paused && !video.ended)(document.querySelector('.wall video'))")
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_function(f"{PLAYING}.length === 1")
     seen.shot(f"wall-{motion}")
