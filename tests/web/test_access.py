@@ -10,7 +10,7 @@ import pytest
 
 import made
 from fetching import fetch
-from offcam_runs.run_ids import run_id
+from offcam_runs.run_ids import by_id, run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import RunDescriptions
@@ -130,6 +130,19 @@ def test_who_does_not_read_is_let_go_and_the_others_are_told():
             assert len(broadcaster._listeners) == 1
             assert await first == b"0"
             assert len([event async for event in slow]) < MOST_WAITING
+
+    asyncio.run(play())
+
+
+def test_news_of_more_runs_than_may_wait_cost_no_connection(tmp_path):
+    async def play():
+        source = FixedSource(folders=by_id(tmp_path / str(number) for number in range(4 * MOST_WAITING)))
+        broadcaster = Broadcaster(source, RunDescriptions(source), lambda: False)
+        async with contextlib.aclosing(broadcaster.listen()) as events:
+            told = [await anext(events) for _ in range(1 + 4 * MOST_WAITING)]
+            assert told[-1].startswith(b"event: run")
+            assert (await anext(events)).count(b"event: run") == 4 * MOST_WAITING
+            assert len(broadcaster._listeners) == 1
 
     asyncio.run(play())
 

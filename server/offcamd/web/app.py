@@ -32,6 +32,7 @@ from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
+from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
@@ -167,9 +168,11 @@ class Api:
 
     # --- runs -------------------------------------------------------------------------------------------------
 
-    async def runs(self, _request: Request) -> Response:
-        """All runs."""
-        return _json({"daemon": self._source.daemon, "runs": await run_in_threadpool(self._runs.all)})
+    async def runs(self, request: Request) -> Response:
+        """The runs that are asked for."""
+        query = Query(request.query_params)
+        page = await run_in_threadpool(lambda: runs_page(self._runs.all(), query))
+        return _json({"daemon": self._source.daemon, **page})
 
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""

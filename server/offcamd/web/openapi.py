@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
+from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders, thinning, traces
+from offcamd.web import curves, queries, renders, runlist, sparklines, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ _RUN = _object(
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED, dropped_steps=_DROPPED_STEPS, replayable=FLAG,
-    sync=_list(_ref("Sync")),
+    state=_one_of(*RUN_STATES), sparkline={**_list(_MAYBE), "maxItems": sparklines.MOST_POINTS},
+    newest_clip=_or_null(_object(key=TEXT, episode=INTEGER, return_=_MAYBE)), sync=_list(_ref("Sync")),
 )  # fmt: skip
 _SYNC = _object(
     tracker=TEXT, where=TEXT, session=INTEGER, sent_episodes=INTEGER, sent_clips=INTEGER, behind_episodes=INTEGER,
@@ -224,7 +226,18 @@ def _paths() -> dict[str, Schema]:
             ],
             *asked,
         ),
-        "/api/runs": _json("All runs.", _object(daemon=FLAG, runs=_list(_ref("Run")))),
+        "/api/runs": _json(
+            "The runs, or those that are asked for.",
+            _object(daemon=FLAG, total=INTEGER, offset=INTEGER, runs=_list(_ref("Run"))),
+            [
+                _query("query", _SEARCH, "Only those meant by it, such as `env:cartpole return>100 -crashed`."),
+                _query("sort", _one_of(*runlist.SORTS), "The order; what has no such number comes last."),
+                _query("order", _one_of("asc", "desc"), "Its direction."),
+                _query("offset", _between(0, queries.MOST_OFFSET, 0), "Runs to pass over."),
+                _query("limit", _between(1, queries.MOST_ROWS, queries.MOST_ROWS), "Most runs."),
+            ],
+            "400",
+        ),
         run: _json("One run, and its streams.", _ref("RunDetail"), of_run, *asked),
         f"{run}/episodes": _json(
             "A page of a run's episodes.", _object(total=INTEGER, offset=INTEGER, episodes=_list(_ref("Episode"))),

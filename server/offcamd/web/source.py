@@ -72,15 +72,19 @@ class FolderSource:
 
     def folders(self) -> dict[str, Path]:
         """See `RunSource`. Looks into the folders anew, at most every `RESCAN_SECONDS`."""
+        return dict(self._up_to_date())
+
+    def _up_to_date(self) -> dict[str, Path]:
+        """The same, not to be changed."""
         with self._lock:
             if time.monotonic() - self._scanned >= RESCAN_SECONDS:
                 self._found = by_id(self._scan())
                 self._scanned = time.monotonic()
-            return dict(self._found)
+            return self._found
 
     def live(self, run: str) -> bool:
         """See `RunSource`."""
-        folder = self.folders().get(run)
+        folder = self._up_to_date().get(run)
         return folder is not None and writer_of(folder) is not None
 
     def stats(self) -> dict[str, Any] | None:

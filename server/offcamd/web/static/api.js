@@ -12,6 +12,7 @@ import { sentence } from "./format.js";
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
+ *   state: string, sparkline: (number | null)[], newest_clip: NewestClip | null,
  * }} Run
  * @typedef {{
  *   tracker: string, sent_episodes: number, sent_clips: number, behind_episodes: number, behind_clips: number, lag_seconds: number,
@@ -53,7 +54,8 @@ import { sentence } from "./format.js";
  *   frames: {offered: number, encoded: number, dropped: Counts}, steps: {dropped: Counts}, lost: Counts, problems: Record<string, string>, recent_errors: string[],
  *   memory: {daemon_rss_bytes: number | null, clients: {rss_bytes: number | null}[]},
  * }} Stats of the daemon
- * @typedef {{daemon: boolean, runs: Run[]}} RunList
+ * @typedef {{key: string, episode: number, return: number | null}} NewestClip of a run
+ * @typedef {{daemon: boolean, total: number, runs: Run[]}} RunList
  * @typedef {{total: number, clips: Clip[]}} ClipPage
  */
 
@@ -138,7 +140,21 @@ const getJson = (path, given = {}, options = {}) => request(path + query(given),
 const id = encodeURIComponent;
 
 /** @type {() => Promise<RunList>} */
-export const runs = () => getJson("/api/runs");
+export async function runs() {
+  const answer = await getJson("/api/runs");
+  while (answer.runs.length < answer.total) {
+    const next = await getJson("/api/runs", { offset: answer.runs.length });
+    if (!next.runs.length) break; // some have gone meanwhile
+    answer.runs.push(...next.runs);
+  }
+  return answer;
+}
+
+/** @type {(query: string) => Promise<RunList>} */
+export const runsMeant = (query) => getJson("/api/runs", { query });
+
+/** @type {(run: string, key: string, what: "video" | "poster") => string} */
+export const clipPath = (run, key, what) => `/api/runs/${id(run)}/clips/${id(key)}/${what}`;
 
 /** @type {(run: string) => Promise<Run>} */
 export const run = (run) => getJson(`/api/runs/${id(run)}`);

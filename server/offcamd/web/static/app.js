@@ -73,7 +73,7 @@ function render() {
     return;
   }
   const ordered = inOrder(runs.values());
-  if (!state().runs.length && ordered.length) {
+  if (!state().runs.length && ordered.length === 1) {
     change({ runs: [ordered[0].id] }, { replace: true }); // which renders
     return;
   }
@@ -81,14 +81,16 @@ function render() {
   const here = chosen();
   list.show(ordered, ids, names);
   document.body.classList.toggle("no-runs", !ordered.length);
+  document.querySelector(".skip")?.setAttribute("href", ordered.length && !ids.length ? "#runs" : "#main");
+  document.body.classList.toggle("all-runs", ordered.length > 0 && !ids.length);
   if (!ordered.length && !ids.length) overview.empty(daemon);
-  else if (!here.length) overview.missing(ids, ordered.length > 0);
-  else overview.run(here[0], nameOf(here[0].id), here.length - 1);
+  else if (ids.length && !here.length) overview.missing(ids, ordered.length > 0);
+  else if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
   gallery.show(readable);
   tray.show();
-  if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : "offcam";
+  if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
 }
 
 const renderSoon = throttle(numbers, 250);
@@ -182,7 +184,7 @@ watch((changed) => {
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
   if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick")) player.show();
   if (only("at", "speed", "play", "asked")) return;
-  if (only("filter")) numbers();
+  if (only("filter", "by", "turned", "wall")) numbers();
   else if (only("pick")) {
     gallery.marks();
     tray.show();
