@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from offcam_runs.discover import MOST_LEVELS, look_into
 from offcam_runs.folder_lock import writer_of
-from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
+from offcam_runs.format import INDEX_NAME, PAGE_NAME, VIDEO_EXTENSION
 from offcam_runs.journal_reader import journals
 from offcam_runs.run_ids import by_id
 
@@ -55,7 +55,7 @@ class FolderSource:
     """The run folders at or below some folders, without a daemon.
 
     A run is a folder with an index, or one with videos and none, such as Gymnasium's own wrapper leaves. Links are not
-    followed, hidden folders not entered.
+    followed, hidden folders and exported pages not entered.
 
     Args:
         folders: where to look.
@@ -108,6 +108,8 @@ class FolderSource:
             try:
                 names, below = look_into(folder)
             except OSError:
+                continue
+            if PAGE_NAME in names:
                 continue
             if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names) or journals(folder):
                 runs += 1

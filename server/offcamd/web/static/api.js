@@ -1,5 +1,6 @@
 // Talking to the recorder: JSON, media, and the stream of events; the token, where it wants one.
 import { events } from "./eventstream.js";
+import { answer, exported, fileOf } from "./exported.js";
 import { sentence } from "./format.js";
 
 /**
@@ -101,6 +102,7 @@ export function setToken(value) {
  * @throws {ApiError}
  */
 async function request(path, read, options = {}) {
+  if (exported) return written(path, read);
   const headers = new Headers(options.headers);
   if (token) headers.set("authorization", `Bearer ${token}`);
   try {
@@ -110,6 +112,20 @@ async function request(path, read, options = {}) {
   } catch (error) {
     // what fetch says of a connection that fails, before the answer or within it
     throw error instanceof TypeError ? new ApiError("The recorder does not answer.", 0) : error;
+  }
+}
+
+/**
+ * The same of a page that was exported.
+ * @template T
+ * @param {string} path
+ * @param {(reply: Response) => Promise<T>} read
+ */
+async function written(path, read) {
+  try {
+    return await read(Response.json(await answer(path)));
+  } catch (error) {
+    throw error instanceof Error ? new ApiError(error.message, 404) : error;
   }
 }
 
@@ -191,6 +207,7 @@ export const episodeSteps = (run, number, given) => getJson(`/api/runs/${id(run)
  * @param {string} path
  */
 export async function media(path) {
+  if (exported) return fileOf(path);
   if (!token) return path;
   return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
@@ -199,7 +216,7 @@ export async function media(path) {
  * Why a file cannot be had, as the recorder says; null where it can.
  * @param {string} path
  */
-export const trouble = (path) => request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } }).then(() => null, wordsOf);
+export const trouble = (path) => exported ? Promise.resolve(null) : request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } }).then(() => null, wordsOf);
 
 /** @param {string} url */
 export function release(url) {
@@ -234,6 +251,10 @@ const SILENCE = 45000; // keep-alives come far more often
  * @returns {() => void} try again at once
  */
 export function follow(told) {
+  if (exported) {
+    told.up(); // and nothing changes any more
+    return () => {};
+  }
   /** @type {AbortController | null} */
   let controller = null;
   let timer = 0;

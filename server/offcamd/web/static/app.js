@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { Curves } from "./curves.js";
 import { fill, icon, throttle, toast } from "./dom.js";
+import { exported, made } from "./exported.js";
 import { Gallery } from "./gallery.js";
 import { Health } from "./health.js";
 import { askForToken } from "./login.js";
@@ -158,7 +159,7 @@ async function load() {
     const answer = await api.runs();
     ({ daemon } = answer);
     if (daemon) health.waiting();
-    else health.none();
+    else health.none(exported ? `exported on ${new Date(made * 1000).toLocaleDateString("en-GB", { dateStyle: "medium" })}` : "recordings on disk");
     runs.clear();
     for (const run of answer.runs) runs.set(run.id, run);
     names = namesOf(runs.values());

@@ -1,5 +1,6 @@
 // What is shown is what the address says: the whole state of the page lives in it, so that a view can be shared,
 // reloaded, and left with the browser's own back button.
+import { exported } from "./exported.js";
 import { addressOf, Known, viewOf } from "./route.js";
 import { differences } from "./view.js";
 
@@ -9,9 +10,22 @@ import { differences } from "./view.js";
  */
 
 const known = new Known();
-const shown = () => viewOf(location.pathname, location.search, known);
-let current = shown();
-if (current.play.length === 1) history.replaceState(null, "", addressOf(current, known)); // of an old link
+
+/** What is shown by the address; that of an exported page, which is one file, stands behind its `#`. */
+function shown() {
+  if (!exported) return viewOf(location.pathname, location.search, known);
+  if (location.hash && !location.hash.startsWith("#/")) return current; // a place on the page
+  const { pathname, search } = new URL(location.hash.slice(1) || "/", "http://page.invalid");
+  return viewOf(pathname, search, known);
+}
+
+/** @param {View} view */
+const written = (view) => (exported ? "#" : "") + addressOf(view, known);
+
+/** @type {View} */
+let current = viewOf("/", "", known);
+current = shown();
+if (current.play.length === 1) history.replaceState(null, "", written(current)); // of an old link
 /** @type {Set<Listener>} */
 const listeners = new Set();
 
@@ -21,7 +35,7 @@ export const state = () => current;
  * The address that shows the present view with some of it changed.
  * @param {Partial<View>} patch
  */
-export const address = (patch) => location.origin + addressOf({ ...current, ...patch }, known);
+export const address = (patch) => new URL(written({ ...current, ...patch }), location.href).href;
 
 /**
  * From now on the address calls a clip by the number of the episode that it shows.
@@ -30,7 +44,7 @@ export const address = (patch) => location.origin + addressOf({ ...current, ...p
  */
 export function learn(id, number) {
   known.learn(id, number);
-  if (current.play.join() === id) history.replaceState(null, "", addressOf(current, known));
+  if (current.play.join() === id) history.replaceState(null, "", written(current));
 }
 
 /**
@@ -48,7 +62,7 @@ export function change(patch, { replace = false } = {}) {
   const changed = differences(current, next);
   if (!changed.length) return;
   current = next;
-  const target = addressOf(current, known);
+  const target = written(current);
   if (replace) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
   tell(changed);
