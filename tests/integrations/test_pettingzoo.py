@@ -11,6 +11,7 @@ from pettingzoo import ParallelEnv
 from pettingzoo.butterfly import pistonball_v6
 from pettingzoo.classic import connect_four_v3, tictactoe_v3
 from pettingzoo.utils.conversions import parallel_to_aec
+from syncing import wait_sent
 
 import films
 import offcam
@@ -136,7 +137,22 @@ def test_more_agents_than_an_episode_has_values(folder):
     films.check(folder)
 
 
+@pytest.mark.parametrize("how", ["the option", "offcam.sync"])
+def test_it_is_sent_to_a_tracker(folder, how):
+    env = recording.record(Race(), folder, every=1, **({"sync": "tensorboard"} if how == "the option" else {}))
+    if how == "offcam.sync":
+        offcam.sync(env, "tensorboard")
+    env.reset()
+    while env.agents:
+        env.step(dict.fromkeys(env.agents, 0))
+    env.close()
+    state = wait_sent(folder)
+    assert (state.tracker, state.sent_episodes, state.sent_clips) == ("tensorboard", 1, 1)
+
+
 def test_what_is_wrong_is_said_with_the_fix(folder):
+    with pytest.raises(offcam.ConfigError, match="there is no tracker 'nothing'"):
+        recording.record(Race(), folder, sync="nothing")
     with pytest.raises(offcam.ConfigError, match=r"offcam\.integrations\.pettingzoo\.record\(env, folder\)"):
         offcam.record(Race(), folder)
     with pytest.raises(offcam.ConfigError, match=r"Use `offcam\.record`"):
