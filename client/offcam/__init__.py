@@ -8,7 +8,8 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
     env = RecordEpisodeStatistics(env)
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
-``offcam.load("videos")`` reads what was recorded, and ``offcam.compare`` says which of several algorithms is better.
+``offcam.load("videos")`` reads what was recorded, ``offcam.show("videos")`` shows it in a notebook, and
+``offcam.compare`` says which of several algorithms is better.
 ``offcam.sync("videos", "tensorboard")`` sends it to where you look at your trainings.
 ``offcam.flush_on_signal()`` has SIGTERM, as Slurm and Kubernetes send it, wait until what was recorded is safe.
 
@@ -39,6 +40,7 @@ from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
 from offcam.save_video import save_video
+from offcam.show import show
 from offcam.sync import sync
 from offcam.trace import trace
 from offcam.wrappers.statistics import RecordEpisodeStatistics
@@ -88,6 +90,7 @@ __all__ = [
     "record",
     "replay",
     "save_video",
+    "show",
     "sync",
     "trace",
     "vector",

@@ -166,7 +166,7 @@ def sync(
         return Sync(SyncRequest(folder=folder, tracker=tracker, options=given, session=session))
     if not settings.enabled():
         return Sync(None)
-    stream = shared_stream.stream_beneath(env_or_folder.__dict__.get("recorder", env_or_folder))  # an adapter's has one
+    stream = shared_stream.stream_beneath(env_or_folder)
     if stream is None:
         raise ConfigError(
             f"{env_or_folder} is not recorded, or only from its first reset on: give what offcam.record returned, or a "
