@@ -13,12 +13,15 @@ from pettingzoo.classic import connect_four_v3, tictactoe_v3
 from pettingzoo.utils.conversions import parallel_to_aec
 from syncing import wait_sent
 
+import examples
 import films
 import offcam
 from envs import Barcode
 from offcam.integrations import pettingzoo as recording
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "pettingzoo_agents.py"
 
 
 class Race(ParallelEnv):
@@ -162,3 +165,15 @@ def test_what_is_wrong_is_said_with_the_fix(folder):
     with pytest.raises(TypeError, match="evry"):
         recording.record(Race(), folder, evry=3)
     assert not folder.exists()
+
+
+def test_the_example_says_who_won(daemon, tmp_path):
+    said = examples.printed(EXAMPLE, daemon, tmp_path)
+    folder = tmp_path / "runs" / "tictactoe"
+    played = [by_agent(episode) for episode in films.episodes(folder)]
+    assert len(played) == 20
+    won = {agent: sum(game[agent] > 0 for game in played) for agent in ("player_1", "player_2")}
+    assert said == f"player_1 won {won['player_1']} of 20, player_2 won {won['player_2']} of 20\n"
+    assert 0 < won["player_2"] < won["player_1"]
+    assert films.videos(folder) == sorted(f"rl-video-episode-{game}.mp4" for game in range(0, 20, 5))
+    films.check(folder)
