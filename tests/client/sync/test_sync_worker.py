@@ -283,7 +283,7 @@ def test_what_is_no_place(to):
 @pytest.mark.parametrize(
     ("to", "says"),
     [
-        ("nothing", "there is no tracker 'nothing': there are gone, log, mlflow, none, tensorboard, trackio"),
+        ("nothing", "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, tensorboard, trackio"),
         ("wandb", r"'wandb' needs no_such_package, which is not installed in .* -m pip install no_such_package$"),
         ("gone", "cannot be imported"),
         ("none", "must lead to a kind of Sink"),
