@@ -77,14 +77,18 @@ def clip_record(clip, number, started, **changes):
     return ClipRecord(**{**values, **changes})
 
 
+def open_clip(clip, number, **changes):
+    values = {
+        "handle": 0, "clip": clip, "name": f"rl-video-episode-{number}", "part": 1, "fps": 50.0, "rows": 1, "cols": 1,
+        "frame_bytes": 96 * 64 * 3, "episode": number, "step": 0, "started": BEGAN,
+    }  # fmt: skip
+    return OpenClip(**{**values, **changes})
+
+
 def add_clip(index, folder, stream, clip, number, video, name=None):
     name = name or f"rl-video-episode-{number}"
     file = f"{name}.mp4"
-    opened = OpenClip(
-        handle=0, clip=clip, name=name, part=1, fps=50.0, rows=1, cols=1, frame_bytes=96 * 64 * 3,
-        episode=number, step=0, started=BEGAN,
-    )  # fmt: skip
-    index.clip_opened(stream, opened, file)
+    index.clip_opened(stream, open_clip(clip, number, name=name), file)
     if video is not None:
         os.link(video, folder / file)
     frames = length_of(number) + 1

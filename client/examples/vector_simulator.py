@@ -52,6 +52,7 @@ class Balls(VectorEnv):
 
 envs = offcam.record(Balls(256, render_mode="rgb_array"), "runs/balls", every=2, record_envs=4)
 obs, infos = envs.reset(seed=1)
+envs.action_space.seed(1)
 for step in range(300):
     obs, rewards, terminations, truncations, infos = envs.step(envs.action_space.sample())
 envs.close()

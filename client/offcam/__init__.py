@@ -8,7 +8,8 @@ Drop-in twins of Gymnasium's recording wrappers, which hand frames and episode r
     env = RecordEpisodeStatistics(env)
 
 or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins are in `offcam.vector`.
-``offcam.load("videos")`` reads what was recorded.
+``offcam.load("videos")`` reads what was recorded, ``offcam.show("videos")`` shows it in a notebook, and
+``offcam.compare`` says which of several algorithms is better.
 ``offcam.sync("videos", "tensorboard")`` sends it to where you look at your trainings.
 ``offcam.flush_on_signal()`` has SIGTERM, as Slurm and Kubernetes send it, wait until what was recorded is safe.
 
@@ -34,10 +35,12 @@ An env of the wrong kind is a TypeError, and a ``render_mode`` that yields no im
 """
 
 from offcam import keep, replay, vector
+from offcam.compare import compare
 from offcam.connection.signals import flush_on_signal
 from offcam.load import load
 from offcam.record import record
 from offcam.save_video import save_video
+from offcam.show import show
 from offcam.sync import sync
 from offcam.trace import trace
 from offcam.wrappers.statistics import RecordEpisodeStatistics
@@ -80,12 +83,14 @@ __all__ = [
     "SyncFailed",
     "VersionMismatch",
     "__version__",
+    "compare",
     "flush_on_signal",
     "keep",
     "load",
     "record",
     "replay",
     "save_video",
+    "show",
     "sync",
     "trace",
     "vector",

@@ -16,6 +16,18 @@ class ConfigError(OffcamError, ValueError):
     """A setting, argument or environment variable is wrong."""
 
 
+class QueryError(ConfigError):
+    """What is asked of runs cannot be understood.
+
+    Attributes:
+        column: of the character, from 1, at which it is wrong.
+    """
+
+    def __init__(self, message: str, *, column: int) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class FrameError(OffcamError, ValueError):
     """A rendered frame has a shape, dtype or range that cannot become video."""
 

@@ -135,7 +135,9 @@ class Clip:
         env_index = self.envs[0] if self.envs else 0
         return steps_of_rows(self.folder, self.stream_id, env_index, self.first_row, behind)
 
-    def _repr_html_(self) -> str:
+    @property
+    def numbers(self) -> list[str]:
+        """What there is to be known of it, in words for people."""
         numbers = [f"episode {self.episode}", f"return {notebook.number(self.return_)}"]
         if self.length is not None:
             numbers.append(f"{self.length:,} steps")
@@ -148,8 +150,19 @@ class Clip:
             numbers.append(self.error)
         if said := self.said_of_steps:
             numbers.append(said)
+        return numbers
+
+    def as_html(self, most_bytes: int | None = None) -> str:
+        """The video and its numbers, for a notebook.
+
+        Args:
+            most_bytes: of a larger file the path is shown; by default 8 MiB.
+        """
         shown = self.path if self.frames or self.state == fmt.RECORDING else None
-        return notebook.captioned_video(shown, self.file or self.name, numbers)
+        return notebook.captioned_video(shown, self.file or self.name, self.numbers, most_bytes)
+
+    def _repr_html_(self) -> str:
+        return self.as_html()
 
 
 # Columns in the order of `Clip`, and `place`, the order of opening, in which CROSS JOIN has SQLite read them. A clip

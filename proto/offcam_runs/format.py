@@ -18,6 +18,9 @@ APPLICATION_ID: Final = 0x6F66636D
 """The index's ``application_id``, "ofcm": tells offcam's index from any other SQLite file."""
 
 INDEX_NAME: Final = "offcam.sqlite3"
+PAGE_NAME: Final = "offcam-page.json"
+"""What a folder has that is no run but the page of some, exported."""
+
 """File name of the index."""
 
 INDEX_COMPANIONS: Final = ("-wal", "-shm", "-journal")

@@ -69,13 +69,13 @@ def journals(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _elsewhere(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    inner = Path(state_folder(os.environ, os.getuid()), PENDING_NAME)
-    spellings = {os.path.abspath(folder), os.path.realpath(folder)}
+    state = state_folder(os.environ, os.getuid())
     with suppress(OSError):
-        facts = inner.stat()
+        facts = os.stat(f"{state}/{PENDING_NAME}")
         if facts.st_uid != os.getuid() or facts.st_mode & 0o022:  # anybody may have put anything there
             return
-        for path in _in(inner.parent):
+        spellings = {os.path.abspath(folder), os.path.realpath(folder)}
+        for path in _in(state):
             with suppress(FileNotFoundError, RunFolderError):
                 if _folder_of(path, path.lstat().st_ino) in spellings:
                     yield path

@@ -1,11 +1,11 @@
-"""HTML for notebooks: tables, and videos with a caption. All text in it is escaped."""
+"""HTML for notebooks: tables, and videos with a caption. All text in it is escaped. Tables for terminals, too."""
 
 from __future__ import annotations
 
 import base64
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 INLINE_BYTES = 8 * 2**20
@@ -19,10 +19,26 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def captioned_video(path: str | None, title: str, numbers: Sequence[str]) -> str:
-    """A video, or why there is none, with a title and numbers under it."""
+def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table, its columns one below the other."""
+    lines = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def captioned_video(path: str | None, title: str, numbers: Sequence[str], most_bytes: int | None = None) -> str:
+    """A video, or why there is none, with a title and numbers under it.
+
+    Args:
+        path: of its file; None where there is none.
+        title: for people.
+        numbers: likewise.
+        most_bytes: of a larger file the path is shown; by default `INLINE_BYTES`.
+    """
     caption = f"<b>{escape(title)}</b>: {escape(', '.join(numbers))}"
-    return f'<div style="max-width:640px">{_video(path)}<div>{caption}</div></div>'
+    video = _video(path, INLINE_BYTES if most_bytes is None else most_bytes)
+    return f'<div style="max-width:640px">{video}<div>{caption}</div></div>'
 
 
 def number(value: float) -> str:
@@ -30,11 +46,11 @@ def number(value: float) -> str:
     return f"{value:.4g}" if math.isfinite(value) and abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _video(path: str | None) -> str:
+def _video(path: str | None, most_bytes: int) -> str:
     try:
         if path is None:
             return "<div>(no video)</div>"
-        if os.path.getsize(path) > INLINE_BYTES:
+        if os.path.getsize(path) > most_bytes:
             return f"<div>The video is too large for a notebook: <code>{escape(path)}</code></div>"
         with open(path, "rb") as file:
             data = base64.b64encode(file.read()).decode()

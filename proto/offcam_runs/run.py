@@ -257,7 +257,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         shown = next((clip for clip in reversed(self.clips) if clip.path and os.path.exists(clip.path)), None)
-        return _table([self]) + (shown._repr_html_() if shown else "")
+        return notebook.table(HEADS, [cells(self)]) + (shown._repr_html_() if shown else "")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -310,7 +310,7 @@ class Runs(Sequence[Run]):
         return f"<Runs: {', '.join(map(repr, self.runs))}>"
 
     def _repr_html_(self) -> str:
-        return _table(self.runs)
+        return notebook.table(HEADS, map(cells, self.runs))
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -372,12 +372,12 @@ def load_run(folder: str, session: Session = None) -> Run:
 # --- notebooks --------------------------------------------------------------------------------------------
 
 
-def _table(runs: Sequence[Run]) -> str:
-    heads = ("run", "env", "episodes", "steps", "return", f"last {SCORE_EPISODES}", "length", "videos")
-    return notebook.table(heads, map(_cells, runs))
+HEADS: Final = ("run", "env", "episodes", "steps", "return", f"last {SCORE_EPISODES}", "length", "videos")
+"""Of a table of runs; `cells` has what is below them."""
 
 
-def _cells(run: Run) -> list[str]:
+def cells(run: Run) -> list[str]:
+    """A row of a table of runs, for people."""
     returns, lengths = (run.episodes.summary(what, intervals=False) for what in ("return", "length"))
     recent = run.episodes[-SCORE_EPISODES:].summary(intervals=False)
     number = notebook.number

@@ -55,8 +55,13 @@ def by_id(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
 
 
 def with_id(runs: dict[str, Path], name: str) -> Path | None:
-    """The run of an id out of those that `by_id` gave; also by its path's, which it may have had before its index."""
-    return runs.get(name) or next((folder for folder in runs.values() if path_id(folder) == name), None)
+    """The run of an id out of those that `by_id` gave.
+
+    Also by its path's, which it may have had before its index, and by its own where that could not be read at that
+    time, as while a daemon on a busy machine shut everybody else out.
+    """
+    of_name = (folder for folder in runs.values() if name in (path_id(folder), run_id(folder)))
+    return runs.get(name) or next(of_name, None)
 
 
 @lru_cache(maxsize=MOST_KNOWN)

@@ -72,6 +72,8 @@ def copied(tmp_path: Path) -> Path:
         ("server/offcamd/web/app.py", "import offcamd.store.store", "the page reads run folders"),
         ("server/offcamd/encode/pool.py", "import offcamd.config.settings", "knowing nothing of settings"),
         ("server/offcamd/video/mp4.py", "import offcam_runs.format", "the wire's words alone"),
+        ("server/offcamd/stories/film.py", "import offcamd.process.logs", "stories are made of run folders"),
+        ("server/offcamd/stories/film.py", "import offcamd.store.sql", "the server's rooms"),
         ("proto/offcam_runs/analysis/curves.py", "import offcam_runs.database", "computed from arrays"),
         ("proto/offcam_proto/codec.py", "from threading import Lock", "proto does no I/O"),
         ("proto/offcam_proto/layout.py", "import numpy as np", "proto does no I/O"),

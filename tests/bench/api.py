@@ -32,6 +32,7 @@ def pages(run: str, key: str, episodes: int) -> list[str]:
     base, last = f"/api/runs/{run}", max(0, episodes - 100)
     return [
         "/api/runs",
+        "/api/runs?query=env:cartpole return>-1e9&sort=return",
         base,
         f"{base}/curve",
         f"{base}/curve?x=step&points=10000",

@@ -93,7 +93,9 @@ class Visit:
     def check(self) -> None:
         """Require that all was well, and that nothing was asked of another host."""
         strangers = [
-            url for url in self.asked if urlsplit(url).scheme != "blob" and urlsplit(url).hostname != "127.0.0.1"
+            url
+            for url in self.asked
+            if urlsplit(url).scheme not in ("blob", "data", "file") and urlsplit(url).hostname != "127.0.0.1"
         ]
         assert not strangers
         assert not self.problems

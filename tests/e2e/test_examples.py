@@ -18,6 +18,11 @@ import films
 from offcam_runs.format import INDEX_NAME
 from waiting import HANG_SECONDS, wait_until
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {path.name: path for path in (ROOT / "client" / "examples").glob("*.py")}
 README = (ROOT / "README.md").read_text("utf-8")
@@ -99,11 +104,10 @@ def test_rules_and_replay(tmp_path, daemon):
     assert clip.return_ == max(episode.return_ for episode in films.episodes(replayable))
 
 
-def test_a_job_that_is_preempted(tmp_path, daemon):
-    """It is told to leave in mid-training, as Slurm does, and started again."""
-    environment = {**daemon.environment, "OFFCAM_DIR": str(tmp_path / "runs"), "OFFCAM_RUN": "job"}
+def stop_in_the_midst(name: str, environment: dict[str, str], tmp_path: Path) -> int:
+    """Tell an example's training to leave, as schedulers do; returns how many episodes its run has then."""
     folder = tmp_path / "runs" / "job"
-    script = EXAMPLES["slurm_training.py"].read_text("utf-8")
+    script = EXAMPLES[name].read_text("utf-8")
     slow = "import time\n" + script.replace("    over = False\n", "    over = time.sleep(0.02)\n")
     with subprocess.Popen([sys.executable, "-c", PATIENT + slow], env=environment, cwd=tmp_path) as process:
         wait_until(lambda: (folder / INDEX_NAME).exists() and len(films.episodes(folder)) > 5, "a few episodes")
@@ -111,10 +115,41 @@ def test_a_job_that_is_preempted(tmp_path, daemon):
         assert process.wait(HANG_SECONDS) == -signal.SIGTERM
     before = len(films.episodes(folder))
     assert 5 < before < 200
+    return before
+
+
+def test_a_job_that_is_preempted(tmp_path, daemon):
+    """It is told to leave in mid-training, as Slurm does, and started again."""
+    environment = {**daemon.environment, "OFFCAM_DIR": str(tmp_path / "runs"), "OFFCAM_RUN": "job"}
+    before = stop_in_the_midst("slurm_training.py", environment, tmp_path)
     said = printed("slurm_training.py", replace(daemon, environment=environment), tmp_path)
     assert said == f"{before} episodes were there\n"
-    films.check(folder)
-    assert len(films.episodes(folder)) == 200
+    films.check(tmp_path / "runs" / "job")
+    assert len(films.episodes(tmp_path / "runs" / "job")) == 200
+
+
+def test_a_container_that_is_stopped(tmp_path, daemon):
+    """As `docker stop` does, and started again: with no home and no user's directories, as in an image of Python's."""
+    environment = {name: daemon.environment[name] for name in ("PATH", "OFFCAM_ADDR")}
+    environment |= {"OFFCAM_DIR": str(tmp_path / "runs"), "OFFCAM_RUN": "job"}
+    before = stop_in_the_midst("docker_training.py", environment, tmp_path)
+    said = printed("docker_training.py", replace(daemon, environment=environment), tmp_path)
+    assert said == f"{before} episodes were there\n"
+    films.check(tmp_path / "runs" / "job")
+    assert len(films.episodes(tmp_path / "runs" / "job")) == 200
+
+
+def test_what_is_said_of_the_container_is_right(tmp_path):
+    text = " ".join(EXAMPLES["docker_training.py"].read_text("utf-8").split('"""')[1].split())
+    (variables,) = re.findall(r"ENV OFFCAM_DIR=(\S+) OFFCAM_RUN=(\w+)", text)
+    assert f"into {'/'.join(variables)}," in EXAMPLES["docker_training.py"].read_text("utf-8")
+    assert f"-v $PWD/runs:{variables[0]} " in text
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(re.findall(r'"offcam\[(\w+)\]"', text)) <= set(extras)
+    names = re.search(r"offcam files ([\w ]+) -o deploy``", text)[1].split()
+    done = commandline.run("files", *names, "-o", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "compose.yaml").exists()
 
 
 def test_these_are_all_examples():

@@ -126,6 +126,14 @@ def test_videos_are_there_while_the_training_goes_on_and_go_with_their_episodes(
     assert kept(folder) == {better: "best(1)"}
 
 
+def test_all_but_the_worst(folder):
+    env = offcam.record(graded(), folder, source="replay", keep=~keep.worst(3) & keep.longer_than(3))
+    play(env, 20, seed=0)
+    env.close()
+    of = scores(20)
+    assert set(kept(folder)) == {number for number in range(20) if of[number].length > 3} - worst(of, 3)
+
+
 def test_cartpole(folder):
     env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", keep=keep.worst(1) | keep.best(1))
     play(env, 30, seed=7)

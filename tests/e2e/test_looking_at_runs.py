@@ -1,4 +1,4 @@
-"""``offcam show``, ``plot`` and ``export``: what a recorded run says, from the command line."""
+"""``offcam show``, ``plot``, ``compare`` and ``export``: what a recorded run says, from the command line."""
 
 from __future__ import annotations
 
@@ -173,6 +173,46 @@ def test_a_library_that_is_missing(offcam, folder, arguments, module, extra):
     assert done.returncode == 2
     assert f"needs {module}, which is not installed" in done.stderr
     assert f'-m pip install "offcam[{extra}]"' in done.stderr
+
+
+# --- compare ----------------------------------------------------------------------------------------------
+
+
+def test_compare(offcam, tmp_path):
+    for group, scores in (("ppo", [5, 6, 7, 8, 9]), ("dqn", [1, 2, 9])):
+        for number, score in enumerate(scores):
+            runs.write(tmp_path / group / f"seed-{number}", [float(score)] * 4, lengths=[25] * 4)
+    done = offcam("compare", "ppo", "dqn", "--threshold", "8")
+    assert done.returncode == 0
+    assert done.stderr == "offcam: dqn has 3 of the 5 runs that an interval should be of: with fewer it is too narrow\n"
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    found = json.loads(offcam("compare", "ppo", "dqn", "--threshold", "8", "--json").stdout)
+    ppo = found["groups"][0]
+    assert (ppo["iqm"]["value"], ppo["gap"]["value"]) == (pytest.approx(7), pytest.approx((3 + 2 + 1) / 5))
+    assert next(line for line in lines if line.startswith("ppo ")).split() == [
+        "ppo", "5", "7", *f"{ppo['iqm']['low']:.4g} to {ppo['iqm']['high']:.4g}".split(), "1.2",
+        *f"{ppo['gap']['low']:.4g} to {ppo['gap']['high']:.4g}".split(),
+    ]  # fmt: skip
+    (pair,) = found["pairs"]
+    assert pair["probability"]["value"] == pytest.approx((5 + 5 + 0.5) / 15)
+    assert any(line.split()[:4] == ["ppo", ">", "dqn", "0.7"] for line in lines)
+    assert any(line.split()[:3] == ["dqn", "50%", "4"] for line in lines)
+    assert lines[-4].split() == ["dqn", "0.67", "0.33", "0.33", "0.33", "0.33", "0.33", "0.00"]
+    assert found["score"] in lines[-2]
+    assert found["warnings"] == [done.stderr.removeprefix("offcam: ").strip()]
+
+
+def test_compare_what_cannot_be_compared(offcam, seeds):
+    runs.write(seeds / "other", [1.0], env_id="Pole-v0")
+    for words, why in (
+        (("ppo",), "at least two groups"),
+        (("ppo", "other"), "no env in common"),
+        (("ppo", "ppo/seed-0"), "is given twice"),
+        (("ppo", "dqn", "--scale", "Pole-v0"), "--scale takes ENV=LOW:HIGH"),
+        (("ppo", "nowhere"), "nowhere"),
+    ):
+        assert why in commandline.one_line(offcam("compare", *words))
 
 
 # --- export -----------------------------------------------------------------------------------------------

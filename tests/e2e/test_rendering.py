@@ -95,6 +95,24 @@ def test_those_that_ended_in_some_way(folder, offcam_command):
     assert {video["file"] for video in found["videos"]} <= {str(path) for path in folder.glob("*.mp4")}
 
 
+def test_those_of_each_run_in_a_folder(folder, offcam_command):
+    runs = [folder / f"seed{seed}" for seed in range(3)]
+    for run, count in zip(runs, (2, 2, 1), strict=True):
+        record(run, [10] * count)
+    found = json.loads(offcam_command("render", str(folder), "--worst", "1", "--json").stdout)["runs"]
+    assert [(run["folder"], [video["file"] for video in run["videos"]]) for run in found] == [
+        (str(run), [f"{run}/rl-video-episode-0.mp4"]) for run in runs
+    ]
+    done = offcam_command("render", str(folder), "--episode", "1")
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[:3] == [
+        f"{runs[0]}:",
+        f"{runs[0]}/rl-video-episode-1.mp4: episode 1, each step as it was (fresh)",
+        "1 video of 1 episode.",
+    ]
+    assert f"{runs[2]} has no steps of an episode that you ask for" in done.stderr
+
+
 def test_another_argument_of_the_env(folder, offcam_command):
     record(folder, [10])
     done = offcam_command("render", str(folder), "--episode", "0", "--set", "offset=5")

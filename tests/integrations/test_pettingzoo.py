@@ -11,13 +11,17 @@ from pettingzoo import ParallelEnv
 from pettingzoo.butterfly import pistonball_v6
 from pettingzoo.classic import connect_four_v3, tictactoe_v3
 from pettingzoo.utils.conversions import parallel_to_aec
+from syncing import wait_sent
 
+import examples
 import films
 import offcam
 from envs import Barcode
 from offcam.integrations import pettingzoo as recording
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "pettingzoo_agents.py"
 
 
 class Race(ParallelEnv):
@@ -136,7 +140,22 @@ def test_more_agents_than_an_episode_has_values(folder):
     films.check(folder)
 
 
+@pytest.mark.parametrize("how", ["the option", "offcam.sync"])
+def test_it_is_sent_to_a_tracker(folder, how):
+    env = recording.record(Race(), folder, every=1, **({"sync": "tensorboard"} if how == "the option" else {}))
+    if how == "offcam.sync":
+        offcam.sync(env, "tensorboard")
+    env.reset()
+    while env.agents:
+        env.step(dict.fromkeys(env.agents, 0))
+    env.close()
+    state = wait_sent(folder)
+    assert (state.tracker, state.sent_episodes, state.sent_clips) == ("tensorboard", 1, 1)
+
+
 def test_what_is_wrong_is_said_with_the_fix(folder):
+    with pytest.raises(offcam.ConfigError, match="there is no tracker 'nothing'"):
+        recording.record(Race(), folder, sync="nothing")
     with pytest.raises(offcam.ConfigError, match=r"offcam\.integrations\.pettingzoo\.record\(env, folder\)"):
         offcam.record(Race(), folder)
     with pytest.raises(offcam.ConfigError, match=r"Use `offcam\.record`"):
@@ -146,3 +165,15 @@ def test_what_is_wrong_is_said_with_the_fix(folder):
     with pytest.raises(TypeError, match="evry"):
         recording.record(Race(), folder, evry=3)
     assert not folder.exists()
+
+
+def test_the_example_says_who_won(daemon, tmp_path):
+    said = examples.printed(EXAMPLE, daemon, tmp_path)
+    folder = tmp_path / "runs" / "tictactoe"
+    played = [by_agent(episode) for episode in films.episodes(folder)]
+    assert len(played) == 20
+    won = {agent: sum(game[agent] > 0 for game in played) for agent in ("player_1", "player_2")}
+    assert said == f"player_1 won {won['player_1']} of 20, player_2 won {won['player_2']} of 20\n"
+    assert 0 < won["player_2"] < won["player_1"]
+    assert films.videos(folder) == sorted(f"rl-video-episode-{game}.mp4" for game in range(0, 20, 5))
+    films.check(folder)

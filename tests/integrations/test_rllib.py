@@ -9,12 +9,15 @@ from functools import partial
 import gymnasium as gym
 import pytest
 
+import examples
 import films
 import offcam
 from waiting import HANG_SECONDS
 
 ray = pytest.importorskip("ray", reason="not in the environment of .ci/integrations")
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "rllib_ppo.py"
 
 
 def made(folder, config):
@@ -69,4 +72,15 @@ def test_metrics_have_the_videos_and_the_numbers(folder, runners):
     assert {str(folder / name) for name in films.videos(folder)} >= set(videos)
     workers = {f"worker-{index}" for index in (range(1, runners + 1) if runners else [0])}
     assert {name.partition("-episode-")[0] for name in films.videos(folder)} == workers
+    films.check(folder)
+
+
+def test_the_example_tells_of_what_its_workers_recorded(daemon, tmp_path):
+    paths = os.pathsep.join(filter(None, sys.path))
+    said = examples.printed(EXAMPLE, daemon, tmp_path, HOME=str(tmp_path), PYTHONPATH=paths)
+    folder = tmp_path / "runs" / "rllib"
+    lines = [line for line in said.splitlines() if line.startswith("return ")]
+    assert len(lines) == 3
+    assert f"{folder}/worker-1-episode-0.mp4" in said
+    assert films.videos(folder)[0] == "worker-1-episode-0.mp4"
     films.check(folder)

@@ -12,6 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor, load_results
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from syncing import wait_sent
 
 import films
 import offcam
@@ -50,6 +51,20 @@ def test_videos_of_so_many_steps_have_terminal_frames_and_their_names(folder, ki
     assert films.numbers(folder / "ppo-step-0-to-step-12.mp4") == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 0, 1, 2]
     assert films.numbers(folder / "ppo-step-14-to-step-26.mp4") == [4, 5, 0, 1, 2, 3, 4, 5, 0]
     films.check(folder)
+
+
+@pytest.mark.parametrize("kind", ["record", "VecRecordVideo"])
+def test_it_is_sent_to_a_tracker(folder, kind):
+    envs = DummyVecEnv([partial(Barcode, 5)])
+    if kind == "record":
+        envs = recording.record(envs, folder, every=1, sync="tensorboard")
+    else:
+        envs = recording.VecRecordVideo(envs, folder, lambda step: step == 0, video_length=10, sync="tensorboard")
+    played(envs, 10)
+    envs.close()
+    state = wait_sent(folder)
+    assert (state.tracker, state.sent_episodes) == ("tensorboard", 2)
+    assert state.sent_clips == (2 if kind == "record" else 1)
 
 
 @BOTH

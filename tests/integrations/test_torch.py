@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+import examples
 import films
 import offcam
 from envs import Barcode
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "cleanrl_ppo.py"
 
 
 class Tensors(Barcode):
@@ -81,3 +86,16 @@ def test_a_tensor_on_a_device_is_left_there(folder):
     env.close()
     assert films.episodes(folder) == []
     assert films.numbers(folder / "rl-video-episode-0.mp4") == list(range(11))
+
+
+def test_a_ppo_as_cleanrl_s_learns_and_has_the_videos_of_its_first_env(daemon, tmp_path):
+    said = examples.printed(EXAMPLE, daemon, tmp_path)
+    folder = tmp_path / "runs" / "cleanrl"
+    episodes = films.episodes(folder)
+    count, first, last = map(int, re.findall(r"\d+", said))
+    assert count == len(episodes)
+    assert last > 2 * first
+    of_the_first = max(episode.episode for episode in episodes if episode.stream == 0) + 1
+    assert len(films.videos(folder)) == len(range(0, of_the_first + 1, 20))
+    assert {clip.stream for clip in films.clips(folder).values()} == {0}
+    films.check(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import gymnasium as gym
@@ -10,12 +11,15 @@ import torch
 from torchrl.envs import GymWrapper, ParallelEnv, TransformedEnv
 from torchrl.record import CSVLogger, VideoRecorder
 
+import examples
 import films
 import offcam
 from envs import Barcode
 from offcam.integrations.torchrl import OffcamLogger
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
+
+EXAMPLE = "torchrl_training.py"
 
 
 def made(folder, index=0):
@@ -83,3 +87,15 @@ def test_what_a_video_recorder_dumps(folder, tmp_path):
     }
     assert "0.5" in (tmp_path / "csv" / "kept" / "scalars" / "loss.csv").read_text()
     films.check(folder)
+
+
+def test_the_example_has_the_videos_of_its_training_and_of_its_evaluations(daemon, tmp_path):
+    said = examples.printed(EXAMPLE, daemon, tmp_path)
+    training, evaluation = tmp_path / "runs" / "torchrl", tmp_path / "runs" / "torchrl-evaluation"
+    returns = [episode.return_ for episode in films.episodes(training)]
+    count, first, last = map(int, re.findall(r"\d+", said))
+    assert (count, first, last) == (40, round(sum(returns[:10]) / 10), round(sum(returns[-10:]) / 10))
+    assert films.videos(training) == [f"rl-video-episode-{number}.mp4" for number in range(0, 40, 10)]
+    assert films.videos(evaluation) == [f"torchrl-evaluation-policy-{number}.mp4" for number in range(2)]
+    films.check(training)
+    films.check(evaluation)

@@ -23,6 +23,7 @@ ANSWERS = {
     "ClipDetail": "/api/runs/{id}/clips/{key}",
     "Neighbours": "/api/runs/{id}/clips/{key}/neighbours",
     "Rendering": "/api/runs/{id}/episodes/render",
+    "Steps": "/api/runs/{id}/episodes/steps",
     "Stats": "/api/stats",
 }
 """What the page calls an answer (the typedefs of api.js), and where it asks for it."""

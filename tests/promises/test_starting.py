@@ -5,6 +5,8 @@ What a daemon lacks it is given by the test: a gate that it waits at, or a signa
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -422,3 +424,10 @@ def test_strict_is_in_the_spec(tmp_path, daemon):
     made = offcam.RecordVideo(gymnasium.make("CartPole-v1", render_mode="rgb_array"), str(tmp_path), strict=True)
     assert made.spec.additional_wrappers[-1].kwargs["strict"] is True
     made.close()
+
+
+def test_a_daemon_loads_neither_arrays_nor_video_before_it_takes_records():
+    code = "import sys, offcamd.serving, offcamd.daemon.service; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "offcam_runs.journal_reader" in loaded
+    assert not {"numpy", "av", "typer", "starlette"} & set(loaded)

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from contextlib import closing
 
 from offcam_runs.format import INDEX_NAME
 from offcam_runs.run_ids import by_id, path_id, run_id, with_id
@@ -57,3 +58,14 @@ def test_what_is_no_index_is_named_by_its_path(tmp_path):
         database.execute("UPDATE meta SET value = '../../etc' WHERE key = 'run'")
     database.close()
     assert run_id(folder) == path_id(folder)
+
+
+def test_one_that_could_not_be_read_for_a_moment_is_found_by_its_own_id(tmp_path):
+    folder = made(tmp_path / "a")
+    with closing(sqlite3.connect(folder / INDEX_NAME)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        meanwhile = by_id([folder])
+    assert meanwhile == {path_id(folder): folder}
+    assert with_id(meanwhile, run_id(folder)) == folder
+    assert run_id(folder) != path_id(folder)

@@ -75,11 +75,15 @@ def opened_for(folder, done):
     """What it takes to open a run and record one episode into it."""
     done.clear()
     events = []
-    store = Store(events.append, "test")
+
+    def told(_event):  # on the store's thread, which counts on as soon as this returns
+        events.append(dict(done))
+
+    store = Store(told, "test")
     store.put(OpenStreamTask(str(folder), stream(), PEER, (), "opened"))
     store.put(RecordsTask(str(folder), A, 1, tuple(packed(episode())), "recorded"))
     wait_until(lambda: len(events) == 2, "the episode is committed")
-    found = dict(done)
+    found = events[-1]
     wait_until(lambda: store.runs()[0]["episodes"] == of_newest(folder), "all is counted")
     store.put(CloseStreamTask(str(folder), A, lost=False))
     store.close()

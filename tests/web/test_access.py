@@ -10,7 +10,7 @@ import pytest
 
 import made
 from fetching import fetch
-from offcam_runs.run_ids import run_id
+from offcam_runs.run_ids import by_id, run_id
 from offcamd.config.values import HttpAddress
 from offcamd.web.events import MOST_WAITING, Broadcaster
 from offcamd.web.runs import RunDescriptions
@@ -37,10 +37,10 @@ def test_with_a_token_the_page_comes_and_nothing_that_was_recorded(run):
     base = f"/api/runs/{run_id(run)}"
     clip = f"{base}/clips/{made.STREAM.hex()}-0"
     with served(FolderSource([run]), TOKEN) as client:
-        for path in ("/", "/static/app.js", "/healthz", "/readyz"):
+        for path in ("/", "/r/0123456789ab/e/4", "/static/app.js", "/healthz", "/readyz"):
             assert client.get(path).status_code == 200, path
         closed = ("/api/runs", base, f"{base}/episodes", f"{base}/curve", f"{clip}/video", f"{clip}/poster", "/metrics")
-        for path in (*closed, "/api/events", "/openapi.json", "/static", "/static/../api/runs"):
+        for path in (*closed, "/api/events", "/openapi.json", "/static", "/static/../api/runs", "/r/../api/runs"):
             reply = client.get(path)
             assert reply.status_code in (401, 307), path
             assert "made" not in reply.text
@@ -130,6 +130,19 @@ def test_who_does_not_read_is_let_go_and_the_others_are_told():
             assert len(broadcaster._listeners) == 1
             assert await first == b"0"
             assert len([event async for event in slow]) < MOST_WAITING
+
+    asyncio.run(play())
+
+
+def test_news_of_more_runs_than_may_wait_cost_no_connection(tmp_path):
+    async def play():
+        source = FixedSource(folders=by_id(tmp_path / str(number) for number in range(4 * MOST_WAITING)))
+        broadcaster = Broadcaster(source, RunDescriptions(source), lambda: False)
+        async with contextlib.aclosing(broadcaster.listen()) as events:
+            told = [await anext(events) for _ in range(1 + 4 * MOST_WAITING)]
+            assert told[-1].startswith(b"event: run")
+            assert (await anext(events)).count(b"event: run") == 4 * MOST_WAITING
+            assert len(broadcaster._listeners) == 1
 
     asyncio.run(play())
 

@@ -70,6 +70,8 @@ def test_one_that_is_asked_for_is_rendered_once(client, folder):
     assert client.get(f"{run}/clips/{done['clip']}/video").status_code == 200
     shown = client.get(f"{run}/clips/{done['clip']}").json()
     assert (shown["verified"], shown["diverged_at"], shown["diverged_why"]) == (True, None, None)
+    steps = client.get(f"{run}/clips/{done['clip']}/steps").json()  # the ones that it was made of
+    assert (steps["complete"], steps["found"], steps["time"][:2]) == (True, shown["length"] + 1, [0, 0.02])
     assert client.post(url).json() == done  # it is there
     assert len(read_run(folder).clips) == 1
     document = description()
@@ -169,7 +171,9 @@ def test_it_has_its_time_and_a_queue_has_an_end(stuck, folder, look, monkeypatch
     here = look(folder)
     here.headers["origin"] = str(here.base_url)
     url = f"/api/runs/{run_id(folder)}/episodes/render?number="
-    assert here.post(f"{url}0").json()["state"] in ("waiting", "rendering")
+    asked = here.post(f"{url}0")
+    assert asked.status_code == 200, asked.text
+    assert asked.json()["state"] in ("waiting", "rendering")
     wait_until(stuck.exists, "it hangs")
     assert here.get(f"{url}0").json()["state"] == "rendering"
     waiting = here.post(f"{url}1").json()

@@ -20,7 +20,7 @@ import gymnasium as gym
 from gymnasium import logger
 
 from offcam.integrations.missing import needs
-from offcam.integrations.recorded import Recorded, parted
+from offcam.integrations.recorded import Recorded, parted, sent
 from offcam.recorder import readings
 from offcam.wrappers import shared_stream
 from offcam.wrappers.episode_values import MOST_KEYWORDS
@@ -61,7 +61,7 @@ def record(
     Args:
         env: a parallel or an AEC env, whose ``render_mode`` must be ``"rgb_array"``.
         folder: as in `offcam.record`.
-        options: all others of a single env's, as there: ``every``, ``keep``, ``last_seconds``... but for
+        options: all others of a single env's, as there: ``every``, ``keep``, ``sync``... but for
             ``info_keywords``, ``steps``, and a ``source`` other than what is rendered.
 
     Raises:
@@ -76,12 +76,12 @@ def record(
     given += ["source"] * (options.get("source", "render") != "render")
     if given:
         raise ConfigError(f"{' and '.join(given)}: for envs with one agent alone. Leave it out for this one.")
-    videos, statistics = parted(options)
+    videos, statistics, to = parted(options)
     team = Team(env)
     where = shared_stream.new_folder(team) if folder is None else folder
     recorder = RecordEpisodeStatistics(RecordVideo(team, where, **videos), info_keywords=team.names(), **statistics)
     kind = RecordedAECEnv if isinstance(env, AECEnv) else RecordedParallelEnv
-    return kind(recorder, team)
+    return sent(kind(recorder, team), to)
 
 
 class RecordedParallelEnv(Recorded, BaseParallelWrapper):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from offcam.sync import check_tracker, sync
 from offcam.wrappers import arguments
 from offcam.wrappers.episode_values import value_names
 
@@ -55,11 +56,28 @@ class Recorded:
         return self.recorder.save_clip(reason)
 
 
-def parted(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of a recording as those of its RecordVideo and those of its RecordEpisodeStatistics.
+Kind = TypeVar("Kind", bound=Recorded)
+
+
+class Parted(NamedTuple):
+    """Options of a recording, by whose they are.
+
+    Attributes:
+        videos: those of its RecordVideo.
+        statistics: those of its RecordEpisodeStatistics.
+        sync: a tracker that it is sent to; None for none.
+    """
+
+    videos: dict[str, Any]
+    statistics: dict[str, Any]
+    sync: str | None
+
+
+def parted(options: dict[str, Any]) -> Parted:
+    """Options of `offcam.record`, by whose they are.
 
     Raises:
-        ConfigError: ``buffer_length``, ``info_keywords`` or ``every`` is wrong: before anything is opened.
+        ConfigError: ``buffer_length``, ``info_keywords``, ``every`` or ``sync`` is wrong: before anything is opened.
     """
     videos = dict(options)
     statistics = {name: videos.pop(name) for name in ("buffer_length", "info_keywords") if name in videos}
@@ -68,4 +86,14 @@ def parted(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     value_names(statistics.get("info_keywords", ()))
     if "every" in videos:
         videos["episode_trigger"] = arguments.which_episodes(videos.pop("every"), videos.get("episode_trigger"))
-    return videos, statistics | {"strict": videos.get("strict", False)}
+    to = videos.pop("sync", None)
+    if to is not None:
+        check_tracker(to)
+    return Parted(videos, statistics | {"strict": videos.get("strict", False)}, to)
+
+
+def sent(recorded: Kind, to: str | None) -> Kind:
+    """A recorded env, whose run is sent to a tracker where one is given."""
+    if to is not None:
+        sync(recorded, to)
+    return recorded

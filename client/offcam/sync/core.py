@@ -62,6 +62,7 @@ class ClipSent(NamedTuple):
         frames: in the file.
         ended: when it was whole, in seconds since the epoch.
         reason: why it was kept; empty where nobody asked.
+        recovered: whether its daemon died, so that the file has what could be saved.
     """
 
     stream: str
@@ -76,12 +77,13 @@ class ClipSent(NamedTuple):
     frames: int
     ended: float
     reason: str
+    recovered: bool = False
 
     @property
     def caption(self) -> str:
         """What it shows, in a line."""
         parts = [f"episode {self.episode}", f"return {self.return_:g}", f"{self.frames} frames"]
-        return ", ".join([*parts, self.reason] if self.reason else parts)
+        return ", ".join([*parts, *["recovered"] * self.recovered, *[self.reason] * bool(self.reason)])
 
 
 class Batch(NamedTuple):

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 MOST_ROWS: Final = 2 * MAX_CLIPS_PER_STREAM
 """Clips of a stream that are looked at: more than can be open before the first that is final."""
 
+_WHOLE: Final = (fmt.FINAL, fmt.RECOVERED)
+"""States of clips whose file is there to be sent: to what a daemon that died has left nothing is added."""
+
 _ROWS: Final = f"""
 SELECT rowid, clip, state, complete, ended FROM clips
-WHERE stream_id = :key AND clip > :seen AND state IN ('{fmt.FINAL}', '{fmt.RECORDING}') ORDER BY clip LIMIT {MOST_ROWS}
+WHERE stream_id = :key AND clip > :seen AND state IN {(*_WHOLE, fmt.RECORDING)} ORDER BY clip LIMIT {MOST_ROWS}
 """  # noqa: S608 - of our own words
 _ROW: Final = "SELECT rowid, clip, state, complete, ended FROM clips WHERE stream_id = :key AND clip = :clip"
-_READY: Final = f"SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND state = '{fmt.FINAL}'"  # noqa: S608 - as above
+_READY: Final = f"SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND state IN {_WHOLE}"  # noqa: S608 - as above
 _NUMBER: Final = """
 SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
     SELECT min(id) FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ?
@@ -179,8 +182,8 @@ def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Posi
         ClipRow(
             stream.stream,
             clip,
-            final=state == fmt.FINAL and (complete is not None or told),
-            open=state == fmt.RECORDING or (state == fmt.FINAL and complete is None and not told),
+            final=state in _WHOLE and (complete is not None or told),
+            open=state == fmt.RECORDING or (state in _WHOLE and complete is None and not told),
             ended=ended,
             place=place,
         )
@@ -213,11 +216,16 @@ def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position
 
 
 def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
-    """What a tracker gets of a clip; None where there is no file any more."""
+    """What a tracker gets of a clip; None where there is no file any more, or none that trackers take for a video.
+
+    What a daemon has left of a video that there was already, whole, stays a ``.part`` beside that.
+    """
     clips = read_clips(database, run.folder, "place = :place", {"place": row.place})
-    if not clips or clips[0].path is None or os.path.basename(clips[0].file or "") != clips[0].file:
+    if not clips or not (clips[0].file or "").endswith(fmt.VIDEO_EXTENSION):
         return None
     clip = clips[0]
+    if os.path.basename(str(clip.file)) != clip.file:
+        return None
     shown = next((each.replays for each in streams.values() if each.stream == clip.stream_id), "") or clip.stream_id
     key = next((key for key, each in streams.items() if each.stream == shown), 0)
     episode = (key, clip.episode, clip.envs[0] if clip.envs else 0)
@@ -238,4 +246,5 @@ def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream
         frames=clip.frames,
         ended=clip.ended or clip.started,
         reason=clip.keep_reason or "",
+        recovered=clip.state == fmt.RECOVERED,
     )

@@ -251,9 +251,20 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
     return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
 
 
-def replays(source: Source, keep: Rule | str | None, last_seconds: Number | None, *, vector: bool = False) -> bool:
+def of_frames(keep: Rule | None) -> None:
+    """Raise ConfigError for a rule that cannot judge videos of frames: it keeps some once they are gone."""
+    if keep is not None and keep.admits_late:
+        raise ConfigError(
+            f"keep={str(keep)!r} keeps episodes once a ranking has let them go, and their frames are gone by then: "
+            "record what any video can be made of later, source='replay', or turn the ranking round (worst for best), "
+            "or say within `among=` which episodes it is of."
+        )
+
+
+def replays(source: Source, keep: Rule | None, last_seconds: Number | None, *, vector: bool = False) -> bool:
     """Whether videos are made of steps that happen again, always or once that is seen to be the same."""
     if source not in ("replay", "auto"):
+        of_frames(keep)
         return False
     if keep is not None and vector:
         raise ConfigError(

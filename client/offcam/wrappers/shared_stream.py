@@ -142,7 +142,10 @@ def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - see layers
 
 
 def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see layers
-    """The stream of an offcam wrapper that records already, or None."""
+    """The stream of an offcam wrapper that records already, or None. An adapter's env has the wrapper as `recorder`."""
+    recorder = env.__dict__.get("recorder")
+    if isinstance(recorder, StreamSharer):
+        env = recorder
     return next((wrapper._stream for wrapper in beneath(env) if wrapper._stream is not None), None)  # noqa: SLF001 - our own
 
 

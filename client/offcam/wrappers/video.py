@@ -168,7 +168,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         kept = arguments.to_keep(keep, keep_bytes, options) | arguments.to_hold(last_seconds, seconds_after)
-        replays = arguments.replays(source, keep, last_seconds)
+        replays = arguments.replays(source, kept.get("keep"), last_seconds)
         rows = StepRows(env.action_space) if arguments.steps(steps) or replays else None
         limit = arguments.steps_limit(steps_limit, steps=steps or replays)
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
@@ -176,6 +176,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         if replays and settings.enabled():
             self._replaying = replaying(env, source)
             if self._replaying is None:
+                arguments.of_frames(kept.get("keep"))
                 options["source"] = "render"
             else:
                 env, rows = self._replaying.env, StepRows(env.action_space, tape=self._replaying.tapes[0])

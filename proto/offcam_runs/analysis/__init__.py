@@ -8,6 +8,18 @@ against rliable, the reference implementation of Agarwal et al., "Deep Reinforce
 Statistical Precipice", NeurIPS 2021.
 """
 
+from offcam_runs.analysis.comparison import (
+    Compared,
+    Comparison,
+    Estimate,
+    Group,
+    Improvement,
+    compare,
+    optimality_gap,
+    performance_profile,
+    probability_of_improvement,
+    progress,
+)
 from offcam_runs.analysis.curves import (
     Aligned,
     Axis,
@@ -21,6 +33,7 @@ from offcam_runs.analysis.curves import (
     moving_average,
     smooth,
 )
+from offcam_runs.analysis.stages import Pick, Stage, stages
 from offcam_runs.analysis.statistics import (
     Interval,
     Statistic,
@@ -34,7 +47,9 @@ from offcam_runs.analysis.steps import PerStep, per_step
 from offcam_runs.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
-    "Aligned", "Axis", "Band", "Curve", "Interval", "PerStep", "Smooth", "Statistic", "SuccessRate", "SuccessRule",
-    "Summary", "align", "band", "bootstrap_interval", "center", "curve", "default_window", "interquartile_mean",
-    "moving_average", "per_step", "smooth", "success_rate", "summary",
+    "Aligned", "Axis", "Band", "Compared", "Comparison", "Curve", "Estimate", "Group", "Improvement", "Interval",
+    "PerStep", "Pick", "Smooth", "Stage", "Statistic", "SuccessRate", "SuccessRule", "Summary", "align", "band",
+    "bootstrap_interval", "center", "compare", "curve", "default_window", "interquartile_mean", "moving_average",
+    "optimality_gap", "per_step", "performance_profile", "probability_of_improvement", "progress", "smooth", "stages",
+    "success_rate", "summary",
 ]  # fmt: skip

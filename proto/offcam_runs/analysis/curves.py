@@ -176,7 +176,13 @@ def _begun(x: Floats, y: Floats) -> Curve:
 
 
 def band(
-    values: Floats, statistic: Statistic = "iqm", *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
+    values: Floats,
+    statistic: Statistic = "iqm",
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    strata: ArrayLike | None = None,
 ) -> Band:
     """A statistic over runs with its bootstrap interval, see `bootstrap_interval`.
 
@@ -186,8 +192,11 @@ def band(
         confidence: of the interval, between 0 and 1.
         resamples: how many to draw where not all are counted.
         seed: of the drawing; the same gives the same band.
+        strata: (runs,) the task of each run; by default they are all of one.
     """
-    low, high = bootstrap_interval(values, statistic, confidence=confidence, resamples=resamples, seed=seed)
+    low, high = bootstrap_interval(
+        values, statistic, confidence=confidence, resamples=resamples, seed=seed, strata=strata
+    )
     return Band(center(values, statistic), low, high)
 
 

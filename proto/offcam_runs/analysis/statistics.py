@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
 from statistics import NormalDist
@@ -18,11 +18,13 @@ from offcam_runs.json_text import finite
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Statistic = Literal["iqm", "mean", "median"]
+Resamples = tuple[Counts, Floats]
+"""How often each of n rows is in some resamples, (some, n), and how probable each of these is, (some,)."""
 
 RESAMPLES = 5000
 """Bootstrap resamples where not all are counted."""
 
-_MOST_EXACT = 7  # values of which all 1,716 different resamples are counted
+_MOST_EXACT = 1716  # different resamples that are all counted: those of 7 values
 _MOST_DRAWN = 2000  # values of which resamples are drawn; of 100,000 that took 5 s, and found the normal distribution
 _CHUNK = 1_000_000  # numbers held at once
 
@@ -146,14 +148,16 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    strata: ArrayLike | None = None,
 ) -> tuple[Floats, Floats]:
     """Percentile bootstrap interval of a statistic along the first axis.
 
-    The method of rliable for runs of one task, ``get_interval_estimates(..., method="percentile")``: rows are
-    resampled with replacement, the same rows for all columns, so that a run is resampled as a whole. Of up to 7 rows
-    all possible resamples are counted, each with its probability, so the result is exact. Of up to 2,000 some are
-    drawn. Of more the interval is that which the bootstrap tends to: the normal one with the standard error from the
-    winsorised variance (Tukey and McLaughlin, Sankhya A 25, 1963), for the median that of the binomial ranks.
+    The method of rliable, ``get_interval_estimates(..., method="percentile")``: rows are resampled with replacement,
+    the same rows for all columns, so that a run is resampled as a whole, and those of each task among themselves
+    (stratified: Agarwal et al., 2021, section 4.1). Where all possible resamples are at most 1,716, as of up to 7 rows,
+    they are counted, each with its probability, so the result is exact. Else of up to 2,000 rows, or of strata, some
+    are drawn. Of more the interval is that which the bootstrap tends to: the normal one with the standard error from
+    the winsorised variance (Tukey and McLaughlin, Sankhya A 25, 1963), for the median that of the binomial ranks.
 
     Args:
         values: (n, ...), a row for each run (or episode), finite; NaN makes its column NaN.
@@ -161,20 +165,23 @@ def bootstrap_interval(
         confidence: between 0 and 1.
         resamples: how many to draw where some are drawn.
         seed: of the drawing; the same gives the same interval.
+        strata: (n,) the task of each row, as a number or a name; by default they are all of one.
 
     Returns:
-        The lower and upper ends, (...) each. NaN where n is less than 2: of one value there is no interval.
+        The lower and upper ends, (...) each. NaN where n is less than 2, or each row the only one of its task: of one
+        value there is no interval.
     """
     given = np.asarray(values, np.float64)
     n, shape = given.shape[0], given.shape[1:]
-    if n < 2 or 0 in shape:
+    groups = members(np.zeros(n, np.int64) if strata is None else strata)
+    if max((group.size for group in groups), default=0) < 2 or 0 in shape:
         return np.full(shape, math.nan), np.full(shape, math.nan)
     columns, cut, tail = given.reshape(n, -1), _cut(statistic, n), (1 - confidence) / 2
-    if n > _MOST_DRAWN:
+    if n > _MOST_DRAWN and len(groups) == 1:
         low, high = _limit(np.sort(columns, axis=0), cut, -NormalDist().inv_cdf(tail))
     else:
-        estimates, weights = _bootstrap(columns, cut, resamples, seed)
-        low, high = _quantile(estimates, weights, tail), _quantile(estimates, weights, 1 - tail)
+        estimates, weights = _bootstrap(columns, cut, resample(groups, resamples, seed))
+        low, high = quantile(estimates, weights, tail), quantile(estimates, weights, 1 - tail)
     gap = np.isnan(columns).any(axis=0)
     low[gap] = high[gap] = math.nan
     return low.reshape(shape), high.reshape(shape)
@@ -197,18 +204,18 @@ def _limit(ordered: Floats, cut: int, z: float) -> tuple[Floats, Floats]:
         return middle - z * error, middle + z * error
 
 
-def _bootstrap(columns: Floats, cut: int, resamples: int, seed: int) -> tuple[Floats, Floats]:
+def _bootstrap(columns: Floats, cut: int, drawn: Iterator[Resamples]) -> tuple[Floats, Floats]:
     """The trimmed means of resamples, (resamples, columns), and the resamples' probabilities.
 
-    A resample is how often it has each row. With rows in order of their values, what is left of it after trimming is
-    how its running count grows between ``cut`` and ``n - cut``: there is nothing to sort anew.
+    With rows in order of their values, what is left of a resample after trimming is how its running count grows between
+    ``cut`` and ``n - cut``: there is nothing to sort anew.
     """
     n = columns.shape[0]
     order = np.argsort(columns, axis=0)
     estimates: list[Floats] = []
     weights: list[Floats] = []
     with np.errstate(all="ignore"):
-        for counts, weight in _exact(n) if n <= _MOST_EXACT else _drawn(n, resamples, seed):
+        for counts, weight in drawn:
             part = np.empty((counts.shape[0], columns.shape[1]))
             for column, rows in enumerate(order.T):
                 part[:, column] = _trimmed(counts[:, rows], cut) @ columns[rows, column] / (n - 2 * cut)
@@ -227,26 +234,71 @@ def _trimmed(counts: Counts, cut: int) -> Floats:
     return kept
 
 
-def _exact(n: int) -> Iterator[tuple[Counts, Floats]]:
-    """Every resample of n rows that differs, as counts (resamples, n), with its probability."""
-    counters = [Counter(rows) for rows in combinations_with_replacement(range(n), n)]
-    counts = np.array([[counter[row] for row in range(n)] for counter in counters], np.int64)
-    ways = [math.factorial(n) // math.prod(map(math.factorial, row)) for row in counts.tolist()]
-    yield counts, np.array(ways) / n**n
+# --- resamples --------------------------------------------------------------------------------------------
 
 
-def _drawn(n: int, resamples: int, seed: int) -> Iterator[tuple[Counts, Floats]]:
-    """Resamples of n rows drawn at random, as counts (resamples, n), with their probability; a chunk at a time."""
-    random = np.random.default_rng(seed)
+def members(strata: ArrayLike) -> list[NDArray[np.intp]]:
+    """Which of n rows are of each stratum, given that of each row, (n,)."""
+    given = np.asarray(strata)
+    return [np.flatnonzero(given == each) for each in np.unique(given)]
+
+
+def resample(groups: Sequence[NDArray[np.intp]], resamples: int, seed: int) -> Iterator[Resamples]:
+    """Resamples with replacement within each of some groups of rows, in pieces: all that differ, or some drawn.
+
+    Args:
+        groups: the rows of each stratum; together they are 0 to n - 1. Each has at least one.
+        resamples: how many to draw where there are more than 1,716.
+        seed: of the drawing.
+
+    Yields:
+        How often a resample has each row, (some, n), and the probability of each resample, (some,).
+    """
+    if math.prod(math.comb(2 * group.size - 1, group.size) for group in groups) <= _MOST_EXACT:
+        yield _exact(groups)
+        return
+    random, n = np.random.default_rng(seed), sum(group.size for group in groups)
     most = max(1, _CHUNK // n)
     for begin in range(0, resamples, most):
         size = min(most, resamples - begin)
-        rows = random.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
-        yield np.bincount(rows.ravel(), minlength=size * n).reshape(size, n), np.full(size, 1 / resamples)
+        counts = np.empty((size, n), np.int64)
+        for group in groups:
+            rows = random.integers(group.size, size=(size, group.size)) + np.arange(size)[:, None] * group.size
+            counts[:, group] = np.bincount(rows.ravel(), minlength=size * group.size).reshape(size, group.size)
+        yield counts, np.full(size, 1 / resamples)
 
 
-def _quantile(estimates: Floats, weights: Floats, share: float) -> Floats:
-    """In each column the least estimate that is not exceeded with a probability of at least ``share``."""
+def _exact(groups: Sequence[NDArray[np.intp]]) -> Resamples:
+    """Every resample that differs, with its probability."""
+    counts = np.zeros((1, sum(group.size for group in groups)), np.int64)
+    weights = np.ones(1)
+    for group in groups:
+        own, probable = _exact_of(group.size)
+        counts = np.repeat(counts, len(own), axis=0)
+        counts[:, group] = np.tile(own, (len(weights), 1))
+        weights = np.outer(weights, probable).ravel()
+    return counts, weights
+
+
+def _exact_of(n: int) -> Resamples:
+    """Every resample of n rows that differs, with its probability."""
+    counters = [Counter(rows) for rows in combinations_with_replacement(range(n), n)]
+    counts = np.array([[counter[row] for row in range(n)] for counter in counters], np.int64)
+    ways = [math.factorial(n) // math.prod(map(math.factorial, row)) for row in counts.tolist()]
+    return counts, np.array(ways) / n**n
+
+
+def quantile(estimates: Floats, weights: Floats, share: float) -> Floats:
+    """In each column the least estimate that is not exceeded with a probability of at least ``share``.
+
+    Args:
+        estimates: (resamples, columns).
+        weights: (resamples,) their probabilities.
+        share: from 0 to 1.
+
+    Returns:
+        (columns,)
+    """
     order = np.argsort(estimates, axis=0)
     reached = np.cumsum(weights[order], axis=0) >= share - 1e-12  # probabilities are rounded
     found: Floats = np.take_along_axis(estimates, order, axis=0)[reached.argmax(axis=0), np.arange(estimates.shape[1])]

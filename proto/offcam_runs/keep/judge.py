@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from offcam_runs.keep.rankings import Comparer, Order, Percentile, comparer_of, order_of
@@ -36,14 +36,19 @@ class Verdict:
     Attributes:
         number: the episode's, counted from 0 over those that were judged.
         reasons: the parts of the rule that keep it; none where it is not kept.
-        evicted: numbers of those that were kept so far and are not any more; they never come back.
+        evicted: numbers of those that were kept so far and are not any more. They come back by ``admitted`` alone.
         changed: by number, the reasons of those that stay, but for others than before.
+        admitted: by number, the reasons of those that were not kept so far and are now, as a rule that `admits_late`
+            has it.
+        fell: numbers of all that a ranking let go: what is `Judge.fixed` of them has changed.
     """
 
     number: int
     reasons: tuple[str, ...]
     evicted: tuple[int, ...] = ()
     changed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    admitted: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    fell: tuple[int, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -57,8 +62,8 @@ class Judge:
     Args:
         rule: which are kept.
         state: what `state` gave when it judged last, for the same rule; None or empty for a new run.
-        kept: of those that are kept, the numbers and what `fixed` gave for them; those for which that was None can be
-            left out. One that is missing was let go by others, and is not named again.
+        held: numbers of earlier episodes, and what `fixed` gave for them; those for which that was None can be left
+            out. One that is missing was let go by others, and is not named again.
         history: of a rule that `needs_history`, all episodes that were judged, in their order.
 
     Attributes:
@@ -70,7 +75,7 @@ class Judge:
         self,
         rule: Rule,
         state: Mapping[str, Any] | None = None,
-        kept: Mapping[int, int] | None = None,
+        held: Mapping[int, int] | None = None,
         history: Iterable[Facts] = (),
     ) -> None:
         self.rule = rule
@@ -84,6 +89,7 @@ class Judge:
         self._tests_mask = (1 << len(tests)) - 1
         self._fixed_mask = (1 << len(tests) + len(comparisons)) - 1
         self._sense = _Sense(rule, masks)
+        self._late = rule.admits_late
         states: list[Any] = state["leaves"] if state else [None] * (len(comparisons) + len(rankings))
         self._comparisons = [
             _Compared(leaf, masks[leaf], _sense_of_among(leaf, masks), comparer_of(leaf, known))
@@ -93,7 +99,9 @@ class Judge:
             _Ranked(masks[leaf], _sense_of_among(leaf, masks), order_of(leaf, known))
             for leaf, known in zip(rankings, states[len(comparisons) :], strict=True)
         ]
-        self._kept = self._known(kept or {})  # those that are kept and that a ranking holds, and their bits
+        # Those that are among the foremost and of whom a verdict may change, and their bits: who is kept, and of a rule
+        # that admits late, who is not.
+        self._held = self._known(held or {})
         if self.needs_history:
             self._look_back(history)
 
@@ -116,12 +124,11 @@ class Judge:
                     bits &= ~mask
                 else:
                     fell[other] = fell.get(other, 0) | mask
-        evicted, changed = self._let_fall(fell)
-        if not self._sense.holds(bits):
-            return Verdict(number, (), evicted, changed)
-        if bits > self._fixed_mask:
-            self._kept[number] = bits
-        return Verdict(number, self._sense.reasons(bits), evicted, changed)
+        kept = self._sense.holds(bits)
+        if bits > self._fixed_mask and (kept or self._late):
+            self._held[number] = bits
+        verdict = Verdict(number, self._sense.reasons(bits) if kept else ())
+        return self._let_fall(fell, verdict) if fell else verdict
 
     def state(self) -> dict[str, Any]:
         """All that it has to know of the episodes before, but for who is kept and the history: JSON-ready.
@@ -132,23 +139,27 @@ class Judge:
         return {"count": self.count, "leaves": leaves}
 
     def fixed(self, number: int) -> int | None:
-        """What to remember of one that is kept: less than 2^63, of use to another `Judge` of the same rule.
+        """What to remember of an episode: less than 2^63, of use to another `Judge` of the same rule.
 
-        None where nothing is, as no ranking knows it.
+        None where nothing is, as nothing changes its verdict any more.
         """
-        bits = self._kept.get(number)
+        bits = self._held.get(number)
         return None if bits is None else bits & self._fixed_mask
 
     def ranked(self, number: int) -> bool:
         """Whether one that is kept is among the foremost by a ranking."""
-        return number in self._kept
+        return number in self._held
 
-    def _known(self, kept: Mapping[int, int]) -> dict[int, int]:
+    def forget(self, number: int) -> None:
+        """An episode was let go by others, for good."""
+        self._held.pop(number, None)
+
+    def _known(self, held: Mapping[int, int]) -> dict[int, int]:
         known: dict[int, int] = {}
         for mask, _, order in self._rankings:
             for number in order.numbers():
-                if number in kept:
-                    known[number] = known.get(number, kept[number]) | mask
+                if number in held:
+                    known[number] = known.get(number, held[number]) | mask
         return known
 
     def _fixed_bits(self, facts: Facts) -> int:
@@ -159,23 +170,25 @@ class Judge:
                 bits |= mask
         return bits
 
-    def _let_fall(self, fell: Mapping[int, int]) -> tuple[tuple[int, ...], dict[int, tuple[str, ...]]]:
-        """Who is let go of those that fell out of rankings, and the reasons for which others stay that have changed."""
-        evicted, changed = [], {}
+    def _let_fall(self, fell: Mapping[int, int], verdict: Verdict) -> Verdict:
+        """The same verdict with what becomes of those that fell out of rankings, by the bits of these."""
+        evicted, changed, admitted = [], {}, {}
         for number in sorted(fell):
-            before = self._kept.pop(number, None)
+            before = self._held.pop(number, None)
             if before is None:
                 continue  # it is foremost, but not kept: other parts of the rule do not hold
             bits = before & ~fell[number]
-            if not self._sense.holds(bits):
-                evicted.append(number)
-                continue
-            if bits > self._fixed_mask:
-                self._kept[number] = bits
+            kept, was = self._sense.holds(bits), self._sense.holds(before)
+            if bits > self._fixed_mask and (kept or self._late):
+                self._held[number] = bits
             reasons = self._sense.reasons(bits)
-            if reasons != self._sense.reasons(before):
+            if was and not kept:
+                evicted.append(number)
+            elif kept and not was:
+                admitted[number] = reasons
+            elif kept and reasons != self._sense.reasons(before):
                 changed[number] = reasons
-        return tuple(evicted), changed
+        return replace(verdict, evicted=tuple(evicted), changed=changed, admitted=admitted, fell=tuple(sorted(fell)))
 
     def _look_back(self, history: Iterable[Facts]) -> None:
         """Have the percentiles know the returns before them."""

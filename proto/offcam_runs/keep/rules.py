@@ -101,6 +101,14 @@ class Rule:
         """Whether an episode that is kept may be let go later, for better ones."""
         return any(isinstance(leaf, Ranking) for leaf in self.leaves())
 
+    @property
+    def admits_late(self) -> bool:
+        """Whether an episode that is not kept may be later: where `~` is over a ranking, once that lets it go.
+
+        Frames are gone by then; only a video that is made of its steps can come that late.
+        """
+        return any(part.admits_late for part in self.parts())
+
     def parts(self) -> tuple[Rule, ...]:
         """The rules that it is made of: what is combined, or what is ``among``."""
         return ()
@@ -257,18 +265,18 @@ class And(_Joined):
 
 @dataclass(frozen=True)
 class Not(Rule):
-    """Holds where its rule, which has no ranking, does not."""
+    """Holds where its rule does not."""
 
     of: Rule
 
     def __post_init__(self) -> None:
-        if required(self.of).ranks:
-            raise ConfigError(
-                f"`~` cannot be had of {self.of}: whether an episode is not among the foremost is known at the run's "
-                "end alone, and its video is gone by then. Turn the ranking round (worst for best), or say within "
-                "`among=` which episodes it is of."
-            )
+        required(self.of)
         _require_size(self)
+
+    @property
+    def admits_late(self) -> bool:
+        """Whether there is a ranking in what it negates."""
+        return self.of.ranks
 
     def __invert__(self) -> Rule:
         return self.of

@@ -13,8 +13,6 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
 from offcam_proto.errors import ConfigError, MalformedMessage
 from offcam_proto.limits import MAX_RECORD_BYTES
 from offcam_proto.records import StepRecord
@@ -46,6 +44,8 @@ def pack(record: StepRecord) -> bytes:
     Raises:
         MalformedMessage: its bytes are not the rows of its layout.
     """
+    import numpy as np  # noqa: PLC0415 - a daemon takes records before it has loaded that
+
     layout = layout_of(record)
     rows = np.frombuffer(record.rows, np.uint8).reshape(record.count, layout.row_bytes)
     plain: bytes = rows.T.tobytes() + record.heap
@@ -65,6 +65,8 @@ def unpack(block: bytes) -> StepRecord:
         RemoteProtocolError: it is no block, or its bytes are damaged.
         ConfigError: it is compressed, and Zstandard is not installed.
     """
+    import numpy as np  # noqa: PLC0415 - as above
+
     if len(block) < HEAD.size:
         raise MalformedMessage(f"a block of steps has at least {HEAD.size} bytes, got {len(block)}")
     codec, table, text_bytes, count, heap_bytes, *numbers = HEAD.unpack_from(block)
@@ -93,6 +95,8 @@ def layout_of(record: StepRecord) -> Layout:
     Raises:
         MalformedMessage: its bytes are not the rows of it, or there is no such table.
     """
+    import numpy as np  # noqa: PLC0415 - as above
+
     layout = Layout.parse(record.layout)
     if record.table not in TABLES:
         raise MalformedMessage(f"the tables of steps are {TABLES}, got {record.table}")

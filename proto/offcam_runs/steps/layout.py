@@ -14,12 +14,13 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
+
+if TYPE_CHECKING:
+    import numpy as np
 
 STEPS: Final = 0
 TAPE: Final = 1
@@ -99,6 +100,8 @@ class Layout:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """A row as numpy has it."""
+        import numpy as np  # noqa: PLC0415 - a daemon takes records before it has loaded that
+
         lead = (self.envs,) if self.envs else ()
         kinds = [(name, "<u4" if dtype == HEAP else dtype, (*lead, *shape)) for name, dtype, shape in self.columns]
         return np.dtype(kinds)

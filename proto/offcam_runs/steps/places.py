@@ -9,7 +9,6 @@ from offcam_proto.codec import pack_record, unpack_record
 from offcam_proto.records import StepRecord
 from offcam_runs.steps.blocks import layout_of
 from offcam_runs.steps.layout import RESETS, STEPS
-from offcam_runs.steps.rows import Gap
 
 if TYPE_CHECKING:
     import sqlite3
@@ -98,6 +97,21 @@ class Place(NamedTuple):
     file: int | None
     offset: int
     bytes: int
+
+
+class Gap(NamedTuple):
+    """Rows that are not there.
+
+    Attributes:
+        first_row: the first one.
+        rows: how many.
+        reason: ``lost`` (they never came), ``limit``, ``disk_full`` or ``io`` (the daemon could not or was not to write
+            them), or in words what is wrong with their file.
+    """
+
+    first_row: int
+    rows: int
+    reason: str
 
 
 class StepTotals(NamedTuple):

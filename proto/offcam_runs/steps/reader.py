@@ -13,8 +13,8 @@ from offcam_proto.errors import ConfigError, RemoteProtocolError
 from offcam_proto.records import StepRecord
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import unpack
-from offcam_runs.steps.places import Place, all_places, dropped, known_before, known_behind, pending_record, places
-from offcam_runs.steps.rows import Gap, Rows, Steps, chosen, ended, joined, of_env
+from offcam_runs.steps.places import Gap, Place, all_places, dropped, known_before, known_behind, pending_record, places
+from offcam_runs.steps.rows import Rows, Steps, chosen, ended, joined, of_env
 
 if TYPE_CHECKING:
     import sqlite3

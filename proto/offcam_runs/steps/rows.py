@@ -15,6 +15,7 @@ from offcam_runs.steps.values import decode
 
 if TYPE_CHECKING:
     from offcam_proto.records import StepRecord
+    from offcam_runs.steps.places import Gap
 
 
 class Rows(NamedTuple):
@@ -33,21 +34,6 @@ class Rows(NamedTuple):
     def column(self, name: str) -> NDArray[Any]:
         """(n, ...) a column's values, those of the heap as Python's bytes in an array of objects."""
         return _objects(self.heap[name]) if name in self.heap else self.rows[name]
-
-
-class Gap(NamedTuple):
-    """Rows that are not there.
-
-    Attributes:
-        first_row: the first one.
-        rows: how many.
-        reason: ``lost`` (they never came), ``limit``, ``disk_full`` or ``io`` (the daemon could not or was not to write
-            them), or in words what is wrong with their file.
-    """
-
-    first_row: int
-    rows: int
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

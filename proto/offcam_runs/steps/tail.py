@@ -12,8 +12,6 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from offcam_proto.errors import MalformedMessage
 from offcam_proto.limits import MAX_TEXT_BYTES
 from offcam_proto.records import StepRecord
@@ -153,6 +151,8 @@ def _episodes(layout: Layout, rows: bytes) -> tuple[int, int]:
     """The smallest and the largest number of an episode that rows are of, by their column ``episode``."""
     if not any(column.name == "episode" for column in layout.columns):
         return 0, 0
+    import numpy as np  # noqa: PLC0415 - a daemon looks for tails before it has loaded that
+
     numbers = np.frombuffer(rows, layout.dtype)["episode"]
     known = numbers[numbers >= 0]  # -1 is of a sub-environment that had no part in a row
     return (int(known.min()), int(known.max())) if known.size else (0, 0)

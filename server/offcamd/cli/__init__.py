@@ -9,6 +9,7 @@ import typer
 
 from offcam_proto.variables import misspelt
 from offcamd.cli import (
+    compare,
     daemon,
     demo,
     doctor,
@@ -21,6 +22,7 @@ from offcamd.cli import (
     render,
     show,
     status,
+    stories,
     sync,
     top,
     verify,
@@ -44,8 +46,13 @@ app.command()(verify.verify)
 app.command()(show.show)
 app.command()(view.view)
 app.command()(plot.plot)
+app.command()(compare.compare)
 app.command()(export.export)
 app.command()(render.render)
+app.command()(stories.clip)
+app.command()(stories.gif)
+app.command()(stories.grid)
+app.command()(stories.timelapse)
 app.command()(sync.sync)
 app.command()(recover.recover)
 app.command()(doctor.doctor)

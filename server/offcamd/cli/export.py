@@ -10,18 +10,18 @@ import typer
 from offcamd.cli.folders import FoldersArgument
 from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.progress import progress_bar
-from offcamd.cli.text import counted
+from offcamd.cli.text import counted, printable, say, size
 
 
 def export(
     folders: FoldersArgument,
-    form: Annotated[Literal["csv", "jsonl", "parquet", "monitor"], typer.Option("--to", help="The format.")],
+    form: Annotated[Literal["csv", "jsonl", "parquet", "monitor", "html"], typer.Option("--to", help="The format.")],
     output: Annotated[
         Optional[Path],
         typer.Option(
             "-o",
             "--output",
-            help="The file; - is stdout. Default: FOLDER's name and the format, here. For monitor a folder.",
+            help="The file; - is stdout. Default: FOLDER's name and the format, here. For monitor and html a folder.",
             show_default=False,
         ),
     ] = None,
@@ -30,7 +30,13 @@ def export(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env)."""
+    """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env).
+
+    With --to html the page itself, with all videos, as a folder that works from any disk and any web server.
+    """
+    if form == "html":
+        _export_page(folders, output, force=force, as_json=as_json, session=session)
+        return
     from offcam_runs.discover import run_folders
     from offcam_runs.sessions import session_of
     from offcamd.reports.export import export as export_runs
@@ -55,3 +61,17 @@ def export(
         },
         as_json=as_json,
     )
+
+
+def _export_page(folders: list[Path], output: Path | None, *, force: bool, as_json: bool, session: str) -> None:
+    from offcamd.cli.view import check
+    from offcamd.web.page_export import export_page
+
+    for folder in folders:
+        check(folder)
+    path = output or Path(f"{folders[0].absolute().name}-html")
+    with progress_bar("Exporting") as progress:
+        done = export_page(folders, path, session=session, force=force, progress=progress)
+    facts = {"format": "html", "folder": str(path), "runs": done.runs, "clips": done.clips, "bytes": done.bytes}
+    said = f"{counted(done.runs, 'run')} with {counted(done.clips, 'video')}, {size(done.bytes)}: open index.html in it"
+    say(f"{printable(str(path))}: {said}", facts, as_json=as_json)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MAX_FRAME_SIDE
+from offcamd.cli.folders import FoldersArgument, over_runs
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import counted, printable, say_json
+from offcamd.cli.text import counted, printable
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from offcamd.reports.render import Rendered
 
 
 def render(
-    folder: Annotated[Path, typer.Argument(help="A run folder.", readable=False, show_default=False)],
+    folders: FoldersArgument,
     episode: Annotated[
         Optional[list[int]],
         typer.Option("--episode", help="The number of an episode; may be given several times.", show_default=False),
@@ -94,18 +96,20 @@ def render(
         )
     look = Look(dict(map(_argument, setting or ())), _size(size) if size else None, camera)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
-    done = []
-    for rendered in render_episodes(folder, choice, session=session_of(session), look=look, trusts=trust):
-        done.append(rendered)
-        if not as_json:
-            _show(rendered)
-    if as_json:
-        say_json({"folder": str(folder), "videos": [{"episode": n, **answer._asdict()} for n, answer in done]})
-    else:
-        typer.echo(
-            f"{counted(sum(bool(answer.file) for _, answer in done), 'video')} of {counted(len(done), 'episode')}."
-        )
-    if not all(answer.file for _, answer in done):
+    wanted = session_of(session)
+
+    def of_run(folder: Path) -> tuple[Path, list[Rendered]]:
+        done = []
+        for rendered in render_episodes(folder, choice, session=wanted, look=look, trusts=trust):
+            done.append(rendered)
+            if not as_json:  # each may take a while
+                _show(rendered)
+        return folder, done
+
+    found = over_runs(folders, of_run, show=_show_sum, to_json=_to_json, as_json=as_json)
+    if None in found:
+        raise typer.Exit(exit_codes.CANNOT)
+    if not all(answer.file for _, done in filter(None, found) for _, answer in done):
         raise typer.Exit(exit_codes.PROBLEM)
 
 
@@ -128,6 +132,16 @@ def _size(text: str) -> list[int]:
     if max(int(width), int(height)) > MAX_FRAME_SIDE:
         raise ConfigError(f"--size takes at most {MAX_FRAME_SIDE} pixels a side, got {text!r}")
     return [int(width), int(height)]
+
+
+def _to_json(of_run: tuple[Path, list[Rendered]]) -> dict[str, Any]:
+    folder, done = of_run
+    return {"folder": str(folder), "videos": [{"episode": number, **answer._asdict()} for number, answer in done]}
+
+
+def _show_sum(of_run: tuple[Path, list[Rendered]]) -> None:
+    _, done = of_run
+    typer.echo(f"{counted(sum(bool(answer.file) for _, answer in done), 'video')} of {counted(len(done), 'episode')}.")
 
 
 def _show(rendered: Rendered) -> None:

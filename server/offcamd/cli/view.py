@@ -52,7 +52,7 @@ def view(
             "and reach it from elsewhere with `ssh -L`."
         )
     for folder in folders:
-        _check(folder)
+        check(folder)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -66,7 +66,8 @@ def view(
         wait_for(ended)
 
 
-def _check(folder: Path) -> None:
+def check(folder: Path) -> None:
+    """Raise NotARunFolder or RunFolderError where a folder that was given is none, or cannot be read."""
     name = printable(str(folder))
     try:
         os.scandir(folder).close()

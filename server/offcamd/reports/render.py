@@ -213,7 +213,7 @@ def _by_rule(rule: Rule, table: EpisodeTable, env_index: int) -> list[int]:
         bits = sum(bool(test.asks(episode)) << bit for bit, test in enumerate(tests))
         verdict = judge.judge(Facts(episode.return_, episode.length, bits))
         kept.difference_update(verdict.evicted)
-        kept |= {number} if verdict.kept else set()
+        kept |= {*verdict.admitted, *((number,) if verdict.kept else ())}
     return [own[number] for number in sorted(kept)]
 
 

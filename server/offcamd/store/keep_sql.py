@@ -32,7 +32,8 @@ WHERE stream_id = :stream_id AND name = :name ORDER BY part, clip
 """
 # Of a stream that replays another one the videos are that one's episodes.
 JUDGED_AS = """
-SELECT origin.id FROM streams JOIN streams AS origin ON origin.stream = streams.replays WHERE streams.id = :stream_id
+SELECT streams.replays, origin.id FROM streams LEFT JOIN streams AS origin ON origin.stream = streams.replays
+WHERE streams.id = :stream_id
 """
 FACTS = """
 SELECT return, length, tests, over, number, reason, rule_id, made FROM judged
@@ -42,12 +43,17 @@ JUDGED = """
 UPDATE judged SET rule_id = :rule_id, number = :number, reason = :reason, fixed = :fixed
 WHERE stream_id = :stream_id AND name = :name
 """
-CHANGE_VERDICT = "UPDATE judged SET reason = :reason WHERE rule_id = :rule_id AND number = :number"
+CHANGE_VERDICT = "UPDATE judged SET reason = :reason, fixed = :fixed WHERE rule_id = :rule_id AND number = :number"
+CHANGE_FIXED = "UPDATE judged SET fixed = :fixed WHERE rule_id = :rule_id AND number = :number"
+# It may have been kept and let go before: it is made once more.
+ADMIT = """
+UPDATE judged SET reason = :reason, fixed = :fixed, made = 0 WHERE rule_id = :rule_id AND number = :number
+"""
 MADE = "UPDATE judged SET made = 1 WHERE rule_id = :rule_id AND number = :number"
-# Those that a ranking may still let go stay, and those that are still to be rendered.
+# Those whose verdict a ranking may still change stay, and those that are still to be rendered.
 FORGET_JUDGED = """
 DELETE FROM judged WHERE rule_id = :rule_id AND number BETWEEN :first AND :number
-    AND (reason IS NULL OR (fixed IS NULL AND (video IS NULL OR made)))
+    AND fixed IS NULL AND (reason IS NULL OR video IS NULL OR made)
 """
 HISTORY = "SELECT return, length, tests FROM judged WHERE rule_id = :rule_id AND number >= 0 ORDER BY number"
 UNDECIDED = """
@@ -74,9 +80,7 @@ FORGET_CLIP = "DELETE FROM clips WHERE stream_id = ? AND clip = ? AND state = 'e
 
 CHANGE_REASON = "UPDATE clips SET keep_reason = :reason WHERE rule_id = :rule_id AND keep_number = :number"
 VIDEOS_OF_NUMBER = "SELECT DISTINCT stream_id, name FROM clips WHERE rule_id = :rule_id AND keep_number = :number"
-KEPT_NUMBERS = """
-SELECT number, fixed FROM judged WHERE rule_id = :rule_id AND fixed IS NOT NULL AND reason IS NOT NULL
-"""
+HELD = "SELECT number, fixed FROM judged WHERE rule_id = :rule_id AND fixed IS NOT NULL"
 OLDEST = """
 SELECT DISTINCT keep_number FROM clips
 WHERE rule_id = :rule_id AND keep_number IS NOT NULL AND state != :evicted ORDER BY keep_number LIMIT 2000

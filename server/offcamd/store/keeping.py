@@ -9,6 +9,7 @@ import json
 import logging
 from contextlib import suppress
 from dataclasses import fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from offcam_proto.errors import EncodeError, MalformedMessage
@@ -43,6 +44,8 @@ CUT_OFF = "cut off"
 """Why a video is kept whose episode nobody has said the end of."""
 
 _RESULT = [field.name for field in fields(EncodedResult)]
+
+_read_rule = lru_cache(maxsize=64)(unpack)  # each record of a training has the same
 
 _NOT_PLAYED = -1
 """The number of an episode that was not played to its end: it is let go, and no ranking knows of it."""
@@ -89,6 +92,8 @@ class Keeping:
         self._folder = folder
         self._db = database
         self._judges: dict[int, Judge] = {}
+        self._rules: dict[tuple[int, str], tuple[int, int]] = {}  # of a stream, by text: its bound of bytes, and its id
+        self._origins: dict[int, int] = {}  # see `_origin`
         self._judging: set[int] = set()  # rules that have judged in this transaction
         self._bytes: dict[int, int] = {}  # of the videos that each rule keeps
         self._looked: dict[int, int] = {}  # up to which number each rule has forgotten those that are of no more use
@@ -104,10 +109,13 @@ class Keeping:
         return self._rule(key, opening.keep, opening.keep_bytes) if opening.keep else None
 
     def _rule(self, key: int, text: str, keep_bytes: int) -> int:
-        values = {"stream_id": key, "rule": text, "bytes": keep_bytes}
-        self._db.execute(sql.ENTER_RULE, values)
-        (rule,) = self._db.execute(sql.RULE_OF, values).fetchone()
-        return int(rule)
+        known, rule = self._rules.get((key, text), (-1, 0))
+        if known != keep_bytes:
+            values = {"stream_id": key, "rule": text, "bytes": keep_bytes}
+            self._db.execute(sql.ENTER_RULE, values)
+            (rule,) = self._db.execute(sql.RULE_OF, values).fetchone()
+            self._rules[key, text] = (keep_bytes, rule)
+        return rule
 
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
         """Have a clip that is whole wait for its verdict; False where no rule is to judge it, or it has no file."""
@@ -128,7 +136,7 @@ class Keeping:
             self.judge(key, record.name)
             return
         try:
-            unpack(record.keep)
+            _read_rule(record.keep)
         except MalformedMessage as error:
             log.warning("%s is not rendered, as its rule cannot be read: %s", record.name, error)
             return
@@ -140,7 +148,7 @@ class Keeping:
         Args:
             key: of its stream.
             name: of the video.
-            rule: of one that has no clips.
+            rule: of one that has no clips, as nobody recorded its frames.
 
         Returns:
             Whether it is judged: not where its record is still to come, or no clip of it was opened.
@@ -152,7 +160,7 @@ class Keeping:
         if (facts := self._db.execute(sql.FACTS, video).fetchone()) is None:
             return False
         return_, length, tests, over, number, reason, *_ = facts
-        clips = self._clips(key, name)
+        clips = [] if rule is not None else self._clips(key, name)
         rule = next((clip.rule_id for clip in clips if clip.rule_id is not None), rule)
         if rule is None:
             return False
@@ -170,8 +178,12 @@ class Keeping:
 
     def _origin(self, key: int) -> int:
         """The stream whose episodes a stream's clips show: another one where it replays that."""
-        row = self._db.execute(sql.JUDGED_AS, {"stream_id": key}).fetchone()
-        return key if row is None else int(row[0])
+        if key not in self._origins:
+            replays, origin = self._db.execute(sql.JUDGED_AS, {"stream_id": key}).fetchone()
+            if replays and origin is None:
+                return key  # that one is not entered yet
+            self._origins[key] = origin if replays else key
+        return self._origins[key]
 
     def _judge_replayed(self, key: int, origin: int, name: str) -> None:
         """Decide about clips of an episode that has happened again: it was judged as it happened first.
@@ -199,12 +211,18 @@ class Keeping:
         """Number and reason of the next episode of a rule, and what is fixed; earlier ones may have to make room."""
         judge = self._judge(rule)
         verdict = judge.judge(facts)
-        for other in verdict.evicted:
-            self._let_go(rule, other)
-        for other, reasons in verdict.changed.items():
-            values = {"rule_id": rule, "number": other, "reason": ", ".join(reasons)}
-            self._db.execute(sql.CHANGE_VERDICT, values)
-            self._db.execute(sql.CHANGE_REASON, values)
+        for other in verdict.fell:
+            values = {"rule_id": rule, "number": other, "fixed": judge.fixed(other)}
+            if other in verdict.evicted:
+                self._let_go(rule, other, judge.fixed(other))
+            elif reasons := verdict.admitted.get(other):
+                self._db.execute(sql.ADMIT, {**values, "reason": ", ".join(reasons)})
+            elif reasons := verdict.changed.get(other):
+                self._db.execute(sql.CHANGE_VERDICT, {**values, "reason": ", ".join(reasons)})
+                self._db.execute(sql.CHANGE_REASON, {**values, "reason": ", ".join(reasons)})
+            else:
+                self._db.execute(sql.CHANGE_FIXED, values)
+                self._forget(rule, other)
         return verdict.number, ", ".join(verdict.reasons) or None, judge.fixed(verdict.number)
 
     def settle(self, key: int) -> None:
@@ -225,12 +243,12 @@ class Keeping:
         """The judge of a rule; as it was when it judged last, where a daemon or a transaction came to nothing since."""
         if rule not in self._judges:
             text, state = self._db.execute(sql.RULE, {"rule_id": rule}).fetchone()
-            kept = dict(self._db.execute(sql.KEPT_NUMBERS, {"rule_id": rule}))
-            judge = Judge(unpack(text), json.loads(state), kept)
+            held = dict(self._db.execute(sql.HELD, {"rule_id": rule}))
+            judge = Judge(_read_rule(text), json.loads(state), held)
             if judge.needs_history:
                 rows = self._db.execute(sql.HISTORY, {"rule_id": rule})
                 history = (Facts(fmt.real_from_sql(return_), length, tests) for return_, length, tests in rows)
-                judge = Judge(unpack(text), json.loads(state), kept, history)
+                judge = Judge(_read_rule(text), json.loads(state), held, history)
             self._judges[rule] = judge
         return self._judges[rule]
 
@@ -279,10 +297,10 @@ class Keeping:
         self._db.execute(sql.COUNT_LET_GO, {"rule_id": clip.rule_id})
         self._removing.append((file or "", (key, clip.clip)))
 
-    def _let_go(self, rule: int, number: int) -> None:
-        """An episode that was kept so far is not any more."""
+    def _let_go(self, rule: int, number: int, fixed: int | None = None) -> None:
+        """An episode that was kept so far is not any more; with what is ``fixed`` of one that may come back."""
         where = {"rule_id": rule, "number": number}
-        self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None})
+        self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None, "fixed": fixed})
         self._forget(rule, number)
         for key, name in self._db.execute(sql.VIDEOS_OF_NUMBER, where).fetchall():
             for clip in self._clips(key, name):
@@ -317,6 +335,7 @@ class Keeping:
             oldest_is_new = other == number and not (replayed and number < oldest[-1])
             if self._bytes_of(rule) <= (bound or KEEP_BYTES) or oldest_is_new:
                 break
+            judge.forget(other)
             self._let_go(rule, other)
 
     def note(self) -> None:
@@ -345,6 +364,8 @@ class Keeping:
         naming, removing = mark
         del self._naming[naming:], self._removing[removing:]
         self._judges.clear()
+        self._rules.clear()
+        self._origins.clear()
         self._judging.clear()
         self._looked.clear()
         self._bytes.clear()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
 import av.error
+import numpy as np
 
 from offcam_proto.errors import EncodeError
 from offcamd.video.av_errors import as_encode_error, file_url
@@ -89,6 +90,59 @@ def _info(path: Path, *, decode: bool) -> VideoInfo:
     return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
 
 
+class Picture(NamedTuple):
+    """One picture of a video.
+
+    Attributes:
+        at: when it is shown, in frames from the video's start; what is left out of a video leaves a gap.
+        rgb: uint8 ``(height, width, 3)``.
+    """
+
+    at: int
+    rgb: Pixels
+
+
+def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Iterator[Picture]:
+    """Decode a part of a video, and no more than leads to it.
+
+    Args:
+        path: an MP4.
+        fps: its rate.
+        begin: the first frame of the part. Where that was left out, what is shown then is the picture before it.
+        end: the frame behind the last; by default that is the video's.
+
+    Yields:
+        What is shown, the first at ``begin``, each array its own.
+
+    Raises:
+        EncodeError: the file cannot be read or decoded.
+    """
+    with as_encode_error("reading", path), av.open(file_url(path), format="mp4") as video:
+        stream = decodable(video)
+        rate = fps * _fraction(stream.time_base)
+        start = stream.start_time or 0
+        if begin:
+            video.seek(start + int(begin / rate), stream=stream)  # to the keyframe before it
+        first: VideoFrame | None = None
+        for frame in video.decode(stream):
+            index = round(((frame.pts or 0) - start) * rate)
+            if end is not None and index >= end:
+                break
+            if index <= begin:
+                first = frame
+                continue
+            if first is not None:
+                yield Picture(begin, _rgb(first))
+                first = None
+            yield Picture(index, _rgb(frame))
+        if first is not None:
+            yield Picture(begin, _rgb(first))
+
+
+def _rgb(frame: VideoFrame) -> Pixels:
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
 def decodable(container: InputContainer) -> VideoStream:
     """The video of an open file.
 
@@ -135,3 +189,25 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
     with as_encode_error("reading", path), av.open(file_url(path), format="mp4") as container:
         for frame in container.decode(decodable(container)):
             yield frame.to_ndarray(format="rgb24")
+
+
+def frames_shown(fd: int, name: str, fps: float) -> list[int]:
+    """Which frames a video has: the numbers of those that were not dropped, by the times at which they are shown.
+
+    Args:
+        fd: the file, open to read; it stays open, its position does not stay.
+        name: for the error.
+        fps: frames per second for which it was made.
+
+    Raises:
+        EncodeError: the file cannot be read.
+    """
+    try:
+        with open(fd, "rb", closefd=False) as file, av.open(file, format="mp4") as video:
+            stream = decodable(video)
+            base = _fraction(stream.time_base)
+            return sorted(
+                round(float(packet.pts * base) * fps) for packet in video.demux(stream) if packet.pts is not None
+            )
+    except (av.error.FFmpegError, EncodeError, OSError, ValueError) as error:
+        raise EncodeError(f"{name} cannot be read: {error}") from error

@@ -25,8 +25,9 @@ HEADERS = {
 }
 """The page loads from its own server only, and runs no script that stands in a page; nobody else frames it."""
 
-STATIC = "/static/"
 OPEN_PATHS = ("/", "/healthz", "/readyz")
+OPEN_FOLDERS = ("/static/", "/r/")
+"""The page's own files, and its addresses, at each of which it is the same page."""
 
 READ_ONLY = "Without an http_token it is for reading alone: only its own page, opened on this host, may ask for more."
 
@@ -75,9 +76,9 @@ class AccessCheck:
     """ASGI middleware: who may read, and who may do more than that.
 
     With a token every request must carry it (``Authorization: Bearer TOKEN``), but for those that tell nothing of
-    what is recorded: `OPEN_PATHS`, and the page's own files, which ask for it. A request to change something that names
-    an ``Origin`` must name this server's: a browser sends along what another site's page asks it to, but says whose
-    page it was. Without a token it has to name it, as the page does, and has to come from this host.
+    what is recorded: `OPEN_PATHS`, and `OPEN_FOLDERS`, which is the page itself: it asks for it. A request to change
+    something that names an ``Origin`` must name this server's: a browser sends along what another site's page asks it
+    to, but says whose page it was. Without a token it has to name it, as the page does, and has to come from this host.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -101,7 +102,7 @@ class AccessCheck:
             return 403, "A page of another site may not change anything here."
         if self._expected is None:
             return None if reading or (origins and _on_loopback(scope)) else (403, READ_ONLY)
-        if reading and (scope["path"] in OPEN_PATHS or scope["path"].startswith(STATIC)):
+        if reading and (scope["path"] in OPEN_PATHS or scope["path"].startswith(OPEN_FOLDERS)):
             return None
         if hmac.compare_digest(_header(scope, b"authorization").encode("latin-1"), self._expected):
             return None

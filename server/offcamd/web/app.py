@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from offcam_proto.errors import RunFolderError
 from offcam_runs.json_text import dumps
 from offcam_runs.sync.state import of_runs
-from offcamd.web import curves, queries
+from offcamd.web import curves, queries, traces
 from offcamd.web.access import AccessCheck, Headers, HostCheck
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
@@ -32,6 +32,7 @@ from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
 from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
+from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ class Api:
         told, kept = self._told, self._episodes
         endpoints: dict[str, Endpoint] = {
             "/": self.page,
+            "/r/{id}": self.page,
+            "/r/{id}/e/{number}": self.page,
+            "/r/{id}/c/{key}": self.page,
             "/healthz": self.healthz,
             "/readyz": self.readyz,
             "/metrics": self.metrics,
@@ -112,11 +116,13 @@ class Api:
             run: told(lambda asked, _: self._runs.detail(asked)),
             f"{run}/episodes": told(lambda asked, query: queries.episodes_page(asked, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
+            f"{run}/episodes/steps": told(lambda asked, query: traces.of_episode(asked, query, kept)),
             f"{run}/curve": self.curve,
             f"{run}/nearest": told(lambda asked, query: queries.nearest(asked, query, kept)),
             f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
             f"{clip}/neighbours": self.neighbours,
+            f"{clip}/steps": self.steps,
             f"{clip}/video": self.video,
             f"{clip}/poster": self.poster,
         }
@@ -126,7 +132,7 @@ class Api:
     # --- the daemon -------------------------------------------------------------------------------------------
 
     async def page(self, _request: Request) -> Response:
-        """The page itself."""
+        """The page itself, whatever it is to show: it reads its address."""
         return FileResponse(STATIC_FOLDER / "index.html", headers=_PAGE_HEADERS)
 
     async def healthz(self, _request: Request) -> Response:
@@ -163,9 +169,11 @@ class Api:
 
     # --- runs -------------------------------------------------------------------------------------------------
 
-    async def runs(self, _request: Request) -> Response:
-        """All runs."""
-        return _json({"daemon": self._source.daemon, "runs": await run_in_threadpool(self._runs.all)})
+    async def runs(self, request: Request) -> Response:
+        """The runs that are asked for."""
+        query = Query(request.query_params)
+        page = await run_in_threadpool(lambda: runs_page(self._runs.all(), query))
+        return _json({"daemon": self._source.daemon, **page})
 
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
@@ -212,6 +220,11 @@ class Api:
         """The clips before and after one."""
         key, query = request.path_params["key"], Query(request.query_params)
         return _json(await self._of(request, lambda asked: queries.neighbours(asked, key, query)))
+
+    async def steps(self, request: Request) -> Response:
+        """The steps that one clip shows."""
+        key, query = request.path_params["key"], Query(request.query_params)
+        return _json(await self._of(request, lambda asked: traces.of_clip(asked, key, query)))
 
     async def video(self, request: Request) -> Response:
         """A clip's file, or a range of it."""

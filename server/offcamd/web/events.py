@@ -25,8 +25,8 @@ KEEP_ALIVE_SECONDS = 15.0
 
 MOST_LISTENERS = 64
 
-MOST_WAITING = 64
-"""Events that wait for one listener; who is further behind is let go, and its browser connects anew."""
+MOST_WAITING = 16
+"""Seconds of news that wait for one listener; who is further behind is let go, and its browser connects anew."""
 
 _STOP_SECONDS = 0.2
 """How soon listeners are let go when the server stops."""
@@ -84,8 +84,9 @@ class Broadcaster:
             waited += _STOP_SECONDS
             if waited >= INTERVAL_SECONDS:
                 waited = 0.0
-                for event in await run_in_threadpool(self._news):
-                    self._tell(event)
+                news = b"".join(await run_in_threadpool(self._news))  # one, of however many runs
+                if news:
+                    self._tell(news)
         for events in list(self._listeners):
             _put(events, None)
 

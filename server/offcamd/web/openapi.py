@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
+from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders
+from offcamd.web import curves, queries, renders, runlist, sparklines, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ _RUN = _object(
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
     success_rule=_or_null(TEXT), success_why=_or_null(TEXT),
     clips=_object(**dict.fromkeys(_SHOWN, INTEGER)), dropped=_DROPPED, dropped_steps=_DROPPED_STEPS, replayable=FLAG,
-    sync=_list(_ref("Sync")),
+    state=_one_of(*RUN_STATES), sparkline={**_list(_MAYBE), "maxItems": sparklines.MOST_POINTS},
+    newest_clip=_or_null(_object(key=TEXT, episode=INTEGER, return_=_MAYBE)), sync=_list(_ref("Sync")),
 )  # fmt: skip
 _SYNC = _object(
     tracker=TEXT, where=TEXT, session=INTEGER, sent_episodes=INTEGER, sent_clips=INTEGER, behind_episodes=INTEGER,
@@ -100,6 +102,19 @@ _CURVE = _object(
 _GROUP = _object(
     x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),
     **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
+)  # fmt: skip
+_FILM = _object(
+    clip=TEXT, fps=NUMBER, first_row=INTEGER, frames=INTEGER,
+    gaps=_or_null(_list({"type": "array", "items": INTEGER, "minItems": 2, "maxItems": 2})),
+)  # fmt: skip
+_STEPS = _object(
+    stream=TEXT, env_id=TEXT, env_index=INTEGER, envs=_list(INTEGER), film=_or_null(_FILM), rows=INTEGER, found=INTEGER,
+    complete=FLAG, why=_or_null(TEXT), bucket=INTEGER, row=_list(INTEGER), time=_list(_MAYBE),
+    **dict.fromkeys(("episode", "step", "flags"), _list(_or_null(INTEGER))),
+    columns=_list(_object(
+        kind=_one_of(*thinning.KINDS), name=TEXT, whole=FLAG, min=_list(_MAYBE), max=_or_null(_list(_MAYBE)),
+    )),
+    left_out=_list(TEXT),
 )  # fmt: skip
 _HISTOGRAM = _object(count=INTEGER, sum=NUMBER, buckets=_list(_list(NUMBER)))
 _STATS = {**_object(
@@ -157,6 +172,7 @@ _CLIP_PATH = {"name": "key", "in": "path", "required": True, "schema": TEXT, "de
 _SESSION = _query(
     "session", {"type": "string", "pattern": "^([0-9]+|all)$"}, "Which training of several; else the newest."
 )
+_POINTS = _query("points", _between(traces.FEWEST_POINTS, traces.MOST_POINTS, traces.USUAL_POINTS), "Most points.")
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 _CLIP_PARAMS = [
     _query("sort", _one_of("newest", "oldest", "return", "length", "episode"), "The order."),
@@ -189,6 +205,12 @@ def _paths() -> dict[str, Schema]:
     of_episode = [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)]
     paths = {
         "/": _path("The page.", "text/html", TEXT),
+        "/r/{id}": _path("The page, at a run.", "text/html", TEXT, [_RUN_PATH]),
+        "/r/{id}/e/{number}": _path(
+            "The page, at an episode by its order of arrival; `?t=` is a time in its video, in seconds.", "text/html",
+            TEXT, [_RUN_PATH, {**_CLIP_PATH, "name": "number", "description": "The episode's number."}],
+        ),
+        "/r/{id}/c/{key}": _path("The page, at a clip; likewise.", "text/html", TEXT, of_clip),
         "/healthz": _path(
             "The server answers, and the daemon can record; where not, what is down.", "text/plain", TEXT, None, "503"
         ),
@@ -212,7 +234,18 @@ def _paths() -> dict[str, Schema]:
             ],
             *asked,
         ),
-        "/api/runs": _json("All runs.", _object(daemon=FLAG, runs=_list(_ref("Run")))),
+        "/api/runs": _json(
+            "The runs, or those that are asked for.",
+            _object(daemon=FLAG, total=INTEGER, offset=INTEGER, runs=_list(_ref("Run"))),
+            [
+                _query("query", _SEARCH, "Only those meant by it, such as `env:cartpole return>100 -crashed`."),
+                _query("sort", _one_of(*runlist.SORTS), "The order; what has no such number comes last."),
+                _query("order", _one_of("asc", "desc"), "Its direction."),
+                _query("offset", _between(0, queries.MOST_OFFSET, 0), "Runs to pass over."),
+                _query("limit", _between(1, queries.MOST_ROWS, queries.MOST_ROWS), "Most runs."),
+            ],
+            "400",
+        ),
         run: _json("One run, and its streams.", _ref("RunDetail"), of_run, *asked),
         f"{run}/episodes": _json(
             "A page of a run's episodes.", _object(total=INTEGER, offset=INTEGER, episodes=_list(_ref("Episode"))),
@@ -231,6 +264,10 @@ def _paths() -> dict[str, Schema]:
             *asked,
         ),
         f"{run}/episodes.csv": _path("All of a run's episodes.", "text/csv", TEXT, of_run, *asked),
+        f"{run}/episodes/steps": _json(
+            "The steps of an episode as columns, each point the least and the most of `bucket` rows; where its video "
+            "shows it, by the second.", _ref("Steps"), [*of_episode, _POINTS], *asked,
+        ),
         f"{run}/episodes/render": {
             **_json("What there is of an episode's video.", _ref("Rendering"), of_episode, *asked),
             **_json(
@@ -264,6 +301,10 @@ def _paths() -> dict[str, Schema]:
             _object(before=_or_null(TEXT), after=_or_null(TEXT), place=_or_null(INTEGER), total=INTEGER),
             [*of_clip, _SESSION, *_CLIP_PARAMS],
             *asked,
+        ),
+        f"{clip}/steps": _json(
+            "The steps that a clip's frames show, likewise; of the first sub-environment that it shows.", _ref("Steps"),
+            [*of_clip, _POINTS, _query("env_index", _between(0, 2**31), "Of another sub-environment.")], *asked,
         ),
         f"{clip}/video": _path(
             "A clip's file.", "video/mp4", TEXT, [*of_clip, _query("download", FLAG, "To be saved, not shown.")], *asked
@@ -300,6 +341,7 @@ def description() -> Schema:
         "Clip": _CLIP,
         "ClipDetail": _object(**_CLIP["properties"], episodes=_list(_ref("Episode"))),
         "Rendering": _RENDERING,
+        "Steps": _STEPS,
         "Curve": _CURVE,
         "Group": _GROUP,
         "Nearest": _object(

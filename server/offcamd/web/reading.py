@@ -123,7 +123,8 @@ def _explained(folder: Path) -> Iterator[None]:
 
 def signature(folder: Path) -> tuple[object, ...]:
     """Changes whenever something in a run does that its statistics are made of; cheap."""
-    files = [folder, *(folder / f"{INDEX_NAME}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
+    index = f"{folder}/{INDEX_NAME}"
+    files = [str(folder), *(f"{index}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
     found = journals(folder)
     later = time.time() // ON_ITS_WAY_SECONDS if found and is_written(folder) else None
     return (*map(_facts, files), *map(_checksum, found), later)
@@ -137,7 +138,7 @@ def _checksum(path: Path) -> int:
         return 0
 
 
-def _facts(path: Path) -> tuple[int, int, int] | None:
+def _facts(path: str) -> tuple[int, int, int] | None:
     try:
         facts = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - Path.lstat is the same, slower
     except OSError:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from offcam_proto.errors import RunFolderError
 from offcam_runs import format as fmt
+from offcam_runs.clips import read_clips
 from offcam_runs.episodes import read_episodes
 from offcam_runs.json_text import finite
+from offcam_runs.pending import is_written
+from offcam_runs.run_state import LIVE, LOST, state_of
 from offcam_runs.running import RECENT, EpisodeTotals
 from offcam_runs.sessions import sessions
 from offcam_runs.steps.places import has_tape
@@ -20,6 +23,7 @@ from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import NO_ATTEMPT
 from offcamd.web.reading import Asked, is_plain, reading, signature
+from offcamd.web.sparklines import sparkline
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +49,10 @@ NO_RULE = (
 LONG = 10_000
 """Episodes of a run that takes a moment to read."""
 
+NEWEST_CLIP = ("key", "episode", "return")
+"""What is said of the newest clip in a list of runs."""
+
+_WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
 WHERE state NOT IN (?, ?) AND dropped != '{}' GROUP BY key
@@ -86,12 +94,17 @@ class RunDescriptions:
 
     def describe(self, asked: Asked) -> dict[str, Any]:
         """One run; with a ``problem`` where it cannot be read."""
-        return self._up_to_date(asked).run | self._now(asked)
+        run = self._up_to_date(asked).run
+        return run | self._now(asked, run)
 
-    def _now(self, asked: Asked) -> dict[str, Any]:
+    def _now(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
         """What changes without the index."""
         sync = [each.as_dict() for each in read_all(asked.folder)]
-        return {"live": self._source.live(asked.run.partition("@")[0]), "sync": sync}
+        live = self._source.live(asked.run.partition("@")[0])
+        state = run["state"]
+        if live or (state == LOST and not run["problem"] and is_written(asked.folder)):  # by another daemon, say
+            state = LIVE
+        return {"live": live, "state": state, "sync": sync}
 
     def detail(self, asked: Asked) -> dict[str, Any]:
         """One run, and its streams.
@@ -107,7 +120,7 @@ class RunDescriptions:
             if not kept.streams:
                 with reading(asked.folder, asked.session) as database:
                     kept.streams = _stream_list(database)
-            return {**kept.run, **self._now(asked), "stream_list": kept.streams}
+            return {**kept.run, **self._now(asked, kept.run), "stream_list": kept.streams}
 
     def _up_to_date(self, asked: Asked) -> _Kept:
         kept = self._kept.get((asked.folder, asked.session), _Kept)
@@ -124,7 +137,7 @@ class RunDescriptions:
             with reading(folder, asked.session) as database:
                 if not kept.run and _last(database) >= LONG:
                     self._found(folder)
-                facts = _facts(database, run_totals(database).as_dict())
+                facts = _facts(database, run_totals(database).as_dict(), asked)
             return {**base, "plain": is_plain(folder), "problem": None, **facts}
         except RunFolderError as error:
             return {**base, "plain": False, "problem": str(error), **_NOTHING}
@@ -146,7 +159,7 @@ def _last(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
 
 
-def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, Any]:
+def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -> dict[str, Any]:
     streams = list(read_streams(database).values())
     clips = dict(database.execute(_CLIPS))
     (updated,) = database.execute(_UPDATED).fetchone()
@@ -165,7 +178,20 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any]) -> dict[str, An
         "dropped": dict(database.execute(_DROPPED, fmt.HIDDEN_STATES)),
         "dropped_steps": dict(step_totals(database).dropped),
         "replayable": has_tape(database),
+        "state": state_of(streams),
+        "sparkline": sparkline(database),
+        "newest_clip": _newest_clip(database, asked),
     }
+
+
+def _newest_clip(database: sqlite3.Connection, asked: Asked) -> dict[str, Any] | None:
+    """The clip with a video that began last, in short."""
+    found = read_clips(database, asked.folder, _WATCHABLE, order="place DESC", limit=1)
+    if not found:
+        return None
+    (clip,) = found
+    told = (f"{clip.stream_id}-{clip.clip}", clip.episode, fmt.json_number(clip.return_))
+    return dict(zip(NEWEST_CLIP, told, strict=True))
 
 
 def _values(recent: EpisodeTable) -> dict[str, Any]:
@@ -198,4 +224,7 @@ _NOTHING: dict[str, Any] = {
     "dropped": {},
     "dropped_steps": {},
     "replayable": False,
+    "state": LOST,
+    "sparkline": [],
+    "newest_clip": None,
 }

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from offcam_runs.discover import MOST_LEVELS, look_into
 from offcam_runs.folder_lock import writer_of
-from offcam_runs.format import INDEX_NAME, VIDEO_EXTENSION
+from offcam_runs.format import INDEX_NAME, PAGE_NAME, VIDEO_EXTENSION
 from offcam_runs.journal_reader import journals
 from offcam_runs.run_ids import by_id
 
@@ -55,7 +55,7 @@ class FolderSource:
     """The run folders at or below some folders, without a daemon.
 
     A run is a folder with an index, or one with videos and none, such as Gymnasium's own wrapper leaves. Links are not
-    followed, hidden folders not entered.
+    followed, hidden folders and exported pages not entered.
 
     Args:
         folders: where to look.
@@ -72,15 +72,19 @@ class FolderSource:
 
     def folders(self) -> dict[str, Path]:
         """See `RunSource`. Looks into the folders anew, at most every `RESCAN_SECONDS`."""
+        return dict(self._up_to_date())
+
+    def _up_to_date(self) -> dict[str, Path]:
+        """The same, not to be changed."""
         with self._lock:
             if time.monotonic() - self._scanned >= RESCAN_SECONDS:
                 self._found = by_id(self._scan())
                 self._scanned = time.monotonic()
-            return dict(self._found)
+            return self._found
 
     def live(self, run: str) -> bool:
         """See `RunSource`."""
-        folder = self.folders().get(run)
+        folder = self._up_to_date().get(run)
         return folder is not None and writer_of(folder) is not None
 
     def stats(self) -> dict[str, Any] | None:
@@ -104,6 +108,8 @@ class FolderSource:
             try:
                 names, below = look_into(folder)
             except OSError:
+                continue
+            if PAGE_NAME in names:
                 continue
             if INDEX_NAME in names or any(name.endswith(VIDEO_EXTENSION) for name in names) or journals(folder):
                 runs += 1

@@ -6,10 +6,12 @@ import errno
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import commandline
 import offcam
 from envs import Barcode, play
 from journal_samples import write_journal
-from made import episode, make_run, make_video, open_stream
+from made import PEER, STREAM, episode, make_run, make_video, open_clip, open_stream
 from offcam.sync import sinks, worker
 from offcam.sync.sinks import memory
 from offcam_proto.errors import ConfigError, FolderNotWritable, NotARunFolder, RunFolderError, SyncFailed
@@ -28,6 +30,7 @@ from offcam_runs.format import INDEX_NAME, SYNC_NAME
 from offcam_runs.replay.recipe import read_key
 from offcam_runs.sync.process import SyncRequest, parse_place, with_options
 from offcam_runs.sync.state import file_of, read_all, write_state
+from offcamd.store.index import RunIndex
 from waiting import HANG_SECONDS, wait_until
 
 EPISODES, EVERY = 1201, 300
@@ -153,6 +156,28 @@ def test_a_video_that_its_rule_let_go_is_passed_over(run, sent):
     assert sending(run).state.sent_clips == len(CLIPS) - 1
 
 
+def test_what_was_saved_of_a_video_whose_daemon_died_is_sent_and_says_so(tmp_path, sent):
+    video = make_video(tmp_path / "video.mp4")
+    run = make_run(tmp_path / "run", 3, 1, video=video)
+    with closing(RunIndex.open(run)) as index:
+        with index.transaction():
+            index.open_stream(open_stream(run), PEER)
+        for number in (3, 4):
+            name = f"rl-video-episode-{number}.mp4"
+            index.clip_opened(STREAM, open_clip(number, number), name)
+            shutil.copy(video, run / f"{name}.part")
+    (run / name).hardlink_to(video)  # an earlier one, whole
+    assert send(run)
+    assert [batch.clip.clip for batch in sent if batch.clip] == [0, 1, 2]
+    assert commandline.run("recover", str(run)).returncode in (0, 3)
+    assert {clip.state for clip in offcam.load(run).clips[3:]} == {"recovered"}
+    assert send(run)
+    (clip,) = [batch.clip for batch in sent if batch.clip][3:]
+    assert (clip.clip, clip.name, clip.episode) == (3, "rl-video-episode-3", 3)
+    assert clip.caption == "episode 3, return nan, 21 frames, recovered"
+    assert sending(run).state.sent_clips == 4
+
+
 def test_each_session_is_sent_by_itself(tmp_path, sent):
     video = make_video(tmp_path / "video.mp4")
     make_run(tmp_path / "run", 3, 0, video=video)
@@ -258,7 +283,7 @@ def test_what_is_no_place(to):
 @pytest.mark.parametrize(
     ("to", "says"),
     [
-        ("nothing", "there is no tracker 'nothing': there are gone, log, mlflow, none, tensorboard, trackio"),
+        ("nothing", "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, tensorboard, trackio"),
         ("wandb", r"'wandb' needs no_such_package, which is not installed in .* -m pip install no_such_package$"),
         ("gone", "cannot be imported"),
         ("none", "must lead to a kind of Sink"),

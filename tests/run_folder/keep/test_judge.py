@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from offcam_runs.keep import rules
-from offcam_runs.keep.judge import Facts, Judge
+from offcam_runs.keep.judge import Facts, Judge, Verdict
 from offcam_runs.keep.rankings import MovingAverage, Ordered
 from offcam_runs.keep.rules import And, Comparison, Not, Or, Ranking, pack, unpack
 
@@ -139,14 +139,14 @@ unranked = st.recursive(
     max_leaves=4,
 )
 rankings = st.builds(Ranking, st.sampled_from(rules.RANKINGS), st.integers(1, 5), st.none() | unranked)
-any_rule = st.recursive(rankings | unranked, joined, max_leaves=5)
+any_rule = st.recursive(rankings | unranked, lambda parts: joined(parts) | parts.map(Not), max_leaves=5)
 runs = st.lists(st.tuples(facts, st.booleans()), max_size=50)
 
 
 def again(judge, rule, kept, history):
     """Another judge, of what would be left on the disk of one that is no more."""
     state = json.loads(json.dumps(judge.state(), allow_nan=False))
-    fixed = {number: judge.fixed(number) for number in kept}
+    fixed = {number: judge.fixed(number) for number in (range(judge.count) if rule.admits_late else kept)}
     assert all(bits is None or 0 <= bits < 2**63 for bits in fixed.values())
     came = unpack(pack(rule))
     return Judge(came, state, {n: bits for n, bits in fixed.items() if bits is not None}, history)
@@ -162,7 +162,8 @@ def run_through(rule, run):
         assert verdict.number == number
         assert verdict.reasons == now.get(number, ())
         assert verdict.kept == (number in now)
-        assert set(now) - {number} <= set(before), "nobody comes back"
+        assert verdict.admitted == {n: now[n] for n in now if n not in before and n != number}
+        assert rule.admits_late or not verdict.admitted, "nobody comes back"
         assert list(verdict.evicted) == sorted(set(before) - set(now))
         assert verdict.changed == {n: now[n] for n in before if n in now and now[n] != before[n]}
         before = now
@@ -232,6 +233,16 @@ def test_the_best_and_the_worst():
     assert kept_of(Ranking("best", 1), [1.0, 1.0, 1.0]) == [0]
     assert kept_of(Ranking("best", 1) & FAILS, [1.0, 2.0], [1, 0]) == [], "the best of all has not failed"
     assert kept_of(Ranking("best", 1, FAILS), [1.0, 2.0], [1, 0]) == [0]
+
+
+def test_who_is_not_among_the_foremost_is_known_once_others_are():
+    judge = Judge(~Ranking("worst", 2))
+    assert [judge.judge(Facts(return_, 10)).kept for return_ in (3.0, 2.0)] == [False, False]
+    pushed = judge.judge(Facts(1.0, 10))
+    assert (pushed.kept, pushed.admitted, pushed.evicted) == (False, {0: ("~worst(2)",)}, ())
+    assert judge.judge(Facts(5.0, 10)) == Verdict(3, ("~worst(2)",))
+    judge.forget(1)
+    assert judge.judge(Facts(0.0, 10)).admitted == {}, "it was let go for good"
 
 
 def test_each_new_best_stays():

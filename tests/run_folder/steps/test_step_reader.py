@@ -10,8 +10,8 @@ from offcam_runs.run import read_run
 from offcam_runs.steps import files
 from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, Column, Layout
 from offcam_runs.steps.load import steps_of_rows
+from offcam_runs.steps.places import Gap
 from offcam_runs.steps.reader import StepReader
-from offcam_runs.steps.rows import Gap
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, packed, stream
 from step_samples import BASE, PLAIN, record_of, rows_of_episodes

@@ -207,6 +207,58 @@ def test_those_that_wait_are_not_forgotten(episodes, monkeypatch):
     assert episodes.files == [file(number) for number in range(4)]
 
 
+NOT_WORST = pack(~names.worst(2))
+
+
+def test_who_is_pushed_out_of_a_ranking_is_rendered_late(episodes):
+    episodes.rule = NOT_WORST
+    episodes.said(5.0, 3.0)
+    assert episodes.waits == []
+    episodes.said(4.0, 6.0, first=2)
+    assert episodes.waits == [0, 3]
+    assert rows(episodes.index, "SELECT name FROM judged WHERE fixed IS NOT NULL") == [(name(1),), (name(2),)]
+
+
+def test_so_it_is_after_a_daemons_death_and_long_after(episodes, monkeypatch):
+    monkeypatch.setattr("offcamd.store.keeping.REMEMBERED", 3)
+    episodes.rule = NOT_WORST
+    episodes.said(1.0, 0.0, *map(float, range(2, 9)))
+    episodes.rendered(*range(2, 9))
+    folder = episodes.index.folder
+    episodes.index.close()
+    episodes.index = RunIndex.open(folder)
+    recover(episodes.index)
+    episodes.said(-1.0, first=9)
+    assert episodes.waits == [0]
+    episodes.index.close()
+
+
+def test_one_that_comes_back_is_made_again(episodes):
+    episodes.rule = pack(names.best(1) | ~names.worst(2))
+    episodes.said(1.0)
+    episodes.rendered(0)
+    assert episodes.files == [file(0)]
+    episodes.said(2.0, first=1)
+    assert episodes.files == [], "neither the best nor out of the worst"
+    episodes.said(0.0, first=2)
+    assert episodes.waits == [1]
+    episodes.said(-1.0, first=3)
+    assert episodes.waits == [0, 1]
+    episodes.rendered(0, 1)
+    assert episodes.files == [file(0), file(1)]
+    assert episodes.waits == []
+
+
+def test_one_that_gave_way_for_bytes_does_not_come_back(episodes):
+    episodes.rule, episodes.keep_bytes = pack(names.best(1) | ~names.worst(2) | names.longer_than(1)), 1500
+    episodes.said(1.0)
+    episodes.said(0.5, first=1, tests=1)
+    episodes.rendered(0, 1)
+    assert episodes.files == [file(1)]
+    episodes.said(2.0, 0.2, first=2)
+    assert episodes.waits == [2], "the first is out of the worst, too"
+
+
 def test_a_rule_that_cannot_be_read_keeps_nothing(episodes):
     episodes.rule = '["best"]'
     episodes.said(5.0)

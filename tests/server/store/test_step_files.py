@@ -15,7 +15,7 @@ from offcam_proto.errors import ConfigError
 from offcam_runs.run import read_run
 from offcam_runs.steps import files
 from offcam_runs.steps.layout import TAPE
-from offcam_runs.steps.rows import Gap
+from offcam_runs.steps.places import Gap
 from offcamd.store import step_files
 from offcamd.store.index import RunIndex
 from offcamd.store.recovery import recover

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from offcam.integrations.recorded import Recorded, parted
+from offcam.integrations.recorded import Recorded, parted, sent
 from offcam.integrations.stable_baselines3.terminal_frames import terminal_frames
 from offcam.integrations.stable_baselines3.vec_envs import VecEnvs
 from offcam.vector.statistics import RecordEpisodeStatistics
@@ -102,8 +102,8 @@ class VecRecordVideo(RecordedVecEnv):
             begin a video there.
         video_length: steps that a video shows; it has a frame more, that of its beginning.
         name_prefix: what file names start with.
-        options: ``buffer_length``, ``info_keywords``, and those of `offcam.vector.RecordVideo` behind ``gc_trigger``,
-            ``fps`` and ``record_first_only``; not ``keep``.
+        options: ``buffer_length``, ``info_keywords``, ``sync``, and those of `offcam.vector.RecordVideo` behind
+            ``gc_trigger``, ``fps`` and ``record_first_only``; not ``keep``.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -126,9 +126,10 @@ class VecRecordVideo(RecordedVecEnv):
             )
         envs = _vec_envs(venv)
         begins = arguments.trigger("record_video_trigger", record_video_trigger)
-        given, numbers = parted({**options, "name_prefix": name_prefix})
+        given, numbers, to = parted({**options, "name_prefix": name_prefix})
         length = int(arguments.video_length(video_length))
         super().__init__(Statistics(StepVideos(envs, video_folder, begins, length, **given), envs, **numbers), envs)
+        sent(self, to)
 
     @property
     def recording(self) -> bool:
@@ -149,16 +150,16 @@ def record(
     Args:
         venv: the VecEnv, in whatever wrappers. What is recorded is what it shows there: put VecNormalize around this.
         folder: as in `offcam.record`.
-        options: all others of a vector env's, as there: ``every``, ``record_envs``, ``per_env``, ``keep``, ``steps``...
+        options: all others of a vector env's, as there: ``every``, ``record_envs``, ``keep``, ``steps``, ``sync``...
 
     Raises:
         ConfigError: ``venv`` is no VecEnv, or an argument is wrong.
         OffcamError, ValueError: as `offcam.vector.RecordVideo`.
     """
     envs = _vec_envs(venv)
-    given, numbers = parted(options)
+    given, numbers, to = parted(options)
     where = shared_stream.new_folder(envs) if folder is None else folder
-    return RecordedVecEnv(Statistics(Videos(envs, where, **given), envs, **numbers), envs)
+    return sent(RecordedVecEnv(Statistics(Videos(envs, where, **given), envs, **numbers), envs), to)
 
 
 class Videos(RecordVideo[Any, Any]):

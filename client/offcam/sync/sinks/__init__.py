@@ -17,7 +17,7 @@ GROUP: Final = "offcam.sinks"
 
 _OWN: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 
-PACKAGES: Final = {**{name: name for name in _OWN}, "memory": ""}
+PACKAGES: Final = {**{name: name for name in _OWN}, "hub": "huggingface_hub", "memory": ""}
 """By the names of our own, which package each needs; it is in a module of that name, with a class `Tracker`."""
 
 

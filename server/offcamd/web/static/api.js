@@ -1,5 +1,6 @@
 // Talking to the recorder: JSON, media, and the stream of events; the token, where it wants one.
 import { events } from "./eventstream.js";
+import { answer, exported, fileOf } from "./exported.js";
 import { sentence } from "./format.js";
 
 /**
@@ -12,6 +13,7 @@ import { sentence } from "./format.js";
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
+ *   state: string, sparkline: (number | null)[], newest_clip: NewestClip | null,
  * }} Run
  * @typedef {{
  *   tracker: string, sent_episodes: number, sent_clips: number, behind_episodes: number, behind_clips: number, lag_seconds: number,
@@ -42,13 +44,20 @@ import { sentence } from "./format.js";
  *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
  *   replayable: boolean, command: string,
  * }} Rendering what there is of an episode's video
+ * @typedef {{kind: string, name: string, whole: boolean, min: (number | null)[], max: (number | null)[] | null}} StepsColumn
+ * @typedef {{
+ *   env_id: string, env_index: number, envs: number[], rows: number, found: number, complete: boolean, why: string | null, bucket: number,
+ *   film: {clip: string, fps: number, first_row: number, frames: number, gaps: number[][] | null} | null, row: number[],
+ *   time: (number | null)[], episode: (number | null)[], step: (number | null)[], flags: (number | null)[], columns: StepsColumn[], left_out: string[],
+ * }} Steps a point each of `bucket` rows from number `row` on; `max` is null where that is one
  * @typedef {{
  *   pid: number, version: string, endpoint: string, uptime_seconds: number, clients: number, streams: number, queue_bytes: number,
  *   queue_limit_bytes: number, spool_bytes: number, spool_limit_bytes: number, encode_lag_seconds: number,
  *   frames: {offered: number, encoded: number, dropped: Counts}, steps: {dropped: Counts}, lost: Counts, problems: Record<string, string>, recent_errors: string[],
  *   memory: {daemon_rss_bytes: number | null, clients: {rss_bytes: number | null}[]},
  * }} Stats of the daemon
- * @typedef {{daemon: boolean, runs: Run[]}} RunList
+ * @typedef {{key: string, episode: number, return: number | null}} NewestClip of a run
+ * @typedef {{daemon: boolean, total: number, runs: Run[]}} RunList
  * @typedef {{total: number, clips: Clip[]}} ClipPage
  * @typedef {{before: string | null, after: string | null, place: number | null, total: number}} Neighbours keys of clips
  */
@@ -95,6 +104,7 @@ export function setToken(value) {
  * @throws {ApiError}
  */
 async function request(path, read, options = {}) {
+  if (exported) return written(path, read);
   const headers = new Headers(options.headers);
   if (token) headers.set("authorization", `Bearer ${token}`);
   try {
@@ -104,6 +114,20 @@ async function request(path, read, options = {}) {
   } catch (error) {
     // what fetch says of a connection that fails, before the answer or within it
     throw error instanceof TypeError ? new ApiError("The recorder does not answer.", 0) : error;
+  }
+}
+
+/**
+ * The same of a page that was exported.
+ * @template T
+ * @param {string} path
+ * @param {(reply: Response) => Promise<T>} read
+ */
+async function written(path, read) {
+  try {
+    return await read(Response.json(await answer(path)));
+  } catch (error) {
+    throw error instanceof Error ? new ApiError(error.message, 404) : error;
   }
 }
 
@@ -134,7 +158,21 @@ const getJson = (path, given = {}, options = {}) => request(path + query(given),
 const id = encodeURIComponent;
 
 /** @type {() => Promise<RunList>} */
-export const runs = () => getJson("/api/runs");
+export async function runs() {
+  const answer = await getJson("/api/runs");
+  while (answer.runs.length < answer.total) {
+    const next = await getJson("/api/runs", { offset: answer.runs.length });
+    if (!next.runs.length) break; // some have gone meanwhile
+    answer.runs.push(...next.runs);
+  }
+  return answer;
+}
+
+/** @type {(query: string) => Promise<RunList>} */
+export const runsMeant = (query) => getJson("/api/runs", { query });
+
+/** @type {(run: string, key: string, what: "video" | "poster") => string} */
+export const clipPath = (run, key, what) => `/api/runs/${id(run)}/clips/${id(key)}/${what}`;
 
 /** @type {(run: string) => Promise<Run>} */
 export const run = (run) => getJson(`/api/runs/${id(run)}`);
@@ -163,11 +201,18 @@ export const clip = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}
 /** @type {(run: string, key: string, given: Parameters) => Promise<Neighbours>} */
 export const neighbours = (run, key, given) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/neighbours`, given);
 
+/** @type {(run: string, key: string, given: Parameters) => Promise<Steps>} */
+export const clipSteps = (run, key, given) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/steps`, given);
+
+/** @type {(run: string, number: string | number, given: Parameters) => Promise<Steps>} */
+export const episodeSteps = (run, number, given) => getJson(`/api/runs/${id(run)}/episodes/steps`, { number, ...given });
+
 /**
  * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.
  * @param {string} path
  */
 export async function media(path) {
+  if (exported) return fileOf(path);
   if (!token) return path;
   return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
@@ -176,7 +221,7 @@ export async function media(path) {
  * Why a file cannot be had, as the recorder says; null where it can.
  * @param {string} path
  */
-export const trouble = (path) => request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } }).then(() => null, wordsOf);
+export const trouble = (path) => exported ? Promise.resolve(null) : request(path, (reply) => reply.arrayBuffer(), { headers: { range: "bytes=0-0" } }).then(() => null, wordsOf);
 
 /** @param {string} url */
 export function release(url) {
@@ -211,6 +256,10 @@ const SILENCE = 45000; // keep-alives come far more often
  * @returns {() => void} try again at once
  */
 export function follow(told) {
+  if (exported) {
+    told.up(); // and nothing changes any more
+    return () => {};
+  }
   /** @type {AbortController | null} */
   let controller = null;
   let timer = 0;

@@ -1,16 +1,17 @@
 // The page: what the recorder says goes into one place, and from there to the parts that show it.
 import * as api from "./api.js";
 import { Curves } from "./curves.js";
-import { fill, icon, throttle, toast } from "./dom.js";
+import { fill, icon, say, throttle, toast } from "./dom.js";
+import { exported, made } from "./exported.js";
 import { Gallery } from "./gallery.js";
 import { Health } from "./health.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
-import { unrendered } from "./rendering.js";
+import { unrendered } from "./route.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
-import { change, state, watch } from "./state.js";
+import { change, learn, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
 
 /**
@@ -40,7 +41,7 @@ const health = new Health(element("health"), element("banner"));
 const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
-const player = new Player(dialog("player"), { runName: nameOf, neighbours: (id) => gallery.neighbours(id) });
+const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), neighbours: (id) => gallery.neighbours(id) });
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
@@ -73,7 +74,7 @@ function render() {
     return;
   }
   const ordered = inOrder(runs.values());
-  if (!state().runs.length && ordered.length) {
+  if (!state().runs.length && ordered.length === 1) {
     change({ runs: [ordered[0].id] }, { replace: true }); // which renders
     return;
   }
@@ -81,14 +82,19 @@ function render() {
   const here = chosen();
   list.show(ordered, ids, names);
   document.body.classList.toggle("no-runs", !ordered.length);
+  const skip = /** @type {HTMLAnchorElement} */ (document.querySelector(".skip"));
+  const toRuns = ordered.length > 0 && !ids.length;
+  skip.setAttribute("href", toRuns ? "#runs" : "#gallery");
+  say(skip, toRuns ? "Skip to the runs" : "Skip to the clips");
+  document.body.classList.toggle("all-runs", ordered.length > 0 && !ids.length);
   if (!ordered.length && !ids.length) overview.empty(daemon);
-  else if (!here.length) overview.missing(ids, ordered.length > 0);
-  else overview.run(here[0], nameOf(here[0].id), here.length - 1);
+  else if (ids.length && !here.length) overview.missing(ids, ordered.length > 0);
+  else if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
   gallery.show(readable);
   tray.show();
-  document.title = here.length ? `${nameOf(here[0].id)} · offcam` : "offcam";
+  if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
 }
 
 const renderSoon = throttle(numbers, 250);
@@ -107,6 +113,7 @@ function numbers() {
  */
 async function playable(runId, number) {
   const near = await api.nearest(runId, number);
+  if (near.exact && near.clip) learn(`${runId}:${near.clip.key}`, number);
   if (near.exact || !runs.get(runId)?.replayable || !(await api.rendering(runId, number)).replayable) return near.clip?.key;
   player.asks = `${runId}:${unrendered(number)}`;
   return unrendered(number);
@@ -119,6 +126,7 @@ async function playable(runId, number) {
 async function pick(runId, number, count, key) {
   const asked = number + Math.floor((count - 1) / 2);
   try {
+    if (key) learn(`${runId}:${key}`, asked);
     const play = key ?? (await playable(runId, asked));
     if (!play) toast("This run has no video yet that could be played.");
     else change({ play: [`${runId}:${play}`], asked: `${runId}:${asked}`, at: null });
@@ -154,7 +162,7 @@ async function load() {
     const answer = await api.runs();
     ({ daemon } = answer);
     if (daemon) health.waiting();
-    else health.none();
+    else health.none(exported ? `exported on ${new Date(made * 1000).toLocaleDateString("en-GB", { dateStyle: "medium" })}` : "recordings on disk");
     runs.clear();
     for (const run of answer.runs) runs.set(run.id, run);
     names = namesOf(runs.values());
@@ -180,7 +188,7 @@ watch((changed) => {
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
   if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick")) player.show();
   if (only("at", "speed", "play", "asked")) return;
-  if (only("filter")) numbers();
+  if (only("filter", "by", "turned", "wall")) numbers();
   else if (only("pick")) {
     gallery.marks();
     tray.show();

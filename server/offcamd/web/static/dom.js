@@ -97,6 +97,7 @@ const PATHS = {
   film: "M4 5h16v14H4zM6 7v2h2V7zm0 4v2h2v-2zm0 4v2h2v-2zM16 7v2h2V7zm0 4v2h2v-2zm0 4v2h2v-2zM10 7v10h4V7z",
   warning: "M12 3.500L1.800 20.500h20.400zM11 10h2v5h-2zM11 16.500h2v2h-2z",
   chevron: "M7.400 8.600L6 10l6 6 6-6-1.400-1.400L12 13.200z",
+  words: "M4 5h16v14H4zM6 7v10h12V7zM7.500 8.500h6v1.500h-6zM7.500 11.200h4v1.500h-4z",
   reset: "M12 5a7 7 0 1 1-6.700 9h2.100A5 5 0 1 0 12 7v3L7 6l5-4z",
 };
 

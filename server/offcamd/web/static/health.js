@@ -51,10 +51,11 @@ export class Health {
   }
 
   /** No daemon behind this page: `offcam view`. */
-  none() {
+  /** @param {string} words what is shown instead */
+  none(words) {
     this.kind = "files";
     this.dot.className = "dot";
-    say(this.word, "recordings on disk");
+    say(this.word, words);
     this.numbers.hidden = true;
     this.details.hidden = true;
   }

@@ -1,7 +1,7 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
 import { amount, percent, reasons, sendingOf, sentence, short, since, successOf, total, whole } from "./format.js";
-import { baseOf, sessionOf } from "./runlist.js";
+import { baseOf, DOTS, sessionOf } from "./runlist.js";
 import { change, state } from "./state.js";
 
 /** @import { Run } from "./api.js" */
@@ -12,6 +12,13 @@ const LINES = [
   'env = offcam.record(env, "runs/cartpole", every=100)',
 ].join("\n");
 
+/** @type {Record<string, string>} */
+const WHAT_BECAME = {
+  live: "Somebody records into it",
+  crashed: "The process that recorded it vanished before it closed its env",
+  lost: "Nobody knows how it ended: its recorder was gone before its end",
+};
+
 export class Overview {
   /** @param {HTMLElement} section */
   constructor(section) {
@@ -21,7 +28,9 @@ export class Overview {
     /** @type {Map<string, {name: HTMLElement, number: HTMLElement, words: HTMLElement, node: HTMLElement}>} */
     this.tiles = new Map();
     this.name = h("h1");
-    this.badge = h("span.badge.live", { hidden: true }, h("i.dot.live"), "live");
+    this.dot = h("i.dot");
+    this.state = h("span");
+    this.badge = h("span.badge", { hidden: true }, this.dot, this.state);
     this.sessions = h("select", { "aria-label": "Session", hidden: true, onchange: (event) => this.choose(event.currentTarget.value) });
     this.sent = h("p.note", { hidden: true });
     this.films = h("p.note", { hidden: true }, "Videos without offcam's index, such as Gymnasium's own RecordVideo leaves: what can be read from the files is shown. Returns and curves come with ", h("code", {}, "from offcam import RecordVideo"), ".");
@@ -43,7 +52,11 @@ export class Overview {
     }
     if (this.kind !== "run") this.layOut();
     say(this.name, name);
-    this.badge.hidden = !run.live;
+    this.badge.hidden = run.state === "ended";
+    this.badge.className = `badge ${run.state}`;
+    this.badge.title = WHAT_BECAME[run.state] ?? "";
+    this.dot.className = `dot ${DOTS[run.state] ?? ""}`;
+    say(this.state, run.state);
     this.films.hidden = !run.plain;
     this.sent.hidden = !run.sync.length;
     say(this.sent, run.sync.map(sendingOf).join(" "));
@@ -154,7 +167,7 @@ export class Overview {
         {},
         h("h1", {}, "That run is not here"),
         h("p", {}, `The address names the run ${ids.join(", ")}, which this recorder does not know. It may have been moved or deleted, or it belongs to another machine. A folder can be opened with `, h("code", {}, "offcam view FOLDER"), "."),
-        any && h("button.primary", { type: "button", onclick: () => change({ runs: [], tab: "" }) }, "Show the newest run"),
+        any && h("button.primary", { type: "button", onclick: () => change({ runs: [], tab: "" }) }, "Show all runs"),
       ),
     );
   }

@@ -1,33 +1,36 @@
 // The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
-import { copy, fill, h, icon, say, select, throttle, toast } from "./dom.js";
-import { amount, bytes, clipTitle, clock, count, ending, episodeTitle, moment, reasons, span, total, whole } from "./format.js";
-import { numberOf, RenderingView } from "./rendering.js";
-import { address, change, state } from "./state.js";
+import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
+import { clipFacts, episodeFacts, reproducing } from "./facts.js";
+import { amount, bytes, clipTitle, clock, count, episodeTitle, whole } from "./format.js";
+import { RenderingView } from "./rendering.js";
+import { numberOf } from "./route.js";
+import { address, change, learn, numberOfClip, state } from "./state.js";
+import { beginningOf } from "./steps.js";
+import { saveStill } from "./stills.js";
 import { Sync } from "./sync.js";
 import { Outline, tileOf } from "./tiles.js";
+import { Traces } from "./traces.js";
 import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
 
 /**
- * @import { ClipDetail, Episode } from "./api.js"
+ * @import { ClipDetail, Episode, Run, Steps } from "./api.js"
  * @import { Attributes } from "./dom.js"
  * @import { Film } from "./sync.js"
- * @typedef {[term: string, value: string | HTMLElement, kind?: string]} Row
- * @typedef {Row | false | null | undefined} MaybeRow
  */
 
 const LEAP_FRAMES = 10;
 const SHORT_SECONDS = 3; // what is over before one has looked is repeated
-const COMPARED = ["Return", "Length", "End", "Frame", "Seed"]; // of clips that are side by side
 const SMALL_PICTURE = 240; // pixels: such games are drawn by the pixel, and are shown so
+const MOST_POINTS = 1200; // of a trace: about as many as it has pixels
 
 export class Player {
   /**
-   * @param {HTMLDialogElement} dialog
-   * @param {{runName: (id: string) => string, neighbours: (id: string) => Promise<[string | null, string | null]>}} page
+   * @param {HTMLElement} host takes the place of the run while something is played
+   * @param {{runName: (id: string) => string, run: (id: string) => Run | undefined, neighbours: (id: string) => Promise<[string | null, string | null]>}} page
    */
-  constructor(dialog, page) {
-    this.dialog = dialog;
+  constructor(host, page) {
+    this.host = host;
     this.page = page;
     this.sync = new Sync(() => this.tick());
     this.shown = ""; // the clips in it
@@ -38,50 +41,49 @@ export class Player {
     this.urls = [];
     /** @type {boolean | null} */
     this.repeats = null; // whether clips are repeated; null while nobody has said so: short ones are
-    /** @type {() => void} */
-    this.tell = () => {}; // the numbers of the episode that is asked for, where one clip shows several
+    /** @type {ClipDetail | null} */
+    this.clip = null; // where there is one alone
+    /** @type {Episode | null} */
+    this.asked = null; // which of its episodes, where it shows several
+    /** @type {{focus: Element | null, scroll: number, title: string}} */
+    this.before = { focus: null, scroll: 0, title: document.title };
     this.note = throttle(() => this.remember(), 300);
-    this.title = h("h2");
+    this.title = h("h2", { "aria-level": "1" });
     this.word = h("p.asked", { role: "status", hidden: true });
     this.stage = h("div.stage");
+    this.about = h("div.about");
+    this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
+    this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
+    this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.toggle = control("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
     this.previous = control("previous", "Clip before (p)", () => this.go(0));
     this.next = control("next", "Clip after (n)", () => this.go(1));
-    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.sync.seek((Number(this.seek.value) + 0.5) / this.sync.fps) });
+    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.goTo(Number(this.seek.value)) });
     this.time = h("span.time");
     this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
     this.looping = control("loop", "Repeat (l)", () => this.toggleRepeat(), { "aria-pressed": "false" });
+    this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
+    this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
-    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("esc"), " close");
+    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("o"), " overlay ", key("esc"), " close");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
-    dialog.addEventListener("cancel", (event) => {
-      event.preventDefault(); // the address decides what is open
-      this.leave();
-    });
-    dialog.addEventListener("click", (event) => event.target === dialog && this.leave());
-    dialog.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => this.key(event));
   }
 
   layOut() {
     fill(
-      this.dialog,
-      h(
-        "div.player-box",
-        {},
-        h("header", {}, h("div", {}, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
-        this.stage,
-        this.transport,
-        this.keys,
-      ),
+      this.host,
+      h("header", {}, h("div", {}, this.back, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
+      h("div.seen", {}, h("div.left", {}, h("div.watching", {}, this.stage, this.transport, this.keys), this.about), this.steps),
     );
     fill(
       this.transport,
       this.seek,
-      h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.sync.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.sync.step(1)), this.next),
+      h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.step(1)), this.next),
       this.time,
-      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.looping),
+      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.overlaying, this.looping),
     );
   }
 
@@ -92,31 +94,118 @@ export class Player {
     this.buttons();
     const wanted = play.join();
     if (wanted === this.shown) {
-      this.tell();
       this.explain(asked);
       return;
     }
     this.shown = wanted;
     this.clear();
     if (!play.length) {
-      if (this.dialog.open) this.dialog.close();
+      this.shut();
       return;
     }
-    if (!this.dialog.open) this.dialog.showModal();
+    this.open();
     const unrendered = play.every((id) => numberOf(split(id)[1]) !== null);
     this.transport.hidden = this.keys.hidden = unrendered; // there is nothing to be played yet
-    (unrendered ? this.close : this.toggle).focus();
+    (unrendered ? this.close : this.toggle).focus({ preventScroll: true });
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
     this.explain(asked);
+    this.host.classList.toggle("several", play.length > 1);
+    if (play.length > 1) this.host.classList.remove("traced");
     this.stage.dataset.count = String(play.length);
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
     this.sync.load(films);
     this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    const begin = play.length === 1 ? await this.accompany(wanted) : null;
+    if (this.shown !== wanted) return;
     const { at } = state();
+    if (at !== null) this.sync.seek(at);
+    else if (begin !== null) this.goTo(begin);
     if (at === null) this.sync.play();
-    else this.sync.seek(at);
     this.tick();
+  }
+
+  open() {
+    if (!this.host.hidden) return;
+    this.before = { focus: document.activeElement, scroll: window.scrollY, title: document.title };
+    this.host.hidden = false;
+    document.body.classList.add("on-player");
+    window.scrollTo(0, 0);
+  }
+
+  shut() {
+    if (this.host.hidden) return;
+    this.host.hidden = true;
+    document.body.classList.remove("on-player");
+    const { focus, scroll, title } = this.before;
+    document.title = title;
+    window.scrollTo(0, scroll);
+    if (focus instanceof HTMLElement && focus.isConnected) focus.focus({ preventScroll: true });
+  }
+
+  /**
+   * What stands beside the only one: its steps. The frame with which the episode that was asked for begins, where the clip
+   * shows several.
+   * @param {string} id
+   * @returns {Promise<number | null>}
+   */
+  async accompany(id) {
+    const { clip, asked } = this;
+    if (!clip && numberOf(split(id)[1]) === null) {
+      this.host.classList.remove("traced"); // there is no such clip
+      return null;
+    }
+    if (clip?.episodes.length === 1 && numberOfClip(id) === null) this.callIt(id, clip.episodes[0].number);
+    const loading = this.loadSteps(id, asked?.env_index ?? null);
+    if (!asked) return null;
+    const steps = await loading;
+    return steps && beginningOf(steps, asked.episode);
+  }
+
+  /**
+   * The episode by which the address calls a clip, where that shows others, too: before it or, of a vector env, beside it.
+   * @type {(id: string, clip: ClipDetail) => Promise<Episode | null>}
+   */
+  async askedOf(id, { episodes }) {
+    const number = numberOfClip(id);
+    if (number === null || (episodes.length === 1 && String(episodes[0].number) === number)) return null;
+    const [runId] = split(id);
+    return episodes.find((episode) => String(episode.number) === number) ?? (await api.nearest(runId, number)).episode;
+  }
+
+  /**
+   * Have the address call a clip by the episode that it shows, if that is the one that is played for it.
+   * @type {(id: string, number: number) => Promise<void>}
+   */
+  async callIt(id, number) {
+    const [runId, clipKey] = split(id);
+    try {
+      const { clip, exact } = await api.nearest(runId, number);
+      if (exact && clip?.key === clipKey) learn(id, number);
+    } catch (error) {
+      api.wordsOf(error); // its key will do
+    }
+  }
+
+  /**
+   * @param {string} id
+   * @param {number | null} env_index which sub-environment's; by default the first one that it shows
+   * @returns {Promise<Steps | null>}
+   */
+  async loadSteps(id, env_index) {
+    const [runId, clipKey] = split(id);
+    const number = numberOf(clipKey);
+    try {
+      const steps = await (number === null ? api.clipSteps(runId, clipKey, { points: MOST_POINTS, env_index }) : api.episodeSteps(runId, number, { points: MOST_POINTS }));
+      if (this.shown !== id) return null;
+      this.host.classList.toggle("traced", steps.columns.length > 0); // first: what is drawn is as wide as it has room
+      this.traces.show(steps);
+      return steps;
+    } catch (error) {
+      api.wordsOf(error); // which the screen says, of its video
+      if (this.shown === id) this.host.classList.remove("traced");
+      return null;
+    }
   }
 
   /**
@@ -126,15 +215,19 @@ export class Player {
    */
   async figure(id) {
     const [runId, clipKey] = split(id);
+    const several = state().play.length > 1;
     const video = h("video", { playsinline: true, preload: "auto", muted: true, "disablepictureinpicture": true });
     const frame = h("span.frame");
-    const words = h("figcaption", {}, "Loading…");
+    const words = several ? h("figcaption", {}, "Loading…") : this.about;
     const outline = new Outline(video);
-    const screen = h("div.screen", {}, video, outline.node);
-    const figure = h("figure", {}, screen, words);
+    const screen = h("div.screen", {}, video, outline.node, !several && this.overlay);
+    const figure = h("figure", {}, screen, several && words);
     this.stage.append(figure);
     try {
       const clip = await api.clip(runId, clipKey);
+      const asked = several ? null : await this.askedOf(id, clip);
+      if (!several && this.shown !== id) return null;
+      if (!several) [this.clip, this.asked] = [clip, asked];
       const { video: path } = clip;
       if (!path) throw new api.ApiError(clip.state === "recording" ? "This clip is still being recorded. Its video is there as soon as it ends." : "There is no video file for this clip.", 404);
       const url = await api.media(path);
@@ -145,16 +238,12 @@ export class Player {
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
       video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);
-      const tell = () => {
-        const episode = clip.episodes.find(({ number }) => state().asked === `${runId}:${number}`);
-        const title = episode ? episodeTitle(episode) : clipTitle(clip);
-        const one = state().play.length === 1;
-        if (one) say(this.title, `${title} · ${name}`);
-        outline.show(one ? tileOf(clip, (episode ?? clip).env_index) : null);
-        fill(words, !one && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), one && others(clip, runId, episode), this.facts(clip, frame, episode), this.file(clip, path));
-      };
-      tell();
-      this.tell = tell;
+      const title = clipTitle(clip);
+      if (!several) {
+        this.entitle(asked ? episodeTitle(asked) : title, name);
+        outline.show(tileOf(clip, (asked ?? clip).env_index));
+      }
+      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, this.file(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
@@ -165,18 +254,34 @@ export class Player {
     }
   }
 
+  /** @type {(title: string, name: string) => void} */
+  entitle(title, name) {
+    say(this.title, `${title} · ${name}`);
+    document.title = `${title} · ${name} · offcam`;
+  }
+
+  /** @type {(runId: string, episode: Episode) => HTMLElement | null} */
+  again(runId, episode) {
+    const run = this.page.run(runId);
+    return run ? reproducing({ ...run, id: runId }, episode, () => this.traces.steps) : null;
+  }
+
   /**
    * An episode that has no video yet, and its numbers.
    * @param {string} id RUN:~NUMBER
    * @returns {Promise<null>}
    */
   async rendering(id) {
-    const [runId, key] = split(id);
-    const number = numberOf(key) ?? "";
+    const [runId, clipKey] = split(id);
+    const number = numberOf(clipKey) ?? "";
+    const several = state().play.length > 1;
     const screen = h("div.screen");
-    const words = h("figcaption");
-    this.stage.append(h("figure", {}, screen, words));
-    const done = (/** @type {string} */ clip) => change({ play: state().play.map((other) => (other === id ? `${runId}:${clip}` : other)), at: null }, { replace: true });
+    const words = several ? h("figcaption") : this.about;
+    this.stage.append(h("figure", {}, screen, several && words));
+    const done = (/** @type {string} */ clip) => {
+      learn(`${runId}:${clip}`, number);
+      change({ play: state().play.map((other) => (other === id ? `${runId}:${clip}` : other)) }, { replace: true });
+    };
     const view = new RenderingView(screen, runId, number, done);
     this.renderings.push(view);
     view.show(this.asks === id);
@@ -184,49 +289,27 @@ export class Player {
     try {
       const { episode } = await api.nearest(runId, number);
       if (view.stopped) return null;
-      if (state().play.length === 1) say(this.title, `${episodeTitle(episode)} · ${this.page.runName(runId)}`);
-      fill(words, facts([["Return", amount(episode.return), "strong"], ["Length", count(episode.length, "step")], ["End", ending(episode)], ...valuesOf(episode), episode.seed !== null && ["Seed", String(episode.seed)], ["Wall time", span(episode.duration_seconds)]]));
+      if (!several) this.entitle(episodeTitle(episode), this.page.runName(runId));
+      fill(words, episodeFacts(episode), !several && h("div.acts", {}, this.again(runId, episode)));
     } catch (error) {
       api.wordsOf(error); // which the screen says
     }
     return null;
   }
 
-  /**
-   * The numbers of a clip; those in which several differ, where they are side by side.
-   * @param {ClipDetail} clip
-   * @param {HTMLElement} frame says which one is shown
-   * @param {Episode | undefined} asked the one of its episodes that is asked for
-   */
-  facts(clip, frame, asked) {
-    const episodes = clip.episodes.filter(({ env_index }) => env_index === (asked ?? clip).env_index);
-    /** @type {Episode | undefined} */
-    const episode = asked ?? episodes[0]; // a video alone shows none that is known
-    const said = valuesOf(episode);
-    /** @type {MaybeRow[]} */
-    const rows = [
-      ["Return", amount((asked ?? clip).return), "strong"],
-      ["Length", count((asked ?? clip).length, "step")],
-      episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
-      clip.keep_reason !== null && ["Kept as", clip.keep_reason],
-      ...said,
-      clip.verified !== null && ["Rendered", checked(clip)],
-      ["Frame", frame],
-      episode && episode.seed !== null && ["Seed", String(episode.seed)],
-      episode && ["Wall time", span(episode.duration_seconds)],
-      ["Recorded", moment(clip.started)],
-      ["Picture", `${whole(clip.width)} × ${whole(clip.height)}, ${amount(clip.fps)} fps`],
-      ["Frames", total(clip.dropped) ? `${whole(clip.frames)} (dropped: ${reasons(clip.dropped)})` : `${whole(clip.frames)}, none dropped`],
-      episodes.length > 1 && ["Episodes", `${episodes.length} in this clip, returns ${episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${episodes.length > 6 ? ", …" : ""}`],
-    ];
-    const several = state().play.length > 1;
-    return facts(rows.filter((row) => row && (!several || COMPARED.includes(row[0]) || said.some(([name]) => name === row[0]))));
-  }
-
   /** @type {(clip: ClipDetail, path: string) => HTMLElement} */
   file(clip, path) {
     const name = clip.file ?? clip.name;
     return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
+  }
+
+  /** @type {(video: HTMLVideoElement, clip: ClipDetail) => HTMLElement} */
+  still(video, clip) {
+    const press = () => {
+      this.sync.pause();
+      saveStill(video, `${clip.name}-frame-${this.sync.frame}.png`, this.overlay.hidden ? "" : this.overlay.textContent);
+    };
+    return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
   }
 
   /** @type {(event: Event, path: string, name: string) => Promise<void>} */
@@ -247,8 +330,7 @@ export class Player {
     try {
       const { episode, clip, exact, distance } = await api.nearest(runId, number);
       if (state().asked !== asked || exact || !clip || `${runId}:${clip.key}` !== state().play[0]) return;
-      const told = `${episodeTitle(episode)} (return ${amount(episode.return)})`;
-      say(this.word, distance ? `${told} was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.` : `${told} is in this clip only in part.`);
+      say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
       this.word.hidden = false;
     } catch (error) {
       api.wordsOf(error); // which the figure says
@@ -257,7 +339,6 @@ export class Player {
 
   clear() {
     this.sync.load([]);
-    this.tell = () => {};
     for (const view of this.renderings) view.stop();
     this.renderings = [];
     for (const video of this.stage.querySelectorAll("video")) {
@@ -265,13 +346,31 @@ export class Player {
       video.load(); // lets go of its connection
     }
     fill(this.stage);
+    fill(this.about);
+    this.clip = this.asked = null;
+    this.traces.show(null);
+    this.traces.move(0);
     this.urls.forEach(api.release);
     this.urls = [];
+  }
+
+  /** @param {number} frame */
+  goTo(frame) {
+    if (this.sync.tracks.length) this.sync.seek((frame + 0.5) / this.sync.fps);
+    else this.traces.move(frame);
+  }
+
+  /** @param {number} frames on from where it stands */
+  step(frames) {
+    if (this.sync.tracks.length) this.sync.step(frames);
+    else this.traces.step(frames);
   }
 
   tick() {
     const { sync } = this;
     if (!sync.tracks.length) return;
+    this.traces.move(sync.frame);
+    if (!this.overlay.hidden) say(this.overlay, this.traces.words || `frame ${sync.frame + 1} of ${sync.frames}`);
     if (Number(this.seek.max) !== sync.frames - 1) this.seek.max = String(sync.frames - 1);
     this.seek.value = String(sync.frame);
     this.seek.setAttribute("aria-valuetext", `frame ${sync.frame + 1} of ${sync.frames}`);
@@ -289,6 +388,13 @@ export class Player {
   remember() {
     if (!this.sync.tracks.length || state().play.join() !== this.shown) return;
     change({ at: this.sync.playing ? null : Number(this.sync.position.toFixed(3)) }, { replace: true });
+  }
+
+  /** Words over the video, or none. */
+  lay() {
+    this.overlay.hidden = !this.overlay.hidden;
+    this.overlaying.setAttribute("aria-pressed", String(!this.overlay.hidden));
+    this.tick();
   }
 
   /** @param {number} speed */
@@ -313,6 +419,10 @@ export class Player {
   buttons() {
     const { play, pick } = state();
     this.lookAround();
+    const run = play.length === 1 ? split(play[0])[0] : state().runs[0];
+    this.back.href = address({ play: [], asked: "", at: null });
+    fill(this.back, icon("previous"), run ? this.page.runName(run) : "All runs");
+    this.overlaying.hidden = play.length !== 1;
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
     const picked = pick.includes(play[0]);
     this.compare.setAttribute("aria-pressed", String(picked));
@@ -363,12 +473,19 @@ export class Player {
     change({ play: [], asked: "", at: null });
   }
 
+  /** @param {MouseEvent} event */
+  leaveBy(event) {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // into a window of its own
+    event.preventDefault();
+    this.leave();
+  }
+
   /** @param {KeyboardEvent} event */
   key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.host.hidden || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const on = event.target instanceof Element ? event.target.tagName : "";
     if (on === "SELECT" && event.key.startsWith("Arrow")) return;
-    if (event.key === " " && (on === "BUTTON" || on === "A" || on === "SELECT")) return; // presses that one
+    if (event.key === " " && ["BUTTON", "A", "SELECT", "SUMMARY"].includes(on)) return; // presses that one
     const leap = event.shiftKey ? LEAP_FRAMES : 1;
     /** @param {1 | -1} way */
     const faster = (way) => change({ speed: nextSpeed(state().speed, way) }, { replace: true });
@@ -376,13 +493,15 @@ export class Player {
     const acts = {
       " ": () => this.sync.toggle(),
       k: () => this.sync.toggle(),
-      ArrowLeft: () => this.sync.step(-leap),
-      ArrowRight: () => this.sync.step(leap),
-      Home: () => this.sync.seek(0),
-      End: () => this.sync.step(this.sync.frames),
+      Escape: () => this.leave(),
+      ArrowLeft: () => this.step(-leap),
+      ArrowRight: () => this.step(leap),
+      Home: () => this.goTo(0),
+      End: () => this.step(Number.MAX_SAFE_INTEGER),
       ",": () => faster(-1),
       ".": () => faster(1),
       l: () => this.toggleRepeat(),
+      o: () => this.lay(),
       n: () => this.go(1),
       p: () => this.go(0),
     };
@@ -391,34 +510,6 @@ export class Player {
     acts[event.key]();
   }
 }
-
-/**
- * The choice of an episode, where a vector env's clip shows those of several sub-environments.
- * @type {(clip: ClipDetail, run: string, shown: Episode | undefined) => HTMLElement | false}
- */
-const others = ({ episodes, env_index }, run, shown) =>
-  new Set(episodes.map((episode) => episode.env_index)).size > 1 &&
-  select(
-    "Episode",
-    episodes.map((episode) => [episode.number, `${episodeTitle(episode)}${episode.whole ? "" : ", in part"}`]),
-    (shown ?? episodes.find((episode) => episode.env_index === env_index))?.number ?? "",
-    (number) => change({ asked: `${run}:${number}` }, { replace: true }),
-  );
-
-/** @type {(rows: MaybeRow[]) => HTMLElement} */
-const facts = (rows) => h("dl", {}, rows.filter((row) => !!row).map(([term, value, kind = ""]) => h("div", {}, h("dt", {}, term), h(kind ? `dd.${kind}` : "dd", {}, value))));
-
-/**
- * Of a video that was rendered afterwards.
- * @type {(clip: ClipDetail) => string}
- */
-const checked = ({ verified, diverged_at, diverged_why }) => {
-  if (diverged_at !== null) return `not as it was from step ${whole(diverged_at)} on: ${diverged_why ?? "it happened otherwise"}`;
-  return verified ? "afterwards; each step checked" : "afterwards, and not checked to its end";
-};
-
-/** @type {(episode: Episode | undefined) => Row[]} */
-const valuesOf = (episode) => Object.entries(episode?.info ?? {}).map(([name, value]) => [name, amount(value)]);
 
 /** @param {string} text */
 const key = (text) => h("kbd", {}, text);

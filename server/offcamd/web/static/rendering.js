@@ -6,19 +6,6 @@ import { count, sentence, whole } from "./format.js";
 /** @import { Rendering } from "./api.js" */
 
 const LOOK_MS = 700;
-const UNRENDERED = /^~(\d+)$/;
-
-/**
- * What the address has in place of a clip's key where an episode of this number has none yet.
- * @param {number} number
- */
-export const unrendered = (number) => `~${number}`;
-
-/**
- * The number of the episode; null of a clip's key.
- * @param {string} key
- */
-export const numberOf = (key) => UNRENDERED.exec(key)?.[1] ?? null;
 
 export class RenderingView {
   /**

@@ -5,6 +5,12 @@
 const MOST_PARTS = 5; // of a path, in a name
 
 /**
+ * What the dot of a run in a state looks like; one that has ended has none of these.
+ * @type {Record<string, string>}
+ */
+export const DOTS = { live: "live", crashed: "down", lost: "warn" };
+
+/**
  * Runs in the order shown: the live ones first, then the newest. It stays as it is while they train.
  * @param {Iterable<Run>} runs
  */
@@ -22,19 +28,6 @@ export const baseOf = (id) => id.split("@")[0];
  * @param {string} id
  */
 export const sessionOf = (id) => id.split("@")[1] ?? "";
-
-/**
- * Those that have each word of the filter in their name, environment or folder; "live" finds those that are.
- * @param {Run[]} runs
- * @param {string} filter
- */
-export function matching(runs, filter) {
-  const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-  return runs.filter((run) => {
-    const text = `${run.name} ${run.env_id ?? ""} ${run.folder} ${run.live ? "live" : ""}`.toLowerCase();
-    return words.every((word) => text.includes(word));
-  });
-}
 
 /**
  * What each is called, by its id: the last part of its path, and as much before it as tells the runs apart.

@@ -54,6 +54,9 @@ const oneOf = (...values) => ({ usual: values[0], parse: (value) => values.find(
 const FIELDS = {
   runs: list(), // ids of the runs shown, the first being the one whose clips are listed
   filter: text(), // of the runs list
+  by: text(), // the column that the runs are sorted by; empty: live ones first, then the newest
+  turned: flag(false), // whether the other way round than is usual for it
+  wall: flag(false), // whether the live runs' latest clips are shown above the list of all runs
   y: text("return"), // or "length", or a value of the episodes by its name
   x: oneOf("episode", "step", "time"),
   smooth: number(0, 100000, 0), // episodes in the moving average; 0: as fits the run
@@ -70,7 +73,7 @@ const FIELDS = {
   play: list(), // clips in the player: RUN:KEY
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
   at: number(0, 1e9, null), // seconds into the clips, while paused
-  speed: number(0.05, 16, 1),
+  speed: number(0.0625, 16, 1), // as fast and as slow as browsers play
 };
 
 /** @typedef {{[Name in keyof typeof FIELDS]: (typeof FIELDS)[Name]["usual"]}} View */

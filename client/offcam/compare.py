@@ -1,0 +1,43 @@
+"""``offcam.compare``: which of several algorithms is better, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offcam_runs.analysis import Comparison
+    from offcam_runs.run import Run, Runs
+
+
+def compare(
+    groups: Mapping[str, Run | Runs],
+    *,
+    threshold: float | None = None,
+    episodes: int = 100,
+    scales: Mapping[str, tuple[float, float]] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """Compare groups of runs, such as the seeds of two algorithms, by the methods of Agarwal et al., NeurIPS 2021.
+
+    Interquartile mean, optimality gap, performance profile, sample efficiency and probability of improvement, each with
+    its stratified bootstrap interval; what `offcam compare` prints. A run's score is the mean return of its last
+    episodes. Runs are compared env by env: what is of an env that not all groups have is left out.
+
+    Args:
+        groups: by name what `offcam.load` returned.
+        threshold: the score that is enough, for the optimality gap; without one there is none.
+        episodes: at the end of a run, behind its score.
+        scales: by env the returns that count as 0 and as 1, where there are several envs. By default returns are taken
+            as they are.
+        confidence: of all intervals, between 0 and 1.
+        seed: of the resampling; the same gives the same intervals.
+
+    Raises:
+        ConfigError: there are fewer than two groups, one has no run with a score, or they have no env in common; or
+            a scale is none.
+    """
+    from offcam_runs.comparing import compare_runs  # noqa: PLC0415 - a training that only records need not load it
+
+    return compare_runs(groups, threshold=threshold, episodes=episodes, scales=scales, confidence=confidence, seed=seed)

@@ -1,0 +1,93 @@
+"""``offcam.show``: a run where one works, in a notebook's cell or in a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offcam.recorder import settings
+from offcam.wrappers import shared_stream
+from offcam_proto.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offcam_runs.run import Run
+    from offcam_runs.sessions import Session
+
+
+def show(
+    what: Any,  # noqa: ANN401 - an Env or a VectorEnv, a folder, or what `load` returns
+    *,
+    quantity: str = "return",
+    videos: int = 3,
+    session: Session = None,
+) -> None:
+    """Show a run as it is now: its numbers, its learning curve, and its newest videos.
+
+    In a notebook (Jupyter, VS Code) the videos are in the cell's output, which has at most 2 MB: what has no room there
+    is named by its path. It takes the colours of the notebook's theme. Anywhere else the same is printed as text.
+
+    Args:
+        what: an env that is recorded; a run folder, or a folder with runs in it, whose curves are drawn together; a
+            list of folders and patterns, as `load` takes it; or what `load` has returned.
+        quantity: that the curve is of: ``"return"``, ``"length"``, ``"duration"``, or a value by its name in
+            ``episodes.info``.
+        videos: most videos, of the newest ones.
+        session: of folders, which session; by default the newest. As for `load`.
+
+    Raises:
+        ConfigError: the env is not recorded, or records elsewhere; no episode has such a value; an argument is wrong.
+        NotARunFolder, RunFormatTooNew, RunFolderError: as `load`.
+    """
+    from offcam_runs.shown import Shown  # noqa: PLC0415 - a training that only records need not load it
+
+    if isinstance(videos, bool) or not isinstance(videos, int) or videos < 0:
+        raise ConfigError(f"videos is how many are shown at most, got {videos!r}")
+    shown = Shown(_runs(what, session), quantity, videos)
+    text = repr(shown)  # where there is no such quantity, that is raised here
+    python = sys.modules.get("IPython")
+    if python is not None and python.get_ipython() is not None:
+        importlib.import_module("IPython.display").display(shown)
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))  # noqa: T201 - that is what it is for
+
+
+def _runs(what: Any, session: Session) -> tuple[Run, ...]:  # noqa: ANN401 - see `show`
+    from offcam_runs.discover import matching, run_folders  # noqa: PLC0415 - as above
+    from offcam_runs.run import Run, Runs, load_run  # noqa: PLC0415 - as above
+
+    if isinstance(what, Run):
+        return (what,)
+    if isinstance(what, Runs):
+        return what.runs
+    if isinstance(what, (list, tuple)):
+        return tuple(load_run(path, session) for path in matching([os.fspath(each) for each in what]))
+    if isinstance(what, (str, os.PathLike)):
+        (folders,) = run_folders([Path(what)])
+        return tuple(load_run(os.fspath(folder), session) for folder in folders)
+    return tuple(load_run(folder, session) for folder in _recorded(what))
+
+
+def _recorded(env: Any) -> Sequence[str]:  # noqa: ANN401 - see `show`
+    """The run folder of an env, if there is something in it yet."""
+    from offcam_runs.discover import is_run  # noqa: PLC0415 - as above
+
+    if not settings.enabled():
+        return ()
+    stream = shared_stream.stream_beneath(env)
+    if stream is None:
+        raise ConfigError(
+            f"{env!r} is not recorded, or only from its first reset on: give what offcam.record returned, or a run "
+            "folder"
+        )
+    if not os.path.isabs(stream.folder):
+        raise ConfigError(
+            f"the run {stream.folder!r} is on the daemon's machine: look at the daemon's page, or show a copy of its "
+            "folder"
+        )
+    return [stream.folder] if is_run(stream.folder) else []

@@ -1,0 +1,143 @@
+"""The Hugging Face Hub: videos, episodes as CSV, and a card, in a folder of a repository.
+
+What comes twice has the same path, and what a repository has already is not uploaded again: the package sees to that.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.utils import disable_progress_bars
+
+from offcam.sync.sinks.sink import Sink
+from offcam_proto.errors import ConfigError
+from offcam_runs.run import HEADS, cells, read_run
+
+if TYPE_CHECKING:
+    from offcam.sync.core import Batch
+    from offcam.sync.index import RunFacts
+
+BETWEEN_SECONDS: Final = 120.0
+"""Between two commits: the Hub takes so many an hour, and each is one in the repository's history."""
+
+BETWEEN_TABLES_SECONDS: Final = 1200.0
+"""Between two commits with the episodes: it is all of them each time."""
+
+MOST_FILES: Final = 50
+"""In a commit."""
+
+MOST_BYTES: Final = 256 << 20
+"""Of a commit's videos, unless one is larger: they are to be uploaded within ``timeout``."""
+
+KINDS: Final = ("dataset", "model")
+
+
+class Tracker(Sink):
+    """Commits into one repository, into the folder of the run's name. What is elsewhere in it is left alone.
+
+    The videos of some minutes are one commit. The repository is made where it is not there: private, unless told.
+    """
+
+    late: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, str]] = {
+        "repo": "the repository, as me/cartpole",
+        "type": "dataset, which is the default, or model",
+        "folder": "in the repository, by default the folder's name",
+        "private": "true, which is the default, or false: of a repository that is made",
+    }
+
+    def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
+        super().__init__(run, options, saved)
+        self._repo, self._kind = options.get("repo", ""), options.get("type", KINDS[0])
+        private = options.get("private", "true")
+        if not self._repo:
+            raise ConfigError("'hub' needs a repository: give it as hub:repo=me/cartpole")
+        if self._kind not in KINDS or private not in ("true", "false"):
+            raise ConfigError(f"type is dataset or model and private is true or false, got {self._kind!r}, {private!r}")
+        self._folder = options.get("folder", run.name).strip("/")
+        if not self._folder or {".", ".."} & set(self._folder.split("/")):
+            raise ConfigError(f"{self._folder!r} is no folder in a repository")
+        self._videos: dict[str, str] = {}  # paths of files by those in the repository
+        self._bytes = 0  # of these
+        self._episodes = False  # whether some are not committed
+        self._committed = self._tabled = time.monotonic()
+        disable_progress_bars()
+        self._api = HfApi(library_name="offcam")
+        self._api.create_repo(self._repo, repo_type=self._kind, private=private == "true", exist_ok=True)
+        beneath = "datasets/" if self._kind == "dataset" else ""
+        self.where = f"{self._api.endpoint}/{beneath}{self._repo}/tree/main/{self._folder}"
+
+    def send(self, batch: Batch) -> dict[str, Any]:
+        """Take it, and commit it with others."""
+        self._episodes |= bool(batch.episodes)
+        if (clip := batch.clip) is not None:
+            self._videos[f"{self._folder}/{clip.name}.mp4"] = clip.path
+            self._bytes += os.path.getsize(clip.path)
+        now = time.monotonic()
+        full = len(self._videos) >= MOST_FILES or self._bytes >= MOST_BYTES
+        if full or now - self._committed >= BETWEEN_SECONDS:
+            self._commit(table=now - self._tabled >= BETWEEN_TABLES_SECONDS)
+        return {}
+
+    def finish(self) -> None:
+        """Commit what is left."""
+        self._commit(table=True)
+
+    def _commit(self, *, table: bool) -> None:
+        # one that its rule has let go meanwhile is not sent
+        files: dict[str, str | bytes] = {name: path for name, path in self._videos.items() if os.path.exists(path)}
+        if table and self._episodes:
+            files |= self._table()
+        if files:
+            operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
+            self._api.create_commit(
+                self._repo, operations, commit_message=f"{self.run.name}, recorded by offcam", repo_type=self._kind
+            )
+        self._committed = time.monotonic()
+        self._videos, self._bytes = {}, 0
+        if table:
+            self._episodes, self._tabled = False, self._committed
+
+    def _table(self) -> dict[str, str | bytes]:
+        """The episodes, what is to be said of them, and the repository's own card where it has none."""
+        run = read_run(self.run.folder, self.run.session)
+        text = io.StringIO()
+        columns = run.columns(label=self.run.name)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        rows = "\n".join(f"| {head} | {_plain(cell)} |" for head, cell in zip(HEADS[1:], cells(run)[1:], strict=True))
+        name = _plain(self.run.name)
+        card = (
+            f"# {name}\n\n| | |\n|---|---|\n{rows}\n\n`episodes.csv` has an episode a row, as `offcam export` does.\n"
+        )
+        files: dict[str, str | bytes] = {
+            f"{self._folder}/episodes.csv": text.getvalue().encode(),
+            f"{self._folder}/README.md": card.encode(),
+        }
+        if not self._api.file_exists(self._repo, "README.md", repo_type=self._kind):
+            files["README.md"] = _CARD.encode()
+        return files
+
+
+_CARD: Final = """---
+tags:
+- reinforcement-learning
+- offcam
+---
+
+# Recorded agents
+
+Each folder is a run: its videos, its episodes, and a card with its numbers.
+"""
+
+
+def _plain(text: str) -> str:
+    """Text that is none of Markdown's."""
+    return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~&" else char for char in text)

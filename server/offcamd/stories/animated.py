@@ -1,0 +1,83 @@
+"""A scene as an animated picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from offcam_proto.errors import EncodeError
+from offcamd.stories.film import Made
+from offcamd.video.animation import GIF_FPS, animate
+from offcamd.video.drawing import resized
+from offcamd.video.probe import Picture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from offcamd.stories.film import Progress
+    from offcamd.stories.scene import Scene
+
+_PASSES = {".gif": 2, ".webp": 1}
+
+
+def animated(
+    scene: Scene,
+    target: Path,
+    *,
+    speed: Fraction,
+    width: int = 0,
+    fps: Fraction | None = None,
+    progress: Progress | None = None,
+) -> Made:
+    """Make a GIF or a WebP of a scene, without end. One picture is in memory at a time.
+
+    Args:
+        scene: what is shown.
+        target: the file, made anew; its ending says the format, one of `offcamd.video.animation.KINDS`.
+        speed: how much faster than it was recorded.
+        width: of the pictures, to which they are scaled; 0 as they are.
+        fps: most pictures a second; others are left out. By default the video's, of a GIF at most 50.
+        progress: see `offcamd.stories.film.Progress`.
+
+    Raises:
+        EncodeError: the video cannot be read, or the file not be written.
+    """
+    kind = target.suffix.lower()
+    full = scene.fps * speed
+    rate = min([full, *([Fraction(GIF_FPS)] if kind == ".gif" else []), *([fps] if fps else [])])
+    every = full / rate  # frames of the video for one of the animation
+    frames = _first(scene.frames - 1, every) + 1  # what it ends with is shown, too
+    size = (width or scene.width), (round(scene.height * width / scene.width) or 1 if width else scene.height)
+    done = 0
+
+    def pictures() -> Iterator[Picture]:
+        nonlocal done
+        before = done
+        for each in _at_rate(scene.pictures(), every):
+            yield Picture(each.at, resized(each.rgb, *size))
+            done = before + each.at + 1
+            if progress is not None:
+                progress(done, frames * _PASSES[kind])
+
+    animate(pictures, target, rate, width=size[0], height=size[1], frames=frames)
+    if not done:
+        raise EncodeError(f"{scene.path} holds no picture to make {target} of")
+    return Made(frames, *size, rate)
+
+
+def _at_rate(pictures: Iterator[Picture], every: Fraction) -> Iterator[Picture]:
+    """Of pictures those that are shown at each of ever so many frames, with times in these; each once."""
+    shown = None
+    for each in pictures:
+        at = _first(each.at, every)
+        if shown is not None and at > shown.at:
+            yield shown
+        shown = Picture(at, each.rgb)
+    if shown is not None:
+        yield shown
+
+
+def _first(index: int, every: Fraction) -> int:
+    """The first time, in ever so many frames, that is not before a frame."""
+    return int(-(-index // every))

@@ -1,0 +1,150 @@
+"""Animated pictures, GIF and WebP, for where no video can be shown."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import av
+import av.error
+from av.filter import Graph
+from av.video.frame import VideoFrame
+
+from offcamd.video.av_errors import as_encode_error, file_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+    from offcamd.video.pixels import Pixels
+    from offcamd.video.probe import Picture
+
+KINDS: Final = (".gif", ".webp")
+"""Endings of the files that can be made."""
+
+GIF_FPS: Final = 50
+"""Most pictures a second of a GIF: browsers show what is shorter than 2 hundredths of a second for a tenth."""
+
+_TICK: Final = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}  # the units in which the formats count time
+_CODERS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
+    ".gif": ("gif", "pal8", {}),
+    ".webp": ("libwebp_anim", "yuv420p", {"quality": "80"}),
+}
+_ANY: Final = Fraction(1, 25)  # filters want a unit of time; what they do does not depend on it
+_DITHER = "dither=none:diff_mode=rectangle"  # rendered pictures have few colours, and noise costs bytes
+
+
+def animate(
+    pictures: Callable[[], Iterator[Picture]], target: Path, fps: Fraction, *, width: int, height: int, frames: int
+) -> None:
+    """Make an animation that goes on for ever.
+
+    A GIF takes the pictures twice, once to choose its colours; of either format one is in memory at a time, a WebP's as
+    it is encoded, up to the end.
+
+    Args:
+        pictures: begins them anew; the first at 0, and all of this size.
+        target: the file, made anew; its ending says the format, one of `KINDS`.
+        fps: the unit of the pictures' times.
+        width: in pixels.
+        height: likewise.
+        frames: for how long it is shown, in frames, that is to where the last picture lasts.
+
+    Raises:
+        EncodeError: a file failed.
+    """
+    kind = target.suffix.lower()
+    with as_encode_error("making", target):
+        target.unlink(missing_ok=True)  # av would write through a link, to wherever that leads
+        if kind == ".gif":
+            palette = _palette(pictures(), width, height)
+            coloured: Iterator[tuple[int, VideoFrame]] = _in_colours(pictures(), palette, width, height)
+        else:
+            coloured = ((each.at, VideoFrame.from_ndarray(each.rgb, format="rgb24")) for each in pictures())
+        with av.open(file_url(target), "w", format=kind[1:], options={"loop": "0"}) as file:
+            _encode(file, kind, coloured, fps, (width, height), frames)
+
+
+def _encode(
+    file: OutputContainer,
+    kind: str,
+    frames: Iterator[tuple[int, VideoFrame]],
+    fps: Fraction,
+    size: tuple[int, int],
+    end: int,
+) -> None:
+    tick = _TICK[kind]
+    name, layout, told = _CODERS[kind]
+    stream = cast("VideoStream", file.add_stream(name, rate=1 / tick, options=told))
+    stream.width, stream.height = size
+    stream.pix_fmt = layout
+    stream.codec_context.time_base = tick
+    shown = -1
+    for index, frame in frames:
+        shown = max(round(index / fps / tick), shown + 1)
+        frame.pts, frame.time_base = shown, tick
+        for packet in stream.encode(frame):
+            packet.duration = max(round(end / fps / tick) - shown, 1)  # heeded of the last one alone
+            file.mux_one(packet)
+    file.mux(stream.encode(None))
+
+
+def _palette(pictures: Iterator[Picture], width: int, height: int) -> VideoFrame:
+    """The 256 colours by which all of some pictures are shown best."""
+    graph = Graph()
+    source, sink = _buffer(graph, "rgb24", width, height), graph.add("buffersink")
+    made = graph.add("palettegen", "reserve_transparent=1")
+    source.link_to(made)
+    made.link_to(sink)
+    graph.configure()
+    for number, each in enumerate(pictures):
+        source.push(_framed(each.rgb, number))
+        for _ in _pulled(sink):  # none, but only who pulls has the picture looked at: else they are kept, all of them
+            pass
+    source.push(None)
+    return cast("VideoFrame", sink.pull())
+
+
+def _in_colours(
+    pictures: Iterator[Picture], palette: VideoFrame, width: int, height: int
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Pictures in the colours of a palette, with their times."""
+    graph = Graph()
+    source, sink = _buffer(graph, "rgb24", width, height), graph.add("buffersink")
+    colours = _buffer(graph, palette.format.name, palette.width, palette.height)
+    used = graph.add("paletteuse", _DITHER)
+    source.link_to(used, 0, 0)
+    colours.link_to(used, 0, 1)
+    used.link_to(sink)
+    graph.configure()
+    palette.pts, palette.time_base = 0, _ANY
+    colours.push(palette)
+    colours.push(None)
+    waiting: deque[int] = deque()
+    for number, each in enumerate(pictures):
+        waiting.append(each.at)
+        source.push(_framed(each.rgb, number))
+        yield from ((waiting.popleft(), frame) for frame in _pulled(sink))
+    source.push(None)
+    yield from ((waiting.popleft(), frame) for frame in _pulled(sink))
+
+
+def _buffer(graph: Graph, layout: Any, width: int, height: int) -> Any:  # noqa: ANN401 - a filter of av's, whose stub wants no name of a layout
+    return graph.add_buffer(width=width, height=height, format=layout, time_base=_ANY)
+
+
+def _framed(rgb: Pixels, number: int) -> VideoFrame:
+    frame = VideoFrame.from_ndarray(rgb, format="rgb24")
+    frame.pts, frame.time_base = number, _ANY
+    return frame
+
+
+def _pulled(sink: Any) -> Iterator[VideoFrame]:  # noqa: ANN401 - a filter of av's
+    with suppress(av.error.BlockingIOError, av.error.EOFError):  # it has no more yet, or at all
+        while True:
+            yield sink.pull()

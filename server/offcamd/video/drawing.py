@@ -1,0 +1,53 @@
+"""Pictures made to fit: smaller, on a black ground, with a line of text above them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from offcamd.video.pixels import Pixels
+
+LABEL_HEIGHT = 20
+"""Rows of a line of text, even."""
+
+_FONT, _SCALE, _WHITE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255)
+
+
+def resized(rgb: Pixels, width: int, height: int) -> Pixels:
+    """A picture in another size, uint8 ``(height, width, 3)``; itself where it has that size."""
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    smaller = height <= rgb.shape[0] and width <= rgb.shape[1]
+    found: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return found
+
+
+class Ground:
+    """A black picture of fixed size with room for another one in its middle. Not thread-safe.
+
+    Args:
+        width: in pixels.
+        height: of the room; the label comes on top of it.
+        label: a line of text above it; empty for none. What does not fit is cut; letters are those that OpenCV has.
+
+    Attributes:
+        picture: uint8 ``(height, width, 3)`` RGB, which `show` changes.
+    """
+
+    def __init__(self, width: int, height: int, label: str = "") -> None:
+        top = LABEL_HEIGHT if label else 0
+        self.picture: Pixels = np.zeros((height + top, width, 3), np.uint8)
+        self._room = self.picture[top:]
+        if label:
+            cv2.putText(self.picture, label, (4, LABEL_HEIGHT - 6), _FONT, _SCALE, _WHITE, 1, cv2.LINE_AA)
+            self._room[:] = 0
+
+    def show(self, rgb: Pixels) -> Pixels:
+        """Put a picture into the room, no larger than that, and always of one size; returns `picture`."""
+        height, width = rgb.shape[:2]
+        top, left = (self._room.shape[0] - height) // 2, (self._room.shape[1] - width) // 2
+        self._room[top : top + height, left : left + width] = rgb
+        return self.picture

@@ -1,0 +1,266 @@
+"""The page as a folder of files: the same page over answers that were written down, and the clips themselves.
+
+It works where it lies, from ``file://`` too, and from any static host. Browsers load neither modules nor JSON from
+``file://``: so the page's modules are in its HTML, as ``data:`` URLs under the names of an import map, and what is
+known of a run is a script. ``static/exported.js`` answers from that as the recorder does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, get_args
+from urllib.parse import quote
+
+from starlette.datastructures import QueryParams
+
+from offcam_proto.errors import ConfigError, OffcamError
+from offcam_runs.analysis.curves import default_window
+from offcam_runs.episodes import Quantity
+from offcam_runs.format import PAGE_NAME
+from offcam_runs.json_text import dumps
+from offcamd.web import curves, queries, traces
+from offcamd.web.app import STATIC_FOLDER
+from offcamd.web.episode_cache import EpisodeCache
+from offcamd.web.media import Posters, open_clip
+from offcamd.web.params import BadQuery, Query
+from offcamd.web.reading import Asked, NotHere, asked_for
+from offcamd.web.runs import RunDescriptions
+from offcamd.web.source import FolderSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+POINTS: Final = 500
+"""Of a curve."""
+
+MOST_EPISODES: Final = 5000
+"""Episodes of a run whose own numbers are told, beside those that clips show: the last ones."""
+
+MOST_TOGETHER: Final = 8
+"""Up to so many runs have each other's windows of the moving average, too."""
+
+WINDOWS: Final = (1, 5, 10, 30, 100, 300, 1000)
+"""Of the moving average: those that the page offers."""
+
+_AS_IT_STANDS: Final = {"live": False, "replayable": False, "sync": []}
+_AXES: Final = ("episode", "step", "time")
+_IMPORT: Final = re.compile(r'(\bfrom\s+|\bimport\s+)"\./([\w.]+\.js)"')
+_STYLE: Final = re.compile(r'<link rel="stylesheet" href="/static/([\w.]+)">\n')
+_SCRIPT: Final = re.compile(r'<script src="/static/([\w.]+)"([^>]*)></script>\n')
+_PRELOAD: Final = re.compile(r'<link rel="modulepreload"[^>]*>\n')
+_POLICY: Final = re.compile(r'(?<=http-equiv="Content-Security-Policy" content=")[^"]*')
+
+# Nothing is asked of anybody. A file:// page has no origin that 'self' could mean, so the scheme stands beside it.
+_OWN_POLICY: Final = (
+    "default-src 'none'; script-src 'unsafe-inline' data: 'self' file:; style-src 'unsafe-inline'; "
+    "img-src 'self' file: data: blob:; media-src 'self' file: blob:; connect-src 'none'; base-uri 'none'; "
+    "form-action 'none'"
+)
+
+
+@dataclass(frozen=True)
+class ExportedPage:
+    """What was written.
+
+    Attributes:
+        runs: how many runs are in it.
+        clips: how many clips.
+        bytes: of all files.
+    """
+
+    runs: int
+    clips: int
+    bytes: int
+
+
+def export_page(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    session: str = "",
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExportedPage:
+    """Write the page of some runs into a folder, which appears whole or not at all.
+
+    Args:
+        folders: run folders, or folders of them.
+        output: the folder to be made.
+        session: which one of each run, as the page's address says it; by default the newest.
+        force: replace a page that was exported there before.
+        progress: called with how many clips are written, and how many there are.
+
+    Raises:
+        ConfigError: there is something else already, or it cannot be written, or there is no run.
+    """
+    _check(output, force=force)
+    source = FolderSource(folders)
+    runs = [f"{run}@{session}" if session else run for run in source.folders()]
+    if not runs:
+        raise ConfigError(f"no run is at or below {', '.join(map(str, folders))}: give folders with recordings")
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        page = _Writer(source, part).write(runs, progress)
+        if output.exists():
+            shutil.rmtree(output)
+        part.rename(output)
+    except OSError as error:
+        raise ConfigError(f"the page cannot be written to {output} ({error.strerror}): choose another -o") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return page
+
+
+def _check(output: Path, *, force: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / PAGE_NAME).is_file():
+        raise ConfigError(f"{output} is there already and is no exported page: choose another -o")
+    if not force:
+        raise ConfigError(f"{output} is there already: replace it with --force, or choose another -o")
+
+
+class _Writer:
+    """Writes the page of runs into an empty folder."""
+
+    def __init__(self, source: FolderSource, folder: Path) -> None:
+        self._source = source
+        self._folder = folder
+        self._cache = EpisodeCache()
+        self._posters = Posters()
+        self._clips = 0
+        self._windows = set(WINDOWS)
+
+    def write(self, runs: Sequence[str], progress: Callable[[int, int], None] | None) -> ExportedPage:
+        asked = [asked_for(self._source, run, Query(QueryParams())) for run in runs]
+        descriptions = RunDescriptions(self._source)
+        listed = [{**descriptions.describe(each), **_AS_IT_STANDS} for each in asked]
+        listed = [{**run, "sessions": run["sessions"][-1:]} for run in listed]  # it has that one alone
+        clips = sum(sum(run["clips"].values()) for run in listed)
+        if len(listed) <= MOST_TOGETHER:  # that of several together is the shortest one's
+            self._windows |= {default_window(run["episodes"]) for run in listed}
+        for each, run in zip(asked, listed, strict=True):
+            if not run["problem"]:
+                (self._folder / _place(each.run)).mkdir(parents=True)
+                told = self._run(each, run, lambda: progress and progress(self._clips, clips))
+                name = json.dumps(each.run)
+                (self._folder / _place(each.run) / "run.js").write_text(f"offcamPage.of[{name}] = {_script(told)};\n")
+        made = {"made": time.time(), "list": {"daemon": False, "total": len(listed), "runs": listed}, "of": {}}
+        (self._folder / "page.js").write_text(f"globalThis.offcamPage = {_script(made)};\n")
+        (self._folder / "index.html").write_text(page_html(STATIC_FOLDER))
+        (self._folder / PAGE_NAME).write_text(dumps({"made": made["made"], "runs": [run["folder"] for run in listed]}))
+        size = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        return ExportedPage(len(listed), self._clips, size)
+
+    def _run(self, asked: Asked, run: dict[str, Any], told: Callable[[], object]) -> dict[str, Any]:
+        if not run["plain"]:
+            with (self._folder / _place(asked.run) / "episodes.csv").open("w", encoding="utf-8") as file:
+                file.writelines(queries.episodes_csv(asked))
+        clips, steps = {}, {}
+        for clip in self._pages(lambda query: queries.clips_page(asked, query), "clips"):
+            detail = queries.clip_detail(asked, clip["key"], self._cache)
+            clips[clip["key"]] = {**detail, **self._files(asked, detail)}
+            with suppress(OffcamError, NotHere):
+                steps[clip["key"]] = traces.of_clip(asked, clip["key"], _query(points=traces.USUAL_POINTS))
+            told()
+        if run["plain"]:
+            return {"curves": {}, "clips": clips, "steps": steps, "episodes": {}}
+        last = max(0, run["episodes"] - MOST_EPISODES)
+        rows = self._pages(lambda query: queries.episodes_page(asked, query, self._cache), "episodes", offset=last)
+        return {
+            "curves": self._curves(asked, run),
+            "clips": clips,
+            "steps": steps,
+            "episodes": {row["number"]: row for row in rows},
+        }
+
+    def _curves(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
+        """By axis and quantity, one curve, and its averages by window."""
+        found: dict[str, Any] = {}
+        for y in (*get_args(Quantity), *run["values"]):
+            for x in _AXES:
+                for window in sorted({*self._windows, default_window(run["episodes"])}):
+                    query = _query(x=x, y=y, window=window, points=POINTS)
+                    try:
+                        told = json.loads(curves.curve(asked, query, self._cache))
+                    except BadQuery:  # no episode has that
+                        break
+                    average = told.pop("average")
+                    found.setdefault(f"{x} {y}", {**told, "averages": {}})["averages"][window] = average
+        return found
+
+    def _files(self, asked: Asked, clip: dict[str, Any]) -> dict[str, str | None]:
+        """Write a clip's video and poster; returns where they are, from the page."""
+        key, place = clip["key"], _place(asked.run)
+        found: dict[str, str | None] = {"video": None, "poster": None}
+        if not clip["video"]:
+            return found
+        with suppress(NotHere, OffcamError):
+            name = f"{place}/{key}.mp4"
+            with (
+                os.fdopen(open_clip(asked.folder, key).fd, "rb") as source,
+                (self._folder / name).open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target, 1 << 20)
+            found["video"] = quote(name)
+            self._clips += 1
+            picture, _ = self._posters.get(asked.folder, key)
+            (self._folder / f"{place}/{key}.jpg").write_bytes(picture)
+            found["poster"] = quote(f"{place}/{key}.jpg")
+        return found
+
+    def _pages(self, page: Callable[[Query], dict[str, Any]], what: str, offset: int = 0) -> Iterator[dict[str, Any]]:
+        """All rows of something that the API has in pages."""
+        while rows := page(_query(offset=offset, limit=queries.MOST_ROWS))[what]:
+            yield from rows
+            offset += len(rows)
+
+
+def _query(**values: object) -> Query:
+    return Query(QueryParams({name: str(value) for name, value in values.items()}))
+
+
+def _place(run: str) -> str:
+    """The folder of a run in the page's."""
+    return "runs/" + re.sub(r"[^\w-]", "_", run)
+
+
+def _script(value: object) -> str:
+    """A value as JavaScript that may stand in a script."""
+    return dumps(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def page_html(static: Path) -> str:
+    """The page in one file: its styles, its classic scripts, and its modules under the names of an import map."""
+    html = (static / "index.html").read_text("utf-8")
+    modules = {path.name: path.read_text("utf-8") for path in sorted(static.glob("*.js"))}
+    imports = {f"offcam/{name}": _module(_IMPORT.sub(r'\1"offcam/\2"', text)) for name, text in modules.items()}
+
+    def script(match: re.Match[str]) -> str:
+        name, attributes = match.groups()
+        if 'type="module"' in attributes:
+            return f'<script type="module">import "offcam/{name}";</script>\n'
+        return f"<script>{modules[name]}</script>\n"
+
+    html = _PRELOAD.sub("", html)
+    html = _STYLE.sub(lambda match: f"<style>{(static / match[1]).read_text('utf-8')}</style>\n", html)
+    html = _SCRIPT.sub(script, html)
+    icon = base64.b64encode((static / "favicon.svg").read_bytes()).decode()
+    html = html.replace("/static/favicon.svg", f"data:image/svg+xml;base64,{icon}").replace('href="/"', 'href="#/"')
+    html = _POLICY.sub(_OWN_POLICY, html)
+    head = f'<script src="page.js"></script>\n<script type="importmap">{json.dumps({"imports": imports})}</script>\n'
+    return html.replace('<meta name="color-scheme"', f'{head}<meta name="color-scheme"', 1)
+
+
+def _module(text: str) -> str:
+    return "data:text/javascript;base64," + base64.b64encode(text.encode()).decode()

@@ -1,0 +1,193 @@
+// A page that was exported: it answers from what was written down beside it as the recorder does, and asks nobody.
+
+/**
+ * @import { Clip, ClipDetail, Curve, Episode, Neighbours, Rendering, RunList, Steps } from "./api.js"
+ * @typedef {Omit<Curve, "average"> & {averages: Record<string, (number | null)[]>}} Curves with the average by its window
+ * @typedef {{
+ *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>,
+ *   episodes: Record<string, Episode & {clip: string | null}>,
+ * }} Told of a run: curves by axis and quantity, clips and their steps by key, episodes by number
+ * @typedef {{made: number, list: RunList, of: Record<string, Told>}} Page
+ */
+
+/** @type {Page | undefined} */
+const page = /** @type {any} */ (globalThis).offcamPage;
+
+/** Whether this is one. */
+export const exported = page !== undefined;
+
+/** When it was made, in seconds since the epoch. */
+export const made = page?.made ?? 0;
+
+/** @type {Map<string, Promise<Told>>} */
+const loading = new Map();
+
+const folderOf = (/** @type {string} */ run) => `runs/${run.replace(/[^\w-]/g, "_")}`;
+
+/**
+ * What is known of a run, which comes when it is looked at.
+ * @param {string} run
+ * @returns {Promise<Told>}
+ */
+function toldOf(run) {
+  const before = loading.get(run);
+  if (before) return before;
+  const comes = new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = `${folderOf(run)}/run.js`;
+    script.addEventListener("load", () => resolve(/** @type {Page} */ (page).of[run]));
+    script.addEventListener("error", () => reject(new Error("That run is not in this page.")));
+    document.head.append(script);
+  });
+  loading.set(run, comes);
+  return comes;
+}
+
+/**
+ * The answer to a request of the page.
+ * @param {string} address path and query
+ * @returns {Promise<unknown>}
+ * @throws {Error} nothing like that was written down
+ */
+export async function answer(address) {
+  const { pathname, searchParams: query } = new URL(address, "http://page.invalid");
+  const [, , kind, id, ...rest] = pathname.split("/").map(decodeURIComponent);
+  const { list } = /** @type {Page} */ (page);
+  if (kind !== "runs") throw new Error("An exported page does not have that.");
+  if (id === undefined) return listOf(list, query.get("query") ?? "");
+  const run = list.runs.find((each) => each.id === id);
+  if (!run) throw new Error("That run is not in this page.");
+  if (!rest.length) return run;
+  const told = await toldOf(id);
+  const [what, key, part] = rest;
+  const number = Number(query.get("number"));
+  if (what === "curve") return curveOf(told, query);
+  if (what === "nearest") return nearestOf(told, number);
+  if (what === "clips" && key === undefined) return clipsOf(told, query);
+  if (what === "clips" && part === "neighbours") return neighboursOf(told, query, key);
+  if (what === "clips" && part === "steps") return found(told.steps[key], "The steps of that clip are not in this page.");
+  if (what === "clips") return found(told.clips[key], "That clip is not in this page.");
+  if (key === "render") return renderingOf(told, number);
+  if (key === "steps") return found(told.steps[renderingOf(told, number).clip ?? ""], "The steps of that episode are not in this page.");
+  throw new Error("An exported page does not have that: it is in `offcam view`.");
+}
+
+/**
+ * @template T
+ * @param {T | undefined} value
+ * @param {string} otherwise
+ */
+function found(value, otherwise) {
+  if (value === undefined) throw new Error(otherwise);
+  return value;
+}
+
+/**
+ * Where a file of the recorder's lies in this page.
+ * @param {string} path
+ */
+export function fileOf(path) {
+  if (!path.startsWith("/api/")) return path;
+  const [run, name, key, what] = path.split("/").slice(3).map(decodeURIComponent);
+  return `${folderOf(run)}/${name === "clips" ? `${key}.${what === "poster" ? "jpg" : "mp4"}` : name}`;
+}
+
+/**
+ * The runs that words mean: the recorder alone knows what fields and numbers do.
+ * @param {RunList} list
+ * @param {string} text
+ * @returns {RunList}
+ */
+export function listOf(list, text) {
+  if (/[:<>=]|(^|\s)-/.test(text)) throw new Error("An exported page is filtered by words alone.");
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const runs = list.runs.filter(({ name, folder, env_id, state }) => words.every((word) => [name, folder, env_id, state].join("\n").toLowerCase().includes(word)));
+  return { ...list, total: runs.length, runs };
+}
+
+/**
+ * @param {Told} told
+ * @param {URLSearchParams} query
+ * @returns {Curve}
+ */
+export function curveOf(told, query) {
+  const { averages, ...curve } = found(told.curves[`${query.get("x")} ${query.get("y")}`], "No episode has such a value.");
+  const average = averages[query.get("window") ?? ""] ?? curve.mean.map(() => null);
+  const [from, to] = ["from", "to"].map((name) => query.get(name));
+  const within = (/** @type {number} */ x) => (from === null || x >= Number(from)) && (to === null || x <= Number(to));
+  const places = curve.xs.flatMap((x, place) => (within(x) ? [place] : []));
+  /** @type {<T>(values: T[]) => T[]} */
+  const of = (values) => places.map((place) => values[place]);
+  const { recorded } = curve;
+  const seen = recorded.xs.flatMap((x, place) => (within(x) ? [place] : []));
+  /** @type {<T>(values: T[]) => T[]} */
+  const films = (values) => seen.map((place) => values[place]);
+  return {
+    ...curve,
+    ...{ total: of(curve.count).reduce((sum, count) => sum + count, 0), first: of(curve.first), count: of(curve.count), xs: of(curve.xs) },
+    ...{ mean: of(curve.mean), min: of(curve.min), max: of(curve.max), average: of(average) },
+    recorded: { keys: films(recorded.keys), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
+  };
+}
+
+/**
+ * @param {Told} told
+ * @param {URLSearchParams} query
+ */
+export function clipsOf(told, query) {
+  const [text, value] = [query.get("q")?.toLowerCase() ?? "", query.get("value") ?? ""];
+  const [low, high] = ["min_value", "max_value"].map((name) => (query.has(name) ? Number(query.get(name)) : null));
+  const way = query.get("order") === "asc" ? 1 : -1;
+  const sort = query.get("sort") ?? "newest";
+  /** @type {(clip: Clip) => boolean} */
+  const wanted = (clip) => {
+    const told = clip.info[value] ?? null;
+    return clip.name.toLowerCase().includes(text) && (low === null || (told !== null && told >= low)) && (high === null || (told !== null && told <= high));
+  };
+  const clips = Object.values(told.clips).filter(wanted); // the newest first, as they were written down
+  if (sort === "oldest") clips.reverse();
+  if (sort === "return" || sort === "length") clips.sort((one, other) => Number(one[sort] === null) - Number(other[sort] === null) || way * (Number(one[sort]) - Number(other[sort])));
+  const offset = Number(query.get("offset") ?? 0);
+  return { total: clips.length, clips: clips.slice(offset, offset + Number(query.get("limit") ?? 100)) };
+}
+
+/**
+ * The clips before and after one in such a list, of those that can be watched.
+ * @param {Told} told
+ * @param {URLSearchParams} query
+ * @param {string} key
+ * @returns {Neighbours}
+ */
+export function neighboursOf(told, query, key) {
+  const all = new URLSearchParams([...query, ["offset", "0"], ["limit", "1e9"]].filter(([name], place) => place >= query.size || (name !== "offset" && name !== "limit")));
+  const keys = clipsOf(told, all).clips.flatMap((clip) => (clip.video ? [clip.key] : []));
+  const place = keys.indexOf(key);
+  return { before: keys[place - 1] ?? null, after: place < 0 ? null : (keys[place + 1] ?? null), place: place < 0 ? null : place, total: keys.length };
+}
+
+/**
+ * An episode by its number, and the clip that shows it, or that of the nearest recorded one.
+ * @param {Told} told
+ * @param {number} number
+ */
+export function nearestOf(told, number) {
+  const shown = Object.values(told.clips).flatMap((clip) => clip.episodes.map((episode) => ({ episode, clip, distance: Math.abs(episode.number - number) })));
+  const [near] = shown.sort((one, other) => one.distance - other.distance);
+  const exact = near?.distance === 0;
+  const episode = told.episodes[number] ?? (exact ? near.episode : undefined);
+  return { episode: found(episode, `The numbers of episode ${number} are not in this page.`), clip: near?.clip ?? null, exact, distance: near?.distance ?? null };
+}
+
+/**
+ * What there is of an episode's video: the clip that shows it, or none.
+ * @param {Told} told
+ * @param {number} number
+ * @returns {Rendering}
+ */
+export function renderingOf(told, number) {
+  const { episode, clip, exact } = nearestOf(told, number);
+  return {
+    ...{ episode: episode.episode, state: exact ? "done" : "none", clip: exact && clip ? clip.key : null, why: exact ? null : "it was exported without" },
+    ...{ ahead: 0, diverged_at: null, replayable: false, command: "" },
+  };
+}
