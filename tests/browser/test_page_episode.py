@@ -219,7 +219,7 @@ def test_an_episode_of_a_vector_envs_video_opens_where_it_begins_with_its_own_st
     slider = page.get_by_role("slider", name="Step")
     expect(slider).to_have_attribute("aria-valuenow", re.compile(r"^15\d$"), timeout=30_000)  # from the start: 50 s
     expect(page.get_by_label("Sub-environment")).to_have_value("1")
-    expect(page.locator("#player h2")).to_have_text("Episode 1 · env 1 · vector")
+    expect(page.locator("#player h2")).to_have_text(f"#{number} · env 1 · episode 1 · vector")
     expect(page.locator("#player dl")).to_contain_text("Return149")
     page.keyboard.press("k")
     click_frame(page, 160, 281)

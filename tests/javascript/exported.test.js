@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clipsOf, curveOf, exported, fileOf, listOf, nearestOf, renderingOf } from "../../server/offcamd/web/static/exported.js";
 
-const clip = (key, episode, more = {}) => ({ key, name: `rl-video-episode-${episode}`, return: episode, length: 10, info: {}, episodes: [{ number: episode, episode }], ...more });
+const clip = (key, episode, more = {}) => ({ key, name: `rl-video-episode-${episode}`, return: episode, length: 10, info: {}, episodes: [{ number: episode, episode, whole: true }], ...more });
 const TOLD = {
   curves: {
     "episode return": {
@@ -39,7 +39,7 @@ test("clips are filtered, ordered and in pages", () => {
 
 test("the nearest clip is exact where it shows the episode", () => {
   assert.deepEqual(nearestOf(TOLD, 3), { episode: TOLD.episodes[3], clip: TOLD.clips.b, exact: false, distance: 1 });
-  assert.deepEqual(nearestOf(TOLD, 0), { episode: { number: 0, episode: 0 }, clip: TOLD.clips.a, exact: true, distance: 0 });
+  assert.deepEqual(nearestOf(TOLD, 0), { episode: { number: 0, episode: 0, whole: true }, clip: TOLD.clips.a, exact: true, distance: 0 });
   assert.throws(() => nearestOf(TOLD, 7), /not in this page/);
   assert.equal(renderingOf(TOLD, 4).clip, "b");
   assert.equal(renderingOf(TOLD, 3).clip, null);

@@ -113,7 +113,7 @@ function numbers() {
  */
 async function playable(runId, number) {
   const near = await api.nearest(runId, number);
-  if (near.exact && near.clip) learn(`${runId}:${near.clip.key}`, number);
+  if (near.distance === 0 && near.clip) learn(`${runId}:${near.clip.key}`, number);
   if (near.exact || !runs.get(runId)?.replayable || !(await api.rendering(runId, number)).replayable) return near.clip?.key;
   player.asks = `${runId}:${unrendered(number)}`;
   return unrendered(number);

@@ -173,8 +173,9 @@ export function neighboursOf(told, query, key) {
 export function nearestOf(told, number) {
   const shown = Object.values(told.clips).flatMap((clip) => clip.episodes.map((episode) => ({ episode, clip, distance: Math.abs(episode.number - number) })));
   const [near] = shown.sort((one, other) => one.distance - other.distance);
-  const exact = near?.distance === 0;
-  const episode = told.episodes[number] ?? (exact ? near.episode : undefined);
+  const shown = near?.distance === 0 ? near.episode : undefined;
+  const exact = shown?.whole ?? false;
+  const episode = told.episodes[number] ?? shown;
   return { episode: found(episode, `The numbers of episode ${number} are not in this page.`), clip: near?.clip ?? null, exact, distance: near?.distance ?? null };
 }
 
@@ -185,9 +186,10 @@ export function nearestOf(told, number) {
  * @returns {Rendering}
  */
 export function renderingOf(told, number) {
-  const { episode, clip, exact } = nearestOf(told, number);
+  const { episode, clip, distance } = nearestOf(told, number);
+  const shown = distance === 0 && clip !== null;
   return {
-    ...{ episode: episode.episode, state: exact ? "done" : "none", clip: exact && clip ? clip.key : null, why: exact ? null : "it was exported without" },
+    ...{ episode: episode.episode, state: shown ? "done" : "none", clip: shown ? clip.key : null, why: shown ? null : "it was exported without" },
     ...{ ahead: 0, diverged_at: null, replayable: false, command: "" },
   };
 }

@@ -180,8 +180,8 @@ export class Player {
   async callIt(id, number) {
     const [runId, clipKey] = split(id);
     try {
-      const { clip, exact } = await api.nearest(runId, number);
-      if (exact && clip?.key === clipKey) learn(id, number);
+      const { clip, distance } = await api.nearest(runId, number);
+      if (distance === 0 && clip?.key === clipKey) learn(id, number);
     } catch (error) {
       api.wordsOf(error); // its key will do
     }
@@ -330,7 +330,8 @@ export class Player {
     try {
       const { episode, clip, exact, distance } = await api.nearest(runId, number);
       if (state().asked !== asked || exact || !clip || `${runId}:${clip.key}` !== state().play[0]) return;
-      say(this.word, `Episode ${whole(episode.episode)} (return ${amount(episode.return)}) was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.`);
+      const told = `${episodeTitle(episode)} (return ${amount(episode.return)})`;
+      say(this.word, distance ? `${told} was not recorded. This is the nearest one that was, ${count(distance, "episode")} away.` : `${told} is in this clip only in part.`);
       this.word.hidden = false;
     } catch (error) {
       api.wordsOf(error); // which the figure says
