@@ -32,7 +32,7 @@ def test_it_serves_the_page_and_its_files_on_loopback(view):
     assert "<script>" not in page.text
     script = fetch(f"{said['url']}/static/app.js")
     assert script.headers["content-type"].startswith("text/javascript")
-    assert fetch(f"{said['url']}/api/runs").json() == {"daemon": False, "runs": []}
+    assert fetch(f"{said['url']}/api/runs").json() == {"daemon": False, "total": 0, "offset": 0, "runs": []}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
