@@ -32,6 +32,7 @@ def test_each_mark_of_a_vector_env_plays_with_the_return_that_was_hovered(daemon
     seen = visit(view(tmp_path / "vector"))
     page = seen.page
     plot = page.locator(".plot")
+    page.wait_for_function("() => Number(document.querySelector('.chart').dataset.episodes) >= 6")
     for place in range(1, 6):
         plot.focus()
         page.keyboard.press("Home")

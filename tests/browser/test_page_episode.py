@@ -207,7 +207,7 @@ def test_an_episode_of_a_vector_envs_video_opens_where_it_begins_with_its_own_st
     folder = tmp_path / "vector"
     envs = gym.vector.SyncVectorEnv([lambda length=length: Painted(length) for length in (300, 149)])
     env = offcam.vector.RecordVideo(
-        envs, str(folder), steps=True, step_trigger=lambda step: step == 0, video_length=280
+        envs, str(folder), steps=True, step_trigger=lambda step: step == 0, video_length=310
     )
     env = offcam.vector.RecordEpisodeStatistics(env)
     env.reset()
@@ -222,7 +222,7 @@ def test_an_episode_of_a_vector_envs_video_opens_where_it_begins_with_its_own_st
     expect(page.locator("#player h2")).to_have_text(f"#{number} · env 1 · episode 1 · vector")
     expect(page.locator("#player dl")).to_contain_text("Return149")
     page.keyboard.press("k")
-    click_frame(page, 160, 281)
+    click_frame(page, 160, 311)
     expect(page.locator(".traces .at")).to_contain_text(re.compile(r"^step (9|10|11) · "))
     assert re.search(rf"/r/{run_id(folder)}/e/{number}\b", page.url)
     page.get_by_label("Sub-environment").select_option("0")

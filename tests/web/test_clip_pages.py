@@ -14,6 +14,25 @@ from offcam_runs.run_ids import run_id
 from offcamd.store.index import RunIndex
 
 
+def test_the_videos_of_a_run_whose_index_cannot_be_read_are_shown(look, tmp_path, video):
+    folder = made.make_run(tmp_path / "run", 300, 100, video=video)
+    (folder / INDEX_NAME).write_bytes(b"this is no database" * 500)
+    client = look(tmp_path)
+    (listed,) = client.get("/api/runs").json()["runs"]
+    assert listed["problem"]
+    assert listed["clips"] == {"recording": 0, "final": 3, "aborted": 0, "recovered": 0}
+    url = f"/api/runs/{listed['id']}"
+    clips = client.get(f"{url}/clips?sort=episode&order=asc").json()["clips"]
+    assert [(clip["episode"], clip["return"], clip["length"]) for clip in clips] == [
+        (n, None, None) for n in (0, 100, 200)
+    ]
+    assert client.get(clips[0]["video"]).content == video.read_bytes()
+    assert client.get(clips[1]["poster"]).status_code == 200
+    assert client.get(f"{url}/clips/{clips[1]['key']}").json()["episodes"] == []
+    assert client.get(f"{url}/clips/{clips[1]['key']}/neighbours").json()["total"] == 3
+    assert client.get(f"{url}/episodes").status_code == 409  # which nobody knows
+
+
 @pytest.mark.parametrize(
     ("clip", "asked", "before", "after", "total"),
     [

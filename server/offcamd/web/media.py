@@ -21,7 +21,7 @@ from offcam_runs.sessions import ALL
 from offcamd.video.thumbnails import jpeg, middle_picture
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import find_clip
-from offcamd.web.reading import NotHere, is_plain, reading
+from offcamd.web.reading import NotHere, is_plain, reading_clips
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,7 @@ def open_clip(folder: Path, key: str) -> OpenFile:
         NotHere: there is no such clip, it has no file yet, or the file is gone.
         RunFolderError: see `reading`.
     """
-    with reading(folder, ALL) as database:
+    with reading_clips(folder, ALL) as database:
         clip = find_clip(database, folder, key)
     if clip.file is None or clip.state == fmt.RECORDING:
         raise NotHere(f"{clip.name} has no file {'yet: it is being recorded' if clip.file else 'to show'}")

@@ -19,7 +19,7 @@ from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
-from offcamd.web.reading import NotHere, reading
+from offcamd.web.reading import NotHere, reading, reading_clips
 
 if TYPE_CHECKING:
     import sqlite3
@@ -192,7 +192,7 @@ def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
     """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, order, values = _wanted_clips(query)
-    with reading(asked.folder, asked.session) as database:
+    with reading_clips(asked.folder, asked.session) as database:
         total = count_clips(database, condition, values)
         clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
         shown = _clips_shown(asked.run, database, clips)
@@ -226,12 +226,12 @@ def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
         RunFolderError: see `reading`.
     """
     condition, order, values = _wanted_clips(query)
-    with reading(asked.folder, ALL) as database:
+    with reading_clips(asked.folder, ALL) as database:
         clip = find_clip(database, asked.folder, key)
         session = asked.session or list(read_streams(database).values())[clip.stream].session
     here = {"here": clip.stream_id, "here_clip": clip.clip}
     condition = f"({condition} AND {_WATCHABLE}) OR (stream = :here AND clip = :here_clip)"
-    with reading(asked.folder, session) as database:
+    with reading_clips(asked.folder, session) as database:
         keys = [f"{stream}-{number}" for stream, number in clip_keys(database, condition, {**values, **here}, order)]
     place = keys.index(key) if key in keys else -1
     return {
@@ -307,7 +307,7 @@ def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
 
 def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     """A clip, with the episodes it shows. Raises NotHere and what `reading` does."""
-    with reading(asked.folder, ALL) as database:  # its key names its stream
+    with reading_clips(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
         streams = read_streams(database)
         of = list(streams.values())

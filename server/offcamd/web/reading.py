@@ -7,7 +7,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_proto.errors import ConfigError, NotARunFolder, RunFolderError
@@ -92,6 +92,25 @@ def reading(folder: Path, session: Session = None) -> Iterator[sqlite3.Connectio
             raise NotARunFolder(f"{folder} holds no index and no video any more: was it moved or removed?")
         with indexless.opened(folder) as database:
             yield database
+
+
+@contextmanager
+def reading_clips(folder: Path, session: Session = None) -> Iterator[sqlite3.Connection]:
+    """Read a run's clips: by its index, or, where that cannot be read, by its videos, which lie there all the same.
+
+    Raises:
+        NotHere: there is no such session.
+        RunFolderError: it cannot be read, and holds no video.
+    """
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(reading(folder, session))
+        except RunFolderError:
+            with _explained(folder):
+                if not indexless.videos(folder):
+                    raise
+            database = stack.enter_context(indexless.opened(folder))
+        yield database
 
 
 def is_plain(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from offcam_runs.sync.state import read_all
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import NO_ATTEMPT
-from offcamd.web.reading import Asked, is_plain, reading, signature
+from offcamd.web.reading import Asked, is_plain, reading, reading_clips, signature
 from offcamd.web.sparklines import sparkline
 
 if TYPE_CHECKING:
@@ -140,7 +141,15 @@ class RunDescriptions:
                 facts = _facts(database, run_totals(database).as_dict(), asked)
             return {**base, "plain": is_plain(folder), "problem": None, **facts}
         except RunFolderError as error:
-            return {**base, "plain": False, "problem": str(error), **_NOTHING}
+            return {**base, "plain": False, "problem": str(error), **_NOTHING, "clips": _films(folder)}
+
+
+def _films(folder: Path) -> dict[str, int]:
+    """The videos of a run whose index cannot be read, by state: nothing is wrong with them."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(RunFolderError), reading_clips(folder) as database:
+        found = dict(database.execute(_CLIPS))
+    return {state: found.get(state, 0) for state in SHOWN_STATES}
 
 
 def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:

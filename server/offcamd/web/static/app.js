@@ -3,6 +3,7 @@ import * as api from "./api.js";
 import { Curves } from "./curves.js";
 import { fill, icon, say, throttle, toast } from "./dom.js";
 import { exported, made } from "./exported.js";
+import { total } from "./format.js";
 import { Gallery } from "./gallery.js";
 import { Health } from "./health.js";
 import { askForToken } from "./login.js";
@@ -92,7 +93,7 @@ function render() {
   else if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
-  gallery.show(readable);
+  gallery.show(here.filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
   tray.show();
   if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
 }

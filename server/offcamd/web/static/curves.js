@@ -26,7 +26,7 @@ export class Curves {
     this.section = section;
     this.head = h("div.panel-head");
     this.controlled = h("div.controls");
-    this.toolbar = new Toolbar(this.controlled, "What is drawn");
+    this.toolbar = new Toolbar(this.controlled, "Axes and average");
     this.note = h("p.note", { role: "status" });
     this.canvas = h("div.chart");
     section.append(this.head, this.canvas, this.note);

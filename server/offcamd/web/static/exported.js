@@ -173,9 +173,9 @@ export function neighboursOf(told, query, key) {
 export function nearestOf(told, number) {
   const shown = Object.values(told.clips).flatMap((clip) => clip.episodes.map((episode) => ({ episode, clip, distance: Math.abs(episode.number - number) })));
   const [near] = shown.sort((one, other) => one.distance - other.distance);
-  const shown = near?.distance === 0 ? near.episode : undefined;
-  const exact = shown?.whole ?? false;
-  const episode = told.episodes[number] ?? shown;
+  const own = near?.distance === 0 ? near.episode : undefined;
+  const exact = own?.whole ?? false;
+  const episode = told.episodes[number] ?? own;
   return { episode: found(episode, `The numbers of episode ${number} are not in this page.`), clip: near?.clip ?? null, exact, distance: near?.distance ?? null };
 }
 

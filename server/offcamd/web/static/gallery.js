@@ -236,12 +236,13 @@ export class Gallery {
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
     const frame = h("span.poster", {}, clip.poster ? this.poster(clip, clip.poster) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
-    if (clip.duration_seconds) frame.append(h("span.length", {}, clip.duration_seconds < 60 ? `${clip.duration_seconds.toFixed(1)} s` : clock(clip.duration_seconds).replace(/\.\d+$/, "")));
-    if (flags.length) frame.append(h("span.flags", { title: lost ? reasons(clip.dropped) : null }, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))));
+    const seconds = clip.duration_seconds;
+    const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
+    const said = flags.length ? h("span.flags", {}, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))) : null;
     return h(
       "li.card",
       { dataset: { id } },
-      h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame),
+      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said),
       h(
         "div.facts",
         {},

@@ -47,7 +47,7 @@ export class Overview {
    */
   run(run, name, others) {
     if (run.problem) {
-      this.problem(`${name} cannot be read`, sentence(run.problem), run.folder);
+      this.problem(`${name} cannot be read`, sentence(run.problem) + (total(run.clips) ? " Its videos are below, by what their files tell." : ""), run.folder);
       return;
     }
     if (this.kind !== "run") this.layOut();
