@@ -195,3 +195,9 @@ export async function copy(text, what) {
     toast(`Your browser does not let this page copy. ${what}: ${text}`);
   }
 }
+
+/** @param {string} text */
+export const kbd = (text) => h("kbd", {}, text);
+
+/** @type {(name: Parameters<typeof icon>[0], label: string, press: () => void, extra?: Attributes) => HTMLButtonElement} */
+export const control = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));

@@ -294,11 +294,15 @@ export class Gallery {
    * The playable clips before and after one, in the order shown: also of one that is not loaded here.
    * @param {string} id RUN:KEY
    * @returns {Promise<[string | null, string | null]>}
-   * @throws {api.ApiError}
    */
   async neighbours(id) {
     const [run, key] = split(id);
-    const { before, after } = await api.neighbours(run, key, run === this.run?.id ? this.wanted() : {});
-    return [before && `${run}:${before}`, after && `${run}:${after}`];
+    try {
+      const { before, after } = await api.neighbours(run, key, run === this.run?.id ? this.wanted() : {});
+      return [before && `${run}:${before}`, after && `${run}:${after}`];
+    } catch (error) {
+      api.wordsOf(error); // which its figure says
+      return [null, null];
+    }
   }
 }

@@ -1,8 +1,9 @@
 // The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
-import { copy, fill, h, icon, say, throttle, toast } from "./dom.js";
+import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
+import { fileOf } from "./downloads.js";
 import { clipFacts, episodeFacts, reproducing } from "./facts.js";
-import { amount, bytes, clipTitle, clock, count, episodeTitle, whole } from "./format.js";
+import { amount, clipTitle, clock, count, episodeTitle, whole } from "./format.js";
 import { RenderingView } from "./rendering.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
@@ -15,7 +16,6 @@ import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
 
 /**
  * @import { ClipDetail, Episode, Run, Steps } from "./api.js"
- * @import { Attributes } from "./dom.js"
  * @import { Film } from "./sync.js"
  */
 
@@ -66,7 +66,7 @@ export class Player {
     this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
-    this.keys = h("p.keys", {}, key("space"), " play ", key("←"), key("→"), " frame ", key("shift"), " ten ", key("home"), key("end"), " ends ", key(","), key("."), " speed ", key("n"), key("p"), " clips ", key("o"), " overlay ", key("esc"), " close");
+    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("n"), kbd("p"), " clips ", kbd("o"), " overlay ", kbd("esc"), " close");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
     document.addEventListener("keydown", (event) => this.key(event));
@@ -114,11 +114,11 @@ export class Player {
     this.stage.dataset.count = String(play.length);
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
+    const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
-    const { at } = state();
     if (at !== null) this.sync.seek(at);
     else if (begin !== null) this.goTo(begin);
     if (at === null) this.sync.play();
@@ -243,7 +243,7 @@ export class Player {
         this.entitle(asked ? episodeTitle(asked) : title, name);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, this.file(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
+      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
@@ -297,12 +297,6 @@ export class Player {
     return null;
   }
 
-  /** @type {(clip: ClipDetail, path: string) => HTMLElement} */
-  file(clip, path) {
-    const name = clip.file ?? clip.name;
-    return h("a.file", { href: `${path}?download=1`, download: name, onclick: (event) => this.download(event, path, name) }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
-  }
-
   /** @type {(video: HTMLVideoElement, clip: ClipDetail) => HTMLElement} */
   still(video, clip) {
     const press = () => {
@@ -310,13 +304,6 @@ export class Player {
       saveStill(video, `${clip.name}-frame-${this.sync.frame}.png`, this.overlay.hidden ? "" : this.overlay.textContent);
     };
     return h("button.quiet", { type: "button", onclick: press }, icon("film"), "Save this frame");
-  }
-
-  /** @type {(event: Event, path: string, name: string) => Promise<void>} */
-  async download(event, path, name) {
-    if (!api.hasToken()) return; // the link does it
-    event.preventDefault();
-    await api.save(path, name).catch((error) => toast(api.wordsOf(error)));
   }
 
   /**
@@ -446,11 +433,7 @@ export class Player {
    */
   async neighbours() {
     const { play } = state();
-    if (play.length !== 1 || numberOf(split(play[0])[1]) !== null) return [null, null];
-    return this.page.neighbours(play[0]).catch((error) => {
-      api.wordsOf(error); // which the figure says
-      return [null, null];
-    });
+    return play.length !== 1 || numberOf(split(play[0])[1]) !== null ? [null, null] : this.page.neighbours(play[0]);
   }
 
   /** @param {0 | 1} way to the clip before, or after */
@@ -511,9 +494,3 @@ export class Player {
     acts[event.key]();
   }
 }
-
-/** @param {string} text */
-const key = (text) => h("kbd", {}, text);
-
-/** @type {(name: Parameters<typeof icon>[0], label: string, press: () => void, extra?: Attributes) => HTMLButtonElement} */
-const control = (name, label, press, extra = {}) => h("button.icon", { type: "button", "aria-label": label, title: label, onclick: press, ...extra }, icon(name));
