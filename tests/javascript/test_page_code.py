@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,6 +28,9 @@ ANSWERS = {
     "Stats": "/api/stats",
 }
 """What the page calls an answer (the typedefs of api.js), and where it asks for it."""
+
+NAMED = re.compile(r"""(?:\bfrom |^import )"\./([^"]+)"|(?:src|href)="/static/([^"]+)\"""", re.MULTILINE)
+"""What a module imports, and what the page loads."""
 
 TYPES = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean", "null": "null"}
 
@@ -56,6 +60,14 @@ def tools(node):
     if not found.is_dir():
         pytest.skip("its packages are not installed: npm --prefix tests/javascript install")
     return found
+
+
+def test_what_the_page_names_is_there():
+    """One module that is missing leaves an empty page, which a browser's tests learn of by waiting."""
+    sources = [*STATIC_FOLDER.glob("*.js"), STATIC_FOLDER / "index.html"]
+    named = {one or other for source in sources for one, other in NAMED.findall(source.read_text("utf-8"))}
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (STATIC_FOLDER / name).is_file()] == []
 
 
 def test_the_pure_parts(node):
