@@ -133,7 +133,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         }
         held = arguments.to_hold(last_seconds, seconds_after, per_env=per_env)
         kept = arguments.to_keep(keep, keep_bytes, options) | held
-        replays = arguments.replays(source, kept.get("keep"), last_seconds, vector=True)
+        replays = arguments.replays(source, kept.get("keep"), last_seconds)
         limit = arguments.steps_limit(steps_limit, steps=steps or replays)
         tapes: Sequence[TapeLog] = ()
         if replays and settings.enabled():

@@ -261,21 +261,12 @@ def of_frames(keep: Rule | None) -> None:
         )
 
 
-def replays(source: Source, keep: Rule | None, last_seconds: Number | None, *, vector: bool = False) -> bool:
+def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> bool:
     """Whether videos are made of steps that happen again, always or once that is seen to be the same."""
-    if source not in ("replay", "auto"):
+    if source != "replay":
         of_frames(keep)
+    if source not in ("replay", "auto"):
         return False
-    if keep is not None and vector:
-        raise ConfigError(
-            f"keep={str(keep)!r} has no meaning with source={source!r} for a vector env: every episode can be rendered "
-            "later, as by `offcam render FOLDER --keep 'worst(3)'`. Leave keep out, or wrap each sub-environment."
-        )
-    if keep is not None and source == "auto":
-        raise ConfigError(
-            f"keep={str(keep)!r} has no meaning with source='auto': name what videos are made of, source='replay' or "
-            "source='render'."
-        )
     if last_seconds is not None:
         raise ConfigError(
             f"last_seconds={last_seconds!r} has no meaning with source={source!r}: nothing is rendered that could be "

@@ -292,8 +292,33 @@ def test_of_what_cannot_be_replayed_frames_are_recorded_and_that_is_no_warning(f
 def test_it_needs_pictures_to_compare(folder):
     with pytest.raises(ValueError, match="Render mode is None"):
         RecordVideo(gym.make("Numbers-v0", render_mode=None, disable_env_checker=True), folder, source="auto")
-    with pytest.raises(ConfigError, match="has no meaning with source='auto'"):
-        auto(folder, keep=offcam.keep.worst(3))
+
+
+def test_a_rule_keeps_of_both_kinds_in_one_ranking(folder):
+    """Episodes whose videos are of frames, and those after them that are rendered when they are kept."""
+    env = auto(folder, "CartPole-v1", trigger=None, keep=offcam.keep.best(4) | offcam.keep.worst(4))
+    env.action_space.seed(1)
+    env.reset(seed=3)
+    lengths = [play_on(env)]
+    while env.recording_source != "replay":
+        compared(env)
+        lengths.append(play_on(env))
+    filmed = len(lengths)
+    lengths += [play_on(env) for _ in range(40)]
+    env.close()
+    order = sorted(range(1, len(lengths) + 1), key=lambda episode: lengths[episode - 1])
+    shown = [int(name.removesuffix(".mp4").rpartition("-")[2]) for name in films.videos(folder)]
+    by_length = sorted(lengths[episode - 1] for episode in shown)
+    assert by_length == sorted(lengths[episode - 1] for episode in order[:4] + order[-4:])
+    assert min(shown) <= filmed < max(shown)  # of both kinds
+    for episode in shown:
+        assert len(list(films.shots(folder / f"rl-video-episode-{episode}.mp4"))) == lengths[episode - 1] + 1
+    films.check(folder)
+
+
+def test_what_a_ranking_lets_go_cannot_be_kept_later_as_it_may_be_of_frames(folder):
+    with pytest.raises(ConfigError, match="their frames are gone by then"):
+        auto(folder, keep=~offcam.keep.worst(3))
 
 
 MAIN = """

@@ -114,6 +114,23 @@ def test_videos_of_so_many_frames(tmp_path):
         assert len(found) == 9
 
 
+@pytest.mark.parametrize("per_env", [True, False])
+def test_a_rule_keeps_some_of_them(folder, per_env):
+    """The same episodes and pictures as a rule keeps of frames."""
+    videos = {}
+    for source, render_mode in (("replay", None), ("render", "rgb_array")):
+        env = RecordVideo(three(AutoresetMode.NEXT_STEP, render_mode), folder / source, per_env=per_env,
+                          record_envs=[1, 2] if per_env else [1], keep=offcam.keep.every(2), source=source)  # fmt: skip
+        play(env, 27, disabled=False)
+        env.close()
+        videos[source] = shown(folder / source)
+        films.check(folder / source)
+    assert videos["replay"] == videos["render"]
+    kept = {int(name.removesuffix(".mp4").rpartition("-")[2]) for name in videos["replay"]}
+    assert kept == ({0, 2, 4} if per_env else {0, 2})
+    assert all(len(set(seen)) == len(seen) > 1 for seen in videos["replay"].values())
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_others_are_rendered_later(folder, offcam_command, mode):
     env = offcam.record(three(mode), folder, per_env=True, episode_trigger=lambda _: False, source="replay")
