@@ -6,6 +6,7 @@ import { exported, made } from "./exported.js";
 import { total } from "./format.js";
 import { Gallery } from "./gallery.js";
 import { Health } from "./health.js";
+import { Keys } from "./keys.js";
 import { askForToken } from "./login.js";
 import { Overview } from "./overview.js";
 import { Player } from "./player.js";
@@ -42,7 +43,8 @@ const health = new Health(element("health"), element("banner"));
 const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
-const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), neighbours: (id) => gallery.neighbours(id) });
+const keys = new Keys(dialog("help"));
+const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), neighbours: (id) => gallery.neighbours(id) }, keys);
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
@@ -196,6 +198,10 @@ watch((changed) => {
   } else render();
 });
 
+keys.add("On the page", () => !state().play.length, [
+  { keys: ["/"], says: "filter the runs", act: () => list.search() },
+  { keys: ["x"], says: "play the clips that are chosen side by side", act: () => tray.play() },
+]);
 themeButton();
 let connected = false;
 const again = api.follow({

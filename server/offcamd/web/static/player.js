@@ -16,6 +16,7 @@ import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
 
 /**
  * @import { ClipDetail, Episode, Run, Steps } from "./api.js"
+ * @import { Key, Keys } from "./keys.js"
  * @import { Film } from "./sync.js"
  */
 
@@ -28,8 +29,9 @@ export class Player {
   /**
    * @param {HTMLElement} host takes the place of the run while something is played
    * @param {{runName: (id: string) => string, run: (id: string) => Run | undefined, neighbours: (id: string) => Promise<[string | null, string | null]>}} page
+   * @param {Keys} keys of the page
    */
-  constructor(host, page) {
+  constructor(host, page, keys) {
     this.host = host;
     this.page = page;
     this.sync = new Sync(() => this.tick());
@@ -66,10 +68,10 @@ export class Player {
     this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
-    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("n"), kbd("p"), " clips ", kbd("o"), " overlay ", kbd("esc"), " close");
+    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", kbd("?"), " all keys");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
-    document.addEventListener("keydown", (event) => this.key(event));
+    keys.add("In the player", () => !this.host.hidden, this.ownKeys());
   }
 
   layOut() {
@@ -464,33 +466,26 @@ export class Player {
     this.leave();
   }
 
-  /** @param {KeyboardEvent} event */
-  key(event) {
-    if (this.host.hidden || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    const on = event.target instanceof Element ? event.target.tagName : "";
-    if (on === "SELECT" && event.key.startsWith("Arrow")) return;
-    if (event.key === " " && ["BUTTON", "A", "SELECT", "SUMMARY"].includes(on)) return; // presses that one
-    const leap = event.shiftKey ? LEAP_FRAMES : 1;
+  /** @returns {Key[]} */
+  ownKeys() {
+    /** @type {(event: KeyboardEvent) => number} */
+    const leap = ({ shiftKey }) => (shiftKey ? LEAP_FRAMES : 1);
     /** @param {1 | -1} way */
     const faster = (way) => change({ speed: nextSpeed(state().speed, way) }, { replace: true });
-    /** @type {Record<string, () => void>} */
-    const acts = {
-      " ": () => this.sync.toggle(),
-      k: () => this.sync.toggle(),
-      Escape: () => this.leave(),
-      ArrowLeft: () => this.step(-leap),
-      ArrowRight: () => this.step(leap),
-      Home: () => this.goTo(0),
-      End: () => this.step(Number.MAX_SAFE_INTEGER),
-      ",": () => faster(-1),
-      ".": () => faster(1),
-      l: () => this.toggleRepeat(),
-      o: () => this.lay(),
-      n: () => this.go(1),
-      p: () => this.go(0),
-    };
-    if (!Object.hasOwn(acts, event.key)) return;
-    event.preventDefault();
-    acts[event.key]();
+    return [
+      { keys: [" "], says: "play, or pause", act: () => this.sync.toggle() },
+      { keys: ["ArrowLeft"], says: "one frame back, with shift ten", act: (event) => this.step(-leap(event)) },
+      { keys: ["ArrowRight"], says: "one frame on, with shift ten", act: (event) => this.step(leap(event)) },
+      { keys: ["Home"], says: "first frame", act: () => this.goTo(0) },
+      { keys: ["End"], says: "last frame", act: () => this.step(Number.MAX_SAFE_INTEGER) },
+      { keys: [","], says: "slower", act: () => faster(-1) },
+      { keys: ["."], says: "faster", act: () => faster(1) },
+      { keys: ["l"], says: "repeat", act: () => this.toggleRepeat() },
+      { keys: ["o"], says: "step, reward and action over the video", act: () => this.lay() },
+      { keys: ["j", "n"], says: "next clip", act: () => this.go(1) },
+      { keys: ["k", "p"], says: "clip before", act: () => this.go(0) },
+      { keys: ["x"], says: "choose to compare", act: () => !this.compare.hidden && !this.compare.disabled && this.pick() },
+      { keys: ["Escape"], says: "close", act: () => this.leave() },
+    ];
   }
 }

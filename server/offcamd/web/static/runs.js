@@ -62,6 +62,11 @@ export class Runs {
     document.addEventListener("keydown", (event) => this.pressed(event));
   }
 
+  search() {
+    this.unfold(true);
+    this.filter.focus();
+  }
+
   unfold(open = this.fold.getAttribute("aria-expanded") !== "true") {
     this.fold.setAttribute("aria-expanded", String(open));
   }

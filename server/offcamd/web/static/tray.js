@@ -33,8 +33,13 @@ export class Tray {
       pick.length < 2 && h("span.muted", {}, "Choose one to three more to see them side by side."),
       h("span.push"),
       h("button.quiet", { type: "button", onclick: () => change({ pick: [] }, { replace: true }) }, "Clear"),
-      h("button.primary", { type: "button", disabled: pick.length < 2, onclick: () => change({ play: pick, asked: "", at: null }) }, icon("play"), pick.length < 2 ? "Side by side" : `Play ${pick.length} side by side`),
+      h("button.primary", { type: "button", disabled: pick.length < 2, onclick: () => this.play() }, icon("play"), pick.length < 2 ? "Side by side" : `Play ${pick.length} side by side`),
     );
+  }
+
+  play() {
+    const { pick } = state();
+    if (pick.length > 1) change({ play: pick, asked: "", at: null });
   }
 
   /** @param {string} id */
