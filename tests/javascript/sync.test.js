@@ -102,6 +102,62 @@ test("drift is caught up with, and a large one is jumped over", () => {
   assert.deepEqual(corrected(0.3), [2, 0.3]);
 });
 
+test("aligned by their ends, the shorter film waits for its time", async () => {
+  const sync = loaded(film(90), film(30));
+  sync.align("end");
+  const [long, short] = sync.tracks.map(({ video }) => video);
+  sync.seek(1);
+  assert.deepEqual([long.currentTime, short.currentTime], [30.5 / 30, 0.5 / 30]);
+  sync.seek(2.5);
+  assert.deepEqual([long.currentTime, short.currentTime], [75.5 / 30, 15.5 / 30]);
+  sync.seek(0);
+  sync.play();
+  await settled();
+  assert.deepEqual([long.paused, short.paused], [false, true]);
+  long.currentTime = 2.1;
+  nextPicture();
+  assert.deepEqual([sync.position, short.paused], [2.1, false]);
+});
+
+test("aligned by a fraction, each plays as fast as it has to", () => {
+  const sync = loaded(film(90), film(30));
+  sync.align("fraction");
+  sync.setSpeed(2);
+  assert.deepEqual(sync.tracks.map(({ video }) => video.playbackRate), [2, 2 / 3]);
+  sync.seek(1.5);
+  assert.deepEqual(sync.tracks.map((track) => sync.shown(track)), [45, 15]);
+  assert.equal(sync.frames, 90);
+});
+
+test("aligned by an event, the next film leads where the first one ends", async () => {
+  const sync = loaded({ ...film(60), event: 2 }, { ...film(60), event: 0 });
+  sync.align("event");
+  const [first, second] = sync.tracks.map(({ video }) => video);
+  assert.equal(sync.frames, 120);
+  sync.play();
+  await settled();
+  first.currentTime = 2;
+  first.ended = true;
+  nextPicture();
+  nextPicture();
+  assert.deepEqual([sync.playing, second.paused, sync.leader.video === second], [true, false, true]);
+  second.currentTime = 1;
+  nextPicture();
+  assert.equal(sync.position, 3);
+  second.ended = true;
+  nextPicture();
+  assert.deepEqual([sync.playing, sync.frame], [false, 119]);
+});
+
+test("another alignment goes on at the same picture of what leads", () => {
+  const sync = loaded(film(90), film(30));
+  sync.seek(1.5);
+  sync.align("end");
+  assert.equal(sync.frame, 45);
+  sync.align("start");
+  assert.equal(sync.frame, 45);
+});
+
 test("it plays to the end, and stands on the last frame", async () => {
   const sync = loaded(film(30), film(60));
   const [short, long] = sync.tracks.map(({ video }) => video);

@@ -189,8 +189,8 @@ function themeButton() {
 watch((changed) => {
   /** @param {(keyof View)[]} keys */
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
-  if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick")) player.show();
-  if (only("at", "speed", "play", "asked")) return;
+  if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick") || changed.has("align")) player.show();
+  if (only("at", "speed", "play", "asked", "align")) return;
   if (only("filter", "by", "turned", "wall")) numbers();
   else if (only("pick")) {
     gallery.marks();

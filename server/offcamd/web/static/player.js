@@ -1,5 +1,6 @@
-// The player: one clip, or two to four side by side, with frame step, speed and the numbers of the episode.
+// The player: one clip, or up to nine side by side, with frame step, speed and the numbers of the episode.
 import * as api from "./api.js";
+import { Compare } from "./compare.js";
 import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { fileOf } from "./downloads.js";
 import { clipFacts, episodeFacts, reproducing } from "./facts.js";
@@ -53,6 +54,7 @@ export class Player {
     this.title = h("h2", { "aria-level": "1" });
     this.word = h("p.asked", { role: "status", hidden: true });
     this.stage = h("div.stage");
+    this.side = new Compare(this.stage, this.sync);
     this.about = h("div.about");
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
     this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
@@ -85,7 +87,7 @@ export class Player {
       this.seek,
       h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.step(1)), this.next),
       this.time,
-      h("div.settings", {}, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.overlaying, this.looping),
+      h("div.settings", {}, this.side.aligning, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.overlaying, this.looping),
     );
   }
 
@@ -94,6 +96,7 @@ export class Player {
     const { play, asked, speed } = state();
     this.setSpeed(speed);
     this.buttons();
+    this.side.show();
     const wanted = play.join();
     if (wanted === this.shown) {
       this.explain(asked);
@@ -113,12 +116,12 @@ export class Player {
     this.explain(asked);
     this.host.classList.toggle("several", play.length > 1);
     if (play.length > 1) this.host.classList.remove("traced");
-    this.stage.dataset.count = String(play.length);
     const films = (await Promise.all(play.map((id) => (numberOf(split(id)[1]) === null ? this.figure(id) : this.rendering(id))))).filter((film) => film !== null);
     if (this.shown !== wanted) return;
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.side.layOut();
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
     if (at !== null) this.sync.seek(at);
@@ -237,6 +240,7 @@ export class Player {
       video.addEventListener("error", async () => figure.append(h("p.failed", {}, icon("warning"), (await api.trouble(path)) ?? ["This video could not be played. ", h("a", { href: `${path}?download=1` }, "Download it"), " or check it: ", h("code", {}, "offcam verify FOLDER")])), { once: true });
       video.addEventListener("click", () => this.sync.toggle());
       video.src = url;
+      if (several) video.addEventListener("loadedmetadata", () => this.side.layOut(), { once: true });
       if (clip.width) video.style.aspectRatio = `${clip.width} / ${clip.height}`;
       video.classList.toggle("pixels", clip.width !== null && clip.width <= SMALL_PICTURE);
       const name = this.page.runName(runId);

@@ -59,26 +59,17 @@ export class Runs {
     this.sorting = h("div.sorting");
     this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, this.walled), this.wrong, this.wall.node, this.columns, this.list, this.note);
     fill(nav, this.fold, h("div.wide", {}, h("h2", {}, "Runs"), this.everything), this.heading, this.drawer);
-    document.addEventListener("keydown", (event) => this.pressed(event));
   }
 
   search() {
+    if (this.nav.hidden) return;
     this.unfold(true);
     this.filter.focus();
+    this.filter.select();
   }
 
   unfold(open = this.fold.getAttribute("aria-expanded") !== "true") {
     this.fold.setAttribute("aria-expanded", String(open));
-  }
-
-  /** @param {KeyboardEvent} event */
-  pressed(event) {
-    const busy = event.target instanceof HTMLElement && event.target.matches("input, select, textarea, [contenteditable]");
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || busy || this.nav.hidden || document.querySelector("dialog[open]")) return;
-    event.preventDefault();
-    this.unfold(true);
-    this.filter.focus();
-    this.filter.select();
   }
 
   /**

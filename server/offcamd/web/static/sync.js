@@ -1,13 +1,16 @@
-// One to four videos on one timeline. Time is in seconds; what stands still stands on a frame, and says which.
+// Up to nine videos on one timeline. Time is in seconds; what stands still stands on a frame, and says which.
+import { endOf, leaderAt, placesOf } from "./alignment.js";
 
 /**
- * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement}} Film
- *   `duration` in seconds; `label` says which of its frames is shown
- * @typedef {Film & {shown: number, exact: boolean}} Track
+ * @import { Alignment, Place } from "./alignment.js"
+ * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement, event?: number | null}} Film
+ *   `duration` in seconds; `label` says which of its frames is shown; `event`: by which second it is aligned to others
+ * @typedef {Film & Place & {shown: number, exact: boolean}} Track
  *   `shown`: the frame, from 0, that the browser said it shows last; `exact`: whether it says so
  */
 
 const TOLERANCE_FRAMES = 0.75; // drift that nobody sees
+const [SLOWEST, FASTEST] = [0.0625, 16]; // as browsers play
 const JUMP_SECONDS = 0.3; // drift that is better jumped over than caught up with
 
 export class Sync {
@@ -20,19 +23,57 @@ export class Sync {
     this.playing = false;
     this.loop = false;
     this.speed = 1;
+    /** @type {Alignment} */
+    this.alignment = "start";
     this.turn = 0; // what was begun before the last command is out of date
   }
 
   /** @param {Film[]} films whose src the caller has set */
   load(films) {
     this.stop();
-    this.tracks = films.map((film) => ({ ...film, shown: 0, exact: false }));
+    const places = placesOf(films, this.alignment);
+    this.tracks = films.map((film, place) => ({ ...film, ...places[place], shown: 0, exact: false }));
     this.position = 0;
     for (const track of this.tracks) {
       track.video.muted = true;
-      track.video.playbackRate = this.speed;
+      track.video.playbackRate = this.rateOf(track);
       this.observe(track);
     }
+  }
+
+  /**
+   * Lay the videos by another moment; it goes on where what leads stands.
+   * @param {Alignment} alignment
+   */
+  align(alignment) {
+    if (alignment === this.alignment) return;
+    this.alignment = alignment;
+    this.place();
+  }
+
+  /** Lay each where its alignment has it, as after its event has become known. */
+  place() {
+    if (!this.tracks.length) return;
+    const { leader } = this;
+    const there = this.localOf(leader, this.position);
+    const places = placesOf(this.tracks, this.alignment);
+    this.tracks.forEach((track, place) => { Object.assign(track, places[place]); });
+    this.setSpeed(this.speed);
+    this.seek(leader.offset + there / (leader.rate || 1));
+  }
+
+  /**
+   * The second of a video at one of the timeline: below 0 before it begins, and beyond its end after that.
+   * @param {Track} track
+   * @param {number} position
+   */
+  localOf({ offset, rate }, position) {
+    return (position - offset) * rate;
+  }
+
+  /** @param {Track} track */
+  rateOf({ rate }) {
+    return Math.max(SLOWEST, Math.min(FASTEST, this.speed * rate));
   }
 
   /**
@@ -54,16 +95,16 @@ export class Sync {
   }
 
   get duration() {
-    return Math.max(0, ...this.tracks.map((track) => track.duration));
+    return Math.max(0, ...this.tracks.map(endOf));
   }
 
   get fps() {
     return Math.max(1, ...this.tracks.map((track) => track.fps));
   }
 
-  /** The track that lasts longest: the others follow it. */
+  /** The track that the others follow: of those that have begun the one that is over last. */
   get leader() {
-    return this.tracks.reduce((one, other) => (other.duration > one.duration ? other : one), this.tracks[0]);
+    return leaderAt(this.tracks, this.position);
   }
 
   /** The frame of the common timeline. */
@@ -80,7 +121,7 @@ export class Sync {
    * @param {Track} track
    */
   shown(track) {
-    return track.exact && track.video.readyState > 1 ? track.shown : frameAt(track, this.position);
+    return track.exact && track.video.readyState > 1 ? track.shown : frameAt(track, this.localOf(track, this.position));
   }
 
   /**
@@ -91,8 +132,9 @@ export class Sync {
     const last = (this.frames - 0.5) / this.fps;
     this.position = Math.max(0, Math.min(last, seconds));
     for (const track of this.tracks) {
-      track.video.currentTime = middle(track, frameAt(track, this.position));
-      if (this.playing && track.video.paused) start(track.video);
+      track.video.currentTime = middle(track, frameAt(track, this.localOf(track, this.position)));
+      if (this.playing && !this.begun(track)) track.video.pause();
+      else if (this.playing && track.video.paused) start(track.video);
     }
     this.changed();
   }
@@ -106,6 +148,11 @@ export class Sync {
     this.seek(middle(this, Math.max(0, Math.min(this.frames - 1, this.frame + frames))));
   }
 
+  /** @param {Track} track */
+  begun(track) {
+    return this.localOf(track, this.position) > -1e-6;
+  }
+
   async play() {
     if (this.playing || !this.tracks.length) return;
     this.playing = true;
@@ -114,7 +161,7 @@ export class Sync {
     this.changed();
     await Promise.all(this.tracks.map(({ video }) => ready(video)));
     if (turn !== this.turn) return;
-    for (const track of this.tracks) if (!track.video.error) start(track.video);
+    for (const track of this.tracks) if (!track.video.error && this.begun(track)) start(track.video);
     this.follow(turn);
   }
 
@@ -140,16 +187,20 @@ export class Sync {
   /** @param {number} speed */
   setSpeed(speed) {
     this.speed = speed;
-    for (const { video } of this.tracks) video.playbackRate = speed;
+    for (const track of this.tracks) track.video.playbackRate = this.rateOf(track);
   }
 
   /** @param {number} turn */
   follow(turn) {
     if (turn !== this.turn) return;
     const { leader } = this;
-    this.position = Math.min(leader.video.currentTime, this.duration);
+    if (leader.video.paused && !leader.video.ended && !leader.video.error) start(leader.video); // it has just begun
+    this.position = Math.min(timeOf(leader), this.duration);
     for (const track of this.tracks) if (track !== leader) this.correct(track, leader);
-    if (leader.video.ended || leader.video.error) {
+    const later = this.tracks.filter((track) => endOf(track) > endOf(leader) + 1e-6);
+    if (leader.video.ended && later.length) {
+      this.position = Math.max(this.position, Math.min(...later.map(({ offset }) => offset))); // the next one leads
+    } else if (leader.video.ended || leader.video.error) {
       this.stop();
       this.position = this.duration;
       if (this.loop && !leader.video.error) {
@@ -171,16 +222,25 @@ export class Sync {
    */
   correct(track, leader) {
     const { video } = track;
-    if (video.ended || video.seeking || leader.video.seeking || this.position >= track.duration) return;
-    const drift = video.currentTime - leader.video.currentTime;
-    if (Math.abs(drift) > JUMP_SECONDS * Math.max(1, this.speed)) {
-      video.currentTime = leader.video.currentTime;
-      video.playbackRate = this.speed;
+    const wanted = this.localOf(track, timeOf(leader));
+    if (video.ended || video.seeking || leader.video.seeking || wanted < 0 || wanted >= track.duration) return;
+    if (video.paused && !video.error) start(video); // its time has come
+    const usual = this.rateOf(track);
+    const drift = video.currentTime - wanted;
+    if (Math.abs(drift) > JUMP_SECONDS * Math.max(1, usual)) {
+      video.currentTime = wanted;
+      video.playbackRate = usual;
     } else if (Math.abs(drift) * track.fps > TOLERANCE_FRAMES) {
-      video.playbackRate = this.speed * (drift > 0 ? 0.92 : 1.08);
-    } else if (video.playbackRate !== this.speed) video.playbackRate = this.speed;
+      video.playbackRate = Math.max(SLOWEST, Math.min(FASTEST, usual * (drift > 0 ? 0.92 : 1.08)));
+    } else if (video.playbackRate !== usual) video.playbackRate = usual;
   }
 }
+
+/**
+ * The second of the timeline at which a track stands.
+ * @param {Track} track
+ */
+const timeOf = ({ offset, rate, video }) => offset + video.currentTime / (rate || 1);
 
 /**
  * The frame, from 0, that a film has at a time; its last one after its end.

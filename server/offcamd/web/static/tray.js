@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { fill, h, icon } from "./dom.js";
 import { amount, clipTitle } from "./format.js";
 import { change, state } from "./state.js";
-import { split } from "./view.js";
+import { MOST_CLIPS, split } from "./view.js";
 
 /**
  * What is said of a clip: all of it once it was listed.
@@ -30,7 +30,7 @@ export class Tray {
     fill(
       this.host,
       h("ul", {}, pick.map((id) => h("li", {}, h("span", {}, this.label(id)), h("button.icon.small", { type: "button", "aria-label": `Take out ${this.label(id)}`, onclick: () => change({ pick: pick.filter((other) => other !== id) }, { replace: true }) }, icon("close"))))),
-      pick.length < 2 && h("span.muted", {}, "Choose one to three more to see them side by side."),
+      pick.length < 2 && h("span.muted", {}, `Choose more, up to ${MOST_CLIPS}, to see them side by side.`),
       h("span.push"),
       h("button.quiet", { type: "button", onclick: () => change({ pick: [] }, { replace: true }) }, "Clear"),
       h("button.primary", { type: "button", disabled: pick.length < 2, onclick: () => this.play() }, icon("play"), pick.length < 2 ? "Side by side" : `Play ${pick.length} side by side`),

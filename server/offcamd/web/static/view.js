@@ -3,7 +3,7 @@
 export const SMOOTHING = [1, 5, 10, 30, 100, 300, 1000];
 export const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 8];
 export const MOST_RUNS = 8;
-export const MOST_CLIPS = 4;
+export const MOST_CLIPS = 9;
 
 /**
  * The next faster speed, or the next slower one; the same where there is none.
@@ -71,6 +71,7 @@ const FIELDS = {
   outcome: oneOf("", "success", "failure"), // of the episodes that clips show, where the env says it
   pick: list(), // clips chosen to be compared: RUN:KEY
   play: list(), // clips in the player: RUN:KEY
+  align: oneOf("start", "end", "fraction", "event"), // by what several clips in the player lie on one timeline
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
   at: number(0, 1e9, null), // seconds into the clips, while paused
   speed: number(0.0625, 16, 1), // as fast and as slow as browsers play
