@@ -77,3 +77,34 @@ def test_nine_clips_are_aligned_by_their_ends_or_by_fraction(nine, view, visit):
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     seen.shot("nine-on-a-phone")
+
+
+def test_presets_find_clips_and_two_of_a_seed_say_where_they_differ(nine, view, visit):
+    seen = visit(view(nine))
+    page = seen.page
+    page.get_by_role("button", name="Play Episode 5,").click()
+    page.get_by_label("Compare with").select_option("Same seed")
+    expect(page.locator("#player h2")).to_have_text("2 clips side by side")
+    expect(page.locator(".who b")).to_have_text(["Episode 5", "Episode 0"])
+    differ = page.locator(".differ")
+    expect(differ).to_contain_text("differ first at step 21 (one of them is over)")
+    differ.get_by_role("button").click()
+    assert frame_shown(page.locator("#player video").first) == 21
+    lanes = page.locator("#player .lane")
+    expect(lanes.first).to_contain_text("Reward")
+    expect(lanes.first.locator(".value")).to_have_count(2)
+    seen.shot("same-seed")
+    page.get_by_role("button", name="Event", exact=True).click()
+    page.wait_for_url("**align=event**")
+    page.get_by_label("Compare with").select_option("Stages of this run")
+    expect(page.locator("#player video")).to_have_count(8)
+    page.get_by_label("Compare with").select_option("Best and worst")
+    expect(page.locator(".who b")).to_have_text(["Episode 4", "Episode 0"])
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("#player .lane").first).to_be_visible()
+    seen.shot("best-and-worst-dark")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("clip before")
+    seen.shot("keys")
+    page.keyboard.press("Escape")
+    expect(page.locator("#player")).to_be_visible()

@@ -160,6 +160,8 @@ def test_an_episode(client, base):
         ({"truncated": "false", "stream": made.STREAM.hex()}, lambda number: number % 3),
         ({"stream": "00ff"}, lambda _number: False),
         ({"env_index": "1"}, lambda _number: False),
+        ({"seed": "37"}, lambda number: number == 37),
+        ({"seed": "3_7"}, lambda _number: False),
     ],
 )
 def test_episodes_are_filtered(client, base, asked, chosen):

@@ -255,6 +255,7 @@ def _paths() -> dict[str, Schema]:
                 _query("order", _one_of("asc", "desc"), "Its direction."),
                 _query("stream", TEXT, "Only those of a stream, by its id."),
                 _query("env_index", _between(0, 2**31), "Only those of a sub-environment."),
+                _query("seed", _SEARCH, "Only those whose reset was given this seed."),
                 _query("min_return", NUMBER, "Only those with at least this return."),
                 _query("max_return", NUMBER, "Only those with at most this return."),
                 *_VALUE_PARAMS,

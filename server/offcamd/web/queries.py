@@ -63,6 +63,7 @@ def _wanted(query: Query) -> tuple[str, dict[str, object]]:
     asked: dict[str, tuple[str, object]] = {
         "stream": (of_stream, query.hexadecimal("stream") or None),
         "env_index": ("env_index = :env_index", query.integer("env_index", None, 0, 2**31)),
+        "seed": ("CAST(seed AS TEXT) = :seed", query.text("seed") or None),
         "terminated": ("terminated = :terminated", query.boolean("terminated")),
         "truncated": ("truncated = :truncated", query.boolean("truncated")),
         "min_return": ("return >= :min_return", query.number("min_return")),

@@ -192,6 +192,16 @@ export const rendering = (run, number) => getJson(`/api/runs/${id(run)}/episodes
 /** @type {(run: string, number: string | number) => Promise<Rendering>} */
 export const render = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number }, { method: "POST" });
 
+/**
+ * The keys of the clips that show an episode whose reset had a seed.
+ * @type {(run: string, seed: string) => Promise<string[]>}
+ */
+export async function episodesOfSeed(run, seed) {
+  /** @type {{episodes: {clip: string | null, whole: boolean}[]}} */
+  const { episodes } = await getJson(`/api/runs/${id(run)}/episodes`, { seed, limit: 1000 });
+  return episodes.flatMap(({ clip, whole }) => (clip && whole ? [clip] : []));
+}
+
 /** @type {(run: string, given: Parameters) => Promise<ClipPage>} */
 export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given);
 

@@ -29,7 +29,7 @@ const MOST_POINTS = 1200; // of a trace: about as many as it has pixels
 export class Player {
   /**
    * @param {HTMLElement} host takes the place of the run while something is played
-   * @param {{runName: (id: string) => string, run: (id: string) => Run | undefined, neighbours: (id: string) => Promise<[string | null, string | null]>}} page
+   * @param {{runName: (id: string) => string, run: (id: string) => Run | undefined, runs: () => Run[], neighbours: (id: string) => Promise<[string | null, string | null]>}} page
    * @param {Keys} keys of the page
    */
   constructor(host, page, keys) {
@@ -54,10 +54,10 @@ export class Player {
     this.title = h("h2", { "aria-level": "1" });
     this.word = h("p.asked", { role: "status", hidden: true });
     this.stage = h("div.stage");
-    this.side = new Compare(this.stage, this.sync);
-    this.about = h("div.about");
+        this.about = h("div.about");
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
     this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
+    this.side = new Compare(this.stage, this.sync, this.traces, page);
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.toggle = control("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
     this.previous = control("previous", "Clip before (p)", () => this.go(0));
@@ -79,8 +79,8 @@ export class Player {
   layOut() {
     fill(
       this.host,
-      h("header", {}, h("div", {}, this.back, this.title, this.word), this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
-      h("div.seen", {}, h("div.left", {}, h("div.watching", {}, this.stage, this.transport, this.keys), this.about), this.steps),
+      h("header", {}, h("div", {}, this.back, this.title, this.word), this.side.presets, this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
+      h("div.seen", {}, h("div.left", {}, h("div.watching", {}, this.stage, this.side.differ, this.transport, this.keys), this.about), this.steps),
     );
     fill(
       this.transport,
@@ -121,7 +121,7 @@ export class Player {
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
-    this.side.layOut();
+    this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
     if (at !== null) this.sync.seek(at);
@@ -249,10 +249,11 @@ export class Player {
         this.entitle(asked ? episodeTitle(asked) : title, name);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, several && h("p.who", {}, h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
+      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
-      return { video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
+      this.side.offer(id, clip);
+      return { id, seed: clip.episodes[0]?.seed ?? null, video, fps, duration, frames: Math.max(1, Math.round(duration * fps)), label: frame };
     } catch (error) {
       fill(screen, h("p.failed", {}, icon("warning"), api.wordsOf(error)));
       fill(words);
@@ -342,7 +343,7 @@ export class Player {
     fill(this.stage);
     fill(this.about);
     this.clip = this.asked = null;
-    this.traces.show(null);
+    this.side.clear(this.host);
     this.traces.move(0);
     this.urls.forEach(api.release);
     this.urls = [];

@@ -10,8 +10,8 @@ import { amount, whole } from "./format.js";
  */
 
 export const [TERMINATED, TRUNCATED, RESET] = [1, 2, 4];
-const MOST_LINES = 8;
-const TITLES = /** @type {Record<string, string>} */ ({ reward: "Reward", return: "Return so far" });
+const MOST_LINES = 9;
+export const TITLES = /** @type {Record<string, string>} */ ({ reward: "Reward", return: "Return so far" });
 
 /**
  * The plots, one below the other: the components of one action share one.

@@ -3,8 +3,9 @@ import { endOf, leaderAt, placesOf } from "./alignment.js";
 
 /**
  * @import { Alignment, Place } from "./alignment.js"
- * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement, event?: number | null}} Film
- *   `duration` in seconds; `label` says which of its frames is shown; `event`: by which second it is aligned to others
+ * @typedef {{video: HTMLVideoElement, fps: number, frames: number, duration: number, label: HTMLElement, event?: number | null, id?: string, seed?: number | string | null}} Film
+ *   `duration` in seconds; `label` says which of its frames is shown; `event`: by which second it is aligned to others;
+ *   `id`: RUN:KEY, and the seed of the reset, where they are known
  * @typedef {Film & Place & {shown: number, exact: boolean}} Track
  *   `shown`: the frame, from 0, that the browser said it shows last; `exact`: whether it says so
  */

@@ -42,14 +42,19 @@ export class Traces {
     /** @type {Axis} */
     this.axis = { origin: 0, low: 0, high: 1, fps: null };
     this.frame = 0;
+    this.naming = nameOf;
     fill(host, h("div.traces-head", {}, h("b", { "aria-hidden": "true" }, "Steps"), this.where, this.envsLabel), h("div.scrubbed", {}, this.lanes, this.slider), this.note);
     new ResizeObserver(() => this.resize()).observe(this.lanes);
     document.addEventListener("offcam-theme", () => this.draw());
   }
 
-  /** @param {Steps | null} steps null while there are none to be shown */
-  show(steps) {
+  /**
+   * @param {Steps | null} steps null while there are none to be shown
+   * @param {typeof nameOf} naming what a point is
+   */
+  show(steps, naming = nameOf) {
     this.steps = steps;
+    this.naming = naming;
     this.host.hidden = !steps;
     for (const { drawn } of this.drawn) drawn?.destroy();
     this.drawn = [];
@@ -196,7 +201,7 @@ export class Traces {
     if (!steps?.columns.length) return "";
     const point = pointAt(steps, this.frame);
     const numbers = this.drawn.filter(({ plot }) => plot.kind !== "trace").map(({ plot }) => `${plot.title.toLowerCase()} ${plot.columns.map((column) => valueAt(column, point)).join(", ")}`);
-    return [nameOf(steps, point), ...numbers].join(" · ");
+    return [this.naming(steps, point), ...numbers].join(" · ");
   }
 
   /**
@@ -208,7 +213,7 @@ export class Traces {
     const { steps } = this;
     if (!steps) return;
     const point = pointAt(steps, frame);
-    const name = nameOf(steps, point);
+    const name = this.naming(steps, point);
     say(this.where, this.axis.fps ? `${name} · ${clock(frame / this.axis.fps)}` : name);
     for (const { plot, values } of this.drawn) values.forEach((value, place) => { say(value, valueAt(plot.columns[place], point)); });
     this.slider.setAttribute("aria-valuenow", String(frame));

@@ -1,0 +1,109 @@
+// Clips that are worth being seen side by side, chosen by what is known of a run. Nothing here draws.
+import * as api from "./api.js";
+import { MOST_CLIPS, split } from "./view.js";
+
+/**
+ * @import { Clip, ClipDetail, Curve, Run } from "./api.js"
+ * @typedef {"stages" | "extremes" | "seed" | "others"} Preset
+ * @typedef {{clip: ClipDetail, id: string, run: Run, chosen: string[], runs: Run[]}} From
+ *   the clip from which one compares, RUN:KEY, its run, those that are chosen, and all that there are
+ */
+
+const STAGES = 8;
+const SOME = 8; // of which the first is taken that can be watched
+
+/**
+ * Those that can be made.
+ * @param {From} from
+ * @returns {[Preset, string][]}
+ */
+export function presetsOf({ clip, run, runs }) {
+  const several = Object.values(run.clips).reduce((sum, count) => sum + count, 0) > 1;
+  return [
+    several && /** @type {[Preset, string]} */ (["stages", "Stages of this run"]),
+    several && /** @type {[Preset, string]} */ (["extremes", "Best and worst"]),
+    seedOf(clip) !== null && /** @type {[Preset, string]} */ (["seed", "Same seed"]),
+    siblingsOf(run, runs).length > 1 && /** @type {[Preset, string]} */ (["others", "Same stage, all seeds"]),
+  ].filter((preset) => preset !== false);
+}
+
+/**
+ * The clips of a preset, RUN:KEY; fewer than two where there are no more.
+ * @type {(preset: Preset, from: From) => Promise<string[]>}
+ */
+export async function clipsOf(preset, from) {
+  const { clip, run, chosen, runs } = from;
+  const [id] = split(from.id);
+  if (preset === "extremes") return [...new Set([await best(id, "desc"), await best(id, "asc")])].filter((key) => key !== null).map((key) => `${id}:${key}`);
+  if (preset === "seed") {
+    const seed = String(seedOf(clip));
+    const found = await Promise.all([...new Set([id, ...chosen])].map(async (each) => (await api.episodesOfSeed(each, seed)).map((key) => `${each}:${key}`)));
+    return [...new Set([from.id, ...found.flat()])].slice(0, MOST_CLIPS);
+  }
+  const own = await recordedOf(id);
+  if (preset === "stages") return stagesOf(own).map((key) => `${id}:${key}`);
+  const at = shareOf(own, clip.number ?? 0);
+  const others = siblingsOf(run, runs).filter((other) => other.id !== run.id).slice(0, MOST_CLIPS - 1);
+  const keys = await Promise.all(others.map(async (other) => [other.id, nearestTo(await recordedOf(other.id), at)]));
+  return [from.id, ...keys.flatMap(([other, key]) => (key === null ? [] : [`${other}:${key}`]))];
+}
+
+/** @type {(id: string) => Promise<Curve>} */
+const recordedOf = (id) => api.curve(id, { x: "episode", y: "return", window: 1 }, {});
+
+/** @type {(id: string, order: "asc" | "desc") => Promise<string | null>} */
+async function best(id, order) {
+  const { clips } = await api.clips(id, { sort: "return", order, limit: SOME });
+  return clips.find((/** @type {Clip} */ { video, return: value }) => video && value !== null)?.key ?? null;
+}
+
+/** @param {ClipDetail} clip */
+const seedOf = ({ episodes }) => episodes[0]?.seed ?? null;
+
+/**
+ * The runs of the same folder and env, itself among them.
+ * @type {(run: Run, runs: Run[]) => Run[]}
+ */
+export const siblingsOf = (run, runs) => runs.filter((other) => above(other) === above(run) && other.env_id === run.env_id && !other.problem);
+
+/** @param {Run} run */
+const above = ({ folder }) => folder.replace(/[^/\\]+[/\\]*$/, "");
+
+/**
+ * A run in up to eight parts of as many episodes each, as `offcam timelapse` has them: of each the clip in the middle by
+ * its return, of two the lower.
+ * @param {Pick<Curve, "total" | "first" | "recorded">} curve
+ */
+export function stagesOf({ total, first, recorded }) {
+  const count = Math.min(STAGES, total);
+  const keys = [];
+  for (let part = 0; part < count; part += 1) {
+    const [begin, end] = [part, part + 1].map((place) => roundHalfEven((place * total) / count) + (first[0] ?? 0));
+    const within = recorded.numbers.flatMap((number, place) => (number >= begin && number < end ? [{ key: recorded.keys[place], value: recorded.ys[place] ?? -Infinity }] : []));
+    within.sort((one, other) => (one.value === other.value ? 0 : one.value - other.value));
+    if (within.length) keys.push(within[(within.length - 1) >> 1].key);
+  }
+  return [...new Set(keys)];
+}
+
+/** @param {number} value */
+function roundHalfEven(value) {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 ? below + 1 : below;
+}
+
+/**
+ * How much of a run was over, from 0 to 1.
+ * @type {(curve: Pick<Curve, "total" | "first">, number: number) => number}
+ */
+export const shareOf = ({ total, first }, number) => (total > 1 ? (number - (first[0] ?? 0)) / (total - 1) : 0);
+
+/**
+ * The clip that was recorded when about as much of the run was over; null where there is none.
+ * @type {(curve: Pick<Curve, "total" | "first" | "recorded">, share: number) => string | null}
+ */
+export function nearestTo(curve, share) {
+  const away = curve.recorded.numbers.map((number) => Math.abs(shareOf(curve, number) - share));
+  return curve.recorded.keys[away.indexOf(Math.min(...away))] ?? null;
+}
