@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,7 +76,12 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     shown = places_shown(list(streams.values()))
     places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
-    return [ClipSpan(*places[key], *values)._replace(envs=tuple(json.loads(envs))) for key, *values, envs in rows]
+    return [ClipSpan._make((*places[key], *values, _envs(envs))) for key, *values, envs in rows]
+
+
+@lru_cache(1024)  # thousands of clips show the same
+def _envs(text: str) -> tuple[int, ...]:
+    return tuple(json.loads(text))
 
 
 def places_shown(streams: Sequence[Stream]) -> list[int]:
@@ -172,6 +177,10 @@ class ClipEpisodes:
         self.clips = clips
         self._steps_before = steps_before
         self._chains: dict[tuple[int, int], _Chain] = {}
+
+    def without(self, keys: Collection[str]) -> ClipEpisodes:
+        """The same where some clips, by their keys, cannot be watched after all."""
+        return ClipEpisodes(self.episodes, [clip for clip in self.clips if clip.key not in keys], self._steps_before)
 
     @cached_property
     def _ended(self) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ const TOLD = {
   },
   clips: { c: clip("c", 9, { return: null }), b: clip("b", 4, { info: { is_success: 1 } }), a: clip("a", 0) },
   steps: {},
+  stages: { episodes: 0, stages: [] },
   episodes: { 3: { number: 3, episode: 3 } },
 };
 const query = (text) => new URLSearchParams(text);

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from offcam_runs.analysis import STAGES
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
 from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders, runlist, sparklines, thinning, traces
+from offcamd.web import curves, queries, renders, runlist, sparklines, stages, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ _CURVE = _object(
 _GROUP = _object(
     x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),
     **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
+)  # fmt: skip
+_STAGE = _object(
+    begin=INTEGER, end=INTEGER, first=INTEGER, last=INTEGER, **dict.fromkeys(stages.PICKS, _or_null(_object(
+        clip=TEXT, number=INTEGER, num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
+    ))),
 )  # fmt: skip
 _FILM = _object(
     clip=TEXT, fps=NUMBER, first_row=INTEGER, frames=INTEGER,
@@ -290,6 +296,13 @@ def _paths() -> dict[str, Schema]:
             "An episode, and the clip that shows it or is the nearest to it.", _ref("Nearest"),
             of_episode, *asked,
         ),
+        f"{run}/stages": _json(
+            "A run in parts of as many episodes each (`begin` up to `end`, by their order in it; with the numbers "
+            "`first` to `last`), and of each part the best, the median and the worst episode of those with a clip, by "
+            "their returns.", _ref("Stages"),
+            [*of_run, _query("count", _between(1, stages.MOST_STAGES, STAGES), "How many, if there are as many.")],
+            *asked,
+        ),
         f"{run}/clips": _json(
             "A page of a run's clips.", _object(total=INTEGER, offset=INTEGER, clips=_list(_ref("Clip"))),
             [*of_run, *_PAGE, *_CLIP_PARAMS],
@@ -344,6 +357,7 @@ def description() -> Schema:
         "Steps": _STEPS,
         "Curve": _CURVE,
         "Group": _GROUP,
+        "Stages": _object(episodes=INTEGER, stages=_list(_STAGE)),
         "Nearest": _object(
             episode=_ref("Episode"), clip=_or_null(_ref("Clip")), exact=FLAG, distance=_or_null(INTEGER)
         ),

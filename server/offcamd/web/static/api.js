@@ -39,6 +39,12 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
  * }} Group several runs as one
+ * @typedef {{clip: string, number: number, num_envs: number, env_index: number, episode: number, return: number | null, length: number}} StageClip
+ *   an episode, and the key of the clip that shows it
+ * @typedef {{
+ *   begin: number, end: number, first: number, last: number, best: StageClip | null, median: StageClip | null, worst: StageClip | null,
+ * }} Stage a part of a run: its episodes from the place `begin` up to `end`, with the numbers `first` to `last`
+ * @typedef {{episodes: number, stages: Stage[]}} Stages
  * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
  * @typedef {{
  *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
@@ -183,6 +189,9 @@ export const curve = (run, given, options) => getJson(`/api/runs/${id(run)}/curv
 /** @type {(runs: string[], given: Parameters, options: RequestInit) => Promise<Group>} */
 export const group = (runs, given, options) => getJson("/api/group", { ids: runs.join(","), ...given }, options);
 
+/** @type {(run: string) => Promise<Stages>} */
+export const stages = (run) => getJson(`/api/runs/${id(run)}/stages`);
+
 /** @type {(run: string, number: string | number) => Promise<Nearest>} */
 export const nearest = (run, number) => getJson(`/api/runs/${id(run)}/nearest`, { number });
 
@@ -208,12 +217,17 @@ export const clipSteps = (run, key, given) => getJson(`/api/runs/${id(run)}/clip
 export const episodeSteps = (run, number, given) => getJson(`/api/runs/${id(run)}/episodes/steps`, { number, ...given });
 
 /**
+ * Where a file lies that nobody has to be asked for with a token.
+ * @param {string} path
+ */
+export const mediaPath = (path) => (exported ? fileOf(path) : path);
+
+/**
  * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.
  * @param {string} path
  */
 export async function media(path) {
-  if (exported) return fileOf(path);
-  if (!token) return path;
+  if (exported || !token) return mediaPath(path);
   return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
 

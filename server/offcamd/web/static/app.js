@@ -12,6 +12,7 @@ import { Player } from "./player.js";
 import { unrendered } from "./route.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
+import { Stages } from "./stages.js";
 import { change, learn, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
 
@@ -43,6 +44,8 @@ const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
 const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), neighbours: (id) => gallery.neighbours(id) });
+const stages = new Stages(element("stages"), element("tour"), { atEnd: () => !player.sync.playing && player.sync.frame === player.sync.frames - 1 });
+player.sync.ended = () => stages.ended();
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
@@ -93,6 +96,7 @@ function render() {
   else if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
+  stages.show(readable.find((run) => run.id === state().tab) ?? readable[0]);
   gallery.show(here.filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
   tray.show();
   if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
@@ -151,7 +155,10 @@ function heard(name, data) {
       render();
       return;
     }
-    if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) curves.grown(data);
+    if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) {
+      curves.grown(data);
+      stages.grown(data);
+    }
     gallery.grown(data);
     renderSoon();
   }
@@ -169,7 +176,10 @@ async function load() {
     names = namesOf(runs.values());
     loaded = true;
     render();
-    if (state().play.length) player.show();
+    if (state().play.length) {
+      player.show();
+      stages.follow();
+    }
   } catch (error) {
     if (!(error instanceof api.ApiError)) throw error;
     if (error.status !== 0 && error.status !== 401) overview.problem("The recorder could not say which runs there are", error.message);
@@ -188,7 +198,8 @@ watch((changed) => {
   /** @param {(keyof View)[]} keys */
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
   if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick")) player.show();
-  if (only("at", "speed", "play", "asked")) return;
+  if (changed.has("play") || changed.has("asked") || changed.has("tour")) stages.follow();
+  if (only("at", "speed", "play", "asked", "tour")) return;
   if (only("filter", "by", "turned", "wall")) numbers();
   else if (only("pick")) {
     gallery.marks();

@@ -21,7 +21,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @typedef {{[name: `aria-${string}` | `data-${string}`]: Attribute, dataset?: Record<string, string>} & {[Name in AttributeName]?: Attribute}} Attributes
  * @typedef {string | number | boolean | null | undefined} Attribute
  * @typedef {"alt" | "autocomplete" | "checked" | "decoding" | "disabled" | "disablepictureinpicture" | "download" | "height" | "hidden" | "href"
- *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "selected" | "spellcheck" | "step"
+ *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "scope" | "selected" | "spellcheck" | "step"
  *   | "tabindex" | "title" | "type" | "value" | "width"} AttributeName
  */
 

@@ -1,10 +1,10 @@
 // A page that was exported: it answers from what was written down beside it as the recorder does, and asks nobody.
 
 /**
- * @import { Clip, ClipDetail, Curve, Episode, Neighbours, Rendering, RunList, Steps } from "./api.js"
+ * @import { Clip, ClipDetail, Curve, Episode, Neighbours, Rendering, RunList, Stages, Steps } from "./api.js"
  * @typedef {Omit<Curve, "average"> & {averages: Record<string, (number | null)[]>}} Curves with the average by its window
  * @typedef {{
- *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>,
+ *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>, stages: Stages,
  *   episodes: Record<string, Episode & {clip: string | null}>,
  * }} Told of a run: curves by axis and quantity, clips and their steps by key, episodes by number
  * @typedef {{made: number, list: RunList, of: Record<string, Told>}} Page
@@ -62,6 +62,7 @@ export async function answer(address) {
   const [what, key, part] = rest;
   const number = Number(query.get("number"));
   if (what === "curve") return curveOf(told, query);
+  if (what === "stages") return told.stages;
   if (what === "nearest") return nearestOf(told, number);
   if (what === "clips" && key === undefined) return clipsOf(told, query);
   if (what === "clips" && part === "neighbours") return neighboursOf(told, query, key);

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { amount, clipTitle, clock, count, outcomeOf, reasons, successOf, total, whole } from "./format.js";
+import { poster } from "./posters.js";
 import { change, state } from "./state.js";
 import { MOST_CLIPS, split } from "./view.js";
 
@@ -235,7 +236,7 @@ export class Gallery {
       clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
-    const frame = h("span.poster", {}, clip.poster ? this.poster(clip, clip.poster) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
     const said = flags.length ? h("span.flags", {}, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))) : null;
@@ -253,20 +254,6 @@ export class Gallery {
           h("label.pick", {}, h("input", { type: "checkbox", "aria-label": `Compare ${title}`, onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
       ),
     );
-  }
-
-  /** @type {(clip: Clip, path: string) => HTMLImageElement} */
-  poster(clip, path) {
-    const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
-    image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
-    if (api.hasToken()) {
-      image.removeAttribute("loading");
-      api.media(path).then((url) => {
-        image.addEventListener("load", () => api.release(url), { once: true });
-        image.src = url;
-      }, () => image.dispatchEvent(new Event("error")));
-    } else image.src = path;
-    return image;
   }
 
   /** @type {(id: string, box: HTMLInputElement) => void} */

@@ -66,7 +66,7 @@ export class Player {
     this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = h("div.transport");
-    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("n"), kbd("p"), " clips ", kbd("o"), " overlay ", kbd("esc"), " close");
+    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("n"), kbd("p"), " clips ", kbd("["), kbd("]"), " stages ", kbd("b"), " best ", kbd("o"), " overlay ", kbd("esc"), " close");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
     document.addEventListener("keydown", (event) => this.key(event));
@@ -89,7 +89,7 @@ export class Player {
 
   /** Show what the address says. */
   async show() {
-    const { play, asked, speed } = state();
+    const { play, asked, speed, tour } = state();
     this.setSpeed(speed);
     this.buttons();
     const wanted = play.join();
@@ -116,7 +116,7 @@ export class Player {
     if (this.shown !== wanted) return;
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
-    this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.repeat(tour ? false : this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
     if (at !== null) this.sync.seek(at);
@@ -408,7 +408,7 @@ export class Player {
     const { play, pick } = state();
     this.lookAround();
     const run = play.length === 1 ? split(play[0])[0] : state().runs[0];
-    this.back.href = address({ play: [], asked: "", at: null });
+    this.back.href = address({ play: [], asked: "", tour: "", at: null });
     fill(this.back, icon("previous"), run ? this.page.runName(run) : "All runs");
     this.overlaying.hidden = play.length !== 1;
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
@@ -454,7 +454,7 @@ export class Player {
   }
 
   leave() {
-    change({ play: [], asked: "", at: null });
+    change({ play: [], asked: "", tour: "", at: null });
   }
 
   /** @param {MouseEvent} event */

@@ -72,6 +72,7 @@ const FIELDS = {
   pick: list(), // clips chosen to be compared: RUN:KEY
   play: list(), // clips in the player: RUN:KEY
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
+  tour: oneOf("", "median", "best", "worst"), // of each stage of the run this one is played, one behind the other
   at: number(0, 1e9, null), // seconds into the clips, while paused
   speed: number(0.0625, 16, 1), // as fast and as slow as browsers play
 };
