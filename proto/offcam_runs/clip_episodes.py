@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Places = NDArray[np.intp]
 
 _SPANS = """
-SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)), ifnull(started, 0), envs
+SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)), ifnull(started, 0), keep_reason, envs
 FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) AND diverged_at IS NULL
     AND (complete OR stream_id NOT IN (SELECT id FROM main.streams WHERE replays != '')) ORDER BY stream_id, clip
 """
@@ -51,6 +51,7 @@ class ClipSpan(NamedTuple):
     steps: int
     started: float
     envs: tuple[int, ...] = ()
+    keep_reason: str | None = None
 
     @property
     def counted(self) -> int:
@@ -76,7 +77,7 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     shown = places_shown(list(streams.values()))
     places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
-    return [ClipSpan._make((*places[key], *values, _envs(envs))) for key, *values, envs in rows]
+    return [ClipSpan._make((*places[key], *values, _envs(envs), reason)) for key, *values, reason, envs in rows]
 
 
 @lru_cache(1024)  # thousands of clips show the same
@@ -94,7 +95,7 @@ def span_of(clip: Clip, streams: Sequence[Stream]) -> ClipSpan:
     """What a clip shows. Its stream is one of these, by its place."""
     named = (places_shown(streams)[clip.stream], clip.stream_id, clip.clip, clip.name)
     steps = max(clip.frames - 1, 0) if clip.length is None else clip.length
-    return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs)
+    return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs, clip.keep_reason)
 
 
 class _Part(NamedTuple):

@@ -1,13 +1,17 @@
-"""The stages of a run: a sheet of clips, and how one is watched learning."""
+"""What one sees of a run before one plays anything: the marks on its curve, its stages, how it is watched learning."""
 
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 from stage import film, playwright
 
+import made
 from commandline import WAIT_SECONDS
+from offcam_runs.format import INDEX_NAME
 
 expect = playwright().expect
 
@@ -46,3 +50,18 @@ def test_one_watches_it_learn_and_goes_from_stage_to_stage(daemon, view, visit, 
     assert "tour" not in page.url
     page.keyboard.press("]")  # of the best ones now, the first
     expect(title).to_have_text("Episode 1 · run")
+
+
+def test_a_mark_says_why_its_video_was_kept_and_shows_it(view, visit, tmp_path):
+    folder = made.make_run(tmp_path / "run", 41, 10, video=made.make_video(tmp_path / "video.bin"))
+    with closing(sqlite3.connect(folder / INDEX_NAME)) as database, database:
+        for episode, reason in ((0, "best(2)"), (10, "worst(1), failures()"), (40, "spread(3, among=worst(1))")):
+            database.execute("UPDATE clips SET keep_reason = ? WHERE episode = ?", (reason, episode))
+    page = visit(view(folder)).page
+    expect(page.locator(".shapes li")).to_have_text(["filmed", "best", "another rule", "failure"])
+    box = page.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    expect(page.locator(".readout .hint")).to_have_text("▶ video of episode 10, kept as worst(1), failures()")
+    page.wait_for_function("() => document.querySelector('.preview img')?.naturalWidth > 0")
+    page.mouse.move(box["x"] + box["width"] * 0.37, box["y"] + box["height"] / 2)
+    expect(page.locator(".preview")).to_have_count(0)

@@ -7,7 +7,7 @@ const TOLD = {
   curves: {
     "episode return": {
       ...{ total: 6, decimated: true, first: [0, 2, 4], count: [2, 2, 2], xs: [0, 2, 4], mean: [1, 2, 3], min: [1, 2, 3], max: [1, 2, 3] },
-      ...{ averages: { 5: [7, 8, 9] }, recorded: { keys: ["a", "b"], numbers: [0, 4], xs: [0, 4], ys: [1, 3] } },
+      ...{ averages: { 5: [7, 8, 9] }, recorded: { keys: ["a", "b"], reasons: [null, "best(1)"], numbers: [0, 4], xs: [0, 4], ys: [1, 3] } },
     },
   },
   clips: { c: clip("c", 9, { return: null }), b: clip("b", 4, { info: { is_success: 1 } }), a: clip("a", 0) },
@@ -22,7 +22,7 @@ test("a page that was not exported is none", () => assert.equal(exported, false)
 
 test("a part of a curve has what is in it", () => {
   const curve = curveOf(TOLD, query("x=episode&y=return&window=5&from=1&to=4"));
-  assert.deepEqual([curve.xs, curve.average, curve.total, curve.recorded.keys], [[2, 4], [8, 9], 4, ["b"]]);
+  assert.deepEqual([curve.xs, curve.average, curve.total, curve.recorded.keys, curve.recorded.reasons], [[2, 4], [8, 9], 4, ["b"], ["best(1)"]]);
   assert.deepEqual(curveOf(TOLD, query("x=episode&y=return&window=6")).average, [null, null, null]);
   assert.throws(() => curveOf(TOLD, query("x=episode&y=height&window=5")), /No episode/);
 });

@@ -98,7 +98,9 @@ _RENDERING = _object(
 _CURVE = _object(
     x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
     xs=_list(NUMBER), **dict.fromkeys(("mean", "min", "max", "average"), _list(_MAYBE)),
-    recorded=_object(keys=_list(TEXT), numbers=_list(INTEGER), xs=_list(NUMBER), ys=_list(_MAYBE)),
+    recorded=_object(
+        keys=_list(TEXT), reasons=_list(_or_null(TEXT)), numbers=_list(INTEGER), xs=_list(NUMBER), ys=_list(_MAYBE),
+    ),
 )  # fmt: skip
 _GROUP = _object(
     x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),

@@ -34,8 +34,8 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   total: number, decimated: boolean, first: number[], count: number[], xs: number[], mean: (number | null)[],
  *   min: (number | null)[], max: (number | null)[], average: (number | null)[],
- *   recorded: {keys: string[], numbers: number[], xs: number[], ys: (number | null)[]},
- * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip
+ *   recorded: {keys: string[], reasons: (string | null)[], numbers: number[], xs: number[], ys: (number | null)[]},
+ * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip, `reasons` by which it is kept
  * @typedef {{
  *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
  * }} Group several runs as one

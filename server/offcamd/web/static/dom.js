@@ -118,6 +118,20 @@ export function icon(name) {
 }
 
 /**
+ * A small shape around 0 0, as it is drawn on the canvas.
+ * @param {string} path
+ */
+export function shape(path) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "-6 -6 12 12");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+/**
  * A group of buttons of which one is pressed.
  * @template {string} T
  * @param {string} label

@@ -127,7 +127,7 @@ export function curveOf(told, query) {
     ...curve,
     ...{ total: of(curve.count).reduce((sum, count) => sum + count, 0), first: of(curve.first), count: of(curve.count), xs: of(curve.xs) },
     ...{ mean: of(curve.mean), min: of(curve.min), max: of(curve.max), average: of(average) },
-    recorded: { keys: films(recorded.keys), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
+    recorded: { keys: films(recorded.keys), reasons: films(recorded.reasons), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
   };
 }
 
