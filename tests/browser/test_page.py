@@ -71,7 +71,7 @@ def test_a_training_is_watched_from_its_first_episode_on(serve, visit, tmp_path)
 
     agent = training(tmp_path / "runs" / "cartpole", every=10)
     first = list(islice(agent, 12))
-    expect(page.get_by_role("heading", level=1)).to_have_text("cartpole")
+    expect(page.get_by_role("heading", level=1)).to_have_text("runs/cartpole")
     episodes_drawn(page, 12)
     expect(page.locator(".badge.live")).to_be_visible()
     expect(page.locator("#health")).to_contain_text("recording 1 stream")

@@ -59,7 +59,7 @@ _DROPPED = _by(DROP_REASONS, INTEGER)
 _DROPPED_STEPS = _by(STEP_DROP_REASONS, INTEGER)
 
 _RUN = _object(
-    id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
+    id=_ID, folder=TEXT, name=TEXT, title=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
     num_envs=INTEGER, streams=INTEGER, session=_or_null(INTEGER), sessions=_list(INTEGER),
     episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,

@@ -9,7 +9,7 @@ import { sentence } from "./format.js";
  * @typedef {Record<string, number | null>} Values of an episode by name, as the env said them
  * @typedef {{mean: number | null, max: number | null, last100_mean: number | null}} Numbers
  * @typedef {{
- *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null, num_envs: number,
+ *   id: string, folder: string, name: string, title: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null, num_envs: number,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
