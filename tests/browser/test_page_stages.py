@@ -65,3 +65,31 @@ def test_a_mark_says_why_its_video_was_kept_and_shows_it(view, visit, tmp_path):
     page.wait_for_function("() => document.querySelector('.preview img')?.naturalWidth > 0")
     page.mouse.move(box["x"] + box["width"] * 0.37, box["y"] + box["height"] / 2)
     expect(page.locator(".preview")).to_have_count(0)
+
+
+def test_clips_are_filtered_by_the_address_and_listed_as_a_table(view, visit, tmp_path):
+    folder = made.make_run(tmp_path / "run", 41, 10, video=made.make_video(tmp_path / "video.bin"))
+    seen = visit(view(folder))
+    page = seen.page
+    titles = page.locator(".card .title")
+    expect(titles).to_have_text(["Episode 40", "Episode 30", "Episode 20", "Episode 10", "Episode 0"])
+    expect(page.locator(".card .end")).to_have_text(
+        ["terminated, ", "truncated, ", *["terminated, "] * 2, "truncated, "]
+    )
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("Length of at least").fill("22")
+    page.get_by_label("End").select_option("terminated")
+    wanted = [f"Episode {n}" for n in (40, 20, 10) if made.length_of(n) >= 22]
+    expect(titles).to_have_text(wanted)
+    page.get_by_role("button", name="Table").click()
+    expect(page).to_have_url(re.compile("lmin=22&end=terminated&as=table"))
+    page.reload()
+    expect(titles).to_have_text(wanted)
+    expect(page.locator(".card .seed").first).to_have_text(f"seed {wanted[0].split()[1]}")
+    seen.shot("table")
+    page.get_by_label("Seed").fill("12345")
+    expect(page.locator("#gallery .note")).to_contain_text(
+        "No clip of this run is like that: length of at least 22, term"
+    )
+    page.get_by_role("button", name="Clear the filters").click()
+    expect(titles).to_have_count(5)

@@ -9,7 +9,7 @@ from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DR
 from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders, runlist, sparklines, stages, thinning, traces
+from offcamd.web import clip_filters, curves, queries, renders, runlist, sparklines, stages, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ _EPISODE = _object(
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE,
-    number=_or_null(INTEGER), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, envs=_list(INTEGER),
-    grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED,
+    number=_or_null(INTEGER), terminated=_or_null(FLAG), truncated=_or_null(FLAG),
+    seed=_or_null({"type": ["integer", "string"]}), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER,
+    envs=_list(INTEGER), grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER),
+    dropped=_DROPPED,
     partial=FLAG, keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER),
     diverged_why=_or_null(TEXT), info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT),
     video=_or_null(TEXT), poster=_or_null(TEXT),
@@ -187,6 +189,14 @@ _CLIP_PARAMS = [
     _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
     _query("state", _one_of(*_SHOWN), "Only those in a state."),
     _query("q", _SEARCH, "Only those whose name has this text in it."),
+    _query("min_return", NUMBER, "Only those with at least this return."),
+    _query("max_return", NUMBER, "Only those with at most this return."),
+    _query("min_length", NUMBER, "Only those of at least so many steps."),
+    _query("max_length", NUMBER, "Only those of at most so many steps."),
+    _query("end", _one_of(*filter(None, clip_filters.ENDS)), "How the episode ended with which they begin."),
+    _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
+    _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),
+    _query("seed", _SEARCH, "Only those whose episode was given this seed."),
     *_VALUE_PARAMS,
 ]
 

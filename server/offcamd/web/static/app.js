@@ -1,5 +1,6 @@
 // The page: what the recorder says goes into one place, and from there to the parts that show it.
 import * as api from "./api.js";
+import { FILTERS } from "./clipfilters.js";
 import { Curves } from "./curves.js";
 import { fill, icon, say, throttle, toast } from "./dom.js";
 import { exported, made } from "./exported.js";
@@ -97,9 +98,13 @@ function render() {
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
   stages.show(readable.find((run) => run.id === state().tab) ?? readable[0]);
-  gallery.show(here.filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
+  listClips();
   tray.show();
   if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
+}
+
+function listClips() {
+  gallery.show(chosen().filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
 }
 
 const renderSoon = throttle(numbers, 250);
@@ -201,6 +206,7 @@ watch((changed) => {
   if (changed.has("play") || changed.has("asked") || changed.has("tour")) stages.follow();
   if (only("at", "speed", "play", "asked", "tour")) return;
   if (only("filter", "by", "turned", "wall")) numbers();
+  else if (only("clip", "outcome", "sort", "order", "as", ...FILTERS)) listClips();
   else if (only("pick")) {
     gallery.marks();
     tray.show();

@@ -131,19 +131,30 @@ export function curveOf(told, query) {
   };
 }
 
+/** @type {(query: URLSearchParams, name: string, value: number | null) => boolean} */
+function between(query, name, value) {
+  const [low, high] = ["min", "max"].map((side) => query.get(`${side}_${name}`));
+  return (low === null || (value !== null && value >= Number(low))) && (high === null || (value !== null && value <= Number(high)));
+}
+
+/** @type {(query: URLSearchParams, clip: Clip) => boolean} */
+function ended(query, { terminated, truncated, state, partial, keep_reason, seed, envs }) {
+  const [end, keep, asked, env] = ["end", "keep", "seed", "env_index"].map((name) => query.get(name));
+  const how = { terminated, truncated, aborted: state === "aborted" || partial };
+  return (!end || how[/** @type {"aborted"} */ (end)] === true) && (!keep || (keep_reason ?? "").toLowerCase().includes(keep.toLowerCase())) && (!asked || String(seed) === asked) && (env === null || envs.includes(Number(env)));
+}
+
 /**
  * @param {Told} told
  * @param {URLSearchParams} query
  */
 export function clipsOf(told, query) {
   const [text, value] = [query.get("q")?.toLowerCase() ?? "", query.get("value") ?? ""];
-  const [low, high] = ["min_value", "max_value"].map((name) => (query.has(name) ? Number(query.get(name)) : null));
   const way = query.get("order") === "asc" ? 1 : -1;
   const sort = query.get("sort") ?? "newest";
   /** @type {(clip: Clip) => boolean} */
   const wanted = (clip) => {
-    const told = clip.info[value] ?? null;
-    return clip.name.toLowerCase().includes(text) && (low === null || (told !== null && told >= low)) && (high === null || (told !== null && told <= high));
+    return clip.name.toLowerCase().includes(text) && between(query, "value", clip.info[value] ?? null) && between(query, "return", clip.return) && between(query, "length", clip.length) && ended(query, clip);
   };
   const clips = Object.values(told.clips).filter(wanted); // the newest first, as they were written down
   if (sort === "oldest") clips.reverse();
