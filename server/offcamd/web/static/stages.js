@@ -118,7 +118,7 @@ export class Stages {
     if (pick !== "median" && clip.number === stage.median?.number) return h("span.none", {}, "same");
     const runId = this.run?.id ?? "";
     const id = `${runId} ${pick} ${place} ${JSON.stringify(clip)}`;
-    const label = `Play ${episodeTitle(clip)}, ${pick} of part ${place + 1}, return ${amount(clip.return)}`;
+    const label = `${WORDS[pick]} of part ${place + 1}: ${episodeTitle(clip)}, return ${amount(clip.return)}`;
     const made = before.get(id) ?? h("button.frame", { type: "button", "aria-label": label, title: `${episodeTitle(clip)}, ${count(clip.length, "step")}`, onclick: () => this.open(runId, clip, pick, "") }, h("span.poster", {}, poster(api.clipPath(runId, clip.clip, "poster"))), h("b", {}, amount(clip.return)));
     this.cells.set(id, made);
     return made;
