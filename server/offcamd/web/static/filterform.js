@@ -74,7 +74,7 @@ export class FilterForm {
 
   /** @type {(words: string, name: "env", placeholder: string, view: View) => HTMLElement} */
   box(words, name, placeholder, view) {
-    return h("label.select", {}, h("span", {}, words), this.number(name, "Sub-environment", placeholder, view));
+    return h("label.select", {}, h("span", {}, words), this.number(name, "Env that is shown", placeholder, view));
   }
 
   /** @type {(words: string, name: "kept" | "seed", placeholder: string, view: View) => HTMLElement} */
