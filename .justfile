@@ -13,6 +13,10 @@ test *words:
 slow *words:
     {{ python }} -m pytest -m slow {{ words }}
 
+# whole processes killed, stopped, starved and lied to
+faults *words:
+    {{ python }} -m pytest -n 4 --dist worksteal -m "faults and not slow" {{ words }}
+
 # the protocol under ten times as many random examples
 thorough *words:
     {{ python }} -m pytest tests/proto --hypothesis-profile thorough {{ words }}

@@ -44,6 +44,18 @@ for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.
         signal.signal(_number, _usual)
 
 
+FAULTS = ("faults", "hostile", "fuzz")
+"""Folders of tests in which whole processes are killed, stopped, starved and lied to, by a command of their own."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before any are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of those folders."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in FAULTS:
+            item.add_marker("faults")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run folder that is not there yet."""

@@ -147,11 +147,11 @@ def play_through_both(env, slots, gate, possible: bool) -> int:
 
 
 PICTURES = [
-    pytest.param(84, 84, "contiguous", id="contiguous"),
+    pytest.param(84, 84, "contiguous", id="contiguous", marks=pytest.mark.slow),
     pytest.param(84, 84, "transposed", id="transposed"),
     pytest.param(84, 84, "flipped", id="flipped"),
     pytest.param(84, 84, "reused", id="reused"),
-    pytest.param(1080, 1920, "reused", id="full-hd"),
+    pytest.param(1080, 1920, "reused", id="full-hd", marks=pytest.mark.slow),
 ]
 
 

@@ -275,7 +275,7 @@ def odd(folder):
     return path
 
 
-@pytest.mark.parametrize("locale", [None, "C", pytest.param("C.UTF-8", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("locale", ["C", *(pytest.param(name, marks=pytest.mark.slow) for name in (None, "C.UTF-8"))])
 def test_names_that_are_no_utf8(odd, tmp_path, locale):
     """In the locale of whoever runs the tests, which is a UTF-8 one nearly everywhere, and in what there is without."""
     environment = dict(os.environ)

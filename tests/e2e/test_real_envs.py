@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from functools import cache
 from importlib.util import find_spec
 
 import gymnasium as gym
@@ -14,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 import films
 import offcam
+from headless import require_headless_gl
 
 pytestmark = pytest.mark.usefixtures("daemon")
 
@@ -35,21 +33,6 @@ def folder(tmp_path):
     return tmp_path / "run"
 
 
-@cache
-def headless_gl() -> str | None:
-    """The headless GL that MuJoCo can draw with here, or None; tried in another process, as a wrong one aborts."""
-    for backend in ("egl", "osmesa"):
-        tried = subprocess.run(
-            [sys.executable, "-c", "import mujoco; c = mujoco.GLContext(8, 8); c.make_current(); c.free()"],
-            env={"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend},
-            capture_output=True,
-            check=False,
-        )
-        if tried.returncode == 0:
-            return backend
-    return None
-
-
 def require(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skip, with the reason, what this machine cannot run; register what has to be imported for it."""
     module = SINGLE[env_id]
@@ -58,11 +41,7 @@ def require(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if module in ("ale_py", "minigrid"):
         gym.register_envs(__import__(module))
     if module == "mujoco":
-        backend = headless_gl()
-        if backend is None:
-            pytest.skip("no headless GL here: neither MUJOCO_GL=egl nor MUJOCO_GL=osmesa can draw")
-        monkeypatch.setenv("MUJOCO_GL", backend)
-        monkeypatch.setenv("PYOPENGL_PLATFORM", backend)
+        require_headless_gl(monkeypatch)
 
 
 @pytest.mark.parametrize("env_id", SINGLE)

@@ -161,6 +161,7 @@ def test_workers_of_a_data_loader(parent, folder):
     assert len(read_run(folder, "all").streams) == 1, "the workers are no clients"
 
 
+@pytest.mark.slow
 def test_forks_while_another_thread_records(parent, folder):
     """A fork may catch the other thread anywhere, holding any lock: a child must not wait for it."""
     stop, failed, played, most = threading.Event(), [], [], 100

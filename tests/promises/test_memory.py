@@ -151,7 +151,8 @@ def test_a_clients_records_are_bounded(tmp_path, say, recwarn):
     env.close()
 
 
-@pytest.mark.parametrize("spool", ["0", pytest.param("1GiB", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("spool", ["0", "1GiB"])
 def test_a_daemon_with_64_streams_keeps_to_its_budget(tmp_path, serve, start, endpoint, say, spool):
     """Its base is what it has once all encoders are at work."""
     streams, limit = 64, 64

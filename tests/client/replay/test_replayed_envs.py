@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 
 import gymnasium as gym
 import pytest
 import tapes
+
+from headless import require_headless_gl
 
 pytest.importorskip("xxhash")
 
@@ -33,7 +34,7 @@ SLOW = (*MUJOCO, "CarRacing-v3")
 """Those that take long to draw a picture."""
 
 
-@pytest.fixture(params=list(ENVS))
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ENVS])
 def env_id(request, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo writes a log there
     name = request.param
@@ -46,8 +47,7 @@ def env_id(request, tmp_path, monkeypatch):
         name = max(each for each in gym.registry if each.startswith("Taxi-v"))
     if name in MUJOCO:
         pytest.importorskip("mujoco")
-        if os.environ.get("MUJOCO_GL") not in ("osmesa", "egl"):
-            pytest.skip("MuJoCo draws nothing here: it needs MUJOCO_GL=osmesa or egl")
+        require_headless_gl(monkeypatch)
     return name
 
 
@@ -72,5 +72,5 @@ def test_the_last_of_a_few_episodes(env_id):
 
 @pytest.mark.slow
 def test_each_of_20_episodes(env_id):
-    found = check(env_id, 20, 20 if env_id in SLOW else 200)
+    found = check(env_id, 20, 8 if env_id in MUJOCO else 20 if env_id in SLOW else 200)
     print(env_id, *sorted({str(outcome.plan) for outcome in found}))
