@@ -18,6 +18,9 @@ class FixedSource:
     def folders(self):
         return dict(self._folders)
 
+    def title(self, folder):
+        return folder.name
+
     def live(self, run):
         return False
 

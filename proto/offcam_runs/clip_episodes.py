@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Places = NDArray[np.intp]
 
 _SPANS = """
-SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)), ifnull(started, 0), envs
+SELECT stream_id, clip, name, episode, step, ifnull(steps, max(encoded - 1, 0)), ifnull(started, 0), keep_reason, envs
 FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evicted) AND diverged_at IS NULL
     AND (complete OR stream_id NOT IN (SELECT id FROM main.streams WHERE replays != '')) ORDER BY stream_id, clip
 """
@@ -51,6 +51,7 @@ class ClipSpan(NamedTuple):
     steps: int
     started: float
     envs: tuple[int, ...] = ()
+    keep_reason: str | None = None
 
     @property
     def counted(self) -> int:
@@ -76,7 +77,12 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     shown = places_shown(list(streams.values()))
     places = {key: (shown[place], stream.stream) for place, (key, stream) in enumerate(streams.items())}
     rows = database.execute(_SPANS, {"recording": fmt.RECORDING, "replaced": fmt.REPLACED, "evicted": fmt.EVICTED})
-    return [ClipSpan(*places[key], *values)._replace(envs=tuple(json.loads(envs))) for key, *values, envs in rows]
+    return [ClipSpan._make((*places[key], *values, _envs(envs), reason)) for key, *values, reason, envs in rows]
+
+
+@lru_cache(1024)  # thousands of clips show the same
+def _envs(text: str) -> tuple[int, ...]:
+    return tuple(json.loads(text))
 
 
 def places_shown(streams: Sequence[Stream]) -> list[int]:
@@ -89,7 +95,7 @@ def span_of(clip: Clip, streams: Sequence[Stream]) -> ClipSpan:
     """What a clip shows. Its stream is one of these, by its place."""
     named = (places_shown(streams)[clip.stream], clip.stream_id, clip.clip, clip.name)
     steps = max(clip.frames - 1, 0) if clip.length is None else clip.length
-    return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs)
+    return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs, clip.keep_reason)
 
 
 class _Part(NamedTuple):
@@ -172,6 +178,10 @@ class ClipEpisodes:
         self.clips = clips
         self._steps_before = steps_before
         self._chains: dict[tuple[int, int], _Chain] = {}
+
+    def without(self, keys: Collection[str]) -> ClipEpisodes:
+        """The same where some clips, by their keys, cannot be watched after all."""
+        return ClipEpisodes(self.episodes, [clip for clip in self.clips if clip.key not in keys], self._steps_before)
 
     @cached_property
     def _ended(self) -> NDArray[np.float64]:

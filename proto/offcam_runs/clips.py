@@ -199,7 +199,7 @@ _STATES: Final = {"aborted": fmt.ABORTED, "recovered": fmt.RECOVERED, "replaced"
 
 def count_clips(database: sqlite3.Connection, condition: str, values: Mapping[str, object]) -> int:
     """How many clips `read_clips` finds with a condition."""
-    query = f"SELECT count(*) FROM ({_SELECT}) WHERE {condition}"  # noqa: S608 - as there
+    query = f"SELECT count(*) FROM ({_SELECT}) AS listed WHERE {condition}"  # noqa: S608 - as there
     return int(database.execute(query, {**_STATES, **values}).fetchone()[0])
 
 
@@ -207,7 +207,7 @@ def clip_keys(
     database: sqlite3.Connection, condition: str, values: Mapping[str, object], order: str
 ) -> list[tuple[str, int]]:
     """Stream, in hex, and number of each of the clips that `read_clips` finds with a condition, in an order."""
-    query = f"SELECT stream, clip FROM ({_SELECT}) WHERE {condition} ORDER BY {order}"  # noqa: S608 - as there
+    query = f"SELECT stream, clip FROM ({_SELECT}) AS listed WHERE {condition} ORDER BY {order}"  # noqa: S608 - as there
     return [(stream, clip) for stream, clip in database.execute(query, {**_STATES, **values})]
 
 
@@ -226,14 +226,14 @@ def read_clips(
     Args:
         database: from `database.open_to_read`.
         folder: of the run.
-        condition: SQL over the columns of ``clips``, ``stream`` (in hex) and ``place`` (order of opening). Never from
-            outside; what is goes into ``values``.
+        condition: SQL over the columns of ``clips``, ``stream`` (in hex) and ``place`` (order of opening), all of
+            ``listed``. Never from outside; what is goes into ``values``.
         values: for its named parameters.
         order: SQL of the order, likewise.
         limit: most clips to return, -1 for all.
         offset: clips to pass over.
     """
-    query = f"SELECT * FROM ({_SELECT}) WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 - see above
+    query = f"SELECT * FROM ({_SELECT}) AS listed WHERE {condition} ORDER BY {order} LIMIT :limit OFFSET :offset"  # noqa: S608 - see above
     rows = database.execute(query, {**_STATES, **(values or {}), "limit": limit, "offset": offset})
     return [_clip(os.fspath(folder), row) for *row, _place in rows]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from offcam_proto.errors import ConfigError
 from offcam_runs import format as fmt
+from offcam_runs.analysis import Stage, stages_among
 from offcam_runs.clip_episodes import ClipEpisodes, read_spans
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import Episode
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam_runs.clips import Clip
+    from offcam_runs.long_run import Extent
     from offcam_runs.sessions import Session
 
 _SOME = 8
@@ -58,6 +60,10 @@ class Filmed:
     def filmed(self) -> NDArray[np.bool_]:
         """Of each episode whether a clip shows it, (episodes,)."""
         return self.shown.shown >= 0
+
+    def stages(self, count: int) -> list[Stage]:
+        """The run in so many parts, see `stages_of`."""
+        return stages_of(self.shown, count)
 
     @cached_property
     def _clips(self) -> dict[str, Clip]:
@@ -109,6 +115,31 @@ class Filmed:
             return "no episode has one"
         few = ", ".join(map(str, numbers[-_SOME:]))
         return f"those that have are {few}" if len(numbers) <= _SOME else f"{len(numbers):,} have, the last {few}"
+
+
+def stages_of(shown: ClipEpisodes, count: int, extent: Extent | None = None) -> list[Stage]:
+    """A run in parts, and of each the episodes whose videos tell of it, see `offcam_runs.analysis.stages`.
+
+    Args:
+        shown: says which clip shows which episode, of those that can be watched.
+        count: of the parts; there are fewer where there are fewer episodes.
+        extent: which episodes are the run's where it is a long one, of which `shown` has but those with a clip.
+
+    Returns:
+        Places are those in `shown.episodes`; but ``begin`` and ``end`` count all episodes.
+    """
+    there = np.flatnonzero(shown.shown >= 0)
+    returns = shown.episodes.return_[there]
+    if extent is None:
+        return stages_among(there, returns, len(shown.episodes), count)
+    arrived = shown.episodes.number[there] - extent.before
+    known = arrived < extent.size  # others may yet get other numbers
+    there, arrived, returns = there[known], arrived[known], returns[known]
+    places = dict(zip(arrived.tolist(), there.tolist(), strict=True))
+    return [
+        Stage(begin, end, *(None if pick is None else places[pick] for pick in picks))
+        for begin, end, *picks in stages_among(arrived, returns, extent.size, count)
+    ]
 
 
 def read_filmed(folder: str | os.PathLike[str], session: Session = None) -> Filmed:

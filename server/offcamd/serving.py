@@ -95,7 +95,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
             beside = FolderSource([Path(folder)] if (folder := os.environ.get("OFFCAM_DIR")) else [])
             stack.enter_context(
                 server.serving(
-                    *(listener, settings.http.host, DaemonSource(service, beside.folders)),
+                    *(listener, settings.http.host, DaemonSource(service, beside.folders, beside.title)),
                     token=settings.http_token,
                     health=service.health,
                 )

@@ -47,6 +47,7 @@ def pages(run: str, key: str, episodes: int) -> list[str]:
         f"{base}/episodes?sort=episode&order=desc&offset={last}",
         f"{base}/episodes?min_return=50&terminated=true&sort=return",
         f"{base}/nearest?number={episodes // 2 + 1}",
+        f"{base}/stages",
         f"{base}/clips",
         f"{base}/clips?limit=1000&sort=return",
         f"{base}/clips?q=episode-9&sort=length",

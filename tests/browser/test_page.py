@@ -71,7 +71,7 @@ def test_a_training_is_watched_from_its_first_episode_on(serve, visit, tmp_path)
 
     agent = training(tmp_path / "runs" / "cartpole", every=10)
     first = list(islice(agent, 12))
-    expect(page.get_by_role("heading", level=1)).to_have_text("cartpole")
+    expect(page.get_by_role("heading", level=1)).to_have_text("runs/cartpole")
     episodes_drawn(page, 12)
     expect(page.locator(".badge.live")).to_be_visible()
     expect(page.locator("#health")).to_contain_text("recording 1 stream")
@@ -192,7 +192,7 @@ def test_it_can_be_used_by_keyboard(films, view, visit):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     reached = set()
-    for key in ["Tab"] * 8 + ["ArrowRight"] * 8 + ["Tab"] * 3:  # which controls what is drawn is one stop
+    for key in ["Tab"] * 8 + ["ArrowRight"] * 8 + ["Tab"] * 6:  # which controls what is drawn is one stop
         page.keyboard.press(key)
         reached.add(
             page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent")
@@ -277,8 +277,8 @@ def test_several_runs_lie_over_one_another(films, daemon, view, visit, tmp_path)
     film(tmp_path / "other", [22 + 5 * number for number in range(13)], every=6)
     seen = visit(view(films.parent, tmp_path))
     page = seen.page
-    page.get_by_label("Show painted in the plot").check()
-    page.get_by_label("Show other in the plot").check()
+    page.get_by_label("/painted in the plot").check()
+    page.get_by_label("/other in the plot").check()
     episodes_drawn(page, 26)
     page.get_by_role("button", name="Interval").click()
     page.locator(".u-over").hover()
@@ -345,7 +345,7 @@ def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     page = seen.page
     expect(page.get_by_role("heading", level=1)).to_have_text("That run is not here")
     page.locator(".run", has_text="broken").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("broken cannot be read")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{tmp_path.name}/broken cannot be read")
     seen.shot("broken")
     page.locator(".run", has_text="plain").click()
     expect(page.locator("#overview")).to_contain_text("Videos without offcam's index")
@@ -358,7 +358,7 @@ def test_what_is_wrong_is_said_and_the_rest_works(films, view, visit, tmp_path):
     page.get_by_role("button", name="Play Episode 4").click()
     expect(page.locator("#player .failed")).to_contain_text("was it moved")
     page.keyboard.press("Escape")
-    page.locator(".run", has=page.get_by_text("painted", exact=True)).click()
+    page.locator(".run", has=page.get_by_text("/painted")).click()
     episodes_drawn(page, 13)
     page.goto(f"{page.url}&play={page.url.partition('runs=')[2]}:nope-1")
     expect(page.locator("#player .failed")).to_be_visible()
@@ -392,19 +392,19 @@ def test_cards_of_another_run_cannot_be_clicked(films, view, visit, tmp_path):
     shutil.copytree(films, tmp_path / "other")
     seen = visit(view(films.parent, tmp_path))
     page = seen.page
-    page.locator(".run", has=page.get_by_text("painted", exact=True)).click()
+    page.locator(".run", has=page.get_by_text("/painted")).click()
     expect(page.locator(".card").first).to_be_visible()
     held: list[Route] = []
     let_go: list[bool] = []
     page.route("**/clips?*", lambda route: route.continue_() if let_go else held.append(route))
     page.locator(".run", has_text="other").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("other")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{tmp_path.name}/other")
     assert page.locator(".grid").evaluate("grid => grid.inert && grid.children.length > 0")
     let_go.append(True)
     for route in held:
         route.continue_()
     page.get_by_role("button", name="Play Episode 4").click()
-    expect(page.locator("#player h2")).to_have_text("Episode 4 · other")
+    expect(page.locator("#player h2")).to_have_text(f"Episode 4 · {tmp_path.name}/other")
 
 
 def test_a_daemon_that_dies_is_missed_and_one_that_comes_back_is_found(serve, visit, tmp_path):

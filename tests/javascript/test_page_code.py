@@ -19,6 +19,7 @@ ANSWERS = {
     "RunList": "/api/runs",
     "Curve": "/api/runs/{id}/curve",
     "Group": "/api/group",
+    "Stages": "/api/runs/{id}/stages",
     "Nearest": "/api/runs/{id}/nearest",
     "ClipPage": "/api/runs/{id}/clips",
     "ClipDetail": "/api/runs/{id}/clips/{key}",

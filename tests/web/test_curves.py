@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import made
 import runs
 from offcam_proto.codec import pack_record
+from offcam_runs.format import INDEX_NAME
 from offcam_runs.run_ids import run_id
 from offcam_runs.streams import read_streams
 from offcamd.store.index import RunIndex
@@ -99,6 +102,14 @@ def test_numbers_that_json_does_not_have(look, tmp_path):
     rows = client.get(f"{url}/episodes").json()["episodes"]
     assert [row["return"] for row in rows] == [None, None, None, 1e308, 1e308, 2.0]
     assert client.get(f"{url}/curve?x=time&y=duration").json()["mean"] == [None] * 6
+
+
+def test_marks_say_why_their_videos_were_kept(look, tmp_path):
+    client, folder = look(made.make_run(tmp_path / "run", 40, 10)), tmp_path / "run"
+    with closing(sqlite3.connect(folder / INDEX_NAME)) as database, database:
+        database.execute("UPDATE clips SET keep_reason = 'worst(1), failures()' WHERE episode = 20")
+    found = client.get(f"/api/runs/{run_id(folder)}/curve").json()["recorded"]
+    assert (found["numbers"], found["reasons"]) == ([0, 10, 20, 30], [None, None, "worst(1), failures()", None])
 
 
 def test_a_group_of_seeds(look, tmp_path):

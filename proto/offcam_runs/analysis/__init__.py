@@ -33,7 +33,7 @@ from offcam_runs.analysis.curves import (
     moving_average,
     smooth,
 )
-from offcam_runs.analysis.stages import Pick, Stage, stages
+from offcam_runs.analysis.stages import STAGES, Pick, Stage, stages, stages_among
 from offcam_runs.analysis.statistics import (
     Interval,
     Statistic,
@@ -47,9 +47,9 @@ from offcam_runs.analysis.steps import PerStep, per_step
 from offcam_runs.analysis.success import SuccessRate, SuccessRule, success_rate
 
 __all__ = [
-    "Aligned", "Axis", "Band", "Compared", "Comparison", "Curve", "Estimate", "Group", "Improvement", "Interval",
-    "PerStep", "Pick", "Smooth", "Stage", "Statistic", "SuccessRate", "SuccessRule", "Summary", "align", "band",
-    "bootstrap_interval", "center", "compare", "curve", "default_window", "interquartile_mean", "moving_average",
-    "optimality_gap", "per_step", "performance_profile", "probability_of_improvement", "progress", "smooth", "stages",
-    "success_rate", "summary",
+    "STAGES", "Aligned", "Axis", "Band", "Compared", "Comparison", "Curve", "Estimate", "Group", "Improvement",
+    "Interval", "PerStep", "Pick", "Smooth", "Stage", "Statistic", "SuccessRate", "SuccessRule", "Summary", "align",
+    "band", "bootstrap_interval", "center", "compare", "curve", "default_window", "interquartile_mean",
+    "moving_average", "optimality_gap", "per_step", "performance_profile", "probability_of_improvement", "progress",
+    "smooth", "stages", "stages_among", "success_rate", "summary",
 ]  # fmt: skip

@@ -49,18 +49,30 @@ def stages(returns: ArrayLike, filmed: ArrayLike, count: int = STAGES) -> list[S
         filmed: (n,) bool, whether a video shows it.
         count: of the parts, at least 1; there are fewer where there are fewer episodes.
     """
-    values = np.asarray(returns, np.float64)
+    values, there = np.asarray(returns, np.float64), np.flatnonzero(np.asarray(filmed, np.bool_))
+    return stages_among(there, values[there], values.size, count)
+
+
+def stages_among(places: ArrayLike, returns: ArrayLike, episodes: int, count: int = STAGES) -> list[Stage]:
+    """The same of a run of which those episodes alone are known that have a video.
+
+    Args:
+        places: (m,) of these among all of the run, each larger than the one before.
+        returns: (m,) theirs.
+        episodes: how many the run has, with a video and without.
+        count: as in `stages`.
+    """
+    there, values = np.asarray(places, np.int64), np.asarray(returns, np.float64)
     values = np.where(np.isfinite(values), values, -np.inf)
-    there = np.asarray(filmed, np.bool_)
-    ends = np.linspace(0, values.size, min(count, values.size) + 1).round().astype(int).tolist()
+    ends = np.linspace(0, episodes, min(count, episodes) + 1).round().astype(int).tolist()
     found = []
     for begin, end in itertools.pairwise(ends):
-        places = begin + np.flatnonzero(there[begin:end])
-        ordered = places[np.argsort(values[places], kind="stable")]
-        if not places.size:
+        part = slice(*np.searchsorted(there, (begin, end)).tolist())
+        own, order = there[part], np.argsort(values[part], kind="stable")
+        if not own.size:
             found.append(Stage(begin, end, None, None, None, None))
             continue
-        best = places[values[places].argmax()]
-        chosen = (best, ordered[(places.size - 1) // 2], ordered[0], places[-1])
+        best = values[part].argmax()
+        chosen = (own[best], own[order[(own.size - 1) // 2]], own[order[0]], own[-1])
         found.append(Stage(begin, end, *map(int, chosen)))
     return found

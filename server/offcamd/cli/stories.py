@@ -190,11 +190,10 @@ def timelapse(
 
     Its soft subtitles, which a player shows or not, say step, reward and return where steps were recorded.
     """
-    from offcam_runs.analysis import stages
     from offcamd.stories.film import joined
 
     filmed = _filmed(folder, session)
-    found = [stage.picked(pick) for stage in stages(filmed.run.episodes.return_, filmed.filmed, parts)]
+    found = [stage.picked(pick) for stage in filmed.stages(parts)]
     places = [place for place in found if place is not None]
     if not places:
         raise ConfigError(f"no finished episode of {folder} has a video")
@@ -227,9 +226,7 @@ def _scene_of(filmed: Filmed, shot: Shot) -> Scene:
 
 def _picked(filmed: Filmed, pick: Literal["best", "median", "worst", "last"]) -> Shot:
     """The episode of a whole run that is meant."""
-    from offcam_runs.analysis import stages
-
-    found = [stage.picked(pick) for stage in stages(filmed.run.episodes.return_, filmed.filmed, 1)]
+    found = [stage.picked(pick) for stage in filmed.stages(1)]
     place = next(iter(found), None)
     if place is None:
         raise ConfigError(f"no finished episode of {filmed.run.folder} has a video: leave it out")

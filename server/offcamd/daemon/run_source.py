@@ -19,19 +19,25 @@ class DaemonSource:
     Args:
         service: the daemon.
         beside: the folders by id of runs that are shown behind its own.
+        title: what a run is called, by its folder.
     """
 
     daemon = True
 
-    def __init__(self, service: Service, beside: Callable[[], dict[str, Path]] = dict) -> None:
+    def __init__(self, service: Service, beside: Callable[[], dict[str, Path]], title: Callable[[Path], str]) -> None:
         self._service = service
         self._beside = beside
+        self._title = title
         self.address: str | None = service.endpoint.url
 
     def folders(self) -> dict[str, Path]:
         """See there."""
         written = dict.fromkeys((*self._service.shown.folders, *self._service.store.live_streams()))
         return by_id((*written, *(folder for folder in self._beside().values() if str(folder) not in written)))
+
+    def title(self, folder: Path) -> str:
+        """See there."""
+        return self._title(folder)
 
     def live(self, run: str) -> bool:
         """See there."""

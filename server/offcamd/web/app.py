@@ -34,6 +34,7 @@ from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
+from offcamd.web.stages import stages
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -119,6 +120,7 @@ class Api:
             f"{run}/episodes/steps": told(lambda asked, query: traces.of_episode(asked, query, kept)),
             f"{run}/curve": self.curve,
             f"{run}/nearest": told(lambda asked, query: queries.nearest(asked, query, kept)),
+            f"{run}/stages": told(lambda asked, query: stages(asked, query, kept)),
             f"{run}/clips": told(queries.clips_page),
             clip: self.clip,
             f"{clip}/neighbours": self.neighbours,

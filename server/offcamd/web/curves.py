@@ -132,6 +132,7 @@ def _recorded(clips: ClipEpisodes, part: slice, whole: Curve) -> dict[str, Any]:
     places = thinned(np.flatnonzero(clips.shown[part] >= 0) + part.start)
     return {
         "keys": [clips.clips[clip].key for clip in clips.shown[places]],
+        "reasons": [clips.clips[clip].keep_reason for clip in clips.shown[places]],
         "numbers": clips.episodes.number[places].tolist(),
         "xs": numbers(whole.x[places]),
         "ys": numbers(whole.y[places]),

@@ -159,6 +159,7 @@ class LongCurve:
         y = clips.episodes.column(self.y_name) if known else np.full(len(clips.episodes), np.nan)
         return {
             "keys": [clips.clips[clip].key for clip in clips.shown[places]],
+            "reasons": [clips.clips[clip].keep_reason for clip in clips.shown[places]],
             "numbers": clips.episodes.number[places].tolist(),
             "xs": numbers(self._x(arrived[places])),
             "ys": numbers(np.asarray(y, np.float64)[places]),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from offcam_runs.analysis import STAGES
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
 from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import curves, queries, renders, runlist, sparklines, thinning, traces
+from offcamd.web import clip_filters, curves, queries, renders, runlist, sparklines, stages, thinning, traces
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _DROPPED = _by(DROP_REASONS, INTEGER)
 _DROPPED_STEPS = _by(STEP_DROP_REASONS, INTEGER)
 
 _RUN = _object(
-    id=_ID, folder=TEXT, name=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
+    id=_ID, folder=TEXT, name=TEXT, title=TEXT, live=FLAG, plain=FLAG, problem=_or_null(TEXT), env_id=_or_null(TEXT),
     num_envs=INTEGER, streams=INTEGER, session=_or_null(INTEGER), sessions=_list(INTEGER),
     episodes=INTEGER, steps=INTEGER, steps_per_second=_MAYBE, started=_MAYBE,
     updated=_MAYBE, return_=_ref("Numbers"), length=_ref("Numbers"), values=_list(TEXT), success_rate=_MAYBE,
@@ -84,8 +85,10 @@ _EPISODE = _object(
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE,
-    number=_or_null(INTEGER), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, envs=_list(INTEGER),
-    grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER), dropped=_DROPPED,
+    number=_or_null(INTEGER), terminated=_or_null(FLAG), truncated=_or_null(FLAG),
+    seed=_or_null({"type": ["integer", "string"]}), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER,
+    envs=_list(INTEGER), grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER),
+    dropped=_DROPPED,
     partial=FLAG, keep_reason=_or_null(TEXT), verified=_or_null(FLAG), diverged_at=_or_null(INTEGER),
     diverged_why=_or_null(TEXT), info=_INFO, started=_MAYBE, file_bytes=_or_null(INTEGER), error=_or_null(TEXT),
     video=_or_null(TEXT), poster=_or_null(TEXT),
@@ -97,11 +100,18 @@ _RENDERING = _object(
 _CURVE = _object(
     x=TEXT, y=TEXT, window=INTEGER, total=INTEGER, decimated=FLAG, first=_list(INTEGER), count=_list(INTEGER),
     xs=_list(NUMBER), **dict.fromkeys(("mean", "min", "max", "average"), _list(_MAYBE)),
-    recorded=_object(keys=_list(TEXT), numbers=_list(INTEGER), xs=_list(NUMBER), ys=_list(_MAYBE)),
+    recorded=_object(
+        keys=_list(TEXT), reasons=_list(_or_null(TEXT)), numbers=_list(INTEGER), xs=_list(NUMBER), ys=_list(_MAYBE),
+    ),
 )  # fmt: skip
 _GROUP = _object(
     x=TEXT, y=TEXT, window=INTEGER, interval=NUMBER, runs=INTEGER, xs=_list(NUMBER),
     **dict.fromkeys(("mean", "iqm", "low", "high"), _list(_MAYBE)),
+)  # fmt: skip
+_STAGE = _object(
+    begin=INTEGER, end=INTEGER, first=INTEGER, last=INTEGER, **dict.fromkeys(stages.PICKS, _or_null(_object(
+        clip=TEXT, number=INTEGER, num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
+    ))),
 )  # fmt: skip
 _FILM = _object(
     clip=TEXT, fps=NUMBER, first_row=INTEGER, frames=INTEGER,
@@ -179,6 +189,14 @@ _CLIP_PARAMS = [
     _query("order", _one_of("desc", "asc"), "Its direction, for the last three."),
     _query("state", _one_of(*_SHOWN), "Only those in a state."),
     _query("q", _SEARCH, "Only those whose name has this text in it."),
+    _query("min_return", NUMBER, "Only those with at least this return."),
+    _query("max_return", NUMBER, "Only those with at most this return."),
+    _query("min_length", NUMBER, "Only those of at least so many steps."),
+    _query("max_length", NUMBER, "Only those of at most so many steps."),
+    _query("end", _one_of(*filter(None, clip_filters.ENDS)), "How the episode ended with which they begin."),
+    _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
+    _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),
+    _query("seed", _SEARCH, "Only those whose episode was given this seed."),
     *_VALUE_PARAMS,
 ]
 
@@ -291,6 +309,13 @@ def _paths() -> dict[str, Schema]:
             "An episode, and the clip that shows it or is the nearest to it.", _ref("Nearest"),
             of_episode, *asked,
         ),
+        f"{run}/stages": _json(
+            "A run in parts of as many episodes each (`begin` up to `end`, by their order in it; with the numbers "
+            "`first` to `last`), and of each part the best, the median and the worst episode of those with a clip, by "
+            "their returns.", _ref("Stages"),
+            [*of_run, _query("count", _between(1, stages.MOST_STAGES, STAGES), "How many, if there are as many.")],
+            *asked,
+        ),
         f"{run}/clips": _json(
             "A page of a run's clips.", _object(total=INTEGER, offset=INTEGER, clips=_list(_ref("Clip"))),
             [*of_run, *_PAGE, *_CLIP_PARAMS],
@@ -345,6 +370,7 @@ def description() -> Schema:
         "Steps": _STEPS,
         "Curve": _CURVE,
         "Group": _GROUP,
+        "Stages": _object(episodes=INTEGER, stages=_list(_STAGE)),
         "Nearest": _object(
             episode=_ref("Episode"), clip=_or_null(_ref("Clip")), exact=FLAG, distance=_or_null(INTEGER)
         ),

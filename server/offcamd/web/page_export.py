@@ -34,6 +34,7 @@ from offcamd.web.params import BadQuery, Query
 from offcamd.web.reading import Asked, NotHere, asked_for
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
+from offcamd.web.stages import stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,16 +174,13 @@ class _Writer:
             with suppress(OffcamError, NotHere):
                 steps[clip["key"]] = traces.of_clip(asked, clip["key"], _query(points=traces.USUAL_POINTS))
             told()
+        told_of = {"clips": clips, "steps": steps, "stages": stages(asked, _query(), self._cache)}
         if run["plain"]:
-            return {"curves": {}, "clips": clips, "steps": steps, "episodes": {}}
+            return {**told_of, "curves": {}, "episodes": {}}
         last = max(0, run["episodes"] - MOST_EPISODES)
         rows = self._pages(lambda query: queries.episodes_page(asked, query, self._cache), "episodes", offset=last)
-        return {
-            "curves": self._curves(asked, run),
-            "clips": clips,
-            "steps": steps,
-            "episodes": {row["number"]: row for row in rows},
-        }
+        episodes = {row["number"]: row for row in rows}
+        return {**told_of, "curves": self._curves(asked, run), "episodes": episodes}
 
     def _curves(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
         """By axis and quantity, one curve, and its averages by window."""

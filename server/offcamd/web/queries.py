@@ -19,6 +19,7 @@ from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
+from offcamd.web.clip_filters import filters
 from offcamd.web.reading import NotHere, reading, reading_clips
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
 
 _WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 
-_NUMBER = """
-SELECT min(id) FROM episodes
+_BEGUN = """
+SELECT id - 1, terminated, truncated, seed FROM episodes
 WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND episode = :episode AND env_index = :env_index
+ORDER BY id LIMIT 1
 """
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
@@ -185,8 +187,9 @@ def _wanted_clips(query: Query) -> _Wanted:
         f"{NO_ATTEMPT} AND (:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
     )
     limits = _limits(query)
-    condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits)))
-    return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query)})
+    more, given = filters(query)
+    condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits), *more))
+    return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query), **given})
 
 
 def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
@@ -204,15 +207,27 @@ def _clips_shown(run: str, database: sqlite3.Connection, clips: Iterable[Clip]) 
     """Clips as the API shows them."""
     streams = list(read_streams(database).values())
     places = places_shown(streams)
-    return [clip_dict(run, clip, streams[places[clip.stream]], _number(database, streams, clip)) for clip in clips]
+    return [clip_dict(run, clip, streams[places[clip.stream]], _begun(database, streams, clip)) for clip in clips]
 
 
-def _number(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> int | None:
-    """The order of arrival of the episode with which a clip begins; None while it has not ended."""
+class _Begun(NamedTuple):
+    """What there is to say of the episode with which a clip begins; nothing while it has not ended."""
+
+    number: int | None = None
+    terminated: bool | None = None
+    truncated: bool | None = None
+    seed: int | str | None = None
+
+
+def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> _Begun:
+    """That episode."""
     span = span_of(clip, streams)
     asked = {"stream": streams[span.stream].stream, "episode": clip.episode, "env_index": span.counted}
-    (found,) = database.execute(_NUMBER, asked).fetchone()
-    return None if found is None else found - 1
+    found = database.execute(_BEGUN, asked).fetchone()
+    if found is None:
+        return _Begun()
+    number, terminated, truncated, seed = found
+    return _Begun(number, bool(terminated), bool(truncated), seed)
 
 
 def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
@@ -243,14 +258,14 @@ def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
     }
 
 
-def clip_dict(run: str, clip: Clip, stream: Stream, number: int | None) -> dict[str, Any]:
+def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, Any]:
     """A clip as the API shows it.
 
     Args:
         run: its run's id.
         clip: the clip.
         stream: whose episodes it shows.
-        number: order of arrival of the one with which it begins.
+        begun: the one with which it begins.
     """
     key = f"{clip.stream_id}-{clip.clip}"
     watchable = clip.file is not None and clip.state != fmt.RECORDING
@@ -267,7 +282,7 @@ def clip_dict(run: str, clip: Clip, stream: Stream, number: int | None) -> dict[
         "width": clip.width,
         "height": clip.height,
         "duration_seconds": clip.duration,
-        "number": number,
+        **begun._asdict(),
         "num_envs": stream.num_envs,
         "env_index": clip.envs[0] if clip.envs else 0,
         "episode": clip.episode,

@@ -133,7 +133,8 @@ class RunDescriptions:
 
     def _read(self, asked: Asked, kept: _Kept) -> dict[str, Any]:
         folder = asked.folder
-        base = {"id": asked.run, "folder": str(folder), "name": folder.name or str(folder), "live": False}
+        named = {"name": folder.name or str(folder), "title": self._source.title(folder)}
+        base = {"id": asked.run, "folder": str(folder), **named, "live": False}
         try:
             with reading(folder, asked.session) as database:
                 if not kept.run and _last(database) >= LONG:

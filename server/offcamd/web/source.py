@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from offcam_runs.discover import MOST_LEVELS, look_into
+from offcam_runs.discover import MOST_LEVELS, labels, look_into
 from offcam_runs.folder_lock import writer_of
 from offcam_runs.format import INDEX_NAME, PAGE_NAME, VIDEO_EXTENSION
 from offcam_runs.journal_reader import journals
@@ -22,6 +22,9 @@ MOST_FOLDERS = 20_000
 """How many folders it looks into at a time."""
 
 MOST_RUNS = 2_000
+
+_PARTS = 2
+"""Of a path, in the name of a run that lies nowhere special: an experiment's and a seed's, say."""
 
 
 class RunSource(Protocol):
@@ -37,6 +40,9 @@ class RunSource(Protocol):
 
     def folders(self) -> dict[str, Path]:
         """The run folders by id, in the order in which they came."""
+
+    def title(self, folder: Path) -> str:
+        """What a run is called, by its folder alone: no run is called otherwise because another one comes or goes."""
 
     def live(self, run: str) -> bool:
         """Whether somebody records into a run at this moment."""
@@ -66,6 +72,7 @@ class FolderSource:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self._roots = [Path(os.path.abspath(folder)) for folder in folders]  # noqa: PTH100 - links stay as they are
+        self._labels = labels(self._roots) if len(set(self._roots)) == len(self._roots) else list(map(str, self._roots))
         self._lock = threading.Lock()
         self._scanned = -RESCAN_SECONDS
         self._found: dict[str, Path] = {}
@@ -81,6 +88,16 @@ class FolderSource:
                 self._found = by_id(self._scan())
                 self._scanned = time.monotonic()
             return self._found
+
+    def title(self, folder: Path) -> str:
+        """See `RunSource`: by its path below where was looked, elsewhere by the last two parts of it."""
+        for root, label in zip(self._roots, self._labels, strict=True):
+            if folder == root:
+                return label
+            if folder.is_relative_to(root):
+                below = folder.relative_to(root)
+                return str(below if len(self._roots) == 1 else Path(label) / below)
+        return "/".join(folder.parts[1:][-_PARTS:]) or str(folder)
 
     def live(self, run: str) -> bool:
         """See `RunSource`."""

@@ -9,7 +9,7 @@ import { sentence } from "./format.js";
  * @typedef {Record<string, number | null>} Values of an episode by name, as the env said them
  * @typedef {{mean: number | null, max: number | null, last100_mean: number | null}} Numbers
  * @typedef {{
- *   id: string, folder: string, name: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null, num_envs: number,
+ *   id: string, folder: string, name: string, title: string, live: boolean, plain: boolean, problem: string | null, env_id: string | null, num_envs: number,
  *   episodes: number, steps: number, steps_per_second: number | null, started: number | null, updated: number | null,
  *   return: Numbers, length: Numbers, clips: Counts, dropped: Counts, session: number | null, sessions: number[],
  *   values: string[], success_rate: number | null, success_rule: string | null, dropped_steps: Counts, replayable: boolean, sync: Sync[],
@@ -26,7 +26,7 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   key: string, name: string, file: string | null, state: string, frames: number, fps: number | null, width: number | null,
  *   height: number | null, duration_seconds: number | null, number: number | null, num_envs: number, env_index: number, episode: number,
- *   envs: number[], grid: number[] | null, return: number | null, length: number | null,
+ *   terminated: boolean | null, truncated: boolean | null, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
  *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
  * }} Clip
@@ -34,11 +34,17 @@ import { sentence } from "./format.js";
  * @typedef {{
  *   total: number, decimated: boolean, first: number[], count: number[], xs: number[], mean: (number | null)[],
  *   min: (number | null)[], max: (number | null)[], average: (number | null)[],
- *   recorded: {keys: string[], numbers: number[], xs: number[], ys: (number | null)[]},
- * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip
+ *   recorded: {keys: string[], reasons: (string | null)[], numbers: number[], xs: number[], ys: (number | null)[]},
+ * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip, `reasons` by which it is kept
  * @typedef {{
  *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
  * }} Group several runs as one
+ * @typedef {{clip: string, number: number, num_envs: number, env_index: number, episode: number, return: number | null, length: number}} StageClip
+ *   an episode, and the key of the clip that shows it
+ * @typedef {{
+ *   begin: number, end: number, first: number, last: number, best: StageClip | null, median: StageClip | null, worst: StageClip | null,
+ * }} Stage a part of a run: its episodes from the place `begin` up to `end`, with the numbers `first` to `last`
+ * @typedef {{episodes: number, stages: Stage[]}} Stages
  * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
  * @typedef {{
  *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
@@ -183,6 +189,9 @@ export const curve = (run, given, options) => getJson(`/api/runs/${id(run)}/curv
 /** @type {(runs: string[], given: Parameters, options: RequestInit) => Promise<Group>} */
 export const group = (runs, given, options) => getJson("/api/group", { ids: runs.join(","), ...given }, options);
 
+/** @type {(run: string) => Promise<Stages>} */
+export const stages = (run) => getJson(`/api/runs/${id(run)}/stages`);
+
 /** @type {(run: string, number: string | number) => Promise<Nearest>} */
 export const nearest = (run, number) => getJson(`/api/runs/${id(run)}/nearest`, { number });
 
@@ -218,12 +227,17 @@ export const clipSteps = (run, key, given) => getJson(`/api/runs/${id(run)}/clip
 export const episodeSteps = (run, number, given) => getJson(`/api/runs/${id(run)}/episodes/steps`, { number, ...given });
 
 /**
+ * Where a file lies that nobody has to be asked for with a token.
+ * @param {string} path
+ */
+export const mediaPath = (path) => (exported ? fileOf(path) : path);
+
+/**
  * An address for <img> and <video>. With a token those cannot fetch for themselves; `release` it then.
  * @param {string} path
  */
 export async function media(path) {
-  if (exported) return fileOf(path);
-  if (!token) return path;
+  if (exported || !token) return mediaPath(path);
   return URL.createObjectURL(await request(path, (reply) => reply.blob()));
 }
 

@@ -1,5 +1,6 @@
 // The page: what the recorder says goes into one place, and from there to the parts that show it.
 import * as api from "./api.js";
+import { FILTERS } from "./clipfilters.js";
 import { Curves } from "./curves.js";
 import { fill, icon, say, throttle, toast } from "./dom.js";
 import { exported, made } from "./exported.js";
@@ -13,6 +14,7 @@ import { Player } from "./player.js";
 import { unrendered } from "./route.js";
 import { baseOf, inOrder, namesOf, sessionOf } from "./runlist.js";
 import { Runs } from "./runs.js";
+import { Stages } from "./stages.js";
 import { change, learn, state, watch } from "./state.js";
 import { Tray } from "./tray.js";
 
@@ -45,6 +47,8 @@ const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
 const keys = new Keys(dialog("help"));
 const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
+const stages = new Stages(element("stages"), element("tour"), { atEnd: () => !player.sync.playing && player.sync.frame === player.sync.frames - 1 });
+player.sync.ended = () => stages.ended();
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 
@@ -95,9 +99,14 @@ function render() {
   else if (here.length) overview.run(here[0], nameOf(here[0].id), here.length - 1);
   const readable = here.filter((run) => !run.problem).map((run) => ({ ...run, name: nameOf(run.id) }));
   curves.show(readable.filter((run) => !run.plain)); // films alone have no curve
-  gallery.show(here.filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
+  stages.show(readable.find((run) => run.id === state().tab) ?? readable[0]);
+  listClips();
   tray.show();
   if (!state().play.length) document.title = here.length ? `${nameOf(here[0].id)} · offcam` : ordered.length ? "Runs · offcam" : "offcam";
+}
+
+function listClips() {
+  gallery.show(chosen().filter((run) => !run.problem || total(run.clips)).map((run) => ({ ...run, name: nameOf(run.id) })));
 }
 
 const renderSoon = throttle(numbers, 250);
@@ -153,7 +162,10 @@ function heard(name, data) {
       render();
       return;
     }
-    if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) curves.grown(data);
+    if (old.episodes !== data.episodes || JSON.stringify(old.clips) !== JSON.stringify(data.clips)) {
+      curves.grown(data);
+      stages.grown(data);
+    }
     gallery.grown(data);
     renderSoon();
   }
@@ -171,7 +183,10 @@ async function load() {
     names = namesOf(runs.values());
     loaded = true;
     render();
-    if (state().play.length) player.show();
+    if (state().play.length) {
+      player.show();
+      stages.follow();
+    }
   } catch (error) {
     if (!(error instanceof api.ApiError)) throw error;
     if (error.status !== 0 && error.status !== 401) overview.problem("The recorder could not say which runs there are", error.message);
@@ -190,14 +205,17 @@ watch((changed) => {
   /** @param {(keyof View)[]} keys */
   const only = (...keys) => [...changed].every((key) => keys.includes(key));
   if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick") || changed.has("align")) player.show();
-  if (only("at", "speed", "play", "asked", "align")) return;
+  if (changed.has("play") || changed.has("asked") || changed.has("tour")) stages.follow();
+  if (only("at", "speed", "play", "asked", "align", "tour")) return;
   if (only("filter", "by", "turned", "wall")) numbers();
+  else if (only("clip", "outcome", "sort", "order", "as", ...FILTERS)) listClips();
   else if (only("pick")) {
     gallery.marks();
     tray.show();
   } else render();
 });
 
+keys.add("Stages", () => state().play.length < 2, stages.keys());
 keys.add("On the page", () => !state().play.length, [
   { keys: ["/"], says: "filter the runs", act: () => list.search() },
   { keys: ["x"], says: "play the clips that are chosen side by side", act: () => tray.play() },

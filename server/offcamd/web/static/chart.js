@@ -2,7 +2,9 @@
 // `uPlot` is the global that uPlot.iife.min.js leaves.
 import { fill, h } from "./dom.js";
 import { amount, short, timeTick, whole } from "./format.js";
+import { markOf } from "./marks.js";
 import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } from "./points.js";
+import { Preview } from "./preview.js";
 
 /**
  * @import { Curve, Group } from "./api.js"
@@ -17,7 +19,7 @@ import { extent, nearestIndex, outwards, tickText, TIME_STEPS, WHOLE_STEPS } fro
 const COLOURS = 8;
 const MARK_REACH = 10; // pixels within which a click means the mark
 const LEAST_REACH = 3;
-const MOST_RINGS = 80; // more marks than this in view are ticks at the foot only
+const MOST_RINGS = 80; // more marks than this in view are ticks at the foot only, but for those with a reason, if they are no more
 const MOST_TICKS = 150; // more than these are a shade rather than lines
 const MOST_DOTS = 120;
 
@@ -34,6 +36,7 @@ export class Chart {
   constructor(host, told) {
     this.told = told;
     this.readout = h("div.readout", { hidden: true });
+    this.preview = new Preview();
     this.spoken = h("output.visually-hidden", { "aria-live": "polite" });
     this.plotHost = h("div.plot", {
       tabindex: "0",
@@ -155,7 +158,7 @@ export class Chart {
   }
 
   /**
-   * Ticks at the foot where there is a video; rings on the curve, too, where they have room.
+   * Ticks at the foot where there is a video; marks on the curve, too, where they have room.
    * @param {uPlot} u
    */
   drawMarks(u) {
@@ -167,19 +170,26 @@ export class Chart {
       const { recorded } = curve;
       ctx.strokeStyle = colourOf(place);
       ctx.fillStyle = css("--surface");
-      const inView = recorded.xs.map((x, mark) => ({ left: u.valToPos(x, "x", true), y: recorded.ys[mark] })).filter(({ left }) => left >= bbox.left && left <= bbox.left + bbox.width);
+      const inView = recorded.xs.map((x, mark) => ({ left: u.valToPos(x, "x", true), y: recorded.ys[mark], reason: recorded.reasons[mark] })).filter(({ left }) => left >= bbox.left && left <= bbox.left + bbox.width);
       const foot = bbox.top + bbox.height;
+      const crowded = Math.min(all, inView.length * this.curves.length) > MOST_RINGS;
+      const few = inView.filter(({ reason }) => reason !== null).length * this.curves.length <= MOST_RINGS;
       ctx.globalAlpha = inView.length > MOST_TICKS ? 0.4 : 1;
-      for (const { left, y } of inView) {
+      for (const { left, y, reason } of inView) {
         ctx.beginPath();
         ctx.moveTo(left, foot);
         ctx.lineTo(left, foot - 7 * devicePixelRatio);
         ctx.stroke();
-        if (Math.min(all, inView.length * this.curves.length) > MOST_RINGS || y === null || !this.view.raw) continue;
-        ctx.beginPath();
-        ctx.arc(left, u.valToPos(y, "y", true), 4 * devicePixelRatio, 0, 2 * Math.PI);
-        ctx.fill();
-        ctx.stroke();
+        if ((crowded && !(few && reason !== null)) || y === null || !this.view.raw) continue;
+        ctx.save();
+        ctx.translate(left, u.valToPos(y, "y", true));
+        ctx.scale(devicePixelRatio, devicePixelRatio);
+        ctx.lineWidth = 1.5;
+        ctx.globalAlpha = 1;
+        const shape = new Path2D(markOf(reason).path);
+        ctx.fill(shape);
+        ctx.stroke(shape);
+        ctx.restore();
       }
     }
     ctx.restore();
@@ -206,10 +216,10 @@ export class Chart {
     let best = null;
     let reach = MARK_REACH;
     for (const { id, curve, replayable, several } of this.curves) {
-      const { xs, numbers, keys } = curve.recorded;
+      const { xs, numbers, keys, reasons } = curve.recorded;
       const mark = nearestIndex(xs, u.posToVal(left, "x"));
       const distance = mark < 0 ? Infinity : Math.abs(u.valToPos(xs[mark], "x") - left);
-      if (distance < (replayable ? Math.min(reach, this.room(u, curve, left)) : reach)) [best, reach] = [{ id, number: numbers[mark], key: keys[mark], title: `${several ? "#" : "episode "}${whole(numbers[mark])}` }, distance];
+      if (distance < (replayable ? Math.min(reach, this.room(u, curve, left)) : reach)) [best, reach] = [{ id, number: numbers[mark], key: keys[mark], reason: reasons[mark], title: `${several ? "#" : "episode "}${whole(numbers[mark])}` }, distance];
     }
     return best;
   }
@@ -251,9 +261,9 @@ export class Chart {
     });
     const videos = this.curves.some(({ curve }) => curve.recorded.keys.length);
     const other = this.curves.some(({ replayable }) => replayable) ? "click: render this episode" : videos ? "click: nearest video" : "no video yet";
-    const hint = mark ? `▶ video of ${mark.title}` : other;
+    const hint = mark ? `▶ video of ${mark.title}${mark.reason === null ? "" : `, kept as ${mark.reason}`}` : other;
     const shown = this.view.x === "time" ? timeTick(x, 1) : whole(x);
-    fill(this.readout, h("div.head", {}, `${this.view.x} ${shown}`), lines, this.band && this.bandLine(this.band, u.posToVal(left, "x")), h("div.hint", {}, hint));
+    fill(this.readout, h("div.head", {}, `${this.view.x} ${shown}`), lines, this.band && this.bandLine(this.band, u.posToVal(left, "x")), h("div.hint", {}, hint), this.preview.of(mark));
     this.readout.hidden = false;
     const width = this.readout.offsetWidth;
     const room = this.plotHost.clientWidth;

@@ -1,8 +1,9 @@
 // The learning curves of the chosen runs: the controls above the plot, and the data in it, kept up to date.
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
-import { fill, h, icon, say, segmented, select, throttle, toast } from "./dom.js";
+import { fill, h, icon, say, segmented, select, shape, throttle, toast } from "./dom.js";
 import { count, whole } from "./format.js";
+import { marksOf } from "./marks.js";
 import { fittingWindow, prepared } from "./points.js";
 import { change, state } from "./state.js";
 import { Toolbar } from "./toolbar.js";
@@ -29,7 +30,8 @@ export class Curves {
     this.toolbar = new Toolbar(this.controlled, "Axes and average");
     this.note = h("p.note", { role: "status" });
     this.canvas = h("div.chart");
-    section.append(this.head, this.canvas, this.note);
+    this.shapes = h("ul.shapes", { hidden: true, "aria-label": "Marks" });
+    section.append(this.head, this.canvas, this.shapes, this.note);
     this.chart = new Chart(this.canvas, { pick, zoom: (from, to) => change({ from, to }) });
     /** @type {Run[]} */
     this.runs = [];
@@ -120,6 +122,7 @@ export class Curves {
     const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
     this.canvas.hidden = !curves.length;
     if (curves.length) this.chart.draw(curves, this.banded() ? this.band : null, { x, y, raw, from, to });
+    this.explain(curves.flatMap(({ curve }) => curve.recorded.reasons), curves.some(({ replayable }) => replayable));
     const videos = curves.some(({ curve }) => curve.recorded.keys.length);
     const elsewhere = curves.some(({ replayable }) => replayable) ? "click any other to have it rendered. " : "click anywhere to play the nearest one. ";
     const marks = videos ? `Marks are episodes with a video; ${elsewhere}` : curves.some(({ replayable }) => replayable) ? "Click an episode to have it rendered. " : "";
@@ -133,6 +136,20 @@ export class Curves {
     say(this.note, lines);
     this.note.classList.toggle("bad", this.failures.length > 0);
     this.canvas.dataset.episodes = String(episodes);
+  }
+
+  /**
+   * What the marks that are there mean; nothing where all are of one sort that is told below.
+   * @type {(reasons: (string | null)[], replayable: boolean) => void}
+   */
+  explain(reasons, replayable) {
+    const marks = marksOf(reasons);
+    const kinds = marks.map(({ kind }) => kind).join() + replayable;
+    this.shapes.hidden = marks.every(({ kind }) => kind === "filmed");
+    if (this.shapes.dataset.kinds === kinds) return;
+    this.shapes.dataset.kinds = kinds;
+    const rendered = replayable && { words: "any other point: rendered once it is clicked", path: "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0Z" };
+    fill(this.shapes, [...marks, rendered].map((mark) => mark && h("li", {}, shape(mark.path), mark.words)));
   }
 
   controls() {

@@ -21,7 +21,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @typedef {{[name: `aria-${string}` | `data-${string}`]: Attribute, dataset?: Record<string, string>} & {[Name in AttributeName]?: Attribute}} Attributes
  * @typedef {string | number | boolean | null | undefined} Attribute
  * @typedef {"alt" | "autocomplete" | "checked" | "decoding" | "disabled" | "disablepictureinpicture" | "download" | "height" | "hidden" | "href"
- *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "selected" | "spellcheck" | "step"
+ *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "scope" | "selected" | "spellcheck" | "step"
  *   | "tabindex" | "title" | "type" | "value" | "width"} AttributeName
  */
 
@@ -114,6 +114,20 @@ export function icon(name) {
   path.setAttribute("d", PATHS[name]);
   path.setAttribute("fill-rule", "evenodd");
   svg.append(path);
+  return svg;
+}
+
+/**
+ * A small shape around 0 0, as it is drawn on the canvas.
+ * @param {string} path
+ */
+export function shape(path) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "-6 -6 12 12");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
   return svg;
 }
 

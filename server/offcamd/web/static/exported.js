@@ -1,10 +1,10 @@
 // A page that was exported: it answers from what was written down beside it as the recorder does, and asks nobody.
 
 /**
- * @import { Clip, ClipDetail, Curve, Episode, Neighbours, Rendering, RunList, Steps } from "./api.js"
+ * @import { Clip, ClipDetail, Curve, Episode, Neighbours, Rendering, RunList, Stages, Steps } from "./api.js"
  * @typedef {Omit<Curve, "average"> & {averages: Record<string, (number | null)[]>}} Curves with the average by its window
  * @typedef {{
- *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>,
+ *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>, stages: Stages,
  *   episodes: Record<string, Episode & {clip: string | null}>,
  * }} Told of a run: curves by axis and quantity, clips and their steps by key, episodes by number
  * @typedef {{made: number, list: RunList, of: Record<string, Told>}} Page
@@ -62,6 +62,7 @@ export async function answer(address) {
   const [what, key, part] = rest;
   const number = Number(query.get("number"));
   if (what === "curve") return curveOf(told, query);
+  if (what === "stages") return told.stages;
   if (what === "nearest") return nearestOf(told, number);
   if (what === "clips" && key === undefined) return clipsOf(told, query);
   if (what === "clips" && part === "neighbours") return neighboursOf(told, query, key);
@@ -126,8 +127,21 @@ export function curveOf(told, query) {
     ...curve,
     ...{ total: of(curve.count).reduce((sum, count) => sum + count, 0), first: of(curve.first), count: of(curve.count), xs: of(curve.xs) },
     ...{ mean: of(curve.mean), min: of(curve.min), max: of(curve.max), average: of(average) },
-    recorded: { keys: films(recorded.keys), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
+    recorded: { keys: films(recorded.keys), reasons: films(recorded.reasons), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
   };
+}
+
+/** @type {(query: URLSearchParams, name: string, value: number | null) => boolean} */
+function between(query, name, value) {
+  const [low, high] = ["min", "max"].map((side) => query.get(`${side}_${name}`));
+  return (low === null || (value !== null && value >= Number(low))) && (high === null || (value !== null && value <= Number(high)));
+}
+
+/** @type {(query: URLSearchParams, clip: Clip) => boolean} */
+function ended(query, { terminated, truncated, state, partial, keep_reason, seed, envs }) {
+  const [end, keep, asked, env] = ["end", "keep", "seed", "env_index"].map((name) => query.get(name));
+  const how = { terminated, truncated, aborted: state === "aborted" || partial };
+  return (!end || how[/** @type {"aborted"} */ (end)] === true) && (!keep || (keep_reason ?? "").toLowerCase().includes(keep.toLowerCase())) && (!asked || String(seed) === asked) && (env === null || envs.includes(Number(env)));
 }
 
 /**
@@ -136,13 +150,11 @@ export function curveOf(told, query) {
  */
 export function clipsOf(told, query) {
   const [text, value] = [query.get("q")?.toLowerCase() ?? "", query.get("value") ?? ""];
-  const [low, high] = ["min_value", "max_value"].map((name) => (query.has(name) ? Number(query.get(name)) : null));
   const way = query.get("order") === "asc" ? 1 : -1;
   const sort = query.get("sort") ?? "newest";
   /** @type {(clip: Clip) => boolean} */
   const wanted = (clip) => {
-    const told = clip.info[value] ?? null;
-    return clip.name.toLowerCase().includes(text) && (low === null || (told !== null && told >= low)) && (high === null || (told !== null && told <= high));
+    return clip.name.toLowerCase().includes(text) && between(query, "value", clip.info[value] ?? null) && between(query, "return", clip.return) && between(query, "length", clip.length) && ended(query, clip);
   };
   const clips = Object.values(told.clips).filter(wanted); // the newest first, as they were written down
   if (sort === "oldest") clips.reverse();

@@ -184,6 +184,17 @@ export function outcomeOf(info) {
   return isNumber(said) ? (said ? "success" : "failure") : "";
 }
 
+/**
+ * How the episode came to its end with which a clip begins: by its env's own word, else by its flags; nothing where nobody knows.
+ * @param {Pick<import("./api.js").Clip, "info" | "state" | "partial" | "terminated" | "truncated">} clip
+ */
+export function endOf({ info, state, partial, terminated, truncated }) {
+  const said = outcomeOf(info);
+  if (said) return said;
+  if (state === "aborted" || (partial && state !== "recording")) return "aborted";
+  return terminated ? "terminated" : truncated ? "truncated" : "";
+}
+
 /** @param {Counts} counts */
 export const total = (counts) => Object.values(counts).reduce((sum, value) => sum + value, 0);
 

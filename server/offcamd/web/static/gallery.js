@@ -1,7 +1,10 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
+import { askedBy, inWords, NO_FILTERS } from "./clipfilters.js";
 import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
-import { amount, clipTitle, clock, count, outcomeOf, reasons, successOf, total, whole } from "./format.js";
+import { FilterForm } from "./filterform.js";
+import { amount, clipTitle, clock, count, endOf, reasons, successOf, total, whole } from "./format.js";
+import { poster } from "./posters.js";
 import { change, state } from "./state.js";
 import { MOST_CLIPS, split } from "./view.js";
 
@@ -48,12 +51,15 @@ export class Gallery {
     this.sorting = h("div");
     this.outcome = h("div");
     this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => search(event.currentTarget.value.trim()) });
-    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.outcome, this.sorting));
+    this.filters = new FilterForm();
+    this.listing = h("button.quiet", { type: "button", "aria-pressed": "false", onclick: () => change({ as: state().as === "table" ? "grid" : "table" }, { replace: true }) }, "Table");
+    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.filters.button, this.outcome, this.sorting, this.listing));
+    this.head.after(this.filters.node);
   }
 
   /** @param {Run[]} runs of one of which the clips are shown */
   show(runs) {
-    const { tab, sort, order, clip, outcome } = state();
+    const { tab, sort, order, clip, outcome, as } = state();
     this.run = runs.find((run) => run.id === tab) ?? runs[0];
     this.section.hidden = !this.run;
     if (!this.run) return;
@@ -73,8 +79,11 @@ export class Gallery {
     /** @type {[string, string][]} */
     const outcomes = [["", "All outcomes"], ["success", "Succeeded"], ["failure", "Failed"]];
     const told = this.run.success_rate !== null || outcome;
-    if (!this.outcome.contains(document.activeElement)) fill(this.outcome, told && select("Show", outcomes, outcome, (value) => change({ outcome: /** @type {View["outcome"]} */ (value) })));
-    const given = JSON.stringify([this.run.id, sort, order, clip, outcome]);
+    if (!this.outcome.contains(document.activeElement)) fill(this.outcome, told && select("Show", outcomes, outcome, (value) => change({ outcome: /** @type {View["outcome"]} */ (value), value: "", vmin: null, vmax: null })));
+    this.filters.show(this.run);
+    this.grid.classList.toggle("table", as === "table");
+    this.listing.setAttribute("aria-pressed", String(as === "table"));
+    const given = JSON.stringify([this.run.id, this.wanted()]);
     if (given !== this.given) {
       if (this.of !== this.run.id) {
         [this.clips, this.total] = [[], 0];
@@ -101,9 +110,7 @@ export class Gallery {
    * @returns {Record<string, string | number | null>}
    */
   wanted() {
-    const { sort, order, clip, outcome } = state();
-    const limits = outcome && this.run && { value: successOf(this.run), [outcome === "success" ? "min_value" : "max_value"]: 0.5 };
-    return { sort, order: sort === "return" || sort === "length" ? order : null, q: clip, ...limits };
+    return askedBy(state(), successOf(this.run ?? { values: [] }));
   }
 
   /**
@@ -202,8 +209,8 @@ export class Gallery {
   }
 
   nothing() {
-    if (state().outcome) return `No clip of this run shows a whole episode that ${state().outcome === "success" ? "succeeded" : "failed"}.`;
-    if (state().clip) return `No clip of this run has “${state().clip}” in its name.`;
+    const filters = inWords(state());
+    if (filters.length) return [`No clip of this run is like that: ${filters.join(", ")}. `, h("button.quiet.inline", { type: "button", onclick: () => change({ ...NO_FILTERS, clip: "", outcome: "" }) }, "Clear the filters")];
     if (this.run?.replayable) return "No video in this run yet. Choose an episode on the curve, and it is rendered.";
     return [
       "No video in this run yet. ",
@@ -227,7 +234,7 @@ export class Gallery {
     const id = this.idOf(clip);
     const title = clipTitle(clip);
     const lost = total(clip.dropped);
-    const outcome = outcomeOf(clip.info);
+    const end = endOf(clip);
     const flags = [
       clip.state === "recording" ? "recording" : null,
       clip.state === "recovered" || clip.state === "aborted" ? clip.state : null,
@@ -235,38 +242,26 @@ export class Gallery {
       clip.verified === false && clip.state !== "recording" ? "not as it was" : null,
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
-    const frame = h("span.poster", {}, clip.poster ? this.poster(clip, clip.poster) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
     const said = flags.length ? h("span.flags", {}, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))) : null;
     return h(
       "li.card",
-      { dataset: { id } },
+      { dataset: end ? { id, end } : { id } },
       h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said),
       h(
         "div.facts",
         {},
         h("span.title", { title: clip.file ?? clip.name }, title),
         h("span.return", { title: "Return" }, amount(clip.return)),
-        h("span.muted", {}, outcome && `${outcome}, `, clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
+        h("span.muted.steps-said", {}, end && h("span.end", {}, `${end}, `), clip.length === null && clip.frames ? count(clip.frames, "frame") : `${whole(clip.length)} steps`),
+        h("span.why.muted", {}, clip.keep_reason === null ? "" : `kept as ${clip.keep_reason}`),
+        h("span.seed.muted", {}, clip.seed === null ? "" : `seed ${clip.seed}`),
         clip.video &&
           h("label.pick", {}, h("input", { type: "checkbox", "aria-label": `Compare ${title}`, onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
       ),
     );
-  }
-
-  /** @type {(clip: Clip, path: string) => HTMLImageElement} */
-  poster(clip, path) {
-    const image = h("img", { alt: "", loading: "lazy", decoding: "async", width: clip.width, height: clip.height });
-    image.addEventListener("error", () => image.replaceWith(h("span.blank", {}, icon("film"), "no picture")), { once: true });
-    if (api.hasToken()) {
-      image.removeAttribute("loading");
-      api.media(path).then((url) => {
-        image.addEventListener("load", () => api.release(url), { once: true });
-        image.src = url;
-      }, () => image.dispatchEvent(new Event("error")));
-    } else image.src = path;
-    return image;
   }
 
   /** @type {(id: string, box: HTMLInputElement) => void} */

@@ -29,7 +29,8 @@ export class Keys {
 
   /** @param {KeyboardEvent} event */
   pressed(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    const typed = event.getModifierState("AltGraph"); // brackets need it on many keyboards
+    if (((event.ctrlKey || event.metaKey || event.altKey) && !typed) || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (taken(event)) return;
     const found = keyFor(this.groups, event.key);
     if (!found) return;

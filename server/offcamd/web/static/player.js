@@ -93,7 +93,7 @@ export class Player {
 
   /** Show what the address says. */
   async show() {
-    const { play, asked, speed } = state();
+    const { play, asked, speed, tour } = state();
     this.setSpeed(speed);
     this.buttons();
     this.side.show();
@@ -120,7 +120,7 @@ export class Player {
     if (this.shown !== wanted) return;
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
-    this.repeat(this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.repeat(tour ? false : this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
@@ -415,7 +415,7 @@ export class Player {
     const { play, pick } = state();
     this.lookAround();
     const run = play.length === 1 ? split(play[0])[0] : state().runs[0];
-    this.back.href = address({ play: [], asked: "", at: null });
+    this.back.href = address({ play: [], asked: "", tour: "", at: null });
     fill(this.back, icon("previous"), run ? this.page.runName(run) : "All runs");
     this.overlaying.hidden = play.length !== 1;
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
@@ -461,7 +461,7 @@ export class Player {
   }
 
   leave() {
-    change({ play: [], asked: "", at: null });
+    change({ play: [], asked: "", tour: "", at: null });
   }
 
   /** @param {MouseEvent} event */

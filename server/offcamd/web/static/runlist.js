@@ -2,8 +2,6 @@
 
 /** @import { Run } from "./api.js" */
 
-const MOST_PARTS = 5; // of a path, in a name
-
 /**
  * What the dot of a run in a state looks like; one that has ended has none of these.
  * @type {Record<string, string>}
@@ -30,21 +28,12 @@ export const baseOf = (id) => id.split("@")[0];
 export const sessionOf = (id) => id.split("@")[1] ?? "";
 
 /**
- * What each is called, by its id: the last part of its path, and as much before it as tells the runs apart.
+ * What each is called, by its id: as the recorder says, which goes by the path alone; with the session where it is one of several.
  * @param {Iterable<Run>} runs
  * @returns {Map<string, string>}
  */
 export function namesOf(runs) {
-  const [all, sessions] = [[], []].map(() => /** @type {{id: string, parts: string[], depth: number}[]} */ ([]));
-  for (const { id, folder } of runs) (sessionOf(id) ? sessions : all).push({ id, parts: folder.split("/").filter(Boolean), depth: 1 });
-  /** @param {(typeof all)[number]} run */
-  const name = ({ parts, depth }) => parts.slice(-depth).join("/");
-  for (let turn = 1; turn < MOST_PARTS; turn += 1) {
-    const seen = new Map();
-    for (const run of all) seen.set(name(run), (seen.get(name(run)) ?? 0) + 1);
-    for (const run of all.filter((run) => seen.get(name(run)) > 1)) run.depth += 1;
-  }
-  const found = new Map(all.map((run) => [run.id, name(run)]));
-  for (const run of sessions) found.set(run.id, `${found.get(baseOf(run.id)) ?? name(run)} · ${sessionOf(run.id) === "all" ? "all sessions" : `session ${sessionOf(run.id)}`}`);
-  return found;
+  /** @type {(id: string) => string} */
+  const session = (id) => (sessionOf(id) === "all" ? "all sessions" : `session ${sessionOf(id)}`);
+  return new Map([...runs].map(({ id, title }) => [id, sessionOf(id) ? `${title} · ${session(id)}` : title]));
 }

@@ -92,7 +92,7 @@ export class RunRow {
       image.removeAttribute("loading");
       image.addEventListener("load", () => api.release(image.src), { once: true });
       api.media(path).then((url) => image.setAttribute("src", url), () => image.remove());
-    } else image.src = path;
+    } else image.src = api.mediaPath(path);
     this.poster.append(image);
   }
 }

@@ -18,6 +18,7 @@ export class Sync {
   /** @param {() => void} changed called whenever the position, or whether it plays, may have changed */
   constructor(changed) {
     this.changed = changed;
+    this.ended = () => {}; // what is to come once all has been played
     /** @type {Track[]} */
     this.tracks = [];
     this.position = 0;
@@ -210,6 +211,7 @@ export class Sync {
         return;
       }
       this.seek(this.duration);
+      this.ended();
       return;
     }
     this.changed();

@@ -69,10 +69,23 @@ const FIELDS = {
   order: oneOf("desc", "asc"),
   clip: text(), // text that the names of clips must contain
   outcome: oneOf("", "success", "failure"), // of the episodes that clips show, where the env says it
+  rmin: number(-1e300, 1e300, null), // limits of the returns of clips,
+  rmax: number(-1e300, 1e300, null),
+  lmin: number(0, 1e15, null), // of their lengths in steps,
+  lmax: number(0, 1e15, null),
+  value: text(), // and of a value of their episodes by its name
+  vmin: number(-1e300, 1e300, null),
+  vmax: number(-1e300, 1e300, null),
+  end: oneOf("", "terminated", "truncated", "aborted"), // of the episodes with which clips begin
+  kept: text(), // text that the reasons for which clips are kept must contain
+  env: number(0, 2 ** 31, null), // a sub-environment that they show
+  seed: text(), // that their episodes were given
+  as: oneOf("grid", "table"), // how clips are listed
   pick: list(), // clips chosen to be compared: RUN:KEY
   play: list(), // clips in the player: RUN:KEY
   align: oneOf("start", "end", "fraction", "event"), // by what several clips in the player lie on one timeline
   asked: text(), // RUN:NUMBER, the episode whose video was asked for
+  tour: oneOf("", "median", "best", "worst"), // of each stage of the run this one is played, one behind the other
   at: number(0, 1e9, null), // seconds into the clips, while paused
   speed: number(0.0625, 16, 1), // as fast and as slow as browsers play
 };

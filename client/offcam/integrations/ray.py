@@ -1,0 +1,190 @@
+"""Ray: one recorder a node, to which all of the node's workers record, whatever they do in Ray.
+
+In a worker, in place of `offcam.record`, with its arguments::
+
+    from offcam.integrations.ray import record
+    env = record(gym.make("CartPole-v1", render_mode="rgb_array"), "/shared/runs/ppo", every=100)
+
+or call `connect` there, and leave the code as it is that records: `offcam.record`, a wrapper, an adapter.
+
+The recorder of a node is a detached actor, ``offcam-<node id>``, that has a daemon listen there and starts another one
+where that dies. Frames go to it by shared memory, never through Ray's objects; only the address does. The daemon leaves
+by itself once it was idle for long, also where Ray is gone by then.
+
+It needs the package: ``pip install "offcam[ray,server]"`` on each node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from gymnasium import logger
+
+import offcam
+from offcam.connection.launch import listening, start_embedded
+from offcam.connection.settings import embedded_endpoint
+from offcam.integrations.missing import needs
+from offcam.wrappers import arguments
+from offcam_proto.endpoints import parse_endpoint
+from offcam_proto.errors import ConfigError, DaemonUnavailable
+
+with needs("ray", "Ray", "ray"):
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+if TYPE_CHECKING:
+    from gymnasium import Env
+    from gymnasium.vector import VectorEnv
+
+__all__ = ["addresses", "connect", "record"]
+
+NAMESPACE: Final = "offcam"
+"""Of the recorders, which are one cluster's and not one job's."""
+
+ANSWER_SECONDS: Final = 30.0
+"""How long a worker waits for its node's recorder; then it records by itself."""
+
+LOOK_SECONDS: Final = 0.5
+"""How often a recorder looks whether its daemon listens."""
+
+
+def record(
+    env: Env[Any, Any] | VectorEnv[Any, Any, Any],
+    folder: arguments.Folder,
+    **options: Any,  # noqa: ANN401 - as of `offcam.record`
+) -> Any:  # noqa: ANN401 - likewise
+    """As `offcam.record`, to this node's recorder.
+
+    Args:
+        env: as of `offcam.record`.
+        folder: absolute path, the same on all nodes. Each node has a run folder of its own in it, ``node-<id>``, as
+            the index of a run has one writer; `offcam.load` and all verbs take the whole.
+        options: as of `offcam.record`.
+
+    Raises:
+        ConfigError: the folder's path is not absolute, or is a bucket's, or Ray is not initialized.
+    """
+    where = _place(arguments.folder(folder))
+    connect()
+    return offcam.record(env, os.path.join(where, f"node-{_node()[:12]}"), **options)
+
+
+def connect() -> None:
+    """Have what this process records go to its node's recorder, which is made where there is none.
+
+    It is called in a task or an actor, not as Ray's ``worker_process_setup_hook``, in which Ray 2.60 aborts where an
+    actor is asked. A daemon that ``OFFCAM_ADDR`` names already is used instead. The workers of one job belong to one
+    session. Where the recorder cannot be had, a warning says why, and this process records as it does without Ray.
+
+    Raises:
+        ConfigError: Ray is not initialized.
+    """
+    _check_initialized()
+    if os.environ.get("OFFCAM_ADDR"):
+        return
+    job = ray.get_runtime_context().get_job_id()
+    os.environ.setdefault("OFFCAM_SESSION", hashlib.sha256(f"{_cluster()} {job}".encode()).hexdigest()[:32])
+    try:
+        os.environ["OFFCAM_ADDR"] = ray.get(_recorder(_node()).address.remote(), timeout=ANSWER_SECONDS)
+    except (RayError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        logger.warn(f"This node's offcam recorder cannot be had ({reason[0]}): this worker records by itself.")
+
+
+def addresses() -> dict[str, str]:
+    """The address of each recorder that is alive, by the id of its node.
+
+    Raises:
+        ConfigError: Ray is not initialized.
+    """
+    _check_initialized()
+    found = {}
+    for node in (node["NodeID"] for node in ray.nodes() if node["Alive"]):
+        with contextlib.suppress(RayError, ValueError):  # it has none, or none any more
+            handle = ray.get_actor(f"offcam-{node}", NAMESPACE)
+            found[node] = ray.get(handle.address.remote(), timeout=ANSWER_SECONDS)
+    return found
+
+
+class Recorder:
+    """Has a daemon listen on its node while anybody records there; in an actor's process.
+
+    Args:
+        node: the node's id, of which a machine may have several.
+    """
+
+    def __init__(self, node: str) -> None:
+        directory = os.path.dirname(str(embedded_endpoint().path))
+        self._endpoint = parse_endpoint(f"ipc://{directory}/ray-{node[:12]}.sock", "the recorder's address")
+        threading.Thread(target=self._watch, name="offcam-ray", daemon=True).start()
+
+    def address(self) -> str:
+        """Where its daemon listens, which is started if there is none: a URL, for ``OFFCAM_ADDR``.
+
+        Raises:
+            DaemonUnavailable: none can be started, and why.
+        """
+        start_embedded(self._endpoint, ANSWER_SECONDS)
+        return self._endpoint.url
+
+    def _watch(self) -> None:
+        """Start another one where it dies: its socket's file is still there. It takes that along where it was idle."""
+        while True:
+            time.sleep(LOOK_SECONDS)
+            if os.path.exists(str(self._endpoint.path)) and not listening(self._endpoint):
+                self._start()
+
+    def _start(self) -> None:
+        try:
+            start_embedded(self._endpoint, ANSWER_SECONDS)
+        except DaemonUnavailable as error:
+            logger.warn(f"The offcam daemon of this node is gone, and could not be started again: {error}")
+
+
+def _recorder(node: str) -> Any:  # noqa: ANN401 - Ray's handle
+    """The handle of a node's recorder."""
+    options: dict[str, Any] = {
+        "name": f"offcam-{node}",
+        "namespace": NAMESPACE,
+        "get_if_exists": True,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 3,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+    }
+    return ray.remote(Recorder).options(**options).remote(node)
+
+
+def _check_initialized() -> None:
+    if not ray.is_initialized():
+        raise ConfigError("Ray is not initialized, so there are no nodes: call ray.init() first, or use offcam.record.")
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _cluster() -> str:
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def _place(folder: str) -> str:
+    scheme, mark, _ = folder.partition("://")
+    if mark:
+        raise ConfigError(
+            f"folder must be on a file system, got {folder!r}: {scheme} is not written to. Record onto a path that the "
+            "nodes share, or that each has, and copy it there."
+        )
+    if not os.path.isabs(folder):
+        raise ConfigError(
+            f"folder must be an absolute path, got {folder!r}: each of Ray's workers has another working directory. "
+            f"Pass {os.path.abspath(folder)!r}, say, if all nodes have it."
+        )
+    return folder

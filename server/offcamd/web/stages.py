@@ -1,0 +1,91 @@
+"""A run in parts, and of each the clips that tell of it: those that ``offcam timelapse`` shows, too."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from offcam_proto.errors import NotARunFolder
+from offcam_runs import format as fmt
+from offcam_runs.analysis import STAGES
+from offcam_runs.filmed import stages_of
+from offcam_runs.long_run import long_extent
+from offcam_runs.streams import read_streams
+from offcamd.web.reading import reading
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from offcam_runs.analysis import Pick
+    from offcam_runs.clip_episodes import ClipEpisodes
+    from offcam_runs.long_run import Extent
+    from offcam_runs.streams import Stream
+    from offcamd.web.episode_cache import EpisodeCache
+    from offcamd.web.params import Query
+    from offcamd.web.reading import Asked
+
+MOST_STAGES = 100
+PICKS: tuple[Pick, ...] = ("best", "median", "worst")
+
+_FILES = f"""
+SELECT stream, clip, file FROM clips JOIN streams ON streams.id = stream_id
+WHERE file IS NOT NULL AND clips.state != '{fmt.RECORDING}'
+"""  # noqa: S608 - of our own words
+
+
+def stages(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+    """See ``GET /api/runs/{id}/stages``. Raises BadQuery and what `reading` does."""
+    count = query.whole("count", STAGES, 1, MOST_STAGES)
+    with reading(asked.folder, asked.session) as database:
+        streams = read_streams(database)
+        clips = cache.clips(asked.folder, database, streams)
+        extent = long_extent(database)
+        gone = _gone(database, asked.folder)
+    shown = clips.without(gone) if gone else clips
+    of = list(streams.values())
+    return {
+        "episodes": len(shown.episodes) if extent is None else extent.size,
+        "stages": [
+            {
+                "begin": stage.begin,
+                "end": stage.end,
+                "first": _number(shown, extent, stage.begin),
+                "last": _number(shown, extent, stage.end - 1),
+                **{pick: _picked(shown, of, stage.picked(pick)) for pick in PICKS},
+            }
+            for stage in stages_of(shown, count, extent)
+        ],
+    }
+
+
+def _number(shown: ClipEpisodes, extent: Extent | None, place: int) -> int:
+    """The order of arrival of an episode, by its place in the run or session."""
+    return int(shown.episodes.number[place]) if extent is None else extent.before + place
+
+
+def _gone(database: sqlite3.Connection, folder: Path) -> set[str]:
+    """The keys of the clips whose files somebody has removed."""
+    try:
+        there = set(os.listdir(folder))  # noqa: PTH208 - of thousands, names will do
+    except OSError as error:
+        raise NotARunFolder(f"{folder} cannot be listed ({error.strerror}): was it moved or removed?") from error
+    return {f"{stream}-{clip}" for stream, clip, file in database.execute(_FILES) if file not in there}
+
+
+def _picked(shown: ClipEpisodes, streams: Sequence[Stream], place: int | None) -> dict[str, Any] | None:
+    """What is said of an episode that has a clip."""
+    if place is None:
+        return None
+    episode, clip = shown.episodes[place], shown.shows(place)
+    assert clip is not None  # noqa: S101 - it was chosen of those that have one
+    return {
+        "clip": clip.key,
+        "number": episode.number,
+        "num_envs": streams[episode.stream].num_envs,
+        "env_index": episode.env_index,
+        "episode": episode.episode,
+        "return": fmt.json_number(episode.return_),
+        "length": episode.length,
+    }

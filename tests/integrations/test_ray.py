@@ -1,0 +1,79 @@
+"""A recorder on each of Ray's nodes: all that its workers played is recorded once, whoever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import films
+from offcam_proto.errors import ConfigError
+from offcam_runs.run import read_run
+from waiting import HANG_SECONDS
+
+pytest.importorskip("ray", reason="not in the environment of .ci/integrations")
+pytestmark = pytest.mark.integrations
+
+EPISODES = 120
+
+
+def test_workers_of_three_nodes_while_an_actor_a_daemon_a_worker_and_a_node_die(tmp_path, runtime, offcam_command):
+    folder, played = tmp_path / "runs", tmp_path / "played"
+    played.mkdir()
+    script = Path(__file__).with_name("ray_cluster.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), str(played), str(EPISODES)],
+        env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    for address in told["addresses"].values():
+        assert offcam_command("stop", "--endpoint", address).returncode == 0
+    assert offcam_command("recover", str(folder)).returncode in (0, 1)
+    finished = {int(number): where for number, where in told["finished"].items()}
+    assert [number for number, where in finished.items() if not where] == [2, 3, 5]  # killed, or of the node that died
+    for number, where in finished.items():
+        run = folder / f"node-{told['nodes'][number % 3][:12]}"
+        assert where in ("", str(run))
+        stored = stored_of(run, number)
+        lines = [line.split() for line in (played / f"{number}.txt").read_text().splitlines()]
+        expected = {int(episode): float(total) for episode, total in lines}
+        assert len(stored) - len(expected) in ((0,) if where else (0, 1))  # one may have ended untold
+        assert expected.items() <= stored.items()
+    for run in folder.iterdir():
+        films.check(run)
+
+
+def stored_of(run, worker):
+    """What is in the index of a worker's episodes: their returns by their numbers, each there once."""
+    (stream,) = {clip.stream for clip in read_run(run, "all").clips if clip.name.startswith(f"worker-{worker}-")}
+    rows = [row for row in films.episodes(run) if row.stream == stream]
+    assert max(Counter(row.episode for row in rows).values()) == 1
+    return {row.episode: row.return_ for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("s3://bucket/run", "s3 is not written to"),
+        ("runs/ppo", "each of Ray's workers has another working directory"),
+    ],
+)
+def test_a_folder_that_workers_would_not_have(folder, why):
+    from offcam.integrations.ray import record  # noqa: PLC0415 - where it is installed
+
+    with pytest.raises(ConfigError, match=why):
+        record(None, folder)
+
+
+def test_without_ray_it_is_said_so():
+    from offcam.integrations.ray import record  # noqa: PLC0415
+
+    with pytest.raises(ConfigError, match=r"ray\.init"):
+        record(None, "/runs/ppo")
