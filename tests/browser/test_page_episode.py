@@ -84,7 +84,8 @@ def test_a_click_on_a_trace_shows_that_frame_and_playing_moves_the_cursor(steppe
     assert frame_shown(video) == 31
     expect(slider).to_have_attribute("aria-valuetext", "step 31, reward 1, return so far 31")
 
-    page.keyboard.press("k")
+    slider.evaluate("node => node.blur()")
+    page.keyboard.press(" ")
     page.wait_for_function("() => Number(document.querySelector('.scrub').ariaValueNow) > 40")
     apart = page.evaluate(
         """async () => {
