@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from playwright.sync_api import Locator
 
+PHONE = {"width": 390, "height": 844}
 SIDE = 96
 COLOURS = ((220, 40, 40), (30, 160, 60), (40, 70, 210), (240, 200, 30))
 """RGB of the four bands beside the barcode."""

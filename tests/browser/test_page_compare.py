@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from stage import Painted, frame_shown, playwright
+from stage import PHONE, Painted, frame_shown, playwright
 
 import offcam
 from commandline import WAIT_SECONDS
-from conftest import PHONE
 
 expect = playwright().expect
 
