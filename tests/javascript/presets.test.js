@@ -2,18 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 globalThis.sessionStorage = { getItem: () => null };
-const { nearestTo, presetsOf, shareOf, siblingsOf, stagesOf } = await import("../../server/offcamd/web/static/presets.js");
+const { nearestTo, presetsOf, shareOf, siblingsOf } = await import("../../server/offcamd/web/static/presets.js");
 
 const curve = (total, numbers, ys) => ({ total, first: [0], recorded: { keys: numbers.map((number) => `k${number}`), numbers, xs: numbers, ys } });
-
-test("of each part of a run the clip in the middle by its return", () => {
-  const numbers = Array.from({ length: 16 }, (_, number) => number);
-  assert.deepEqual(stagesOf(curve(16, numbers, numbers)), [0, 2, 4, 6, 8, 10, 12, 14].map((number) => `k${number}`));
-  assert.deepEqual(stagesOf(curve(80, [0, 1, 2, 79], [5, 9, 7, 1])), ["k2", "k79"]);
-  assert.deepEqual(stagesOf(curve(3, [0, 2], [null, 1])), ["k0", "k2"]);
-  assert.deepEqual(stagesOf(curve(0, [], [])), []);
-  assert.deepEqual(stagesOf({ ...curve(8, [100, 107], [1, 2]), first: [100] }), ["k100", "k107"]); // of a later session
-});
 
 test("the same stage of another run is where as much of it was over", () => {
   assert.equal(shareOf(curve(11, [], []), 5), 0.5);

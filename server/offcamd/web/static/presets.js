@@ -9,7 +9,6 @@ import { MOST_CLIPS, split } from "./view.js";
  *   the clip from which one compares, RUN:KEY, its run, those that are chosen, and all that there are
  */
 
-const STAGES = 8;
 const SOME = 8; // of which the first is taken that can be watched
 
 /**
@@ -40,9 +39,8 @@ export async function clipsOf(preset, from) {
     const found = await Promise.all([...new Set([id, ...chosen])].map(async (each) => (await api.episodesOfSeed(each, seed)).map((key) => `${each}:${key}`)));
     return [...new Set([from.id, ...found.flat()])].slice(0, MOST_CLIPS);
   }
-  const own = await recordedOf(id);
-  if (preset === "stages") return stagesOf(own).map((key) => `${id}:${key}`);
-  const at = shareOf(own, clip.number ?? 0);
+  if (preset === "stages") return (await stagesOf(id)).map((key) => `${id}:${key}`);
+  const at = shareOf(await recordedOf(id), clip.number ?? 0);
   const others = siblingsOf(run, runs).filter((other) => other.id !== run.id).slice(0, MOST_CLIPS - 1);
   const keys = await Promise.all(others.map(async (other) => [other.id, nearestTo(await recordedOf(other.id), at)]));
   return [from.id, ...keys.flatMap(([other, key]) => (key === null ? [] : [`${other}:${key}`]))];
@@ -70,27 +68,12 @@ export const siblingsOf = (run, runs) => runs.filter((other) => above(other) ===
 const above = ({ folder }) => folder.replace(/[^/\\]+[/\\]*$/, "");
 
 /**
- * A run in up to eight parts of as many episodes each, as `offcam timelapse` has them: of each the clip in the middle by
- * its return, of two the lower.
- * @param {Pick<Curve, "total" | "first" | "recorded">} curve
+ * The median clip of each part of a run, as its stage strip and `offcam timelapse` have them.
+ * @param {string} id
  */
-export function stagesOf({ total, first, recorded }) {
-  const count = Math.min(STAGES, total);
-  const keys = [];
-  for (let part = 0; part < count; part += 1) {
-    const [begin, end] = [part, part + 1].map((place) => roundHalfEven((place * total) / count) + (first[0] ?? 0));
-    const within = recorded.numbers.flatMap((number, place) => (number >= begin && number < end ? [{ key: recorded.keys[place], value: recorded.ys[place] ?? -Infinity }] : []));
-    within.sort((one, other) => (one.value === other.value ? 0 : one.value - other.value));
-    if (within.length) keys.push(within[(within.length - 1) >> 1].key);
-  }
-  return [...new Set(keys)];
-}
-
-/** @param {number} value */
-function roundHalfEven(value) {
-  const below = Math.floor(value);
-  if (value - below !== 0.5) return Math.round(value);
-  return below % 2 ? below + 1 : below;
+async function stagesOf(id) {
+  const { stages } = await api.stages(id);
+  return [...new Set(stages.flatMap(({ median }) => (median ? [median.clip] : [])))];
 }
 
 /**
