@@ -6,7 +6,6 @@ import pytest
 from stage import PHONE, Painted, frame_shown, playwright
 
 import offcam
-from commandline import WAIT_SECONDS
 
 expect = playwright().expect
 
@@ -14,11 +13,6 @@ LENGTHS = [20, 30, 40, 50, 60, 24, 36, 48, 59]
 """Of the episodes; a clip has one frame more."""
 
 SEEDS = [0, 1, 2, 3, 4, 0, 1, 2, 3]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +96,9 @@ def test_presets_find_clips_and_two_of_a_seed_say_where_they_differ(nine, view, 
     page.emulate_media(color_scheme="dark")
     expect(page.locator("#player .lane").first).to_be_visible()
     seen.shot("best-and-worst-dark")
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    seen.shot("best-and-worst-on-a-phone")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("clip before")
     seen.shot("keys")
