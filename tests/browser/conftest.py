@@ -51,6 +51,12 @@ def browser(session_root: Path) -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _patience() -> None:
+    """What is to be seen is waited for, however long that takes on a busy machine."""
+    playwright().expect.set_options(timeout=WAIT_SECONDS * 1000)
+
+
 @dataclass
 class Visit:
     """A page, what it asked for, and what went wrong on it.

@@ -9,16 +9,10 @@ import pytest
 from stage import SIDE, Told, film, playwright
 
 import offcam
-from commandline import WAIT_SECONDS
 from envs import Barcode
 from offcam_runs.run_ids import run_id
 
 expect = playwright().expect
-
-
-@pytest.fixture(autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @pytest.fixture

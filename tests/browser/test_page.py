@@ -12,7 +12,6 @@ import pytest
 from stage import COLOURS, SIDE, Told, film, frame_shown, picture, playwright, training
 
 import made
-from commandline import WAIT_SECONDS
 from offcam_runs.run_ids import run_id
 
 expect = playwright().expect
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
 
 MOST_DRIFT_SECONDS = 0.1
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def url_of(ready: str) -> str:

@@ -9,14 +9,8 @@ from gymnasium.vector import SyncVectorEnv
 from stage import SIDE, Painted, film, playwright
 
 import offcam
-from commandline import WAIT_SECONDS
 
 expect = playwright().expect
-
-
-@pytest.fixture(autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def test_each_mark_of_a_vector_env_plays_with_the_return_that_was_hovered(daemon, view, visit, tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ import pytest
 from stage import SIDE, Painted, film, frame_shown, playwright
 
 import offcam
-from commandline import WAIT_SECONDS
 from envs import decode
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 expect = playwright().expect
 
 LENGTHS = [20, 40, 60, 90]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,10 @@ import pytest
 from stage import playwright
 
 import offcam
-from commandline import WAIT_SECONDS
 from envs import play
 
 pytest.importorskip("xxhash")
 expect = playwright().expect
-
-
-@pytest.fixture(autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def click_episode(page, number, last):

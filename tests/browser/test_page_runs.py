@@ -11,7 +11,6 @@ import pytest
 from stage import film, playwright, training
 
 import runs
-from commandline import WAIT_SECONDS
 from offcam_runs.folder_lock import FolderLock
 from offcam_runs.format import INDEX_NAME
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 
 NAMES = ".run-list .run .name"
 SIDEWAYS = "document.documentElement.scrollWidth > innerWidth"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 @pytest.fixture(scope="module")

@@ -6,19 +6,12 @@ import re
 import sqlite3
 from contextlib import closing
 
-import pytest
 from stage import film, playwright
 
 import made
-from commandline import WAIT_SECONDS
 from offcam_runs.format import INDEX_NAME
 
 expect = playwright().expect
-
-
-@pytest.fixture(autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def test_one_watches_it_learn_and_goes_from_stage_to_stage(daemon, view, visit, tmp_path, monkeypatch):
