@@ -40,6 +40,17 @@ def names(page: Page) -> list[str]:
     return page.locator(NAMES).all_text_contents()
 
 
+def ends(page, which):
+    """Where the text of the first such element ends, in pixels from the left."""
+    return page.locator(which).first.evaluate(
+        """node => {
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            return range.getBoundingClientRect().right;
+        }"""
+    )
+
+
 def test_all_runs_are_a_table_by_folder(root, view, visit):
     seen = visit(view(root))
     page = seen.page
@@ -52,6 +63,9 @@ def test_all_runs_are_a_table_by_folder(root, view, visit):
     page.wait_for_function("() => document.querySelector('.run .thumb img')?.naturalWidth > 0")
     expect(page.locator(".run-list li", has_text="broken")).to_contain_text("cannot be read")
     seen.shot("runs")
+    for column in ("episodes", "steps"):  # a head ends where its numbers do
+        head, cell = (ends(page, f"{place}.{column}") for place in (".column", ".run .cell"))
+        assert abs(head - cell) <= 2
     for column, wanted in [("Episodes", ["2", "1", "0", "1", "0"]), ("Last 100", ["2", "1", "0", "1", "0"])]:
         page.get_by_role("button", name=column, exact=True).click()
         assert names(page)[:5] == wanted
