@@ -51,7 +51,7 @@ def test_it_is_the_same_page(runs, offcam_command, visit, tmp_path):
     expect(page.locator(".card")).to_have_count(1)
     page.get_by_role("button", name="Play Episode 14").click()
     expect(page.locator("#player h2")).to_have_text("Episode 14 · told")
-    page.wait_for_function(f"document.querySelector('#player video').videoWidth === {2 * SIDE}")
+    page.wait_for_function(f"() => document.querySelector('#player video').videoWidth === {2 * SIDE}")
     there = page.url
     assert "#/r/" in there
     page.go_back()

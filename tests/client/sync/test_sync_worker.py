@@ -412,10 +412,8 @@ def test_one_whose_folder_is_removed_leaves(run, tracker):
     tracker.be("raise")
     found = offcam.sync(run, tracker.to)
     tracker.wait("raise", 1)
-    (run / INDEX_NAME).unlink()
-    for path in (run / SYNC_NAME).iterdir():
-        path.unlink()
-    (run / SYNC_NAME).rmdir()
+    moved = run.rename(run.with_name("moved"))  # at once: what is written meanwhile cannot keep it from being removed
+    shutil.rmtree(moved)
     assert not found.wait(HANG_SECONDS)
 
 
