@@ -20,6 +20,7 @@ ANSWERS = {
     "Curve": "/api/runs/{id}/curve",
     "Group": "/api/group",
     "Stages": "/api/runs/{id}/stages",
+    "Statistics": "/api/statistics",
     "Nearest": "/api/runs/{id}/nearest",
     "ClipPage": "/api/runs/{id}/clips",
     "ClipDetail": "/api/runs/{id}/clips/{key}",

@@ -13,7 +13,7 @@ test("an address is read as it was written", () => {
   const view = {
     ...USUAL, runs: ["0123456789ab", "ba9876543210"], filter: "env:a&b return>1 -c%", by: "return", turned: true, wall: true, y: "distance to goal", x: "time", smooth: 30, raw: false, band: true,
     from: -1.5, to: 0, tab: "ba9876543210", sort: "return", order: "asc", clip: "épisode+", outcome: "failure", pick: ["r:k-1"], play: ["r:k-1", "r:k-2"],
-    align: "end", asked: "r:12", at: 0, speed: 0.25,
+    align: "end", statistics: true, groups: ["a/ppo", "a/dqn"], enough: 475, asked: "r:12", at: 0, speed: 0.25,
   };
   assert.deepEqual(parse(print(view)), view);
   assert.deepEqual(differences(view, parse(print(view))), []);

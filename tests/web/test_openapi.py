@@ -67,7 +67,9 @@ def test_bounds_that_are_described_are_those_that_are_held(client, base):
                     continue
                 at = parameter["schema"][key]
                 url = path.replace("/api/runs/{id}", base)
-                more = {"ids": base.rpartition("/")[2]} if path == "/api/group" else {}
+                run = base.rpartition("/")[2]
+                needed = {"/api/group": {"ids": run}, "/api/statistics": {"group": [f"one:{run}", f"other:{run}"]}}
+                more = needed.get(path, {})
                 inside = client.get(url, params={**more, parameter["name"]: at})
                 assert inside.status_code in (200, 404), (url, parameter["name"], at)
                 outside = client.get(url, params={**more, parameter["name"]: at + beyond})

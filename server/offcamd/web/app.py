@@ -35,6 +35,7 @@ from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.stages import stages
+from offcamd.web.statistics import Statistics
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -89,6 +90,7 @@ class Api:
         self._episodes = EpisodeCache()
         self._runs = RunDescriptions(source, ReadAhead(self._episodes).add)
         self._posters = Posters()
+        self._statistics = Statistics()
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
         self._renders = Renders(source, self._episodes, stopping)
@@ -114,6 +116,7 @@ class Api:
             "/api/events": self.events,
             "/api/group": self.group,
             "/api/runs": self.runs,
+            "/api/statistics": self.statistics,
             run: told(lambda asked, _: self._runs.detail(asked)),
             f"{run}/episodes": told(lambda asked, query: queries.episodes_page(asked, query, kept)),
             f"{run}/episodes.csv": self.episodes_csv,
@@ -210,6 +213,11 @@ class Api:
             return curves.group(runs, query, self._episodes)
 
         return Response(await run_in_threadpool(answer), media_type="application/json")
+
+    async def statistics(self, request: Request) -> Response:
+        """Groups of runs against each other."""
+        query = Query(request.query_params)
+        return _json(await run_in_threadpool(self._statistics.compare, self._source, query))
 
     # --- clips ------------------------------------------------------------------------------------------------
 

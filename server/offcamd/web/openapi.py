@@ -9,7 +9,18 @@ from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DR
 from offcam_runs.run_state import RUN_STATES
 from offcamd import __version__
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import clip_filters, curves, queries, renders, runlist, sparklines, stages, thinning, traces
+from offcamd.web import (
+    clip_filters,
+    curves,
+    queries,
+    renders,
+    runlist,
+    sparklines,
+    stages,
+    statistics,
+    thinning,
+    traces,
+)
 from offcamd.web.params import MOST_TEXT
 
 if TYPE_CHECKING:
@@ -112,6 +123,17 @@ _STAGE = _object(
     begin=INTEGER, end=INTEGER, first=INTEGER, last=INTEGER, **dict.fromkeys(stages.PICKS, _or_null(_object(
         clip=TEXT, number=INTEGER, num_envs=INTEGER, env_index=INTEGER, episode=INTEGER, return_=_MAYBE, length=INTEGER,
     ))),
+)  # fmt: skip
+_ESTIMATE = _object(value=NUMBER, low=_MAYBE, high=_MAYBE)
+_BAND = _object(**dict.fromkeys(("center", "low", "high"), _list(_MAYBE)))
+_COMPARED = _object(
+    label=TEXT, runs=INTEGER, iqm=_ref("Estimate"), gap=_or_null(_ref("Estimate")), profile=_ref("Band"),
+    efficiency=_ref("Band"),
+)  # fmt: skip
+_STATISTICS = _object(
+    score=TEXT, groups=_list(_COMPARED), pairs=_list(_object(better=TEXT, than=TEXT, probability=_ref("Estimate"))),
+    tasks=_list(TEXT), threshold=_MAYBE, thresholds=_list(NUMBER), fractions=_list(NUMBER), confidence=NUMBER,
+    warnings=_list(TEXT),
 )  # fmt: skip
 _FILM = _object(
     clip=TEXT, fps=NUMBER, first_row=INTEGER, frames=INTEGER,
@@ -252,6 +274,20 @@ def _paths() -> dict[str, Schema]:
             ],
             *asked,
         ),
+        "/api/statistics": _json(
+            "Groups of runs against each other, as `offcam compare` has them (Agarwal et al., NeurIPS 2021).",
+            _ref("Statistics"),
+            [
+                _query(
+                    "group", {"type": "array", "items": TEXT, "maxItems": statistics.MOST_GROUPS},
+                    f"`NAME:ID,ID,...`, {statistics.FEWEST_GROUPS} times or more; at most {statistics.MOST_RUNS} runs.",
+                    required=True,
+                ),
+                _query("threshold", NUMBER, "The score that is enough, for the optimality gap."),
+                _query("last", _between(1, statistics.MOST_LAST, 100), "Episodes behind the score of a run."),
+            ],
+            *asked, "429",
+        ),
         "/api/runs": _json(
             "The runs, or those that are asked for.",
             _object(daemon=FLAG, total=INTEGER, offset=INTEGER, runs=_list(_ref("Run"))),
@@ -371,6 +407,9 @@ def description() -> Schema:
         "Curve": _CURVE,
         "Group": _GROUP,
         "Stages": _object(episodes=INTEGER, stages=_list(_STAGE)),
+        "Statistics": _STATISTICS,
+        "Estimate": _ESTIMATE,
+        "Band": _BAND,
         "Nearest": _object(
             episode=_ref("Episode"), clip=_or_null(_ref("Clip")), exact=FLAG, distance=_or_null(INTEGER)
         ),

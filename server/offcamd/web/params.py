@@ -95,6 +95,13 @@ class Query:
             raise BadQuery(f"{name} is an id in hexadecimal, got {value!r}")
         return value
 
+    def texts(self, name: str, most: int, longest: int) -> Sequence[str]:
+        """A value that may be given several times."""
+        given = self._values.getlist(name)
+        if len(given) > most or any(len(value) > longest or "\0" in value for value in given):
+            raise BadQuery(f"{name} is given at most {most} times, up to {longest} characters each, got {len(given)}")
+        return given
+
     def list(self, name: str, most: int) -> list[str]:
         """Words between commas, at least one."""
         given = self._values.getlist(name)

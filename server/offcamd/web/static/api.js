@@ -45,6 +45,13 @@ import { sentence } from "./format.js";
  *   begin: number, end: number, first: number, last: number, best: StageClip | null, median: StageClip | null, worst: StageClip | null,
  * }} Stage a part of a run: its episodes from the place `begin` up to `end`, with the numbers `first` to `last`
  * @typedef {{episodes: number, stages: Stage[]}} Stages
+ * @typedef {{value: number, low: number | null, high: number | null}} Estimate with its interval
+ * @typedef {{center: (number | null)[], low: (number | null)[], high: (number | null)[]}} Band
+ * @typedef {{
+ *   score: string, groups: {label: string, runs: number, iqm: Estimate, gap: Estimate | null, profile: Band, efficiency: Band}[],
+ *   pairs: {better: string, than: string, probability: Estimate}[], tasks: string[], threshold: number | null,
+ *   thresholds: number[], fractions: number[], confidence: number, warnings: string[],
+ * }} Statistics of groups of runs
  * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
  * @typedef {{
  *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
@@ -191,6 +198,8 @@ export const group = (runs, given, options) => getJson("/api/group", { ids: runs
 
 /** @type {(run: string) => Promise<Stages>} */
 export const stages = (run) => getJson(`/api/runs/${id(run)}/stages`);
+/** @type {(asked: string) => Promise<Statistics>} */
+export const statistics = (asked) => getJson(`/api/statistics?${asked}`);
 
 /** @type {(run: string, number: string | number) => Promise<Nearest>} */
 export const nearest = (run, number) => getJson(`/api/runs/${id(run)}/nearest`, { number });

@@ -207,7 +207,7 @@ watch((changed) => {
   if (changed.has("play") || changed.has("asked") || changed.has("speed") || changed.has("pick") || changed.has("align")) player.show();
   if (changed.has("play") || changed.has("asked") || changed.has("tour")) stages.follow();
   if (only("at", "speed", "play", "asked", "align", "tour")) return;
-  if (only("filter", "by", "turned", "wall")) numbers();
+  if (only("filter", "by", "turned", "wall", "statistics", "groups", "enough")) numbers();
   else if (only("clip", "outcome", "sort", "order", "as", ...FILTERS)) listClips();
   else if (only("pick")) {
     gallery.marks();

@@ -7,6 +7,7 @@ import { RunRow } from "./runrow.js";
 import { branches, COLUMNS, placeOf, sorted, whatIsWrong } from "./runtree.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
 import { change, state } from "./state.js";
+import { Statistics } from "./statistics.js";
 import { MOST_RUNS } from "./view.js";
 import { Wall } from "./wall.js";
 
@@ -51,13 +52,15 @@ export class Runs {
     this.filter = h("input.search", { type: "search", placeholder: EXAMPLE, title: "Words, fields, numbers and states, such as: env:cartpole return>100 live -crashed. Press / to come here.", spellcheck: "false", "aria-label": "Filter runs by name, environment or folder", value: state().filter, oninput: (event) => typed(event.currentTarget.value.trim()) });
     this.everything = h("button.quiet.all", { type: "button", onclick: () => change({ runs: [], tab: "", from: null, to: null }) }, "All runs");
     this.walled = h("button.quiet", { type: "button", title: "The latest clip of each live run", onclick: () => change({ wall: !state().wall }) }, icon("film"), "Wall");
+    this.statistics = new Statistics();
+    this.comparing = h("button.quiet", { type: "button", title: "Folders of runs against each other: which is better, and how sure that is", onclick: () => change({ statistics: !state().statistics }) }, "Statistics");
     this.heading = h("h1", {}, "Runs ");
     this.counted = h("span.count");
     this.heading.append(this.counted);
     this.wall = new Wall((id) => this.choose(id));
     this.columns = h("div.columns", { role: "group", "aria-label": "Order by" });
     this.sorting = h("div.sorting");
-    this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, this.walled), this.wrong, this.wall.node, this.columns, this.list, this.note);
+    this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, h("div.doing", {}, this.comparing, this.walled)), this.wrong, this.statistics.node, this.wall.node, this.columns, this.list, this.note);
     fill(nav, this.fold, h("div.wide", {}, h("h2", {}, "Runs"), this.everything), this.heading, this.drawer);
   }
 
@@ -134,6 +137,8 @@ export class Runs {
     say(this.counted, found.length < this.runs.length ? `${whole(found.length)} of ${whole(this.runs.length)}` : whole(this.runs.length));
     this.everything.hidden = this.runs.length < 2;
     this.walled.setAttribute("aria-pressed", String(wall));
+    this.comparing.setAttribute("aria-pressed", String(state().statistics));
+    this.statistics.show(branches(found, this.runs), all && state().statistics);
     this.wall.show(found, this.names, all && wall);
     if (all) this.order();
   }

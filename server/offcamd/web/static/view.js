@@ -56,6 +56,9 @@ const FIELDS = {
   filter: text(), // of the runs list
   by: text(), // the column that the runs are sorted by; empty: live ones first, then the newest
   turned: flag(false), // whether the other way round than is usual for it
+  statistics: flag(false), // whether groups of runs are compared above the list of all runs
+  groups: list(), // the folders whose runs are compared; none: all that there are
+  enough: number(-1e15, 1e15, null), // the score that is enough, of the optimality gap
   wall: flag(false), // whether the live runs' latest clips are shown above the list of all runs
   y: text("return"), // or "length", or a value of the episodes by its name
   x: oneOf("episode", "step", "time"),
