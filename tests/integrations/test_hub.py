@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+from types import SimpleNamespace
 
 import hub as stand_in
 import pytest
+import tqdm
+from huggingface_hub import close_session, constants
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
+import commandline
 import offcam
 from made import make_run, make_video
+from offcam.sync.core import Position, after_clip, after_episodes
+from offcam.sync.index import facts_of, look
 from offcam.sync.sinks import hub as sink
 from offcam.sync.worker import Worker
 from offcam_proto.errors import ConfigError
 from offcam_runs.sync.process import SyncRequest
+from offcam_runs.sync.state import read_all
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
@@ -31,7 +38,13 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     with stand_in.running() as found:
         monkeypatch.setenv("HF_ENDPOINT", found.url)
+        monkeypatch.setattr(constants, "ENDPOINT", found.url)  # in this process it was read before
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(tqdm.tqdm, "monitor_interval", 0)  # its thread would stay
+        template = found.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield found
+        close_session()  # this process's connections
 
 
 def test_a_run_is_a_folder_of_the_repository_and_is_uploaded_once(folder, hub):
@@ -61,7 +74,7 @@ def test_what_the_repository_has_of_its_owner_is_left_alone(tmp_path, hub):
 
 
 def test_a_commit_that_is_refused_is_made_by_the_next_one(tmp_path, hub):
-    hub.to_refuse = [500, 429, 403]
+    hub.to_refuse = [500, 429, 502]
     run = make_run(tmp_path / "run", 3, 1, video=make_video(tmp_path / "video.mp4"))
     process = offcam.sync(run, TO)
     assert process.wait()
@@ -69,6 +82,38 @@ def test_a_commit_that_is_refused_is_made_by_the_next_one(tmp_path, hub):
     assert state.failures >= 1
     assert len(hub.commits) == 1
     assert (state.sent_episodes, state.sent_clips) == (3, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_wrong_token_is_said_at_once_and_with_the_right_one_it_goes_on(tmp_path, hub, status):
+    hub.to_refuse = [status]
+    run = make_run(tmp_path / "run", 3, 1, video=make_video(tmp_path / "video.mp4"))
+    done = commandline.run("sync", str(run), "--to", TO)
+    assert done.returncode == 2
+    assert f"'hub' refuses it with HTTP {status}: " in done.stderr
+    assert "run `hf auth login`" in done.stderr
+    assert (hub.to_refuse, hub.commits) == ([], []), "asked once"
+    (found,) = read_all(run)
+    assert (found.state.failures, found.state.over) == (0, False)
+    assert f"HTTP {status}" in found.state.error
+    assert offcam.sync(run, TO).wait()
+    assert len(hub.commits) == 1
+
+
+def test_commits_are_made_by_time_too_and_with_the_episodes_less_often(tmp_path, hub, monkeypatch):
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(sink, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    facts = facts_of(str(make_run(tmp_path / "run", 3, 1, video=make_video(tmp_path / "video.mp4"))), None)
+    found, position = sink.Tracker(facts, {"repo": "me/agents"}, {}), Position()
+    for seconds in (0.0, 1.0, sink.BETWEEN_SECONDS, sink.BETWEEN_TABLES_SECONDS):
+        now.seconds = seconds
+        there = look(facts, position)
+        found.send(there.batch)
+        position = after_clip(position, there.rows, there.row) if there.row else after_episodes(position, there.batch)
+    first, second, third = (f"run/rl-video-episode-{number}.mp4" for number in range(3))
+    assert hub.commits == [[first, second], sorted([third, *OTHERS])]
+    found.finish()
+    assert len(hub.commits) == 2, "nothing is left"
 
 
 def test_many_videos_are_several_commits(tmp_path, hub, monkeypatch):

@@ -12,6 +12,9 @@ MOST_EPISODES: Final = 500
 FIRST_WAIT_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 300.0
 
+_REFUSED: Final = (401, 403)
+_MOST_CAUSES: Final = 10
+
 
 class EpisodeSent(NamedTuple):
     """An episode, as a tracker gets it.
@@ -219,6 +222,26 @@ def wait_seconds(failures: int, spread: float) -> float:
     """
     longest = min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_SECONDS)
     return longest * (0.5 + spread / 2)
+
+
+def refusal(error: BaseException) -> int | None:
+    """The HTTP status by which a tracker said that the key is wrong, or may not do this; None where it said no such.
+
+    Args:
+        error: what its package raised: by itself, or as the cause of that.
+    """
+    found: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if found is None:
+            break
+        ways = (getattr(found, "response", None), found)
+        statuses = [getattr(each, name, None) for each in ways for name in ("status_code", "code")]
+        asked = getattr(found, "get_http_status_code", None)  # MLflow's
+        for status in (*statuses, asked() if callable(asked) else None):
+            if isinstance(status, int) and status in _REFUSED:
+                return status
+        found = found.__cause__ or found.__context__
+    return None
 
 
 def numbered(position: Position, rows: Sequence[Mapping[str, Any]]) -> tuple[EpisodeSent, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from offcam.sync import index
-from offcam.sync.core import Position, after_clip, after_episodes, wait_seconds
+from offcam.sync.core import Position, after_clip, after_episodes, refusal, wait_seconds
 from offcam.sync.sinks import sink_class
 from offcam_proto.errors import (
     ConfigError,
@@ -60,6 +60,9 @@ LOOK_AT_END_SECONDS: Final = 2.0
 
 AFTER_END_SECONDS: Final = 7 * 86_400.0
 """How long it is tried after the training has ended, where sending fails: then `offcam sync` has to be asked."""
+
+LONGEST_ERROR: Final = 500
+"""Characters of an error that are kept."""
 
 TIMEOUT: Final = "timeout"
 """The option that all trackers have: seconds for a batch."""
@@ -162,9 +165,11 @@ class Worker:
             except NotARunFolder:
                 raise  # it was removed, or moved
             except ConfigError as error:  # trying again changes nothing
-                self._note(self._found, error=str(error)[:500], error_at=time.time())
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a tracker raises: it is tried again
+                raise self._give_up(error) from error
+            except Exception as error:  # whatever a tracker raises: it is tried again
+                if (status := refusal(error)) is not None:
+                    said = f"{self._request.tracker!r} refuses it with HTTP {status}: {_text(error)}"
+                    raise self._give_up(ConfigError(f"{said}. To go on from there, {self._kind.key}")) from error
                 if not self._failed(run, error):
                     return False
                 continue
@@ -251,12 +256,18 @@ class Worker:
             if first:
                 raise not_writable(Path(self._request.folder), f"{SYNC_NAME}: {error.strerror}") from error
 
+    def _give_up(self, error: ConfigError) -> ConfigError:
+        """Note an error that trying again does not change. Returns it."""
+        assert self.sending is not None  # noqa: S101 - begun
+        self._note(self._found, error=str(error)[:LONGEST_ERROR], error_at=time.time())
+        return error
+
     def _failed(self, run: RunFacts, error: Exception) -> bool:
         """Note a failure, and wait. Returns whether to try again."""
         assert self.sending is not None  # noqa: S101 - begun
         self._close()
         self._in_a_row += 1
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        text = _text(error)
         state = self.sending.state
         changes: dict[str, Any] = {"failures": state.failures + 1, "error": text, "error_at": time.time()}
         self._note(self._found, **changes, **self._certain(state))
@@ -309,6 +320,11 @@ class Worker:
                 time.sleep(min(left, LOOK_SECONDS))
             if before is not None and index.signature(self._request.folder) != before:
                 return
+
+
+def _text(error: Exception) -> str:
+    """What was raised, in a line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
 
 
 class _Within:

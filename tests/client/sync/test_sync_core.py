@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import urllib.error
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from offcam.sync.core import (
     after_episodes,
     next_clip,
     numbered,
+    refusal,
     wait_seconds,
 )
 
@@ -120,3 +123,45 @@ def test_waits_grow_to_a_bound_and_differ():
     assert wait_seconds(3, 1.0) == FIRST_WAIT_SECONDS * 4
     assert wait_seconds(10**6, 1.0) == LONGEST_WAIT_SECONDS
     assert wait_seconds(3, 0.0) == FIRST_WAIT_SECONDS * 2
+
+
+class Answered(Exception):
+    """As requests, httpx and the Hub's package have the answer."""
+
+    def __init__(self, status):
+        self.response = SimpleNamespace(status_code=status)
+
+
+class Stored(Exception):
+    """As MLflow has it."""
+
+    def get_http_status_code(self):
+        return 403
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Answered(401), 401),
+        (Answered(403), 403),
+        (Stored(), 403),
+        (urllib.error.HTTPError("http://tracker", 403, "Forbidden", None, None), 403),
+        (Answered(500), None),
+        (Answered(429), None),
+        (Answered(404), None),
+        (OSError(401, "x"), None),
+    ],
+)
+def test_a_key_that_is_refused_is_known_from_a_server_that_is_in_trouble(error, status):
+    assert refusal(error) == status
+    assert refusal(ValueError("the package's own")) is None
+    outer = ValueError("the package's own")
+    outer.__cause__ = error
+    assert refusal(outer) == status
+
+
+def test_causes_that_go_in_circles_end():
+    error = ValueError()
+    other = ValueError()
+    error.__cause__, other.__cause__ = other, error
+    assert refusal(error) is None

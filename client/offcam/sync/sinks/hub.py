@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.utils import disable_progress_bars
 
-from offcam.sync.sinks.sink import Sink
+from offcam.sync.sinks.remote import Remote
 from offcam_proto.errors import ConfigError
 from offcam_runs.run import HEADS, cells, read_run
 
 if TYPE_CHECKING:
     from offcam.sync.core import Batch
-    from offcam.sync.index import RunFacts
 
 BETWEEN_SECONDS: Final = 120.0
 """Between two commits: the Hub takes so many an hour, and each is one in the repository's history."""
@@ -38,13 +37,15 @@ MOST_BYTES: Final = 256 << 20
 KINDS: Final = ("dataset", "model")
 
 
-class Tracker(Sink):
+class Tracker(Remote):
     """Commits into one repository, into the folder of the run's name. What is elsewhere in it is left alone.
 
     The videos of some minutes are one commit. The repository is made where it is not there: private, unless told.
     """
 
     late: ClassVar[bool] = True
+    key: ClassVar[str] = "run `hf auth login`, or set HF_TOKEN, to one that may write there"
+    defaults: ClassVar[Mapping[str, str]] = {"repo": "", "type": KINDS[0], "folder": "{name}", "private": "true"}
     options: ClassVar[Mapping[str, str]] = {
         "repo": "the repository, as me/cartpole",
         "type": "dataset, which is the default, or model",
@@ -52,15 +53,14 @@ class Tracker(Sink):
         "private": "true, which is the default, or false: of a repository that is made",
     }
 
-    def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
-        super().__init__(run, options, saved)
-        self._repo, self._kind = options.get("repo", ""), options.get("type", KINDS[0])
-        private = options.get("private", "true")
+    def open(self, options: Mapping[str, str]) -> str:
+        """Make the repository where it is not there."""
+        self._repo, self._kind, private = options["repo"], options["type"], options["private"]
         if not self._repo:
             raise ConfigError("'hub' needs a repository: give it as hub:repo=me/cartpole")
         if self._kind not in KINDS or private not in ("true", "false"):
             raise ConfigError(f"type is dataset or model and private is true or false, got {self._kind!r}, {private!r}")
-        self._folder = options.get("folder", run.name).strip("/")
+        self._folder = options["folder"].strip("/")
         if not self._folder or {".", ".."} & set(self._folder.split("/")):
             raise ConfigError(f"{self._folder!r} is no folder in a repository")
         self._videos: dict[str, str] = {}  # paths of files by those in the repository
@@ -71,7 +71,7 @@ class Tracker(Sink):
         self._api = HfApi(library_name="offcam")
         self._api.create_repo(self._repo, repo_type=self._kind, private=private == "true", exist_ok=True)
         beneath = "datasets/" if self._kind == "dataset" else ""
-        self.where = f"{self._api.endpoint}/{beneath}{self._repo}/tree/main/{self._folder}"
+        return f"{self._api.endpoint}/{beneath}{self._repo}/tree/main/{self._folder}"
 
     def send(self, batch: Batch) -> dict[str, Any]:
         """Take it, and commit it with others."""

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from mlflow.entities import Metric, Run
 from mlflow.tracking import MlflowClient
 
-from offcam.sync.sinks.sink import Sink
+from offcam.sync.sinks.remote import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offcam.sync.core import Batch
-    from offcam.sync.index import RunFacts
 
 ARTIFACTS: Final = "offcam"
 """Folder of the run's artifacts that videos are in."""
@@ -30,9 +29,11 @@ _MARK: Final = "offcam.run"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w\-. /]")
 
 
-class Tracker(Sink):
+class Tracker(Remote):
     """Logs into one run."""
 
+    key: ClassVar[str] = "set MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD, to one that may write there"
+    defaults: ClassVar[Mapping[str, str]] = {"experiment": "Default", "run_name": "{name}"}
     options: ClassVar[Mapping[str, str]] = {
         "tracking_uri": "by default MLFLOW_TRACKING_URI, or MLflow's own",
         "experiment": "of a run that is made, by default MLflow's own",
@@ -40,11 +41,11 @@ class Tracker(Sink):
         "run_name": "of a run that is made, by default the folder's name",
     }
 
-    def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
-        super().__init__(run, options, saved)
+    def open(self, options: Mapping[str, str]) -> str:
+        """Take the run that is given, or make one."""
         self._client = MlflowClient(tracking_uri=options.get("tracking_uri"))
-        self._run_id = options.get("run_id") or saved.get("run_id") or self._own().info.run_id
-        self.where = f"{self._client.tracking_uri}, run {self._run_id}"
+        self._run_id = options.get("run_id") or self.saved.get("run_id") or self._own(options).info.run_id
+        return f"{self._client.tracking_uri}, run {self._run_id}"
 
     def send(self, batch: Batch) -> dict[str, Any]:
         """Log it; it is stored when this returns."""
@@ -60,9 +61,9 @@ class Tracker(Sink):
         if "run_id" not in self.given:
             self._client.set_terminated(self._run_id)
 
-    def _own(self) -> Run:
+    def _own(self, options: Mapping[str, str]) -> Run:
         """The run that was made for this one, or is made now."""
-        name = self.given.get("experiment", "Default")
+        name = options["experiment"]
         experiment = self._client.get_experiment_by_name(name)
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)
         mark = f"{self.run.created}-{self.run.session}"
@@ -71,7 +72,7 @@ class Tracker(Sink):
             return found[0]
         tags = {_MARK: mark, "offcam.folder": self.run.folder}
         began = int(self.run.began * 1000)
-        return self._client.create_run(number, began, tags, self.given.get("run_name", self.run.name))
+        return self._client.create_run(number, began, tags, options["run_name"])
 
 
 def _metrics(batch: Batch) -> Iterator[Metric]:

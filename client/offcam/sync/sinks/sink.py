@@ -24,6 +24,7 @@ class Sink(ABC):
         options: those that there are, with what each is for; others are refused.
         late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent since
             then comes again to the next sink.
+        key: what people do where the tracker refuses theirs (HTTP 401 and 403), which is not tried again.
         where: for people, where it is sent to. Known once it is made.
 
     Args:
@@ -34,6 +35,7 @@ class Sink(ABC):
 
     options: ClassVar[Mapping[str, str]] = {}
     late: ClassVar[bool] = False
+    key: ClassVar[str] = "give it a key that may write there"
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
         self.run = run

@@ -10,11 +10,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from offcam.sync.sinks.sink import Sink
+from offcam.sync.sinks.remote import Lines
 
 if TYPE_CHECKING:
-    from offcam.sync.core import Batch, ClipSent
-    from offcam.sync.index import RunFacts
+    from offcam.sync.core import ClipSent
 
 JOB_TYPE: Final = "offcam"
 
@@ -24,14 +23,11 @@ os.environ.pop("WANDB_SERVICE", None)
 import wandb  # noqa: E402 - not before that
 
 
-class Tracker(Sink):
-    """Logs into a run whose id comes of the recorded run's: each process that sends it goes on with the same.
+class Tracker(Lines):
+    """Logs into a run whose id comes of the recorded run's."""
 
-    What is logged has steps of our own, counted from 0. So what W&B's server has already is known when it comes again.
-    """
-
-    late: ClassVar[bool] = True
-
+    key: ClassVar[str] = "run `wandb login`, or set WANDB_API_KEY, to one that may write there"
+    defaults: ClassVar[Mapping[str, str]] = {"name": "{name}"}
     options: ClassVar[Mapping[str, str]] = {
         "project": "by default the user's run's, or W&B's own default",
         "entity": "likewise",
@@ -41,49 +37,31 @@ class Tracker(Sink):
         "mode": "online, offline or disabled, by default as WANDB_MODE says",
     }
 
-    def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
-        super().__init__(run, options, saved)
-        what = repr((run.created, run.session, sorted(options.items())))
-        self._step = int(saved.get("step", 0))  # of the next line
-        self._over = False
+    def open(self, options: Mapping[str, str]) -> str:
+        """Go on with the run of that id, or make it."""
+        what = repr((self.run.created, self.run.session, sorted(self.given.items())))
         self._run = wandb.init(
             id=f"offcam-{hashlib.sha256(what.encode()).hexdigest()[:12]}",
             job_type=JOB_TYPE,
             resume="allow",
-            config={"folder": run.folder, "session": run.session, "env_ids": list(run.env_ids)},
+            config=self.facts,
             settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
-            **{"name": run.name, **options},
+            **options,
         )
-        self._has = self._run.step  # so many lines, where it was resumed
+        self.has = self._run.step  # so many lines, where it was resumed
         self._run.define_metric("offcam/episode")
         self._run.define_metric("offcam/*", step_metric="offcam/episode")
-        self.where = self._run.url or str(self._run.settings.sync_dir)
+        return self._run.url or str(self._run.settings.sync_dir)
 
-    def send(self, batch: Batch) -> dict[str, Any]:
-        """Log it: W&B's own process writes it down, and uploads it as it can."""
-        for episode in batch.episodes:
-            self._log({"offcam/episode": episode.number, **episode.values})
-        if (clip := batch.clip) is not None:
-            video = {} if self._step < self._has else {"offcam/video": _video(clip)}
-            self._log({"offcam/episode": clip.number, **video})
-        return {"step": self._step}
+    def line(self, values: dict[str, Any], step: int) -> None:
+        """Log one: W&B's own process writes it down, and uploads it as it can."""
+        self._run.log(values, step=step)
 
-    def finish(self) -> None:
+    def video(self, clip: ClipSent) -> object:
+        """As W&B's."""
+        return wandb.Video(clip.path, caption=clip.caption, format="mp4")
+
+    def end(self) -> None:
         """Wait until all is uploaded, or in offline mode written down."""
-        self._over = True
         self._run.finish()
         wandb.teardown()  # its own process writes the end of the file as it leaves
-
-    def close(self) -> None:
-        """Leave it. What is not uploaded comes again."""
-        if not self._over:
-            self.finish()
-
-    def _log(self, values: dict[str, Any]) -> None:
-        if self._step >= self._has:
-            self._run.log(values, step=self._step)
-        self._step += 1
-
-
-def _video(clip: ClipSent) -> wandb.Video:
-    return wandb.Video(clip.path, caption=clip.caption, format="mp4")
