@@ -9,8 +9,6 @@ import offcam
 
 expect = playwright().expect
 
-PHONE = {"width": 390, "height": 844}
-
 LENGTHS = [20, 30, 40, 50, 60, 24, 36, 48, 59]
 """Of the episodes; a clip has one frame more."""
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from stage import playwright
+from stage import PHONE, playwright
 
 import runs
-from commandline import WAIT_SECONDS, only_json, run
+from commandline import only_json, run
 
 expect = playwright().expect
 
-PHONE = {"width": 390, "height": 844}
 SCORES = {"ppo": [60.0, 72, 81, 90, 150], "dqn": [40.0, 55, 70]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _patience():
-    expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 
 def test_groups_are_compared_as_on_the_command_line(view, visit, tmp_path):

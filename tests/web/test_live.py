@@ -234,7 +234,8 @@ def test_answers_are_as_described(client, tmp_path):
     for path, item in document["paths"].items():
         answer = item["get"]["responses"]["200"]["content"]
         numbered = dict.fromkeys(NUMBERED, "?number=1")
-        query = {"/api/group": f"?ids={run}", **numbered}.get(path, "")
+        compared = f"?group=one:{run}&group=other:{run}"
+        query = {"/api/group": f"?ids={run}", "/api/statistics": compared, **numbered}.get(path, "")
         if path == "/api/events":
             continue
         reply = client.get(path.format(id=run, key=key, number=1) + query)
@@ -245,7 +246,7 @@ def test_answers_are_as_described(client, tmp_path):
             schema = {"$ref": f"#/paths/{path.replace('/', '~1')}/get/responses/200/content/application~1json/schema"}
             jsonschema.validate(reply.json(), {**document, **schema})
             checked += 1
-    assert checked == 15
+    assert checked == 16
     env.close()
 
 

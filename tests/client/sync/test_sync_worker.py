@@ -26,7 +26,7 @@ from made import PEER, STREAM, episode, make_run, make_video, open_clip, open_st
 from offcam.sync import sinks, worker
 from offcam.sync.sinks import memory
 from offcam_proto.errors import ConfigError, FolderNotWritable, NotARunFolder, RunFolderError, SyncFailed
-from offcam_runs.format import INDEX_NAME, SYNC_NAME
+from offcam_runs.format import INDEX_NAME
 from offcam_runs.replay.recipe import read_key
 from offcam_runs.sync.process import SyncRequest, parse_place, with_options
 from offcam_runs.sync.state import file_of, read_all, write_state
