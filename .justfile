@@ -13,6 +13,10 @@ test *words:
 slow *words:
     {{ python }} -m pytest -m slow {{ words }}
 
+# what users do, from end to end: commands, environments, examples, the page in a browser
+e2e *words:
+    {{ python }} -m pytest -n 4 --dist worksteal -m "e2e and not slow" {{ words }}
+
 # whole processes killed, stopped, starved and lied to
 faults *words:
     {{ python }} -m pytest -n 4 --dist worksteal -m "faults and not slow" {{ words }}

@@ -44,16 +44,16 @@ for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.
         signal.signal(_number, _usual)
 
 
-FAULTS = ("faults", "hostile", "fuzz")
-"""Folders of tests in which whole processes are killed, stopped, starved and lied to, by a command of their own."""
+MARKED = {"faults": "faults", "hostile": "faults", "fuzz": "faults", "e2e": "e2e", "browser": "e2e"}
+"""Folders of tests that have commands of their own, and the marks by which those choose them."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before any are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of those folders."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in FAULTS:
-            item.add_marker("faults")
+        if mark := MARKED.get(item.path.relative_to(Path(__file__).parent).parts[0]):
+            item.add_marker(mark)
 
 
 @pytest.fixture
