@@ -18,10 +18,13 @@ DOCS = ROOT / "client" / "docs"
 PAGES = sorted((DOCS / "pages").rglob("*.md"))
 
 sys.path.insert(0, str(DOCS))
-import assemble  # noqa: E402 - two scripts beside the pages
+import assemble  # noqa: E402 - two scripts beside the pages, and what makes one of them
 import reference  # noqa: E402
 
-sys.path.remove(str(DOCS))
+sys.path[0] = str(ROOT / "tests" / "integrations")
+import tried_versions  # noqa: E402
+
+del sys.path[0]
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,24 @@ def test_the_reference_has_each_public_name(site, module):
     if module in (offcam, offcam.vector):
         assert all(f'"{name}"' in text for name in ("last_video", "wait_video", "save_clip", "run_folder"))
     assert [name for name in public if f'toc_label: "{name}"' not in text and f"## {name}\n" not in text] == []
+
+
+# --- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_each_package_that_has_tests_is_among_the_versions_that_were_tried():
+    found = {path.stem for path in (ROOT / "tests/integrations").glob("test_*.py")}
+    assert set(tried_versions.PACKAGES) == found - {"test_site_pages_with_packages"}
+    assert set(tried_versions.rows_of(tried_versions.PAGE.read_text("utf-8"))) == set(tried_versions.PACKAGES.values())
+
+
+def test_what_was_tried_is_renewed_and_the_rest_stays(monkeypatch):
+    page = f"# Head\n\n{tried_versions.HEAD}| `ray` | 2.60.0 | 3.11 | 4 |\n| `pytest` | 8 | 3.9 | 1 |\n\nFoot.\n"
+    rows = tried_versions.rows_of(page)
+    monkeypatch.setattr(tried_versions, "PACKAGES", {"test_a": "pytest", "test_b": "pytest"})
+    found = tried_versions.renewed(rows, {"test_a": 3, "test_b": 2, "test_other": 5})
+    python = ".".join(map(str, sys.version_info[:2]))
+    assert found == {"pytest": (pytest.__version__, python, "5"), "ray": ("2.60.0", "3.11", "4")}
+    again = tried_versions.page_with(page, found)
+    assert tried_versions.rows_of(again) == found
+    assert (again.startswith("# Head\n\n| Package"), again.endswith("| 4 |\n\nFoot.\n")) == (True, True)

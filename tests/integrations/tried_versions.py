@@ -1,0 +1,71 @@
+"""The table of the guide that says with which versions of which packages the tests passed: read, renewed, written."""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PAGE = Path(__file__).parents[2] / "client/docs/pages/reference/versions.md"
+HEAD = "| Package | Version | Python | Tests passed |\n|---|---|---|---|\n"
+ROW = re.compile(r"^\| `([^`]+)` \| (\S+) \| (\S+) \| (\d+) \|$", re.MULTILINE)
+
+PACKAGES = {
+    "test_ale": "ale-py",
+    "test_envpool": "envpool",
+    "test_hub": "huggingface-hub",
+    "test_minari": "minari",
+    "test_mlflow": "mlflow",
+    "test_notebook": "nbclient",
+    "test_pettingzoo": "pettingzoo",
+    "test_ray": "ray",
+    "test_rllib": "ray",
+    "test_sb3_vec_envs": "stable-baselines3",
+    "test_stable_baselines3": "stable-baselines3",
+    "test_supersuit": "supersuit",
+    "test_tensorboard": "tensorboard",
+    "test_torch": "torch",
+    "test_torchrl": "torchrl",
+    "test_trackio": "trackio",
+    "test_wandb": "wandb",
+}
+"""The package that each module of tests is for. What is for none, as examples, has no row."""
+
+Rows = dict[str, tuple[str, str, str]]
+"""By package: its version, Python's, and how many tests passed."""
+
+
+def rows_of(text: str) -> Rows:
+    """What a page's table says."""
+    return {package: (number, python, passed) for package, number, python, passed in ROW.findall(text)}
+
+
+def renewed(rows: Rows, passed: Mapping[str, int]) -> Rows:
+    """The same with what passed now, by module; a package whose tests were not run keeps its row."""
+    counts: dict[str, int] = {}
+    for module, count in passed.items():
+        if package := PACKAGES.get(module):
+            counts[package] = counts.get(package, 0) + count
+    python = ".".join(platform.python_version_tuple()[:2])
+    found = {package: (_version(package), python, str(count)) for package, count in counts.items()}
+    return dict(sorted({**rows, **found}.items()))
+
+
+def page_with(text: str, rows: Rows) -> str:
+    """A page whose table says this instead."""
+    before, _, rest = text.partition(HEAD)
+    after = ROW.sub("", rest).lstrip("\n")
+    table = "".join(f"| `{package}` | {' | '.join(row)} |\n" for package, row in rows.items())
+    return f"{before}{HEAD}{table}{after and chr(10) + after}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package).partition("+")[0]  # torch says for which processor, too
+    except PackageNotFoundError:
+        return "?"
