@@ -47,6 +47,9 @@ log = Logger(__name__)
 GOODBYE_MS = 1000
 """How long the last answers may take to leave."""
 
+_SELF_TEST_SECONDS = 5.0
+"""For so long one that leaves waits for its self-test: libraries that hang in it keep nobody."""
+
 
 class Service:
     """The recorder daemon. `start` it, `wait` for it, `stop` it from any thread or a signal handler.
@@ -73,6 +76,7 @@ class Service:
         self._inbox = Inbox()
         self.finished = threading.Event()
         self._thread: threading.Thread | None = None
+        self._self_test: threading.Thread | None = None
 
     # --- from any thread ----------------------------------------------------------------------------------
 
@@ -164,10 +168,13 @@ class Service:
     def wait(self) -> None:
         """Return when the service has stopped and everything is final. What signals' handlers raise is raised."""
         wait_for(self.finished)
+        if self._self_test is not None:
+            self._self_test.join(_SELF_TEST_SECONDS)  # it removes its file
 
     def test_itself(self) -> None:
         """Make one tiny video and read it, on a thread of its own. If that fails, no other is made: each ends so."""
-        GuardedThread(VIDEO, self._test_itself, self.health, name="offcam-self-test").start()
+        self._self_test = GuardedThread(VIDEO, self._test_itself, self.health, name="offcam-self-test")
+        self._self_test.start()
 
     def _test_itself(self) -> None:
         from offcamd.encode.self_test import self_test  # noqa: PLC0415 - loads all libraries of videos

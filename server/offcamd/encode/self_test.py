@@ -6,8 +6,11 @@ doctor` does it in a process of its own.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -36,6 +39,12 @@ if TYPE_CHECKING:
     from offcamd.video.writer import WriterFactory
 
 FILE = "offcam-self-test.mp4"
+
+PREFIX = "offcam-self-test-"
+"""Of the folder that it is made in."""
+
+_LEFT_SECONDS = 600.0
+"""After so long a folder is nobody's any more: its process was killed."""
 
 _SIDE = 256  # encoders in hardware refuse small ones
 _LEVELS = (40, 90, 140, 190)
@@ -70,7 +79,8 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
     state, text = SKIPPED, "there is no folder for it"
     for folder in (None, *folders, _MEMORY):
         try:
-            with tempfile.TemporaryDirectory(prefix="offcam-self-test-", dir=folder, ignore_cleanup_errors=True) as own:
+            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder, ignore_cleanup_errors=True) as own:
+                _remove_left(Path(own).parent)
                 _make_and_read(make_writer, Path(own))
             state, text = PASSED, f"a video was made and read with {libraries()}"
             break
@@ -103,6 +113,16 @@ def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:
         raise EncodeError(
             f"pictures of levels {', '.join(map(str, _LEVELS))} were encoded, and the file shows {levels}"
         )
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove what processes of this user left that were killed in the midst of their test."""
+    now = time.time()
+    for path in folder.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and now - found.st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def fix() -> str:

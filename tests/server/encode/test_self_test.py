@@ -1,14 +1,20 @@
+import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from importlib.metadata import version
 
 import pytest
 
 from offcam_proto.errors import EncodeError
+from offcamd.config.settings import load
+from offcamd.daemon.service import Service
 from offcamd.encode import self_test
 from offcamd.process.health import FAILED, PASSED, SKIPPED
 from offcamd.video.mp4 import VideoWriter
+from waiting import HANG_SECONDS
 
 
 def failing(error, *, method="write"):
@@ -91,3 +97,40 @@ def test_a_full_file_system_is_no_fault_of_the_encoder(alone):
 def test_the_command_names_what_the_distribution_asks_for():
     assert "--only-binary av 'av>=" in self_test.fix()
     assert self_test.fix().endswith(f",!={version('av')}'"), "and not the version that fails"
+
+
+def test_what_killed_ones_left_is_removed_and_nothing_else(alone):
+    names = ("offcam-self-test-old", "offcam-self-test-new", "another")
+    for name in names:
+        (alone / name).mkdir()
+        (alone / name / self_test.FILE).touch()
+    (alone / "offcam-self-test-link").symlink_to(alone / "another")
+    long_ago = time.time() - self_test._LEFT_SECONDS - 60
+    for name in ("offcam-self-test-old", "another"):
+        os.utime(alone / name, (long_ago, long_ago))
+    assert self_test.self_test(folders=[alone]).state == PASSED
+    assert sorted(path.name for path in alone.iterdir()) == ["another", "offcam-self-test-link", "offcam-self-test-new"]
+
+
+def test_a_daemon_that_leaves_lets_its_own_end(monkeypatch, tmp_path):
+    begun, end = threading.Event(), threading.Event()
+
+    def patient(*_given):
+        begun.set()
+        end.wait()
+        return self_test.Outcome(PASSED, "", 0.0)
+
+    monkeypatch.setattr(self_test, "self_test", patient)
+    service = Service(load({"endpoint": f"ipc://{tmp_path}/private/d.sock", "tcp": "off", "http": "off"}, environ={}))
+    service.start()
+    service.test_itself()
+    begun.wait()
+    service.stop("test")
+    leaving = threading.Thread(target=service.wait)
+    leaving.start()
+    service.finished.wait()
+    leaving.join(0.2)
+    assert leaving.is_alive()
+    end.set()
+    leaving.join(HANG_SECONDS)
+    assert not leaving.is_alive()
