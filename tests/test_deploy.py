@@ -117,10 +117,11 @@ def test_dockerfile():
 
 
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+DAEMON_SET = list(yaml.safe_load_all((DEPLOY / "kubernetes-daemonset.yaml").read_text()))
 
 
 @pytest.mark.parametrize("version", ["1.29.0", "1.33.0"])  # the first that has sidecars by default, and a later one
-@pytest.mark.parametrize("document", KUBERNETES, ids=lambda document: document["kind"])
+@pytest.mark.parametrize("document", KUBERNETES + DAEMON_SET, ids=lambda document: document["kind"])
 def test_kubernetes_accepts_the_manifest(document, version):
     schemas = pytest.importorskip("kubernetes_validate")
     schemas.validate(document, version, strict=True)
@@ -155,6 +156,40 @@ def test_kubernetes_the_daemon_is_a_sidecar_that_the_training_can_reach():
     for probe in ("startupProbe", "livenessProbe"):
         assert recorder[probe]["httpGet"] == {"path": "/healthz", "port": recorder["ports"][0]["name"]}
     assert given[0]["OFFCAM_HTTP"] == f"0.0.0.0:{recorder['ports'][0]['containerPort']}"
+
+
+def test_kubernetes_a_nodes_recorder_can_be_reached_by_trainings_in_other_pods():
+    (claim, daemon_set, job) = DAEMON_SET
+    assert daemon_set["spec"]["selector"]["matchLabels"] == daemon_set["spec"]["template"]["metadata"]["labels"]
+    pods = [each["spec"]["template"]["spec"] for each in (daemon_set, job)]
+    (first,) = pods[0]["initContainers"]
+    (recorder,), (training,) = (pod["containers"] for pod in pods)
+    assert [pod["hostPID"] for pod in pods] == [True, True]  # for the frames' memory, which is opened through /proc
+    (uid,) = {pod["securityContext"]["runAsUser"] for pod in pods}
+    mounted = [{mount["name"]: mount["mountPath"] for mount in each["volumeMounts"]} for each in (recorder, training)]
+    given = [{entry["name"]: entry.get("value") for entry in each["env"]} for each in (recorder, training)]
+    assert (given[0]["OFFCAM_ADDR"], given[0]["OFFCAM_DIR"]) == (given[1]["OFFCAM_ADDR"], given[1]["OFFCAM_DIR"])
+    socket = Path(given[0]["OFFCAM_ADDR"].removeprefix("ipc://"))
+    assert first["command"][-1] == str(socket.parent)
+    assert f"--owner={uid}" in first["command"]
+    assert "--mode=0700" in first["command"]
+    assert {first["volumeMounts"][0]["mountPath"], mounted[0]["socket"], mounted[1]["socket"]} == {
+        str(socket.parent.parent)
+    }
+    # each node has a folder of its own
+    assert given[0]["OFFCAM_DIR"] == f"{mounted[0]['runs']}/$(NODE_NAME)" == f"{mounted[1]['runs']}/$(NODE_NAME)"
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert set(given[0]) - {"NODE_NAME"} <= {spec.variable for spec in SPECS} | {"OFFCAM_DIR"}
+    sockets = [next(volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume) for pod in pods]
+    assert sockets[0] == sockets[1]
+    for probe in ("startupProbe", "livenessProbe"):
+        assert recorder[probe]["httpGet"] == {"path": "/healthz", "port": recorder["ports"][0]["name"]}
+
+
+def test_the_slurm_script_is_a_script_of_bash_s():
+    text = (DEPLOY / "slurm.sbatch").read_text()
+    assert subprocess.run([shutil.which("bash"), "-n"], input=text, text=True, check=False).returncode == 0
+    assert text.startswith("#!/bin/bash\n")
 
 
 def test_the_runbook_names_only_verbs_that_exist():
