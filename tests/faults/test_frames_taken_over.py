@@ -369,6 +369,28 @@ def test_what_a_daemon_had_moved_to_disk_is_recorded_by_the_next_one(kills, ends
     daemons.stop()
 
 
+def test_a_daemon_that_was_replaced_while_nobody_looked_is_found_out(daemons, tmp_path):
+    """libzmq is connected to the next one by then, and after an episode's end its client has nothing to say."""
+    folder = tmp_path / "run"
+    daemons.start(SLOW_DAEMON, "0", "--gate", str(tmp_path / "never"))
+    env = offcam.record(Barcode(6), str(folder), every=1)
+    connection, wire = begun(env)
+    while not env.step(0)[2]:
+        pass
+    wait_until(lambda: connection.pump() or not connection.unacked, "all that was said is with the first one")
+    epoch = wire.epoch
+    daemons.kill()
+    wait_until(lambda: not connection.transport.connected, "its connection is gone")
+    daemons.start()
+    wait_until(lambda: connection.transport.connected, "there is one to the next one")
+    wait_until(partial(gone_on, wire, epoch, connection), "the next daemon has the stream")
+    env.close()
+    found = shown(folder, height=84, width=84)
+    assert found == list(range(lost_of_the_first([(0, number) for number in found]), 7))
+    films.check(folder)
+    daemons.stop()
+
+
 def test_what_was_on_disk_waits_for_no_slot_for_long(daemons, tmp_path):
     """All of them have new frames in them, or such as the next daemon has, which encodes nothing and so frees none."""
     gate = tmp_path / "gate"

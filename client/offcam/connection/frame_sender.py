@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 from offcam.connection import timeouts
 from offcam.connection.shared_memory import Lying, StreamArenas
-from offcam_proto.client_session import State
 from offcam_proto.messages import EndClip, OpenClip
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ class FrameSender:
         self.arenas = StreamArenas(local=exchange.endpoint.path is not None, client=exchange.session.hello)
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
-        self._last_probe = 0.0
         self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when one waits for a slot
 
     def send(
@@ -72,7 +70,6 @@ class FrameSender:
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return None if self._keep(wire, opening, index, pictures, cost) else "no_daemon"
             if wire in exchange.waiting or cost > wire.credit:
-                self._probe()
                 return "credit"
             slot = self.arenas.put(wire, clip, index, pictures, cost, opening)
             if slot is not None:
@@ -206,7 +203,6 @@ class FrameSender:
         blocking = patience >= timeouts.BLOCK_SECONDS
 
         def ready() -> bool:
-            self._probe()
             enough = wire.credit >= cost and wire not in self._exchange.waiting
             return enough or not wire.live or (wire.saturated and not blocking)
 
@@ -224,16 +220,6 @@ class FrameSender:
             return
         if not self._exchange.wait(ready, min(patience, self._budget)):
             self._budget -= time.monotonic() - begun
-
-    def _probe(self) -> None:
-        """Ask a silent daemon for a sign: out of credit nothing else is sent, by which its death would show."""
-        exchange, now = self._exchange, time.monotonic()
-        if exchange.session.state is not State.OPEN:
-            return
-        if now - max(self._last_probe, exchange.last_heard) >= timeouts.ANSWER_SECONDS:
-            self._last_probe = now
-            exchange.session.flush()  # nobody waits for the answer itself
-            exchange.send_due()
 
 
 def _in_slot(waiting: OpenClip | EndClip | SaveClip | Lying) -> bool:
