@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from offcam_proto import keys
-from offcam_proto.arena import DAEMON_AT, SLOTS_AT
+from offcam_proto.arena import DAEMON_AT, SLOTS_AT, SPOOL_EXTENSION
 from offcam_proto.endpoints import (
     ADDR_VARIABLE,
     MAX_SOCKET_PATH,
@@ -38,7 +38,6 @@ from offcam_proto.endpoints import (
     fits,
 )
 from offcam_proto.errors import ConfigError
-from offcam_proto.spool_file import EXTENSION
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
 """Errors by which a file system says that it has no locks."""
@@ -450,7 +449,7 @@ def spools_of(descriptor: int, token: bytes) -> list[str]:
         names = sorted(os.listdir(folder)) if folder else []
     except OSError:
         return []
-    return [f"{folder}/{name}" for name in names if name.startswith(token.hex()) and name.endswith(EXTENSION)]
+    return [f"{folder}/{name}" for name in names if name.startswith(token.hex()) and name.endswith(SPOOL_EXTENSION)]
 
 
 def remove_arena(descriptor: int, token: bytes) -> None:

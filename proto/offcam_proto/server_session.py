@@ -38,6 +38,7 @@ from offcam_proto.resuming import EPISODE_BYTES, FOLDER, RunReply, RunRequest, p
 from offcam_proto.saving import SaveClip
 
 if TYPE_CHECKING:
+    from offcam_proto.arena import Unnamed
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
 
@@ -190,26 +191,28 @@ class ServerSession:
         self.hello = message
         self.streams.clear()
 
-    def unnamed(self, handle: int, frames: Sequence[tuple[int, int, int]]) -> list[msg.SlotFrames]:
+    def unnamed(self, handle: int, frames: Sequence[Unnamed]) -> list[msg.SlotFrames]:
         """Take in frames that a stream's client wrote into its arena, and could not name before it was gone.
 
         Args:
             handle: the stream.
-            frames: clip, index and slot of each, in order.
+            frames: them, in order.
 
         Returns:
             What the client would have said, as far as it may be said.
         """
         clips = self.streams[handle].clips if handle in self.streams else {}
         found = []
-        for number, index, slot in frames:
-            clip = clips.get(number)
-            if clip is None or clip.slot_layouts is None:
+        for frame in frames:
+            clip = clips.get(frame.clip)
+            layouts = frame.layouts or (clip.slot_layouts if clip is not None else None)
+            if clip is None or layouts is None:
                 continue
             with contextlib.suppress(RemoteProtocolError):
-                message = msg.SlotFrames(handle=handle, clip=number, layouts=clip.slot_layouts, frames=((index, slot),))
+                where = ((frame.index, frame.slot),)
+                message = msg.SlotFrames(handle=handle, clip=frame.clip, layouts=layouts, frames=where)
                 self._check_slots(message)  # the layouts may be those of an arena with larger slots
-                self._check_frame(handle, number, clip.slot_layouts, [index])
+                self._check_frame(handle, frame.clip, layouts, [frame.index])
                 found.append(message)
         return found
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from offcam_proto import codec
 from offcam_proto.arena import HEAD_BYTES as SLOT_HEAD_BYTES
+from offcam_proto.arena import SPOOL_EXTENSION
 from offcam_proto.messages import SlotFrames
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ HEAD_BYTES = 512
 PIXELS_AT = HEAD_BYTES + SLOT_HEAD_BYTES
 """Where the pixels begin in a place."""
 
-EXTENSION = ".spool"
-
 LENGTH = struct.Struct("<I")
 """Is written last, once the rest of its place is there, and set to 0 once the frame is in its video."""
 
@@ -44,7 +43,7 @@ def place_bytes(slot_bytes: int) -> int:
 
 def spool_name(token: bytes, pid: int) -> str:
     """Name of the file that a daemon with this process id makes for the arena with a token."""
-    return f"{token.hex()}-{pid}{EXTENSION}"
+    return f"{token.hex()}-{pid}{SPOOL_EXTENSION}"
 
 
 def pack_name(clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> bytes:

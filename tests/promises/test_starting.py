@@ -431,3 +431,10 @@ def test_a_daemon_loads_neither_arrays_nor_video_before_it_takes_records():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "offcam_runs.journal_reader" in loaded
     assert not {"numpy", "av", "typer", "starlette"} & set(loaded)
+
+
+def test_what_launches_it_loads_no_library_but_pythons_own():
+    code = "import sys, offcamd.process.launch; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "offcam_proto.host" in loaded
+    assert not {"msgspec", "zmq", "numpy", "typer"} & set(loaded)

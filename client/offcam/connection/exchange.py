@@ -79,6 +79,7 @@ class Exchange:
         self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip | SaveClip]] = {}
         self.answers: dict[int, Flushed | None] = {}
         self.last_heard = self.next_look = self.held_since = 0.0
+        self._last_probe = 0.0
         self._later: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
         self._starved = 0  # processes that the kernel had ended for want of memory when the daemon answered
@@ -109,6 +110,7 @@ class Exchange:
             self.next_look = now + timeouts.LOOK_SECONDS
             if session.state is State.OPEN and not self.transport.connected:
                 session.lost()  # who may send nothing before it hears an ack would not hear of this, either
+            self._probe(now)
             self.reconnect.greet_if_due(now)
             session.send_held()
             if session.held and now - self.held_since >= timeouts.HELD_SECONDS:
@@ -116,6 +118,18 @@ class Exchange:
             self.send_due()
             if session.state is State.IDLE and (warning := self.reconnect.retry(now)):
                 self.warn_once(warning, about="not started")
+
+    def _probe(self, now: float) -> None:
+        """Ask a silent daemon for a sign.
+
+        libzmq connects to the next one by itself, and while nobody looked there may have been one: it knows nothing of
+        this session, and says so to who says something. Out of credit, or at the end of an episode, nothing else is.
+        """
+        session = self.session
+        silent = now - max(self._last_probe, self.last_heard) >= timeouts.ANSWER_SECONDS
+        if silent and session.state is State.OPEN and session.streams:
+            self._last_probe = now
+            session.flush()  # nobody waits for the answer itself
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
         """Pump until ``done()`` or the time is over. Returns whether it is done."""

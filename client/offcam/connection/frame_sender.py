@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 
 from offcam.connection import timeouts
 from offcam.connection.shared_memory import Lying, StreamArenas
-from offcam_proto.client_session import State
 from offcam_proto.messages import EndClip, OpenClip
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ class FrameSender:
         self.arenas = StreamArenas(local=exchange.endpoint.path is not None, client=exchange.session.hello)
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
-        self._last_probe = 0.0
         self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when one waits for a slot
 
     def send(
@@ -72,16 +70,15 @@ class FrameSender:
             if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
                 return None if self._keep(wire, opening, index, pictures, cost) else "no_daemon"
             if wire in exchange.waiting or cost > wire.credit:
-                self._probe()
                 return "credit"
             slot = self.arenas.put(wire, clip, index, pictures, cost, opening)
             if slot is not None:
-                return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
-            parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
-            if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
-                return "no_daemon"
-            exchange.send_due()  # frames in slots that go before it
-            return None if wire.live and exchange.send(parts) else "no_daemon"
+                sent = self._send_slot(wire, clip, index, layouts, slot)
+            else:
+                sent = self._keep_first(wire, opening, index, pictures, cost) or self._send_parts(
+                    wire, clip, index, pictures, layouts
+                )
+            return None if sent else "no_daemon"
 
     def say(self, wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
         """Open, end or save a clip of a live stream, behind what waits of that."""
@@ -185,6 +182,34 @@ class FrameSender:
             self._exchange.waiting[wire].append(frame)
         return frame is not None
 
+    def _keep_first(
+        self, wire: ClientStream, opening: OpenClip, index: int, pictures: tuple[Picture, ...], cost: int
+    ) -> bool:
+        """Keep a frame in memory that the daemon was offered and has not got yet: there it outlives that daemon."""
+        if not wire.arena_asked:
+            return False
+        waiting = self._exchange.waiting
+        waiting[wire] = deque()
+        if self._keep(wire, opening, index, pictures, cost):
+            return True
+        del waiting[wire]
+        return False
+
+    def _send_parts(
+        self,
+        wire: ClientStream,
+        clip: int,
+        index: int,
+        pictures: tuple[Picture, ...],
+        layouts: tuple[FrameLayout, ...],
+    ) -> bool:
+        """Send a frame through the socket; returns whether it is under way."""
+        parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
+        if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
+            return False
+        self._exchange.send_due()  # frames in slots that go before it
+        return wire.live and self._exchange.send(parts)
+
     def _send_slot(
         self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int
     ) -> bool:
@@ -206,7 +231,6 @@ class FrameSender:
         blocking = patience >= timeouts.BLOCK_SECONDS
 
         def ready() -> bool:
-            self._probe()
             enough = wire.credit >= cost and wire not in self._exchange.waiting
             return enough or not wire.live or (wire.saturated and not blocking)
 
@@ -224,16 +248,6 @@ class FrameSender:
             return
         if not self._exchange.wait(ready, min(patience, self._budget)):
             self._budget -= time.monotonic() - begun
-
-    def _probe(self) -> None:
-        """Ask a silent daemon for a sign: out of credit nothing else is sent, by which its death would show."""
-        exchange, now = self._exchange, time.monotonic()
-        if exchange.session.state is not State.OPEN:
-            return
-        if now - max(self._last_probe, exchange.last_heard) >= timeouts.ANSWER_SECONDS:
-            self._last_probe = now
-            exchange.session.flush()  # nobody waits for the answer itself
-            exchange.send_due()
 
 
 def _in_slot(waiting: OpenClip | EndClip | SaveClip | Lying) -> bool:

@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from offcam_proto import codec
+from offcam_proto.arena import SPOOL_EXTENSION
 from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import EXTENSION, HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, pack_name, place_bytes
+from offcam_proto.spool_file import HEAD_BYTES, LENGTH, PIXELS_AT, TOKEN_AT, pack_name, place_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ class Spool:
         """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""
         with suppress(OSError):
             path = os.readlink(f"/proc/self/fd/{self._descriptor}")
-            if path.endswith(EXTENSION):
+            if path.endswith(SPOOL_EXTENSION):
                 os.unlink(path)
 
     def pixels(self, place: int, layouts: tuple[FrameLayout, ...]) -> tuple[memoryview, ...]:

@@ -22,6 +22,7 @@ from offcam_proto.arena import (
     SHAPE,
     SHAPE_AT,
     SLOTS_AT,
+    SPOOL_EXTENSION,
     STATES_AT,
     TAKEN,
     TOKEN_AT,
@@ -41,8 +42,8 @@ from offcam_proto.host import (
 )
 from offcam_proto.left_frames import unpack_head, unpack_owner
 from offcam_proto.messages import SlotFrames
-from offcam_proto.spool_file import EXTENSION, LENGTH, PIXELS_AT, place_bytes
 from offcam_proto.spool_file import HEAD_BYTES as PLACE_HEAD_BYTES
+from offcam_proto.spool_file import LENGTH, PIXELS_AT, place_bytes
 from offcam_proto.validation import ID_BYTES
 from offcam_runs.discover import is_run
 from offcam_runs.format import INDEX_NAME, PART_EXTENSION, video_file
@@ -185,7 +186,7 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
     """
     found = set()
     with suppress(OSError):
-        for spool in spools.glob("*" + EXTENSION):
+        for spool in spools.glob("*" + SPOOL_EXTENSION):
             if not Path(arena_path(bytes.fromhex(spool.name.partition("-")[0]))).exists():  # it went with a restart
                 spool.unlink()
     for path in _arenas():
