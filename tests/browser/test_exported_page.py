@@ -6,9 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from stage import SIDE, Told, film, playwright
+from gymnasium.vector import SyncVectorEnv
+from stage import SIDE, Painted, Told, film, playwright
 
 import offcam
+import runs as written
 from envs import Barcode
 from offcam_runs.run_ids import run_id
 
@@ -67,6 +69,52 @@ def test_steps_are_beside_the_video(runs, offcam_command, visit, tmp_path):
     page = visit(f"file://{site}/index.html#/r/{run_id(runs / 'stepped')}/e/1").page
     expect(page.locator("#player h2")).to_have_text("Episode 1 · stepped")
     expect(page.locator("#player")).to_contain_text("Return so far")
+
+
+def test_clips_of_a_seed_and_each_sub_environment_are_there_and_what_is_not_is_said(
+    embedded, offcam_command, visit, tmp_path
+):
+    seeded, vector = embedded / "runs" / "seeded", embedded / "runs" / "vector"
+    painted = Painted(6)
+    env = offcam.record(painted, str(seeded), every=1)
+    for seed in (3, 4, 3):
+        env.reset(seed=seed)
+        while not any(env.step(0)[2:4]):
+            pass
+    env.close()
+    envs = offcam.record(
+        SyncVectorEnv([lambda length=length: Painted(length) for length in (4, 7)]), str(vector), every=1, steps=True
+    )
+    envs.reset()
+    for _ in range(12):
+        envs.step(np.array([0, 1]))
+    envs.close()
+    for name in ("ppo/0", "ppo/1", "dqn/0", "dqn/1"):
+        written.write(embedded / "runs" / name, [1.0, 2.0], lengths=[10, 10])
+    site = tmp_path / "site"
+    assert offcam_command("export", str(embedded / "runs"), "--to", "html", "-o", str(site)).returncode == 0
+    page = visit(f"file://{site}/index.html#/r/{run_id(seeded)}/e/0").page
+    page.get_by_label("Compare with").select_option("Same seed")
+    expect(page.locator("#player figcaption .who b")).to_have_text(["Episode 0", "Episode 2"])
+
+    seen = visit(f"file://{site}/index.html#/r/{run_id(vector)}/e/0")
+    page = seen.page
+    chosen = page.locator("#player .traces select")
+    expect(chosen).to_be_visible()
+    for env in ("1", "0"):
+        chosen.select_option(env)
+        expect(chosen).to_have_value(env)
+        action = page.locator("#player .lane-head").filter(has_text="action")
+        expect(action.locator(".value")).to_have_text(env)  # each does what its number is
+    seen.shot("exported-vector")
+
+    page = visit(f"file://{site}/index.html#/?statistics=1").page
+    expect(page.get_by_role("region", name="Statistics")).to_contain_text("An exported page has no statistics")
+    expect(page.get_by_role("button", name="Wall")).to_be_visible()
+    expect(page.get_by_role("button", name="Statistics")).to_be_hidden()
+    page.goto(f"file://{site}/index.html#/?runs={run_id(seeded)},{run_id(vector)}")
+    expect(page.get_by_role("button", name="Raw")).to_be_visible()
+    expect(page.get_by_role("button", name="Interval")).to_have_count(0)
 
 
 def test_what_is_there_stays(runs, offcam_command, tmp_path):

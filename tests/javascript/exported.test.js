@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clipsOf, curveOf, exported, fileOf, listOf, nearestOf, renderingOf } from "../../server/offcamd/web/static/exported.js";
+import { clipsOf, curveOf, episodesOf, exported, fileOf, listOf, nearestOf, renderingOf, stepsOf } from "../../server/offcamd/web/static/exported.js";
 
 const clip = (key, episode, more = {}) => ({ key, name: `rl-video-episode-${episode}`, return: episode, length: 10, info: {}, envs: [0], keep_reason: null, seed: null, state: "final", partial: false, terminated: false, truncated: false, episodes: [{ number: episode, episode, whole: true }], ...more });
 const TOLD = {
@@ -47,6 +47,19 @@ test("the nearest clip is exact where it shows the episode", () => {
   assert.throws(() => nearestOf(TOLD, 7), /not in this page/);
   assert.equal(renderingOf(TOLD, 4).clip, "b");
   assert.equal(renderingOf(TOLD, 3).clip, null);
+});
+
+test("the steps of a clip are those of the sub-environment that is asked for", () => {
+  const told = { ...TOLD, steps: { c: { env_index: 1 }, "c 2": { env_index: 2 } } };
+  assert.deepEqual([null, "1", "2"].map((env) => stepsOf(told, "c", env).env_index), [1, 1, 2]);
+  for (const [key, env] of [["c", "3"], ["b", null]]) assert.throws(() => stepsOf(told, key, env), /not in this page/);
+});
+
+test("the episodes that clips show are found by their seed", () => {
+  const seeded = (key, number, seed) => clip(key, number, { episodes: [{ number, episode: number, seed, whole: true }] });
+  const told = { ...TOLD, clips: { b: seeded("b", 4, 7), a: seeded("a", 0, "7"), c: seeded("c", 1, null) } };
+  assert.deepEqual(episodesOf(told, query("seed=7")).episodes.map((each) => each.clip), ["b", "a"]);
+  assert.equal(episodesOf(told, query("")).total, 3);
 });
 
 test("files lie beside the page", () => {

@@ -49,6 +49,9 @@ MOST_EPISODES: Final = 5000
 MOST_TOGETHER: Final = 8
 """Up to so many runs have each other's windows of the moving average, too."""
 
+MOST_ENVS: Final = 16
+"""Sub-environments of a clip whose steps are told: the first ones."""
+
 WINDOWS: Final = (1, 5, 10, 30, 100, 300, 1000)
 """Of the moving average: those that the page offers."""
 
@@ -171,8 +174,7 @@ class _Writer:
         for clip in self._pages(lambda query: queries.clips_page(asked, query), "clips"):
             detail = queries.clip_detail(asked, clip["key"], self._cache)
             clips[clip["key"]] = {**detail, **self._files(asked, detail)}
-            with suppress(OffcamError, NotHere):
-                steps[clip["key"]] = traces.of_clip(asked, clip["key"], _query(points=traces.USUAL_POINTS))
+            steps.update(self._steps(asked, clip["key"]))
             told()
         told_of = {"clips": clips, "steps": steps, "stages": stages(asked, _query(), self._cache)}
         if run["plain"]:
@@ -181,6 +183,18 @@ class _Writer:
         rows = self._pages(lambda query: queries.episodes_page(asked, query, self._cache), "episodes", offset=last)
         episodes = {row["number"]: row for row in rows}
         return {**told_of, "curves": self._curves(asked, run), "episodes": episodes}
+
+    def _steps(self, asked: Asked, key: str) -> dict[str, Any]:
+        """What a clip's frames show: by its key of its first sub-environment, by that and its number of each other."""
+        with suppress(OffcamError, NotHere):
+            first = traces.of_clip(asked, key, _query(points=traces.USUAL_POINTS))
+            first["envs"] = envs = first["envs"][:MOST_ENVS]
+            found = {key: first}
+            for env in envs[1:] if first["found"] else ():
+                query = _query(points=traces.USUAL_POINTS, env_index=env)
+                found[f"{key} {env}"] = {**traces.of_clip(asked, key, query), "envs": envs}
+            return found
+        return {}
 
     def _curves(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
         """By axis and quantity, one curve, and its averages by window."""

@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
 import { fill, h, icon, say, segmented, select, shape, throttle, toast } from "./dom.js";
+import { exported } from "./exported.js";
 import { count, whole } from "./format.js";
 import { marksOf } from "./marks.js";
 import { fittingWindow, prepared } from "./points.js";
@@ -164,7 +165,7 @@ export class Curves {
       segmented("Horizontal axis", [["episode", "Episode"], ["step", "Step", "Steps taken so far, of all episodes"], ["time", "Time", "Wall time since the run began"]], x, (value) => change({ x: value, from: null, to: null })),
       select("Average", [[0, `auto (${whole(this.window())})`], ...averages], smooth, (value) => change({ smooth: Number(value) })),
       h("button.quiet", { type: "button", "aria-pressed": String(raw), onclick: () => change({ raw: !raw }), title: "Draw single episodes behind the average" }, "Raw"),
-      this.runs.length > 1 && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
+      this.runs.length > 1 && !exported && h("button.quiet", { type: "button", "aria-pressed": String(band), onclick: () => change({ band: !band }), title: "The runs as seeds of one experiment: their mean, with a 95 % interval" }, "Interval"),
       (from !== null || to !== null) && h("button.quiet", { type: "button", onclick: () => change({ from: null, to: null }) }, icon("reset"), "Reset zoom"),
       h("button.quiet", { type: "button", onclick: () => this.csv(), title: "Every episode, as a table" }, icon("download"), "CSV"),
     );

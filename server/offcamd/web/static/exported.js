@@ -6,7 +6,7 @@
  * @typedef {{
  *   curves: Record<string, Curves>, clips: Record<string, ClipDetail>, steps: Record<string, Steps>, stages: Stages,
  *   episodes: Record<string, Episode & {clip: string | null}>,
- * }} Told of a run: curves by axis and quantity, clips and their steps by key, episodes by number
+ * }} Told of a run: curves by axis and quantity, clips by key, their steps by that, or by that and a sub-environment, episodes by number
  * @typedef {{made: number, list: RunList, of: Record<string, Told>}} Page
  */
 
@@ -18,6 +18,12 @@ export const exported = page !== undefined;
 
 /** When it was made, in seconds since the epoch. */
 export const made = page?.made ?? 0;
+
+/** @type {Record<string, string>} what is computed over several runs */
+const WITHOUT = {
+  group: "An exported page draws runs one by one: their interval is in `offcam view`.",
+  statistics: "An exported page has no statistics: they are in `offcam view`, and `offcam compare` prints them.",
+};
 
 /** @type {Map<string, Promise<Told>>} */
 const loading = new Map();
@@ -53,7 +59,7 @@ export async function answer(address) {
   const { pathname, searchParams: query } = new URL(address, "http://page.invalid");
   const [, , kind, id, ...rest] = pathname.split("/").map(decodeURIComponent);
   const { list } = /** @type {Page} */ (page);
-  if (kind !== "runs") throw new Error("An exported page does not have that.");
+  if (kind !== "runs") throw new Error(WITHOUT[kind] ?? "An exported page does not have that.");
   if (id === undefined) return listOf(list, query.get("query") ?? "");
   const run = list.runs.find((each) => each.id === id);
   if (!run) throw new Error("That run is not in this page.");
@@ -66,8 +72,9 @@ export async function answer(address) {
   if (what === "nearest") return nearestOf(told, number);
   if (what === "clips" && key === undefined) return clipsOf(told, query);
   if (what === "clips" && part === "neighbours") return neighboursOf(told, query, key);
-  if (what === "clips" && part === "steps") return found(told.steps[key], "The steps of that clip are not in this page.");
+  if (what === "clips" && part === "steps") return stepsOf(told, key, query.get("env_index"));
   if (what === "clips") return found(told.clips[key], "That clip is not in this page.");
+  if (what === "episodes" && key === undefined) return episodesOf(told, query);
   if (key === "render") return renderingOf(told, number);
   if (key === "steps") return found(told.steps[renderingOf(told, number).clip ?? ""], "The steps of that episode are not in this page.");
   throw new Error("An exported page does not have that: it is in `offcam view`.");
@@ -81,6 +88,28 @@ export async function answer(address) {
 function found(value, otherwise) {
   if (value === undefined) throw new Error(otherwise);
   return value;
+}
+
+/**
+ * The steps that a clip shows, of one of its sub-environments: of the first where none is asked for.
+ * @type {(told: Told, key: string, env: string | null) => Steps}
+ */
+export function stepsOf(told, key, env) {
+  const first = told.steps[key];
+  const wanted = env === null || String(first?.env_index) === env ? first : told.steps[`${key} ${env}`];
+  return found(wanted, "The steps of that clip are not in this page.");
+}
+
+/**
+ * The episodes that clips show, of a seed where one is asked for.
+ * @param {Told} told
+ * @param {URLSearchParams} query
+ */
+export function episodesOf(told, query) {
+  const seed = query.get("seed");
+  const shown = Object.values(told.clips).flatMap((clip) => clip.episodes.map((episode) => ({ ...episode, clip: clip.key })));
+  const episodes = shown.filter((episode) => seed === null || String(episode.seed) === seed);
+  return { total: episodes.length, episodes };
 }
 
 /**

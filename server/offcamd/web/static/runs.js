@@ -1,6 +1,7 @@
 // The list of runs: beside the run that is shown, or where none is chosen the whole page, as a table or as cards.
 import * as api from "./api.js";
 import { arrange, fill, h, icon, say, select, throttle } from "./dom.js";
+import { exported } from "./exported.js";
 import { amount, count, whole } from "./format.js";
 import { GroupCurve, MOST_TOGETHER } from "./groupcurve.js";
 import { RunRow } from "./runrow.js";
@@ -53,7 +54,7 @@ export class Runs {
     this.everything = h("button.quiet.all", { type: "button", onclick: () => change({ runs: [], tab: "", from: null, to: null }) }, "All runs");
     this.walled = h("button.quiet", { type: "button", title: "The latest clip of each live run", onclick: () => change({ wall: !state().wall }) }, icon("film"), "Wall");
     this.statistics = new Statistics();
-    this.comparing = h("button.quiet", { type: "button", title: "Folders of runs against each other: which is better, and how sure that is", onclick: () => change({ statistics: !state().statistics }) }, "Statistics");
+    this.comparing = h("button.quiet", { type: "button", title: "Folders of runs against each other: which is better, and how sure that is", hidden: exported, onclick: () => change({ statistics: !state().statistics }) }, "Statistics");
     this.heading = h("h1", {}, "Runs ");
     this.counted = h("span.count");
     this.heading.append(this.counted);
