@@ -92,7 +92,7 @@ class RunIndex:
             with index.transaction():  # another daemon may be about to do the same
                 upgrade(index._db, format_version(index._db, folder), folder)
                 facts = {"created": repr(time.time()), "created_by": f"offcam {__version__}", fmt.RUN_KEY: new_id()}
-                index._db.executemany(sql.NEW_FACT, facts.items())
+                index._db.executemany(sql.NEW_FACT, [{"key": key, "value": value} for key, value in facts.items()])
             with explained(folder):
                 index.totals = RunTotals.kept(index._db, newest=True)
                 index.totals.load_recent(index._db)
@@ -161,7 +161,7 @@ class RunIndex:
     def take_over(self, other: RunIndex, streams: Iterable[bytes]) -> None:
         """Enter what this index does not have of some streams, from another one in whose place it is."""
         with self.transaction():
-            self.keeping.enter(other.keeping.rows())
+            self.keeping.enter(other.keeping.rules())
             for stream in streams:
                 self._take_over(other, stream.hex())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ NEWEST_CLIP = ("key", "episode", "return")
 _WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
-WHERE state NOT IN (?, ?) AND dropped != '{}' GROUP BY key
+WHERE state NOT IN (SELECT value FROM json_each(:hidden)) AND dropped != '{}' GROUP BY key
 """
 _CLIPS = f"SELECT state, count(*) FROM clips WHERE {NO_ATTEMPT} GROUP BY state"  # noqa: S608 - of our own words
 _UPDATED = """
@@ -185,7 +186,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
         **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
-        "dropped": dict(database.execute(_DROPPED, fmt.HIDDEN_STATES)),
+        "dropped": dict(database.execute(_DROPPED, {"hidden": json.dumps(fmt.HIDDEN_STATES)})),
         "dropped_steps": dict(step_totals(database).dropped),
         "replayable": has_tape(database),
         "state": state_of(streams),
