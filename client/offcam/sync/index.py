@@ -51,7 +51,7 @@ WHERE +stream_id IN ({}) AND id > :seen AND id <= :last ORDER BY id LIMIT 1
 
 
 @dataclass(frozen=True)
-class Found:
+class Unsent:
     """What there is to be sent.
 
     Attributes:
@@ -73,7 +73,7 @@ class Found:
     over: bool
 
 
-NOTHING: Final = Found(None, (), None, 0, 0, None, over=False)
+NOTHING: Final = Unsent(None, (), None, 0, 0, None, over=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | N
     return RunFacts(folder, number, str(created), env_ids, min(each.started for each in own))
 
 
-def look(run: RunFacts, position: Position) -> Found:
+def look(run: RunFacts, position: Position) -> Unsent:
     """What there is to be sent behind a position.
 
     Raises:
@@ -156,7 +156,7 @@ def look(run: RunFacts, position: Position) -> Found:
         live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
     times = [each for each in (*(first or ()), *(row.ended for row in ready)) if each is not None]
     over = batch is None and not (live and writer_of(Path(run.folder)))
-    return Found(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
+    return Unsent(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
 
 
 def signature(folder: str) -> tuple[object, ...]:

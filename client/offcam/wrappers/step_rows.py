@@ -34,7 +34,7 @@ MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNRE
 NAN = float("nan")
 
 
-class Tape(Protocol):
+class RecordedTape(Protocol):
     """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one, and says what is meant."""
 
     row: int
@@ -69,7 +69,7 @@ class StepRows:
         ConfigError: actions of this space cannot be recorded.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: int = 0, tape: Tape | None = None) -> None:
+    def __init__(self, space: spaces.Space[Any], envs: int = 0, tape: RecordedTape | None = None) -> None:
         self.row: int | None = None
         self._envs = envs
         self._tape = tape

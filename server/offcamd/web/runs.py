@@ -24,7 +24,7 @@ from offcam_runs.sync.state import read_all
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import NO_ATTEMPT
-from offcamd.web.reading import Asked, is_plain, reading, reading_clips, signature
+from offcamd.web.reading import AskedRun, is_plain, reading, reading_clips, signature
 from offcamd.web.sparklines import sparkline
 
 if TYPE_CHECKING:
@@ -92,14 +92,14 @@ class RunDescriptions:
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, in the order in which they came."""
-        return [self.describe(Asked(run, folder)) for run, folder in self._source.folders().items()]
+        return [self.describe(AskedRun(run, folder)) for run, folder in self._source.folders().items()]
 
-    def describe(self, asked: Asked) -> dict[str, Any]:
+    def describe(self, asked: AskedRun) -> dict[str, Any]:
         """One run; with a ``problem`` where it cannot be read."""
         run = self._up_to_date(asked).run
         return run | self._now(asked, run)
 
-    def _now(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
+    def _now(self, asked: AskedRun, run: dict[str, Any]) -> dict[str, Any]:
         """What changes without the index."""
         sync = [each.as_dict() for each in read_all(asked.folder)]
         live = self._source.live(asked.run.partition("@")[0])
@@ -108,7 +108,7 @@ class RunDescriptions:
             state = LIVE
         return {"live": live, "state": state, "sync": sync}
 
-    def detail(self, asked: Asked) -> dict[str, Any]:
+    def detail(self, asked: AskedRun) -> dict[str, Any]:
         """One run, and its streams.
 
         Raises:
@@ -124,7 +124,7 @@ class RunDescriptions:
                     kept.streams = _stream_list(database)
             return {**kept.run, **self._now(asked, kept.run), "stream_list": kept.streams}
 
-    def _up_to_date(self, asked: Asked) -> _Kept:
+    def _up_to_date(self, asked: AskedRun) -> _Kept:
         kept = self._kept.get((asked.folder, asked.session), _Kept)
         with kept.lock:
             now = signature(asked.folder)
@@ -132,7 +132,7 @@ class RunDescriptions:
                 kept.run, kept.signature, kept.streams = self._read(asked, kept), now, []
         return kept
 
-    def _read(self, asked: Asked, kept: _Kept) -> dict[str, Any]:
+    def _read(self, asked: AskedRun, kept: _Kept) -> dict[str, Any]:
         folder = asked.folder
         named = {"name": folder.name or str(folder), "title": self._source.title(folder)}
         base = {"id": asked.run, "folder": str(folder), **named, "live": False}
@@ -170,7 +170,7 @@ def _last(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
 
 
-def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -> dict[str, Any]:
+def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun) -> dict[str, Any]:
     streams = list(read_streams(database).values())
     clips = dict(database.execute(_CLIPS))
     (updated,) = database.execute(_UPDATED).fetchone()
@@ -195,7 +195,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -
     }
 
 
-def _newest_clip(database: sqlite3.Connection, asked: Asked) -> dict[str, Any] | None:
+def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any] | None:
     """The clip with a video that began last, in short."""
     found = read_clips(database, asked.folder, _WATCHABLE, order="place DESC", limit=1)
     if not found:
