@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from offcam.recorder import readings
 from offcam.recorder.steps import checked
-from offcam.wrappers.step_rows import MISFITS, StepRows
+from offcam.wrappers.step_rows import StepRows
 from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, TRUNCATED
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class VectorStepRows(StepRows):
             return False
         try:
             self.row = self._direct(self._numbers, self._steps.tobytes(), reward.tobytes(), self._nobody, given)
-        except MISFITS:
+        except readings.UNREADABLE:
             return False
         return True
 
