@@ -30,7 +30,7 @@ _PAUSE_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class FolderWriter:
     """Who writes a folder.
 
     Attributes:
@@ -84,7 +84,7 @@ class FolderLock:
             log.warning(NO_LOCKS_LINE, folder, lock.unlocked)
         with suppress(OSError):  # a full disk: it is locked all the same
             os.truncate(lock.fd, 0)
-            os.pwrite(lock.fd, json.dumps(asdict(Writer(os.getpid(), socket.gethostname(), what))).encode(), 0)
+            os.pwrite(lock.fd, json.dumps(asdict(FolderWriter(os.getpid(), socket.gethostname(), what))).encode(), 0)
         return cls(lock)
 
     def release(self) -> None:
@@ -92,7 +92,7 @@ class FolderLock:
         self._lock.release(remove=True)
 
 
-def writer_of(folder: Path) -> Writer | None:
+def writer_of(folder: Path) -> FolderWriter | None:
     """Who writes a folder at this moment, or None. Changes nothing in it.
 
     Where whoever does has not said who it is, its ``pid`` is 0.
@@ -107,7 +107,7 @@ def writer_of(folder: Path) -> Writer | None:
         if found := _read(path):
             return found
         time.sleep(_PAUSE_SECONDS)  # taken a moment ago
-    return Writer(0, "this or another host", "which did not say who it is")
+    return FolderWriter(0, "this or another host", "which did not say who it is")
 
 
 def _taken(folder: Path) -> DaemonAlreadyRunning:
@@ -120,8 +120,8 @@ def _taken(folder: Path) -> DaemonAlreadyRunning:
     )
 
 
-def _read(path: Path) -> Writer | None:
+def _read(path: Path) -> FolderWriter | None:
     try:
-        return Writer(**json.loads(path.read_bytes()))
+        return FolderWriter(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None

@@ -30,7 +30,7 @@ _NAME = re.compile(rf"[0-9a-f]{{32}}{re.escape(JOURNAL_EXTENSION)}")
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalContents:
     """What is in a journal.
 
     Attributes:
@@ -99,7 +99,7 @@ def _folder_of(path: Path, _inode: int) -> str:
     return journal.stream.folder
 
 
-def pending(folder: str | os.PathLike[str]) -> list[Journal]:
+def pending(folder: str | os.PathLike[str]) -> list[JournalContents]:
     """What lies in the journals of a run folder, in the order in which their streams began.
 
     Nothing is changed, and nothing need be locked. Read them **before** the index: what a client removes meanwhile is
@@ -114,10 +114,10 @@ def pending(folder: str | os.PathLike[str]) -> list[Journal]:
                 log.warning("%s", error)
             else:
                 found += [journal] if journal else []
-    return sorted(found, key=Journal.place)
+    return sorted(found, key=JournalContents.place)
 
 
-def read(path: Path, *, ended: bool = False) -> Journal | None:
+def read(path: Path, *, ended: bool = False) -> JournalContents | None:
     """Read a journal up to its end or to what its client did not come to finish; None where there is nothing in it yet.
 
     Args:
@@ -143,7 +143,7 @@ def read(path: Path, *, ended: bool = False) -> Journal | None:
         raise RunFolderError(f"the journal {path} cannot be read ({error.strerror}): check its permissions") from error
 
 
-def in_order(found: Iterable[Journal]) -> Iterator[tuple[Journal, int, bytes]]:
+def in_order(found: Iterable[JournalContents]) -> Iterator[tuple[JournalContents, int, bytes]]:
     """The bodies of several journals as they came to be, by the times of their ends; those of one stream stay in order.
 
     Yields each with its journal and the number of its first record.
@@ -155,7 +155,7 @@ def in_order(found: Iterable[Journal]) -> Iterator[tuple[Journal, int, bytes]]:
     return (entry for _, entry in timed)
 
 
-def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
+def _parsed(path: Path, data: bytes, ended: float | None) -> JournalContents | None:
     if not data.startswith(MAGIC):
         if MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0")):
             return None  # its client died over it
@@ -180,10 +180,10 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> Journal | None:
             break
         bodies.append(body)
         due = seq + count_records(body)
-    return Journal(path, stream, client, first_seq, bodies, ended)
+    return JournalContents(path, stream, client, first_seq, bodies, ended)
 
 
-def _with_tail(journal: Journal) -> Journal:
+def _with_tail(journal: JournalContents) -> JournalContents:
     """A journal whose client is gone, with what is in its tail behind it: rows that it did not come to seal."""
     path = tail_of(journal.path)
     try:
@@ -238,12 +238,12 @@ def _message(path: Path, body: bytes) -> ClientMessage:
         raise _no_journal(path, f"one of its first frames cannot be understood: {error}") from error
 
 
-def _numbered(journal: Journal) -> Iterator[tuple[Journal, int, bytes]]:
+def _numbered(journal: JournalContents) -> Iterator[tuple[JournalContents, int, bytes]]:
     for seq, body in numbered(journal.first_seq, journal.bodies):
         yield journal, seq, body
 
 
-def _timed(journal: Journal) -> Iterator[tuple[float, tuple[Journal, int, bytes]]]:
+def _timed(journal: JournalContents) -> Iterator[tuple[float, tuple[JournalContents, int, bytes]]]:
     time = -math.inf
     for entry in _numbered(journal):
         time = max(time, end_of(entry[2]))

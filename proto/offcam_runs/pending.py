@@ -16,7 +16,7 @@ from offcam_proto.limits import MIB
 from offcam_proto.records import numbered
 from offcam_runs import format as fmt
 from offcam_runs.file_lock import held
-from offcam_runs.journal_reader import Journal, end_of, in_order
+from offcam_runs.journal_reader import JournalContents, end_of, in_order
 from offcam_runs.record_rows import Fields, add_records
 from offcam_runs.schema import SESSION_OF, id_text
 from offcam_runs.sessions import show_all
@@ -48,7 +48,7 @@ ON CONFLICT (stream) DO NOTHING
 """  # noqa: S608 - of our own words
 
 
-def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, int]:
+def enter_stream(database: sqlite3.Connection, journal: JournalContents) -> tuple[int, int]:
     """Enter a journal's stream where the index does not know it; returns its key, and its last committed record."""
     state = fmt.LIVE if journal.ended is None else fmt.LOST
     who = journal.client
@@ -62,7 +62,7 @@ def enter_stream(database: sqlite3.Connection, journal: Journal) -> tuple[int, i
     return known
 
 
-def is_of(database: sqlite3.Connection, folder: Path, journal: Journal) -> bool:
+def is_of(database: sqlite3.Connection, folder: Path, journal: JournalContents) -> bool:
     """Whether a journal is of the run whose index this is.
 
     One that had no place in the run folder need not be: its stream may have been recorded by a daemon on another host,
@@ -99,7 +99,7 @@ class _Copy:
     facts: Facts
     taken: dict[Path, _Taken]
 
-    def is_of(self, facts: Facts, fresh: Iterable[Journal]) -> bool:
+    def is_of(self, facts: Facts, fresh: Iterable[JournalContents]) -> bool:
         """Whether these journals of an index have what it has, and more at their ends alone."""
         found = {journal.path: journal for journal in fresh}
         return self.facts == facts and all(
@@ -113,7 +113,12 @@ _lock = threading.Lock()
 
 @contextmanager
 def with_pending(
-    database: sqlite3.Connection, folder: Path, found: Iterable[Journal], *, settled: bool = False, facts: Facts = ()
+    database: sqlite3.Connection,
+    folder: Path,
+    found: Iterable[JournalContents],
+    *,
+    settled: bool = False,
+    facts: Facts = (),
 ) -> Iterator[sqlite3.Connection]:
     """An index with the pending records of its run: itself where there are none, else a copy in memory.
 
@@ -163,7 +168,7 @@ def _bytes(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0])
 
 
-def _begins_with(now: Journal, before: _Taken) -> bool:
+def _begins_with(now: JournalContents, before: _Taken) -> bool:
     """Whether a journal is what it was before, or that with more records behind."""
     same = (now.first_seq, now.ended is not None) == (before.first_seq, before.ended)
     return same and now.last_seq >= before.last_seq
@@ -183,7 +188,7 @@ def committed(database: sqlite3.Connection) -> int:
     return int(database.execute(query, {"key": COMMITTED_KEY}).fetchone()[0] or 0)
 
 
-def _put(copy: _Copy, fresh: list[Journal]) -> None:
+def _put(copy: _Copy, fresh: list[JournalContents]) -> None:
     database, taken = copy.database, copy.taken
     database.execute("BEGIN")
     mark = "INSERT OR IGNORE INTO meta (key, value) SELECT :key, ifnull(max(id), 0) FROM episodes"
@@ -200,26 +205,26 @@ def _put(copy: _Copy, fresh: list[Journal]) -> None:
         taken[journal.path] = own
 
 
-def _behind(journal: Journal, before: _Taken | None) -> Journal:
+def _behind(journal: JournalContents, before: _Taken | None) -> JournalContents:
     """What a journal has behind what it had before."""
     if before is None:
         return journal
     return replace(journal, first_seq=before.last_seq + 1, bodies=journal.bodies[before.bodies :])
 
 
-def _last_seq(database: sqlite3.Connection, journal: Journal) -> int | None:
+def _last_seq(database: sqlite3.Connection, journal: JournalContents) -> int | None:
     """The last record of a journal's stream that is in the index; None where that does not know the stream."""
     row = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()
     return None if row is None else row[1]
 
 
-def _adds(database: sqlite3.Connection, journal: Journal) -> bool:
+def _adds(database: sqlite3.Connection, journal: JournalContents) -> bool:
     """Whether a journal has anything that the index has not."""
     last_seq = _last_seq(database, journal)
     return last_seq is None or (bool(journal.bodies) and journal.last_seq > last_seq)
 
 
-def _waits_since(database: sqlite3.Connection, journal: Journal) -> float:
+def _waits_since(database: sqlite3.Connection, journal: JournalContents) -> float:
     """When the first episode ended that is in a journal and not in the index; infinity where there is none."""
     last_seq = _last_seq(database, journal) or 0
     new = (end_of(body) for seq, body in numbered(journal.first_seq, journal.bodies) if seq > last_seq)

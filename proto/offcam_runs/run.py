@@ -43,6 +43,8 @@ What = Literal["episodes", "clips"]
 
 _PIECE = 10_000
 
+_PENDING: Final = "SELECT count(*) FROM episodes WHERE id > :committed"
+
 SCORE_EPISODES = 100
 """Episodes at the end of a run whose mean return is its score among other seeds."""
 
@@ -344,7 +346,7 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
-    (pending,) = database.execute("SELECT count(*) FROM episodes WHERE id > ?", (committed(database),)).fetchone()
+    (pending,) = database.execute(_PENDING, {"committed": committed(database)}).fetchone()
     streams = read_streams(database)
     if last is None:
         episodes = replace(read_episodes(database, streams), totals=run_totals(database).total())

@@ -20,7 +20,7 @@ MOST_KNOWN = 20_000
 
 _DIGITS = 12
 _ID = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
-_OF_RUN = "SELECT value FROM meta WHERE key = ?"
+_OF_RUN = "SELECT value FROM meta WHERE key = :key"
 
 
 def new_id() -> str:
@@ -68,7 +68,7 @@ def with_id(runs: dict[str, Path], name: str) -> Path | None:
 def _in_index(path: str, _device: int, _inode: int) -> str:
     """The id in an index. Raises LookupError where there is none: that is not kept, as it may come."""
     with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=0.1)) as database:
-        row = database.execute(_OF_RUN, (RUN_KEY,)).fetchone()
+        row = database.execute(_OF_RUN, {"key": RUN_KEY}).fetchone()
     if row is None or not _ID.fullmatch(str(row[0])):
         raise LookupError(path)
     return str(row[0])

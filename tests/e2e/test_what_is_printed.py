@@ -11,7 +11,7 @@ import pytest
 
 import runs
 from commandline import COMMAND, WAIT_SECONDS, one_line, run
-from offcamd.cli.text import Column, numbers, table
+from offcamd.cli.text import TextColumn, numbers, table
 from terminal import Terminal
 
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
 def test_a_folder_is_shortened_before_a_number_and_off_a_terminal_nothing_is():
     path = "/home/somebody/experiments/" + "x" * 60 + "/cartpole/seed-17"
     row = (path, "1,234,567", "123.4 ± 56.78", "234.5", "345.6", "123,456")
-    columns = [Column("folder", "name"), *numbers("episodes", "return", "last 100", "length", "steps/s")]
+    columns = [TextColumn("folder", "name"), *numbers("episodes", "return", "last 100", "length", "steps/s")]
     head, line = table(columns, [row], 80)
     assert max(len(head), len(line)) <= 80
     assert "cartpole/seed-17" in line

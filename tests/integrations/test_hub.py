@@ -18,7 +18,7 @@ from made import make_run, make_video
 from offcam.sync.core import Position, after_clip, after_episodes
 from offcam.sync.index import facts_of, look
 from offcam.sync.sinks import hub as sink
-from offcam.sync.worker import Worker
+from offcam.sync.worker import SyncWorker
 from offcam_proto.errors import ConfigError
 from offcam_runs.sync.process import SyncRequest
 from offcam_runs.sync.state import read_all
@@ -135,5 +135,5 @@ def test_many_videos_are_several_commits(tmp_path, hub, monkeypatch):
 def test_mistakes_are_said(tmp_path, hub, options, says):
     run = make_run(tmp_path / "run", 3, 0)
     with pytest.raises(ConfigError, match=says):
-        Worker(SyncRequest(folder=str(run), tracker="hub", options=options)).run()
+        SyncWorker(SyncRequest(folder=str(run), tracker="hub", options=options)).run()
     assert hub.made == []

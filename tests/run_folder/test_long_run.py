@@ -12,7 +12,7 @@ from offcam_proto.errors import ConfigError
 from offcam_runs import long_run
 from offcam_runs.long_run import LongRun, run_to_plot
 from offcam_runs.run import Run, read_run
-from offcamd.reports.plot import Line, Look, draw
+from offcamd.reports.plot import FigureLine, FigureStyle, draw
 
 RANDOM = np.random.default_rng(3)
 COUNT = 2_345
@@ -76,8 +76,12 @@ def test_a_value_that_no_episode_has_is_an_error(folder):
 @pytest.mark.parametrize("axis", ["episode", "step", "time"])
 def test_a_figure_says_how_many_of_its_episodes_are_drawn(folder, tmp_path, monkeypatch, axis):
     monkeypatch.setattr(long_run, "POINTS", 100)
-    lines = [Line("long", (run_to_plot(folder, 2, long=100),)), Line("short", (run_to_plot(folder, 3),))]
-    draw(lines, Look(axis), tmp_path / "figure.svg")
+    lines = [FigureLine("long", (run_to_plot(folder, 2, long=100),)), FigureLine("short", (run_to_plot(folder, 3),))]
+    draw(lines, FigureStyle(axis), tmp_path / "figure.svg")
     assert "1 in 24 drawn" in (tmp_path / "figure.svg").read_text()
-    draw([Line("seeds", (lines[0].runs[0], run_to_plot(folder, 1)))], Look(axis, window=3), tmp_path / "group.svg")
+    draw(
+        [FigureLine("seeds", (lines[0].runs[0], run_to_plot(folder, 1)))],
+        FigureStyle(axis, window=3),
+        tmp_path / "group.svg",
+    )
     assert "interquartile mean over seeds" in (tmp_path / "group.svg").read_text()

@@ -17,7 +17,7 @@ from offcamd.store import index_file
 from offcamd.store.index import RunIndex
 from offcamd.store.store import COUNT_EPISODES, Store
 from offcamd.store.tasks import CloseStreamTask, OpenStreamTask, RecordsTask
-from offcamd.web.reading import Asked
+from offcamd.web.reading import AskedRun
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 from run_samples import PEER, A, B, episode, packed, stream
@@ -224,7 +224,7 @@ def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path, resumes):
     source = FolderSource([folder])
     ((run, _),) = source.folders().items()
     pages = RunDescriptions(source)
-    before = pages.detail(Asked(run, folder))
+    before = pages.detail(AskedRun(run, folder))
     store = Store(lambda _: None, "test")
     had = count if resumes else 0
     try:
@@ -234,7 +234,7 @@ def test_the_daemon_and_the_page_have_the_same_numbers(tmp_path, resumes):
             store.put(RecordsTask(str(folder), A, 1 + number, tuple(packed(episode(number, return_=number / 3))), ""))
             wait_until(lambda: store.runs()[0]["episodes"] == had + number + 1, "it is counted")  # noqa: B023 - at once
             (told,) = store.runs()
-            described = pages.detail(Asked(run, folder))
+            described = pages.detail(AskedRun(run, folder))
             assert described["session"] == told["session"] == (1 if resumes else 2)
             for name in ("episodes", "steps", "steps_per_second"):
                 assert described[name] == told[name]

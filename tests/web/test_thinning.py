@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offcam_runs.steps.rows import of_env
-from offcamd.web.thinning import RETURN, REWARD, Column, Points
+from offcamd.web.thinning import RETURN, REWARD, Points, TraceColumn
 from step_samples import record_of, rows_of_episodes
 
 ALL = rows_of_episodes(0, 3, 9)  # 30 rows; the reward of step n is n / 2
@@ -20,7 +20,7 @@ def points(first, behind, most, *pieces, episode=None):
 
 
 def values(found, kind, name, of=0):
-    return found.columns[Column(kind, name)][of].tolist()
+    return found.columns[TraceColumn(kind, name)][of].tolist()
 
 
 @pytest.mark.parametrize("pieces", [[(0, 30)], [(0, 12), (12, 13), (13, 30)], [(each, each + 1) for each in range(30)]])

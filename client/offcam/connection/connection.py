@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gymnasium import logger
 
 from offcam.connection import timeouts
-from offcam.connection.exchange import Exchange, StreamOwner
-from offcam.connection.flush import Flush
+from offcam.connection.exchange import Exchange, StreamHolder
+from offcam.connection.flush import PendingFlush
 from offcam.connection.frame_sender import FrameSender
 from offcam.connection.handshake import Handshake
 from offcam.connection.record_sender import RecordSender
@@ -41,7 +41,7 @@ class Connection(Exchange):
         self.told: set[ClientStream] = set()
         self._gave_up = 0.0  # when a flush gave up on a silent daemon
 
-    def open_stream(self, info: OpenStream, owner: StreamOwner, backlog: Backlog) -> ClientStream:
+    def open_stream(self, info: OpenStream, owner: StreamHolder, backlog: Backlog) -> ClientStream:
         """Open a stream; its owner hears of its clips' ends, and the backlog keeps its records until they are acked."""
         with self.lock:
             wire = self.session.open_stream(info, backlog)
@@ -64,8 +64,8 @@ class Connection(Exchange):
             self.frames.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
-        """Wait until all that was ended is final: see `Flush`. Returns whether it is."""
-        flush = Flush(self, seconds=seconds, gave_up=self._gave_up)
+        """Wait until all that was ended is final: see `PendingFlush`. Returns whether it is."""
+        flush = PendingFlush(self, seconds=seconds, gave_up=self._gave_up)
         final = flush.wait(quiet=quiet)
         self._gave_up = flush.gave_up
         return final

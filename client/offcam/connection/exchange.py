@@ -74,8 +74,8 @@ class Exchange:
         )
         self.transport = Transport(endpoint, key)
         self.reconnect = Reconnect(self.session, self.transport, named=named)
-        self.owners: weakref.WeakValueDictionary[int, StreamOwner] = weakref.WeakValueDictionary()
-        self.unsettled: set[StreamOwner] = set()
+        self.owners: weakref.WeakValueDictionary[int, StreamHolder] = weakref.WeakValueDictionary()
+        self.unsettled: set[StreamHolder] = set()
         self.waiting: dict[ClientStream, deque[Lying | OpenClip | EndClip | SaveClip]] = {}
         self.answers: dict[int, Flushed | None] = {}
         self.last_heard = self.next_look = self.held_since = 0.0
@@ -290,7 +290,7 @@ class Videos(Protocol):
         """The process leaves: end those that are open."""
 
 
-class StreamOwner(Protocol):
+class StreamHolder(Protocol):
     """Who a stream belongs to; `offcam.recorder.env_stream.EnvStream` is one."""
 
     @property

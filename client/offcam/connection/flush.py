@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Flushed
 
 
-class Flush:
+class PendingFlush:
     """One wait until all that was ended is final: files renamed into place, records committed.
 
     Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when one that the user named has been gone

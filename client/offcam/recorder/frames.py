@@ -83,7 +83,10 @@ def as_array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
         raise FrameError(
             f"what `render()` returned, a {type(value)}, cannot be made a numpy array ({error}): return one."
         ) from error
-    raise FrameError(f"expected type of frame returned by render to be a numpy array, got instead {type(value)}.")
+    raise FrameError(
+        f"expected type of frame returned by render to be a numpy array, got instead {type(value)}: return one "
+        "of shape (height, width, 3) from `render()`."
+    )
 
 
 def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an env observes

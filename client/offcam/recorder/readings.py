@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-UNREADABLE = (ArithmeticError, AttributeError, BufferError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-"""What numpy, torch, JAX and the like raise for what is not what it was taken for; torch says RuntimeError to most."""
+UNREADABLE: tuple[type[Exception], ...] = (Exception,)
+"""What is raised by numpy, torch, JAX and the like for what is not what it was taken for: torch says RuntimeError to
+most, TensorFlow has errors that are of no kind of Python's, and an env's own objects raise what they like."""
 
 FLOAT, BOOL = np.dtype(float), np.dtype(bool)
 

@@ -29,7 +29,7 @@ IfExists = Literal["new", "resume", "error"]
 _ALIKE = """
 SELECT max(NOT mine) AND NOT max(mine AND earlier) FROM (
     SELECT (other.training, other.session) = (own.training, own.session) AS mine, other.id < own.id AS earlier
-    FROM streams AS other JOIN streams AS own ON own.stream = ? WHERE other.prefix = own.prefix
+    FROM streams AS other JOIN streams AS own ON own.stream = :stream WHERE other.prefix = own.prefix
 )
 """
 
@@ -123,6 +123,6 @@ def is_another(folder: str, stream: bytes) -> bool:
 
     try:
         with open_to_read(folder, settled=True, session="all") as database:
-            return bool(database.execute(_ALIKE, (stream.hex(),)).fetchone()[0])
+            return bool(database.execute(_ALIKE, {"stream": stream.hex()}).fetchone()[0])
     except OffcamError:
         return True

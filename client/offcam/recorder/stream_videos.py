@@ -26,7 +26,7 @@ class Abandoned(Protocol):
         """End it where nobody said that it is over: it is complete only if its episode is."""
 
 
-class Clip(Abandoned, Protocol):
+class ClipInProgress(Abandoned, Protocol):
     """A video that is being recorded; `offcam.recorder.clip_writer.ClipWriter` is one."""
 
     def end(self) -> None:
@@ -72,7 +72,7 @@ class StreamVideos:
     """
 
     def __init__(self, folder: str) -> None:
-        self.clips: list[Clip] = []
+        self.clips: list[ClipInProgress] = []
         self.next_clip = 0
         self.unfinished: dict[int, tuple[str, ClientStream, int, int]] = {}
         self.parts: dict[int, Part] = {}

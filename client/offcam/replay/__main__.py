@@ -16,7 +16,7 @@ from ctypes.util import find_library
 from offcam.recorder.env_stream import check_daemon
 from offcam.replay import limits
 from offcam.replay.following import LOOK_SECONDS, Following
-from offcam.replay.worker import Worker
+from offcam.replay.worker import RenderWorker
 from offcam_proto.errors import MalformedMessage, OffcamError
 from offcam_runs.replay.requests import END, Answer, Follow, Request, parse
 
@@ -35,10 +35,10 @@ def main() -> None:
             out.write(answer.line)
             out.flush()
 
-    worker = Worker()
+    worker = RenderWorker()
     signal.signal(signal.SIGUSR1, worker.hurry)  # before, it ends a process that has not made anything
     following = Following(worker.make)
-    asked = Lines(sys.stdin.fileno())
+    asked = PipeReader(sys.stdin.fileno())
     while (line := asked.next(_patience(following, tell))) is not None:
         if not line:
             continue
@@ -63,7 +63,7 @@ def _patience(following: Following, tell: Callable[[Answer], None]) -> float | N
     return LOOK_SECONDS if following else None
 
 
-def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], None], asked: Lines) -> Answer:
+def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], None], asked: PipeReader) -> Answer:
     """Make all videos of a stream that are to be made by now. Returns the answer to who asked for that.
 
     Who closes its env and waits no more has them all made; one that was killed has not.
@@ -76,7 +76,7 @@ def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], N
     return Answer("")
 
 
-class Lines:
+class PipeReader:
     """Lines that come through a pipe, each waited for no longer than one likes.
 
     Args:

@@ -73,7 +73,7 @@ class Seen:
         }
 
 
-class Comparison:
+class FrameComparison:
     """Compares frames, in order, with what `Seen` has packed.
 
     Attributes:

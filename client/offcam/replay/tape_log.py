@@ -9,16 +9,14 @@ are numbered on, so that a number is that of one row.
 from __future__ import annotations
 
 import os
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from gymnasium import logger
 
 from offcam.recorder import readings
 from offcam.recorder.actions import ActionCodec
+from offcam.recorder.once import WarnsOnce
 from offcam.replay.tape import DIGEST_MASK, Reset
-from offcam_proto.errors import ActionError, ConfigError
 from offcam_runs.steps.layout import DIGEST, HEAP, RESET, RESETS, TAPE, Column
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ COLUMNS: Final = (Column("flags", "|u1"), DIGEST)
 RESET_COLUMNS: Final = (Column("row", "<i8"), Column("reset", HEAP), Column("recipe", HEAP))
 """The columns of a reset: the row of the tape that it is, and what it was given; with the first one the recipe."""
 
-_MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
 _EXACT: Final = frozenset({int, np.int64, bytes, tuple})
 
 
@@ -77,7 +74,7 @@ class TapeLog:
         self._direct: Callable[..., int] | None = None  # takes a row with an action that is one value
         self._pid = 0  # whose stream has the recipe
         self._over = False
-        self._said: set[str] = set()
+        self._say = WarnsOnce()
 
     def attach(self, stream: EnvStream) -> None:
         """It goes into this stream."""
@@ -99,7 +96,7 @@ class TapeLog:
             return
         try:
             self.action = self._actions.keep(action)
-        except _MISFITS as error:
+        except readings.UNREADABLE as error:
             self.action = self._blank(error)
         if self._columns is not self._actions.columns:
             self._direct = None  # until rows are laid out for such actions
@@ -114,7 +111,7 @@ class TapeLog:
             if self._direct is not None:
                 self.row = self._direct(0, digest & DIGEST_MASK, self.action)
                 return
-        except _MISFITS:  # it is not one number or array as it is to be in the row
+        except readings.UNREADABLE:  # it is not one number or array as it is to be in the row
             pass
         self._add_step(digest)
 
@@ -175,7 +172,7 @@ class TapeLog:
     def _add_step(self, digest: int) -> None:
         try:
             packed = self._actions.packed(self.action)
-        except _MISFITS as error:
+        except readings.UNREADABLE as error:
             packed = self._blank(error)
         self._add(0, digest, *packed)
 
@@ -195,7 +192,7 @@ class TapeLog:
                 self.row = buffer.add_with_heap(row, b"".join([part for (part,) in heap]))
             else:
                 self.row = buffer.add(flags, digest & DIGEST_MASK, *values)
-        except _MISFITS as error:
+        except readings.UNREADABLE as error:
             self.row = -1
             self._say("row", f"an episode cannot be replayed: {error}.")
             return False
@@ -231,11 +228,6 @@ class TapeLog:
 
     def _layout(self) -> tuple[Column, ...]:
         return (*COLUMNS, *self._actions.columns)
-
-    def _say(self, about: str, text: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            logger.warn(f"{text} (Said once.)")
 
 
 def _exact(*actions: object) -> bool:

@@ -17,7 +17,7 @@ from offcam.replay import limits, recipe
 from offcam.replay.fingerprint import differences, fingerprint
 from offcam.replay.plans import Outcome, Plan, find_plan, stretch
 from offcam.replay.render import Film, picture
-from offcam.replay.seen import Comparison
+from offcam.replay.seen import FrameComparison
 from offcam.replay.tape_file import FileTape
 from offcam.replay.views import Views
 from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
@@ -50,7 +50,7 @@ _HURRIES: Final = "nobody waits for it any more"
 _Plans = dict[tuple[str, int], Plan]
 
 
-class Worker:
+class RenderWorker:
     """Does what is asked for, one request after the other. On the main thread."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Worker:
                 stream.release(self)
 
     def _replay(self, request: Request, stream: Stream, tape: FileTape, steps: Steps) -> Answer:
-        seen = None if request.seen is None else Comparison(request.seen)
+        seen = None if request.seen is None else FrameComparison(request.seen)
         marks = _marks(steps, request, tape.resets, seen)
         wanted = stretch(tape.resets, min(marks), max(marks))
         how = tape.recipe()
@@ -256,7 +256,7 @@ def _read(request: Request, patience: float) -> tuple[Stream, FileTape, Steps] |
 
 
 def _marks(
-    steps: Steps, request: Request, resets: Sequence[int], seen: Comparison | None = None
+    steps: Steps, request: Request, resets: Sequence[int], seen: FrameComparison | None = None
 ) -> dict[int, list[int]]:
     """By the row of the tape behind which a picture is taken, the numbers of the frames that show it, as they come.
 
@@ -288,7 +288,7 @@ def _counted(steps: Steps, *, vector: bool) -> NDArray[np.bool_]:
     return counted
 
 
-def _compared(answer: Answer, seen: Comparison, film: Iterator[tuple[int, Any]], steps: Steps) -> Answer:
+def _compared(answer: Answer, seen: FrameComparison, film: Iterator[tuple[int, Any]], steps: Steps) -> Answer:
     """The same with what came of comparing the frames of a film."""
     if all(seen.look(number, picture(rendered)) for number, rendered in film):
         return answer._replace(pictures=seen.pictures)

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from offcam.replay.limits import give_way
-from offcam.sync.worker import Worker
+from offcam.sync.worker import SyncWorker
 from offcam_proto.errors import ConfigError, OffcamError
 from offcam_runs.json_text import dumps
 from offcam_runs.sync.process import SyncRequest
@@ -28,7 +28,7 @@ def main() -> int:
             request = SyncRequest.parse(given.readline())
         if request.follow:  # else somebody waits for it
             give_way()
-        worker = Worker(request)
+        worker = SyncWorker(request)
         done = worker.run()
         said: dict[str, Any] = {} if worker.sending is None else worker.sending.as_dict()
         code = 0 if done else 1

@@ -37,18 +37,21 @@ _ROW: Final = "SELECT rowid, clip, state, complete, ended FROM clips WHERE strea
 _READY: Final = f"SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND state IN {_WHOLE}"  # noqa: S608 - as above
 _NUMBER: Final = """
 SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
-    SELECT min(id) FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ?
+    SELECT min(id) FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index
 )
 """
-_KNOWN: Final = "SELECT 1 FROM episodes WHERE stream_id = ? AND episode = ? AND env_index = ? LIMIT 1"
-_BEHIND: Final = "SELECT count(*) FROM episodes WHERE +stream_id IN ({}) AND id > ? AND id <= ?"
+_KNOWN: Final = """
+SELECT 1 FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index LIMIT 1
+"""
+_BEHIND: Final = "SELECT count(*) FROM episodes WHERE +stream_id IN ({}) AND id > :seen AND id <= :last"
 _FIRST: Final = """
-SELECT started + ifnull(duration, 0) FROM episodes WHERE +stream_id IN ({}) AND id > ? AND id <= ? ORDER BY id LIMIT 1
+SELECT started + ifnull(duration, 0) FROM episodes
+WHERE +stream_id IN ({}) AND id > :seen AND id <= :last ORDER BY id LIMIT 1
 """
 
 
 @dataclass(frozen=True)
-class Found:
+class Unsent:
     """What there is to be sent.
 
     Attributes:
@@ -70,7 +73,7 @@ class Found:
     over: bool
 
 
-NOTHING: Final = Found(None, (), None, 0, 0, None, over=False)
+NOTHING: Final = Unsent(None, (), None, 0, 0, None, over=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | N
     return RunFacts(folder, number, str(created), env_ids, min(each.started for each in own))
 
 
-def look(run: RunFacts, position: Position) -> Found:
+def look(run: RunFacts, position: Position) -> Unsent:
     """What there is to be sent behind a position.
 
     Raises:
@@ -138,12 +141,13 @@ def look(run: RunFacts, position: Position) -> Found:
         own = ", ".join(map(str, streams))
         rows = tuple(row for key, each in streams.items() for row in _rows(database, key, each, position))
         ready = [row for row in rows if row.final]
-        first = database.execute(_FIRST.format(own), (position.last_id, last)).fetchone()
+        behind = {"seen": position.last_id, "last": last}
+        first = database.execute(_FIRST.format(own), behind).fetchone()
         waiting = 0
         if first and len(streams) == len(every):  # none but this session's, so there is no need to count
             waiting = last - position.last_id
         elif first:
-            (waiting,) = database.execute(_BEHIND.format(own), (position.last_id, last)).fetchone()
+            (waiting,) = database.execute(_BEHIND.format(own), behind).fetchone()
         clips = sum(_ready(database, key, each, position) for key, each in streams.items())
         row = None
         batch = _episodes(database, streams, position, last) if waiting else None
@@ -152,7 +156,7 @@ def look(run: RunFacts, position: Position) -> Found:
         live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
     times = [each for each in (*(first or ()), *(row.ended for row in ready)) if each is not None]
     over = batch is None and not (live and writer_of(Path(run.folder)))
-    return Found(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
+    return Unsent(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
 
 
 def signature(folder: str) -> tuple[object, ...]:
@@ -228,7 +232,7 @@ def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream
         return None
     shown = next((each.replays for each in streams.values() if each.stream == clip.stream_id), "") or clip.stream_id
     key = next((key for key, each in streams.items() if each.stream == shown), 0)
-    episode = (key, clip.episode, clip.envs[0] if clip.envs else 0)
+    episode = {"stream_id": key, "episode": clip.episode, "env_index": clip.envs[0] if clip.envs else 0}
     number = clip.episode
     if database.execute(_KNOWN, episode).fetchone():
         own = ", ".join(map(str, streams))

@@ -39,7 +39,7 @@ from offcam_runs.sync.state import (
 )
 
 if TYPE_CHECKING:
-    from offcam.sync.index import Found, RunFacts
+    from offcam.sync.index import RunFacts, Unsent
     from offcam.sync.sinks.sink import Sink
     from offcam_runs.sync.process import SyncRequest
 
@@ -68,7 +68,7 @@ TIMEOUT: Final = "timeout"
 """The option that all trackers have: seconds for a batch."""
 
 
-class Worker:
+class SyncWorker:
     """Sends one session of a run to one place. On the main thread of a process of its own.
 
     Attributes:
@@ -202,7 +202,7 @@ class Worker:
         state = self.sending.state
         return {"certain": {"position": state.position, "saved": state.saved}} if self._kind.late else {}
 
-    def _send(self, run: RunFacts, position: Position, found: Found) -> None:
+    def _send(self, run: RunFacts, position: Position, found: Unsent) -> None:
         """Have a batch sent, and note it. Raises what the sink does, and TimeoutError where it takes too long."""
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
         if found.row is not None and (found.batch.clip is None or not os.path.exists(found.batch.clip.path)):
@@ -225,7 +225,7 @@ class Worker:
         where = self._sink.where if self._sink else self.sending.state.where
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
 
-    def _note(self, found: Found, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
+    def _note(self, found: Unsent, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
         """Keep how far it is. One that cannot be kept now is sent again by the next process."""
         assert self.sending is not None  # noqa: S101 - begun
         position = Position.parse(changes.get("position", self.sending.state.position))

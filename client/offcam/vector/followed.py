@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gymnasium import logger
 from gymnasium.vector import AutoresetMode
 
 from offcam.recorder import readings
@@ -166,7 +165,8 @@ class OneOfMany(Followed):
             self._add_frame(shown, resets=resets)
             return
         self.stop_recording()
-        logger.warn(
+        self._warn(
+            "a frame",
             f"Recording stopped: {self.env} renders one picture of all its sub-environments, which cannot be taken "
-            "apart for a video of each. Leave `per_env` out."
+            "apart for a video of each. Leave `per_env` out.",
         )

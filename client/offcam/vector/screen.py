@@ -107,7 +107,7 @@ class Screen:
             if isinstance(batch, dict):
                 batch = next(part for part in batch.values() if len(readings.shape_of(part)) >= 3)
             return batch if readings.on_device(batch) else {index: observed(batch[self.row(index)]) for index in which}
-        except (StopIteration, *readings.UNREADABLE):
+        except readings.UNREADABLE:
             return batch
 
 

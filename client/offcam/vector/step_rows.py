@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from offcam.recorder import readings
 from offcam.recorder.steps import checked
-from offcam.wrappers.step_rows import MISFITS, StepRows
+from offcam.wrappers.step_rows import StepRows
 from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, TRUNCATED
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offcam.recorder.steps import StepBuffer
-    from offcam.wrappers.step_rows import Tape
+    from offcam.wrappers.step_rows import RecordedTape
 
 GROUP_BYTES = 16 * 1024
 """About so large a row may be: of more sub-environments there are several, each of some that are neighbours."""
@@ -38,7 +38,9 @@ class VectorStepRows(StepRows):
         tapes: where the base of each is recorded, too, if it is.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: int, autoreset_mode: object, tapes: Sequence[Tape] = ()) -> None:
+    def __init__(
+        self, space: spaces.Space[Any], envs: int, autoreset_mode: object, tapes: Sequence[RecordedTape] = ()
+    ) -> None:
         self._mode = autoreset_mode
         self._tapes = tapes
         self._pack_tapes = struct.Struct(f"<{envs}q").pack
@@ -109,7 +111,7 @@ class VectorStepRows(StepRows):
             return False
         try:
             self.row = self._direct(self._numbers, self._steps.tobytes(), reward.tobytes(), self._nobody, given)
-        except MISFITS:
+        except readings.UNREADABLE:
             return False
         return True
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Batch:
+class BatchSums:
     """Sums of the episodes so far.
 
     Args:

@@ -13,7 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from offcam.recorder import readings
 from offcam.wrappers import arguments, shared_stream
-from offcam.wrappers.batch import Batch
+from offcam.wrappers.batch import BatchSums
 from offcam.wrappers.episode_values import columns_of, value_names, values_of
 from offcam.wrappers.statistics_base import StatisticsBase
 
@@ -102,7 +102,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         self.length_queue: deque[int]
         self.episode_count: int
         num_envs = readings.number_of_envs(env)
-        self._batch = None if num_envs is None else Batch(num_envs, env.metadata.get("autoreset_mode"))
+        self._batch = None if num_envs is None else BatchSums(num_envs, env.metadata.get("autoreset_mode"))
         self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
         self._over = True  # whether the next step is the first of an episode
         self._autoreset = shared_stream.autoreset_beneath(env)
@@ -210,7 +210,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
             about="a limit outside",
         )
 
-    def _step_batch(self, batch: Batch, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:  # noqa: ANN401 - of any kind
+    def _step_batch(self, batch: BatchSums, reward: Any, terminated: Any, truncated: Any, info: Any) -> None:  # noqa: ANN401 - of any kind
         """Add a step of an env that steps many at once, and report the episodes that ended in it."""
         ended = batch.add(reward, terminated, truncated)
         self.episode_returns, self.episode_lengths = batch.returns, batch.lengths

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gymnasium import logger
-
 from offcam.recorder import readings
 from offcam.recorder.actions import ActionCodec
+from offcam.recorder.once import WarnsOnce
 from offcam.recorder.steps import checked, flags_of
-from offcam_proto.errors import ActionError, ConfigError
+from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MAX_VALUE_NAME_BYTES
 from offcam_runs.steps.layout import DIGEST, RESET, STEPS, Column
 
@@ -30,11 +28,10 @@ place as long as a row is one of the tape itself."""
 
 MOST_TRACES = 64
 RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "digest", "action"})
-MISFITS = (ActionError, ConfigError, OverflowError, struct.error, *readings.UNREADABLE)
 NAN = float("nan")
 
 
-class Tape(Protocol):
+class RecordedTape(Protocol):
     """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one, and says what is meant."""
 
     row: int
@@ -69,7 +66,7 @@ class StepRows:
         ConfigError: actions of this space cannot be recorded.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: int = 0, tape: Tape | None = None) -> None:
+    def __init__(self, space: spaces.Space[Any], envs: int = 0, tape: RecordedTape | None = None) -> None:
         self.row: int | None = None
         self._envs = envs
         self._tape = tape
@@ -78,7 +75,7 @@ class StepRows:
         self.plain = self._actions.plain
         self._traced: dict[str, Any] = {}  # the agent's numbers for the step that follows
         self._names: tuple[str, ...] = ()
-        self._said: set[str] = set()
+        self._say = WarnsOnce()
         self._stream: EnvStream | None = None
         self._buffers: list[StepBuffer] = []
         self._step = 0
@@ -109,7 +106,7 @@ class StepRows:
         """What `step` needs to know of an action that the env is about to be given, and may change. Never raises."""
         try:
             kept = self._actions.keep(action)
-        except MISFITS as error:
+        except readings.UNREADABLE as error:
             return self._blank(error)
         if self._columns is not self._actions.columns:
             self._direct = None  # until rows are laid out for such actions
@@ -135,7 +132,7 @@ class StepRows:
                 if not self._shares:
                     self.row = direct(episode, self._step, reward, flags, tape.row, given)
                     return
-            except MISFITS:  # it is not one number or array as it is to be in the row
+            except readings.UNREADABLE:  # it is not one number or array as it is to be in the row
                 pass
         traced, self._traced = self._traced, {}
         traces = [traced.get(name, NAN) for name in self._names] if self._names else []
@@ -151,7 +148,7 @@ class StepRows:
         """The values of an action; where it cannot be read, none, which is said once."""
         try:
             return self._actions.packed(given)
-        except MISFITS as error:
+        except readings.UNREADABLE as error:
             return self._blank(error)
 
     def _blank(self, error: Exception) -> tuple[list[Any], list[list[bytes]]]:
@@ -173,11 +170,11 @@ class StepRows:
         """Write a row; where it does not fit, with no action in it."""
         try:
             self._write(base, packed, traces)
-        except MISFITS as error:
+        except readings.UNREADABLE as error:
             self._say("row", f"an action is missing in the steps, and 0 stands for it: {error}.")
             try:
                 self._write(base, self._actions.blank(), traces)
-            except MISFITS as another:
+            except readings.UNREADABLE as another:
                 self.row = None
                 self._say("rows", f"steps of {self._stream and self._stream.folder} are missing: {another}.")
 
@@ -233,13 +230,8 @@ class StepRows:
         return True
 
     def _refuse(self, name: str, why: str) -> bool:
-        self._say(f"trace {name}" if len(self._said) < MOST_TRACES else "trace", f"{name!r} is not traced: {why}.")
+        self._say(f"trace {name}" if len(self._say.about) < MOST_TRACES else "trace", f"{name!r} is not traced: {why}.")
         return False
 
     def _number(self, value: object) -> Any:  # noqa: ANN401 - as its column is
         return NAN if isinstance(value, (str, bytes)) else readings.as_float(value)
-
-    def _say(self, about: str, text: str) -> None:
-        if about not in self._said:
-            self._said.add(about)
-            logger.warn(f"{text} (Said once.)")

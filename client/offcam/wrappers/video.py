@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
 import gymnasium as gym
-from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 
@@ -297,8 +296,9 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             return
         frame = self._picture()
         if isinstance(frame, list) and not frame and self._source != "obs":
-            logger.warn(
-                "Trying to capture render frame but 'env.render()' has just been called. The frame cannot be captured."
+            self._warn(
+                "no frame",
+                "Trying to capture render frame but 'env.render()' has just been called. The frame cannot be captured.",
             )
             self._frames += self._steps is not None and self._frames > 0  # its place in time stays empty
             return

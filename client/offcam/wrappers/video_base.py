@@ -13,6 +13,7 @@ from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
 from offcam.recorder.losses import Losses
+from offcam.recorder.once import WarnsOnce
 from offcam.wrappers import arguments, shared_stream
 from offcam.wrappers.box_keeper import BoxKeeper
 from offcam.wrappers.judging import Judging
@@ -169,6 +170,7 @@ class VideoBase(BoxKeeper):
             self._check_render_mode()
 
     def _begin_counting(self) -> None:
+        self._warn = WarnsOnce()
         self._recording = False
         self._video_name: str | None = None
         self.recorded_frames: list[Any] = []
@@ -413,7 +415,7 @@ class VideoBase(BoxKeeper):
             if self._clip is not None:
                 self._clip.reject()
             self.stop_recording()
-            logger.warn(f"Recording stopped: {error}")
+            self._warn("a frame", f"Recording stopped: {error}")
             return None
         if opens:
             self._first = pictures, grid

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from offcam_runs.keep.rankings import Comparer, Order, Percentile, comparer_of, order_of
-from offcam_runs.keep.rules import And, Comparison, Not, Or, Ranking, Rule, every_leaf, tests_of
+from offcam_runs.keep.rules import And, ComparisonRule, Not, Or, Ranking, Rule, every_leaf, tests_of
 
 
 class Facts(NamedTuple):  # a tuple, as there may be a million of them in a history
@@ -81,7 +81,7 @@ class Judge:
         self.rule = rule
         self.count: int = state.get("count", 0) if state else 0
         tests, leaves = tests_of(rule), list(dict.fromkeys(every_leaf(rule)))
-        comparisons = [leaf for leaf in leaves if isinstance(leaf, Comparison)]
+        comparisons = [leaf for leaf in leaves if isinstance(leaf, ComparisonRule)]
         rankings = [leaf for leaf in leaves if isinstance(leaf, Ranking)]
         # A bit for each leaf. Those that are fixed once an episode is judged come first: where there is a ranking they
         # are less than 64, and fit into an integer of SQLite's.
@@ -244,7 +244,7 @@ class _Sense:
 
 
 class _Compared(NamedTuple):
-    leaf: Comparison
+    leaf: ComparisonRule
     mask: int
     among: _Sense | None
     comparer: Comparer
@@ -256,9 +256,9 @@ class _Ranked(NamedTuple):
     order: Order
 
 
-def _sense_of_among(leaf: Ranking | Comparison, masks: Mapping[Rule, int]) -> _Sense | None:
+def _sense_of_among(leaf: Ranking | ComparisonRule, masks: Mapping[Rule, int]) -> _Sense | None:
     return None if leaf.among is None else _Sense(leaf.among, masks)
 
 
-def _compares_within(leaf: Comparison) -> bool:
-    return any(isinstance(within, Comparison) and within != leaf for within in every_leaf(leaf))
+def _compares_within(leaf: ComparisonRule) -> bool:
+    return any(isinstance(within, ComparisonRule) and within != leaf for within in every_leaf(leaf))

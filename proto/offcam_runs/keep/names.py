@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from offcam_proto.errors import ConfigError
 from offcam_proto.validation import shown
-from offcam_runs.keep.rules import MOST_RULE_BYTES, Comparison, Episode, Ranking, Rule, Test, number_text
+from offcam_runs.keep.rules import MOST_RULE_BYTES, ComparisonRule, Episode, Ranking, Rule, Test, number_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,12 +47,12 @@ def surprising(k: Whole, *, among: Rule | None = None) -> Rule:
 
 def new_best(*, among: Rule | None = None) -> Rule:
     """Each episode whose return is higher than all before it; the first is one."""
-    return Comparison("new_best", among=among)
+    return ComparisonRule("new_best", among=among)
 
 
 def percentile(low: Number, high: Number, *, among: Rule | None = None) -> Rule:
     """Each episode whose return is between these percentiles of those before it, when it is over; not the first."""
-    return Comparison("percentile", _number("percentile", low), _number("percentile", high), among)
+    return ComparisonRule("percentile", _number("percentile", low), _number("percentile", high), among)
 
 
 # --- what an episode says by itself -----------------------------------------------------------------------

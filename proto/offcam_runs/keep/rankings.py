@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from offcam_runs.keep.rules import Comparison, Ranking
+    from offcam_runs.keep.rules import ComparisonRule, Ranking
 
 SURPRISE_WINDOW: Final = 100
 """Episodes of the moving averages that `surprising` compares with: the weight of each is 1 in so many."""
@@ -268,7 +268,7 @@ class Percentile:
         return None
 
 
-def comparer_of(comparison: Comparison, state: Any = None) -> Comparer:  # noqa: ANN401 - what its `state` gave
+def comparer_of(comparison: ComparisonRule, state: Any = None) -> Comparer:  # noqa: ANN401 - what its `state` gave
     """What a comparison holds returns against: of no episode yet, or as ``state`` of one like it was."""
     if comparison.kind == "percentile":
         return Percentile(comparison.low, comparison.high)

@@ -1,8 +1,8 @@
 """Which episodes' videos are worth keeping: rules that are combined by ``|``, ``&`` and ``~``, and their text.
 
 A rule is made by the names of `offcam.keep`. Its leaves are of two sorts: a `Test` looks at one episode by itself, and
-is asked by the client that played it; a `Ranking` or a `Comparison` holds an episode against the run's others, and is
-the daemon's to judge (`offcam_runs.keep.judge`). A client sends its rule as text: `pack` and `unpack`.
+is asked by the client that played it; a `Ranking` or a `ComparisonRule` holds an episode against the run's others, and
+is the daemon's to judge (`offcam_runs.keep.judge`). A client sends its rule as text: `pack` and `unpack`.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Ranking(Rule):
 
 
 @dataclass(frozen=True)
-class Comparison(Rule):
+class ComparisonRule(Rule):
     """Judges an episode once, against those before it that another rule holds for.
 
     Attributes:
@@ -297,7 +297,7 @@ def every_leaf(rule: Rule) -> Iterator[Rule]:
     """Its leaves from left to right, each after those within its ``among``; one that is used twice comes twice."""
     for part in rule.parts():
         yield from every_leaf(part)
-    if isinstance(rule, (Test, Ranking, Comparison)):
+    if isinstance(rule, (Test, Ranking, ComparisonRule)):
         yield rule
 
 
@@ -331,7 +331,7 @@ def _require_kind(kind: object, kinds: tuple[str, ...]) -> None:
         raise ConfigError(f"there is no {shown(kind)} of episodes: say one of {', '.join(kinds)}")
 
 
-def _require_among(rule: Ranking | Comparison) -> None:
+def _require_among(rule: Ranking | ComparisonRule) -> None:
     if rule.among is None:
         return
     if required(rule.among).ranks:
@@ -355,7 +355,7 @@ def _levels(rule: Rule) -> int:
     return 1 + max(map(_levels, rule.parts()), default=0)
 
 
-def _among_text(rule: Ranking | Comparison) -> tuple[str, ...]:
+def _among_text(rule: Ranking | ComparisonRule) -> tuple[str, ...]:
     return () if rule.among is None else (f"among={rule.among}",)
 
 
@@ -391,7 +391,7 @@ def _packed(rule: Rule, bits: dict[Test, int]) -> list[object]:
     parts = [_packed(part, bits) for part in rule.parts()]
     if isinstance(rule, Ranking):
         return [rule.kind, rule.k, *parts]
-    if isinstance(rule, Comparison):
+    if isinstance(rule, ComparisonRule):
         return [rule.kind, *((rule.low, rule.high) if rule.kind == "percentile" else ()), *parts]
     return [type(rule).__name__.lower(), *parts]
 
@@ -436,7 +436,7 @@ def _made(value: object, tests: list[Test]) -> Rule:
         if kind in RANKINGS:
             return Ranking(kind, rest[0], among)
         low, high = rest[:2] if count else (0.0, 0.0)
-        return Comparison(kind, low, high, among)
+        return ComparisonRule(kind, low, high, among)
     if kind == "not" and len(rest) == 1:
         return Not(_made(rest[0], tests))
     if kind in ("or", "and"):

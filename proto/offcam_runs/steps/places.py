@@ -33,8 +33,8 @@ WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND fir
 _BODIES = (
     "CREATE TABLE IF NOT EXISTS step_bodies (stream_id INTEGER, seq INTEGER, body BLOB, PRIMARY KEY (stream_id, seq))"
 )
-_ADD_BODY = "INSERT INTO step_bodies (stream_id, seq, body) VALUES (?, ?, ?)"
-_BODY = "SELECT body FROM step_bodies WHERE stream_id = ? AND seq = ?"
+_ADD_BODY = "INSERT INTO step_bodies (stream_id, seq, body) VALUES (:stream_id, :seq, :body)"
+_BODY = "SELECT body FROM step_bodies WHERE stream_id = :stream_id AND seq = :seq"
 
 _PLACES = """
 SELECT stream_id, stream, seq, kind, env_index, envs, first_row, rows, first_episode, last_episode, file, offset, bytes
@@ -168,12 +168,12 @@ class PendingSteps:
         body = pack_record(record)
         self._db.execute(_BODIES)
         self._db.execute(ADD_BLOCK, {**facts, "file": None, "offset": 0, "bytes": len(body)})
-        self._db.execute(_ADD_BODY, (key, seq, body))
+        self._db.execute(_ADD_BODY, {"stream_id": key, "seq": seq, "body": body})
 
 
 def pending_record(database: sqlite3.Connection, place: Place) -> StepRecord | None:
     """The record of a place without a file."""
-    row = database.execute(_BODY, (place.key, place.seq)).fetchone()
+    row = database.execute(_BODY, {"stream_id": place.key, "seq": place.seq}).fetchone()
     record = unpack_record(row[0]) if row else None
     return record if isinstance(record, StepRecord) else None
 

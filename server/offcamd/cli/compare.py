@@ -10,7 +10,7 @@ import typer
 
 from offcam_proto.errors import ConfigError
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
+from offcamd.cli.text import TextColumn, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ def _scale(text: str) -> tuple[str, tuple[float, float]]:
 
 def _show(found: Comparison) -> None:
     """Tables that fit 80 columns however many groups there are: each has lines of its own."""
-    name, percent = Column("", "name"), f"{100 * found.confidence:g} %"
+    name, percent = TextColumn("", "name"), f"{100 * found.confidence:g} %"
     heads = [] if found.threshold is None else [f"gap to {number(found.threshold)}", percent]
     _headed(", ".join(found.tasks))
     print_table(
@@ -110,7 +110,7 @@ def _show(found: Comparison) -> None:
     )
     _headed("\nprobability that a run of one is better than one of another")
     print_table(
-        [name, Column("", "name"), *numbers("probability", percent)],
+        [name, TextColumn("", "name"), *numbers("probability", percent)],
         ((better, f"> {than}", *_cells(probability)) for better, than, probability in found.pairs),
     )
     _headed("\nsample efficiency: IQM when so much of the shortest run's steps was done")

@@ -11,7 +11,7 @@ import typer
 from offcam_proto.errors import OffcamError
 from offcam_runs.format import PENDING_NAME
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import Column, counted, number, numbers, print_table, printable, say_json, size, span, styled
+from offcamd.cli.text import TextColumn, counted, number, numbers, print_table, printable, say_json, size, span, styled
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
@@ -177,10 +177,10 @@ def _say_rows(thing: str, there: int, shown: int) -> None:
 def _show_clips(run: Run) -> None:
     session = ["session"] if run.session is None else []
     counts = numbers("frames", "duration", "return", "length", "dropped", *session)
-    reason = [Column("kept as")] if any(clip.keep_reason for clip in run.clips) else []
-    checked = [Column("steps")] if any(clip.said_of_steps for clip in run.clips) else []
+    reason = [TextColumn("kept as")] if any(clip.keep_reason for clip in run.clips) else []
+    checked = [TextColumn("steps")] if any(clip.said_of_steps for clip in run.clips) else []
     print_table(
-        [Column("file", "name"), Column("state"), *counts, *reason, *checked],
+        [TextColumn("file", "name"), TextColumn("state"), *counts, *reason, *checked],
         (
             (
                 clip.file or f"({clip.name})",
@@ -201,7 +201,7 @@ def _show_clips(run: Run) -> None:
 
 def _show_episodes(run: Run) -> None:
     session, episodes = ["session"] if run.session is None else [], run.episodes
-    columns = [*numbers("episode", "env", "return", "length", "duration"), Column("end"), Column("seed")]
+    columns = [*numbers("episode", "env", "return", "length", "duration"), TextColumn("end"), TextColumn("seed")]
     columns += numbers(*map(printable, episodes.info), *session)
     print_table(
         columns,

@@ -11,7 +11,7 @@ import typer
 from offcam_proto import keys as form
 from offcam_proto.errors import ConfigError
 from offcamd.cli.options import JsonOption
-from offcamd.cli.text import Column, print_table, printable, say, say_json
+from offcamd.cli.text import TextColumn, print_table, printable, say, say_json
 from offcamd.process import exit_codes
 
 if TYPE_CHECKING:
@@ -167,5 +167,11 @@ def _print_table(store: KeyStore, found: list[dict[str, Any]]) -> None:
     for key in found:
         state = "" if key["role"] == "server" else "may come in" if key["authorised"] else "not authorised here"
         rows.append((key["role"], key["name"], key["fingerprint"], key["file"], state))
-    columns = [Column("role"), Column("name"), Column("fingerprint"), Column("file", "name"), Column("state")]
+    columns = [
+        TextColumn("role"),
+        TextColumn("name"),
+        TextColumn("fingerprint"),
+        TextColumn("file", "name"),
+        TextColumn("state"),
+    ]
     print_table(columns, rows, headings=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offcam_runs.long_run import LongRun
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
-    from offcamd.reports.plot import Line
+    from offcamd.reports.plot import FigureLine
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -75,11 +75,11 @@ def plot(
     require("matplotlib", extra="plot", verb="plot")
     from offcam_runs.sessions import session_of
     from offcamd.process.atomic_file import replacing
-    from offcamd.reports.plot import Look, draw
+    from offcamd.reports.plot import FigureStyle, draw
 
     lines = _lines(folders, session_of(session), group=group)
     with replacing(output, ending) as file:
-        look = Look(axis, window, statistic, confidence, raw, title, value)
+        look = FigureStyle(axis, window, statistic, confidence, raw, title, value)
         draw(lines, look, file)
     episodes = sum(run.count for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)
@@ -91,11 +91,11 @@ def plot(
     )
 
 
-def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Line]:
+def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[FigureLine]:
     """The lines of a figure; runs without an episode are left out, and that is said. ConfigError without any other."""
     from offcam_runs.discover import labels, run_folders
     from offcam_runs.long_run import run_to_plot
-    from offcamd.reports.plot import Line
+    from offcamd.reports.plot import FigureLine
 
     found = run_folders(folders)
     runs = {folder: run_to_plot(folder, session) for given in found for folder in given}
@@ -108,13 +108,13 @@ def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Li
         del runs[folder]
     names = dict(zip(runs, labels(list(runs)), strict=True))
     if not group:
-        return [Line(names[folder], (run,)) for folder, run in runs.items()]
+        return [FigureLine(names[folder], (run,)) for folder, run in runs.items()]
     groups: dict[str, list[Run | LongRun]] = {}
     singles = [given[0] for given, path in zip(found, folders, strict=True) if given == [path]]
     for given, path in zip(found, folders, strict=True):
         label = path.absolute().name if given != [path] else _together(singles)
         groups.setdefault(label, []).extend(runs[folder] for folder in given if folder in runs)
-    return [Line(label, tuple(members)) for label, members in groups.items() if members]
+    return [FigureLine(label, tuple(members)) for label, members in groups.items() if members]
 
 
 def _together(folders: Sequence[Path]) -> str:

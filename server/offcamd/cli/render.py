@@ -83,10 +83,10 @@ def render(
     """
     from offcam_runs.keep.names import read
     from offcam_runs.sessions import session_of
-    from offcamd.reports.render import Choice, Look
+    from offcamd.reports.render import EpisodeChoice, VideoStyle
     from offcamd.reports.render import render as render_episodes
 
-    choice = Choice(
+    choice = EpisodeChoice(
         *(tuple(episode or ()), where, best, worst, env_index, stream), keep=read(keep) if keep else None, kept=kept
     )
     if kept == (bool(choice.episodes) or choice.by_result):
@@ -94,7 +94,7 @@ def render(
             "say which episodes: --episode N, --where 'return < -100', --best K, --worst K, "
             "--keep 'best(3) | failures()', or --kept by itself"
         )
-    look = Look(dict(map(_argument, setting or ())), _size(size) if size else None, camera)
+    look = VideoStyle(dict(map(_argument, setting or ())), _size(size) if size else None, camera)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
     wanted = session_of(session)
 

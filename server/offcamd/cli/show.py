@@ -9,7 +9,7 @@ import typer
 
 from offcamd.cli.folders import FoldersArgument, which_session
 from offcamd.cli.options import JsonOption, SessionOption
-from offcamd.cli.text import Column, number, numbers, print_table, printable, say_json, styled
+from offcamd.cli.text import TextColumn, number, numbers, print_table, printable, say_json, styled
 
 if TYPE_CHECKING:
     from offcam_runs.analysis import SuccessRule
@@ -147,7 +147,7 @@ def _print_statistics(columns: dict[str, dict[str, Any]]) -> None:
         rows.append([name, *(number(column[key]) for column in columns.values())])
         rows.append([f"  {confidence}", *(_interval(column[f"{key}_interval"]) for column in columns.values())])
     rows += [[key, *(number(column[key]) for column in columns.values())] for key in ("std", "median", "min", "max")]
-    print_table([Column(""), *numbers(*columns)], rows)
+    print_table([TextColumn(""), *numbers(*columns)], rows)
 
 
 def _interval(ends: list[float | None]) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from offcam_proto.errors import DaemonUnavailable
 from offcamd.cli.options import ConfigOption, EndpointOption, JsonOption
-from offcamd.cli.text import Column, number, numbers, print_facts, print_table, say_json, size, span, styled
+from offcamd.cli.text import TextColumn, number, numbers, print_facts, print_table, say_json, size, span, styled
 from offcamd.config.settings import load_endpoint, passed_over
 from offcamd.process import exit_codes
 
@@ -96,7 +96,7 @@ def _print_runs(runs: list[dict[str, Any]]) -> None:
     )
     typer.echo(styled(title, bold=True))
     print_table(
-        [Column("folder", "name"), *numbers("session", "episodes", "return", "last 100", "length", "steps/s")],
+        [TextColumn("folder", "name"), *numbers("session", "episodes", "return", "last 100", "length", "steps/s")],
         (
             (
                 run["folder"],
@@ -115,7 +115,12 @@ def _print_runs(runs: list[dict[str, Any]]) -> None:
 def _print_sync(found: list[dict[str, Any]]) -> None:
     typer.echo(styled("Sent to trackers", bold=True))
     print_table(
-        [Column("folder", "name"), Column("to"), *numbers("episodes", "videos", "behind", "failures"), Column("state")],
+        [
+            TextColumn("folder", "name"),
+            TextColumn("to"),
+            *numbers("episodes", "videos", "behind", "failures"),
+            TextColumn("state"),
+        ],
         (
             (
                 each["folder"],

@@ -61,7 +61,7 @@ def terminal_width() -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TextColumn:
     """A column of a table.
 
     Attributes:
@@ -73,19 +73,19 @@ class Column:
     kind: Literal["text", "number", "name"] = "text"
 
 
-def numbers(*headings: str) -> list[Column]:
+def numbers(*headings: str) -> list[TextColumn]:
     """Columns of numbers."""
-    return [Column(heading, "number") for heading in headings]
+    return [TextColumn(heading, "number") for heading in headings]
 
 
-def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, headings: bool = True) -> None:
+def print_table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]], *, headings: bool = True) -> None:
     """Print a table. Off a terminal nothing of it is cut; on one names are, at their beginning, numbers never."""
     head, *lines = table(columns, rows, terminal_width())
     for line in [styled(head, bold=True), *lines] if headings else lines:
         typer.echo(line)
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
+def table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
     """The lines of a table that fits a width if it can, the headings first."""
     cells = [[column.heading for column in columns], *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]

@@ -15,14 +15,14 @@ from offcamd.process import exit_codes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from offcamd.reports.verify import Verdict
+    from offcamd.reports.verify import Verification
 
 
 def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
     """Decode every video of runs and check it against the index. 1 if one is wrong or unchecked, 2 if a run is none."""
     from offcamd.reports.verify import verify as verify_folder
 
-    def look(folder: Path) -> Verdict:
+    def look(folder: Path) -> Verification:
         with progress_bar("Decoding") as progress:
             return verify_folder(folder, progress=progress)
 
@@ -33,7 +33,7 @@ def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
     raise typer.Exit(code)
 
 
-def show_verdict(verdict: Verdict) -> None:
+def show_verdict(verdict: Verification) -> None:
     """Print what was found."""
     for note in verdict.notes:
         typer.echo(printable(f"note: {note.file}: {note.text}"))

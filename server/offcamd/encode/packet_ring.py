@@ -41,7 +41,7 @@ class EncodedPicture(NamedTuple):
     key: bool
 
 
-class Group:
+class PictureGroup:
     """A picture that can be decoded by itself, and those behind it that cannot. It only grows."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class PacketRing:
         self.nbytes = 0
         self.shortened = False
         self._span = span
-        self._groups: deque[Group] = deque()
+        self._groups: deque[PictureGroup] = deque()
         self._newest = -1
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class PacketRing:
         The last group stays in any case. A picture that needs one which is not there is passed over.
         """
         if picture.key:
-            self._groups.append(Group())
+            self._groups.append(PictureGroup())
             self.nbytes += GROUP_BYTES
         elif not self._groups:
             return
@@ -124,13 +124,13 @@ class PacketRing:
             self.shortened = self.shortened or not self._outdated()
             self.nbytes -= self._groups.popleft().nbytes
 
-    def since(self, begin: int) -> list[Group]:
+    def since(self, begin: int) -> list[PictureGroup]:
         """The groups that have the pictures from a time on: from the last that begins at or before it, or the first."""
         past = sum(group.first <= begin for group in self._groups)
         return list(islice(self._groups, max(past - 1, 0), None))
 
     @property
-    def newest(self) -> Group:
+    def newest(self) -> PictureGroup:
         """The group that grows. There is one once a picture was added that is a key."""
         return self._groups[-1]
 

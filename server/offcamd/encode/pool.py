@@ -31,14 +31,24 @@ if TYPE_CHECKING:
 
     from offcamd.video.writer import PacketEncoderFactory, WriterFactory
 
-__all__ = ["Backlog", "ClipFinished", "ClipJob", "ClipSpec", "EncoderPool", "Event", "Released", "RingJob", "Saturated"]
+__all__ = [
+    "ClipFinished",
+    "ClipJob",
+    "ClipSpec",
+    "EncoderBacklog",
+    "EncoderPool",
+    "Event",
+    "Released",
+    "RingJob",
+    "Saturated",
+]
 
 STOP_SECONDS = 5.0
 """How long a hard stop waits for pictures that are being encoded and for files to be finished."""
 
 
 @dataclass(frozen=True)
-class Backlog:
+class EncoderBacklog:
     """What waits to be encoded: bytes of frames in memory, of disk in use, and how long the oldest has waited."""
 
     memory_bytes: int
@@ -152,14 +162,14 @@ class EncoderPool:
             job.held = False
             self._schedule(job)
 
-    def backlog(self) -> Backlog:
+    def backlog(self) -> EncoderBacklog:
         """What waits to be encoded, in all clips. From any thread."""
         with self._lock:
             jobs = list(self._jobs)
         arrivals = [job.queue.oldest for job in jobs]
         now = time.monotonic()
         lag = max((now - arrived for arrived in arrivals if arrived is not None), default=0.0)
-        return Backlog(self.budget.memory_bytes, self.budget.spool_bytes, lag)
+        return EncoderBacklog(self.budget.memory_bytes, self.budget.spool_bytes, lag)
 
     def close(self, timeout: float) -> bool:
         """End all clips as aborted that are not ended yet, wait until they are final, and stop the threads.

@@ -10,7 +10,7 @@ from offcamd.encode.clip_file import ClipFile, ClipSpec
 
 if TYPE_CHECKING:
     from offcam_runs.accounts import EncodedResult
-    from offcamd.encode.packet_ring import EncodedPicture, Group
+    from offcamd.encode.packet_ring import EncodedPicture, PictureGroup
     from offcamd.process.health import Health
     from offcamd.video.writer import PacketEncoder, PacketWriter
 
@@ -48,7 +48,7 @@ class SavedClip(ClipFile):
         self.index, self.before, self.after = index, before, after
         self.queue = NoQueue()
         self.held = True
-        self.groups: list[Group] = []
+        self.groups: list[PictureGroup] = []
         self.complete = False
         self.wake: Callable[[], None] = lambda: None
         self._taken = 0  # pictures of the first group

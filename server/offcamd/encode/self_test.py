@@ -54,7 +54,7 @@ _NO_FAULT = ("disk_full", "io")  # of the libraries: another folder may do
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SelfTestResult:
     """What the self-test found.
 
     Attributes:
@@ -68,7 +68,7 @@ class Outcome:
     seconds: float
 
 
-def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] = ()) -> Outcome:
+def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] = ()) -> SelfTestResult:
     """Encode four pictures of 256x256, finish the file as a clip's, decode it, and compare. Never raises.
 
     Args:
@@ -93,7 +93,7 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
         if state == FAILED:
             text = f"no video can be made here: {text} ({libraries()}). Statistics go on. Run: {fix()}"
             break
-    return Outcome(state, text, time.perf_counter() - began)
+    return SelfTestResult(state, text, time.perf_counter() - began)
 
 
 def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:

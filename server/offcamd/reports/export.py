@@ -18,7 +18,7 @@ from offcam_runs.json_text import dumps
 from offcam_runs.run import Run, What, column_types, read_run, value_names
 from offcam_runs.steps.files import EXTENSION
 from offcamd.process.atomic_file import destination, replacing
-from offcamd.reports.step_rows import UNITS, StepRows
+from offcamd.reports.step_rows import UNITS, StepsOfRuns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def _export_steps(
 ) -> Exported:
     if form == "monitor":
         raise ConfigError("monitor.csv has a row for each episode: export steps to csv, jsonl or parquet")
-    steps = StepRows(dict(zip(map(valid_text, labels(folders)), folders, strict=True)), session)
+    steps = StepsOfRuns(dict(zip(map(valid_text, labels(folders)), folders, strict=True)), session)
     missing = steps.missing()
     if not steps.total:
         where = ", ".join(map(str, folders))

@@ -69,7 +69,7 @@ STATISTICS: dict[Statistic, str] = {"iqm": "interquartile mean", "mean": "mean",
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FigureLine:
     """One curve of a figure.
 
     Attributes:
@@ -82,7 +82,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FigureStyle:
     """How to draw.
 
     Attributes:
@@ -110,13 +110,13 @@ class _Panel:
 
     axes: Axes
     quantity: str
-    look: Look
+    look: FigureStyle
     window: int
     unit: float
     raw: bool
     drawn: list[Floats] = field(default_factory=list)
 
-    def draw(self, line: Line, colour: str, dash: str, *, alone: bool) -> None:
+    def draw(self, line: FigureLine, colour: str, dash: str, *, alone: bool) -> None:
         """Draw a line: single episodes, and the moving average of a run or the statistic over seeds."""
         curves = [self._curve(run) for run in line.runs]
         for item in curves:
@@ -184,7 +184,7 @@ class _Panel:
         )
 
 
-def draw(lines: Sequence[Line], look: Look, file: Path) -> None:
+def draw(lines: Sequence[FigureLine], look: FigureStyle, file: Path) -> None:
     """Draw learning curves, returns above lengths or a value, into a file.
 
     Args:
@@ -231,7 +231,7 @@ def _x_axis(runs: Sequence[Run | LongRun], axis: Axis) -> tuple[float, str]:
     return 1.0, "Time since the run began (s)"
 
 
-def _method(lines: Sequence[Line], look: Look, window: int) -> str:
+def _method(lines: Sequence[FigureLine], look: FigureStyle, window: int) -> str:
     """What is drawn and how it was made, where the legend does not say it."""
     runs = [run for line in lines for run in line.runs]
     every = max((run.every if isinstance(run, LongRun) else _every(run.count) for run in runs), default=1)

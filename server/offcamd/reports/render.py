@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Choice:
+class EpisodeChoice:
     """Which episodes are asked for: those that all of these say.
 
     Attributes:
@@ -68,7 +68,7 @@ class Choice:
         return bool(self.where) or any(each is not None for each in (self.best, self.worst, self.keep))
 
 
-class Look(NamedTuple):
+class VideoStyle(NamedTuple):
     """What the videos are to look like, where not as the training would have recorded them; as of `Request`."""
 
     arguments: dict[str, Any]
@@ -95,10 +95,10 @@ class Rendered(NamedTuple):
 
 def render(
     folder: Path,
-    choice: Choice,
+    choice: EpisodeChoice,
     *,
     session: Session = None,
-    look: Look | None = None,
+    look: VideoStyle | None = None,
     trusts: bool = False,
 ) -> Iterator[Rendered]:
     """Have episodes happen again in the interpreter that they were recorded in, and make videos of them.
@@ -123,12 +123,12 @@ def render(
     if not trusts:
         _check_whose(folder, recipes.values())
     for key, how in recipes.items():
-        own = [request._replace(**(look or Look({}))._asdict()) for of, request in asked if of == key]
+        own = [request._replace(**(look or VideoStyle({}))._asdict()) for of, request in asked if of == key]
         for request, answer in zip(own, _answers(how, [request.line for request in own]), strict=True):
             yield Rendered(request.episode, answer)
 
 
-def _asked(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[tuple[int, Request]]:
+def _asked(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -> list[tuple[int, Request]]:
     """What is asked for, each with the key of its stream."""
     return [(each.key, _request(folder, each, choice.env_index)) for each in _wanted(database, folder, choice)]
 
@@ -143,7 +143,7 @@ def _kept(database: sqlite3.Connection, folder: Path) -> list[tuple[int, Request
     ]
 
 
-def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[Wanted]:
+def _wanted(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -> list[Wanted]:
     """The episodes that are asked for, those whose steps are there."""
     streams = read_streams(database)
     reader = StepReader(database, folder)
@@ -169,7 +169,7 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: Choice) -> list[
     return found
 
 
-def _by_result(database: sqlite3.Connection, choice: Choice, chosen: Sequence[int]) -> list[tuple[int, int]]:
+def _by_result(database: sqlite3.Connection, choice: EpisodeChoice, chosen: Sequence[int]) -> list[tuple[int, int]]:
     """Keys of streams, some of these, and numbers of episodes, in order of arrival, or of their rank."""
     table = read_episodes(database, {key: place for place, key in enumerate(read_streams(database))})
     keys = list(read_streams(database))

@@ -40,7 +40,7 @@ _WIDER: Final = (bool, int, float)
 _TAKEN: Final = {"run", "env_id", "stream", "session", "env_index", "terminated", "truncated"}
 
 
-class StepRows:
+class StepsOfRuns:
     """The steps of some runs, read block by block whenever they are asked for.
 
     Args:

@@ -13,7 +13,7 @@ from offcam_proto.limits import MAX_PATH_BYTES
 from offcam_proto.validation import file_name
 from offcam_runs import format as fmt
 from offcam_runs.accounts import FrameCount
-from offcam_runs.folder_lock import Writer, writer_of
+from offcam_runs.folder_lock import FolderWriter, writer_of
 from offcam_runs.run import Run, read_run
 from offcamd.video.av_errors import libraries
 from offcamd.video.files import is_fragmented
@@ -46,7 +46,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verification:
     """What `verify` found.
 
     Attributes:
@@ -74,7 +74,7 @@ class Verdict:
 
 def verify(
     folder: Path, progress: Callable[[int, int], None] | None = None, probe: Callable[[Path], VideoInfo] = probe_file
-) -> Verdict:
+) -> Verification:
     """Check a run folder. Nothing in it is changed; a daemon may be writing it.
 
     Args:
@@ -98,7 +98,7 @@ def verify(
         lost = [name for name in present if not foreign or _is_part_of_ours(folder / name)]
         if not lost:
             raise
-        return Verdict(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
+        return Verification(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
     writer = writer or writer_of(folder)  # one that just left was there before, one that just came is there now
     problems, notes = list(_accounts(run)), list[Problem]()
     (notes if writer else problems).extend(_unfinished(run, writer))
@@ -127,7 +127,7 @@ def verify(
     if not clips:
         problems += _unchecked(run, {problem.file for problem in problems}, writer)
     notes += _unknown(run, present)
-    return Verdict(clips_checked=clips, frames_checked=frames, problems=problems, notes=notes)
+    return Verification(clips_checked=clips, frames_checked=frames, problems=problems, notes=notes)
 
 
 def _accounts(run: Run) -> Iterator[Problem]:
@@ -142,7 +142,7 @@ def _accounts(run: Run) -> Iterator[Problem]:
         yield Problem(fmt.INDEX_NAME, "quarantine", text)
 
 
-def _unfinished(run: Run, writer: Writer | None) -> Iterator[Problem]:
+def _unfinished(run: Run, writer: FolderWriter | None) -> Iterator[Problem]:
     for clip in run.clips:
         if clip.state == fmt.RECORDING:
             name = clip.file or clip.name
@@ -189,7 +189,7 @@ def _leftovers(folder: Path, run: Run, present: list[str]) -> Iterator[Problem]:
             yield Problem(name, "leftover_part", text)
 
 
-def _unchecked(run: Run, known: set[str], writer: Writer | None) -> Iterator[Problem]:
+def _unchecked(run: Run, known: set[str], writer: FolderWriter | None) -> Iterator[Problem]:
     """Why there is no video to be checked of clips that there are: to say that all is well would mislead."""
     for clip in run.clips:
         name = clip.file or clip.name

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip, OpenStream
-    from offcam_runs.journal_reader import Journal
+    from offcam_runs.journal_reader import JournalContents
     from offcam_runs.record_rows import NewRecords
     from offcamd.store.entries import StreamOwner
 
@@ -92,7 +92,7 @@ class RunIndex:
             with index.transaction():  # another daemon may be about to do the same
                 upgrade(index._db, format_version(index._db, folder), folder)
                 facts = {"created": repr(time.time()), "created_by": f"offcam {__version__}", fmt.RUN_KEY: new_id()}
-                index._db.executemany(sql.NEW_FACT, facts.items())
+                index._db.executemany(sql.NEW_FACT, [{"key": key, "value": value} for key, value in facts.items()])
             with explained(folder):
                 index.totals = RunTotals.kept(index._db, newest=True)
                 index.totals.load_recent(index._db)
@@ -161,7 +161,7 @@ class RunIndex:
     def take_over(self, other: RunIndex, streams: Iterable[bytes]) -> None:
         """Enter what this index does not have of some streams, from another one in whose place it is."""
         with self.transaction():
-            self.keeping.enter(other.keeping.rows())
+            self.keeping.enter(other.keeping.rules())
             for stream in streams:
                 self._take_over(other, stream.hex())
 
@@ -341,12 +341,12 @@ class RunIndex:
             self.keeping.said(key, record)
         return new
 
-    def has(self, journal: Journal) -> bool:
+    def has(self, journal: JournalContents) -> bool:
         """Whether a journal is of this run."""
         with explained(self.folder):
             return is_of(self._db, self.folder, journal)
 
-    def enter_journals(self, journals: Iterable[Journal]) -> int:
+    def enter_journals(self, journals: Iterable[JournalContents]) -> int:
         """Enter the streams of journals that are to be taken in, where the index does not know them.
 
         Returns:
@@ -360,7 +360,7 @@ class RunIndex:
                 missing += max(journal.first_seq - 1 - last_seq, 0) if journal.bodies else 0
         return missing
 
-    def take_in(self, records: Sequence[tuple[Journal, int, bytes]]) -> NewRecords:
+    def take_in(self, records: Sequence[tuple[JournalContents, int, bytes]]) -> NewRecords:
         """Commit records of journals whose streams are entered, each exactly once however often it is tried.
 
         Args:

@@ -12,7 +12,7 @@ from offcam_proto.limits import MIB
 from offcam_proto.records import count_all, count_records
 from offcam_runs.file_lock import FileLock
 from offcam_runs.journal import tail_of
-from offcam_runs.journal_reader import Journal, in_order, read
+from offcam_runs.journal_reader import JournalContents, in_order, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
         RunFolderError: the index cannot be written. The journals stay.
     """
     with ExitStack() as stack:
-        found: list[Journal] = []
+        found: list[JournalContents] = []
         locks: list[FileLock] = []
         problems: list[str] = []
         busy = 0
@@ -96,7 +96,7 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
                 continue
             locks.append(lock)
             found += [journal] if journal else []
-        found.sort(key=Journal.place)
+        found.sort(key=JournalContents.place)
         yield TakenIn(missing=index.enter_journals(found), problems=tuple(problems), busy=busy)
         records = in_order(found)
         while piece := _piece(records):
@@ -113,7 +113,7 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
         yield TakenIn(journals=len(found))
 
 
-def _piece(entries: Iterator[tuple[Journal, int, bytes]]) -> list[tuple[Journal, int, bytes]]:
+def _piece(entries: Iterator[tuple[JournalContents, int, bytes]]) -> list[tuple[JournalContents, int, bytes]]:
     """The next bodies of about `PIECE_RECORDS` records, or `PIECE_BYTES` bytes."""
     piece, records, size = [], 0, 0
     for entry in entries:

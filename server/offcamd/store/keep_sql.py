@@ -17,7 +17,8 @@ COUNT_LET_GO = "UPDATE rules SET let_go = let_go + 1 WHERE id = :rule_id"
 NOTE = "UPDATE rules SET state = :state WHERE id = :rule_id"
 RULES = "SELECT id, session, prefix, rule, bytes, state, let_go FROM rules"
 ENTER_RULES = """
-INSERT OR IGNORE INTO rules (id, session, prefix, rule, bytes, state, let_go) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO rules (id, session, prefix, rule, bytes, state, let_go)
+VALUES (:id, :session, :prefix, :rule, :bytes, :state, :let_go)
 """
 NOW = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
@@ -76,7 +77,7 @@ WHERE stream_id = :stream_id AND clip = :clip
 EVICTED = "SELECT waits, stream_id, clip FROM clips WHERE state = :evicted"
 TAKEN = "SELECT 1 FROM clips WHERE file = :file AND state != :evicted"
 UNNAMED = "SELECT 1 FROM clips WHERE file = :file AND rule_id IS NOT NULL AND state != :recording"
-FORGET_CLIP = "DELETE FROM clips WHERE stream_id = ? AND clip = ? AND state = 'evicted'"
+FORGET_CLIP = "DELETE FROM clips WHERE stream_id = :stream_id AND clip = :clip AND state = 'evicted'"
 
 CHANGE_REASON = "UPDATE clips SET keep_reason = :reason WHERE rule_id = :rule_id AND keep_number = :number"
 VIDEOS_OF_NUMBER = "SELECT DISTINCT stream_id, name FROM clips WHERE rule_id = :rule_id AND keep_number = :number"

@@ -26,7 +26,7 @@ from offcamd.video.files import publish
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from offcam_proto.messages import OpenClip
@@ -348,7 +348,7 @@ class Keeping:
                 self._db.execute(sql.FORGET_JUDGED, {"rule_id": rule, "first": first, "number": last})
                 self._looked[rule] = max(first, last)
         if self._judging:
-            self._db.executemany(sql.FORGET_CLIP, self._gone)
+            self._db.executemany(sql.FORGET_CLIP, [{"stream_id": key, "clip": clip} for key, clip in self._gone])
             self._forgotten = len(self._gone)
         self._judging.clear()
 
@@ -414,12 +414,14 @@ class Keeping:
                 if file and not self._db.execute(sql.TAKEN, {"file": file, "evicted": fmt.EVICTED}).fetchone():
                     (self._folder / file).unlink(missing_ok=True)
                     (self._folder / (file + fmt.PART_EXTENSION)).unlink(missing_ok=True)  # kept and let go at once
-                self._db.execute(sql.FORGET_CLIP, (key, clip))
+                self._db.execute(sql.FORGET_CLIP, {"stream_id": key, "clip": clip})
 
-    def rows(self) -> list[tuple[Any, ...]]:
+    def rules(self) -> list[dict[str, Any]]:
         """All rules, to be entered into an index that takes this one's place."""
-        return self._db.execute(sql.RULES).fetchall()
+        found = self._db.execute(sql.RULES)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
 
-    def enter(self, rules: Iterable[tuple[Any, ...]]) -> None:
+    def enter(self, rules: Iterable[Mapping[str, Any]]) -> None:
         """Enter the rules of an index in whose place this one is."""
         self._db.executemany(sql.ENTER_RULES, rules)

@@ -63,7 +63,7 @@ SELECT (SELECT max(clip) FROM clips WHERE stream_id = :stream_id), max(part) FRO
 WHERE stream_id = :stream_id AND name = :name
 """
 
-NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"
+NEW_FACT = "INSERT OR IGNORE INTO meta (key, value) VALUES (:key, :value)"
 COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
 SAID_END = "SELECT ended FROM streams WHERE stream = :stream AND state = :closed"

@@ -39,8 +39,8 @@ LIMIT, DISK_FULL, IO = STEP_DROP_REASONS
 """Why rows are dropped."""
 
 _BYTES = "SELECT stream, file, sum(bytes) FROM step_blocks JOIN streams ON id = stream_id GROUP BY stream_id, file"
-_STREAM = "SELECT stream, steps_limit FROM streams WHERE id = ?"
-_LAST = "SELECT file, offset + bytes FROM step_blocks WHERE stream_id = ? ORDER BY seq DESC LIMIT 1"
+_STREAM = "SELECT stream, steps_limit FROM streams WHERE id = :stream_id"
+_LAST = "SELECT file, offset + bytes FROM step_blocks WHERE stream_id = :stream_id ORDER BY seq DESC LIMIT 1"
 # rows behind rows that were dropped for the same reason are one row of the table with them
 _DROP_MORE = """
 UPDATE dropped_steps SET rows = rows + :rows, last_episode = max(last_episode, :last_episode)
@@ -117,7 +117,7 @@ class StepFiles:
         if has_rows(self._db, facts):
             return None
         data = files.framed(seq, pack(record))
-        stream, limit = self._db.execute(_STREAM, (key,)).fetchone()
+        stream, limit = self._db.execute(_STREAM, {"stream_id": key}).fetchone()
         if self._used(len(data), limit or self._limit) + len(data) > (limit or self._limit):
             return self._drop(facts, LIMIT, "")
         try:
@@ -203,7 +203,7 @@ class StepFiles:
         if inner.is_symlink():
             raise OSError(errno.ELOOP, f"{inner} is a link, maybe out of the folder")
         self._durable = self._db.execute("PRAGMA journal_mode").fetchone() != ("wal",)  # as the index itself
-        number, end = self._db.execute(_LAST, (key,)).fetchone() or (-1, 0)
+        number, end = self._db.execute(_LAST, {"stream_id": key}).fetchone() or (-1, 0)
         if 0 < end <= files.FILE_BYTES and (file := self._reopened(stream, number, end)):
             return file
         while True:

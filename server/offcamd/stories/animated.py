@@ -10,7 +10,7 @@ from offcam_proto.errors import EncodeError
 from offcamd.stories.film import Made
 from offcamd.video.animation import GIF_FPS, animate
 from offcamd.video.drawing import resized
-from offcamd.video.probe import Picture
+from offcamd.video.probe import DecodedPicture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +51,11 @@ def animated(
     size = (width or scene.width), (round(scene.height * width / scene.width) or 1 if width else scene.height)
     done = 0
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Iterator[DecodedPicture]:
         nonlocal done
         before = done
         for each in _at_rate(scene.pictures(), every):
-            yield Picture(each.at, resized(each.rgb, *size))
+            yield DecodedPicture(each.at, resized(each.rgb, *size))
             done = before + each.at + 1
             if progress is not None:
                 progress(done, frames * _PASSES[kind])
@@ -66,14 +66,14 @@ def animated(
     return Made(frames, *size, rate)
 
 
-def _at_rate(pictures: Iterator[Picture], every: Fraction) -> Iterator[Picture]:
+def _at_rate(pictures: Iterator[DecodedPicture], every: Fraction) -> Iterator[DecodedPicture]:
     """Of pictures those that are shown at each of ever so many frames, with times in these; each once."""
     shown = None
     for each in pictures:
         at = _first(each.at, every)
         if shown is not None and at > shown.at:
             yield shown
-        shown = Picture(at, each.rgb)
+        shown = DecodedPicture(at, each.rgb)
     if shown is not None:
         yield shown
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from offcamd.stories.scene import Scene
     from offcamd.video.pixels import Pixels
-    from offcamd.video.probe import Picture
+    from offcamd.video.probe import DecodedPicture
 
 MOST_TILES: Final = 9
 """Scenes that are shown side by side at most."""
@@ -149,7 +149,7 @@ def side_by_side(
 class _Tile:
     """A scene of a grid, as far as it was shown."""
 
-    def __init__(self, pictures: Iterator[Picture], scene: Scene, fps: Fraction, ground: Ground) -> None:
+    def __init__(self, pictures: Iterator[DecodedPicture], scene: Scene, fps: Fraction, ground: Ground) -> None:
         self._pictures, self._scene, self._fps, self._ground = pictures, scene, fps, ground
         self._next = next(pictures, None)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from offcam_proto.errors import ConfigError, EncodeError
-from offcamd.video.probe import Picture, pictures, survey
+from offcamd.video.probe import DecodedPicture, pictures, survey
 from offcamd.video.tracks import Span
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Scene:
         said += [] if math.isnan(self.episode.return_) else [f"return {self.episode.return_:.6g}"]
         return ", ".join(said if self.episode.number >= 0 else [*said, "cut off"])
 
-    def pictures(self) -> Generator[Picture]:
+    def pictures(self) -> Generator[DecodedPicture]:
         """Its pictures, their times counted from its begin; the first is at 0. Raises EncodeError."""
         for each in pictures(self.path, self.fps, self.begin, self.end):
-            yield Picture(each.at - self.begin, each.rgb)
+            yield DecodedPicture(each.at - self.begin, each.rgb)
 
     def captions(self) -> Iterator[Span]:
         """What is said of its frames, counted from its begin: of each step, or of the episode where none is known."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from offcamd.video.pixels import Pixels
-    from offcamd.video.probe import Picture
+    from offcamd.video.probe import DecodedPicture
 
 KINDS: Final = (".gif", ".webp")
 """Endings of the files that can be made."""
@@ -40,7 +40,13 @@ _DITHER = "dither=none:diff_mode=rectangle"  # rendered pictures have few colour
 
 
 def animate(
-    pictures: Callable[[], Iterator[Picture]], target: Path, fps: Fraction, *, width: int, height: int, frames: int
+    pictures: Callable[[], Iterator[DecodedPicture]],
+    target: Path,
+    fps: Fraction,
+    *,
+    width: int,
+    height: int,
+    frames: int,
 ) -> None:
     """Make an animation that goes on for ever.
 
@@ -94,7 +100,7 @@ def _encode(
     file.mux(stream.encode(None))
 
 
-def _palette(pictures: Iterator[Picture], width: int, height: int) -> VideoFrame:
+def _palette(pictures: Iterator[DecodedPicture], width: int, height: int) -> VideoFrame:
     """The 256 colours by which all of some pictures are shown best."""
     graph = Graph()
     source, sink = _buffer(graph, "rgb24", width, height), graph.add("buffersink")
@@ -111,7 +117,7 @@ def _palette(pictures: Iterator[Picture], width: int, height: int) -> VideoFrame
 
 
 def _in_colours(
-    pictures: Iterator[Picture], palette: VideoFrame, width: int, height: int
+    pictures: Iterator[DecodedPicture], palette: VideoFrame, width: int, height: int
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Pictures in the colours of a palette, with their times."""
     graph = Graph()

@@ -90,7 +90,7 @@ def _info(path: Path, *, decode: bool) -> VideoInfo:
     return VideoInfo(frames=frames, strictly_increasing=increasing, error=error, **facts)  # type: ignore[arg-type]  # facts' values have the fields' types
 
 
-class Picture(NamedTuple):
+class DecodedPicture(NamedTuple):
     """One picture of a video.
 
     Attributes:
@@ -102,7 +102,7 @@ class Picture(NamedTuple):
     rgb: Pixels
 
 
-def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Iterator[Picture]:
+def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Iterator[DecodedPicture]:
     """Decode a part of a video, and no more than leads to it.
 
     Args:
@@ -132,11 +132,11 @@ def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) 
                 first = frame
                 continue
             if first is not None:
-                yield Picture(begin, _rgb(first))
+                yield DecodedPicture(begin, _rgb(first))
                 first = None
-            yield Picture(index, _rgb(frame))
+            yield DecodedPicture(index, _rgb(frame))
         if first is not None:
-            yield Picture(begin, _rgb(first))
+            yield DecodedPicture(begin, _rgb(first))
 
 
 def _rgb(frame: VideoFrame) -> Pixels:

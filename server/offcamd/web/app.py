@@ -30,7 +30,7 @@ from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.reading import Asked, NotHere, asked_for
+from offcamd.web.reading import AskedRun, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
 from offcamd.web.runs import RunDescriptions
@@ -183,7 +183,7 @@ class Api:
     async def episodes_csv(self, request: Request) -> Response:
         """All of a run's episodes."""
 
-        def begun(asked: Asked) -> Iterable[str]:
+        def begun(asked: AskedRun) -> Iterable[str]:
             pieces = queries.episodes_csv(asked)
             return itertools.chain([next(pieces)], pieces)  # what is wrong shows with the first piece
 
@@ -251,7 +251,7 @@ class Api:
             return Response(None, 304, headers)
         return Response(picture, media_type="image/jpeg", headers=headers)
 
-    def _told(self, answer: Callable[[Asked, Query], dict[str, Any]]) -> Endpoint:
+    def _told(self, answer: Callable[[AskedRun, Query], dict[str, Any]]) -> Endpoint:
         """An endpoint that tells what a function says of the run that is asked for, by the request's values."""
 
         async def endpoint(request: Request) -> Response:
@@ -260,7 +260,7 @@ class Api:
 
         return endpoint
 
-    async def _of(self, request: Request, answer: Callable[[Asked], Any]) -> Any:  # noqa: ANN401 - what answer returns
+    async def _of(self, request: Request, answer: Callable[[AskedRun], Any]) -> Any:  # noqa: ANN401 - what answer returns
         """What a function says of the run that is asked for, on a worker thread."""
         run, query = request.path_params["id"], Query(request.query_params)
         return await run_in_threadpool(lambda: answer(asked_for(self._source, run, query)))

@@ -17,7 +17,7 @@ from offcam_runs.streams import began, read_streams
 from offcamd.web.buckets import buckets, numbers, thinned
 from offcamd.web.long_curves import LongCurve
 from offcamd.web.params import BadQuery
-from offcamd.web.reading import Asked, reading
+from offcamd.web.reading import AskedRun, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import Asked
+    from offcamd.web.reading import AskedRun
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
@@ -43,7 +43,7 @@ RESAMPLES = 1000
 _X: tuple[Axis, ...] = ("episode", "step", "time")
 
 
-def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
+def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
     """One run's curve, see ``GET /api/runs/{id}/curve``, as JSON text. Raises BadQuery and what `reading` does."""
     x_name, y_name = query.choice("x", _X), query.text("y") or "return"
     points, window = query.whole("points", 2000, 1, MOST_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
@@ -76,7 +76,7 @@ def curve(asked: Asked, query: Query, cache: EpisodeCache) -> str:
     )
 
 
-def group(runs: Sequence[Asked], query: Query, cache: EpisodeCache) -> str:
+def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
     """Several runs as one, see ``GET /api/group``, as JSON text. Raises BadQuery and what `reading` does.
 
     At each point of the axis every run has its moving average by then; the interval is of the interquartile mean.

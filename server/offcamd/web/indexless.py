@@ -49,34 +49,48 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
         upgrade(database, 0, folder)
         files = videos(folder)
         stream = hashlib.blake2b(bytes(folder), digest_size=16).hexdigest()
-        database.execute(_ADD_STREAM, (stream, PLAIN_CLIENT, files[0].lstat().st_mtime if files else None, fmt.CLOSED))
+        started = files[0].lstat().st_mtime if files else None
+        own = {"stream": stream, "client": PLAIN_CLIENT, "started": started, "state": fmt.CLOSED}
+        database.execute(_ADD_STREAM, own)
         database.executemany(_ADD_CLIP, [_clip(path) for path in files])
         yield database
 
 
 _ADD_STREAM = """
 INSERT INTO streams (id, stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, state)
-VALUES (1, ?, '', 1, 0, '', 0, 1, '', 0, ?, ?, ?)
+VALUES (1, :stream, '', 1, 0, '', 0, 1, '', 0, :client, :started, :state)
 """
 _ADD_CLIP = """
 INSERT INTO clips (stream_id, clip, name, part, file, state, fps, width, height, episode, step, offered, received,
     encoded, complete, file_bytes, duration, started, ended, error)
-VALUES (1, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)
+VALUES (1, :clip, :name, 1, :file, :state, :fps, :width, :height, :episode, :step, :frames, :frames, :frames, 1,
+    :file_bytes, :duration, :started, :started, :error)
 """
 
 
-def _clip(path: Path) -> tuple[object, ...]:
+def _clip(path: Path) -> dict[str, object]:
     facts = path.lstat()
     info = _survey(path, facts.st_mtime_ns, facts.st_size)
     number = int.from_bytes(hashlib.blake2b(bytes(path), digest_size=6).digest(), "big")  # the same whatever comes
     kind, counted = found.groups() if (found := _NUMBER.search(path.name)) else ("episode", "0")
     episode, step = (int(counted), 0) if kind == "episode" else (0, int(counted))
     state = fmt.ABORTED if info.error or not info.frames else fmt.FINAL
-    return (
-        *(number, path.stem, path.name, state, float(info.fps) or None, info.width or None, info.height or None),
-        *(episode, step, info.frames, info.frames, info.frames, facts.st_size, info.duration_seconds),
-        *(facts.st_mtime, facts.st_mtime, info.error),
-    )
+    return {
+        "clip": number,
+        "name": path.stem,
+        "file": path.name,
+        "state": state,
+        "fps": float(info.fps) or None,
+        "width": info.width or None,
+        "height": info.height or None,
+        "episode": episode,
+        "step": step,
+        "frames": info.frames,
+        "file_bytes": facts.st_size,
+        "duration": info.duration_seconds,
+        "started": facts.st_mtime,
+        "error": info.error,
+    }
 
 
 @functools.lru_cache(4 * MOST_FILES)

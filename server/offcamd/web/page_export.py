@@ -31,7 +31,7 @@ from offcamd.web.app import STATIC_FOLDER
 from offcamd.web.episode_cache import EpisodeCache
 from offcamd.web.media import Posters, open_clip
 from offcamd.web.params import BadQuery, Query
-from offcamd.web.reading import Asked, NotHere, asked_for
+from offcamd.web.reading import AskedRun, NotHere, asked_for
 from offcamd.web.runs import RunDescriptions
 from offcamd.web.source import FolderSource
 from offcamd.web.stages import stages
@@ -166,7 +166,7 @@ class _Writer:
         size = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         return ExportedPage(len(listed), self._clips, size)
 
-    def _run(self, asked: Asked, run: dict[str, Any], told: Callable[[], object]) -> dict[str, Any]:
+    def _run(self, asked: AskedRun, run: dict[str, Any], told: Callable[[], object]) -> dict[str, Any]:
         if not run["plain"]:
             with (self._folder / _place(asked.run) / "episodes.csv").open("w", encoding="utf-8") as file:
                 file.writelines(queries.episodes_csv(asked))
@@ -184,7 +184,7 @@ class _Writer:
         episodes = {row["number"]: row for row in rows}
         return {**told_of, "curves": self._curves(asked, run), "episodes": episodes}
 
-    def _steps(self, asked: Asked, key: str) -> dict[str, Any]:
+    def _steps(self, asked: AskedRun, key: str) -> dict[str, Any]:
         """What a clip's frames show: by its key of its first sub-environment, by that and its number of each other."""
         with suppress(OffcamError, NotHere):
             first = traces.of_clip(asked, key, _query(points=traces.USUAL_POINTS))
@@ -196,7 +196,7 @@ class _Writer:
             return found
         return {}
 
-    def _curves(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
+    def _curves(self, asked: AskedRun, run: dict[str, Any]) -> dict[str, Any]:
         """By axis and quantity, one curve, and its averages by window."""
         found: dict[str, Any] = {}
         for y in (*get_args(Quantity), *run["values"]):
@@ -211,7 +211,7 @@ class _Writer:
                     found.setdefault(f"{x} {y}", {**told, "averages": {}})["averages"][window] = average
         return found
 
-    def _files(self, asked: Asked, clip: dict[str, Any]) -> dict[str, str | None]:
+    def _files(self, asked: AskedRun, clip: dict[str, Any]) -> dict[str, str | None]:
         """Write a clip's video and poster; returns where they are, from the page."""
         key, place = clip["key"], _place(asked.run)
         found: dict[str, str | None] = {"video": None, "poster": None}

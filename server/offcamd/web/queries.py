@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import Asked
+    from offcamd.web.reading import AskedRun
 
 MOST_ROWS = 1000
 """Rows of a page."""
@@ -88,7 +88,7 @@ def _value(query: Query) -> str:
     return query.text("value") or SUCCESS_VALUES[0]
 
 
-def episodes_page(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def episodes_page(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """One page of a run's episodes, see ``GET /api/runs/{id}/episodes``. Raises BadQuery and what `reading` does."""
     sort = query.choice("sort", tuple(ORDERS))
     direction = query.choice("order", ("asc", "desc")).upper()
@@ -127,7 +127,7 @@ def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
     return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": stream.stream, "session": stream.session}
 
 
-def episodes_csv(asked: Asked) -> Iterator[str]:
+def episodes_csv(asked: AskedRun) -> Iterator[str]:
     """All episodes as CSV, a header first, in pieces; each piece is of the index as it is then.
 
     Raises:
@@ -192,7 +192,7 @@ def _wanted_clips(query: Query) -> _Wanted:
     return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query), **given})
 
 
-def clips_page(asked: Asked, query: Query) -> dict[str, Any]:
+def clips_page(asked: AskedRun, query: Query) -> dict[str, Any]:
     """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
     condition, order, values = _wanted_clips(query)
@@ -230,7 +230,7 @@ def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) 
     return _Begun(number, bool(terminated), bool(truncated), seed)
 
 
-def neighbours(asked: Asked, key: str, query: Query) -> dict[str, Any]:
+def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
     """The clips before and after one in such a list, of those that can be watched.
 
     It has neighbours though the list itself would not have it: it may have been opened from elsewhere. Where no session
@@ -321,7 +321,7 @@ def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
     raise NotHere(f"there is no clip {key[:100]!r} in this run: GET /api/runs/ID/clips lists those there are")
 
 
-def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
+def clip_detail(asked: AskedRun, key: str, cache: EpisodeCache) -> dict[str, Any]:
     """A clip, with the episodes it shows. Raises NotHere and what `reading` does."""
     with reading_clips(asked.folder, ALL) as database:  # its key names its stream
         clip = find_clip(database, asked.folder, key)
@@ -335,7 +335,7 @@ def clip_detail(asked: Asked, key: str, cache: EpisodeCache) -> dict[str, Any]:
     return {**shown, "episodes": listed}
 
 
-def nearest(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """An episode by its number of arrival, and the clip that shows it, or that of the nearest recorded one.
 
     Raises:

@@ -31,7 +31,7 @@ class NotHere(Exception):
     """Something was asked for that there is not; the message says what there is."""
 
 
-class Asked(NamedTuple):
+class AskedRun(NamedTuple):
     """A run that is asked for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
     session: Session = None
 
 
-def asked_for(source: RunSource, run: str, query: Query | None = None) -> Asked:
+def asked_for(source: RunSource, run: str, query: Query | None = None) -> AskedRun:
     """The run of an id, such as ``0123456789ab``; with ``@1`` or ``@all`` behind it of a session of it.
 
     Args:
@@ -63,7 +63,7 @@ def asked_for(source: RunSource, run: str, query: Query | None = None) -> Asked:
     if folder is None:
         raise NotHere(f"there is no run {run[:40]!r}: GET /api/runs lists those there are")
     try:
-        return Asked(run, folder, session_of(session))
+        return AskedRun(run, folder, session_of(session))
     except ConfigError as error:
         raise BadQuery(str(error)) from error
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import Asked
+    from offcamd.web.reading import AskedRun
     from offcamd.web.source import RunSource
 
 NOBODY_ASKED, WAITING, RENDERING, DONE, FAILED = STATES = ("none", "waiting", "rendering", "done", "failed")
@@ -104,7 +104,7 @@ class Renders:
         self._told: OrderedDict[_Subject, _Told] = OrderedDict()
         self._thread: threading.Thread | None = None
 
-    def look(self, asked: Asked, query: Query) -> dict[str, Any]:
+    def look(self, asked: AskedRun, query: Query) -> dict[str, Any]:
         """What there is of an episode's video, and whether it can be rendered.
 
         Args:
@@ -120,7 +120,7 @@ class Renders:
         with self._lock:
             return self._answer(found)
 
-    def ask(self, asked: Asked, query: Query) -> dict[str, Any]:
+    def ask(self, asked: AskedRun, query: Query) -> dict[str, Any]:
         """Have an episode rendered, unless its video is there or on its way; of one that failed, once more.
 
         Args:
@@ -143,7 +143,7 @@ class Renders:
                 self._add(found.subject)
             return self._answer(found)
 
-    def _find(self, asked: Asked, query: Query) -> _Found:
+    def _find(self, asked: AskedRun, query: Query) -> _Found:
         number = query.integer("number", None, 0, MOST_OFFSET)
         with reading(asked.folder, asked.session) as database:
             streams = read_streams(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from offcam_runs.sync.state import read_all
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
 from offcamd.web.queries import NO_ATTEMPT
-from offcamd.web.reading import Asked, is_plain, reading, reading_clips, signature
+from offcamd.web.reading import AskedRun, is_plain, reading, reading_clips, signature
 from offcamd.web.sparklines import sparkline
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ NEWEST_CLIP = ("key", "episode", "return")
 _WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
-WHERE state NOT IN (?, ?) AND dropped != '{}' GROUP BY key
+WHERE state NOT IN (SELECT value FROM json_each(:hidden)) AND dropped != '{}' GROUP BY key
 """
 _CLIPS = f"SELECT state, count(*) FROM clips WHERE {NO_ATTEMPT} GROUP BY state"  # noqa: S608 - of our own words
 _UPDATED = """
@@ -91,14 +92,14 @@ class RunDescriptions:
 
     def all(self) -> list[dict[str, Any]]:
         """Every run, in the order in which they came."""
-        return [self.describe(Asked(run, folder)) for run, folder in self._source.folders().items()]
+        return [self.describe(AskedRun(run, folder)) for run, folder in self._source.folders().items()]
 
-    def describe(self, asked: Asked) -> dict[str, Any]:
+    def describe(self, asked: AskedRun) -> dict[str, Any]:
         """One run; with a ``problem`` where it cannot be read."""
         run = self._up_to_date(asked).run
         return run | self._now(asked, run)
 
-    def _now(self, asked: Asked, run: dict[str, Any]) -> dict[str, Any]:
+    def _now(self, asked: AskedRun, run: dict[str, Any]) -> dict[str, Any]:
         """What changes without the index."""
         sync = [each.as_dict() for each in read_all(asked.folder)]
         live = self._source.live(asked.run.partition("@")[0])
@@ -107,7 +108,7 @@ class RunDescriptions:
             state = LIVE
         return {"live": live, "state": state, "sync": sync}
 
-    def detail(self, asked: Asked) -> dict[str, Any]:
+    def detail(self, asked: AskedRun) -> dict[str, Any]:
         """One run, and its streams.
 
         Raises:
@@ -123,7 +124,7 @@ class RunDescriptions:
                     kept.streams = _stream_list(database)
             return {**kept.run, **self._now(asked, kept.run), "stream_list": kept.streams}
 
-    def _up_to_date(self, asked: Asked) -> _Kept:
+    def _up_to_date(self, asked: AskedRun) -> _Kept:
         kept = self._kept.get((asked.folder, asked.session), _Kept)
         with kept.lock:
             now = signature(asked.folder)
@@ -131,7 +132,7 @@ class RunDescriptions:
                 kept.run, kept.signature, kept.streams = self._read(asked, kept), now, []
         return kept
 
-    def _read(self, asked: Asked, kept: _Kept) -> dict[str, Any]:
+    def _read(self, asked: AskedRun, kept: _Kept) -> dict[str, Any]:
         folder = asked.folder
         named = {"name": folder.name or str(folder), "title": self._source.title(folder)}
         base = {"id": asked.run, "folder": str(folder), **named, "live": False}
@@ -169,7 +170,7 @@ def _last(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
 
 
-def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -> dict[str, Any]:
+def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun) -> dict[str, Any]:
     streams = list(read_streams(database).values())
     clips = dict(database.execute(_CLIPS))
     (updated,) = database.execute(_UPDATED).fetchone()
@@ -185,7 +186,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -
         **{name: {key: totals[name][key] for key in _NO_NUMBERS} for name in ("return", "length")},
         **_values(read_episodes(database, read_streams(database), order="id DESC", limit=RECENT)),
         "clips": {state: clips.get(state, 0) for state in SHOWN_STATES},
-        "dropped": dict(database.execute(_DROPPED, fmt.HIDDEN_STATES)),
+        "dropped": dict(database.execute(_DROPPED, {"hidden": json.dumps(fmt.HIDDEN_STATES)})),
         "dropped_steps": dict(step_totals(database).dropped),
         "replayable": has_tape(database),
         "state": state_of(streams),
@@ -194,7 +195,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: Asked) -
     }
 
 
-def _newest_clip(database: sqlite3.Connection, asked: Asked) -> dict[str, Any] | None:
+def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any] | None:
     """The clip with a video that began last, in short."""
     found = read_clips(database, asked.folder, _WATCHABLE, order="place DESC", limit=1)
     if not found:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import Asked
+    from offcamd.web.reading import AskedRun
 
 MOST_STAGES = 100
 PICKS: tuple[Pick, ...] = ("best", "median", "worst")
@@ -35,7 +35,7 @@ WHERE file IS NOT NULL AND clips.state != '{fmt.RECORDING}'
 """  # noqa: S608 - of our own words
 
 
-def stages(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def stages(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """See ``GET /api/runs/{id}/stages``. Raises BadQuery and what `reading` does."""
     count = query.whole("count", STAGES, 1, MOST_STAGES)
     with reading(asked.folder, asked.session) as database:

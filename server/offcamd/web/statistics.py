@@ -10,7 +10,7 @@ from offcam_runs.comparing import compare_runs
 from offcam_runs.run import SCORE_EPISODES, run_of
 from offcamd.web.lru import LruCache
 from offcamd.web.params import BadQuery
-from offcamd.web.reading import Asked, NotHere, asked_for, reading
+from offcamd.web.reading import AskedRun, NotHere, asked_for, reading
 from offcamd.web.renders import TooMany
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class Statistics:
             self._waiting.release()
 
 
-def _groups(source: RunSource, query: Query) -> dict[str, list[Asked]]:
+def _groups(source: RunSource, query: Query) -> dict[str, list[AskedRun]]:
     """The runs of each group by its name."""
     given = query.texts("group", MOST_GROUPS, MOST_RUNS * 32)
-    found: dict[str, list[Asked]] = {}
+    found: dict[str, list[AskedRun]] = {}
     for text in given:
         label, _, ids = text.rpartition(":")
         named = dict.fromkeys(filter(None, ids.split(",")))
@@ -98,14 +98,14 @@ def _groups(source: RunSource, query: Query) -> dict[str, list[Asked]]:
     return found
 
 
-def _revision(asked: Asked) -> _Revision:
+def _revision(asked: AskedRun) -> _Revision:
     with reading(asked.folder, asked.session) as database:
         (streams,) = database.execute("SELECT count(*) FROM streams").fetchone()
         episodes, newest = database.execute("SELECT count(*), ifnull(max(id), 0) FROM episodes").fetchone()
     return _Revision(asked.folder, asked.session, streams, episodes, newest)
 
 
-def _computed(groups: dict[str, list[Asked]], threshold: float | None, last: int) -> dict[str, Any]:
+def _computed(groups: dict[str, list[AskedRun]], threshold: float | None, last: int) -> dict[str, Any]:
     runs: dict[str, list[Run]] = {}
     for label, members in groups.items():
         runs[label] = []

@@ -32,7 +32,7 @@ _OWN = ("episode", "step", "reward", "flags")
 _TAPE = ("tape", DIGEST.name)
 
 
-class Column(NamedTuple):
+class TraceColumn(NamedTuple):
     """What one line of a plot is of: its kind, of `KINDS`, its name, and whether its values are whole numbers."""
 
     kind: str
@@ -58,7 +58,7 @@ class Points:
         """How many points there are."""
         self.found = 0
         """Rows that were there."""
-        self.columns: dict[Column, tuple[Floats, Floats]] = {}
+        self.columns: dict[TraceColumn, tuple[Floats, Floats]] = {}
         """(count,) each: the least and the most. NaN where there is none."""
         self.left_out: dict[str, None] = {}
         """The names of columns that are not among them."""
@@ -90,20 +90,20 @@ class Points:
             self.facts[name][at[fresh]] = own[name][starts][fresh]
         flags = np.bitwise_or.reduceat(own["flags"].astype(np.int64), starts)
         self.facts["flags"][at] = np.where(self.facts["flags"][at] < 0, 0, self.facts["flags"][at]) | flags
-        first = [(Column(REWARD, "reward"), own["reward"])]
-        first += [(Column(RETURN, "return"), self._return.of(numbers, **own))]
+        first = [(TraceColumn(REWARD, "reward"), own["reward"])]
+        first += [(TraceColumn(RETURN, "return"), self._return.of(numbers, **own))]
         for column, values in (*first, *self._others(rows, mask)):
             if column in self.columns or len(self.columns) < MOST_COLUMNS:
                 self._spread(column, np.asarray(values, np.float64), starts, at)
             else:
                 self.left_out[column.name] = None
 
-    def _spread(self, column: Column, values: Floats, starts: NDArray[np.int64], at: NDArray[np.int64]) -> None:
+    def _spread(self, column: TraceColumn, values: Floats, starts: NDArray[np.int64], at: NDArray[np.int64]) -> None:
         low, high = self.columns.setdefault(column, (np.full(self.count, np.nan), np.full(self.count, np.nan)))
         low[at] = np.fmin(low[at], np.fmin.reduceat(values, starts))
         high[at] = np.fmax(high[at], np.fmax.reduceat(values, starts))
 
-    def _others(self, rows: Rows, mask: NDArray[np.bool_]) -> Iterator[tuple[Column, NDArray[Any]]]:
+    def _others(self, rows: Rows, mask: NDArray[np.bool_]) -> Iterator[tuple[TraceColumn, NDArray[Any]]]:
         """The columns of actions and traces; of an array each of its components."""
         assert rows.rows.dtype.names is not None  # noqa: S101 - a layout has columns
         for name in rows.rows.dtype.names:
@@ -121,14 +121,14 @@ class Points:
                 values = values.astype(np.float64)
                 values[(rows.rows["flags"][mask] & RESET) != 0] = np.nan
             if values.ndim == 1:
-                yield Column(kind, name, whole), values
+                yield TraceColumn(kind, name, whole), values
                 continue
             shape, parts = values.shape[1:], values.reshape(len(values), -1)
             if parts.shape[1] > MOST_COMPONENTS:
                 self.left_out[f"{name}[{MOST_COMPONENTS}…]"] = None
             for part in range(min(parts.shape[1], MOST_COMPONENTS)):
                 index = ",".join(str(int(each)) for each in np.unravel_index(part, shape))
-                yield Column(kind, f"{name}[{index}]", whole), parts[:, part]
+                yield TraceColumn(kind, f"{name}[{index}]", whole), parts[:, part]
 
 
 class _Return:

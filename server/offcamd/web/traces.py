@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from offcam_runs.clips import Clip
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import Asked
+    from offcamd.web.reading import AskedRun
 
 FEWEST_POINTS, USUAL_POINTS, MOST_POINTS = 10, 1000, 2000
 
@@ -57,7 +57,7 @@ class _Wanted(NamedTuple):
     episode: int | None = None
 
 
-def of_episode(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any]:
+def of_episode(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
     """The steps of an episode by its number of arrival, see ``GET /api/runs/{id}/episodes/steps``.
 
     Raises:
@@ -83,7 +83,7 @@ def of_episode(asked: Asked, query: Query, cache: EpisodeCache) -> dict[str, Any
     return _told(asked, streams[key], wanted, found, film, why, (episode.env_index,))
 
 
-def of_clip(asked: Asked, key: str, query: Query) -> dict[str, Any]:
+def of_clip(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
     """The steps that a clip's frames show, see ``GET /api/runs/{id}/clips/{key}/steps``. Raises as `of_episode`."""
     points = query.whole("points", USUAL_POINTS, FEWEST_POINTS, MOST_POINTS)
     chosen = query.integer("env_index", None, 0, 2**31)
@@ -156,7 +156,7 @@ def _why_none(database: sqlite3.Connection, wanted: _Wanted, stream: Stream) -> 
 
 
 def _told(
-    asked: Asked,
+    asked: AskedRun,
     stream: Stream,
     wanted: _Wanted,
     found: Points,
@@ -199,14 +199,14 @@ def _complete(wanted: _Wanted, found: Points) -> bool:
     return bool(found.facts["step"][0] <= 1 and found.facts["flags"][-1] & (TERMINATED | TRUNCATED))
 
 
-def _film_told(asked: Asked, film: _Film | None) -> dict[str, Any] | None:
+def _film_told(asked: AskedRun, film: _Film | None) -> dict[str, Any] | None:
     if film is None:
         return None
     told = {"clip": film.key, "fps": film.fps, "first_row": film.first_row, "frames": film.frames}
     return {**told, "gaps": _gaps(asked, film)}
 
 
-def _gaps(asked: Asked, film: _Film) -> list[list[int]] | None:
+def _gaps(asked: AskedRun, film: _Film) -> list[list[int]] | None:
     """Frames without a picture of their own, each stretch as its first one and how many; None if it is not known."""
     if film.pictures == film.frames:
         return []

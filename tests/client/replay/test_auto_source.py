@@ -379,7 +379,7 @@ def test_what_nobody_can_compare_now_is_compared_next():
 
 
 def test_what_frames_looked_like():
-    from offcam.replay.seen import MOST_FRAMES, Comparison, Seen  # noqa: PLC0415 - it needs xxhash
+    from offcam.replay.seen import MOST_FRAMES, FrameComparison, Seen  # noqa: PLC0415 - it needs xxhash
 
     pictures = [np.full((6, 9, 3), number, np.uint8) for number in range(3)]
     for picture in pictures:
@@ -388,7 +388,7 @@ def test_what_frames_looked_like():
     for number, memory in enumerate(("flipped", "transposed", "contiguous")):
         shown, _ = frames.tiles([laid_out(pictures[number], memory)], 1.0, (1, 1))
         seen.add(shown, 5 * number)
-    found = Comparison(seen.packed())
+    found = FrameComparison(seen.packed())
     assert found.numbers == {0, 5, 10}
     assert [found.look(5 * number, picture) for number, picture in enumerate(pictures)] == [True] * 3
     assert (found.pictures, found.differs_at) == (3, None)
@@ -397,4 +397,4 @@ def test_what_frames_looked_like():
     assert found.differs_at == 5
     for number in range(MOST_FRAMES + 10):
         seen.add(frames.tiles([pictures[0]], 1.0, (1, 1))[0], 15 + number)
-    assert len(Comparison(seen.packed()).numbers) == MOST_FRAMES
+    assert len(FrameComparison(seen.packed()).numbers) == MOST_FRAMES

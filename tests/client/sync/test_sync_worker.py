@@ -53,7 +53,7 @@ def sent(monkeypatch):
 
 
 def send(folder, **changes):
-    return worker.Worker(SyncRequest(folder=str(folder), tracker="memory", **changes)).run()
+    return worker.SyncWorker(SyncRequest(folder=str(folder), tracker="memory", **changes)).run()
 
 
 def sending(folder):
@@ -295,7 +295,7 @@ def test_mistakes_are_said(run, tracker, to, says, monkeypatch):
     monkeypatch.setitem(sinks.PACKAGES, "wandb", "no_such_package")
     name, options = parse_place(to)
     with pytest.raises(ConfigError, match=says):
-        worker.Worker(SyncRequest(folder=str(run), tracker=name, options=options))
+        worker.SyncWorker(SyncRequest(folder=str(run), tracker=name, options=options))
 
 
 # --- in a process of its own -----------------------------------------------------------------------------------
@@ -401,7 +401,7 @@ def test_who_sends_the_same_already_is_left_to_it(run, tracker):
     tracker.wait("hang", 1)
     name, options = parse_place(tracker.to)
     with pytest.raises(SyncFailed, match=f"another process already, pid {first.pid}"):
-        worker.Worker(SyncRequest(folder=str(run), tracker=name, options=options)).run()
+        worker.SyncWorker(SyncRequest(folder=str(run), tracker=name, options=options)).run()
     tracker.be("well")
     os.kill(first.pid, signal.SIGTERM)
     assert not first.wait(HANG_SECONDS)

@@ -245,7 +245,29 @@ class Hostile:
     __radd__ = __add__
 
 
+class OddError(Exception):
+    """Of no kind of Python's, as the errors of TensorFlow."""
+
+
+class OfItsOwn(Hostile):
+    """Says no in its own words."""
+
+    def __getattr__(self, name):
+        raise OddError(name)
+
+    def __array__(self, *_, **__):
+        raise OddError
+
+    __bool__ = __float__ = __len__ = __iter__ = __index__ = __array__
+
+    def __add__(self, other):
+        raise OddError
+
+    __radd__ = __add__
+
+
 ODD = (
+    OfItsOwn(), [OfItsOwn()] * 3,
     None, "text", b"bytes", 3, -1.5, 2**70, 10**400, 1j, math.nan, Fraction(1, 3), Decimal("0.5"), np.float16(2),
     np.datetime64("2026-01-01"), np.array(5), np.array([]), np.zeros(3), np.zeros((3, 1), bool), np.zeros((3, 4, 5,
     6, 7)), np.array([None] * 3), np.array(["a", "b", "c"]), np.zeros(3, [("x", int)]), np.ma.masked_all(3), [], [1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -93,6 +95,20 @@ def test_a_frame_on_a_device_is_not_waited_for(folder, vector):
         env = offcam.RecordVideo(Drawn(OnDevice), str(folder), lambda episode: episode == 0)
     (message,) = run(env)
     assert "frame.cpu().numpy()" in message
+    assert films.videos(folder) == []
+
+
+@pytest.mark.parametrize(("rendered", "fix"), [(None, "return one of shape"), ([], "has just been called")])
+def test_that_there_is_no_picture_is_said_once(folder, rendered, fix):
+    env = offcam.RecordVideo(Barcode(LENGTH), str(folder), always)
+    env.env.render = lambda: rendered
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            play(env)
+        env.close()
+    (message,) = [str(warning.message) for warning in caught if fix in str(warning.message)]
+    assert "(Said once.)" in message
     assert films.videos(folder) == []
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from offcam_runs.keep import rules
 from offcam_runs.keep.judge import Facts, Judge, Verdict
 from offcam_runs.keep.rankings import MovingAverage, Ordered
-from offcam_runs.keep.rules import And, Comparison, Not, Or, Ranking, pack, unpack
+from offcam_runs.keep.rules import And, ComparisonRule, Not, Or, Ranking, pack, unpack
 
 FAILS, LONG, ODD = (rules.Test(text, bool) for text in ("failures()", "longer_than(10)", "when(odd)"))
 INF, NAN = math.inf, math.nan
@@ -60,7 +60,7 @@ class Model:
             return not self.holds(rule.of, number, foremost)
         if isinstance(rule, Ranking):
             return number in foremost[rule]
-        if isinstance(rule, Comparison):
+        if isinstance(rule, ComparisonRule):
             if (rule, number) not in self.compared:
                 self.compared[rule, number] = self.compare(rule, number)
             return self.compared[rule, number]
@@ -128,8 +128,8 @@ def joined(parts):
 
 def comparisons(among):
     bounds = st.sampled_from([(0, 50), (50, 100), (90, 100), (0, 10), (25, 75), (0, 100)])
-    return st.builds(lambda among: Comparison("new_best", among=among), among) | st.builds(
-        lambda both, among: Comparison("percentile", *both, among), bounds, among
+    return st.builds(lambda among: ComparisonRule("new_best", among=among), among) | st.builds(
+        lambda both, among: ComparisonRule("percentile", *both, among), bounds, among
     )
 
 
@@ -177,7 +177,8 @@ def run_through(rule, run):
 @example(Ranking("spread", 1), [(Facts(0.0, 1), True)] * 9)
 @example(Ranking("spread", 3), [(Facts(0.0, 1), True)] * 33)
 @example(
-    Comparison("percentile", 50, 100, Comparison("new_best", among=FAILS)), [(Facts(n, 1, n), True) for n in range(9)]
+    ComparisonRule("percentile", 50, 100, ComparisonRule("new_best", among=FAILS)),
+    [(Facts(n, 1, n), True) for n in range(9)],
 )
 def test_who_is_kept_is_who_a_model_keeps_that_sorts_everything(rule, run):
     run_through(rule, run)
@@ -199,9 +200,9 @@ def test_long_runs_too(seed, k, kind):
     [
         FAILS,
         ~LONG & ~FAILS,
-        ~Comparison("new_best", among=FAILS),
-        ~Comparison("percentile", 20, 70, ODD),
-        LONG | Comparison("percentile", 0, 50, Comparison("new_best", among=FAILS)),
+        ~ComparisonRule("new_best", among=FAILS),
+        ~ComparisonRule("percentile", 20, 70, ODD),
+        LONG | ComparisonRule("percentile", 0, 50, ComparisonRule("new_best", among=FAILS)),
     ],
     ids=str,
 )
@@ -210,7 +211,7 @@ def test_percentiles_among_some_go_on_from_the_history_of_these(among):
     run = [
         (Facts(drawn.gauss(0, 1) + place / 20, 1, drawn.getrandbits(3)), drawn.random() < 0.2) for place in range(120)
     ]
-    _, kept = run_through(Comparison("percentile", 40, 80, among), run)
+    _, kept = run_through(ComparisonRule("percentile", 40, 80, among), run)
     assert kept
 
 
@@ -246,14 +247,14 @@ def test_who_is_not_among_the_foremost_is_known_once_others_are():
 
 
 def test_each_new_best_stays():
-    assert kept_of(Comparison("new_best"), [-1.0, -1.0, -2.0, NAN, 0.0, 5.0, 4.0, INF, INF]) == [0, 4, 5, 7]
+    assert kept_of(ComparisonRule("new_best"), [-1.0, -1.0, -2.0, NAN, 0.0, 5.0, 4.0, INF, INF]) == [0, 4, 5, 7]
 
 
 def test_percentiles_are_mid_ranks_of_those_before():
-    top = Comparison("percentile", 90, 100)
+    top = ComparisonRule("percentile", 90, 100)
     assert kept_of(top, [5.0, 6.0, 5.0, 7.0]) == [1, 3]
-    assert kept_of(Comparison("percentile", 50, 60), [1.0, 1.0, 1.0]) == [1, 2], "equals are in the middle"
-    assert kept_of(Comparison("percentile", 0, 100), [NAN, 1.0, NAN, 2.0]) == [3], "the first has none before it"
+    assert kept_of(ComparisonRule("percentile", 50, 60), [1.0, 1.0, 1.0]) == [1, 2], "equals are in the middle"
+    assert kept_of(ComparisonRule("percentile", 0, 100), [NAN, 1.0, NAN, 2.0]) == [3], "the first has none before it"
     scores = [float(n) for n in range(100)] + [89.5, 88.0]
     assert 100 in kept_of(top, scores)
     assert 101 not in kept_of(top, scores)
@@ -334,8 +335,8 @@ def test_who_is_kept_for_good_need_not_be_remembered():
 
 
 def test_history_is_asked_for_by_percentiles_alone():
-    assert Judge(FAILS | Ranking("best", 1, Comparison("percentile", 0, 10))).needs_history
-    assert not Judge(FAILS | Comparison("new_best")).needs_history
+    assert Judge(FAILS | Ranking("best", 1, ComparisonRule("percentile", 0, 10))).needs_history
+    assert not Judge(FAILS | ComparisonRule("new_best")).needs_history
 
 
 def test_a_state_is_no_larger_for_a_longer_run():
@@ -349,7 +350,7 @@ def test_a_state_is_no_larger_for_a_longer_run():
 
 def test_the_bits_of_the_largest_rule_fit_into_an_integer_of_sql():
     many = tuple(rules.Test(f"above({number})", bool) for number in range(60))
-    rest = tuple(Comparison("percentile", 0, high) for high in (10, 20, 30))
+    rest = tuple(ComparisonRule("percentile", 0, high) for high in (10, 20, 30))
     judge = Judge(Or((*many, *rest, Ranking("worst", 1))))
     judge.judge(Facts(1.0, 1, 2**60 - 1))
     judge.judge(Facts(0.0, 1, 2**60 - 1))

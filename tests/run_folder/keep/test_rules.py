@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from offcam_proto.errors import ConfigError, MalformedMessage
 from offcam_runs.keep import rules
-from offcam_runs.keep.rules import And, Comparison, Episode, Not, Or, Ranking, Rule, pack, unpack
+from offcam_runs.keep.rules import And, ComparisonRule, Episode, Not, Or, Ranking, Rule, pack, unpack
 
 FAILURES, LONG, HIGH = (rules.Test(text, bool) for text in ("failures()", "longer_than(10)", "above(1.5)"))
 BEST = Ranking("best", 3)
@@ -20,8 +20,8 @@ tests = st.sampled_from([FAILURES, LONG, HIGH, rules.Test("when(é)", len), rule
 
 def comparisons(among):
     bounds = st.tuples(st.floats(0, 100), st.floats(0, 100)).filter(lambda both: both[0] < both[1])
-    percentiles = st.builds(lambda both, among: Comparison("percentile", *both, among), bounds, among)
-    return percentiles | st.builds(lambda among: Comparison("new_best", among=among), among)
+    percentiles = st.builds(lambda both, among: ComparisonRule("percentile", *both, among), bounds, among)
+    return percentiles | st.builds(lambda among: ComparisonRule("new_best", among=among), among)
 
 
 def joined(parts):
@@ -47,11 +47,11 @@ any_rule = st.recursive(unranked | rankings, joined, max_leaves=5)
         (FAILURES | LONG & BEST, "failures() | longer_than(10) & best(3)"),
         (FAILURES | (LONG | BEST), "failures() | longer_than(10) | best(3)"),
         (~(FAILURES & LONG) & ~HIGH, "~(failures() & longer_than(10)) & ~above(1.5)"),
-        (Comparison("new_best"), "new_best()"),
-        (Comparison("new_best", among=~FAILURES), "new_best(among=~failures())"),
-        (Comparison("percentile", 90, 99.9), "percentile(90, 99.9)"),
+        (ComparisonRule("new_best"), "new_best()"),
+        (ComparisonRule("new_best", among=~FAILURES), "new_best(among=~failures())"),
+        (ComparisonRule("percentile", 90, 99.9), "percentile(90, 99.9)"),
         (
-            Comparison("percentile", 0, 1e-7, FAILURES | LONG),
+            ComparisonRule("percentile", 0, 1e-7, FAILURES | LONG),
             "percentile(0, 1e-07, among=failures() | longer_than(10))",
         ),
         (Ranking("spread", 10), "spread(10)"),
@@ -80,7 +80,7 @@ def test_leaves_come_from_left_to_right_and_those_within_among_are_not_its_own()
     rule = FAILURES & ~LONG | Ranking("best", 1, HIGH)
     assert list(rule.leaves()) == [FAILURES, LONG, Ranking("best", 1, HIGH)]
     assert rule.ranks
-    assert not Comparison("new_best", among=FAILURES).ranks
+    assert not ComparisonRule("new_best", among=FAILURES).ranks
     assert not (~FAILURES & LONG).ranks
 
 
@@ -93,7 +93,7 @@ def test_a_rule_with_not_over_a_ranking_admits_late(ranked):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda rule: Ranking("worst", 2, rule), lambda rule: Comparison("new_best", 0, 0, rule)]
+    "make", [lambda rule: Ranking("worst", 2, rule), lambda rule: ComparisonRule("new_best", 0, 0, rule)]
 )
 def test_among_takes_no_ranking(make):
     with pytest.raises(ConfigError, match="without rankings"):
@@ -138,14 +138,14 @@ def test_k_is_bounded(k):
 )
 def test_percentiles_are_bounded(bounds):
     with pytest.raises(ConfigError, match=r"percentile\(90, 100\)"):
-        Comparison("percentile", *bounds)
+        ComparisonRule("percentile", *bounds)
 
 
 def test_kinds_are_those_there_are():
     with pytest.raises(ConfigError, match="best, worst, spread, surprising"):
         Ranking("median", 3)
     with pytest.raises(ConfigError, match="new_best, percentile"):
-        Comparison("best")
+        ComparisonRule("best")
 
 
 @pytest.mark.parametrize("text", ["", "when(\n)", "when(\ud800)", "é" * 101, None, b"failures()"])
@@ -169,14 +169,14 @@ def test_a_rule_is_no_larger_than_its_judge_can_take():
     with pytest.raises(ConfigError, match="and 21"):
         ~(deep & FAILURES)
     with pytest.raises(ConfigError, match="and 21"):
-        Ranking("best", 1, Comparison("new_best", 0, 0, deep))
+        Ranking("best", 1, ComparisonRule("new_best", 0, 0, deep))
 
 
 # --- tests ------------------------------------------------------------------------------------------------
 
 
 def test_tests_come_once_each_with_those_within_among():
-    rule = HIGH | Ranking("best", 2, LONG & Comparison("new_best", among=FAILURES)) | FAILURES | HIGH
+    rule = HIGH | Ranking("best", 2, LONG & ComparisonRule("new_best", among=FAILURES)) | FAILURES | HIGH
     assert rules.tests_of(rule) == [HIGH, LONG, FAILURES]
     assert rules.tests_of(BEST) == []
     assert rules.tests_of(FAILURES) == [FAILURES]
@@ -203,7 +203,11 @@ def test_a_test_asks_and_one_that_travelled_cannot():
 
 
 def test_what_a_rule_looks_like_on_its_way():
-    rule = FAILURES | Ranking("worst", 3, ~LONG) | Comparison("percentile", 0, 10) & Comparison("new_best", 0, 0, LONG)
+    rule = (
+        FAILURES
+        | Ranking("worst", 3, ~LONG)
+        | ComparisonRule("percentile", 0, 10) & ComparisonRule("new_best", 0, 0, LONG)
+    )
     assert json.loads(pack(rule)) == [
         "or",
         ["test", 0, "failures()"],

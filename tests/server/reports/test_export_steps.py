@@ -14,7 +14,7 @@ from offcam_proto.errors import ConfigError
 from offcam_runs.steps import files
 from offcam_runs.steps.layout import RESET, TERMINATED, Column, Layout
 from offcamd.reports.export import export
-from offcamd.reports.step_rows import StepRows
+from offcamd.reports.step_rows import StepsOfRuns
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, episode, packed, stream
 from step_samples import BASE, episodes, record_of
@@ -114,7 +114,7 @@ def test_numbers_of_the_agent_that_are_named_like_others_have_another_name(tmp_p
 @pytest.mark.parametrize("form", READ)
 def test_columns_that_came_meanwhile_are_left_out(tmp_path, form, monkeypatch):
     folder = written(tmp_path / "run", with_actions("<i8", [0, 1]))
-    before = StepRows.__init__
+    before = StepsOfRuns.__init__
 
     def later(rows, *args):
         before(rows, *args)
@@ -125,21 +125,21 @@ def test_columns_that_came_meanwhile_are_left_out(tmp_path, form, monkeypatch):
         index.apply(A, 2, packed(record_of(np.frombuffer(more.rows, layout.dtype), 2, layout=more.layout)))
         index.close()
 
-    monkeypatch.setattr(StepRows, "__init__", later)
+    monkeypatch.setattr(StepsOfRuns, "__init__", later)
     export([folder], form, tmp_path / "out", what="steps")
     assert list(READ[form](tmp_path / "out").columns) == [*FIRST, "action"]
 
 
 def test_what_is_not_there_is_counted(tmp_path, offcam_command):
     folder = written(tmp_path / "run", *(episodes(number) for number in range(9)), limit=900)
-    rows = StepRows({"run": folder})
+    rows = StepsOfRuns({"run": folder})
     assert 0 < rows.total < 36
     assert rows.missing() == 36 - rows.total
     path = next((folder / files.FOLDER).iterdir())
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    damaged = StepRows({"run": folder})
+    damaged = StepsOfRuns({"run": folder})
     assert (damaged.total, damaged.missing()) == (rows.total - 4, 40 - rows.total)
     command = ("export", str(folder), "--to", "csv", "--what", "steps")
     said = offcam_command(*command, "-o", str(tmp_path / "a.csv"))
@@ -173,6 +173,6 @@ def test_the_list_says_how_many_there_are_and_what_was_dropped(tmp_path, offcam_
     whole = written(tmp_path / "whole", episodes(0, 2))
     assert "steps: 8 rows in" in offcam_command("ls", str(whole)).stdout
     cut = written(tmp_path / "cut", *(episodes(number) for number in range(9)), limit=900)
-    rows = StepRows({"run": cut}).total
+    rows = StepsOfRuns({"run": cut}).total
     assert f"dropped: {36 - rows} limit" in offcam_command("ls", str(cut)).stdout
     assert "dropped" not in offcam_command("ls", str(whole)).stdout.split("steps:")[1]

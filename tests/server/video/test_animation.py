@@ -10,7 +10,7 @@ from PIL import Image
 
 from offcam_proto.errors import EncodeError
 from offcamd.video.animation import animate
-from offcamd.video.probe import Picture
+from offcamd.video.probe import DecodedPicture
 from waiting import HANG_SECONDS
 
 
@@ -19,7 +19,7 @@ def coloured(times):
     for at in times:
         rgb = np.zeros((40, 60, 3), np.uint8)
         rgb[:, :30], rgb[:, 30:] = (250, at, 30), (20, 200, 2 * at)
-        yield Picture(at, rgb)
+        yield DecodedPicture(at, rgb)
 
 
 def played(path):
@@ -54,13 +54,13 @@ from fractions import Fraction
 from pathlib import Path
 import numpy as np
 from offcamd.video.animation import animate
-from offcamd.video.probe import Picture
+from offcamd.video.probe import DecodedPicture
 
 def pictures(count):
     rgb = np.zeros((480, 640, 3), np.uint8)
     for at in range(count):
         rgb[:, at] = 255
-        yield Picture(at, rgb)
+        yield DecodedPicture(at, rgb)
 
 def most(count):
     animate(lambda: pictures(count), Path(sys.argv[1]), Fraction(25), width=640, height=480, frames=count)

@@ -41,9 +41,9 @@ class RecordedVecEnv(Recorded, VecEnvWrapper):
         env: the same, for `offcam.trace`.
     """
 
-    recorder: Statistics
+    recorder: VecEnvStatistics
 
-    def __init__(self, recorder: Statistics, envs: VecEnvs) -> None:
+    def __init__(self, recorder: VecEnvStatistics, envs: VecEnvs) -> None:
         VecEnvWrapper.__init__(self, envs.venv)
         self.env = self.recorder = recorder
         self._envs = envs
@@ -128,7 +128,9 @@ class VecRecordVideo(RecordedVecEnv):
         begins = arguments.trigger("record_video_trigger", record_video_trigger)
         given, numbers, to = parted({**options, "name_prefix": name_prefix})
         length = int(arguments.video_length(video_length))
-        super().__init__(Statistics(StepVideos(envs, video_folder, begins, length, **given), envs, **numbers), envs)
+        super().__init__(
+            VecEnvStatistics(StepVideos(envs, video_folder, begins, length, **given), envs, **numbers), envs
+        )
         sent(self, to)
 
     @property
@@ -159,10 +161,10 @@ def record(
     envs = _vec_envs(venv)
     given, numbers, to = parted(options)
     where = shared_stream.new_folder(envs) if folder is None else folder
-    return sent(RecordedVecEnv(Statistics(Videos(envs, where, **given), envs, **numbers), envs), to)
+    return sent(RecordedVecEnv(VecEnvStatistics(VecEnvVideos(envs, where, **given), envs, **numbers), envs), to)
 
 
-class Videos(RecordVideo[Any, Any]):
+class VecEnvVideos(RecordVideo[Any, Any]):
     """The videos of a VecEnv, terminal frames included where they can be reached."""
 
     env: VecEnvs
@@ -173,7 +175,7 @@ class Videos(RecordVideo[Any, Any]):
         return found or super()._find_terminal_frames()
 
 
-class StepVideos(Videos):
+class StepVideos(VecEnvVideos):
     """Videos of so many steps, which begin as VecVideoRecorder's.
 
     Args:
@@ -226,7 +228,7 @@ class StepVideos(Videos):
         return result
 
 
-class Statistics(RecordEpisodeStatistics[Any, Any]):
+class VecEnvStatistics(RecordEpisodeStatistics[Any, Any]):
     """The episodes of a VecEnv, with Monitor's numbers where it has some.
 
     Args:
@@ -238,7 +240,7 @@ class Statistics(RecordEpisodeStatistics[Any, Any]):
         also: values to record with each episode that ends, by name.
     """
 
-    def __init__(self, videos: Videos, envs: VecEnvs, **options: Any) -> None:  # noqa: ANN401 - as documented
+    def __init__(self, videos: VecEnvVideos, envs: VecEnvs, **options: Any) -> None:  # noqa: ANN401 - as documented
         self._envs = envs
         self.also: dict[str, float] = {}
         super().__init__(videos, **options)

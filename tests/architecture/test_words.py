@@ -1,0 +1,77 @@
+"""One name, one thing; and values are named where they are handed over: in SQL, and where records are made."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from test_sizes import REPOSITORY, code
+
+SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE)\b")
+BY_PLACE = re.compile(r"(?<![\w'])\?(?![\w'])")
+WHY_BY_PLACE = "by place, as that is what there is most of"
+
+
+def ours() -> dict[str, ast.Module]:
+    return {
+        str(path.relative_to(REPOSITORY)): ast.parse(path.read_text())
+        for path in code(".py")
+        if path.relative_to(REPOSITORY).parts[0] != "tests"
+    }
+
+
+def unnamed(source: ast.Module) -> list[str]:
+    """The SQL in a file that has parameters without a name."""
+    texts = [node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [text for text in texts if SQL.search(text) and BY_PLACE.search(text)]
+
+
+def test_parameters_of_sql_have_names():
+    files = ours()
+    assert len(files) > 200
+    found = {file: texts for file, source in files.items() if (texts := unnamed(source))}
+    (only,) = found.pop("proto/offcam_runs/record_rows.py")
+    assert "INSERT INTO episodes" in only
+    assert WHY_BY_PLACE in (REPOSITORY / "proto/offcam_runs/record_rows.py").read_text()
+    assert found == {}
+
+
+def test_a_parameter_without_a_name_is_found():
+    assert unnamed(ast.parse('_ONE = "SELECT a FROM b WHERE c = ?"'))
+    assert unnamed(ast.parse('_ONE = """\nINSERT INTO a (b, c)\nVALUES (?, :c)\n"""'))
+    assert not unnamed(ast.parse('_ONE = "SELECT a FROM b WHERE c = :c"'))
+    assert not unnamed(ast.parse('_ONE = "i8?"'))
+
+
+TWINS = {
+    "Arena": "one of shared memory, as its maker has it and as its reader",
+    "Episode": "a row of a table; and `offcam.keep.Episode`, what a user's test is asked about",
+    "Frame": "a message, and what it carries while that waits to be encoded",
+    "RecordEpisodeStatistics": "as in Gymnasium",
+    "RecordVideo": "as in Gymnasium",
+    "Spool": "frames on disk, as their writer has them and as the client that outlives it",
+    "State": "of a session, seen from either side",
+    "Tracker": "what each module of `offcam.sync.sinks` is known by",
+    "Transport": "a socket, on either side",
+}
+"""Names that two classes have for a reason."""
+
+
+def homes(files: dict[str, ast.Module]) -> dict[str, list[str]]:
+    """The files of each public class."""
+    found: dict[str, list[str]] = {}
+    for file, source in files.items():
+        for node in source.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(file)
+    return found
+
+
+def test_one_name_is_one_class():
+    found = homes(ours())
+    assert len(found) > 300
+    assert {name for name, files in found.items() if len(files) > 1} == set(TWINS)
+
+
+def test_two_classes_of_a_name_are_found():
+    assert homes({"a": ast.parse("class A: ..."), "b": ast.parse("class A: ...\nclass _B: ...")}) == {"A": ["a", "b"]}
