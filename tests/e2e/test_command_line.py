@@ -286,6 +286,7 @@ def test_names_that_are_no_utf8(odd, tmp_path, locale):
         for words in (
             *(("ls", odd), ("verify", odd), ("show", odd), ("verify", tmp_path), ("recover", odd)),
             *(("export", odd, "--to", form, "-o", tmp_path / "out") for form in ("csv", "jsonl", "parquet")),
+            ("export", odd, "--to", "html", "-o", tmp_path / "page"),
             ("plot", odd, "-o", tmp_path / "figure.svg"),
         ):
             done = here(*words, *(["--force"] if words[0] == "export" else []))

@@ -87,6 +87,20 @@ def test_a_link_to_a_part_of_a_run_or_to_itself_is_refused(here):
     assert "cannot be written" in one_line(run(*EXPORT, "-o", "self.csv", "--force"))
 
 
+def test_a_page_is_many_files_and_goes_where_a_link_leads(here):
+    page = ("export", "run", "--to", "html", "-o")
+    os.mkfifo("pipe")
+    for place in ("-", "/dev/stdout", "/dev/null", "pipe"):
+        assert "is no folder" in one_line(run(*page, place, "--force"))
+    assert sorted(path.name for path in here.iterdir()) == ["pipe", "run"]
+    (here / "link").symlink_to("site")  # which is not there yet
+    assert run(*page, "link").returncode == 0
+    assert run(*page, "link", "--force").returncode == 0
+    assert (here / "link").readlink() == Path("site")
+    assert sorted(path.name for path in here.iterdir()) == ["link", "pipe", "run", "site"]
+    assert (here / "site" / "index.html").is_file()
+
+
 @pytest.mark.usefixtures("here")
 def test_devices_are_written_into():
     before = [os.lstat(path) for path in ("/dev/null", "/dev/full")]

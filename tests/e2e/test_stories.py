@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 
@@ -246,6 +247,15 @@ def test_a_grid_is_made_smaller_and_picked_from(made):
     assert decode(pictures[-1].rgb[:, 66:], 50, 66) == 12
 
 
+def test_the_label_of_a_run_whose_name_is_no_utf8(made, recorded, tmp_path_factory):
+    """OpenCV, which writes it, ends the process at bytes that are none."""
+    path = tmp_path_factory.mktemp("odd") / os.fsdecode(b"r\xfcn")
+    shutil.copytree(recorded / "with", path)
+    (first,) = [shot.rgb for shot in films.shots(made("grid", path, "--episode", "0"))][:1]
+    assert first.shape == (104, 84, 3)
+    assert first[:20].max() > 150
+
+
 # --- timelapse --------------------------------------------------------------------------------------------
 
 
@@ -322,6 +332,18 @@ def test_each_bad_input_is_one_line_and_leaves_nothing(made, recorded, tmp_path)
         (("gif", "with", "--episode", "1"), "-o must end in .gif or .webp"),
     ):
         assert why in made(*words, code=2)
+
+
+def test_a_folder_that_holds_one_run_means_that(made, recorded, tmp_path_factory):
+    above = tmp_path_factory.mktemp("above")
+    shutil.copytree(recorded / "with", above / "seeds" / "only")
+    path = made("clip", above, "--episode", "0")
+    assert shown(path) == at(30, *range(6))
+    path.unlink()
+    shutil.copytree(recorded / "with", above / "seeds" / "other")
+    for words in (("clip", above, "--episode", "0"), ("gif", above, "--episode", "0"), ("timelapse", above)):
+        why = made(*words, name="made.gif" if words[0] == "gif" else "made.mp4", code=2)
+        assert f"holds 2 runs, and this shows one: give that, as {above / 'seeds' / 'only'}" in why
 
 
 def test_what_is_there_is_replaced_only_if_asked_for(recorded, tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from offcam_proto.errors import ConfigError
 from offcamd.cli.folders import FoldersArgument
 from offcamd.cli.options import JsonOption, SessionOption, file_to_write, require, say_written
 from offcamd.cli.progress import progress_bar
@@ -65,13 +66,17 @@ def export(
 
 def _export_page(folders: list[Path], output: Path | None, *, force: bool, as_json: bool, session: str) -> None:
     from offcamd.cli.view import check
+    from offcamd.process.atomic_file import destination
     from offcamd.web.page_export import export_page
 
     for folder in folders:
         check(folder)
     path = output or Path(f"{folders[0].absolute().name}-html")
+    where = destination(path).file  # links followed, so that none is replaced
+    if where is None:
+        raise ConfigError(f"{path} is no folder: give one, as the page is many files")
     with progress_bar("Exporting") as progress:
-        done = export_page(folders, path, session=session, force=force, progress=progress)
+        done = export_page(folders, where, session=session, force=force, progress=progress)
     facts = {"format": "html", "folder": str(path), "runs": done.runs, "clips": done.clips, "bytes": done.bytes}
     said = f"{counted(done.runs, 'run')} with {counted(done.clips, 'video')}, {size(done.bytes)}: open index.html in it"
     say(f"{printable(str(path))}: {said}", facts, as_json=as_json)

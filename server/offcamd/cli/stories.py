@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 VIDEO = (".mp4",)
 
-FolderArgument = Annotated[Path, typer.Argument(help="A run folder.", readable=False, show_default=False)]
+FolderArgument = Annotated[
+    Path, typer.Argument(help="A run folder, or one that holds a single run.", readable=False, show_default=False)
+]
 EpisodeOption = Annotated[int, typer.Option("--episode", help="The number of an episode that has a video.")]
 EnvOption = Annotated[int, typer.Option("--env-index", min=0, help="The sub-environment of a vector env.")]
 StreamOption = Annotated[
@@ -192,7 +194,7 @@ def timelapse(
     """
     from offcamd.stories.film import joined
 
-    filmed = _filmed(folder, session)
+    filmed = _filmed(_the_run(folder), session)
     found = [stage.picked(pick) for stage in filmed.stages(parts)]
     places = [place for place in found if place is not None]
     if not places:
@@ -206,6 +208,16 @@ def timelapse(
 # --- what is shown ----------------------------------------------------------------------------------------
 
 
+def _the_run(folder: Path) -> Path:
+    """The one run at or below a folder."""
+    from offcam_runs.discover import run_folders
+
+    ((first, *others),) = run_folders([folder])
+    if others:
+        raise ConfigError(f"{folder} holds {1 + len(others)} runs, and this shows one: give that, as {first}")
+    return first
+
+
 def _filmed(folder: Path, session: str) -> Filmed:
     from offcam_runs.filmed import read_filmed
     from offcam_runs.sessions import session_of
@@ -214,7 +226,7 @@ def _filmed(folder: Path, session: str) -> Filmed:
 
 
 def _scene(folder: Path, session: str, episode: int, env_index: int, stream: str) -> Scene:
-    filmed = _filmed(folder, session)
+    filmed = _filmed(_the_run(folder), session)
     return _scene_of(filmed, filmed.find(episode, env_index=env_index, stream=stream))
 
 

@@ -31,7 +31,8 @@ class Ground:
     Args:
         width: in pixels.
         height: of the room; the label comes on top of it.
-        label: a line of text above it; empty for none. What does not fit is cut; letters are those that OpenCV has.
+        label: a line of text above it; empty for none. What does not fit is cut; letters are those that OpenCV has,
+            and what is no UTF-8, as a file's name may be, is escaped.
 
     Attributes:
         picture: uint8 ``(height, width, 3)`` RGB, which `show` changes.
@@ -42,7 +43,8 @@ class Ground:
         self.picture: Pixels = np.zeros((height + top, width, 3), np.uint8)
         self._room = self.picture[top:]
         if label:
-            cv2.putText(self.picture, label, (4, LABEL_HEIGHT - 6), _FONT, _SCALE, _WHITE, 1, cv2.LINE_AA)
+            text = label.encode(errors="backslashreplace").decode()  # OpenCV crashes on what is no UTF-8
+            cv2.putText(self.picture, text, (4, LABEL_HEIGHT - 6), _FONT, _SCALE, _WHITE, 1, cv2.LINE_AA)
             self._room[:] = 0
 
     def show(self, rgb: Pixels) -> Pixels:

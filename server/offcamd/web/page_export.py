@@ -119,7 +119,9 @@ def export_page(
             shutil.rmtree(output)
         part.rename(output)
     except OSError as error:
-        raise ConfigError(f"the page cannot be written to {output} ({error.strerror}): choose another -o") from error
+        raise ConfigError(
+            f"the page cannot be written to {output} ({error.strerror or error}): choose another -o"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return page
@@ -158,13 +160,17 @@ class _Writer:
                 (self._folder / _place(each.run)).mkdir(parents=True)
                 told = self._run(each, run, lambda: progress and progress(self._clips, clips))
                 name = json.dumps(each.run)
-                (self._folder / _place(each.run) / "run.js").write_text(f"offcamPage.of[{name}] = {_script(told)};\n")
+                self._put(f"{_place(each.run)}/run.js", f"offcamPage.of[{name}] = {_script(told)};\n")
         made = {"made": time.time(), "list": {"daemon": False, "total": len(listed), "runs": listed}, "of": {}}
-        (self._folder / "page.js").write_text(f"globalThis.offcamPage = {_script(made)};\n")
-        (self._folder / "index.html").write_text(page_html(STATIC_FOLDER))
-        (self._folder / PAGE_NAME).write_text(dumps({"made": made["made"], "runs": [run["folder"] for run in listed]}))
+        self._put("page.js", f"globalThis.offcamPage = {_script(made)};\n")
+        self._put("index.html", page_html(STATIC_FOLDER))
+        self._put(PAGE_NAME, dumps({"made": made["made"], "runs": [run["folder"] for run in listed]}))
         size = sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
         return ExportedPage(len(listed), self._clips, size)
+
+    def _put(self, name: str, text: str) -> None:
+        """Write a file of text as the server sends it: UTF-8 whatever the locale, names that are none with a mark."""
+        (self._folder / name).write_bytes(text.encode("utf-8", "replace"))
 
     def _run(self, asked: AskedRun, run: dict[str, Any], told: Callable[[], object]) -> dict[str, Any]:
         if not run["plain"]:
