@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import sqlite3
+from pathlib import Path
 from typing import ClassVar
 
 import gymnasium as gym
@@ -23,6 +24,7 @@ from offcam_runs import format as fmt
 from offcam_runs.steps.layout import RESET, TERMINATED, TRUNCATED
 from offcam_runs.steps.rows import Steps
 from offcamd.reports.lerobot.dataset import export_dataset
+from offcamd.reports.lerobot.files import Files
 from offcamd.reports.lerobot.parts import CUT, DONE, REWARD, Kind, kinds, parts, unfit_rows
 from offcamd.reports.lerobot.statistics import Together, numbers_of, numbers_of_pictures
 
@@ -207,9 +209,54 @@ def test_nothing_but_a_dataset_is_replaced(folder, tmp_path):
     with pytest.raises(ConfigError, match="replace it with --force"):
         export_dataset([folder], target)
     export_dataset([folder], target, force=True)
+    assert sorted(tmp_path.iterdir()) == [folder, target]
     (target / "meta/info.json").unlink()
     with pytest.raises(ConfigError, match="is no LeRobot dataset"):
         export_dataset([folder], target, force=True)
+
+
+def second_episode(files, *_):
+    if files.episodes == 1:
+        raise KeyboardInterrupt
+    files.episodes += 1
+
+
+def second_name(path, target, renamed=Path.rename):
+    if path.suffix == ".part":
+        raise KeyboardInterrupt
+    renamed(path, target)
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(
+    ("kind", "method", "interrupted"),
+    [(Files, "add_episode", second_episode), (Path, "rename", second_name)],
+    ids=["half written", "not there yet"],
+)
+@pytest.mark.parametrize("before", [False, True], ids=["nothing", "a dataset"])
+def test_an_export_that_is_interrupted_leaves_what_was_there(
+    folder, tmp_path, monkeypatch, kind, method, interrupted, before
+):
+    record(folder, episodes=2)
+    target = tmp_path / "set"
+    if before:
+        export_dataset([folder], target)
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, method, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export_dataset([folder], target, force=True)
+    assert sorted(tmp_path.iterdir()) == [folder, *[target] * before]
+    if before:
+        assert read(target)[2]["total_episodes"] == 2
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_folder_may_be_the_one_that_one_is_in(folder, tmp_path, monkeypatch):
+    record(folder, episodes=1)
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path / "set")
+    export_dataset([folder], Path())
+    assert read(tmp_path / "set")[2]["total_episodes"] == 1
 
 
 # --- pure ------------------------------------------------------------------------------------------------------
@@ -251,6 +298,7 @@ def test_features_are_of_steps():
         ([0, 2], {}, "not each frame"),
         ([0, 1, 2], {}, "3 frames and 2 rows"),
         ([0, 1], {"action": np.array(["a", None], object)}, "action have no fixed size"),
+        ([0, 1], {"q/left": [0.0, 1.0], "q.left": [0.0, 1.0]}, "trace.q.left twice"),
     ],
 )
 def test_frames_and_rows_have_to_be_the_same(frames, columns, why):
@@ -273,8 +321,29 @@ def test_numbers_of_all_episodes_are_those_of_their_values():
 def test_numbers_that_are_not_there_count_for_nothing():
     found = numbers_of(np.array([math.nan, 1.0, 3.0]))
     assert (found["mean"], found["min"], found["q50"]) == (2.0, 1.0, 2.0)
+    assert found["count"] == 2
     assert numbers_of(np.array([math.nan]))["mean"] == 0.0
+    assert numbers_of(np.array([math.inf, 3.0]))["max"] == 3.0
     assert numbers_of_pictures(np.full((2, 4, 4, 3), 51, np.uint8))["mean"].ravel().tolist() == [0.2] * 3
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_episode_without_a_number_says_nothing_of_the_others(order):
+    together = Together()
+    values = [np.full(9, math.nan), np.array([7.0, 9.0])]
+    for which in order:
+        together.add(numbers_of(values[which]))
+    found = together.numbers()
+    assert {name: each.tolist() for name, each in found.items()} | {"q50": [8.0]} == {
+        **{name: each.tolist() for name, each in numbers_of(values[1]).items()},
+    }
+
+
+def test_the_deviation_of_large_numbers_that_differ_little():
+    together = Together()
+    for start in (1e9, 1e9 + 2):
+        together.add(numbers_of(np.array([start, start + 1])))
+    np.testing.assert_allclose(together.numbers()["std"], np.arange(4).std())
 
 
 # --- the verb --------------------------------------------------------------------------------------------------

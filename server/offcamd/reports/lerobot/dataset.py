@@ -100,6 +100,7 @@ def export_dataset(
         EncodeError: a video cannot be decoded.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
+    output = output.absolute()  # `.` has no name
     _check_free(output, force=force)
     fit, left_out = _judged(folders, session)
     if not fit:
@@ -115,9 +116,7 @@ def export_dataset(
                 progress(number, len(fit))
             _add(files, each, ordered)
         files.close()
-        if output.exists():
-            shutil.rmtree(output)
-        part.rename(output)
+        _put(part, output)
     except OSError as error:
         why = error.strerror or error
         raise ConfigError(f"the dataset cannot be written to {output} ({why}): choose another -o") from error
@@ -133,6 +132,21 @@ def _check_free(output: Path, *, force: bool) -> None:
         raise ConfigError(f"{output} is there already and is no LeRobot dataset: choose another -o")
     if not force:
         raise ConfigError(f"{output} is there already: replace it with --force, or choose another -o")
+
+
+def _put(part: Path, output: Path) -> None:
+    """Put a folder where it belongs: until it is there, what was there before is."""
+    if not output.exists():
+        part.rename(output)
+        return
+    old = part.with_suffix(".old")
+    output.rename(old)
+    try:
+        part.rename(output)
+    finally:
+        if not output.exists():
+            old.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _nothing(folders: Sequence[Path], left_out: Sequence[LeftOut]) -> str:

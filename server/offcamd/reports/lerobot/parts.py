@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -99,6 +100,8 @@ def unfit_rows(steps: Steps | None, frames: Sequence[int]) -> str | None:
         return f"it has {len(frames):,} frames and {steps.rows:,} rows of steps"
     if sized := [name for name, column in steps.items() if column.dtype == object]:
         return f"the values of {', '.join(sized)} have no fixed size"
+    if twice := [name for name, count in Counter(map(_feature, steps)).items() if count > 1]:
+        return f"it has {twice[0]} twice, as LeRobot allows no / in a name"
     return None
 
 

@@ -16,15 +16,18 @@ QUANTILES: Final = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99
 
 
 def numbers_of(values: NDArray[Any]) -> Numbers:
-    """The numbers of the values of a feature in an episode; those that are NaN count for nothing.
+    """The numbers of the values of a feature in an episode; those that are NaN or infinite count for nothing.
 
     Args:
         values: (n, ...), at least one.
 
     Returns:
-        By name, each of the shape of one value, which has a dimension at least; ``count`` is (1,).
+        By name, each of the shape of one value, which has a dimension at least; ``count`` is (1,), of the rows that
+        have a number. Where none has, all is 0.
     """
     values = values.reshape(len(values), *(values.shape[1:] or (1,))).astype(np.float64)
+    there = np.isfinite(values)
+    values[~there] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where all of them are NaN
         found = {
@@ -34,7 +37,8 @@ def numbers_of(values: NDArray[Any]) -> Numbers:
             "std": np.nanstd(values, axis=0),
             **dict(zip(QUANTILES, np.nanquantile(values, list(QUANTILES.values()), axis=0), strict=True)),
         }
-    return {name: np.nan_to_num(each) for name, each in found.items()} | {"count": np.array([len(values)])}
+    count = int(there.reshape(len(values), -1).any(axis=1).sum())
+    return {name: np.nan_to_num(each) for name, each in found.items()} | {"count": np.array([count])}
 
 
 def numbers_of_pictures(pictures: NDArray[np.uint8]) -> Numbers:
@@ -50,24 +54,25 @@ class Together:
 
     def __init__(self) -> None:
         self._count = 0
-        self._least: NDArray[Any] | None = None
-        self._most: NDArray[Any] | None = None
-        self._sums: Numbers = {}
+        self._numbers: Numbers = {}
 
     def add(self, numbers: Numbers) -> None:
-        """Take an episode's into account."""
+        """Take an episode's into account: nothing of one that has none, but where no other has any either."""
         count = int(numbers["count"][0])
-        mean = numbers["mean"]
-        sums = {"mean": mean, "square": numbers["std"] ** 2 + mean**2, **{name: numbers[name] for name in QUANTILES}}
-        self._sums = {name: self._sums.get(name, 0.0) + count * each for name, each in sums.items()}
-        self._least = numbers["min"] if self._least is None else np.minimum(self._least, numbers["min"])
-        self._most = numbers["max"] if self._most is None else np.maximum(self._most, numbers["max"])
-        self._count += count
+        if not self._count:
+            self._numbers, self._count = numbers, count
+        elif count:
+            self._numbers = self._joined(self._numbers, numbers, count)
+            self._count += count
 
     def numbers(self) -> Numbers:
         """As of `numbers_of`, of all that were added, which is one at least."""
-        assert self._least is not None  # noqa: S101 - as the docstring says
-        assert self._most is not None  # noqa: S101 - likewise
-        means = {name: each / self._count for name, each in self._sums.items()}
-        deviation = np.sqrt(np.maximum(means.pop("square") - means["mean"] ** 2, 0.0))
-        return {"min": self._least, "max": self._most, "std": deviation, **means, "count": np.array([self._count])}
+        return {**self._numbers, "count": np.array([self._count])}
+
+    def _joined(self, one: Numbers, other: Numbers, count: int) -> Numbers:
+        share = count / (self._count + count)
+        means = {name: one[name] + share * (other[name] - one[name]) for name in ("mean", *QUANTILES)}
+        apart = share * (1 - share) * (other["mean"] - one["mean"]) ** 2
+        spread = (1 - share) * one["std"] ** 2 + share * other["std"] ** 2 + apart
+        least, most = np.minimum(one["min"], other["min"]), np.maximum(one["max"], other["max"])
+        return {"min": least, "max": most, "std": np.sqrt(spread), **means}
