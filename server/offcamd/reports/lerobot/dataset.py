@@ -19,7 +19,7 @@ from offcam_proto.errors import ConfigError, EncodeError
 from offcam_runs.discover import labels
 from offcam_runs.run import read_run
 from offcamd.reports.lerobot.files import INFO, Files, Video
-from offcamd.reports.lerobot.parts import Kind, filled, is_action, kinds, parts, unfit, unfit_rows
+from offcamd.reports.lerobot.parts import Kind, filled, is_action, kinds, parts, unfit, unfit_parts, unfit_rows
 from offcamd.reports.lerobot.statistics import Numbers, numbers_of, numbers_of_pictures
 from offcamd.video.probe import VideoInfo, frames_shown, pictures, survey
 
@@ -191,8 +191,8 @@ def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
     video = survey(path)
     if video.error:
         return video.error
-    if not any(part.rows for part in parts(steps)):
-        return "it shows no step"
+    if why := unfit_parts(list(parts(steps)), clip.fps):
+        return why
     return _Fit(clip, path, name, env_id, video, kinds(steps))
 
 

@@ -25,6 +25,10 @@ REWARD: Final = "next.reward"
 DONE: Final = "next.done"
 CUT: Final = "next.truncated"
 
+LATEST: Final = 1024
+"""Seconds of a video: from there on single precision, in which LeRobot adds and compares times, is coarser than the
+0.1 ms that it lets them differ by. Times of an episode that begins with its video are not added to anything."""
+
 _OWN: Final = ("episode", "step", "reward", "flags", "tape", DIGEST.name)
 
 
@@ -122,6 +126,18 @@ def parts(steps: Steps) -> Iterator[Part]:
             CUT: flags[of] & TRUNCATED != 0,
         }
         yield Part(first, {_feature(name): _flat(steps[name][of]) for name in steps if name not in _OWN} | own)
+
+
+def unfit_parts(found: Sequence[Part], fps: float) -> str | None:
+    """Why the episodes that a video shows are none of a dataset; None where they may be."""
+    if not found:
+        return "it shows no step"
+    if any(part.frame and part.frame + part.rows > LATEST * fps for part in found):
+        return (
+            f"an episode that does not begin with it ends behind {LATEST:,} s, where LeRobot's 32-bit times cannot "
+            "tell its frames: record a video for each episode"
+        )
+    return None
 
 
 def kinds(steps: Steps) -> dict[str, Kind]:
