@@ -25,7 +25,7 @@ CAMERA = "observation.images.render"
 pytestmark = [
     pytest.mark.integrations,
     pytest.mark.usefixtures("daemon"),
-    pytest.mark.skipif(not PYTHON.exists(), reason="LeRobot has no environment here: see .ci/integrations"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="LeRobot has no environment here: see `.ci/integrations --all`"),
 ]
 
 
