@@ -25,7 +25,7 @@ faults *words:
 thorough *words:
     {{ python }} -m pytest tests/proto --hypothesis-profile thorough {{ words }}
 
-# the tests with packages that people train with, in an environment of their own: just integrations -k envpool
+# the tests with packages that people train with, in environments of their own: just integrations -k envpool
 integrations *words:
     .ci/integrations {{ words }}
 

@@ -26,7 +26,7 @@ def completed(line, **environment):
         ("offcam ver", ["verify"]),
         ("offcam keys rev", ["revoke"]),
         ("offcam plot --st", ["--statistic"]),
-        ("offcam export --to ", ["csv", "jsonl", "parquet", "monitor", "html"]),
+        ("offcam export --to ", ["csv", "jsonl", "parquet", "monitor", "html", "lerobot"]),
         ("offcam files systemd sys", ["systemd", "systemd-boot"]),
         ("offcam verify ru", []),  # the shell's own: folders
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trackio
-from syncing import EPISODES, EVERY, send_again, train, wait_sent
+from syncing import EPISODES, EVERY, send_again, state, train, wait_sent
+
+from waiting import wait_until
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
@@ -37,3 +39,36 @@ def test_it_is_in_a_run_beside_the_users_and_stored_once(folder, tmp_path):
         )
         assert len(list((tmp_path / "trackio" / "media").rglob("*.mp4"))) == EPISODES // EVERY
         send_again(folder)
+
+
+def test_it_joins_the_users_run_and_leaves_its_points_and_its_config(folder, tmp_path):
+    trackio.init("cartpole", name="mine", embed=False, config={"lr": 0.5})
+    trackio.log({"own": -1.0})
+    wait_until(lambda: rows("cartpole", "mine"), "the user's run is there", list)
+    sync = "trackio:name=mine,resume=must"
+    returns = train(folder, sync, lambda episode, return_: trackio.log({"own": return_}))
+    trackio.finish()
+    wait_sent(folder)
+    for _ in range(2):
+        found = rows("cartpole", "mine")
+        assert [row["own"] for row in found if "own" in row] == [-1.0, *returns]
+        assert sorted((row["offcam/episode"], row["offcam/return"]) for row in found if "offcam/return" in row) == list(
+            enumerate(returns)
+        )
+        assert len([row for row in found if "offcam/video" in row]) == EPISODES // EVERY
+        assert trackio.sqlite_storage.SQLiteStorage.get_run_config("cartpole", "mine")["lr"] == 0.5
+        assert [each.name for each in trackio.Api().runs("cartpole")] == ["mine"]
+        send_again(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("resume=must", "say which one"),
+        ("resume=must,name=mine,server_url=http://127.0.0.1:9", "for trackio's own files"),
+        ("resume=never", "`must` or `allow`"),
+    ],
+)
+def test_a_run_that_cannot_be_joined(folder, options, why):
+    train(folder, f"trackio:{options}")
+    wait_until(lambda: why in state(folder).error, why, lambda: state(folder))

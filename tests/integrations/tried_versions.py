@@ -19,6 +19,7 @@ PACKAGES = {
     "test_ale": "ale-py",
     "test_envpool": "envpool",
     "test_hub": "huggingface-hub",
+    "test_lerobot_reads": "lerobot",
     "test_minari": "minari",
     "test_mlflow": "mlflow",
     "test_notebook": "nbclient",

@@ -66,6 +66,7 @@ class ClipSent(NamedTuple):
         ended: when it was whole, in seconds since the epoch.
         reason: why it was kept; empty where nobody asked.
         recovered: whether its daemon died, so that the file has what could be saved.
+        cut_off: whether its client vanished, or its encoder failed, so that the file has what there was.
     """
 
     stream: str
@@ -81,12 +82,14 @@ class ClipSent(NamedTuple):
     ended: float
     reason: str
     recovered: bool = False
+    cut_off: bool = False
 
     @property
     def caption(self) -> str:
         """What it shows, in a line."""
         parts = [f"episode {self.episode}", f"return {self.return_:g}", f"{self.frames} frames"]
-        return ", ".join([*parts, *["recovered"] * self.recovered, *[self.reason] * bool(self.reason)])
+        ends = ["recovered"] * self.recovered + ["cut off"] * self.cut_off
+        return ", ".join([*parts, *ends, *[self.reason] * bool(self.reason)])
 
 
 class Batch(NamedTuple):

@@ -29,12 +29,18 @@ MOST_ROWS: Final = 2 * MAX_CLIPS_PER_STREAM
 _WHOLE: Final = (fmt.FINAL, fmt.RECOVERED)
 """States of clips whose file is there to be sent: to what a daemon that died has left nothing is added."""
 
+_CUT_OFF: Final = f"(state = '{fmt.ABORTED}' AND file IS NOT NULL)"
+"""Clips that are to be sent once their stream is over: until then a rule may have them be final, or go."""
+
 _ROWS: Final = f"""
 SELECT rowid, clip, state, complete, ended FROM clips
-WHERE stream_id = :key AND clip > :seen AND state IN {(*_WHOLE, fmt.RECORDING)} ORDER BY clip LIMIT {MOST_ROWS}
+WHERE stream_id = :key AND clip > :seen AND (state IN {(*_WHOLE, fmt.RECORDING)} OR {_CUT_OFF})
+ORDER BY clip LIMIT {MOST_ROWS}
 """  # noqa: S608 - of our own words
 _ROW: Final = "SELECT rowid, clip, state, complete, ended FROM clips WHERE stream_id = :key AND clip = :clip"
-_READY: Final = f"SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND state IN {_WHOLE}"  # noqa: S608 - as above
+_READY: Final = f"""
+SELECT count(*) FROM clips WHERE stream_id = :key AND clip > :seen AND (state IN {_WHOLE} OR {_CUT_OFF})
+"""  # noqa: S608 - as above
 _NUMBER: Final = """
 SELECT count(*) FROM episodes WHERE stream_id IN ({}) AND id < (
     SELECT min(id) FROM episodes WHERE stream_id = :stream_id AND episode = :episode AND env_index = :env_index
@@ -186,8 +192,10 @@ def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Posi
         ClipRow(
             stream.stream,
             clip,
-            final=state in _WHOLE and (complete is not None or told),
-            open=state == fmt.RECORDING or (state in _WHOLE and complete is None and not told),
+            final=(state in _WHOLE and complete is not None) or (state in (*_WHOLE, fmt.ABORTED) and told),
+            open=state == fmt.RECORDING
+            or (state in _WHOLE and complete is None and not told)
+            or (state == fmt.ABORTED and not told),
             ended=ended,
             place=place,
         )
@@ -222,7 +230,7 @@ def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position
 def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
     """What a tracker gets of a clip; None where there is no file any more, or none that trackers take for a video.
 
-    What a daemon has left of a video that there was already, whole, stays a ``.part`` beside that.
+    What was cut off of a video that there was already, whole, stays a ``.part`` beside that.
     """
     clips = read_clips(database, run.folder, "place = :place", {"place": row.place})
     if not clips or not (clips[0].file or "").endswith(fmt.VIDEO_EXTENSION):
@@ -251,4 +259,5 @@ def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream
         ended=clip.ended or clip.started,
         reason=clip.keep_reason or "",
         recovered=clip.state == fmt.RECOVERED,
+        cut_off=clip.state == fmt.ABORTED,
     )

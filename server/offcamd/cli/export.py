@@ -16,13 +16,15 @@ from offcamd.cli.text import counted, printable, say, size
 
 def export(
     folders: FoldersArgument,
-    form: Annotated[Literal["csv", "jsonl", "parquet", "monitor", "html"], typer.Option("--to", help="The format.")],
+    form: Annotated[
+        Literal["csv", "jsonl", "parquet", "monitor", "html", "lerobot"], typer.Option("--to", help="The format.")
+    ],
     output: Annotated[
         Optional[Path],
         typer.Option(
             "-o",
             "--output",
-            help="The file; - is stdout. Default: FOLDER's name and the format, here. For monitor and html a folder.",
+            help="The file, - is stdout; by default FOLDER's name and the format. For monitor, html, lerobot a folder.",
             show_default=False,
         ),
     ] = None,
@@ -33,10 +35,14 @@ def export(
 ) -> None:
     """Export episodes to CSV, JSON lines, Parquet, or Stable-Baselines3's monitor.csv (one file for each env).
 
-    With --to html the page itself, with all videos, as a folder that works from any disk and any web server.
+    With --to html the page itself, with all videos, as a folder that works from any disk and any web server. With
+    --to lerobot a LeRobot dataset of videos and steps, recorded with steps=True.
     """
     if form == "html":
         _export_page(folders, output, force=force, as_json=as_json, session=session)
+        return
+    if form == "lerobot":
+        _export_dataset(folders, output, force=force, as_json=as_json, session=session)
         return
     from offcam_runs.discover import run_folders
     from offcam_runs.sessions import session_of
@@ -80,3 +86,20 @@ def _export_page(folders: list[Path], output: Path | None, *, force: bool, as_js
     facts = {"format": "html", "folder": str(path), "runs": done.runs, "clips": done.clips, "bytes": done.bytes}
     said = f"{counted(done.runs, 'run')} with {counted(done.clips, 'video')}, {size(done.bytes)}: open index.html in it"
     say(f"{printable(str(path))}: {said}", facts, as_json=as_json)
+
+
+def _export_dataset(folders: list[Path], output: Path | None, *, force: bool, as_json: bool, session: str) -> None:
+    require("pyarrow", extra="parquet", verb="export --to lerobot")
+    from offcam_runs.discover import run_folders
+    from offcam_runs.sessions import session_of
+    from offcamd.reports.lerobot.dataset import export_dataset
+
+    path = output or Path(f"{folders[0].absolute().name}-lerobot")
+    runs = [folder for given in run_folders(folders) for folder in given]
+    with progress_bar("Exporting") as progress:
+        done = export_dataset(runs, path, session=session_of(session), force=force, progress=progress)
+    facts = {"format": "lerobot", "folder": str(path), "episodes": done.episodes, "frames": done.frames}
+    left_out = [each._asdict() for each in done.left_out]
+    said = [f"{printable(str(path))}: {counted(done.episodes, 'episode')}, {counted(done.frames, 'frame')}"]
+    said += [printable(f"left out: {file}: {reason}") for file, reason in done.left_out]
+    say("\n".join(said), {**facts, "videos": done.videos, "left_out": left_out}, as_json=as_json)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -102,7 +102,7 @@ class DecodedPicture(NamedTuple):
     rgb: Pixels
 
 
-def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Iterator[DecodedPicture]:
+def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Generator[DecodedPicture]:
     """Decode a part of a video, and no more than leads to it.
 
     Args:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -176,6 +177,22 @@ def test_what_was_saved_of_a_video_whose_daemon_died_is_sent_and_says_so(tmp_pat
     assert (clip.clip, clip.name, clip.episode) == (3, "rl-video-episode-3", 3)
     assert clip.caption == "episode 3, return nan, 21 frames, recovered"
     assert sending(run).state.sent_clips == 4
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["its stream goes on", "its stream is over"])
+def test_what_there_is_of_a_video_that_was_cut_off_is_sent_once_its_stream_is_over(tmp_path, sent, over):
+    video = make_video(tmp_path / "video.mp4")
+    run = make_run(tmp_path / "run", 3, 1, video=video)
+    with closing(sqlite3.connect(run / INDEX_NAME)) as index, index:
+        index.execute("UPDATE clips SET state = 'aborted', complete = NULL WHERE clip IN (0, 1)")
+        index.execute("UPDATE clips SET file = NULL WHERE clip = 1")
+        if not over:
+            index.execute("UPDATE streams SET state = 'live'")
+    assert send(run)
+    clips = [batch.clip for batch in sent if batch.clip]
+    assert sorted((clip.clip, clip.cut_off) for clip in clips) == [(0, True)] * over + [(2, False)]
+    assert [clip.caption.rpartition(", ")[2] == "cut off" for clip in clips] == [clip.cut_off for clip in clips]
+    assert (sending(run).state.sent_clips, sending(run).state.behind_clips) == (1 + over, 0)
 
 
 def test_each_session_is_sent_by_itself(tmp_path, sent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from offcam.sync.sinks.sink import Sink
 
@@ -44,6 +44,10 @@ class Remote(Sink):
         return {"folder": self.run.folder, "session": self.run.session, "env_ids": list(self.run.env_ids)}
 
 
+NUMBER: Final = "offcam/episode"
+"""What each line has: how many episodes came before."""
+
+
 class Lines(Remote):
     """Logs line by line into a run of our own, which each process that sends a recorded run goes on with.
 
@@ -76,10 +80,10 @@ class Lines(Remote):
     def send(self, batch: Batch) -> dict[str, Any]:
         """Log it; the tracker's own thread or process stores it."""
         for episode in batch.episodes:
-            self._log({"offcam/episode": episode.number, **episode.values})
+            self._log({NUMBER: episode.number, **episode.values})
         if (clip := batch.clip) is not None:
             video = {} if self._step < self.has else {"offcam/video": self.video(clip)}
-            self._log({"offcam/episode": clip.number, **video})
+            self._log({NUMBER: clip.number, **video})
         return {"step": self._step}
 
     def finish(self) -> None:

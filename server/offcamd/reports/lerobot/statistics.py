@@ -1,0 +1,78 @@
+"""What LeRobot normalises by: least, most, mean, deviation and quantiles of each feature; pure."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Numbers = dict[str, "NDArray[Any]"]
+
+QUANTILES: Final = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+
+
+def numbers_of(values: NDArray[Any]) -> Numbers:
+    """The numbers of the values of a feature in an episode; those that are NaN or infinite count for nothing.
+
+    Args:
+        values: (n, ...), at least one.
+
+    Returns:
+        By name, each of the shape of one value, which has a dimension at least; ``count`` is (1,), of the rows that
+        have a number. Where none has, all is 0.
+    """
+    values = values.reshape(len(values), *(values.shape[1:] or (1,))).astype(np.float64)
+    there = np.isfinite(values)
+    values[~there] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where all of them are NaN
+        found = {
+            "min": np.nanmin(values, axis=0),
+            "max": np.nanmax(values, axis=0),
+            "mean": np.nanmean(values, axis=0),
+            "std": np.nanstd(values, axis=0),
+            **dict(zip(QUANTILES, np.nanquantile(values, list(QUANTILES.values()), axis=0), strict=True)),
+        }
+    count = int(there.reshape(len(values), -1).any(axis=1).sum())
+    return {name: np.nan_to_num(each) for name, each in found.items()} | {"count": np.array([count])}
+
+
+def numbers_of_pictures(pictures: NDArray[np.uint8]) -> Numbers:
+    """The numbers of pictures (n, height, width, 3), by channel (3, 1, 1) and between 0 and 1; ``count`` is of them."""
+    found = numbers_of(pictures.reshape(-1, 3))
+    return {name: each.reshape(3, 1, 1) / 255 for name, each in found.items() if name != "count"} | {
+        "count": np.array([len(pictures)])
+    }
+
+
+class Together:
+    """The numbers of a feature in all episodes, of those of each. Quantiles are their means, as LeRobot has them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._numbers: Numbers = {}
+
+    def add(self, numbers: Numbers) -> None:
+        """Take an episode's into account: nothing of one that has none, but where no other has any either."""
+        count = int(numbers["count"][0])
+        if not self._count:
+            self._numbers, self._count = numbers, count
+        elif count:
+            self._numbers = self._joined(self._numbers, numbers, count)
+            self._count += count
+
+    def numbers(self) -> Numbers:
+        """As of `numbers_of`, of all that were added, which is one at least."""
+        return {**self._numbers, "count": np.array([self._count])}
+
+    def _joined(self, one: Numbers, other: Numbers, count: int) -> Numbers:
+        share = count / (self._count + count)
+        means = {name: one[name] + share * (other[name] - one[name]) for name in ("mean", *QUANTILES)}
+        apart = share * (1 - share) * (other["mean"] - one["mean"]) ** 2
+        spread = (1 - share) * one["std"] ** 2 + share * other["std"] ** 2 + apart
+        least, most = np.minimum(one["min"], other["min"]), np.maximum(one["max"], other["max"])
+        return {"min": least, "max": most, "std": np.sqrt(spread), **means}
