@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ PACKAGES = {
 }
 """The package that each module of tests is for. What is for none, as examples, has no row."""
 
+OF_THEIR_OWN = {"lerobot": ".venv-lerobot"}
+"""Packages that lie in another environment than the one whose Python runs the tests, and in which."""
+
 Rows = dict[str, tuple[str, str, str]]
 """By package: its version, Python's, and how many tests passed."""
 
@@ -52,8 +56,7 @@ def renewed(rows: Rows, passed: Mapping[str, int]) -> Rows:
     for module, count in passed.items():
         if package := PACKAGES.get(module):
             counts[package] = counts.get(package, 0) + count
-    python = ".".join(platform.python_version_tuple()[:2])
-    found = {package: (_version(package), python, str(count)) for package, count in counts.items()}
+    found = {package: (*_version(package), str(count)) for package, count in counts.items()}
     return dict(sorted({**rows, **found}.items()))
 
 
@@ -65,8 +68,13 @@ def page_with(text: str, rows: Rows) -> str:
     return f"{before}{HEAD}{table}{after and chr(10) + after}"
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package).partition("+")[0]  # torch says for which processor, too
-    except PackageNotFoundError:
-        return "?"
+def _version(package: str) -> tuple[str, str]:
+    """A package's and Python's in the environment that it is in."""
+    if package in OF_THEIR_OWN:
+        python = PAGE.parents[4] / OF_THEIR_OWN[package] / "bin" / "python"
+        asked = "import sys; from importlib.metadata import version as v; print(v(sys.argv[1]), *sys.version_info[:2])"
+        done = subprocess.run([python, "-c", asked, package], check=True, stdout=subprocess.PIPE, text=True)
+        number, *own = done.stdout.split()
+        return number, ".".join(own)
+    number = version(package).partition("+")[0]  # torch says for which processor, too
+    return number, ".".join(platform.python_version_tuple()[:2])

@@ -25,7 +25,7 @@ from offcam_runs.steps.layout import RESET, TERMINATED, TRUNCATED
 from offcam_runs.steps.rows import Steps
 from offcamd.reports.lerobot.dataset import export_dataset
 from offcamd.reports.lerobot.files import Files
-from offcamd.reports.lerobot.parts import CUT, DONE, REWARD, Kind, Part, kinds, parts, unfit_parts, unfit_rows
+from offcamd.reports.lerobot.parts import CUT, DONE, REWARD, EpisodePart, Kind, kinds, parts, unfit_parts, unfit_rows
 from offcamd.reports.lerobot.statistics import Together, numbers_of, numbers_of_pictures
 
 CAMERA = "observation.images.render"
@@ -285,7 +285,7 @@ def test_where_the_reset_is_in_the_same_step_the_first_picture_of_an_episode_is_
 
 def test_times_that_single_precision_cannot_tell():
     def part(frame, rows):
-        return Part(frame, {DONE: np.zeros(rows, bool)})
+        return EpisodePart(frame, {DONE: np.zeros(rows, bool)})
 
     assert unfit_parts([part(0, 40_000), part(30_600, 100)], 30) is None
     assert "behind 1,024 s" in unfit_parts([part(0, 10), part(30_700, 21)], 30)

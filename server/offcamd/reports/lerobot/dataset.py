@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from offcam_runs.clips import Clip
     from offcam_runs.sessions import Session
-    from offcamd.reports.lerobot.parts import Part
+    from offcamd.reports.lerobot.parts import EpisodePart
 
 _MOST_PICTURES = 100  # of an episode, from which what is normalised by is computed
 _MOST_SIDE = 150  # of those, in pixels
@@ -229,7 +229,7 @@ def _add(files: Files, fit: _Fit, features: Mapping[str, Kind]) -> None:
         files.add_episode(fit.env_id, part.frame, columns, numbers, numbers_of_pictures(shown))
 
 
-def _samples(fit: _Fit, found: Sequence[Part]) -> Iterator[NDArray[np.uint8]]:
+def _samples(fit: _Fit, found: Sequence[EpisodePart]) -> Iterator[NDArray[np.uint8]]:
     """Of each part some of its pictures, (n, height, width, 3) and smaller than they are; the file is decoded once."""
     every = -(-max(fit.video.width, fit.video.height) // _MOST_SIDE)
     decoded = pictures(fit.path, Fraction(int(fit.clip.fps)))

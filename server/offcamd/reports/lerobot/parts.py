@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class EpisodePart:
     """Consecutive steps of one episode that a video shows.
 
     Attributes:
@@ -109,7 +109,7 @@ def unfit_rows(steps: Steps | None, frames: Sequence[int]) -> str | None:
     return None
 
 
-def parts(steps: Steps) -> Iterator[Part]:
+def parts(steps: Steps) -> Iterator[EpisodePart]:
     """The episodes, or what is there of each, in the rows that a clip shows.
 
     A row of a dataset is what was seen and what was done then: the picture of one row of ours, and the action and what
@@ -125,10 +125,10 @@ def parts(steps: Steps) -> Iterator[Part]:
             DONE: flags[of] & (TERMINATED | TRUNCATED) != 0,
             CUT: flags[of] & TRUNCATED != 0,
         }
-        yield Part(first, {_feature(name): _flat(steps[name][of]) for name in steps if name not in _OWN} | own)
+        yield EpisodePart(first, {_feature(name): _flat(steps[name][of]) for name in steps if name not in _OWN} | own)
 
 
-def unfit_parts(found: Sequence[Part], fps: float) -> str | None:
+def unfit_parts(found: Sequence[EpisodePart], fps: float) -> str | None:
     """Why the episodes that a video shows are none of a dataset; None where they may be."""
     if not found:
         return "it shows no step"
@@ -152,7 +152,7 @@ def is_action(feature: str) -> bool:
     return feature == "action" or feature.startswith("action.")
 
 
-def filled(part: Part, features: Mapping[str, Kind]) -> dict[str, NDArray[Any]]:
+def filled(part: EpisodePart, features: Mapping[str, Kind]) -> dict[str, NDArray[Any]]:
     """The columns of a part in the order of a dataset's features, NaN where it has not one of the agent's numbers."""
     absent = np.full(part.rows, np.nan)
     return {name: part.columns.get(name, absent) for name in features}
