@@ -27,6 +27,8 @@ CLIENT_SECONDS = 300
 
 MEASURES = {
     "import": "ms that `import offcam` takes behind `import gymnasium`, median of fresh processes",
+    "start": "s of CPU that an embedded daemon takes from its spawn until a training's first record is acked, and its "
+    "launcher before, medians; Python's bytecode is there, as after an installation",
     "records": "episode records a second from one client until each is acknowledged, that is committed",
     "statistics": "us of the agent's thread's CPU that a step of 4,096 sub-environments takes, without statistics and "
     "with those of Gymnasium and of offcam: the mean and the longest, least of five runs each",
@@ -46,6 +48,7 @@ MEASURES = {
 def measure_all(scratch: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     """Measure each in turn; a dictionary for each line of the table."""
     yield {"measure": "import", **_import_ms(5 if quick else 15)}
+    yield {"measure": "start", **_start_cpu(scratch, 3 if quick else 15)}
     yield {
         "measure": "records",
         **_with_daemon(scratch, lambda pid: _clients(pid, 1, "records", 20_000 if quick else 200_000)),
@@ -90,6 +93,26 @@ def _import_ms(times: int) -> dict[str, float]:
         for _ in range(times)
     ]
     return {"ms": statistics.median(found)}
+
+
+def _start_cpu(scratch: Path, times: int) -> dict[str, float]:
+    """Of so many starts; the first is not counted, as it may have to compile."""
+    found = []
+    for _ in range(times + 1):
+        with contextlib.ExitStack() as stack:
+            folder = scratch / "start"
+            folder.mkdir(mode=0o700)
+            stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=False)
+            environment = Contestant("offcam", "offcam").environment(folder)
+            del environment["OFFCAM_ADDR"]
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            environment |= {"XDG_RUNTIME_DIR": str(folder), "PYTHONPYCACHEPREFIX": str(scratch / "bytecode")}
+            command = [sys.executable, str(CLIENT), "start", "1", str(folder / "run")]
+            done = subprocess.run(
+                command, input="\n", capture_output=True, text=True, check=True, timeout=CLIENT_SECONDS, env=environment
+            )
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    return {who: statistics.median(each[who] for each in found[1:]) for who in ("daemon", "launcher")}
 
 
 def _with_daemon(scratch: Path, work: Callable[[int], dict[str, float]], **told: str) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sys
 import time
 import warnings
@@ -18,6 +20,7 @@ from offcam.recorder.env_stream import EnvStream
 from offcam_proto.records import EpisodeRecord
 
 PACE_FPS = 60
+WAIT_SECONDS = 60.0
 
 
 class Pictures(gym.Env[int, int]):
@@ -66,6 +69,21 @@ def records(amount: int, folder: str) -> dict[str, float]:
 
 
 stream_user = object()
+
+
+def start(_amount: int, folder: str) -> dict[str, float]:
+    """An embedded daemon's CPU from its spawn until a first record is acked, and that of what spawned it."""
+    stream = EnvStream(folder, env_id="Bench-v0", num_envs=1, vector=False).acquire(stream_user)
+    ready()
+    stream.open()
+    stream.record(EpisodeRecord(0, 0, 1.0, 1, 0.1, 0.0, True, False, None))
+    connection = stream.connection
+    assert connection.wait(lambda: not connection.unacked and connection.session.pid > 0, WAIT_SECONDS)
+    pid = connection.session.pid
+    spent = sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # the daemon is nobody's child
+    os.kill(pid, signal.SIGTERM)
+    return {"daemon": spent, "launcher": used.ru_utime + used.ru_stime}
 
 
 def paced(amount: int, folder: str) -> dict[str, float]:
@@ -138,5 +156,5 @@ if __name__ == "__main__":
 
         print(json.dumps(getattr(vector_client, kind)(int(amount), folder, ready)))
     else:
-        kinds = {"records": records, "paced": paced, "growth": growth, "flood": flood}
+        kinds = {"start": start, "records": records, "paced": paced, "growth": growth, "flood": flood}
         print(json.dumps(kinds[kind](int(amount), folder)))

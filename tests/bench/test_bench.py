@@ -169,7 +169,8 @@ def test_a_long_run_is_measured() -> None:
 def test_limits_are_measured(tmp_path: Path) -> None:
     rows = run("--reach", "--quick", folder=tmp_path)["rows"]
     told = {row["measure"]: row for row in rows}
-    assert set(told) == {"import", "records", "statistics", "single", "million", "1080p", "growth", "streams"}
+    assert set(told) == {"import", "start", "records", "statistics", "single", "million", "1080p", "growth", "streams"}
+    assert told["start"]["daemon"] > told["start"]["launcher"] > 0
     assert told["statistics"]["offcam/gymnasium"] > 0
     assert told["single"]["offcam"] > 0
     assert told["million"]["stored"] == told["million"]["of"] > 0
