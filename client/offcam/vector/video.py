@@ -71,7 +71,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
 
     Raises:
-        TypeError: ``env`` is no vector env, or ``video_folder`` no path.
+        TypeError: ``env`` is no vector env.
         ValueError: ``render_mode`` yields no images.
         ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
@@ -127,8 +127,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
-            "if_exists": "resume" if resume else if_exists,
-            "strict": strict,
+            "if_exists": arguments.where_a_run_is(resume, if_exists),
+            "strict": arguments.flag("strict", strict),
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         held = arguments.to_hold(last_seconds, seconds_after, per_env=per_env)
@@ -163,7 +163,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             longest = len(f"-env-{self.num_envs}")
             arguments.name("name_prefix", name_prefix, room=arguments.NUMBER_BYTES + longest)
         rows = None
-        if arguments.steps(steps) or replays:
+        if arguments.flag("steps", steps) or replays:
             rows = VectorStepRows(env.single_action_space, env.num_envs, self.autoreset_mode, tapes)
         callback = arguments.on_video(on_video)
         self._set_up(video_folder, **options, **kept, on_video=callback, steps=rows, steps_limit=limit)

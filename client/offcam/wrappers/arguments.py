@@ -32,6 +32,8 @@ from offcam_runs.keep.rules import Rule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from offcam.recorder.resuming import IfExists
+
 Folder: TypeAlias = "str | os.PathLike[str]"
 Whole: TypeAlias = "int | np.integer[Any]"
 Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
@@ -87,8 +89,14 @@ def instead_of(env: object) -> str:
 
 
 def folder(given: Folder) -> str:
-    """A folder as text; TypeError where it is no path."""
-    return os.fsdecode(given)
+    """A folder as text."""
+    try:
+        path = os.fsdecode(given)
+    except TypeError:
+        path = "\0"
+    if "\0" in path:
+        raise ConfigError(f"a run's folder must be a path, got {given!r}. Pass `'runs/cartpole'`, say.")
+    return path
 
 
 def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> Callable[[int], bool] | None:
@@ -275,11 +283,16 @@ def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> b
     return True
 
 
-def steps(given: bool) -> bool:
-    """Whether steps are recorded."""
+def flag(name: str, given: bool) -> bool:
+    """What is so or not: text that says so would be true whatever it says."""
     if isinstance(given, (bool, np.bool_)):
         return bool(given)
-    raise ConfigError(f"steps must be True or False, got {given!r}. Pass `steps=True`.")
+    raise ConfigError(f"{name} must be True or False, got {given!r}. Pass `{name}=True`, or leave it out.")
+
+
+def where_a_run_is(resume: bool, if_exists: IfExists) -> IfExists:
+    """What to do where the folder has a run already, which ``resume`` says, too."""
+    return "resume" if flag("resume", resume) else if_exists
 
 
 def steps_limit(given: Whole | None, *, steps: bool) -> int | None:

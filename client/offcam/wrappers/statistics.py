@@ -80,7 +80,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         arguments.check_single(env, "RecordEpisodeStatistics")
         buffer_length = arguments.buffer_length(buffer_length)
         folder = None if folder is None else arguments.folder(folder)
-        if_exists = "resume" if resume else if_exists
+        if_exists, strict = arguments.where_a_run_is(resume, if_exists), arguments.flag("strict", strict)
         self._value_names = value_names(info_keywords)
         RecordConstructorArgs.__init__(
             self,

@@ -111,7 +111,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         seconds_after: how much is to follow in such a video; by default it ends with what it is about.
 
     Raises:
-        TypeError: ``env`` is no single env, or ``video_folder`` no path.
+        TypeError: ``env`` is no single env.
         ValueError: ``render_mode`` yields no images.
         ConfigError: another argument or an environment variable is wrong.
         KeyRefused: over ``tcp://``, the daemon does not take this client's key, or is not the one that it is for.
@@ -162,13 +162,13 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             "gc_trigger": gc_trigger,
             "overflow": overflow,
             "source": source,
-            "if_exists": "resume" if resume else if_exists,
-            "strict": strict,
+            "if_exists": arguments.where_a_run_is(resume, if_exists),
+            "strict": arguments.flag("strict", strict),
             **arguments.to_record_less(every_nth_frame, max_size, crf, preset),
         }
         kept = arguments.to_keep(keep, keep_bytes, options) | arguments.to_hold(last_seconds, seconds_after)
         replays = arguments.replays(source, kept.get("keep"), last_seconds)
-        rows = StepRows(env.action_space) if arguments.steps(steps) or replays else None
+        rows = StepRows(env.action_space) if arguments.flag("steps", steps) or replays else None
         limit = arguments.steps_limit(steps_limit, steps=steps or replays)
         given = {**options, **kept, "steps": steps, "steps_limit": limit}
         RecordConstructorArgs.__init__(self, video_folder=video_folder, **as_given(given))

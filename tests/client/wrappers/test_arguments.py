@@ -66,6 +66,9 @@ MISTAKES = [
     ({"crf": 52}, ["crf", "52", "0 (lossless) to 51", "crf=28"]),
     ({"crf": 23.0}, ["crf", "23.0"]),
     ({"preset": "quick"}, ["preset", "'quick'", "veryslow", "preset='medium'"]),
+    ({"steps": "no"}, ["steps", "'no'", "True or False"]),
+    ({"strict": "no"}, ["strict", "'no'", "strict=True", "leave it out"]),
+    ({"resume": 3}, ["resume", "got 3", "True or False"]),
     ({"overflow": "wait"}, ["overflow", "'wait'", "'drop' or 'block'"]),
 ]
 
@@ -77,6 +80,24 @@ def test_a_mistake_is_told_with_its_fix(make, given, said, tmp_path):
         make(tmp_path / "run", **given)
     assert [words for words in said if words not in str(told.value)] == []
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("folder", [5, 1.5, "run\0", ["run"]])
+@pytest.mark.parametrize("statistics", [False, True])
+def test_a_folder_that_is_no_path(folder, statistics):
+    kinds = (offcam.RecordEpisodeStatistics, offcam.vector.RecordEpisodeStatistics)
+    alone = [partial(single, kinds[0]), partial(vector, kinds[1])]
+    for make in [partial(each, folder=folder) for each in alone] if statistics else MAKERS.values():
+        with pytest.raises(offcam.ConfigError, match=r"a run's folder must be a path, got .*'runs/cartpole'"):
+            make() if statistics else make(folder)
+
+
+@pytest.mark.parametrize("given", [{"strict": "no"}, {"resume": 1}], ids=str)
+@pytest.mark.parametrize("wrap", [offcam.RecordEpisodeStatistics, offcam.vector.RecordEpisodeStatistics])
+def test_a_flag_of_statistics_alone_is_so_or_not(wrap, given):
+    make = single if wrap is offcam.RecordEpisodeStatistics else vector
+    with pytest.raises(offcam.ConfigError, match="must be True or False"):
+        make(wrap, **given)
 
 
 @pytest.mark.parametrize("ratio", [1, (1,), (0, 1), (1, 2, 3), ("16", "9")])

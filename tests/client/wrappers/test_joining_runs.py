@@ -112,8 +112,6 @@ def test_statistics_have_the_folder_that_they_are_given(tmp_path, monkeypatch, v
         each.close()
     assert len(films.episodes(tmp_path / "mine")) == 2
     assert len(films.episodes(tmp_path / "seen")) == 0
-    with pytest.raises(TypeError):
-        RecordEpisodeStatistics(Barcode(2), folder=1.5)
 
 
 def test_an_env_for_evaluation_alone_takes_no_statistics_with_it(tmp_path, monkeypatch):
