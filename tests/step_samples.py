@@ -7,10 +7,9 @@ import math
 import numpy as np
 
 from offcam_proto.records import StepRecord
-from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, Column, Layout
+from offcam_runs.steps.layout import FIRST_COLUMNS, RESET, STEPS, TERMINATED, Column, Layout
 
-BASE = (Column("episode", "<i8"), Column("step", "<i4"), Column("reward", "<f8"), Column("flags", "|u1"))
-PLAIN = Layout((*BASE, Column("action", "<i8")))
+PLAIN = Layout((*FIRST_COLUMNS, Column("action", "<i8")))
 
 
 def rows_of_episodes(first: int, episodes: int, length: int) -> np.ndarray:

@@ -14,8 +14,6 @@ from offcam_runs.journal_reader import journals
 MOST_LEVELS = 3
 """How deep below a folder runs are looked for."""
 
-_UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
-
 
 def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list[Path]]:
     """For each path the run folders it means: the run folders in it, by name, or else itself (which may be none).
@@ -108,7 +106,7 @@ def _look_into(folder: Path, *, unfinished: bool) -> tuple[bool, list[Path]]:
     if is_run(folder):
         return True, []
     files, below = look_into(folder)
-    return unfinished and any(name.endswith(_UNFINISHED) for name in files), [folder / name for name in below]
+    return unfinished and any(name.endswith(fmt.UNFINISHED) for name in files), [folder / name for name in below]
 
 
 def look_into(folder: Path) -> tuple[list[str], list[str]]:

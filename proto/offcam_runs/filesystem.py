@@ -1,7 +1,8 @@
-"""What kind of file system a folder is on."""
+"""What kind of file system a folder is on, and writing into a file at a place."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def wal_works_on(folder: Path, mounts: Path = MOUNTS) -> bool:
     (https://www.sqlite.org/wal.html); one that is not known to be local counts as such.
     """
     return filesystem_type(folder, mounts) in LOCAL_TYPES
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of it at a place in a file, or raise OSError."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def _unescaped(text: str) -> str:

@@ -49,6 +49,7 @@ TOTALS_KEY: Final = "totals"
 VIDEO_EXTENSION: Final = ".mp4"
 PART_EXTENSION: Final = ".part"
 """Appended to a video's file name while it is being written."""
+UNFINISHED: Final = VIDEO_EXTENSION + PART_EXTENSION
 
 PLAIN_EXTENSION: Final = ".plain"
 """Appended to that for the copy that takes its place; one that lies about was left by a crash and is of no use."""

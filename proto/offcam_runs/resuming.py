@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from offcam_runs.database import open_to_read
 from offcam_runs.discover import is_run
-from offcam_runs.format import PART_EXTENSION, VIDEO_EXTENSION
+from offcam_runs.format import UNFINISHED
 from offcam_runs.totals import RunTotals
 
 if TYPE_CHECKING:
@@ -74,12 +74,11 @@ def _unfinished(folder: str, prefix: str, suffix: int) -> Iterator[tuple[int, in
     """Of unfinished videos, which the index of a daemon that was killed need not know: sub-environment and episode."""
     of_stream = f"-s{suffix}" if suffix else ""
     pattern = rf"{re.escape(prefix)}(?:-env-(\d+))?-episode-(\d+){of_stream}(?:-part\d+)?"
-    endings = VIDEO_EXTENSION + PART_EXTENSION
     files: list[str] = []
     with suppress(FileNotFoundError):  # all that there is of it may lie in journals elsewhere
         files = os.listdir(folder)
     for file in files:
-        if file.endswith(endings) and (match := re.fullmatch(pattern, file.removesuffix(endings), re.ASCII)):
+        if file.endswith(UNFINISHED) and (match := re.fullmatch(pattern, file.removesuffix(UNFINISHED), re.ASCII)):
             yield int(match[1] or 0), int(match[2])
 
 

@@ -13,7 +13,6 @@ from offcam_runs.format import real_from_sql
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)

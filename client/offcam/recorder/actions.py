@@ -84,11 +84,6 @@ class ActionCodec:
             self._array = leaf.dtype, self._whole(leaf.shape)
 
     @property
-    def in_heap(self) -> bool:
-        """Whether some of it is in the heap."""
-        return any(leaf.dtype is None for leaf in self._leaves)
-
-    @property
     def many(self) -> bool:
         """Whether it has several values in a row, or some elsewhere: else `keep` gives its one, or what is no value."""
         return not self.plain and self._array is None

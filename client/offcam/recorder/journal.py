@@ -23,7 +23,7 @@ from offcam_proto.backlog import Backlog
 from offcam_proto.records import count_all, count_records
 from offcam_runs import journal
 from offcam_runs.file_lock import FileLock
-from offcam_runs.filesystem import filesystem_type
+from offcam_runs.filesystem import filesystem_type, write_all
 from offcam_runs.steps import tail
 
 if TYPE_CHECKING:
@@ -313,11 +313,11 @@ class _File:
         if self._end + more > self._size:
             self._make_room(more, acked)
         if self._map is None:
-            _write(self._lock.fd, data[: -len(journal.END)], self._end)
+            write_all(self._lock.fd, data[: -len(journal.END)], self._end)
         elif more < mmap.PAGESIZE:
             self._map[self._end : self._end + more] = data
         else:  # to touch whole pages for the first time costs more than a call
-            _write(self._lock.fd, data, self._end)
+            write_all(self._lock.fd, data, self._end)
         self._end += more - len(journal.END)
         self.last += records
 
@@ -406,7 +406,7 @@ class _File:
             self._map, self._size = mmap.mmap(fd, size), size
         else:
             self._size = 2 * self._end + size
-        _write(fd, data, 0)
+        write_all(fd, data, 0)
 
     def _make_room(self, more: int, acked: int) -> None:
         try:
@@ -446,13 +446,6 @@ def _locked(path: Path) -> FileLock:
                 return lock
             break
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
-
-
-def _write(fd: int, data: bytes, at: int) -> None:
-    """Write all of it, or raise OSError."""
-    while data:
-        written = os.pwrite(fd, data, at)
-        data, at = data[written:], at + written
 
 
 def _after_fork() -> None:

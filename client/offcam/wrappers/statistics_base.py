@@ -43,7 +43,6 @@ class StatisticsBase(shared_stream.StreamSharer):
         self._told = False
         self._reporting = settings.enabled()
         self._strict = False
-        self._if_exists = if_exists
         self._own: EnvStream | None = None  # opened at the first reset
         self._folder = None if folder is None else settings.absolute(folder)
         if self._reporting:

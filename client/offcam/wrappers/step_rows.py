@@ -11,16 +11,13 @@ from offcam.recorder.once import WarnsOnce
 from offcam.recorder.steps import checked, flags_of
 from offcam_proto.errors import ConfigError
 from offcam_proto.limits import MAX_VALUE_NAME_BYTES
-from offcam_runs.steps.layout import DIGEST, RESET, STEPS, Column
+from offcam_runs.steps.layout import DIGEST, FIRST_COLUMNS, RESET, STEPS, Column
 
 if TYPE_CHECKING:
     from gymnasium import spaces
 
     from offcam.recorder.env_stream import EnvStream
     from offcam.recorder.steps import StepBuffer
-
-BASE = (Column("episode", "<i8"), Column("step", "<i4"), Column("reward", "<f8"), Column("flags", "|u1"))
-"""The columns that each row begins with; the action's follow, and the agent's numbers."""
 
 TAPE_ROW = Column("tape", "<i8")
 """Behind them where the env can be replayed: the last row of its tape, -1 where there is none. `DIGEST` stands in its
@@ -206,7 +203,7 @@ class StepRows:
         return [self._stream.steps.buffer(STEPS, self._layout())]
 
     def _layout(self) -> tuple[Column, ...]:
-        base = BASE if self._tape is None else (*BASE, DIGEST if self._tape.shares else TAPE_ROW)
+        base = FIRST_COLUMNS if self._tape is None else (*FIRST_COLUMNS, DIGEST if self._tape.shares else TAPE_ROW)
         return (*base, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
 
     def _accepts(self, name: str) -> bool:

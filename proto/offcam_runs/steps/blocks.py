@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from offcam_proto.errors import ConfigError, MalformedMessage
 from offcam_proto.limits import MAX_RECORD_BYTES
 from offcam_proto.records import StepRecord
-from offcam_runs.steps.layout import HEAP, STEPS, TABLES, Column, Layout
+from offcam_runs.steps.layout import FIRST_COLUMNS, HEAP, STEPS, TABLES, Layout
 
 HEAD: Final = struct.Struct("<BBHIIQQQQ")
 """What a block begins with: how it is compressed, its table, the length of its layout, how many rows and bytes of heap
@@ -28,14 +28,6 @@ ZSTD: Final = 1
 
 LEVEL: Final = 3
 """Zstandard's."""
-
-FIRST_COLUMNS: Final = (
-    Column("episode", "<i8"),
-    Column("step", "<i4"),
-    Column("reward", "<f8"),
-    Column("flags", "|u1"),
-)
-"""What the rows of the table `STEPS` begin with."""
 
 
 def pack(record: StepRecord) -> bytes:

@@ -58,6 +58,14 @@ class Column(NamedTuple):
     shape: tuple[int, ...] = ()
 
 
+FIRST_COLUMNS: Final = (
+    Column("episode", "<i8"),
+    Column("step", "<i4"),
+    Column("reward", "<f8"),
+    Column("flags", "|u1"),
+)
+"""What a row of `STEPS` begins with; the action's columns follow, and the agent's numbers."""
+
 DIGEST: Final = Column("digest", "<u4")
 """The column of a row of a tape that it is checked by."""
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from offcam_proto.errors import EncodeError
 from offcam_proto.layout import FrameLayout
 from offcam_proto.limits import MIB
+from offcam_runs.filesystem import write_all
 from offcamd.encode.frame import Frame
 
 if TYPE_CHECKING:
@@ -176,11 +177,9 @@ def _unpacked(body: memoryview, count: int) -> list[Part]:
 def write_at(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
     """Write all of some buffers, one behind the other, or raise OSError."""
     for buffer in buffers:
-        left = memoryview(buffer).cast("B")
-        while left:
-            written = os.pwrite(descriptor, left, offset)
-            offset += written
-            left = left[written:]
+        data = memoryview(buffer).cast("B")
+        write_all(descriptor, data, offset)
+        offset += len(data)
 
 
 def read_at(descriptor: int, offset: int, size: int) -> bytes:

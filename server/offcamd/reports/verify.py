@@ -227,5 +227,5 @@ def _unknown(run: Run, present: list[str]) -> Iterator[Problem]:
 
 def _video_names(folder: Path) -> list[str]:
     """Names of the videos, finished or not, that are in a folder."""
-    extensions = (fmt.VIDEO_EXTENSION, fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION)
+    extensions = (fmt.VIDEO_EXTENSION, fmt.UNFINISHED)
     return sorted(path.name for path in folder.glob("*") if path.name.endswith(extensions))

@@ -405,7 +405,7 @@ class Keeping:
 
     def finish(self) -> None:
         """Do with files what a daemon that died had decided, in a transaction of its own."""
-        for part in self._folder.glob("*" + fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION):
+        for part in self._folder.glob("*" + fmt.UNFINISHED):
             final = part.with_name(part.name.removesuffix(fmt.PART_EXTENSION))
             if self._db.execute(sql.UNNAMED, {"file": final.name, "recording": fmt.RECORDING}).fetchone():
                 self._name(part, final)

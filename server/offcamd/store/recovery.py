@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_UNFINISHED = fmt.VIDEO_EXTENSION + fmt.PART_EXTENSION
 _NAME = re.compile(r"(?P<name>.+?)(?:-s\d+)?(?:-part(?P<part>\d+))?", re.DOTALL)
 _EPISODE = re.compile(r"-episode-(\d+)\Z")
 _ANY_FPS = 30.0  # of a video that could not be looked into
@@ -130,7 +129,7 @@ def _strays(folder: Path) -> Iterator[Path]:
     """Unfinished videos of ours in a folder. A browser's downloads end in ``.part`` too, and are left alone."""
     for path in sorted(folder.iterdir()):
         with suppress(EncodeError):
-            ours = path.name.endswith(_UNFINISHED) and not path.is_symlink() and path.is_file()
+            ours = path.name.endswith(fmt.UNFINISHED) and not path.is_symlink() and path.is_file()
             if ours and is_fragmented(path):
                 yield path
 
@@ -154,7 +153,7 @@ def _opening(number: int, path: Path) -> OpenClip | None:
     info = look(path, thorough=False)
     if not info.frames:
         return None
-    match = _NAME.fullmatch(path.name.removesuffix(_UNFINISHED))
+    match = _NAME.fullmatch(path.name.removesuffix(fmt.UNFINISHED))
     name, part = (match["name"], match["part"]) if match else ("", None)
     episode = _EPISODE.search(name)
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from offcam_proto.errors import RunFolderError
 from offcam_proto.limits import MIB
+from offcam_runs.filesystem import write_all
 from offcam_runs.format import STEP_DROP_REASONS
 from offcam_runs.steps import files
 from offcam_runs.steps.blocks import pack
@@ -122,7 +123,7 @@ class StepFiles:
             return self._drop(facts, LIMIT, "")
         try:
             file = self._file(key, stream)
-            _write(file.descriptor, data, file.end)
+            write_all(file.descriptor, data, file.end)
             if self._durable:
                 os.fdatasync(file.descriptor)
         except OSError as error:
@@ -213,7 +214,7 @@ class StepFiles:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 self._made.append(path)
                 try:
-                    _write(descriptor, files.MAGIC, 0)
+                    write_all(descriptor, files.MAGIC, 0)
                 except OSError:
                     os.close(descriptor)
                     self._made.remove(path)
@@ -239,13 +240,6 @@ class StepFiles:
             whole = False
         os.close(descriptor)
         return None
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all of it, or raise OSError."""
-    while data:
-        count = os.pwrite(descriptor, data, offset)
-        data, offset = data[count:], offset + count
 
 
 def _sync(folder: Path) -> None:

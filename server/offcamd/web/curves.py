@@ -22,13 +22,11 @@ from offcamd.web.reading import AskedRun, reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from offcam_runs.analysis import Axis, Curve
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.episodes import EpisodeTable
     from offcam_runs.streams import Stream
     from offcamd.web.episode_cache import EpisodeCache
     from offcamd.web.params import Query
-    from offcamd.web.reading import AskedRun
 
 MOST_POINTS = 10_000
 MOST_GROUP_POINTS = 2_000
@@ -40,12 +38,12 @@ CONFIDENCE = 0.95
 RESAMPLES = 1000
 """Of the bootstrap of many runs: a fifth of what `offcam plot` takes, so that the page need not wait."""
 
-_X: tuple[Axis, ...] = ("episode", "step", "time")
+AXES: tuple[Axis, ...] = get_args(Axis)
 
 
 def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
     """One run's curve, see ``GET /api/runs/{id}/curve``, as JSON text. Raises BadQuery and what `reading` does."""
-    x_name, y_name = query.choice("x", _X), query.text("y") or "return"
+    x_name, y_name = query.choice("x", AXES), query.text("y") or "return"
     points, window = query.whole("points", 2000, 1, MOST_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     begin, end = query.number("from"), query.number("to")
     with reading(asked.folder, asked.session) as database:
@@ -81,7 +79,7 @@ def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
 
     At each point of the axis every run has its moving average by then; the interval is of the interquartile mean.
     """
-    x_name, y_name = query.choice("x", _X), query.text("y") or "return"
+    x_name, y_name = query.choice("x", AXES), query.text("y") or "return"
     points, window = query.whole("points", 500, 1, MOST_GROUP_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
     curves = []
     for run in runs:

@@ -56,7 +56,6 @@ WINDOWS: Final = (1, 5, 10, 30, 100, 300, 1000)
 """Of the moving average: those that the page offers."""
 
 _AS_IT_STANDS: Final = {"live": False, "replayable": False, "sync": []}
-_AXES: Final = ("episode", "step", "time")
 _IMPORT: Final = re.compile(r'(\bfrom\s+|\bimport\s+)"\./([\w.]+\.js)"')
 _STYLE: Final = re.compile(r'<link rel="stylesheet" href="/static/([\w.]+)">\n')
 _SCRIPT: Final = re.compile(r'<script src="/static/([\w.]+)"([^>]*)></script>\n')
@@ -206,7 +205,7 @@ class _Writer:
         """By axis and quantity, one curve, and its averages by window."""
         found: dict[str, Any] = {}
         for y in (*get_args(Quantity), *run["values"]):
-            for x in _AXES:
+            for x in curves.AXES:
                 for window in sorted({*self._windows, default_window(run["episodes"])}):
                     query = _query(x=x, y=y, window=window, points=POINTS)
                     try:

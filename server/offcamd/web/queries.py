@@ -42,7 +42,7 @@ MOST_OFFSET = 2**53
 NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
 """SQL of clips that are more than a note that an episode did not happen again."""
 
-_WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
+WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 
 _BEGUN = """
 SELECT id - 1, terminated, truncated, seed FROM episodes
@@ -246,7 +246,7 @@ def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
         clip = find_clip(database, asked.folder, key)
         session = asked.session or list(read_streams(database).values())[clip.stream].session
     here = {"here": clip.stream_id, "here_clip": clip.clip}
-    condition = f"({condition} AND {_WATCHABLE}) OR (stream = :here AND clip = :here_clip)"
+    condition = f"({condition} AND {WATCHABLE}) OR (stream = :here AND clip = :here_clip)"
     with reading_clips(asked.folder, session) as database:
         keys = [f"{stream}-{number}" for stream, number in clip_keys(database, condition, {**values, **here}, order)]
     place = keys.index(key) if key in keys else -1

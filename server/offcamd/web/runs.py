@@ -23,7 +23,7 @@ from offcam_runs.streams import began, number_of_envs, read_streams
 from offcam_runs.sync.state import read_all
 from offcam_runs.totals import run_totals
 from offcamd.web.lru import LruCache
-from offcamd.web.queries import NO_ATTEMPT
+from offcamd.web.queries import NO_ATTEMPT, WATCHABLE
 from offcamd.web.reading import AskedRun, is_plain, reading, reading_clips, signature
 from offcamd.web.sparklines import sparkline
 
@@ -54,7 +54,6 @@ LONG = 10_000
 NEWEST_CLIP = ("key", "episode", "return")
 """What is said of the newest clip in a list of runs."""
 
-_WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
 WHERE state NOT IN (SELECT value FROM json_each(:hidden)) AND dropped != '{}' GROUP BY key
@@ -197,7 +196,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun
 
 def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any] | None:
     """The clip with a video that began last, in short."""
-    found = read_clips(database, asked.folder, _WATCHABLE, order="place DESC", limit=1)
+    found = read_clips(database, asked.folder, WATCHABLE, order="place DESC", limit=1)
     if not found:
         return None
     (clip,) = found

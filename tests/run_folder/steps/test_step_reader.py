@@ -8,13 +8,13 @@ import pytest
 from offcam_runs.database import open_to_read
 from offcam_runs.run import read_run
 from offcam_runs.steps import files
-from offcam_runs.steps.layout import RESET, STEPS, TERMINATED, Column, Layout
+from offcam_runs.steps.layout import FIRST_COLUMNS, RESET, STEPS, TERMINATED, Column, Layout
 from offcam_runs.steps.load import steps_of_rows
 from offcam_runs.steps.places import Gap
 from offcam_runs.steps.reader import StepReader
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, packed, stream
-from step_samples import BASE, PLAIN, record_of, rows_of_episodes
+from step_samples import PLAIN, record_of, rows_of_episodes
 
 FOUR = rows_of_episodes(0, 4, 9)
 """Four episodes of ten rows."""
@@ -104,7 +104,7 @@ def test_gaps_behind_each_other_are_all_said(index, monkeypatch):
 
 
 def test_a_layout_that_changes_leaves_what_was_not_there_empty(index):
-    traced = Layout((*BASE, Column("action", "<i8"), Column("value", "<f8")))
+    traced = Layout((*FIRST_COLUMNS, Column("action", "<i8"), Column("value", "<f8")))
     later = np.zeros(6, traced.dtype)
     for name in PLAIN.dtype.names:
         later[name] = FOUR[name][4:10]
@@ -119,7 +119,7 @@ def test_a_layout_that_changes_leaves_what_was_not_there_empty(index):
 
 def two(first: int, behind: int) -> np.ndarray:
     """Rows of two sub-environments of which the first one's episodes are half as long."""
-    layout = Layout((*BASE, Column("action", "<i8")), 2)
+    layout = Layout((*FIRST_COLUMNS, Column("action", "<i8")), 2)
     rows = np.zeros(behind - first, layout.dtype)
     for place, row in enumerate(range(first, behind)):
         for env_index, length in enumerate((5, 10)):
@@ -131,7 +131,7 @@ def two(first: int, behind: int) -> np.ndarray:
 
 
 def test_each_sub_environment_has_its_own_episodes_in_each_group(index):
-    layout = Layout((*BASE, Column("action", "<i8")), 2)
+    layout = Layout((*FIRST_COLUMNS, Column("action", "<i8")), 2)
     for group in (0, 2):
         spans = [(0, 7), (7, 20)]
         index.apply(

@@ -12,12 +12,12 @@ import pytest
 
 from offcam_proto.errors import ConfigError
 from offcam_runs.steps import files
-from offcam_runs.steps.layout import RESET, TERMINATED, Column, Layout
+from offcam_runs.steps.layout import FIRST_COLUMNS, RESET, TERMINATED, Column, Layout
 from offcamd.reports.export import export
 from offcamd.reports.step_rows import StepsOfRuns
 from offcamd.store.index import RunIndex
 from run_samples import PEER, A, episode, packed, stream
-from step_samples import BASE, episodes, record_of
+from step_samples import episodes, record_of
 
 FIRST = ["run", "env_id", "stream", "session", "env_index", "episode", "step", "reward", "terminated", "truncated"]
 
@@ -32,7 +32,7 @@ def written(folder, *records, limit: int = 10**6, **changes):
 
 def with_actions(kind: str, values, *more: tuple[str, object], shape=()):
     """An episode of a reset and a step, with an action of this kind, and the agent's numbers."""
-    layout = Layout((*BASE, Column("action", kind, shape), *(Column(name, "<f8") for name, _ in more)))
+    layout = Layout((*FIRST_COLUMNS, Column("action", kind, shape), *(Column(name, "<f8") for name, _ in more)))
     rows = np.zeros(2, layout.dtype)
     rows["step"] = 0, 1
     rows["reward"] = math.nan, 2.5

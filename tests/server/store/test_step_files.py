@@ -218,7 +218,7 @@ def test_a_disk_that_takes_no_steps_holds_nothing_else_up(steps, monkeypatch, co
     def refused(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(step_files, "_write", refused)
+    monkeypatch.setattr(step_files, "write_all", refused)
     steps.apply(A, 1, packed(episodes(0), episode(0)))
     monkeypatch.undo()
     steps.apply(A, 3, packed(episodes(1), episode(1)))

@@ -199,7 +199,7 @@ export function clipsOf(told, query) {
  * @param {string} key
  * @returns {Neighbours}
  */
-export function neighboursOf(told, query, key) {
+function neighboursOf(told, query, key) {
   const all = new URLSearchParams([...query, ["offset", "0"], ["limit", "1e9"]].filter(([name], place) => place >= query.size || (name !== "offset" && name !== "limit")));
   const keys = clipsOf(told, all).clips.flatMap((clip) => (clip.video ? [clip.key] : []));
   const place = keys.indexOf(key);

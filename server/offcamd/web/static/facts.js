@@ -68,7 +68,7 @@ export const episodeFacts = (episode) =>
  * @param {Steps | null} steps
  * @param {string | null} command
  */
-export function reproduction({ folder }, episode, steps, command) {
+function reproduction({ folder }, episode, steps, command) {
   const lines = [`# ${folder}, episode ${episode.episode}${episode.env_index ? ` of sub-environment ${episode.env_index}` : ""}`];
   if (steps?.env_id) lines.push(`env = gym.make(${JSON.stringify(steps.env_id)})  # as yours was made`);
   lines.push(episode.seed === null ? "# its reset was given no seed that is known" : `env.reset(seed=${episode.seed})`);

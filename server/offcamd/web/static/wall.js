@@ -6,7 +6,7 @@ import { amount, whole } from "./format.js";
 
 /** @import { Run } from "./api.js" */
 
-export const MOST_ON_WALL = 9;
+const MOST_ON_WALL = 9;
 
 export class Wall {
   /** @param {(id: string) => void} open */
