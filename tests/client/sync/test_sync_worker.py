@@ -300,8 +300,12 @@ def test_what_is_no_place(to):
 @pytest.mark.parametrize(
     ("to", "says"),
     [
-        ("nothing", "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, tensorboard, trackio"),
+        (
+            "nothing",
+            "there is no tracker 'nothing': there are gone, hub, log, mlflow, none, rerun, tensorboard, trackio",
+        ),
         ("wandb", r"'wandb' needs no_such_package, which is not installed in .* -m pip install no_such_package$"),
+        ("rerun", r"'rerun' needs rerun, which is not installed in .* -m pip install rerun-sdk$"),
         ("gone", "cannot be imported"),
         ("none", "must lead to a kind of Sink"),
         ("log:too=1", r"has no option 'too'. There are: to \(a folder\)"),

@@ -17,8 +17,10 @@ GROUP: Final = "offcam.sinks"
 
 _OWN: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 
-PACKAGES: Final = {**{name: name for name in _OWN}, "hub": "huggingface_hub", "memory": ""}
+PACKAGES: Final = {**{name: name for name in _OWN}, "hub": "huggingface_hub", "rerun": "rerun", "memory": ""}
 """By the names of our own, which package each needs; it is in a module of that name, with a class `Tracker`."""
+
+_INSTALLED_AS: Final = {"rerun": "rerun-sdk"}
 
 
 def check(tracker: str) -> None:
@@ -63,5 +65,5 @@ def missing(tracker: str, package: str) -> ConfigError:
     """The error to raise where a package is not installed."""
     return ConfigError(
         f"{tracker!r} needs {package}, which is not installed in {sys.prefix}. "
-        f"Run: {sys.executable} -m pip install {package}"
+        f"Run: {sys.executable} -m pip install {_INSTALLED_AS.get(package, package)}"
     )

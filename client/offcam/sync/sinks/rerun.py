@@ -1,0 +1,159 @@
+"""Rerun: one ``.rrd`` file with the episodes' values, and the videos' own packets, on one timeline.
+
+Rerun writes a file from its beginning. So each process copies what is there already, and writes behind it; what the
+file has is not written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import struct
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import rerun
+from rerun.chunk import RrdReader
+
+from offcam.sync.sinks import missing
+from offcam.sync.sinks.packets import NotRemuxed, packets
+from offcam.sync.sinks.remote import Remote
+
+if TYPE_CHECKING:
+    from offcam.sync.core import Batch, ClipSent
+
+TIME: Final = "time"
+"""The timeline that all is on: when it was."""
+
+EPISODE: Final = "episode"
+FRAME: Final = "frame"
+"""What else values and packets are counted by."""
+
+MOST_PACKETS: Final = 1000
+"""Written at once."""
+
+_HEAD: Final = struct.Struct("<4s8x")
+_MESSAGE: Final = struct.Struct("<8xQ")
+_MAGIC: Final = b"RRF2"
+
+
+class Tracker(Remote):
+    """Writes the file."""
+
+    defaults: ClassVar[Mapping[str, str]] = {"file": "{name}.rrd"}
+    options: ClassVar[Mapping[str, str]] = {"file": "the .rrd file, by default by the folder's name, in the run folder"}
+
+    def open(self, options: Mapping[str, str]) -> str:
+        """Begin the file anew with what it has; until that is done it stays as it was."""
+        if importlib.util.find_spec("av") is None:
+            raise missing("rerun", "av")
+        self._last: dict[str, int] = {}  # by entity, the last episode or frame that the file has
+        path = os.path.join(self.run.folder, os.path.expanduser(options["file"]))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        what = repr((self.run.created, self.run.session))
+        number = f"offcam-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+        self._recording = rerun.RecordingStream("offcam", recording_id=number, send_properties=False)
+        self._recording.save(f"{path}.part")
+        self._recording.send_recording_name(self.run.name)
+        if os.path.exists(path):
+            self._copy(path)
+        self._store(f"{path}.part")
+        os.replace(f"{path}.part", path)
+        return path
+
+    def send(self, batch: Batch) -> dict[str, Any]:
+        """Append it; it is in the file when this returns."""
+        found: defaultdict[str, list[tuple[int, float, float]]] = defaultdict(list)
+        for episode in batch.episodes:
+            for name, value in episode.values.items():
+                found[name].append((episode.number, episode.ended, value))
+        for name, rows in found.items():
+            self._scalars(_entity(*name.split("/")), rows)
+        if batch.clip is not None:
+            self._video(batch.clip)
+        self._store(self.where)
+        return {}
+
+    def close(self) -> None:
+        """Write the file's end."""
+        self._recording.disconnect()
+
+    def _store(self, path: str) -> None:
+        self._recording.flush()
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+    def _copy(self, path: str) -> None:
+        reader = _reader(path)
+        if reader is None:
+            return
+        for chunk in reader.stream():
+            for counted in {EPISODE, FRAME} & set(chunk.timeline_names):
+                numbers = chunk.to_record_batch().column(counted).to_pylist()
+                self._last[chunk.entity_path] = max(self._last.get(chunk.entity_path, -1), *numbers)
+            self._recording.send_chunks(chunk)
+
+    def _scalars(self, entity: str, rows: list[tuple[int, float, float]]) -> None:
+        rows = [row for row in rows if row[0] > self._last.get(entity, -1)]
+        if rows:
+            numbers, times, values = zip(*rows, strict=True)
+            self._columns(entity, EPISODE, numbers, times, rerun.Scalars.columns(scalars=values))
+
+    def _video(self, clip: ClipSent) -> None:
+        """Its packets, the last at when it ended. What is said of it has no time, so it may come twice."""
+        entity = _entity("offcam", "videos", clip.name)
+        try:
+            found = packets(clip.path)
+            why = ""
+        except NotRemuxed as error:
+            found, why = [], f" ({error})"
+        about = rerun.TextDocument.columns(text=[f"{clip.path}: {clip.caption}{why}"])
+        self._recording.send_columns(f"{entity}/about", indexes=[], columns=about)
+        codec = rerun.VideoStream.columns(codec=[rerun.VideoCodec.H264])
+        self._recording.send_columns(entity, indexes=[], columns=codec)
+        for begin in range(self._last.get(entity, -1) + 1, len(found), MOST_PACKETS):
+            part = found[begin : begin + MOST_PACKETS]
+            times = [clip.ended - found[-1].seconds + packet.seconds for packet in part]
+            samples, keys = [packet.data for packet in part], [packet.is_keyframe for packet in part]
+            columns = rerun.VideoStream.columns(sample=samples, is_keyframe=keys)
+            self._columns(entity, FRAME, range(begin, begin + len(part)), times, columns)
+
+    def _columns(self, entity: str, counted: str, numbers: Any, times: Any, columns: Any) -> None:  # noqa: ANN401 - Rerun's
+        indexes = [rerun.TimeColumn(TIME, timestamp=times), rerun.TimeColumn(counted, sequence=numbers)]
+        self._recording.send_columns(entity, indexes, columns)
+        self._last[entity] = numbers[-1]
+
+
+def _entity(*parts: str) -> str:
+    return str(rerun.new_entity_path(parts))
+
+
+def _reader(path: str) -> Any:  # noqa: ANN401 - Rerun's
+    """What reads the file, once what was half written is cut off; None where nothing is left."""
+    try:
+        reader = RrdReader(path)
+        there = reader.recordings()
+    except RuntimeError:
+        os.truncate(path, _whole_bytes(path))
+        reader = RrdReader(path)
+        there = reader.recordings()
+    return reader if there else None
+
+
+def _whole_bytes(path: str) -> int:
+    """How many bytes of a file are whole messages; all of them where it is none that is known here."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(_HEAD.size)
+        if len(head) < _HEAD.size or _HEAD.unpack(head)[0] != _MAGIC:
+            return size
+        end = file.tell()
+        while len(told := file.read(_MESSAGE.size)) == _MESSAGE.size:
+            behind = file.tell() + _MESSAGE.unpack(told)[0]
+            if behind > size:
+                break
+            end = behind
+            file.seek(end)
+    return end
