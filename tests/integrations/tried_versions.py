@@ -27,6 +27,7 @@ PACKAGES = {
     "test_pettingzoo": "pettingzoo",
     "test_ray": "ray",
     "test_rllib": "ray",
+    "test_rerun": "rerun-sdk",
     "test_sb3_vec_envs": "stable-baselines3",
     "test_stable_baselines3": "stable-baselines3",
     "test_supersuit": "supersuit",
