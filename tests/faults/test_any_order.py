@@ -1,4 +1,4 @@
-"""Client, daemon, journal and folder through any order of deaths, starts, removals and flushes, against a model.
+"""Client, daemon, journal and folder through any order of deaths, starts, removals, full disks and flushes: a model.
 
 The model knows of each episode that was played whether it must be in the folder in the end, or only may be: what a
 daemon had acked is gone with an index that somebody removed while no daemon had the stream open.
@@ -6,6 +6,7 @@ daemon had acked is gone with an index that somebody removed while no daemon had
 
 from __future__ import annotations
 
+import resource
 import shutil
 import warnings
 from collections import Counter
@@ -13,6 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+from actors import WAIT_SECONDS
 from agent import Named
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 import films
 import offcam
 from envs import play
-from offcam_proto.errors import NotARunFolder
+from offcam_proto.errors import FolderNotWritable, NotARunFolder
 from offcam_runs.format import INDEX_NAME
 from waiting import wait_until
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from actors import Daemons
 
-COMMANDS = ("play", "play many", "flush", "reopen", "start", "stop", "kill", "remove", "rename")
+COMMANDS = ("play", "play many", "flush", "reopen", "start", "stop", "kill", "remove", "rename", "full", "room")
 _names = count()
 
 
@@ -43,6 +45,7 @@ class World:
         self.may: set[int] = set()
         self._bare = Named(2)
         self._number = 0
+        self._cramped = False  # whether the daemon's disk is full
         self._open()
 
     def _open(self) -> None:
@@ -75,7 +78,12 @@ class World:
 
     def reopen(self) -> None:
         self.env.close()
-        self._open()
+        try:
+            self._open()
+        except FolderNotWritable:
+            assert self._cramped
+            self.room()
+            self._open()
 
     def start(self) -> None:
         if self.daemons.process is None:
@@ -83,13 +91,35 @@ class World:
 
     def stop(self) -> None:
         if self.daemons.process is not None:
-            self.daemons.stop()
-            self.daemons.process = None
+            if not self._cramped:
+                self.daemons.stop()
+            else:  # it says what it could not finish
+                self.daemons.process.terminate()
+                assert self.daemons.process.wait(WAIT_SECONDS) in (0, 1)
+            self._gone()
 
     def kill(self) -> None:
         if self.daemons.process is not None:
             self.daemons.kill()
-            self.daemons.process = None
+            self._gone()
+
+    def _gone(self) -> None:
+        self.daemons.process, self._cramped = None, False
+
+    def full(self) -> None:
+        """The daemon can write no file beyond its first page."""
+        self._let_files_grow(4096)
+
+    def room(self) -> None:
+        """There is room again."""
+        self._let_files_grow(None)
+
+    def _let_files_grow(self, most: int | None) -> None:
+        if self.daemons.process is not None:
+            pid = self.daemons.process.pid
+            hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard if most is None else most, hard))
+            self._cramped = most is not None
 
     def remove(self) -> None:
         """As a clean-up does that leaves videos and journals alone."""
@@ -111,7 +141,7 @@ class World:
         """The index is going: what only it has is gone, but where a daemon that has the stream open makes it anew."""
         wire = self.env.env._stream._wire
         safe = set(self._own)
-        if self.daemons.process is None or wire is None or not wire.live or wire.unacked:
+        if self.daemons.process is None or self._cramped or wire is None or not wire.live or wire.unacked:
             safe -= set(self._acked)
         gone = self.must - safe
         self.must -= gone
@@ -134,6 +164,7 @@ class World:
 
     def end(self) -> None:
         self.start()
+        self.room()
         wait_until(self.env.flush, "all of its stream is in the folder")
         wait_until(lambda: self.env.flush() and self.must <= self._found().keys(), "all of those before is", self._left)
         self.env.close()
