@@ -180,7 +180,7 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> JournalContents | N
             break
         bodies.append(body)
         due = seq + count_records(body)
-    return JournalContents(path, stream, client, first_seq, bodies, ended)
+    return JournalContents(path=path, stream=stream, client=client, first_seq=first_seq, bodies=bodies, ended=ended)
 
 
 def _with_tail(journal: JournalContents) -> JournalContents:

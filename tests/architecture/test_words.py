@@ -75,3 +75,41 @@ def test_one_name_is_one_class():
 
 def test_two_classes_of_a_name_are_found():
     assert homes({"a": ast.parse("class A: ..."), "b": ast.parse("class A: ...\nclass _B: ...")}) == {"A": ["a", "b"]}
+
+
+MOST_BY_PLACE = 4
+
+
+def is_record(node: ast.ClassDef) -> bool:
+    """Whether a class's constructor takes what its fields are."""
+    made = ("NamedTuple", "Struct", "Checked")
+    decorated = any("dataclass" in ast.unparse(each) for each in node.decorator_list)
+    return decorated or any(ast.unparse(base).endswith(made) for base in node.bases)
+
+
+def records(*sources: ast.Module) -> set[str]:
+    nodes = [node for source in sources for node in ast.walk(source) if isinstance(node, ast.ClassDef)]
+    return {node.name for node in nodes if is_record(node)}
+
+
+def made_by_place(source: ast.Module, names: set[str]) -> list[str]:
+    """The calls that make a record of more values by place than one can tell apart; but what is unpacked."""
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call) and len(node.args) > MOST_BY_PLACE]
+    return [
+        f"{node.lineno}: {ast.unparse(node.func)}"
+        for node in calls
+        if ast.unparse(node.func).split(".")[-1] in names and not any(isinstance(arg, ast.Starred) for arg in node.args)
+    ]
+
+
+def test_records_are_made_by_name():
+    files = ours()
+    shared = {name for name in records(*files.values()) if not name.startswith("_")}
+    assert len(shared) > 100
+    found = {file: made_by_place(source, shared | records(source)) for file, source in files.items()}
+    assert {file: calls for file, calls in found.items() if calls} == {}
+
+
+def test_a_record_that_is_made_by_place_is_found():
+    source = ast.parse("class A(NamedTuple):\n    a: int\n\nA(1, 2, 3, 4, 5)\nA(1, 2, 3, 4, e=5)\nB(1, 2, 3, 4, 5)")
+    assert made_by_place(source, records(source)) == ["4: A"]

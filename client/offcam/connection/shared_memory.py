@@ -275,7 +275,7 @@ class Arena:
         known = {(frame.clip, frame.index) for frame in self.lying()}  # one may have been on its way to disk
         with contextlib.suppress(OSError):
             for place, named in spool.frames():
-                frame = Lying(named.clip, named.frames[0][0], named.layouts, place, spool)
+                frame = Lying(clip=named.clip, index=named.frames[0][0], layouts=named.layouts, slot=place, spool=spool)
                 if (frame.clip, frame.index) not in known and frame.nbytes <= self.slot_bytes:
                     self._spooled[spool, place] = frame
                     spool.waiting += 1

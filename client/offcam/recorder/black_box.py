@@ -58,9 +58,18 @@ class _Ring(ClipWriter):
             if part is None or part.wire is not wire or not wire.live or part.epoch != wire.epoch:
                 return False
             message = SaveClip(
-                wire.info.handle, part.number, saved.saved, saved.name, saved.reason, saved.episode, saved.step,
-                saved.started, number - part.begin, saved.before, saved.after,
-            )  # fmt: skip
+                handle=wire.info.handle,
+                clip=part.number,
+                saved=saved.saved,
+                name=saved.name,
+                reason=saved.reason,
+                episode=saved.episode,
+                step=saved.step,
+                started=saved.started,
+                index=number - part.begin,
+                before=saved.before,
+                after=saved.after,
+            )
             part.connection.frames.say(wire, message)
             videos.unfinished[message.saved] = message.name, wire, wire.epoch, 0
             part.connection.unsettled.add(stream)
@@ -147,15 +156,34 @@ class BlackBox:
             videos.take_over()
             clip, videos.next_clip = videos.next_clip, videos.next_clip + 1
             saved = SaveClip(
-                0, 0, clip, name, reason, max(self.episode, 0), max(self.step, 0), now, 0, self._before, self._after
+                handle=0,
+                clip=0,
+                saved=clip,
+                name=name,
+                reason=reason,
+                episode=max(self.episode, 0),
+                step=max(self.step, 0),
+                started=now,
+                index=0,
+                before=self._before,
+                after=self._after,
             )
             asked = self._ring.save(saved, self.number)
         dropped, rewards = Counter(why for _, why in list(self._dropped)), list(self._rewards)
         account = ClipRecord(
-            clip=clip, name=name, part=1, episode=saved.episode, step=saved.step,
-            steps=len(rewards), return_=sum(reward for _, reward in rewards),
-            offered=dropped.total(), dropped=dict(dropped), fps=self._encoding.fps, started=now, complete=True,
-        )  # fmt: skip
+            clip=clip,
+            name=name,
+            part=1,
+            episode=saved.episode,
+            step=saved.step,
+            steps=len(rewards),
+            return_=sum(reward for _, reward in rewards),
+            offered=dropped.total(),
+            dropped=dict(dropped),
+            fps=self._encoding.fps,
+            started=now,
+            complete=True,
+        )
         stream.record(account)
         if not asked:
             videos.losses.videos[name] = "nothing was held of it"

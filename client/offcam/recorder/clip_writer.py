@@ -246,7 +246,15 @@ class ClipWriter:
     def _new_part(self, wire: ClientStream, layouts: tuple[FrameLayout, ...], started: float) -> _Part:
         stream = self._stream
         self._parts += 1
-        part = _Part(self, stream.connection, wire, -1, self._parts, layouts, started)
+        part = _Part(
+            writer=self,
+            connection=stream.connection,
+            wire=wire,
+            number=-1,
+            part=self._parts,
+            layouts=layouts,
+            started=started,
+        )
         stream.videos.number(part)
         return part
 

@@ -139,7 +139,14 @@ class _Again:
                 if event.row > first:
                     raise NotReplayable(f"episode {number} has more than one of its env's: it was reset within")
                 spec = recipe.spec_of(self._recipe)
-                taken = Observed(number, spec, event.reset.seed, event.reset.options, given.last, [])
+                taken = Observed(
+                    episode=number,
+                    spec=spec,
+                    seed=event.reset.seed,
+                    options=event.reset.options,
+                    first=given.last,
+                    steps=[],
+                )
             elif taken is not None:
                 taken.steps.append((event.action, given.last))
         assert taken is not None  # noqa: S101 - a stretch begins with a reset

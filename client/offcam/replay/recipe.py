@@ -45,12 +45,12 @@ def of(env: gym.Env[Any, Any]) -> Recipe:
     except NotReplayable as error:
         raise NotReplayable(f"{spec.id} was made with arguments that cannot be written down: {error}") from error
     found = Recipe(
-        packed,
-        sys.executable,
-        [os.path.abspath(place) for place in sys.path],
-        os.getcwd(),
-        {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        fingerprint(type(base)),
+        spec=packed,
+        executable=sys.executable,
+        path=[os.path.abspath(place) for place in sys.path],
+        folder=os.getcwd(),
+        variables={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        fingerprint=fingerprint(type(base)),
     )
     key = make_key(os.environ, os.getuid())
     return found if key is None else found.sealed(key)

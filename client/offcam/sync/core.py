@@ -173,7 +173,7 @@ class Position:
             pairs = ((str(stream), [int(clip) for clip in each]) for stream, each in found["clips"].items())
             clips = {stream: StreamClips(seen, tuple(waiting)) for stream, (seen, *waiting) in pairs}
             last_id, episodes, steps, sent = (int(found[n]) for n in ("last_id", "episodes", "steps", "sent_clips"))
-            return Position(last_id, episodes, steps, clips, sent)
+            return Position(last_id=last_id, episodes=episodes, steps=steps, clips=clips, sent_clips=sent)
         except (KeyError, TypeError, ValueError, AttributeError):
             return Position()
 

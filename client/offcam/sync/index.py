@@ -79,7 +79,7 @@ class Unsent:
     over: bool
 
 
-NOTHING: Final = Unsent(None, (), None, 0, 0, None, over=False)
+NOTHING: Final = Unsent(batch=None, rows=(), row=None, episodes=0, clips=0, since=None, over=False)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,9 @@ def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | N
     with open_to_read(folder, session=number, settled=True) as database:
         own = list(read_streams(database).values())
     env_ids = tuple(dict.fromkeys(each.env_id for each in own if each.env_id))
-    return RunFacts(folder, number, str(created), env_ids, min(each.started for each in own))
+    return RunFacts(
+        folder=folder, session=number, created=str(created), env_ids=env_ids, began=min(each.started for each in own)
+    )
 
 
 def look(run: RunFacts, position: Position) -> Unsent:
@@ -162,7 +164,15 @@ def look(run: RunFacts, position: Position) -> Unsent:
         live = any(each.state == fmt.LIVE for each in streams.values()) or any(row.open for row in rows)
     times = [each for each in (*(first or ()), *(row.ended for row in ready)) if each is not None]
     over = batch is None and not (live and writer_of(Path(run.folder)))
-    return Unsent(batch, rows, row, waiting, max(clips, len(ready)), min(times, default=None), over)
+    return Unsent(
+        batch=batch,
+        rows=rows,
+        row=row,
+        episodes=waiting,
+        clips=max(clips, len(ready)),
+        since=min(times, default=None),
+        over=over,
+    )
 
 
 def signature(folder: str) -> tuple[object, ...]:

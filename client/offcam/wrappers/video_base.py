@@ -135,7 +135,7 @@ class VideoBase(BoxKeeper):
         self._every = every_nth_frame if source != "replay" else 1  # what is not rendered cannot be left out
         self._rendered_every = every_nth_frame
         width, height = max_size or (0, 0)
-        self._encoding = Encoding(0.0, width, height, preset or "", crf)
+        self._encoding = Encoding(fps=0.0, max_width=width, max_height=height, preset=preset or "", crf=crf)
         self._begin_counting()
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)

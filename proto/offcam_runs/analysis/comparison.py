@@ -145,27 +145,27 @@ def compare(
     def compared(group: Group) -> Compared:
         gap = None if threshold is None else _first(estimated(_short(group.scores, threshold)[:, None], group))
         return Compared(
-            group.label,
-            group.scores.size,
-            _first(estimated(group.scores[:, None], group, "iqm")),
-            gap,
-            estimated(_above(group.scores, thresholds), group),
-            estimated(group.progress, group, "iqm"),
+            label=group.label,
+            runs=group.scores.size,
+            iqm=_first(estimated(group.scores[:, None], group, "iqm")),
+            gap=gap,
+            profile=estimated(_above(group.scores, thresholds), group),
+            efficiency=estimated(group.progress, group, "iqm"),
         )
 
     return Comparison(
-        tuple(map(compared, groups)),
-        tuple(
+        groups=tuple(map(compared, groups)),
+        pairs=tuple(
             Improvement(one.label, other.label, improvement(one, other, confidence=confidence, seed=seed))
             for place, one in enumerate(groups)
             for other in groups[place + 1 :]
         ),
-        tuple(dict.fromkeys(task for group in groups for task in group.tasks)),
-        threshold,
-        thresholds,
-        tuple(fractions),
-        confidence,
-        tuple(_warnings(groups)),
+        tasks=tuple(dict.fromkeys(task for group in groups for task in group.tasks)),
+        threshold=threshold,
+        thresholds=thresholds,
+        fractions=tuple(fractions),
+        confidence=confidence,
+        warnings=tuple(_warnings(groups)),
     )
 
 

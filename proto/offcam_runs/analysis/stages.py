@@ -70,7 +70,7 @@ def stages_among(places: ArrayLike, returns: ArrayLike, episodes: int, count: in
         part = slice(*np.searchsorted(there, (begin, end)).tolist())
         own, order = there[part], np.argsort(values[part], kind="stable")
         if not own.size:
-            found.append(Stage(begin, end, None, None, None, None))
+            found.append(Stage(begin=begin, end=end, best=None, median=None, worst=None, last=None))
             continue
         best = values[part].argmax()
         chosen = (own[best], own[order[(own.size - 1) // 2]], own[order[0]], own[-1])

@@ -140,11 +140,20 @@ def success_rate(episodes: Mapping[str, ArrayLike], rule: SuccessRule, *, confid
     met = rule(episodes)[rule.known(episodes)]
     successes, count = int(met.sum()), met.size
     if not count:
-        return SuccessRate(rule.text, 0, 0, math.nan, Interval(math.nan, math.nan), confidence)
+        return SuccessRate(
+            rule=rule.text,
+            successes=0,
+            count=0,
+            rate=math.nan,
+            interval=Interval(math.nan, math.nan),
+            confidence=confidence,
+        )
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     rate = successes / count
     middle = (rate + z * z / (2 * count)) / (1 + z * z / count)
     reach = z / (1 + z * z / count) * math.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     low = 0.0 if successes == 0 else middle - reach  # exactly, not but for rounding
     high = 1.0 if successes == count else middle + reach
-    return SuccessRate(rule.text, successes, count, rate, Interval(low, high), confidence)
+    return SuccessRate(
+        rule=rule.text, successes=successes, count=count, rate=rate, interval=Interval(low, high), confidence=confidence
+    )

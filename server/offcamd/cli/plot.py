@@ -79,7 +79,9 @@ def plot(
 
     lines = _lines(folders, session_of(session), group=group)
     with replacing(output, ending) as file:
-        look = FigureStyle(axis, window, statistic, confidence, raw, title, value)
+        look = FigureStyle(
+            axis=axis, window=window, statistic=statistic, confidence=confidence, raw=raw, title=title, value=value
+        )
         draw(lines, look, file)
     episodes = sum(run.count for line in lines for run in line.runs)
     runs = sum(len(line.runs) for line in lines)

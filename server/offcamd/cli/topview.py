@@ -53,14 +53,30 @@ class _Column:
 _COLUMNS = (
     _Column("env", 0, 12, lambda row: _env(row.stream)),
     _Column("run", 3, 10, lambda row: PurePosixPath(row.stream["folder"]).name),
-    _Column("pid", 7, 7, lambda row: row.stream["pid"], lambda pid: str(pid or "-")),
-    _Column("episodes", 5, 8, lambda row: row.episodes.get("episodes", 0), "{:,}".format),
-    _Column("steps/s", 1, 7, lambda row: row.rate, number),
-    _Column("return", 1, 8, lambda row: row.episodes.get("return", {}).get("last"), number),
-    _Column("last 100", 4, 8, lambda row: row.episodes.get("return", {}).get("last100_mean"), number),
-    _Column("lag", 2, 8, lambda row: row.stream["encode_lag_seconds"], span),
-    _Column("queue", 6, 9, lambda row: row.stream["queue_bytes"], size),
-    _Column("dropped", 2, 7, lambda row: sum(row.stream["frames"]["dropped"].values()), "{:,}".format),
+    _Column(heading="pid", rank=7, width=7, value=lambda row: row.stream["pid"], shown=lambda pid: str(pid or "-")),
+    _Column(
+        heading="episodes", rank=5, width=8, value=lambda row: row.episodes.get("episodes", 0), shown="{:,}".format
+    ),
+    _Column(heading="steps/s", rank=1, width=7, value=lambda row: row.rate, shown=number),
+    _Column(
+        heading="return", rank=1, width=8, value=lambda row: row.episodes.get("return", {}).get("last"), shown=number
+    ),
+    _Column(
+        heading="last 100",
+        rank=4,
+        width=8,
+        value=lambda row: row.episodes.get("return", {}).get("last100_mean"),
+        shown=number,
+    ),
+    _Column(heading="lag", rank=2, width=8, value=lambda row: row.stream["encode_lag_seconds"], shown=span),
+    _Column(heading="queue", rank=6, width=9, value=lambda row: row.stream["queue_bytes"], shown=size),
+    _Column(
+        heading="dropped",
+        rank=2,
+        width=7,
+        value=lambda row: sum(row.stream["frames"]["dropped"].values()),
+        shown="{:,}".format,
+    ),
     _Column("state", 4, 9, lambda row: _state(row.stream)),
 )
 _TEXTS = ("env", "run", "state")

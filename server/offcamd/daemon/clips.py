@@ -99,7 +99,11 @@ class Clips:
             return
         clip = LiveClip(stream, message.clip, final.name, job)
         stream.clips[message.clip] = self._by_job[job] = clip
-        self._store.put(tasks.ClipOpenedTask(stream.info.folder, stream.info.stream, message, final.name, clip))
+        self._store.put(
+            tasks.ClipOpenedTask(
+                folder=stream.info.folder, stream=stream.info.stream, message=message, file=final.name, reply=clip
+            )
+        )
 
     def _name(self, stream: LiveStream, message: msg.OpenClip, *, new: bool = False) -> Path:
         """The file of a clip, into which nothing else is being written; one that is new replaces none that is there."""
@@ -275,7 +279,11 @@ class Clips:
             log.warning("a video was cut off", file=clip.file, frames=result.encoded, dropped=result.dropped)
         if result.error:
             self._pool.health.note(f"{clip.file}: {result.error}")
-        self._store.put(tasks.ClipEncodedTask(stream.info.folder, stream.info.stream, clip.number, result, clip))
+        self._store.put(
+            tasks.ClipEncodedTask(
+                folder=stream.info.folder, stream=stream.info.stream, clip=clip.number, result=result, reply=clip
+            )
+        )
         return None
 
     def stored(self, clip: LiveClip) -> bool:

@@ -202,7 +202,15 @@ class Dispatcher:
         stream = peer.streams[message.handle]
         if recalls.admits(self._store, peer, stream, message):
             info = stream.info
-            self._store.put(tasks.RecordsTask(info.folder, info.stream, message.first_seq, message.bodies, stream))
+            self._store.put(
+                tasks.RecordsTask(
+                    folder=info.folder,
+                    stream=info.stream,
+                    first_seq=message.first_seq,
+                    bodies=message.bodies,
+                    reply=stream,
+                )
+            )
 
     def _refuse_stream(self, peer: Peer, handle: int, folder: str, problem: str, code: str = "folder") -> None:
         peer.session.refuse_stream(handle, code, problem)
@@ -237,7 +245,9 @@ class Dispatcher:
         gone = tuple(
             other.info.stream.hex() for other in self.streams if other.info.folder == message.folder and other.gone
         )
-        self._store.put(tasks.OpenStreamTask(message.folder, message, owner, gone, stream))
+        self._store.put(
+            tasks.OpenStreamTask(folder=message.folder, message=message, owner=owner, gone=gone, reply=stream)
+        )
 
     # --- leaving ------------------------------------------------------------------------------------------
 

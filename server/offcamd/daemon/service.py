@@ -131,7 +131,9 @@ class Service:
             self.shown,
             RunReader(self._inbox.post, self.health),
         )
-        self._loop = Loop(transport, self._inbox, self.dispatcher, self.store, self.health)
+        self._loop = Loop(
+            transport=transport, inbox=self._inbox, dispatcher=self.dispatcher, store=self.store, health=self.health
+        )
         self._thread = threading.Thread(target=self._run, name="offcam-service", daemon=True)
         self._thread.start()
 

@@ -204,8 +204,8 @@ def draw(lines: Sequence[FigureLine], look: FigureStyle, file: Path) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (3, 1)})
         unit, x_name = _x_axis(runs, look.axis)
         panels = [
-            _Panel(upper, "return", look, window, unit, raw),
-            _Panel(lower, look.value or "length", look, window, unit, raw),
+            _Panel(axes=upper, quantity="return", look=look, window=window, unit=unit, raw=raw),
+            _Panel(axes=lower, quantity=look.value or "length", look=look, window=window, unit=unit, raw=raw),
         ]
         for number, line in enumerate(lines):
             dash = DASHES[number // len(PALETTE) % len(DASHES)]

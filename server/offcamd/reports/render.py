@@ -158,7 +158,15 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -
         if steps.rows:
             # where the step that ends an episode resets a sub-environment, its row shows how the next one begins
             within = streams[key].vector and steps["step"][0] == 1 and steps.row[0] > 0
-            found.append(Wanted(key, streams[key], number, int(steps.row[0]) - int(within), int(steps.row[-1])))
+            found.append(
+                Wanted(
+                    key=key,
+                    stream=streams[key],
+                    episode=number,
+                    first_row=int(steps.row[0]) - int(within),
+                    last_row=int(steps.row[-1]),
+                )
+            )
     if not found and gone:
         raise ConfigError(f"{folder} has not all steps of what you ask for: {gone[0]}")
     if not found:

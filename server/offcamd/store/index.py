@@ -327,13 +327,13 @@ class RunIndex:
                     f"records {last_seq + 1} to {first_seq - 1} of stream {stream.hex()} are missing in "
                     f"{self.folder}: its client must send them, or its index was replaced by an older one"
                 )
-            fresh = [(key, seq, body) for seq, body in numbered(first_seq, bodies) if seq > last_seq]
-            if not fresh:
+            if not (fresh := [(key, seq, body) for seq, body in numbered(first_seq, bodies) if seq > last_seq]):
                 return Applied(last_seq)
-            new = self._add(fresh)
-            last_seq = first_seq + count_all(bodies) - 1
+            of, last_seq = self._add(fresh), first_seq + count_all(bodies) - 1
             self._db.execute(sql.COMMITTED, {"last_seq": last_seq, "stream_id": key})
-            return Applied(last_seq, new.episodes, new.clips, new.quarantined, new.lost, new.dropped_steps)
+            return Applied(
+                last_seq, of.episodes, of.clips, of.quarantined, lost=of.lost, dropped_steps=of.dropped_steps
+            )
 
     def _add(self, records: Iterable[tuple[int, int, bytes]]) -> NewRecords:
         new = add_records(self._db, records, self.steps.add)

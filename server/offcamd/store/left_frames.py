@@ -163,7 +163,9 @@ class _Arena:
                 named = codec.decode_client([head[LENGTH.size :][:length]]) if length and what else None
                 if isinstance(named, SlotFrames) and what is not None:
                     place = _Place(descriptor, start + PIXELS_AT, start, LENGTH.pack(0))
-                    yield _Frame(named.clip, named.frames[0][0], what[0], named.layouts, place)
+                    yield _Frame(
+                        clip=named.clip, index=named.frames[0][0], opening=what[0], layouts=named.layouts, place=place
+                    )
 
 
 def _arenas() -> list[Path]:

@@ -59,7 +59,9 @@ def finish(index: RunIndex, clip: OpenedClip, *, thorough: bool = False) -> Reco
     count = index.clip_encoded(clip.stream, clip.clip, result)
     if missing := count.dropped.get(fmt.LOST_DROP, 0):
         loss = f"{missing} frames that the client sent are in no file"
-    rescued = RecoveredClip(result.file or clip.file, result.state, result.encoded, loss, missing)
+    rescued = RecoveredClip(
+        file=result.file or clip.file, state=result.state, frames=result.encoded, loss=loss, lost=missing
+    )
     log.warning("%s of %s: %s, %d frames", rescued.file, index.folder, rescued.state, rescued.frames)
     return rescued
 

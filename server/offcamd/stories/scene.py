@@ -156,7 +156,18 @@ def scene(run: Run, shot: Shot) -> Scene:
     if begin >= end:  # the index and the file do not agree: what there is, then
         begin, end, reset = 0, frames, None
     told = _told(steps) if steps is not None else None
-    return Scene(path, found.fps, found.width, found.height, begin, end, episode, run.folder, reset=reset, told=told)
+    return Scene(
+        path=path,
+        fps=found.fps,
+        width=found.width,
+        height=found.height,
+        begin=begin,
+        end=end,
+        episode=episode,
+        run=run.folder,
+        reset=reset,
+        told=told,
+    )
 
 
 def _steps(run: Run, episode: Episode) -> Steps | None:

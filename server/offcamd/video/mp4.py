@@ -63,7 +63,9 @@ class VideoWriter:
         self._last: int | None = None
         self._spares = SpareEncoders() if spares is None else spares
         with as_encode_error("creating", path):
-            self._encoder = self._spares.take(VideoFormat(width, height, Fraction(fps), preset, crf, encoder))
+            self._encoder = self._spares.take(
+                VideoFormat(width=width, height=height, fps=Fraction(fps), preset=preset, crf=crf, encoder=encoder)
+            )
             self._file = PacketFile(path, self._encoder.stream)
 
     def write(self, i420: Pixels, pts: int) -> None:

@@ -97,7 +97,7 @@ def stored(frame: Pixels) -> Stored:
     channels = memory.shape[2] if memory.ndim == 3 else 1
     in_order = memory.strides[1] == channels and memory.strides[0] >= channels * memory.shape[1]
     if in_order and (memory.ndim == 2 or memory.strides[2] == 1) and min(memory.shape[:2]) > 1:
-        return Stored(memory, turned, up, left, bgr)
+        return Stored(pixels=memory, turned=turned, up=up, left=left, bgr=bgr)
     if channels == 4 and abs(frame.strides[2]) != 1:  # channels first: the alpha plane need not be moved at all
         frame = frame[..., :3]
     return Stored(packed(frame))

@@ -39,7 +39,9 @@ class RingEncoder:
         self._path = path
         self._shape = (height * 3 // 2, width)
         with as_encode_error("encoding for", path):
-            self._encoder = PictureEncoder(VideoFormat(width, height, Fraction(fps), preset, crf))
+            self._encoder = PictureEncoder(
+                VideoFormat(width=width, height=height, fps=Fraction(fps), preset=preset, crf=crf)
+            )
 
     def encode(self, i420: Pixels, pts: int, *, key: bool) -> list[tuple[int, bytes, bool]]:
         """Encode one picture, by itself where it is to be a ``key``; or EncodeError.

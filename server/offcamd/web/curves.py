@@ -51,7 +51,16 @@ def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
         clips = cache.clips(asked.folder, database, streams)
         if (extent := long_extent(database)) is not None:
             blocks = cache.blocks(asked.folder, streams, extent)
-            long = LongCurve(database, streams, blocks, extent.size, x_name, y_name, window, points)
+            long = LongCurve(
+                database=database,
+                streams=streams,
+                blocks=blocks,
+                count=extent.size,
+                x_name=x_name,
+                y_name=y_name,
+                window=window,
+                points=points,
+            )
             found = long.part(begin, end, clips)
             if found is None:
                 raise BadQuery(_no_value(y_name, clips.episodes.info))

@@ -95,7 +95,7 @@ def open_clip(folder: Path, key: str) -> OpenFile:
     if not stat.S_ISREG(facts.st_mode):
         os.close(fd)
         raise NotHere(f"{clip.file} is no file")
-    return OpenFile(fd, clip.file, facts.st_size, facts.st_mtime_ns, not is_plain(folder))
+    return OpenFile(fd=fd, name=clip.file, size=facts.st_size, changed=facts.st_mtime_ns, lasting=not is_plain(folder))
 
 
 def _open_within(folder: Path, name: str) -> int:

@@ -158,7 +158,14 @@ class Renders:
         alike = sum(each.session == stream.session and not each.replays for each in streams.values()) > 1
         subject = _Subject(asked.folder, stream.stream, episode.env_index, episode.episode)
         words = _words(asked.folder, episode, stream, session=several, stream_too=alike)
-        return _Found(subject, episode.number, clip, past, why, shlex.join(["offcam", *words]))
+        return _Found(
+            subject=subject,
+            number=episode.number,
+            clip=clip,
+            past=past,
+            why_not=why,
+            command=shlex.join(["offcam", *words]),
+        )
 
     def _answer(self, found: _Found) -> dict[str, Any]:
         """As the API says it. The lock is the caller's."""

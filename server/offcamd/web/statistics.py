@@ -102,7 +102,7 @@ def _revision(asked: AskedRun) -> _Revision:
     with reading(asked.folder, asked.session) as database:
         (streams,) = database.execute("SELECT count(*) FROM streams").fetchone()
         episodes, newest = database.execute("SELECT count(*), ifnull(max(id), 0) FROM episodes").fetchone()
-    return _Revision(asked.folder, asked.session, streams, episodes, newest)
+    return _Revision(folder=asked.folder, session=asked.session, streams=streams, episodes=episodes, newest=newest)
 
 
 def _computed(groups: dict[str, list[AskedRun]], threshold: float | None, last: int) -> dict[str, Any]:

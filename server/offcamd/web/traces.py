@@ -75,7 +75,7 @@ def of_episode(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, 
         shown = clip_of(episode, clips)
         key = list(streams)[episode.stream]
         reader = StepReader(database, asked.folder)
-        wanted = _Wanted(key, episode.env_index, 0, 0, episode.episode)
+        wanted = _Wanted(key=key, env_index=episode.env_index, first=0, behind=0, episode=episode.episode)
         wanted = wanted._replace(**_span(database, reader, wanted))
         found = _read(reader, wanted, points)
         film = None if shown is None else _film(find_clip(database, asked.folder, shown))
@@ -107,7 +107,9 @@ def _film(clip: Clip) -> _Film | None:
         return None
     seconds = clip.duration or 0.0
     frames = max(clip.offered, round(seconds * clip.fps) if math.isfinite(seconds) else 0)
-    return _Film(f"{clip.stream_id}-{clip.clip}", clip.fps, clip.first_row, frames, clip.frames)
+    return _Film(
+        key=f"{clip.stream_id}-{clip.clip}", fps=clip.fps, first_row=clip.first_row, frames=frames, pictures=clip.frames
+    )
 
 
 def _read(reader: StepReader, wanted: _Wanted, points: int) -> Points:
