@@ -162,8 +162,9 @@ def _furnish(base: Path) -> dict[str, str]:
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [variable for variable in os.environ if variable.startswith("OFFCAM")]:
         monkeypatch.delenv(variable)
-    # for a test that records, how soon a construction gives up waiting is the machine's speed: see test_starting
-    monkeypatch.setattr(offcam.connection.timeouts, "START_SECONDS", float(WAIT_SECONDS))
+    # for a test that records, how soon one gives up waiting for a daemon is the machine's speed: see test_starting
+    for name in ("START_SECONDS", "REOPEN_SECONDS"):
+        monkeypatch.setattr(offcam.connection.timeouts, name, float(WAIT_SECONDS))
 
 
 @pytest.fixture

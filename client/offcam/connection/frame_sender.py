@@ -100,11 +100,16 @@ class FrameSender:
         if end is not None:
             waiting.append(end)
 
-    def tell(self, wire: ClientStream) -> None:
-        """Tell the daemon of what waits, as far as there is credit for it."""
+    def tell(self, wire: ClientStream, *, at_once: bool = False) -> None:
+        """Tell the daemon of what waits, as far as there is credit for it.
+
+        Args:
+            wire: of which stream.
+            at_once: send frames through the socket rather than wait for the daemon to say that it has their memory.
+        """
         exchange, arena = self._exchange, self.arenas.at(wire)
         waiting = exchange.waiting[wire]
-        if not wire.live or arena is None or wire.arena_asked:
+        if not wire.live or arena is None or (wire.arena_asked and not at_once):
             return
         if wire.spool:
             self.arenas.open_spool(wire, arena)

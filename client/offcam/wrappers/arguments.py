@@ -90,12 +90,13 @@ def instead_of(env: object) -> str:
 
 def folder(given: Folder) -> str:
     """A folder as text."""
+    wrong = f"a run's folder must be a path, got {given!r}. Pass `'runs/cartpole'`, say."
     try:
         path = os.fsdecode(given)
-    except TypeError:
-        path = "\0"
+    except TypeError as error:  # as Gymnasium's
+        raise TypeError(f"{wrong} ({error})") from None
     if "\0" in path:
-        raise ConfigError(f"a run's folder must be a path, got {given!r}. Pass `'runs/cartpole'`, say.")
+        raise ConfigError(wrong)
     return path
 
 

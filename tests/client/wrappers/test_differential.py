@@ -219,7 +219,9 @@ def test_frames_that_are_no_arrays_warn_the_same(tmp_path):
         _, warned = said(partial(play, env))
         results.append((warned, env.recording))
         env.close()
-    assert results[0] == results[1]
+    ((theirs,), recording), ((ours,), ours_recording) = results
+    assert ours.startswith(theirs.rstrip("."))  # and how to fix it
+    assert (recording, ours_recording) == (False, False)
 
 
 def test_gymnasium_loses_an_env_that_reuses_its_buffer_and_we_do_not(tmp_path):
