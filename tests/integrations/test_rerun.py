@@ -9,7 +9,6 @@ import struct
 import av
 import numpy as np
 import pytest
-from rerun.chunk import RrdReader
 from syncing import EPISODES, EVERY, send_again, train, wait_sent
 
 import offcam
@@ -17,13 +16,14 @@ from made import make_run, make_video
 from offcam.sync.sinks.packets import NotRemuxed, packets
 from waiting import wait_until
 
+chunks = pytest.importorskip("rerun.chunk", reason="Rerun needs Python 3.11")
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
 
 def read(path):
     """By entity, its rows in the order of time: each a dict of what it has."""
     found = {}
-    for chunk in RrdReader(path).stream():
+    for chunk in chunks.RrdReader(path).stream():
         rows = chunk.to_record_batch().to_pylist()
         found.setdefault(chunk.entity_path, []).extend({**row, "static": chunk.is_static} for row in rows)
     return {
