@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from typing import Any
 
 import pytest
 from gymnasium.vector import SyncVectorEnv
@@ -105,3 +107,57 @@ def test_the_first_clip_is_few_tabs_away_and_each_box_says_whose_it_is(short, vi
         size = box.bounding_box()
         assert min(size["width"], size["height"]) >= 40, size
     seen.shot("short-390")
+
+
+class Raising(Painted):
+    """One whose step raises, in its second episode at the third."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+        self.done: list[int] = []
+
+    def reset(self, **given: Any) -> Any:
+        self.done.append(0)
+        return super().reset(**given)
+
+    def step(self, action: Any) -> Any:
+        self.done[-1] += 1
+        if len(self.done) == 2 and self.done[-1] == 3:
+            raise RuntimeError("the simulator is gone")
+        return super().step(action)
+
+
+def test_an_exception_is_no_ordinary_end(daemon, view, visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    env = offcam.record(Raising(), str(tmp_path / "run"), every=1)
+    for _ in range(3):
+        env.reset()
+        with contextlib.suppress(RuntimeError):
+            while not any(env.step(0)[2:4]):
+                pass
+    env.close()
+    seen = visit(view(tmp_path / "run"))
+    page = seen.page
+    card = page.locator(".card[data-end=unfinished]")
+    expect(page.locator(".card")).to_have_count(3)
+    expect(card).to_have_count(1)
+    expect(card.locator(".end")).to_have_text("unfinished, ")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("End").select_option("unfinished")
+    expect(page.locator(".card .title")).to_have_text(["Episode 1"])
+    seen.shot("unfinished")
+    card.get_by_role("button", name="Play").click()
+    expect(page.locator("#player dl")).to_contain_text("unfinished: it came to none, as where the env raises")
+
+
+def test_what_nobody_counted_is_not_shown_as_nothing(daemon, view, visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    env = offcam.RecordVideo(Painted(6), str(tmp_path / "run"), episode_trigger=lambda _: True)
+    env.reset()
+    while not any(env.step(0)[2:4]):
+        pass
+    env.close()
+    page = visit(view(tmp_path / "run")).page
+    for name in ("Episodes", "Steps"):
+        tile = page.locator(".tile", has=page.locator("dt", has_text=re.compile(f"^{name}$")))
+        expect(tile.locator(".number")).to_have_text("\N{EN DASH}")

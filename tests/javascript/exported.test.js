@@ -41,6 +41,11 @@ test("clips are filtered, ordered and in pages", () => {
   assert.equal(clipsOf(TOLD, query("offset=1&limit=1")).total, 3);
 });
 
+test("clips of episodes that came to no end are found", () => {
+  const told = { ...TOLD, clips: { a: clip("a", 0, { unfinished: true }), b: clip("b", 1) } };
+  assert.deepEqual(clipsOf(told, query("end=unfinished")).clips.map((each) => each.key), ["a"]);
+});
+
 test("the nearest clip is exact where it shows the episode", () => {
   assert.deepEqual(nearestOf(TOLD, 3), { episode: TOLD.episodes[3], clip: TOLD.clips.b, exact: false, distance: 1 });
   assert.deepEqual(nearestOf(TOLD, 0), { episode: { number: 0, episode: 0, whole: true }, clip: TOLD.clips.a, exact: true, distance: 0 });

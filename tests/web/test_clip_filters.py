@@ -60,6 +60,31 @@ def test_by_the_reason_for_which_they_are_kept_and_how_they_were_cut_off(look, t
     assert (neighbours["place"], neighbours["total"]) == (0, 1)
 
 
+def test_an_episode_that_came_to_no_end_is_unfinished_once_that_is_known(look, tmp_path):
+    folder = made.make_run(tmp_path / "run", 50, 10)
+    client, url = look(folder), f"/api/runs/{run_id(folder)}/clips"
+
+    def unfinished(change):
+        with closing(sqlite3.connect(folder / INDEX_NAME)) as database, database:
+            database.execute(change)
+        clips = {}
+        for end in ("", "unfinished"):
+            clips[end] = client.get(url, params={"sort": "oldest", "end": end}).json()["clips"]
+        told = [clip["episode"] for clip in clips[""] if clip["unfinished"]]
+        assert [clip["episode"] for clip in clips["unfinished"]] == told
+        return told
+
+    assert unfinished("UPDATE streams SET ended = NULL") == []
+    assert unfinished("UPDATE episodes SET terminated = 0, truncated = 0 WHERE episode = 30") == [30]
+    assert unfinished("DELETE FROM episodes WHERE episode = 20") == [20, 30]
+    assert unfinished("UPDATE clips SET complete = NULL WHERE episode = 20") == [30], "its client has not told of it"
+    assert unfinished("UPDATE clips SET complete = 1") == [20, 30]
+    assert unfinished("DELETE FROM episodes WHERE episode >= 40") == [20, 30], "it may go on still"
+    assert unfinished("UPDATE clips SET state = 'recording' WHERE episode = 20") == [30]
+    assert unfinished("UPDATE streams SET ended = 1") == [30, 40]
+    assert unfinished("DELETE FROM episodes") == [], "none are counted"
+
+
 def test_those_of_a_vector_env_are_found_by_its_first_sub_environment_or_by_which_they_show(look, tmp_path):
     folder = tmp_path / "run"
     index = RunIndex.open(folder)

@@ -9,7 +9,13 @@ from offcam_runs import format as fmt
 if TYPE_CHECKING:
     from offcamd.web.params import Query
 
-ENDS: Final = ("", "terminated", "truncated", "aborted")
+ENDS: Final = ("", "terminated", "truncated", "aborted", "unfinished")
+
+_SOME: Final = "EXISTS (SELECT 1 FROM main.episodes AS later WHERE later.stream_id = own.id AND later.env_index = {1}"
+LEFT: Final = f"(own.ended IS NOT NULL AND {_SOME}) OR {_SOME} AND later.episode > {{0}}))"
+"""SQL of an episode that has no end in the index, that it will have none: its stream `own` is over, or has later ones.
+
+Of a stream without any episode nobody knows how they ended: its env is not in a `RecordEpisodeStatistics`."""
 
 # the episode with which a clip begins: of its own stream or of the one that it replays; by an index, for each clip
 _EPISODE: Final = """
@@ -19,9 +25,18 @@ _EPISODE: Final = """
 ) AND shown.episode = listed.episode AND shown.env_index = ifnull(json_extract(listed.envs, '$[0]'), 0)
 ORDER BY shown.id LIMIT 1)
 """
+_FIRST_ENV: Final = "ifnull(json_extract(listed.envs, '$[0]'), 0)"
+_LEFT: Final = f"""
+(complete AND NOT partial AND state IN ('{fmt.FINAL}', '{fmt.RECOVERED}') AND EXISTS (
+    SELECT 1 FROM main.streams AS own WHERE own.stream = ifnull(
+        (SELECT nullif(replays, '') FROM main.streams AS film WHERE film.stream = listed.stream), listed.stream
+    ) AND {LEFT.format("listed.episode", _FIRST_ENV)}
+))
+"""  # noqa: S608 - of our own words
 _OF_END: Final = {
     "terminated": f"{_EPISODE.format('shown.terminated')} = 1",
     "truncated": f"{_EPISODE.format('shown.truncated')} = 1",
+    "unfinished": f"ifnull({_EPISODE.format('shown.terminated + shown.truncated = 0')}, {_LEFT})",
     "aborted": f"(state = '{fmt.ABORTED}' OR partial)",
 }
 _OF_ENV: Final = "(envs = '[]' OR EXISTS (SELECT 1 FROM json_each(listed.envs) WHERE value = :env_index))"

@@ -96,7 +96,7 @@ _EPISODE = _object(
 _CLIP = _object(
     key=TEXT, stream=TEXT, name=TEXT, part=INTEGER, file=_or_null(TEXT), state=_one_of(*_SHOWN), frames=INTEGER,
     fps=_MAYBE, width=_or_null(INTEGER), height=_or_null(INTEGER), duration_seconds=_MAYBE,
-    number=_or_null(INTEGER), terminated=_or_null(FLAG), truncated=_or_null(FLAG),
+    number=_or_null(INTEGER), terminated=_or_null(FLAG), truncated=_or_null(FLAG), unfinished=FLAG,
     seed=_or_null({"type": ["integer", "string"]}), num_envs=INTEGER, env_index=INTEGER, episode=INTEGER,
     envs=_list(INTEGER), grid=_or_null(_list(INTEGER)), step=INTEGER, return_=_MAYBE, length=_or_null(INTEGER),
     dropped=_DROPPED,
@@ -215,7 +215,11 @@ _CLIP_PARAMS = [
     _query("max_return", NUMBER, "Only those with at most this return."),
     _query("min_length", NUMBER, "Only those of at least so many steps."),
     _query("max_length", NUMBER, "Only those of at most so many steps."),
-    _query("end", _one_of(*filter(None, clip_filters.ENDS)), "How the episode ended with which they begin."),
+    _query(
+        "end",
+        _one_of(*filter(None, clip_filters.ENDS)),
+        "How the episode ended with which they begin; `unfinished`: it came to no end, as where the env raises.",
+    ),
     _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
     _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),
     _query("seed", _SEARCH, "Only those whose episode was given this seed."),

@@ -19,7 +19,7 @@ from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
-from offcamd.web.clip_filters import filters
+from offcamd.web.clip_filters import LEFT, filters
 from offcamd.web.reading import NotHere, reading, reading_clips
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ SELECT id - 1, terminated, truncated, seed FROM episodes
 WHERE stream_id = (SELECT id FROM streams WHERE stream = :stream) AND episode = :episode AND env_index = :env_index
 ORDER BY id LIMIT 1
 """
+_LEFT = f"SELECT 1 FROM streams AS own WHERE stream = :stream AND {LEFT.format(':episode', ':env_index')}"  # noqa: S608 - of our own words
 _CSV_ROWS = 5000
 _KEY = re.compile(r"([0-9a-f]{1,64})-(0|[1-9]\d{0,18})")
 _VALUE = "(SELECT value FROM json_each(info) WHERE key = :value)"
@@ -217,6 +218,7 @@ class _Begun(NamedTuple):
     terminated: bool | None = None
     truncated: bool | None = None
     seed: int | str | None = None
+    unfinished: bool = False
 
 
 def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> _Begun:
@@ -225,9 +227,10 @@ def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) 
     asked = {"stream": streams[span.stream].stream, "episode": clip.episode, "env_index": span.counted}
     found = database.execute(_BEGUN, asked).fetchone()
     if found is None:
-        return _Begun()
+        over = clip.complete and not clip.partial and clip.state in (fmt.FINAL, fmt.RECOVERED)
+        return _Begun(unfinished=bool(over) and database.execute(_LEFT, asked).fetchone() is not None)
     number, terminated, truncated, seed = found
-    return _Begun(number, bool(terminated), bool(truncated), seed)
+    return _Begun(number, bool(terminated), bool(truncated), seed, not terminated and not truncated)
 
 
 def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:

@@ -167,9 +167,9 @@ function between(query, name, value) {
 }
 
 /** @type {(query: URLSearchParams, clip: Clip) => boolean} */
-function ended(query, { terminated, truncated, state, partial, keep_reason, seed, envs }) {
+function ended(query, { terminated, truncated, unfinished, state, partial, keep_reason, seed, envs }) {
   const [end, keep, asked, env] = ["end", "keep", "seed", "env_index"].map((name) => query.get(name));
-  const how = { terminated, truncated, aborted: state === "aborted" || partial };
+  const how = { terminated, truncated, unfinished, aborted: state === "aborted" || partial };
   return (!end || how[/** @type {"aborted"} */ (end)] === true) && (!keep || (keep_reason ?? "").toLowerCase().includes(keep.toLowerCase())) && (!asked || String(seed) === asked) && (env === null || envs.includes(Number(env)));
 }
 

@@ -42,7 +42,7 @@ export function clipFacts(clip, frame, several, asked = null) {
   const rows = [
     ["Return", amount((asked ?? clip).return), "strong"],
     ["Length", count((asked ?? clip).length, "step")],
-    episode ? ["End", ending(episode)] : clip.partial && ["End", "cut short"],
+    episode ? ["End", ending(episode)] : clip.partial ? ["End", "cut short"] : clip.unfinished && ["End", "unfinished: it came to none, as where the env raises"],
     clip.keep_reason !== null && ["Kept as", clip.keep_reason],
     ...said,
     clip.verified !== null && ["Rendered", checked(clip)],
@@ -51,7 +51,7 @@ export function clipFacts(clip, frame, several, asked = null) {
     episode && ["Wall time", span(episode.duration_seconds)],
     ["Recorded", moment(clip.started)],
     ["Picture", `${whole(clip.width)} × ${whole(clip.height)}, ${amount(clip.fps)} fps`],
-    ["Frames", total(clip.dropped) ? `${whole(clip.frames)} (dropped: ${reasons(clip.dropped)})` : `${whole(clip.frames)}, none dropped`],
+    ["Frames", total(clip.dropped) ? `${whole(clip.frames)} (dropped: ${reasons(clip.dropped)})` : `${whole(clip.frames)}${clip.length === null ? "" : ", none dropped"}`],
     episodes.length > 1 && ["Episodes", `${episodes.length} in this clip, returns ${episodes.slice(0, 6).map((item) => amount(item.return)).join(", ")}${episodes.length > 6 ? ", …" : ""}`],
   ];
   return listed(rows.filter((row) => row && (!several || COMPARED.includes(row[0]) || said.some(([name]) => name === row[0]))));

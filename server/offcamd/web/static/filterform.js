@@ -46,7 +46,7 @@ export class FilterForm {
   /** @type {(values: string[], envs: number, view: View) => void} */
   draw(values, envs, view) {
     /** @type {[string, string][]} */
-    const ends = [["", "any"], ["terminated", "terminated"], ["truncated", "truncated"], ["aborted", "aborted"]];
+    const ends = [["", "any"], ["terminated", "terminated"], ["truncated", "truncated"], ["aborted", "aborted"], ["unfinished", "unfinished"]];
     /** @type {[string, string][]} */
     const named = [["", "none"], ...values.map((name) => /** @type {[string, string]} */ ([name, name]))];
     fill(

@@ -186,13 +186,13 @@ export function outcomeOf(info) {
 
 /**
  * How the episode came to its end with which a clip begins: by its env's own word, else by its flags; nothing where nobody knows.
- * @param {Pick<import("./api.js").Clip, "info" | "state" | "partial" | "terminated" | "truncated">} clip
+ * @param {Pick<import("./api.js").Clip, "info" | "state" | "partial" | "terminated" | "truncated" | "unfinished">} clip
  */
-export function endOf({ info, state, partial, terminated, truncated }) {
+export function endOf({ info, state, partial, terminated, truncated, unfinished }) {
   const said = outcomeOf(info);
   if (said) return said;
   if (state === "aborted" || (partial && state !== "recording")) return "aborted";
-  return terminated ? "terminated" : truncated ? "truncated" : "";
+  return terminated ? "terminated" : truncated ? "truncated" : unfinished ? "unfinished" : "";
 }
 
 /** @param {Counts} counts */
@@ -218,3 +218,9 @@ export function sendingOf(sync) {
   if (sync.error) return `${sent} ${sentence(sync.error)}`;
   return behind && !sync.working ? `${sent} Nobody sends the rest: offcam sync does.` : sent;
 }
+
+/**
+ * Whether it is known how many episodes a run has: not where it has videos that are over, and the end of none.
+ * @param {Pick<import("./api.js").Run, "episodes" | "clips">} run
+ */
+export const isCounted = ({ episodes, clips }) => episodes > 0 || total(clips) === (clips.recording ?? 0);

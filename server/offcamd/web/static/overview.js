@@ -1,6 +1,6 @@
 // The head of the page: the run that is looked at, its numbers; or, where there is none, how to record one.
 import { copy, fill, h, icon, say } from "./dom.js";
-import { amount, percent, reasons, sendingOf, sentence, short, since, successOf, total, whole } from "./format.js";
+import { amount, isCounted, percent, reasons, sendingOf, sentence, short, since, successOf, total, whole } from "./format.js";
 import { baseOf, DOTS, sessionOf } from "./runlist.js";
 import { change, state } from "./state.js";
 
@@ -67,9 +67,12 @@ export class Overview {
     const lost = total(run.dropped);
     this.tile("Return, last 100", amount(returns.last100_mean), `best ${amount(returns.max)}, mean ${amount(returns.mean)}`);
     this.tile("Length, last 100", amount(lengths.last100_mean), `steps; longest ${amount(lengths.max)}`);
-    this.tile("Episodes", run.episodes < 10_000_000 ? whole(run.episodes) : short(run.episodes), `since ${since(run.started)}`);
+    const untold = !isCounted(run); // its env is not in a RecordEpisodeStatistics
+    if (untold) this.tile("Episodes", "–", `since ${since(run.started)}`);
+    else this.tile("Episodes", run.episodes < 10_000_000 ? whole(run.episodes) : short(run.episodes), `since ${since(run.started)}`);
     const unwritten = total(run.dropped_steps);
-    if (unwritten) this.tile("Steps", short(run.steps), `not written: ${reasons(run.dropped_steps)}`, true);
+    if (untold) this.tile("Steps", "–", "not counted");
+    else if (unwritten) this.tile("Steps", short(run.steps), `not written: ${reasons(run.dropped_steps)}`, true);
     else this.tile("Steps", short(run.steps), run.live && run.steps_per_second ? `${short(Math.round(run.steps_per_second))} a second` : run.steps >= 10000 ? `${whole(run.steps)} in all` : "in all");
     const dropped = lost ? reasons(run.dropped) : "none";
     const told = run.success_rate !== null; // six tiles stand in whole rows at each width

@@ -22,7 +22,7 @@ export function presetsOf({ clip, run, runs }) {
     several && /** @type {[Preset, string]} */ (["stages", "Stages of this run"]),
     several && /** @type {[Preset, string]} */ (["extremes", "Best and worst"]),
     seedOf(clip) !== null && /** @type {[Preset, string]} */ (["seed", "Same seed"]),
-    siblingsOf(run, runs).length > 1 && /** @type {[Preset, string]} */ (["others", "Same stage, all seeds"]),
+    clip.number !== null && siblingsOf(run, runs).length > 1 && /** @type {[Preset, string]} */ (["others", "Same stage, all seeds"]),
   ].filter((preset) => preset !== false);
 }
 

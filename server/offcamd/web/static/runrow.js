@@ -1,7 +1,7 @@
 // A run in the list of runs: a line beside the run that is shown; with all runs a row of a table, or on a phone a card.
 import * as api from "./api.js";
 import { fill, h, icon, say } from "./dom.js";
-import { ago, amount, count, short, total } from "./format.js";
+import { ago, amount, count, isCounted, short, total } from "./format.js";
 import { DOTS } from "./runlist.js";
 import { drawSparkline, sparkline } from "./sparkline.js";
 
@@ -64,13 +64,13 @@ export class RunRow {
   numbers(run) {
     const broken = Boolean(run.problem);
     const when = run.state === "ended" ? ago(run.updated) : run.state;
-    const many = run.plain ? count(total(run.clips), "video") : `${short(run.episodes)} ep`;
+    const many = run.plain ? count(total(run.clips), "video") : `${short(isCounted(run) ? run.episodes : null)} ep`;
     say(this.env, broken ? "cannot be read" : (run.env_id ?? ""));
     say(this.last, broken ? "" : amount(run.return.last100_mean));
     this.last.title = "Mean return of the last 100 episodes";
     say(this.best, broken ? "" : amount(run.return.max));
-    say(this.episodes, broken || run.plain ? "" : short(run.episodes));
-    say(this.steps, broken || run.plain ? "" : short(run.steps));
+    say(this.episodes, broken || run.plain ? "" : short(isCounted(run) ? run.episodes : null));
+    say(this.steps, broken || run.plain ? "" : short(isCounted(run) ? run.steps : null));
     say(this.updated, broken ? "" : run.state === "live" ? "now" : ago(run.updated));
     say(this.many, broken ? "" : many);
     say(this.when, broken ? "" : ` · ${when}`);

@@ -79,7 +79,7 @@ const FIELDS = {
   value: text(), // and of a value of their episodes by its name
   vmin: number(-1e300, 1e300, null),
   vmax: number(-1e300, 1e300, null),
-  end: oneOf("", "terminated", "truncated", "aborted"), // of the episodes with which clips begin
+  end: oneOf("", "terminated", "truncated", "aborted", "unfinished"), // of the episodes with which clips begin
   kept: text(), // text that the reasons for which clips are kept must contain
   env: number(0, 2 ** 31, null), // a sub-environment that they show
   seed: text(), // that their episodes were given
