@@ -45,6 +45,24 @@ def test_one_watches_it_learn_and_goes_from_stage_to_stage(daemon, view, visit, 
     expect(title).to_have_text("Episode 1 · run")
 
 
+def test_what_cannot_be_played_is_said_and_the_next_stage_plays(daemon, view, visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFCAM_ADDR", daemon.address)
+    film(tmp_path / "run", [5 + number for number in range(24)])
+    seen = visit(view(tmp_path / "run"))
+    page = seen.page
+    expect(page.locator("#stages .frame")).to_have_count(24)
+    for episode in (4, 7):
+        (tmp_path / "run" / f"rl-video-episode-{episode}.mp4").write_bytes(b"no video" * 1000)
+    # let go since the stages were asked for
+    page.route("**/clips/*-10", lambda route: route.fulfill(status=404, json={"error": "there is no such clip"}))
+    page.get_by_role("button", name="Watch it learn").click()
+    for part in (2, 3, 4):
+        expect(page.get_by_text(f"Stage {part} cannot be played: on to the next.")).to_be_visible()
+    expect(page.locator("#player h2")).to_have_text("Episode 13 \N{MIDDLE DOT} run")
+    expect(page.locator("#player h2")).to_have_text("Episode 16 \N{MIDDLE DOT} run")
+    seen.forgive("404")
+
+
 def test_a_mark_says_why_its_video_was_kept_and_shows_it(view, visit, tmp_path):
     folder = made.make_run(tmp_path / "run", 41, 10, video=made.make_video(tmp_path / "video.bin"))
     with closing(sqlite3.connect(folder / INDEX_NAME)) as database, database:

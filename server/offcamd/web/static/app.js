@@ -48,7 +48,7 @@ const gallery = new Gallery(element("gallery"), { open: (play) => change({ play,
 const keys = new Keys(dialog("help"));
 const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
 const stages = new Stages(element("stages"), element("tour"), { atEnd: () => !player.sync.playing && player.sync.frame === player.sync.frames - 1 });
-player.sync.ended = () => stages.ended();
+player.sync.ended = (failed) => stages.ended(failed);
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
 

@@ -120,6 +120,7 @@ export class Player {
     if (this.shown !== wanted) return;
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
+    if (!films.length && !unrendered) this.sync.ended(true);
     this.repeat(tour ? false : this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;

@@ -1,6 +1,6 @@
 // The stages of a run: a sheet of the clips that tell of each part of it, and, over the player, the way from one to the next.
 import * as api from "./api.js";
-import { fill, h, icon, say, throttle } from "./dom.js";
+import { fill, h, icon, say, throttle, toast } from "./dom.js";
 import { amount, count, episodeTitle, whole } from "./format.js";
 import { poster } from "./posters.js";
 import { bestOf, filmed, leadsTo, PICKS, placeOf, rowsOf } from "./stagelist.js";
@@ -16,6 +16,7 @@ import { split } from "./view.js";
 
 const REFRESH_MS = 2500;
 const HOLD_MS = 800; // so long the end of one is seen before the next begins
+const READ_MS = 2000; // so long it is seen why one cannot be played
 const FEWEST = 2; // parts that have a clip: one alone is no stage of anything
 /** @type {Record<Kind, string>} */
 const WORDS = { best: "Best", median: "Median", worst: "Worst" };
@@ -159,14 +160,15 @@ export class Stages {
     return { runId, key, stages, place, pick: tour || this.pick };
   }
 
-  /** To be called once a clip is over. */
-  ended() {
+  /** @param {boolean} failed whether a clip could not be played, else it is over */
+  ended(failed) {
     clearTimeout(this.hold);
     const { play, tour } = state();
     if (!tour) return;
+    if (failed) toast(`Stage ${this.here().place + 1} cannot be played: on to the next.`);
     this.hold = setTimeout(() => {
       if (state().tour && state().play.join() === play.join() && this.player.atEnd()) this.goOn();
-    }, HOLD_MS);
+    }, failed ? READ_MS : HOLD_MS);
   }
 
   goOn() {

@@ -18,7 +18,8 @@ export class Sync {
   /** @param {() => void} changed called whenever the position, or whether it plays, may have changed */
   constructor(changed) {
     this.changed = changed;
-    this.ended = () => {}; // what is to come once all has been played
+    /** @type {(failed: boolean) => void} */
+    this.ended = () => {}; // what is to come once all has been played, or could not be
     /** @type {Track[]} */
     this.tracks = [];
     this.position = 0;
@@ -211,7 +212,7 @@ export class Sync {
         return;
       }
       this.seek(this.duration);
-      this.ended();
+      this.ended(Boolean(leader.video.error));
       return;
     }
     this.changed();
