@@ -230,7 +230,13 @@ def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) 
         over = clip.complete and not clip.partial and clip.state in (fmt.FINAL, fmt.RECOVERED)
         return _Begun(unfinished=bool(over) and database.execute(_LEFT, asked).fetchone() is not None)
     number, terminated, truncated, seed = found
-    return _Begun(number, bool(terminated), bool(truncated), seed, not terminated and not truncated)
+    return _Begun(
+        number=number,
+        terminated=bool(terminated),
+        truncated=bool(truncated),
+        seed=seed,
+        unfinished=not terminated and not truncated,
+    )
 
 
 def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
         return video.error
     if why := unfit_parts(list(parts(steps)), clip.fps):
         return why
-    return _Fit(clip, path, name, env_id, video, kinds(steps))
+    return _Fit(clip=clip, path=path, file=name, env_id=env_id, video=video, features=kinds(steps))
 
 
 def _unlike(one: _Fit, first: _Fit) -> str | None:
