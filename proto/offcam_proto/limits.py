@@ -37,8 +37,16 @@ MAX_RING_SECONDS = 3600
 
 PRESETS = (
     "flat",
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow",
-)  # fmt: skip
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+)
 """What an encoder can be told of how much work to put into a small file: offcam's own preset, and x264's."""
 
 MAX_NAME_BYTES = 200

@@ -322,9 +322,14 @@ class ServerSession:
             self.no_run(token, FOLDER, f"{len(episodes)} sub-environments are more than one message has room for")
             return
         found = RunReply(
-            token=token, found=True, suffix=suffix, steps=min(steps, MAX_INT), code="", text="",
+            token=token,
+            found=True,
+            suffix=suffix,
+            steps=min(steps, MAX_INT),
+            code="",
+            text="",
             episodes=pack_episodes(episodes),
-        )  # fmt: skip
+        )
         self.send(found)
 
     def no_run(self, token: int, code: str = "", text: str = "") -> None:

@@ -31,8 +31,12 @@ SEARCHED: Final = TEXTS[:3]
 """What a word alone is looked for in."""
 
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
-    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq,
-}  # fmt: skip
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "=": operator.eq,
+}
 _SIGNS: Final = ":<>="
 _UNITS: Final = {"k": 1e3, "m": 1e6}
 _SHOWN: Final = 40

@@ -16,9 +16,18 @@ from offcam_proto.errors import MalformedMessage, NotReplayable
 from offcam_runs.replay.recipe import Recipe, make_key
 
 VARIABLES: Final = (
-    "CUDA_VISIBLE_DEVICES", "DISPLAY", "EGL_PLATFORM", "LD_LIBRARY_PATH", "MUJOCO_EGL_DEVICE_ID", "MUJOCO_GL",
-    "OMP_NUM_THREADS", "PYOPENGL_PLATFORM", "PYTHONHASHSEED", "SDL_AUDIODRIVER", "SDL_VIDEODRIVER",
-)  # fmt: skip
+    "CUDA_VISIBLE_DEVICES",
+    "DISPLAY",
+    "EGL_PLATFORM",
+    "LD_LIBRARY_PATH",
+    "MUJOCO_EGL_DEVICE_ID",
+    "MUJOCO_GL",
+    "OMP_NUM_THREADS",
+    "PYOPENGL_PLATFORM",
+    "PYTHONHASHSEED",
+    "SDL_AUDIODRIVER",
+    "SDL_VIDEODRIVER",
+)
 """Environment variables that change what an env does or shows."""
 
 _FIELDS: Final = ("id", "entry_point", "reward_threshold", "nondeterministic", "max_episode_steps", "kwargs")

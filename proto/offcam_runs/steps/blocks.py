@@ -74,9 +74,16 @@ def unpack(block: bytes) -> StepRecord:
     plain = _plain(codec, block[begin:], count * row_bytes + heap_bytes)
     columns = np.frombuffer(plain, np.uint8, count * row_bytes).reshape(row_bytes, count)
     record = StepRecord(
-        table=table, env_index=env_index, first_row=first_row, count=count, first_episode=first_episode,
-        last_episode=last_episode, layout=text, rows=columns.T.tobytes(), heap=plain[count * row_bytes :],
-    )  # fmt: skip
+        table=table,
+        env_index=env_index,
+        first_row=first_row,
+        count=count,
+        first_episode=first_episode,
+        last_episode=last_episode,
+        layout=text,
+        rows=columns.T.tobytes(),
+        heap=plain[count * row_bytes :],
+    )
     layout_of(record)
     return record
 

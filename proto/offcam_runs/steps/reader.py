@@ -126,8 +126,11 @@ class StepReader:
         except (ValueError, RemoteProtocolError) as error:
             return f"{name}: {error}"
         if (record.table, record.env_index, record.first_row, record.count) != (
-            place.kind, place.env_index, place.first_row, place.rows,
-        ):  # fmt: skip
+            place.kind,
+            place.env_index,
+            place.first_row,
+            place.rows,
+        ):
             return f"{name} has other rows there than the index says"
         return record
 

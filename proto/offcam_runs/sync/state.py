@@ -203,9 +203,14 @@ def _held(lock: Path) -> bool:
 
 
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
-    "str": str, "int": int, "float": (int, float), "bool": bool, "float | None": (int, float, type(None)),
-    "dict[str, str]": dict, "dict[str, Any]": dict,
-}  # fmt: skip
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "float | None": (int, float, type(None)),
+    "dict[str, str]": dict,
+    "dict[str, Any]": dict,
+}
 
 
 def _checked(found: dict[str, Any]) -> SyncState:

@@ -302,9 +302,16 @@ class Clips:
 def opening_of(ring: msg.OpenClip, message: SaveClip) -> msg.OpenClip:
     """What a video that is made of a ring would be opened with."""
     return replace(
-        ring, clip=message.saved, name=message.name, part=1, episode=message.episode, step=message.step,
-        started=message.started, ring_seconds=0.0, keep="",
-    )  # fmt: skip
+        ring,
+        clip=message.saved,
+        name=message.name,
+        part=1,
+        episode=message.episode,
+        step=message.step,
+        started=message.started,
+        ring_seconds=0.0,
+        keep="",
+    )
 
 
 @lru_cache(maxsize=64)  # each clip of a wrapper has the same

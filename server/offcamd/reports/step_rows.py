@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     from offcam_runs.steps.rows import Steps
 
 _FIRST: Final[dict[str, type]] = {
-    "run": str, "env_id": str, "stream": str, "session": int, "env_index": int, "episode": int, "step": int,
-    "reward": float, "terminated": bool, "truncated": bool,
-}  # fmt: skip
+    "run": str,
+    "env_id": str,
+    "stream": str,
+    "session": int,
+    "env_index": int,
+    "episode": int,
+    "step": int,
+    "reward": float,
+    "terminated": bool,
+    "truncated": bool,
+}
 
 UNITS: Final = {
     "episode": "number of the episode in its sub-environment, from 0",

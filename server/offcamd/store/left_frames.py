@@ -303,9 +303,13 @@ def _encode(part: Path, opening: OpenClip, frames: Sequence[_Frame], first: int)
             with suppress(FrameError):  # what is no picture
                 planes = converter.convert([view(buffer, layout) for buffer, layout in frame.parts()])
                 writer = writer or VideoWriter(
-                    part, width=planes.shape[1], height=planes.shape[0] * 2 // 3,
-                    fps=Fraction(opening.fps).limit_denominator(1001), preset=DEFAULT_PRESET, crf=DEFAULT_CRF,
-                )  # fmt: skip
+                    part,
+                    width=planes.shape[1],
+                    height=planes.shape[0] * 2 // 3,
+                    fps=Fraction(opening.fps).limit_denominator(1001),
+                    preset=DEFAULT_PRESET,
+                    crf=DEFAULT_CRF,
+                )
                 writer.write(planes, frame.index - first)
             frame.free()
             if number % PIECE_FRAMES == 0:

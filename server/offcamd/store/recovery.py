@@ -140,9 +140,18 @@ def _adopt(index: RunIndex, parts: list[Path]) -> None:
     if not openings:
         return
     stream = OpenStream(
-        handle=0, stream=uuid.uuid4().bytes, folder="/", prefix="", suffix=0, video=True, env_id="", num_envs=1,
-        vector=False, started=next(iter(openings.values())).started, resumes=True,  # the last session's, most likely
-    )  # fmt: skip
+        handle=0,
+        stream=uuid.uuid4().bytes,
+        folder="/",
+        prefix="",
+        suffix=0,
+        video=True,
+        env_id="",
+        num_envs=1,
+        vector=False,
+        started=next(iter(openings.values())).started,
+        resumes=True,  # the last session's, most likely
+    )
     with index.transaction(), index.reopened(stream, StreamOwner("", 0, "unknown: found by recovery")):
         for part, opening in openings.items():
             index.clip_opened(stream.stream, opening, part.name.removesuffix(fmt.PART_EXTENSION))
@@ -158,10 +167,18 @@ def _opening(number: int, path: Path) -> OpenClip | None:
     episode = _EPISODE.search(name)
     try:
         return OpenClip(
-            handle=0, clip=number, name=name, part=max(int(part or 1), 1),
-            fps=float(info.fps) or _ANY_FPS, rows=1, cols=1, episode=int(episode[1]) if episode else 0, step=0,
-            started=path.stat().st_mtime, frame_bytes=0,
-        )  # fmt: skip
+            handle=0,
+            clip=number,
+            name=name,
+            part=max(int(part or 1), 1),
+            fps=float(info.fps) or _ANY_FPS,
+            rows=1,
+            cols=1,
+            episode=int(episode[1]) if episode else 0,
+            step=0,
+            started=path.stat().st_mtime,
+            frame_bytes=0,
+        )
     except ProtocolError as error:
         log.warning("%s is not entered into the index: %s", path, error)
         return None

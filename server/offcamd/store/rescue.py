@@ -143,9 +143,15 @@ def look(path: Path, *, thorough: bool) -> VideoInfo:
 
 def _result(path: Path, info: VideoInfo) -> EncodedResult:
     return EncodedResult(
-        fmt.RECOVERED, path.name, info.frames, width=info.width or None, height=info.height or None,
-        file_bytes=path.stat().st_size, duration=info.duration_seconds, error=_DIED,
-    )  # fmt: skip
+        fmt.RECOVERED,
+        path.name,
+        info.frames,
+        width=info.width or None,
+        height=info.height or None,
+        file_bytes=path.stat().st_size,
+        duration=info.duration_seconds,
+        error=_DIED,
+    )
 
 
 def _nothing(why: str) -> tuple[EncodedResult, str]:
