@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from offcam_proto.limits import PROTOCOL_VERSION
+from waiting import HANG_SECONDS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -24,7 +25,6 @@ OUT = "/mnt/out"
 """Where a host has the folder for what it records."""
 
 SOCKET = f"daemon-v{PROTOCOL_VERSION}.sock"
-WAIT_SECONDS = 110
 PUBLIC = ("/tmp", "/var/tmp", "/dev/shm")
 HIDDEN = (*PUBLIC, "/run")  # what other processes of this machine use, too
 NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -61,7 +61,7 @@ class Host:
             [*NAMESPACES, "sh", "-ec", "\n".join([*script, f"{inside} || code=$?", *_LOGS, "exit $code"])],
             capture_output=True,
             text=True,
-            timeout=WAIT_SECONDS,
+            timeout=HANG_SECONDS,
             check=False,
         )
 

@@ -20,9 +20,9 @@ def slow(*values):
 LOGIN = [f"mkdir -p {OWN}", f"chown {UID} {OWN}", f"chmod 700 {OWN}"]
 
 
-@pytest.mark.parametrize("home", [None, *slow("/", "/nowhere", "/root")])
+@pytest.mark.parametrize("home", [None, *slow("/", "/nowhere", "/root", "~")])
 def test_a_user_without_passwd_entry(host, home):
-    """As with `docker run -u 12345`: HOME is unset, the root, missing, or somebody else's."""
+    """As with `docker run -u 12345`: HOME is unset, the root, missing, somebody else's, or not a path at all."""
     host.environment = {} if home is None else {"HOME": home}
     host.records(f"{TMP}/")
     assert "frames wait in memory alone" in host.log()

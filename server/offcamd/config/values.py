@@ -139,6 +139,8 @@ def path(given: Given) -> Path:
     try:
         return given.base / Path(given.value).expanduser()
     except RuntimeError as error:
+        if not given.asked:  # a HOME that is "~" itself: nobody named it, and it is needed by few
+            return Path("/", str(given.value))
         raise given.wrong("a path (its ~ names no known user)") from error
 
 

@@ -198,6 +198,18 @@ def test_a_working_directory_that_is_gone_is_no_obstacle(runtime, monkeypatch):
     monkeypatch.chdir(runtime)  # what monkeypatch returns to must be there
 
 
+@pytest.mark.parametrize("home", ["~", "~nobody-of-that-name", ""])
+def test_a_home_that_is_none_is_no_error_unless_it_is_named(home, monkeypatch):
+    monkeypatch.setenv("HOME", home)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    settings = load()
+    assert all(path.is_absolute() for path in (settings.keys, settings.root, settings.spool_dir))
+    monkeypatch.setenv("OFFCAM_KEYS", "~nobody-of-that-name/keys")
+    with pytest.raises(ConfigError, match="OFFCAM_KEYS must be a path"):
+        load()
+
+
 def test_unknown_variables():
     environ = {"OFFCAM_ENCODRES": "1", "OFFCAM_QQ": "", "OFFCAM_DIR": "x", "OFFCAM_ADDR": "y", "HOME": ""}
     assert variables.unknown(environ) == {"OFFCAM_ENCODRES": "OFFCAM_ENCODERS", "OFFCAM_QQ": ""}
