@@ -224,6 +224,6 @@ def test_a_connection_that_is_renewed_while_frames_wait(daemons, runtime, tmp_pa
     run = read_run(folder, "all")
     assert [(clip.part, clip.state) for clip in run.clips] == [(1, "aborted"), (2, "final")]
     assert [stream.state for stream in run.streams] == ["closed"]
-    assert writer_of(folder) is None
+    wait_until(lambda: writer_of(folder) is None, "the folder is let go")
     films.check(folder)
     daemons.stop()
