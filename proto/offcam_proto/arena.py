@@ -5,11 +5,10 @@ client writes a frame into a free slot, marks it written and names it in a `Slot
 once the frame is in its video, and empty when it has given back its memory, or else free. Frames in slots cost credit
 as all frames do.
 
-The client holds frames back for a moment, to name several at once, and the first ones until the daemon has the arena.
-What it has written and not named when it dies, the daemon finds by itself. What is written or taken when the daemon
-dies, the client names to the next one. When both die, the next daemon finds the file by its name, if it has one
-(`offcam_proto.host.arena_path`): it says all that has to be known of the frames in it. Without one (``memfd_create``)
-it is gone with them.
+The client holds frames back for a moment, to name several at once. What it has written and not named when it dies,
+the daemon finds by itself. What is written or taken when the daemon dies, the client names to the
+next one. When both die, the next daemon finds the file by its name, if it has one (`offcam_proto.host.arena_path`): it
+says all that has to be known of the frames in it. Without one (``memfd_create``) it is gone with them.
 
 ::
 
@@ -27,11 +26,6 @@ it is gone with them.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from offcam_proto.layout import FrameLayout
 
 TOKEN_AT = 0
 SHAPE_AT = 16
@@ -58,23 +52,6 @@ ENTRY = struct.Struct("<QQ")
 
 _PAGE_BYTES = 4096
 _FEWEST_SLOTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Unnamed:
-    """A frame that a client wrote into a slot and could not name before it was gone.
-
-    Attributes:
-        clip: number of its clip.
-        index: its number in that.
-        slot: where it lies.
-        layouts: of its pictures, if the arena says them.
-    """
-
-    clip: int
-    index: int
-    slot: int
-    layouts: tuple[FrameLayout, ...] | None = None
 
 
 def heads_at(slot_bytes: int, slots: int) -> int:

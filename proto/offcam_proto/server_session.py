@@ -38,7 +38,6 @@ from offcam_proto.resuming import EPISODE_BYTES, FOLDER, RunReply, RunRequest, p
 from offcam_proto.saving import SaveClip
 
 if TYPE_CHECKING:
-    from offcam_proto.arena import Unnamed
     from offcam_proto.codec import Parts
     from offcam_proto.layout import FrameLayout
 
@@ -191,28 +190,26 @@ class ServerSession:
         self.hello = message
         self.streams.clear()
 
-    def unnamed(self, handle: int, frames: Sequence[Unnamed]) -> list[msg.SlotFrames]:
+    def unnamed(self, handle: int, frames: Sequence[tuple[int, int, int]]) -> list[msg.SlotFrames]:
         """Take in frames that a stream's client wrote into its arena, and could not name before it was gone.
 
         Args:
             handle: the stream.
-            frames: them, in order.
+            frames: clip, index and slot of each, in order.
 
         Returns:
             What the client would have said, as far as it may be said.
         """
         clips = self.streams[handle].clips if handle in self.streams else {}
         found = []
-        for frame in frames:
-            clip = clips.get(frame.clip)
-            layouts = frame.layouts or (clip.slot_layouts if clip is not None else None)
-            if clip is None or layouts is None:
+        for number, index, slot in frames:
+            clip = clips.get(number)
+            if clip is None or clip.slot_layouts is None:
                 continue
             with contextlib.suppress(RemoteProtocolError):
-                where = ((frame.index, frame.slot),)
-                message = msg.SlotFrames(handle=handle, clip=frame.clip, layouts=layouts, frames=where)
+                message = msg.SlotFrames(handle=handle, clip=number, layouts=clip.slot_layouts, frames=((index, slot),))
                 self._check_slots(message)  # the layouts may be those of an arena with larger slots
-                self._check_frame(handle, frame.clip, layouts, [frame.index])
+                self._check_frame(handle, number, clip.slot_layouts, [index])
                 found.append(message)
         return found
 

@@ -16,7 +16,6 @@ import offcam
 import offcam.connection.shared_memory
 import offcam.vector
 from envs import Barcode, Look
-from offcam_proto.client_stream import ClientStream
 from waiting import wait_until
 
 SLOW_DAEMON = Path(__file__).parents[1] / "peers" / "slow_daemon.py"
@@ -112,18 +111,13 @@ def test_a_frame_that_is_missing_is_counted_under_the_default_policy(tmp_path, s
 def slots(monkeypatch):
     """The slots of shared memory that frames went into, None for each that went through the socket."""
     seen: list[int | None] = []
-    slot_frame, frame = ClientStream.slot_frame, ClientStream.frame
+    put = offcam.connection.shared_memory.StreamArenas.put
 
-    def note_slot(self, clip, index, layouts, slot):
-        seen.append(slot)
-        return slot_frame(self, clip, index, layouts, slot)
+    def note(self, *arguments):
+        seen.append(put(self, *arguments))
+        return seen[-1]
 
-    def note_parts(self, *arguments):
-        seen.append(None)
-        return frame(self, *arguments)
-
-    monkeypatch.setattr(ClientStream, "slot_frame", note_slot)
-    monkeypatch.setattr(ClientStream, "frame", note_parts)
+    monkeypatch.setattr(offcam.connection.shared_memory.StreamArenas, "put", note)
     return seen
 
 

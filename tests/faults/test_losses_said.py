@@ -84,9 +84,11 @@ def test_of_frames_that_are_recorded_after_all_it_is_said(daemons, tmp_path, sai
     daemons.start()
     wait_until(lambda: (connection.flush(), said)[1], "it is said")  # libzmq may have found the next by itself
     sent, lying = map(int, re.findall(r"of (\d+) frames .* it records (\d+) that lie in shared memory", said[0])[0])
-    assert sent == lying == MIDWAY + 2
+    assert sent == MIDWAY + 2
+    assert lying in (MIDWAY, MIDWAY + 1)  # the memory may be there for the second frame
     env.close()
-    assert not any(clip.dropped for clip in read_run(tmp_path / "run").clips)
+    (missing,) = [clip.dropped for clip in read_run(tmp_path / "run").clips if clip.dropped]
+    assert missing == {"lost": sent - lying}
     daemons.stop()
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import offcam
-from begun import begun
 from envs import Barcode, Look
 from offcam_runs.run import read_run
 from waiting import freeze, wait_until
@@ -29,7 +28,7 @@ def test_a_daemon_that_dies_while_nothing_can_be_sent_is_found_gone(daemons, tmp
     folder = tmp_path / "run"
     frozen = daemons.start()
     env = offcam.RecordVideo(Barcode(10**6, Look(720, 1280)), str(folder), overflow=overflow)
-    begun(env)
+    env.reset()
     env.flush()
     freeze(frozen.pid)
     wait_until(lambda: out_of_credit() or (env.step(0) and False), "the credit is spent")

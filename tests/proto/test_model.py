@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from offcam_proto import codec
 from offcam_proto import messages as msg
-from offcam_proto.arena import FREE, TAKEN, WRITTEN, Unnamed
+from offcam_proto.arena import FREE, TAKEN, WRITTEN
 from offcam_proto.client_session import ClientSession, State
 from offcam_proto.layout import FrameLayout
 from offcam_proto.records import EpisodeRecord
@@ -54,9 +54,8 @@ class Memory:
         self.states[slot], self.entries[slot] = WRITTEN, (clip, index)
         return slot
 
-    def unnamed(self) -> list[Unnamed]:
-        slots = [slot for slot, state in enumerate(self.states) if state == WRITTEN]
-        return [Unnamed(*self.entries[slot], slot) for slot in sorted(slots, key=self.entries.__getitem__)]
+    def unnamed(self) -> list[tuple[int, int, int]]:
+        return sorted((*self.entries[slot], slot) for slot, state in enumerate(self.states) if state == WRITTEN)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,6 @@ from msgspec.structs import replace
 
 from offcam_proto import codec, limits
 from offcam_proto import messages as msg
-from offcam_proto.arena import Unnamed
 from offcam_proto.errors import LimitExceeded, MalformedMessage, RemoteProtocolError, VersionMismatch
 from offcam_proto.layout import FrameLayout
 from offcam_proto.resuming import EPISODE_BYTES, RunReply, RunRequest
@@ -260,7 +259,7 @@ def test_a_breach_with_slots(message, error, words):
 
 def unnamed(session: ServerSession, *frames: tuple[int, int, int]) -> list[tuple[int, int]]:
     """Index and slot of the frames that are taken of those that were written: clip, index and slot of each."""
-    return [message.frames[0] for message in session.unnamed(1, [Unnamed(*frame) for frame in frames])]
+    return [message.frames[0] for message in session.unnamed(1, frames)]
 
 
 def test_what_a_client_could_not_name_is_checked_like_what_it_named():
@@ -269,19 +268,15 @@ def test_what_a_client_could_not_name_is_checked_like_what_it_named():
     assert unnamed(session, (0, 1, 0), (0, 5, 1), (0, 4, 0), (0, 6, 3), (0, 2**64 - 1, 0), (1, 7, 0)) == [(5, 1)]
     assert unnamed(session, (0, 7, 0), (0, 8, 1), (0, 9, 2)) == [(7, 0), (8, 1)], "the credit is spent then"
     assert session.streams[1].outstanding == 0
-    assert (session.state, session.take(), session.unnamed(2, [Unnamed(0, 9, 0)])) == (State.OPEN, [], [])
+    assert (session.state, session.take(), session.unnamed(2, [(0, 9, 0)])) == (State.OPEN, [], [])
 
 
-def test_how_unnamed_frames_lie_the_arena_tells_or_a_named_one():
+def test_how_unnamed_frames_lie_only_a_named_one_tells():
     session = with_arena()
     say(session, FRAME)
     assert unnamed(session, (0, 1, 0)) == []
-    larger = tuple(replace(layout, nbytes=3 * layout.nbytes) for layout in SLOTS.layouts)
-    assert session.unnamed(1, [Unnamed(0, 1, 0, larger)]) == [], "they are checked, too"
-    (message,) = session.unnamed(1, [Unnamed(0, 1, 0, SLOTS.layouts)])
-    assert (message.layouts, message.frames) == (SLOTS.layouts, ((1, 0),))
-    say(session, replace(SLOTS, frames=((2, 1),)), msg.EndClip(1, 0, True))
-    assert unnamed(session, (0, 3, 0)) == []
+    say(session, replace(SLOTS, frames=((1, 1),)), msg.EndClip(1, 0, True))
+    assert unnamed(session, (0, 2, 0)) == []
 
 
 def test_unnamed_frames_fit_the_slots_of_the_last_arena():

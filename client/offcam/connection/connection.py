@@ -58,10 +58,8 @@ class Connection(Exchange):
                 self.frames.tell(wire)
 
     def close_stream(self, wire: ClientStream) -> None:
-        """Close a stream: nothing more comes, and what waits goes now, as nobody may look at the socket again."""
+        """Close a stream: nothing more comes."""
         with self.lock:
-            if wire in self.waiting:
-                self.frames.tell(wire, at_once=True)
             wire.close()
             self.frames.close(wire)
 

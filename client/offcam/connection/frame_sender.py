@@ -73,12 +73,12 @@ class FrameSender:
                 return "credit"
             slot = self.arenas.put(wire, clip, index, pictures, cost, opening)
             if slot is not None:
-                sent = self._send_slot(wire, clip, index, layouts, slot)
-            else:
-                sent = self._keep_first(wire, opening, index, pictures, cost) or self._send_parts(
-                    wire, clip, index, pictures, layouts
-                )
-            return None if sent else "no_daemon"
+                return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
+            parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
+            if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
+                return "no_daemon"
+            exchange.send_due()  # frames in slots that go before it
+            return None if wire.live and exchange.send(parts) else "no_daemon"
 
     def say(self, wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
         """Open, end or save a clip of a live stream, behind what waits of that."""
@@ -100,16 +100,11 @@ class FrameSender:
         if end is not None:
             waiting.append(end)
 
-    def tell(self, wire: ClientStream, *, at_once: bool = False) -> None:
-        """Tell the daemon of what waits, as far as there is credit for it.
-
-        Args:
-            wire: of which stream.
-            at_once: send frames through the socket rather than wait for the daemon to say that it has their memory.
-        """
+    def tell(self, wire: ClientStream) -> None:
+        """Tell the daemon of what waits, as far as there is credit for it."""
         exchange, arena = self._exchange, self.arenas.at(wire)
         waiting = exchange.waiting[wire]
-        if not wire.live or arena is None or (wire.arena_asked and not at_once):
+        if not wire.live or arena is None or wire.arena_asked:
             return
         if wire.spool:
             self.arenas.open_spool(wire, arena)
@@ -186,34 +181,6 @@ class FrameSender:
         if frame is not None and wire in self._exchange.waiting:
             self._exchange.waiting[wire].append(frame)
         return frame is not None
-
-    def _keep_first(
-        self, wire: ClientStream, opening: OpenClip, index: int, pictures: tuple[Picture, ...], cost: int
-    ) -> bool:
-        """Keep a frame in memory that the daemon was offered and has not got yet: there it outlives that daemon."""
-        if not wire.arena_asked:
-            return False
-        waiting = self._exchange.waiting
-        waiting[wire] = deque()
-        if self._keep(wire, opening, index, pictures, cost):
-            return True
-        del waiting[wire]
-        return False
-
-    def _send_parts(
-        self,
-        wire: ClientStream,
-        clip: int,
-        index: int,
-        pictures: tuple[Picture, ...],
-        layouts: tuple[FrameLayout, ...],
-    ) -> bool:
-        """Send a frame through the socket; returns whether it is under way."""
-        parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
-        if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
-            return False
-        self._exchange.send_due()  # frames in slots that go before it
-        return wire.live and self._exchange.send(parts)
 
     def _send_slot(
         self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int

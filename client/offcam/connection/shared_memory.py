@@ -52,8 +52,8 @@ ARENA_BYTES = 64 * MIB
 killed. Only slots that are used take memory, and the lowest free one is used next."""
 
 LARGE_FRAME_BYTES = 2 * MIB
-"""Frames that are larger have `LARGE_FRAMES_BYTES` in all, which the daemon leaves allocated. What has no room there
-goes through the socket: to allocate a slot anew for each frame would take the agent's thread five times as long."""
+"""Frames that are larger have `LARGE_FRAMES_BYTES` in all. What has no room there goes through the socket, from where
+it comes to the daemon's disk sooner: a slow encoder frees its slots late."""
 
 LARGE_FRAMES_BYTES = 16 * MIB
 
@@ -61,8 +61,8 @@ ARENA_SLOTS = MAX_ARENA_SLOTS
 """Most frames in it. More than that go through the socket."""
 
 MOST_DESCRIPTORS = 256
-"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next: a quarter of those that Linux
-gives it. Those that it makes when it has so many are for one daemon."""
+"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next; those that it makes when it has
+so many are for one daemon."""
 
 MOST_SPOOLS = 128
 """Arenas of which the files are kept open in which a daemon has frames on disk."""

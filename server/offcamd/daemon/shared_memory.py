@@ -23,18 +23,14 @@ from offcam_proto.arena import (
     TAKEN,
     TOKEN_AT,
     WRITTEN,
-    Unnamed,
     heads_at,
 )
 from offcam_proto.errors import OffcamError
 from offcam_proto.host import abandoned_arena, arena_path, mapped, packed_daemon, remove_arena
-from offcam_proto.left_frames import unpack_head
 from offcam_proto.limits import MIB
 from offcam_proto.validation import ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from offcam_proto.layout import FrameLayout
     from offcam_proto.messages import OpenArena
     from offcamd.daemon.spool_file import SpoolFile
@@ -121,7 +117,7 @@ class Arena:
         pixels = self._view[start : start + sum([layout.nbytes for layout in layouts])]
         if self.spool is None:
             return None
-        head = b"" if self.name is None else self._head(slot)
+        head = b"" if self.name is None else os.pread(self._descriptor, HEAD_BYTES, self._heads_at + slot * HEAD_BYTES)
         return self.spool.move(clip, index, layouts, pixels, head)
 
     def say(self, endpoint: str, folder: str) -> None:
@@ -129,20 +125,13 @@ class Arena:
         data = packed_daemon(endpoint, folder)
         self._memory[DAEMON_AT : DAEMON_AT + len(data)] = data
 
-    def unnamed(self) -> list[Unnamed]:
-        """The frames that the client has written and not named, in order."""
-        return sorted(self._unnamed(), key=lambda frame: (frame.clip, frame.index, frame.slot))
-
-    def _unnamed(self) -> Iterator[Unnamed]:
-        for slot in range(self._slots):
-            if self._memory[STATES_AT + slot] == WRITTEN:
-                clip, index = ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size)
-                head = None if self.name is None else unpack_head(self._head(slot))
-                yield Unnamed(clip, index, slot, head[1] if head is not None and head[0].clip == clip else None)
-
-    def _head(self, slot: int) -> bytes:
-        """What the client says of the frame in a slot; it may have cut it short."""
-        return os.pread(self._descriptor, HEAD_BYTES, self._heads_at + slot * HEAD_BYTES).ljust(HEAD_BYTES, b"\0")
+    def unnamed(self) -> list[tuple[int, int, int]]:
+        """Clip, index and slot of the frames that the client has written and not named, in order."""
+        return sorted(
+            (*ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size), slot)
+            for slot in range(self._slots)
+            if self._memory[STATES_AT + slot] == WRITTEN
+        )
 
     def free(self, slot: int) -> None:
         """Let the client use a slot again. From any thread."""

@@ -102,7 +102,7 @@ def ready(scene):
     return scene
 
 
-def test_a_first_frame_shows_how_large_slots_must_be(scene):
+def test_a_first_frame_goes_through_the_socket_and_shows_how_large_slots_must_be(scene):
     assert scene.put(shown(0)) is None
     (offer,) = scene.offers()
     assert (offer.slot_bytes, offer.slots) == (4096, ARENA_SLOTS)

@@ -14,7 +14,6 @@ from offcam_proto.arena import (
     FREE,
     TAKEN,
     WRITTEN,
-    Unnamed,
 )
 from offcamd.daemon.shared_memory import Arena, ArenaUnusable
 
@@ -62,7 +61,7 @@ def test_what_it_takes_it_marks_and_gives_back(memory):
     memory.write(5, 8, index=4)
     memory.write(6, 9, state=TAKEN)
     memory.write(7, 9, state=99)
-    assert arena.unnamed() == [Unnamed(0, 4, 5), Unnamed(0, 9, 2)]
+    assert arena.unnamed() == [(0, 4, 5), (0, 9, 2)]
     ((pixels, layout),) = arena.take(2, (LAYOUT,))
     assert (bytes(pixels), layout) == (bytes([7]) * SLOT_BYTES, LAYOUT)
     assert memory.states() == [0, 0, TAKEN, 0, 0, WRITTEN, TAKEN, 99]
