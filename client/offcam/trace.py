@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.wrappers import shared_stream
 from offcam.wrappers.step_rows import StepRows
 

@@ -25,7 +25,7 @@ MIDWAY = 10
 def said(monkeypatch):
     """The warnings of this process's client, in order."""
     texts = []
-    monkeypatch.setattr("gymnasium.logger.warn", texts.append)
+    monkeypatch.setattr("offcam.logger.warn", texts.append)
     return texts
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.connection import timeouts
 from offcam.connection.exchange import Exchange, StreamHolder
 from offcam.connection.flush import PendingFlush

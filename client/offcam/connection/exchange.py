@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 import gymnasium
-from gymnasium import logger
 
+from offcam import logger
 from offcam.connection import out_of_memory, timeouts
 from offcam.connection.reconnect import Reconnect
 from offcam.connection.transport import Transport

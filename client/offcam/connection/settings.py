@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam_proto import host
 from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint
 from offcam_proto.variables import misspelt
@@ -43,4 +41,4 @@ def _find(environ: Mapping[str, str]) -> host.Found:
 def warn_of_misspelt() -> None:
     """Warn of variables that were probably meant to be one of ours."""
     for name, near in misspelt(os.environ).items():
-        warnings.warn(f"offcam: {name} is set and means nothing. Did you mean {near}?", stacklevel=3)
+        logger.warn(f"{name} is set and means nothing. Did you mean {near}?")

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-from gymnasium import logger
 
+from offcam import logger
 from offcam.integrations.missing import needs
 from offcam.integrations.recorded import Recorded, parted, sent
 from offcam.recorder import readings

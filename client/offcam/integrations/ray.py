@@ -23,9 +23,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from gymnasium import logger
-
 import offcam
+from offcam import logger
 from offcam.connection.launch import listening, start_embedded
 from offcam.connection.settings import embedded_endpoint
 from offcam.integrations.missing import needs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gymnasium import logger
+from offcam import logger
 
 
 class WarnsOnce:

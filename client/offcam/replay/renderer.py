@@ -11,8 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.replay.audits import told
 from offcam_proto.errors import OffcamError
 from offcam_runs.replay.process import start

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from offcam import logger
 from offcam.recorder import readings
 from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.vector_wrapper import VectorWrapper

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import logger
 from gymnasium.core import ActType, ObsType
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from offcam import logger
 from offcam.recorder import readings, settings
 from offcam.vector.autoreset import autoreset_mode
 from offcam.vector.followed import Followed, OneOfMany

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.recorder import frames
 from offcam.recorder.black_box import BlackBox
 from offcam.wrappers.shared_stream import StreamSharer

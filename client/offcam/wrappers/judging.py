@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.recorder import readings
 from offcam.wrappers.episode_values import SUCCESS, values_of
 from offcam_proto.records import KeepRecord

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from gymnasium import logger
 from gymnasium.vector import SyncVectorEnv
 
+from offcam import logger
 from offcam.recorder import settings
 from offcam.wrappers.video_base import NO_PICTURES
 from offcam_proto.errors import ConfigError
@@ -44,7 +43,7 @@ def replaying(env: Any, source: Source) -> Replaying | None:  # noqa: ANN401 - a
     except ConfigError as error:
         if not auto:
             raise
-        _tell(f"offcam records frames: {error}{'' if str(error).endswith('.') else '.'}")
+        logger.note(f"offcam records frames: {error}{'' if str(error).endswith('.') else '.'}")
     return None
 
 
@@ -63,7 +62,7 @@ def replaying_of(
         ConfigError: it cannot be, or would show many in one picture.
     """
     if source == "auto":
-        _tell("offcam records frames: source='auto' is for single envs.")
+        logger.note("offcam records frames: source='auto' is for single envs.")
         return None
     if not per_env and len(envs or range(env.num_envs)) > 1:
         raise ConfigError(
@@ -91,10 +90,3 @@ def _importable() -> type[Replaying]:
             f"source='replay' needs {error.name}, which is not installed: run `pip install \"offcam[replay]\"`."
         ) from error
     return Replaying
-
-
-def _tell(text: str) -> None:
-    """Say what is no reason to worry, where warnings are said."""
-    if logger.min_level <= logger.WARN and sys.stderr is not None:
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()

@@ -8,8 +8,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.recorder import readings, resuming, settings
 from offcam.recorder.env_stream import EnvStream
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium import logger
 
+from offcam import logger
 from offcam.recorder import env_stream, readings, settings
 from offcam.recorder.readings import as_float
 from offcam.wrappers import shared_stream

@@ -7,8 +7,7 @@ import math
 from glob import glob
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gymnasium import logger
-
+from offcam import logger
 from offcam.recorder import frames, settings
 from offcam.recorder.clip_writer import ClipWriter, Encoding
 from offcam.recorder.final_videos import FinalVideos
