@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 
 from offcam_proto import __version__
+from offcam_proto.errors import DaemonNotReady
 
 VERSION_SECONDS = 20.0
 """Longest time that ``offcam --version`` may take; it runs beside the agent's thread, and once a process."""
@@ -27,10 +28,19 @@ def commands(path: str) -> Iterator[str]:
 
 
 def problem(command: str) -> str:
-    """Why an ``offcam`` cannot serve this client, with the fix; empty where it can."""
+    """Why an ``offcam`` cannot serve this client, with the fix; empty where it can.
+
+    Raises:
+        DaemonNotReady: it has not said its version in `VERSION_SECONDS`; asked again later, it may.
+    """
     try:
         found = _version(command, os.stat(command).st_mtime_ns)
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.TimeoutExpired as error:
+        raise DaemonNotReady(
+            f"{command} on PATH has not said its version in {VERSION_SECONDS:g} s (a cold network disk?); it is asked "
+            "again."
+        ) from error
+    except OSError as error:
         return f"{command} on PATH does not say its version ({error})."
     if _series(found) == _series(__version__):
         return ""
@@ -47,17 +57,22 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=16)
 def _version(command: str, _changed: int) -> str:
-    done = subprocess.run(
+    with subprocess.Popen(
         [command, "--version"],
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=VERSION_SECONDS,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=environment(os.environ),
-    )
-    match = re.fullmatch(r"offcam (\S+)", done.stdout.strip())
+    ) as asked:
+        assert asked.stdout is not None  # noqa: S101 - for mypy: it is a pipe
+        try:
+            asked.wait(VERSION_SECONDS)
+        except subprocess.TimeoutExpired:
+            asked.kill()
+            raise
+        os.set_blocking(asked.stdout.fileno(), False)  # a process that it left behind may hold the pipe open
+        said = os.read(asked.stdout.fileno(), 256)
+    match = re.fullmatch(r"offcam (\S+)", said.decode(errors="replace").strip())
     return match[1] if match else ""
 
 

@@ -58,7 +58,7 @@ def start_embedded(endpoint: Endpoint, seconds: float) -> None:
 
     Raises:
         DaemonNotInstalled: the libraries of the ``server`` extra are missing, also behind any ``offcam`` on PATH.
-        DaemonNotReady: it is still starting.
+        DaemonNotReady: it is still starting, or another installation's has not said its version yet.
         DaemonUnavailable: it did not start.
     """
     if not sys.executable:
@@ -110,12 +110,20 @@ def _locked(fd: int) -> bool:
 def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled, until: float) -> None:
     """Start the daemon of another installation, as pipx or another venv put it on PATH."""
     reasons = [str(missing)]
+    slow: DaemonNotReady | None = None
     for command in elsewhere.commands(os.environ.get("PATH", "")):
-        if problem := elsewhere.problem(command):
+        try:
+            problem = elsewhere.problem(command)
+        except DaemonNotReady as error:  # another one may be quicker
+            slow = error
+            continue
+        if problem:
             reasons.append(problem)
             continue
         with contextlib.suppress(DaemonNotInstalled):  # it is as thin as this one
             return _launch([command], endpoint, elsewhere.environment(os.environ), until)
+    if slow is not None:
+        raise slow
     raise DaemonNotInstalled(" ".join(reasons)) from missing
 
 

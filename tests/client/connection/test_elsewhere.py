@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[3]
 RECORD = """
 import sys, offcam
 from envs import Barcode, play
+{before}
 env = {make}
 play(env, 2)
 env.close()
@@ -69,9 +70,9 @@ def full(tmp_path) -> Path:
 def run(thin, embedded, tmp_path):
     """Run a script in the base installation, with a PATH."""
 
-    def run(make: str, *path: Path) -> subprocess.CompletedProcess[str]:
+    def run(make: str, *path: Path, before: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [thin, "-c", RECORD.format(make=make), tmp_path / "run"],
+            [thin, "-c", RECORD.format(make=make, before=before), tmp_path / "run"],
             env={**os.environ, "PATH": os.pathsep.join(map(str, path)), "OFFCAM_DIR": str(tmp_path / "runs")},
             capture_output=True,
             text=True,
@@ -112,6 +113,25 @@ def test_statistics_alone(run, tmp_path, strict):
     assert expected in done.stderr
 
 
+SLOW = """#!/bin/sh
+[ -e {mark} ] || {{ : > {mark}; /bin/sleep 10; }}
+[ "$1" = --version ] && echo offcam {version} && exit
+exec {full}/offcam "$@"
+"""
+IMPATIENT = """
+from offcam.connection import elsewhere
+elsewhere.VERSION_SECONDS = 0.5
+"""
+
+
+def test_one_that_is_slow_to_say_its_version_is_asked_again(run, full, tmp_path):
+    slow = put(tmp_path / "slow", SLOW.format(mark=tmp_path / "mark", full=full, version=__version__))
+    done = run("offcam.record(Barcode(5), sys.argv[1], every=1)", slow.parent, before=IMPATIENT)
+    assert done.returncode == 0, done.stderr
+    assert f"{slow} on PATH has not said its version in 0.5 s" in done.stderr
+    assert [row.length for row in films.episodes(tmp_path / "run")] == [5, 5]
+
+
 # --- which one ------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +153,8 @@ def test_the_version_is_asked_once(tmp_path):
     os.utime(command, ns=(1, 1))
     assert "of no known version" in elsewhere.problem(str(command))
     assert "does not say its version" in elsewhere.problem(str(tmp_path / "gone"))
+    put(tmp_path / "bin", f"#!/bin/sh\necho offcam {__version__}\nsleep 5 &\n")  # which holds the pipe open
+    assert elsewhere.problem(str(command)) == ""
 
 
 def test_it_is_not_told_where_this_ones_libraries_are():
