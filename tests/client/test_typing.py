@@ -6,12 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+NODE_MODULES = Path(__file__).parents[1] / "javascript" / "node_modules"
 
 pytestmark = pytest.mark.slow  # a checker reads numpy's and Gymnasium's types first: 5 to 20 s
 
@@ -85,10 +84,11 @@ def mypy(script: Path) -> subprocess.CompletedProcess[str]:
 
 
 def pyright(script: Path) -> subprocess.CompletedProcess[str]:
-    places = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # noqa: PTH120 - not a link's target
+    beside = os.path.dirname(sys.executable)  # noqa: PTH120 - not a link's target
+    places = os.pathsep.join([str(NODE_MODULES / ".bin"), beside, os.environ.get("PATH", "")])
     program = shutil.which("pyright", path=places)
     if program is None:
-        pytest.skip("pyright is not here (`pip install pyright`, which fetches its program from npm)")
+        pytest.skip("pyright is not here (`npm --prefix tests/javascript install`)")
     return _run([program, "--pythonpath", sys.executable, script.name], script)
 
 
