@@ -58,7 +58,10 @@ def dealer(url, key=None, identity=None):
 
 def say(bare, message, wait=int(1000 * HANG_SECONDS)):
     """Send a message, or parts, and return the answer; None where there is none in time."""
-    bare.send_multipart(message if isinstance(message, list) else codec.encode(message))
+    try:
+        bare.send_multipart(message if isinstance(message, list) else codec.encode(message), zmq.NOBLOCK)
+    except zmq.Again:  # libzmq gives a socket up whose handshake failed: what it is to send would wait for ever
+        return None
     return codec.decode_server(bare.recv_multipart()) if bare.poll(wait) else None
 
 
