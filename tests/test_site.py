@@ -43,6 +43,15 @@ def test_each_page_is_in_the_navigation_once(site):
     assert sorted(named) == sorted(site)
 
 
+def test_each_picture_is_there_and_shown():
+    shown = [
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in re.findall(r"!\[[^]]*\]\(([^)#]+)", page.read_text("utf-8"))
+    ]
+    assert sorted(shown) == sorted((DOCS / "pages" / "images").iterdir())
+
+
 def test_pages_ask_for_nothing_that_is_not_made(site):
     assert [place for place, text in site.items() if "from the code:" in text] == []
     asked = [words for page in PAGES for words in re.findall(r"<!-- from the code: (\S+)", page.read_text("utf-8"))]
