@@ -37,4 +37,4 @@ def test_the_python_of_a_page(page, tmp_path, daemon):
         films.check(folder)
     if "wandb" in packages(SCRIPTS[page]):
         (recorded,) = {folder: films.videos(folder) for folder in folders}.values()
-        assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/videos/*.mp4"))) == len(recorded) == 2
+        assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/videos/**/*.mp4"))) == len(recorded) == 2

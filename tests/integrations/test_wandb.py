@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import wandb
 from syncing import EPISODES, EVERY, train, wait_sent
 from wandb.proto import wandb_internal_pb2
+
+import offcam
+from commandline import WAIT_SECONDS
+from offcam.integrations import wandb as adapter
+from offcam_proto.errors import ConfigError
 
 pytestmark = [pytest.mark.integrations, pytest.mark.usefixtures("daemon")]
 
@@ -86,6 +94,103 @@ def test_it_is_in_a_run_of_the_users_group_and_the_users_points_are_all_there(fo
     videos = column(lines, "offcam/video/path")
     assert [episode for episode, _ in videos] == list(range(0, EPISODES, EVERY))
     assert all((files / path).stat().st_size for _, path in videos)
+
+
+EPISODES_OF_OWN = 8
+
+
+def cartpole():
+    return gym.make("CartPole-v1", render_mode="rgb_array")
+
+
+def own_run(folder, log, **options):
+    """Train an agent in a W&B run that has its videos, too; returns each episode's return."""
+    env = adapter.record(cartpole(), folder, every=2, **options)
+    returns = []
+    for episode in range(EPISODES_OF_OWN):
+        env.reset(seed=episode)
+        over = False
+        while not over:
+            _, _, terminated, truncated, info = env.step(env.action_space.sample())
+            over = terminated or truncated
+        returns.append(float(info["episode"]["r"]))
+        env.wait_video(WAIT_SECONDS)  # so that each is there before the next step
+        log(episode, returns[-1])
+    env.close()
+    return returns
+
+
+def test_in_the_users_own_run_each_step_of_theirs_is_there_and_each_video(folder, tmp_path):
+    run = wandb.init(project="cartpole")
+    returns = own_run(folder, lambda episode, return_: run.log({"own": return_}, step=episode + 1))
+    run.finish()
+    wandb.teardown()
+    found = runs(tmp_path / "files")
+    assert set(found) == {""}
+    _, _, lines, files = found[""]
+    assert [(line["_step"], line["own"]) for line in lines if "own" in line] == list(enumerate(returns, 1))
+    shown = [line["offcam/video/path"] for line in lines if "offcam/video/path" in line]
+    shown += [name for line in lines for name in line.get("offcam/videos", {}).get("videos", [])]
+    assert len(shown) == len(list((files / "media").rglob("*.mp4"))) == 4
+    told = [line for line in lines if "offcam/episodes" in line]
+    assert [line["offcam/episodes"] for line in told] == list(range(1, len(returns) + 1))
+    means = [line["offcam/return"] for line in told]
+    assert means == pytest.approx([np.mean(returns[:count]) for count in range(1, len(returns) + 1)])
+
+
+def test_of_videos_between_two_steps_of_the_users_none_is_lost(folder, tmp_path):
+    run = wandb.init(project="cartpole")
+    called = []
+    own_run(folder, lambda episode, _: episode % 4 == 3 and run.log({"own": episode}), on_video=called.append)
+    run.finish()
+    wandb.teardown()
+    ((_, _, lines, files),) = runs(tmp_path / "files").values()
+    assert [line["own"] for line in lines if "own" in line] == [3, 7]
+    assert len(called) == len(list((files / "media").rglob("*.mp4"))) == 4
+
+
+def test_a_run_that_is_finished_too_early_ends_no_training(folder):
+    run = wandb.init(project="cartpole")
+    with pytest.warns(UserWarning, match=r"W&B's run takes nothing more"):
+        own_run(folder, lambda episode, _: episode == 2 and run.finish())
+    assert len(offcam.load(folder).episodes) == EPISODES_OF_OWN
+
+
+def test_a_planners_copy_logs_nothing(folder, tmp_path):
+    run = wandb.init(project="cartpole")
+    env = adapter.record(cartpole(), folder, every=1)
+    env.reset(seed=1)
+    copied = copy.deepcopy(env)
+    copied.reset(seed=1)
+    while not any(copied.step(0)[2:4]):
+        pass
+    env.close()
+    run.finish()
+    wandb.teardown()
+    ((_, _, lines, _),) = runs(tmp_path / "files").values()
+    assert not any("offcam/return" in line for line in lines)
+
+
+def test_a_vector_env_too(folder, tmp_path):
+    run = wandb.init(project="cartpole")
+    envs = adapter.record(
+        gym.make_vec("CartPole-v1", 3, vectorization_mode="sync", render_mode="rgb_array"), folder, every=1
+    )
+    envs.reset(seed=1)
+    for _ in range(60):
+        envs.step(envs.action_space.sample())
+    envs.close()
+    count = envs.episode_count
+    run.finish()
+    wandb.teardown()
+    ((_, _, lines, files),) = runs(tmp_path / "files").values()
+    assert [line["offcam/episodes"] for line in lines if "offcam/episodes" in line][-1] == count > 3
+    assert list((files / "media").rglob("*.mp4"))
+
+
+def test_without_a_run_it_says_what_to_do(folder):
+    with pytest.raises(ConfigError, match=r"call wandb\.init\(\) first"):
+        adapter.record(cartpole(), folder)
 
 
 @pytest.mark.filterwarnings("ignore")

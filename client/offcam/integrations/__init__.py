@@ -6,5 +6,6 @@
 `offcam.integrations.rllib`               `OffcamCallback`, with which metrics have what was recorded
 `offcam.integrations.stable_baselines3`   `VecRecordVideo`, `record`, `RecordEvaluations` for VecEnvs
 `offcam.integrations.torchrl`             `OffcamLogger` for its VideoRecorder
+`offcam.integrations.wandb`               `record` into the W&B run that you log into yourself
 ========================================  ====================================================================
 """
