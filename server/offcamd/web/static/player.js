@@ -4,7 +4,7 @@ import { Compare } from "./compare.js";
 import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { fileOf } from "./downloads.js";
 import { clipFacts, episodeFacts, reproducing } from "./facts.js";
-import { amount, clipTitle, clock, count, episodeTitle, whole } from "./format.js";
+import { amount, clipTitle, count, episodeTitle, whole } from "./format.js";
 import { RenderingView } from "./rendering.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
@@ -13,7 +13,8 @@ import { saveStill } from "./stills.js";
 import { Sync } from "./sync.js";
 import { Outline, tileOf } from "./tiles.js";
 import { Traces } from "./traces.js";
-import { MOST_CLIPS, nextSpeed, SPEEDS, split } from "./view.js";
+import { Transport } from "./transport.js";
+import { MOST_CLIPS, nextSpeed, split } from "./view.js";
 
 /**
  * @import { ClipDetail, Episode, Run, Steps } from "./api.js"
@@ -42,8 +43,6 @@ export class Player {
     this.renderings = [];
     /** @type {string[]} */
     this.urls = [];
-    /** @type {boolean | null} */
-    this.repeats = null; // whether clips are repeated; null while nobody has said so: short ones are
     /** @type {ClipDetail | null} */
     this.clip = null; // where there is one alone
     /** @type {Episode | null} */
@@ -54,22 +53,14 @@ export class Player {
     this.title = h("h2", { "aria-level": "1" });
     this.word = h("p.asked", { role: "status", hidden: true });
     this.stage = h("div.stage");
-        this.about = h("div.about");
+    this.about = h("div.about");
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
     this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
     this.side = new Compare(this.stage, this.sync, this.traces, page);
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
-    this.toggle = control("play", "Play (space)", () => this.sync.toggle(), { "data-act": "toggle" });
-    this.previous = control("previous", "Clip before (p)", () => this.go(0));
-    this.next = control("next", "Clip after (n)", () => this.go(1));
-    this.seek = h("input.seek", { type: "range", min: "0", value: "0", step: "1", "aria-label": "Position", oninput: () => this.goTo(Number(this.seek.value)) });
-    this.time = h("span.time");
-    this.speed = h("select", { "aria-label": "Speed", onchange: () => change({ speed: Number(this.speed.value) }, { replace: true }) });
-    this.looping = control("loop", "Repeat (l)", () => this.toggleRepeat(), { "aria-pressed": "false" });
     this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
-    this.overlaying = control("words", "Step, reward and action over the video (o)", () => this.lay(), { "aria-pressed": "false" });
     this.close = control("close", "Close (Escape)", () => this.leave());
-    this.transport = h("div.transport");
+    this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.goTo(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay() });
     this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", kbd("?"), " all keys");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
@@ -80,21 +71,14 @@ export class Player {
     fill(
       this.host,
       h("header", {}, h("div", {}, this.back, this.title, this.word), this.side.presets, this.compare, control("link", "Copy a link to this", () => this.share()), this.close),
-      h("div.seen", {}, h("div.left", {}, h("div.watching", {}, this.stage, this.side.differ, this.transport, this.keys), this.about), this.steps),
-    );
-    fill(
-      this.transport,
-      this.seek,
-      h("div.buttons", {}, this.previous, control("back", "One frame back (left arrow)", () => this.step(-1)), this.toggle, control("forward", "One frame on (right arrow)", () => this.step(1)), this.next),
-      this.time,
-      h("div.settings", {}, this.side.aligning, h("label.select", {}, h("span", {}, "Speed"), this.speed), this.overlaying, this.looping),
+      h("div.seen", {}, h("div.left", {}, h("div.watching", {}, this.stage, this.side.differ, this.transport.node, this.keys), this.about), this.steps),
     );
   }
 
   /** Show what the address says. */
   async show() {
     const { play, asked, speed, tour } = state();
-    this.setSpeed(speed);
+    this.transport.setSpeed(speed);
     this.buttons();
     this.side.show();
     const wanted = play.join();
@@ -110,8 +94,8 @@ export class Player {
     }
     this.open();
     const unrendered = play.every((id) => numberOf(split(id)[1]) !== null);
-    this.transport.hidden = this.keys.hidden = unrendered; // there is nothing to be played yet
-    (unrendered ? this.close : this.toggle).focus({ preventScroll: true });
+    this.transport.node.hidden = this.keys.hidden = unrendered; // there is nothing to be played yet
+    (unrendered ? this.close : this.transport.toggle).focus({ preventScroll: true });
     say(this.title, play.length > 1 ? `${play.length} clips side by side` : "…");
     this.explain(asked);
     this.host.classList.toggle("several", play.length > 1);
@@ -121,7 +105,7 @@ export class Player {
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     if (!films.length && !unrendered) this.sync.ended(true);
-    this.repeat(tour ? false : this.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.transport.repeat(tour ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
@@ -367,16 +351,8 @@ export class Player {
     if (!sync.tracks.length) return;
     this.traces.move(sync.frame);
     if (!this.overlay.hidden) say(this.overlay, this.traces.words || `frame ${sync.frame + 1} of ${sync.frames}`);
-    if (Number(this.seek.max) !== sync.frames - 1) this.seek.max = String(sync.frames - 1);
-    this.seek.value = String(sync.frame);
-    this.seek.setAttribute("aria-valuetext", `frame ${sync.frame + 1} of ${sync.frames}`);
-    say(this.time, `${clock(sync.position)} / ${clock(sync.duration)}`);
+    this.transport.tick();
     for (const track of sync.tracks) say(track.label, `${whole(sync.shown(track) + 1)} of ${whole(track.frames)}`);
-    if (this.toggle.dataset.playing !== String(sync.playing)) {
-      this.toggle.dataset.playing = String(sync.playing);
-      this.toggle.setAttribute("aria-label", sync.playing ? "Pause (space)" : "Play (space)");
-      fill(this.toggle, icon(sync.playing ? "pause" : "play"));
-    }
     this.note();
   }
 
@@ -389,27 +365,8 @@ export class Player {
   /** Words over the video, or none. */
   lay() {
     this.overlay.hidden = !this.overlay.hidden;
-    this.overlaying.setAttribute("aria-pressed", String(!this.overlay.hidden));
+    this.transport.overlaying.setAttribute("aria-pressed", String(!this.overlay.hidden));
     this.tick();
-  }
-
-  /** @param {number} speed */
-  setSpeed(speed) {
-    this.sync.setSpeed(speed);
-    const speeds = SPEEDS.includes(speed) ? SPEEDS : [...SPEEDS, speed].sort((one, other) => one - other);
-    if (this.speed.value !== String(speed)) fill(this.speed, speeds.map((value) => h("option", { value: String(value), selected: value === speed }, `${value}×`)));
-  }
-
-  /** @param {boolean} loop */
-  repeat(loop) {
-    this.sync.loop = loop;
-    this.looping.setAttribute("aria-pressed", String(loop));
-  }
-
-  /** As is wanted from now on, whatever is played. */
-  toggleRepeat() {
-    this.repeats = !this.sync.loop;
-    this.repeat(this.repeats);
   }
 
   buttons() {
@@ -418,7 +375,7 @@ export class Player {
     const run = play.length === 1 ? split(play[0])[0] : state().runs[0];
     this.back.href = address({ play: [], asked: "", tour: "", at: null });
     fill(this.back, icon("previous"), run ? this.page.runName(run) : "All runs");
-    this.overlaying.hidden = play.length !== 1;
+    this.transport.overlaying.hidden = play.length !== 1;
     this.compare.hidden = play.length !== 1 || numberOf(split(play[0])[1]) !== null;
     const picked = pick.includes(play[0]);
     this.compare.setAttribute("aria-pressed", String(picked));
@@ -431,8 +388,8 @@ export class Player {
     const shown = state().play.join();
     const [before, after] = await this.neighbours();
     if (state().play.join() !== shown) return;
-    this.previous.disabled = !before;
-    this.next.disabled = !after;
+    this.transport.previous.disabled = !before;
+    this.transport.next.disabled = !after;
   }
 
   /**
@@ -486,7 +443,7 @@ export class Player {
       { keys: ["End"], says: "last frame", act: () => this.step(Number.MAX_SAFE_INTEGER) },
       { keys: [","], says: "slower", act: () => faster(-1) },
       { keys: ["."], says: "faster", act: () => faster(1) },
-      { keys: ["l"], says: "repeat", act: () => this.toggleRepeat() },
+      { keys: ["l"], says: "repeat", act: () => this.transport.toggleRepeat() },
       { keys: ["o"], says: "step, reward and action over the video", act: () => this.lay() },
       { keys: ["j", "n"], says: "next clip", act: () => this.go(1) },
       { keys: ["k", "p"], says: "clip before", act: () => this.go(0) },
