@@ -1,9 +1,11 @@
-"""What kind of file system a folder is on, and writing into a file at a place."""
+"""What kind of file system a folder is on, writing into a file at a place, and in place of another one."""
 
 from __future__ import annotations
 
 import os
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mounts")
@@ -44,6 +46,26 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Have a file hold this text in place of what it held: all of it or, where it fails, nothing. It is on disk then.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as new:
+            new.write(text)
+            new.flush()
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+        Path(name).replace(file)
+    except OSError:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def _unescaped(text: str) -> str:

@@ -43,6 +43,9 @@ RUN_KEY: Final = "run"
 SYNC_NAME: Final = "offcam.sync"
 """Folder within the run folder that holds how far it was sent to which tracker; see `offcam_runs.sync.state`."""
 
+PINS_NAME: Final = "offcam.pins.json"
+"""File of the clips that somebody has pinned; see `offcam_runs.pins`."""
+
 TOTALS_KEY: Final = "totals"
 """Followed by a colon and a stream's id: the key in ``meta`` of the totals of its episodes up to one of them."""
 

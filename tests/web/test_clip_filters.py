@@ -115,7 +115,7 @@ def test_those_of_a_vector_env_are_found_by_its_first_sub_environment_or_by_whic
 
 
 def test_an_episode_is_looked_for_by_an_index(run):
-    conditions, given = filters(Query(QueryParams(end="terminated", seed="1")))
+    conditions, given = filters(Query(QueryParams(end="terminated", seed="1")), run)
     assert given == {"seed": "1"}
     with reading(run) as database:
         for condition in conditions:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from offcam_runs.file_lock import held
+from offcam_runs.filesystem import replace_file
 from offcam_runs.format import SYNC_NAME
 from offcam_runs.json_text import dumps
 
@@ -168,19 +167,7 @@ def write_state(file: Path, state: SyncState) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    text = dumps({"version": VERSION, **asdict(state)})
-    fd, name = tempfile.mkstemp(prefix=".", dir=file.parent)
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as new:
-            new.write(text)
-            new.flush()
-            os.fchmod(fd, 0o644)
-            os.fsync(fd)
-        Path(name).replace(file)
-    except OSError:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    replace_file(file, dumps({"version": VERSION, **asdict(state)}))
 
 
 def to_go_on_with(found: Iterable[Sending], tracker: str, session: int, options: Mapping[str, str]) -> Sending | None:

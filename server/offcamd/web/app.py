@@ -30,6 +30,7 @@ from offcamd.web.media import Posters, VideoResponse, open_clip
 from offcamd.web.metrics import Exporter
 from offcamd.web.openapi import description
 from offcamd.web.params import BadQuery, Query
+from offcamd.web.pins import Pins
 from offcamd.web.reading import AskedRun, NotHere, asked_for
 from offcamd.web.renders import CannotRender, Renders, TooMany
 from offcamd.web.runlist import runs_page
@@ -94,6 +95,7 @@ class Api:
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
         self._renders = Renders(source, self._episodes, stopping)
+        self._pins = Pins(source, self._episodes)
 
     def look_ahead(self) -> None:
         """Begin to read what there is, on a thread of its own: the first who asks need not wait for all of it."""
@@ -132,7 +134,8 @@ class Api:
             f"{clip}/poster": self.poster,
         }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
-        return [*routes, Route(f"{run}/episodes/render", self.render, methods=["GET", "POST"])]
+        pins = Route(f"{clip}/pin", self.pin, methods=["PUT", "DELETE"])
+        return [*routes, pins, Route(f"{run}/episodes/render", self.render, methods=["GET", "POST"])]
 
     # --- the daemon -------------------------------------------------------------------------------------------
 
@@ -225,6 +228,12 @@ class Api:
         """One clip, and the episodes it shows."""
         key = request.path_params["key"]
         return _json(await self._of(request, lambda asked: queries.clip_detail(asked, key, self._episodes)))
+
+    async def pin(self, request: Request) -> Response:
+        """Pin a clip or, by DELETE, do so no longer."""
+        key, query = request.path_params["key"], Query(request.query_params)
+        note = query.text("note") if request.method == "PUT" else None
+        return _json(await self._of(request, lambda asked: self._pins.set(asked, key, note)))
 
     async def neighbours(self, request: Request) -> Response:
         """The clips before and after one."""

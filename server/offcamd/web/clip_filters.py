@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from offcam_runs import format as fmt
+from offcam_runs.pins import read_pins
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from offcamd.web.params import Query
 
 ENDS: Final = ("", "terminated", "truncated", "aborted", "unfinished")
@@ -40,11 +44,12 @@ _OF_END: Final = {
     "aborted": f"(state = '{fmt.ABORTED}' OR partial)",
 }
 _OF_ENV: Final = "(envs = '[]' OR EXISTS (SELECT 1 FROM json_each(listed.envs) WHERE value = :env_index))"
+_PINNED: Final = "(listed.stream || '-' || listed.clip IN (SELECT value FROM json_each(:pins))) = :pinned"
 
 
-def filters(query: Query) -> tuple[list[str], dict[str, object]]:
+def filters(query: Query, folder: Path) -> tuple[list[str], dict[str, object]]:
     """The conditions that all have to hold, and the values for their parameters. Raises BadQuery."""
-    end = query.choice("end", ENDS)
+    end, pinned = query.choice("end", ENDS), query.boolean("pinned")
     asked: dict[str, tuple[str, object]] = {
         "min_return": ("return >= :min_return", query.number("min_return")),
         "max_return": ("return <= :max_return", query.number("max_return")),
@@ -52,8 +57,11 @@ def filters(query: Query) -> tuple[list[str], dict[str, object]]:
         "max_length": ("steps <= :max_length", query.number("max_length")),
         "env_index": (_OF_ENV, query.integer("env_index", None, 0, 2**31)),
         "keep": ("instr(lower(keep_reason), :keep) > 0", query.text("keep").lower() or None),
+        "pinned": (_PINNED, pinned),
         "seed": (f"{_EPISODE.format('CAST(shown.seed AS TEXT)')} = :seed", query.text("seed") or None),
     }
     given = {name: value for name, (_, value) in asked.items() if value is not None}
     conditions = [asked[name][0] for name in given]
+    if pinned is not None:
+        given["pins"] = json.dumps(list(read_pins(folder)))
     return conditions + ([_OF_END[end]] if end else []), given

@@ -13,6 +13,7 @@ from offcam_proto.errors import ConfigError
 from offcam_runs.analysis import Axis, Curve, align, bootstrap_interval, center, moving_average, smooth
 from offcam_runs.episodes import Quantity
 from offcam_runs.long_run import long_extent, long_run
+from offcam_runs.pins import read_pins
 from offcam_runs.streams import began, read_streams
 from offcamd.web.buckets import buckets, numbers, thinned
 from offcamd.web.long_curves import LongCurve
@@ -64,14 +65,15 @@ def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
             found = long.part(begin, end, clips)
             if found is None:
                 raise BadQuery(_no_value(y_name, clips.episodes.info))
-            return json.dumps({"x": x_name, "y": y_name, "window": window, **found}, allow_nan=False)
+            return _told(asked, {"x": x_name, "y": y_name, "window": window, **found})
     if (whole := _whole(clips.episodes, y_name, x_name, streams)) is None:
         raise BadQuery(_no_value(y_name, clips.episodes.info))
     average = moving_average(whole.y, window)
     first = 0 if begin is None else int(np.searchsorted(whole.x, begin, side="left"))
     behind = whole.x.size if end is None else int(np.searchsorted(whole.x, end, side="right"))
     part = slice(first, max(first, behind))
-    return json.dumps(
+    return _told(
+        asked,
         {
             "x": x_name,
             "y": y_name,
@@ -79,8 +81,14 @@ def curve(asked: AskedRun, query: Query, cache: EpisodeCache) -> str:
             **buckets(clips.episodes.number[part], whole.x[part], whole.y[part], average[part], points),
             "recorded": _recorded(clips, part, whole),
         },
-        allow_nan=False,
     )
+
+
+def _told(asked: AskedRun, found: dict[str, Any]) -> str:
+    """A curve as the API has it: with which of its clips are pinned."""
+    pins = read_pins(asked.folder)
+    found["recorded"]["pinned"] = [key in pins for key in found["recorded"]["keys"]]
+    return json.dumps(found, allow_nan=False)
 
 
 def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:

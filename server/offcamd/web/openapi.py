@@ -85,6 +85,7 @@ _CLIP_PARAMS = [
     _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
     _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),
     _query("seed", _SEARCH, "Only those whose episode was given this seed."),
+    _query("pinned", FLAG, "Only those that somebody has pinned, or has not."),
     *_VALUE_PARAMS,
 ]
 
@@ -107,7 +108,7 @@ def _json(
 def _paths() -> dict[str, Schema]:
     run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
     one, of_run, of_clip = ("404", "409"), [_RUN_PATH, _SESSION], [_RUN_PATH, _CLIP_PATH]
-    asked = ("400", *one)
+    asked, changing = ("400", *one), ("401", "403")
     of_episode = [*of_run, _query("number", _between(0, queries.MOST_OFFSET), "Its order of arrival.", required=True)]
     paths = {
         "/": _path("The page.", "text/html", TEXT),
@@ -213,8 +214,7 @@ def _paths() -> dict[str, Schema]:
                 reference("Rendering"),
                 of_episode,
                 *asked,
-                "401",
-                "403",
+                *changing,
                 "429",
                 method="post",
             ),
@@ -252,6 +252,17 @@ def _paths() -> dict[str, Schema]:
             *asked,
         ),
         clip: _json("A clip, and the episodes it shows.", reference("ClipDetail"), of_clip, *one),
+        f"{clip}/pin": {
+            **_json(
+                "Pin a clip, or change its note. By the page itself, opened on this host, or with the http_token.",
+                reference("ClipDetail"),
+                [*of_clip, _query("note", _SEARCH, "What there is to say of it.")],
+                *asked,
+                *changing,
+                method="put",
+            ),
+            **_json("Unpin it; likewise.", reference("ClipDetail"), of_clip, *one, *changing, method="delete"),
+        },
         f"{clip}/neighbours": _json(
             "The keys of the clips before and after one in such a list, of those that can be watched, and its place.",
             object_of(before=or_null(TEXT), after=or_null(TEXT), place=or_null(INTEGER), total=INTEGER),
@@ -283,7 +294,8 @@ def description() -> Schema:
         "404": "There is no such thing; the text says what there is.",
         "401": "The http_token is missing, or is another.",
         "403": "Whoever asks may not change anything.",
-        "409": "The run's folder cannot be read, or the episode not be rendered; the text says why, and the fix.",
+        "409": "The run's folder cannot be read or written, or the episode not be rendered; the text says why, and the "
+        "fix.",
         "429": "Too many wait.",
     }
     responses: Schema = {code: {"description": text, "content": error} for code, text in failures.items()}

@@ -17,6 +17,7 @@ from offcam_runs.clip_episodes import places_shown, read_spans, span_of
 from offcam_runs.clips import clip_keys, count_clips, read_clips
 from offcam_runs.episodes import ORDERS, Episode, read_episodes
 from offcam_runs.json_text import dumps, finite
+from offcam_runs.pins import read_pins
 from offcam_runs.sessions import ALL
 from offcam_runs.streams import read_streams
 from offcamd.web.clip_filters import LEFT, filters
@@ -171,8 +172,8 @@ class _Wanted(NamedTuple):
     values: dict[str, object]
 
 
-def _wanted_clips(query: Query) -> _Wanted:
-    """Those that a request asks for. Raises BadQuery."""
+def _wanted_clips(folder: Path, query: Query) -> _Wanted:
+    """Those of a run that a request asks for. Raises BadQuery."""
     sort = query.choice("sort", ("newest", "oldest", "return", "length", "episode"))
     direction = query.choice("order", ("desc", "asc")).upper()
     state = query.choice("state", ("", fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED))
@@ -188,7 +189,7 @@ def _wanted_clips(query: Query) -> _Wanted:
         f"{NO_ATTEMPT} AND (:state = '' OR state = :state) AND instr(lower(name || ' ' || ifnull(file, '')), :text) > 0"
     )
     limits = _limits(query)
-    more, given = filters(query)
+    more, given = filters(query, folder)
     condition = " AND ".join((condition, *(_VALUE_LIMITS[name] for name in limits), *more))
     return _Wanted(condition, order, {"state": state, "text": text, **limits, "value": _value(query), **given})
 
@@ -196,19 +197,25 @@ def _wanted_clips(query: Query) -> _Wanted:
 def clips_page(asked: AskedRun, query: Query) -> dict[str, Any]:
     """One page of a run's clips, see ``GET /api/runs/{id}/clips``. Raises BadQuery and what `reading` does."""
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", 100, 1, MOST_ROWS)
-    condition, order, values = _wanted_clips(query)
+    condition, order, values = _wanted_clips(asked.folder, query)
     with reading_clips(asked.folder, asked.session) as database:
         total = count_clips(database, condition, values)
         clips = read_clips(database, asked.folder, condition, values, order=order, limit=limit, offset=offset)
-        shown = _clips_shown(asked.run, database, clips)
+        shown = _clips_shown(asked, database, clips)
     return {"total": total, "offset": offset, "clips": shown}
 
 
-def _clips_shown(run: str, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
+def _clips_shown(asked: AskedRun, database: sqlite3.Connection, clips: Iterable[Clip]) -> list[dict[str, Any]]:
     """Clips as the API shows them."""
     streams = list(read_streams(database).values())
-    places = places_shown(streams)
-    return [clip_dict(run, clip, streams[places[clip.stream]], _begun(database, streams, clip)) for clip in clips]
+    places, pins = places_shown(streams), read_pins(asked.folder)
+    return [
+        {
+            **clip_dict(asked.run, clip, streams[places[clip.stream]], _begun(database, streams, clip)),
+            "pin": pin._asdict() if (pin := pins.get(f"{clip.stream_id}-{clip.clip}")) else None,
+        }
+        for clip in clips
+    ]
 
 
 class _Begun(NamedTuple):
@@ -250,7 +257,7 @@ def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
         NotHere: there is no such clip.
         RunFolderError: see `reading`.
     """
-    condition, order, values = _wanted_clips(query)
+    condition, order, values = _wanted_clips(asked.folder, query)
     with reading_clips(asked.folder, ALL) as database:
         clip = find_clip(database, asked.folder, key)
         session = asked.session or list(read_streams(database).values())[clip.stream].session
@@ -338,7 +345,7 @@ def clip_detail(asked: AskedRun, key: str, cache: EpisodeCache) -> dict[str, Any
         of = list(streams.values())
         span = span_of(clip, of)
         clips = cache.clips(asked.folder, database, streams, only=span)
-        (shown,) = _clips_shown(asked.run, database, [clip])
+        (shown,) = _clips_shown(asked, database, [clip])
     places = np.concatenate([clips.episodes_of(span), clips.beside(span)])[:MOST_ROWS].tolist()
     listed = [_shown(clips.episodes[place], of, clips, span, place) for place in places]
     return {**shown, "episodes": listed}
@@ -361,7 +368,7 @@ def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any
         near = int(np.argmin(away)) if recorded.size else None
         shown = None if near is None else clips.shows(int(recorded[near]))
         clip = [] if shown is None else [find_clip(database, asked.folder, shown.key)]
-        listed = _clips_shown(asked.run, database, clip)
+        listed = _clips_shown(asked, database, clip)
     told = _with_clip(episode, list(streams.values()), clips)
     return {
         "episode": told,

@@ -177,6 +177,7 @@ _CLIP = object_of(
     error=or_null(TEXT),
     video=or_null(TEXT),
     poster=or_null(TEXT),
+    pin=or_null(object_of(note=TEXT, at=NUMBER)),
 )
 _RENDERING = object_of(
     number=INTEGER,
@@ -204,6 +205,7 @@ _CURVE = object_of(
     recorded=object_of(
         keys=list_of(TEXT),
         reasons=list_of(or_null(TEXT)),
+        pinned=list_of(FLAG),
         numbers=list_of(INTEGER),
         xs=list_of(NUMBER),
         ys=list_of(_MAYBE),
