@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clipsOf, curveOf, episodesOf, exported, fileOf, listOf, nearestOf, renderingOf, stepsOf } from "../../server/offcamd/web/static/exported.js";
 
-const clip = (key, episode, more = {}) => ({ key, name: `rl-video-episode-${episode}`, return: episode, length: 10, info: {}, envs: [0], keep_reason: null, seed: null, state: "final", partial: false, terminated: false, truncated: false, episodes: [{ number: episode, episode, whole: true }], ...more });
+const clip = (key, episode, more = {}) => ({ key, name: `rl-video-episode-${episode}`, return: episode, length: 10, info: {}, envs: [0], keep_reason: null, seed: null, state: "final", partial: false, pin: null, terminated: false, truncated: false, episodes: [{ number: episode, episode, whole: true }], ...more });
 const TOLD = {
   curves: {
     "episode return": {
       ...{ total: 6, decimated: true, first: [0, 2, 4], count: [2, 2, 2], xs: [0, 2, 4], mean: [1, 2, 3], min: [1, 2, 3], max: [1, 2, 3] },
-      ...{ averages: { 5: [7, 8, 9] }, recorded: { keys: ["a", "b"], reasons: [null, "best(1)"], numbers: [0, 4], xs: [0, 4], ys: [1, 3] } },
+      ...{ averages: { 5: [7, 8, 9] }, recorded: { keys: ["a", "b"], reasons: [null, "best(1)"], pinned: [true, false], numbers: [0, 4], xs: [0, 4], ys: [1, 3] } },
     },
   },
-  clips: { c: clip("c", 9, { return: null, envs: [1, 2] }), b: clip("b", 4, { info: { is_success: 1 }, truncated: true, keep_reason: "worst(1)", seed: 7 }), a: clip("a", 0, { state: "aborted" }) },
+  clips: { c: clip("c", 9, { return: null, envs: [1, 2] }), b: clip("b", 4, { info: { is_success: 1 }, truncated: true, keep_reason: "worst(1)", seed: 7 }), a: clip("a", 0, { state: "aborted", pin: { note: "", at: 1 } }) },
   steps: {},
   stages: { episodes: 0, stages: [] },
   episodes: { 3: { number: 3, episode: 3 } },
@@ -22,7 +22,7 @@ test("a page that was not exported is none", () => assert.equal(exported, false)
 
 test("a part of a curve has what is in it", () => {
   const curve = curveOf(TOLD, query("x=episode&y=return&window=5&from=1&to=4"));
-  assert.deepEqual([curve.xs, curve.average, curve.total, curve.recorded.keys, curve.recorded.reasons], [[2, 4], [8, 9], 4, ["b"], ["best(1)"]]);
+  assert.deepEqual([curve.xs, curve.average, curve.total, curve.recorded.keys, curve.recorded.reasons, curve.recorded.pinned], [[2, 4], [8, 9], 4, ["b"], ["best(1)"], [false]]);
   assert.deepEqual(curveOf(TOLD, query("x=episode&y=return&window=6")).average, [null, null, null]);
   assert.throws(() => curveOf(TOLD, query("x=episode&y=height&window=5")), /No episode/);
 });
@@ -36,7 +36,7 @@ test("clips are filtered, ordered and in pages", () => {
   assert.deepEqual(keys("value=is_success&min_value=0.5"), ["b"]);
   assert.deepEqual(keys("min_return=1&max_return=5"), ["b"]);
   assert.deepEqual([keys("min_length=11"), keys("max_length=10").length], [[], 3]);
-  assert.deepEqual([keys("end=truncated"), keys("end=aborted"), keys("keep=WORST"), keys("seed=7"), keys("env_index=1")], [["b"], ["a"], ["b"], ["b"], ["c"]]);
+  assert.deepEqual([keys("end=truncated"), keys("end=aborted"), keys("keep=WORST"), keys("seed=7"), keys("env_index=1"), keys("pinned=true")], [["b"], ["a"], ["b"], ["b"], ["c"], ["a"]]);
   assert.deepEqual(keys("offset=1&limit=1"), ["b"]);
   assert.equal(clipsOf(TOLD, query("offset=1&limit=1")).total, 3);
 });

@@ -11,6 +11,11 @@ test("a mark says the first thing of why its video was kept", () => {
   assert.deepEqual(["saved: Went off-road!", "saved: failures()", "cut off"].map(kind), ["saved", "saved", "saved"]);
 });
 
+test("what somebody has pinned is marked so, whatever it was kept for", () => {
+  assert.deepEqual([markOf(null, true), markOf("worst(3)", true)].map(({ kind }) => kind), ["pinned", "pinned"]);
+  assert.deepEqual(marksOf(["worst(1)", null], [true, false]).map(({ words }) => words), ["filmed", "pinned"]);
+});
+
 test("what a rule is among is not what it says", () => {
   assert.equal(kind("spread(3, among=failures())"), "rule");
   assert.equal(kind("worst(3, among=best(9) | failures())"), "worst");

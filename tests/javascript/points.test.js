@@ -4,7 +4,7 @@ import { extent, fittingWindow, nearestIndex, outwards, prepared, tickText, TIME
 
 const curveAt = (...xs) => ({
   total: xs.length, decimated: false, first: xs.map((_, place) => place), count: xs.map(() => 1), xs, mean: xs.map((x) => x * 10),
-  min: xs.map((x) => x - 1), max: xs.map((x) => x + 1), average: xs.map(() => null), recorded: { keys: [], reasons: [], numbers: [], xs: [], ys: [] },
+  min: xs.map((x) => x - 1), max: xs.map((x) => x + 1), average: xs.map(() => null), recorded: { keys: [], reasons: [], pinned: [], numbers: [], xs: [], ys: [] },
 });
 
 test("a curve in order stays the one it is", () => {

@@ -29,13 +29,15 @@ import { sentence } from "./format.js";
  *   terminated: boolean | null, truncated: boolean | null, unfinished: boolean, seed: number | string | null, envs: number[], grid: number[] | null, return: number | null, length: number | null,
  *   dropped: Counts, partial: boolean, keep_reason: string | null, verified: boolean | null, diverged_at: number | null,
  *   diverged_why: string | null, info: Values, started: number | null, file_bytes: number | null, video: string | null, poster: string | null,
+ *   pin: Pin | null,
  * }} Clip
+ * @typedef {{note: string, at: number}} Pin of a clip: what somebody wrote about it, and when
  * @typedef {Clip & {episodes: Episode[]}} ClipDetail with the episodes that it shows
  * @typedef {{
  *   total: number, decimated: boolean, first: number[], count: number[], xs: number[], mean: (number | null)[],
  *   min: (number | null)[], max: (number | null)[], average: (number | null)[],
- *   recorded: {keys: string[], reasons: (string | null)[], numbers: number[], xs: number[], ys: (number | null)[]},
- * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip, `reasons` by which it is kept
+ *   recorded: {keys: string[], reasons: (string | null)[], pinned: boolean[], numbers: number[], xs: number[], ys: (number | null)[]},
+ * }} Curve a point each of `count` episodes from number `first` on; and the episodes with a clip, `reasons` by which it is kept, and whether it is `pinned`
  * @typedef {{
  *   runs: number, xs: number[], mean: (number | null)[], iqm: (number | null)[], low: (number | null)[], high: (number | null)[],
  * }} Group several runs as one
@@ -225,6 +227,12 @@ export const clips = (run, given) => getJson(`/api/runs/${id(run)}/clips`, given
 
 /** @type {(run: string, key: string) => Promise<ClipDetail>} */
 export const clip = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}`);
+
+/** @type {(run: string, key: string, note: string) => Promise<ClipDetail>} */
+export const pin = (run, key, note) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/pin`, { note }, { method: "PUT" });
+
+/** @type {(run: string, key: string) => Promise<ClipDetail>} */
+export const unpin = (run, key) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/pin`, {}, { method: "DELETE" });
 
 /** @type {(run: string, key: string, given: Parameters) => Promise<Neighbours>} */
 export const neighbours = (run, key, given) => getJson(`/api/runs/${id(run)}/clips/${id(key)}/neighbours`, given);

@@ -44,13 +44,19 @@ const known = new Map();
 const health = new Health(element("health"), element("banner"));
 const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
-const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), known });
+const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), pinned, known });
 const keys = new Keys(dialog("help"));
-const player = new Player(element("player"), { runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
+const player = new Player(element("player"), { pinned, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
 const stages = new Stages(element("stages"), element("tour"), { atEnd: () => !player.sync.playing && player.sync.frame === player.sync.frames - 1 });
 player.sync.ended = (failed) => stages.ended(failed);
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
+
+/** @type {import("./pinning.js").Pinned} */
+function pinned(id, clip) {
+  gallery.repin(id, clip);
+  curves.refresh();
+}
 
 function chosen() {
   return state().runs.map((id) => runs.get(id)).filter((run) => run !== undefined);
@@ -218,6 +224,7 @@ watch((changed) => {
 keys.add("Stages", () => state().play.length < 2, stages.keys());
 keys.add("On the page", () => !state().play.length, [
   { keys: ["/"], says: "filter the runs", act: () => list.search() },
+  ...(exported ? [] : [{ keys: ["s"], says: "pin the clip that is pointed at", act: () => gallery.pinHere() }]),
   { keys: ["x"], says: "play the clips that are chosen side by side", act: () => tray.play() },
 ]);
 themeButton();

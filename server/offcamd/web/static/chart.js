@@ -170,23 +170,23 @@ export class Chart {
       const { recorded } = curve;
       ctx.strokeStyle = colourOf(place);
       ctx.fillStyle = css("--surface");
-      const inView = recorded.xs.map((x, mark) => ({ left: u.valToPos(x, "x", true), y: recorded.ys[mark], reason: recorded.reasons[mark] })).filter(({ left }) => left >= bbox.left && left <= bbox.left + bbox.width);
+      const inView = recorded.xs.map((x, mark) => ({ left: u.valToPos(x, "x", true), y: recorded.ys[mark], reason: recorded.reasons[mark], pinned: recorded.pinned[mark] })).filter(({ left }) => left >= bbox.left && left <= bbox.left + bbox.width);
       const foot = bbox.top + bbox.height;
       const crowded = Math.min(all, inView.length * this.curves.length) > MOST_RINGS;
       const few = inView.filter(({ reason }) => reason !== null).length * this.curves.length <= MOST_RINGS;
       ctx.globalAlpha = inView.length > MOST_TICKS ? 0.4 : 1;
-      for (const { left, y, reason } of inView) {
+      for (const { left, y, reason, pinned } of inView) {
         ctx.beginPath();
         ctx.moveTo(left, foot);
         ctx.lineTo(left, foot - 7 * devicePixelRatio);
         ctx.stroke();
-        if ((crowded && !(few && reason !== null)) || y === null || !this.view.raw) continue;
+        if ((crowded && !pinned && !(few && reason !== null)) || y === null || !this.view.raw) continue;
         ctx.save();
         ctx.translate(left, u.valToPos(y, "y", true));
         ctx.scale(devicePixelRatio, devicePixelRatio);
         ctx.lineWidth = 1.5;
         ctx.globalAlpha = 1;
-        const shape = new Path2D(markOf(reason).path);
+        const shape = new Path2D(markOf(reason, pinned).path);
         ctx.fill(shape);
         ctx.stroke(shape);
         ctx.restore();

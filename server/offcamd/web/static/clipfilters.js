@@ -3,7 +3,7 @@
 /** @import { View } from "./view.js" */
 
 /** The view with none of them. */
-export const NO_FILTERS = Object.freeze({ rmin: null, rmax: null, lmin: null, lmax: null, value: "", vmin: null, vmax: null, end: /** @type {const} */ (""), kept: "", env: null, seed: "" });
+export const NO_FILTERS = Object.freeze({ rmin: null, rmax: null, lmin: null, lmax: null, value: "", vmin: null, vmax: null, end: /** @type {const} */ (""), kept: "", env: null, seed: "", pinned: false });
 
 export const FILTERS = /** @type {(keyof View)[]} */ (Object.keys(NO_FILTERS));
 
@@ -17,14 +17,14 @@ const ofValue = ({ value, vmin, vmax }) => value !== "" && (vmin !== null || vma
  * @returns {Record<string, string | number | null>}
  */
 export function askedBy(view, success) {
-  const { sort, order, clip, outcome, rmin, rmax, lmin, lmax, value, vmin, vmax, end, kept, env, seed } = view;
+  const { sort, order, clip, outcome, rmin, rmax, lmin, lmax, value, vmin, vmax, end, kept, env, seed, pinned } = view;
   /** @type {Record<string, string | number | null>} */
   let limits = {};
   if (ofValue(view)) limits = { value, min_value: vmin, max_value: vmax };
   else if (outcome) limits = { value: success, [outcome === "success" ? "min_value" : "max_value"]: 0.5 };
   return {
     ...{ sort, order: sort === "return" || sort === "length" ? order : null, q: clip, ...limits, end, keep: kept, env_index: env, seed },
-    ...{ min_return: rmin, max_return: rmax, min_length: lmin, max_length: lmax },
+    ...{ min_return: rmin, max_return: rmax, min_length: lmin, max_length: lmax, pinned: pinned ? "true" : null },
   };
 }
 
@@ -40,7 +40,7 @@ function between(low, high) {
  * @returns {string[]}
  */
 export function inWords(view) {
-  const { clip, outcome, rmin, rmax, lmin, lmax, value, vmin, vmax, end, kept, env, seed } = view;
+  const { clip, outcome, rmin, rmax, lmin, lmax, value, vmin, vmax, end, kept, env, seed, pinned } = view;
   const limited = rmin !== null || rmax !== null;
   return [
     clip && `“${clip}” in its name`,
@@ -51,6 +51,7 @@ export function inWords(view) {
     kept && `kept as “${kept}”`,
     env !== null && `env ${env}`,
     seed && `seed ${seed}`,
+    pinned && "pinned",
   ].flatMap((words) => (words ? [words] : []));
 }
 

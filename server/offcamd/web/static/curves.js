@@ -13,6 +13,7 @@ import { SMOOTHING } from "./view.js";
 /**
  * @import { Curve, Group, Run } from "./api.js"
  * @import { PickEpisode } from "./chart.js"
+ * @import { Mark } from "./marks.js"
  */
 
 const REFRESH_MS = 1000;
@@ -123,7 +124,8 @@ export class Curves {
     const episodes = curves.reduce((sum, { curve }) => sum + curve.total, 0);
     this.canvas.hidden = !curves.length;
     if (curves.length) this.chart.draw(curves, this.banded() ? this.band : null, { x, y, raw, from, to });
-    this.explain(curves.flatMap(({ curve }) => curve.recorded.reasons), curves.some(({ replayable }) => replayable));
+    const recorded = curves.map(({ curve }) => curve.recorded);
+    this.explain(marksOf(recorded.flatMap(({ reasons }) => reasons), recorded.flatMap(({ pinned }) => pinned)), curves.some(({ replayable }) => replayable));
     const videos = curves.some(({ curve }) => curve.recorded.keys.length);
     const elsewhere = curves.some(({ replayable }) => replayable) ? "click any other to have it rendered. " : "click anywhere to play the nearest one. ";
     const marks = videos ? `Marks are episodes with a video; ${elsewhere}` : curves.some(({ replayable }) => replayable) ? "Click an episode to have it rendered. " : "";
@@ -141,10 +143,9 @@ export class Curves {
 
   /**
    * What the marks that are there mean; nothing where all are of one sort that is told below.
-   * @type {(reasons: (string | null)[], replayable: boolean) => void}
+   * @type {(marks: Mark[], replayable: boolean) => void}
    */
-  explain(reasons, replayable) {
-    const marks = marksOf(reasons);
+  explain(marks, replayable) {
     const kinds = marks.map(({ kind }) => kind).join() + replayable;
     this.shapes.hidden = marks.every(({ kind }) => kind === "filmed");
     if (this.shapes.dataset.kinds === kinds) return;

@@ -21,7 +21,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @typedef {{[name: `aria-${string}` | `data-${string}`]: Attribute, dataset?: Record<string, string>} & {[Name in AttributeName]?: Attribute}} Attributes
  * @typedef {string | number | boolean | null | undefined} Attribute
  * @typedef {"alt" | "autocomplete" | "checked" | "decoding" | "disabled" | "disablepictureinpicture" | "download" | "height" | "hidden" | "href"
- *   | "id" | "loading" | "max" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "scope" | "selected" | "spellcheck" | "step"
+ *   | "id" | "loading" | "max" | "maxlength" | "min" | "muted" | "placeholder" | "playsinline" | "preload" | "role" | "scope" | "selected" | "spellcheck" | "step"
  *   | "tabindex" | "title" | "type" | "value" | "width"} AttributeName
  */
 
@@ -98,6 +98,7 @@ const PATHS = {
   warning: "M12 3.500L1.800 20.500h20.400zM11 10h2v5h-2zM11 16.500h2v2h-2z",
   chevron: "M7.400 8.600L6 10l6 6 6-6-1.400-1.400L12 13.200z",
   words: "M4 5h16v14H4zM6 7v10h12V7zM7.500 8.500h6v1.500h-6zM7.500 11.200h4v1.500h-4z",
+  pin: "M12 3l2.700 5.900 6.300 .700-4.700 4.300 1.300 6.300L12 17l-5.600 3.200 1.300-6.300L3 9.600l6.300-.700z",
   reset: "M12 5a7 7 0 1 1-6.700 9h2.100A5 5 0 1 0 12 7v3L7 6l5-4z",
 };
 
@@ -110,6 +111,7 @@ export function icon(name) {
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
   svg.classList.add("glyph");
+  svg.dataset.icon = name;
   const path = document.createElementNS(SVG, "path");
   path.setAttribute("d", PATHS[name]);
   path.setAttribute("fill-rule", "evenodd");

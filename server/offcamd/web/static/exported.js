@@ -156,7 +156,7 @@ export function curveOf(told, query) {
     ...curve,
     ...{ total: of(curve.count).reduce((sum, count) => sum + count, 0), first: of(curve.first), count: of(curve.count), xs: of(curve.xs) },
     ...{ mean: of(curve.mean), min: of(curve.min), max: of(curve.max), average: of(average) },
-    recorded: { keys: films(recorded.keys), reasons: films(recorded.reasons), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
+    recorded: { keys: films(recorded.keys), reasons: films(recorded.reasons), pinned: films(recorded.pinned), numbers: films(recorded.numbers), xs: films(recorded.xs), ys: films(recorded.ys) },
   };
 }
 
@@ -167,9 +167,10 @@ function between(query, name, value) {
 }
 
 /** @type {(query: URLSearchParams, clip: Clip) => boolean} */
-function ended(query, { terminated, truncated, unfinished, state, partial, keep_reason, seed, envs }) {
+function ended(query, { terminated, truncated, unfinished, state, partial, keep_reason, seed, envs, pin }) {
   const [end, keep, asked, env] = ["end", "keep", "seed", "env_index"].map((name) => query.get(name));
   const how = { terminated, truncated, unfinished, aborted: state === "aborted" || partial };
+  if (query.get("pinned") === "true" && !pin) return false;
   return (!end || how[/** @type {"aborted"} */ (end)] === true) && (!keep || (keep_reason ?? "").toLowerCase().includes(keep.toLowerCase())) && (!asked || String(seed) === asked) && (env === null || envs.includes(Number(env)));
 }
 

@@ -58,6 +58,7 @@ export class FilterForm {
       this.text("Seed", "seed", "", view),
       envs > 1 && this.box("Env", "env", "", view),
       values.length > 0 && h("span.limits", {}, select("Value", named, view.value, (value) => change({ value, outcome: "" })), this.limits("", "vmin", "vmax", view)),
+      h("label.select", {}, h("input", { type: "checkbox", checked: view.pinned, onchange: (event) => change({ pinned: event.currentTarget.checked }) }), h("span", {}, "Pinned")),
       h("button.quiet", { type: "button", onclick: () => change({ ...NO_FILTERS }) }, "Clear"),
     );
   }

@@ -1,15 +1,17 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
 import { askedBy, inWords, NO_FILTERS } from "./clipfilters.js";
-import { arrange, fill, h, icon, say, select, throttle, toast } from "./dom.js";
+import { arrange, control, fill, h, icon, say, select, throttle, toast } from "./dom.js";
+import { exported } from "./exported.js";
 import { FilterForm } from "./filterform.js";
 import { amount, clipTitle, clock, count, endOf, reasons, successOf, total, whole } from "./format.js";
+import { turn } from "./pinning.js";
 import { poster } from "./posters.js";
 import { change, state } from "./state.js";
 import { MOST_CLIPS, split } from "./view.js";
 
 /**
- * @import { Clip, Run } from "./api.js"
+ * @import { Clip, ClipDetail, Run } from "./api.js"
  * @import { Known } from "./tray.js"
  * @import { View } from "./view.js"
  */
@@ -20,11 +22,12 @@ const QUIET_PAGES = 3; // up to here, new clips just appear; further down the pa
 export class Gallery {
   /**
    * @param {HTMLElement} section
-   * @param {{open: (ids: string[]) => void, known: Map<string, Known>}} page
+   * @param {{open: (ids: string[]) => void, pinned: (id: string, clip: ClipDetail) => void, known: Map<string, Known>}} page
    */
-  constructor(section, { open, known }) {
+  constructor(section, { open, pinned, known }) {
     this.section = section;
     this.open = open;
+    this.pinned = pinned;
     this.known = known; // remembers each clip seen, for the tray
     this.head = h("div.gallery-head");
     this.fresh = h("button.fresh", { type: "button", hidden: true, onclick: () => this.load() });
@@ -243,13 +246,14 @@ export class Gallery {
       lost ? `${whole(lost)} dropped` : null,
     ].filter((flag) => flag !== null);
     const frame = h("span.poster", {}, clip.poster ? poster(clip.poster, clip) : h("span.blank", {}, icon("film"), clip.state === "recording" ? "being recorded" : "no video"));
+    const pin = !exported && clip.video && control("pin", `${clip.pin ? "Unpin" : "Pin"} ${title} (s)`, () => this.turn(id), { "aria-pressed": String(Boolean(clip.pin)) });
     const seconds = clip.duration_seconds;
     const length = seconds ? h("span.length", {}, seconds < 60 ? `${seconds.toFixed(1)} s` : clock(seconds).replace(/\.\d+$/, "")) : null;
     const said = flags.length ? h("span.flags", {}, flags.map((flag) => h(`span.flag.${flag.split(" ").at(-1)}`, {}, flag))) : null;
     return h(
       "li.card",
       { dataset: end ? { id, end } : { id } },
-      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said),
+      h("div.shot", { title: lost ? reasons(clip.dropped) : null }, h("button.watch", { type: "button", disabled: !clip.video, "aria-label": `Play ${title}, return ${amount(clip.return)}, ${whole(clip.length)} steps`, onclick: () => this.open([id]) }, frame), length, said, pin || (clip.pin && h("span.pin", { title: "Pinned" }, icon("pin")))),
       h(
         "div.facts",
         {},
@@ -260,6 +264,7 @@ export class Gallery {
         h("span.seed.muted", {}, clip.seed === null ? "" : `seed ${clip.seed}`),
         clip.video &&
           h("label.pick", {}, h("input", { type: "checkbox", "aria-label": `Compare ${title}`, onchange: (event) => this.pick(id, event.currentTarget) }), "Compare"),
+        clip.pin?.note && h("span.note-said", {}, clip.pin.note),
       ),
     );
   }
@@ -273,6 +278,29 @@ export class Gallery {
       return;
     }
     change({ pick: box.checked ? [...pick, id] : pick.filter((other) => other !== id) }, { replace: true });
+  }
+
+  /** Pin the clip that is pointed at, or has the focus; or do so no longer. */
+  pinHere() {
+    const here = this.grid.querySelector(".card:focus-within") ?? this.grid.querySelector(".card:hover");
+    if (here instanceof HTMLElement && here.dataset.id) this.turn(here.dataset.id);
+    else toast("Point at a clip, or go to it with Tab: then s pins it.");
+  }
+
+  /** @param {string} id RUN:KEY */
+  async turn(id) {
+    const clip = this.clips.find((each) => this.idOf(each) === id);
+    const after = clip?.video && !exported ? await turn(id, clip) : null;
+    if (after) this.pinned(id, after);
+  }
+
+  /**
+   * A clip is pinned, or no longer: its card says so where it stands; a list of the pinned ones is asked for anew.
+   * @type {(id: string, clip: ClipDetail) => void}
+   */
+  repin(id, { pin }) {
+    if (state().pinned) this.load();
+    else if (this.clips.some((clip) => this.idOf(clip) === id)) this.set(this.clips.map((clip) => (this.idOf(clip) === id ? { ...clip, pin } : clip)));
   }
 
   /** Tick the boxes of what is picked. */

@@ -24,18 +24,23 @@ const MARKS = [
 /** @type {Mark} */
 const FILMED = { kind: "filmed", words: "filmed", path: "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z", holds: null };
 
+/** @type {Mark} */
+const PINNED = { kind: "pinned", words: "pinned", path: "M0-6L1.700-2.200 5.800-1.800 2.700 .900 3.600 5 0 2.800-3.600 5-2.700 .900-5.800-1.800-1.700-2.200Z", holds: null };
+
 /**
  * @param {string | null} reason of a clip; none of one that is kept in any case
+ * @param {boolean} pinned by somebody, which says more than any rule
  * @returns {Mark}
  */
-export const markOf = (reason) => (reason && MARKS.find(({ holds }) => holds?.test(reason))) || FILMED;
+export const markOf = (reason, pinned = false) => (pinned && PINNED) || (reason && MARKS.find(({ holds }) => holds?.test(reason))) || FILMED;
 
 /**
  * Which marks there are, in the order in which a legend has them.
  * @param {(string | null)[]} given reasons
+ * @param {boolean[]} pinned whether each is
  * @returns {Mark[]}
  */
-export function marksOf(given) {
-  const there = new Set(given.map(markOf));
-  return [FILMED, ...MARKS.slice(2), ...MARKS.slice(0, 2)].filter((mark) => there.has(mark));
+export function marksOf(given, pinned = []) {
+  const there = new Set(given.map((reason, place) => markOf(reason, pinned[place])));
+  return [FILMED, ...MARKS.slice(2), ...MARKS.slice(0, 2), PINNED].filter((mark) => there.has(mark));
 }

@@ -3,8 +3,10 @@ import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
 import { fileOf } from "./downloads.js";
+import { exported } from "./exported.js";
 import { clipFacts, episodeFacts, reproducing } from "./facts.js";
 import { amount, clipTitle, count, episodeTitle, whole } from "./format.js";
+import { Pinning } from "./pinning.js";
 import { RenderingView } from "./rendering.js";
 import { numberOf } from "./route.js";
 import { address, change, learn, numberOfClip, state } from "./state.js";
@@ -30,7 +32,7 @@ const MOST_POINTS = 1200; // of a trace: about as many as it has pixels
 export class Player {
   /**
    * @param {HTMLElement} host takes the place of the run while something is played
-   * @param {{runName: (id: string) => string, run: (id: string) => Run | undefined, runs: () => Run[], neighbours: (id: string) => Promise<[string | null, string | null]>}} page
+   * @param {{pinned: import("./pinning.js").Pinned, runName: (id: string) => string, run: (id: string) => Run | undefined, runs: () => Run[], neighbours: (id: string) => Promise<[string | null, string | null]>}} page
    * @param {Keys} keys of the page
    */
   constructor(host, page, keys) {
@@ -56,12 +58,13 @@ export class Player {
     this.about = h("div.about");
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
     this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
+    this.pinning = new Pinning(page.pinned);
     this.side = new Compare(this.stage, this.sync, this.traces, page);
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
     this.close = control("close", "Close (Escape)", () => this.leave());
     this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.goTo(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay() });
-    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", kbd("?"), " all keys");
+    this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", !exported && [kbd("s"), " pin "], kbd("?"), " all keys");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
     this.layOut();
     keys.add("In the player", () => !this.host.hidden, this.ownKeys());
@@ -232,9 +235,10 @@ export class Player {
       const title = clipTitle(clip);
       if (!several) {
         this.entitle(asked ? episodeTitle(asked) : title, name);
+        this.pinning.show(id, clip);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
+      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       this.side.offer(id, clip);
@@ -328,6 +332,7 @@ export class Player {
     fill(this.stage);
     fill(this.about);
     this.clip = this.asked = null;
+    this.pinning.show("", null);
     this.side.clear(this.host);
     this.traces.move(0);
     this.urls.forEach(api.release);
@@ -447,6 +452,7 @@ export class Player {
       { keys: ["o"], says: "step, reward and action over the video", act: () => this.lay() },
       { keys: ["j", "n"], says: "next clip", act: () => this.go(1) },
       { keys: ["k", "p"], says: "clip before", act: () => this.go(0) },
+      ...(exported ? [] : [{ keys: ["s"], says: "pin, and write a note", act: () => this.pinning.turn() }]),
       { keys: ["x"], says: "choose to compare", act: () => !this.compare.hidden && !this.compare.disabled && this.pick() },
       { keys: ["Escape"], says: "close", act: () => this.leave() },
     ];

@@ -83,6 +83,7 @@ const FIELDS = {
   kept: text(), // text that the reasons for which clips are kept must contain
   env: number(0, 2 ** 31, null), // a sub-environment that they show
   seed: text(), // that their episodes were given
+  pinned: flag(false), // only those that somebody has pinned
   as: oneOf("grid", "table"), // how clips are listed
   pick: list(), // clips chosen to be compared: RUN:KEY
   play: list(), // clips in the player: RUN:KEY
