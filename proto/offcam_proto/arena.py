@@ -1,9 +1,9 @@
 """Memory that a client shares with a daemon of its host, so that frames need not go through the socket.
 
-An arena is a file of the client's that lies in memory: a header, then slots of one size, each for one frame. The
-client writes a frame into a free slot, marks it written and names it in a `SlotFrames`; the daemon marks it taken, done
-once the frame is in its video, and empty when it has given back its memory, or else free. Frames in slots cost credit
-as all frames do.
+An arena is a file in memory that the client makes: a header, then slots of one size, each for one frame. The client
+writes a frame into a free slot, marks the slot written and names it in a `SlotFrames`. The daemon marks the slot taken.
+Once the frame is in its video the slot is free again; or, where the daemon gives the slot's memory back to the system,
+it is done, and then empty. Frames in slots cost credit as all frames do.
 
 The client holds frames back for a moment, to name several at once. What it has written and not named when it dies,
 the daemon finds by itself. What is written or taken when the daemon dies, the client names to the
@@ -37,7 +37,7 @@ SLOTS_AT = 20480
 """Where the parts of an arena begin, in bytes."""
 
 HEAD_BYTES = 1024
-"""Room for what says which frame is in a slot."""
+"""Bytes, for each slot, of what says which frame is in it."""
 
 FREE, WRITTEN, TAKEN, DONE, EMPTY = 0, 1, 2, 3, 4
 """What a slot's byte says. An empty one is free, and has no memory before its client allocates that anew."""
@@ -55,7 +55,7 @@ _FEWEST_SLOTS = 2
 
 
 def heads_at(slot_bytes: int, slots: int) -> int:
-    """Where what says which frames are in the slots begins."""
+    """Offset of the first of the entries that say which frames are in the slots."""
     return SLOTS_AT + slots * slot_bytes
 
 

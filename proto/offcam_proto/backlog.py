@@ -10,31 +10,34 @@ from offcam_proto.records import count_all, count_records, numbered
 
 
 class Backlog:
-    """Keeps a stream's records, packed, until they are acked: each body by its first number. This one keeps so many.
+    """Keeps a stream's packed records until they are acked, each body under the number of its first record.
+
+    This one keeps them in memory alone, at most `MAX_UNACKED_RECORDS` of `MAX_UNACKED_BYTES`; the recorder's journal,
+    which is derived from it, keeps them in a file, too.
 
     Attributes:
-        place: the folder in which they outlive the process, and are taken in from by whoever comes next; empty where
-            they go with it.
+        place: the run folder, or what stands for it, in which the records outlive the process, for whoever comes next
+            to put them into the index; empty where they are lost with the process.
     """
 
     place = ""
 
     @property
     def in_memory(self) -> int:
-        """How many of the records, the last ones, are nowhere else, and so go with this process."""
+        """How many of the records are in memory alone, and so are lost with this process: always the last ones."""
         return count_all(body for _, body in self._records)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the records take, in memory and in a file, about."""
+        """About how many bytes the records take, in memory and in a file."""
         return self._bytes
 
     def __init__(self) -> None:
         self._records: deque[tuple[int, bytes]] = deque()
-        self._bytes = 0  # that they have
+        self._bytes = 0  # of the bodies in memory
 
     def begin(self) -> None:
-        """Prepare for records, before the first one comes."""
+        """Prepare to keep records; called before the first one comes."""
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records. Returns how many of the bodies, from the first on, there was room for."""
@@ -62,13 +65,13 @@ class Backlog:
         self._records = deque((seq - gone, body) for seq, body in self._records)
 
     def rest(self) -> None:
-        """All is acked, and more may come later: until then nothing of it need lie anywhere."""
+        """Every record is acked, but the stream is open: give back what the records took until more come."""
 
     def look(self) -> None:
-        """See that what is kept lies where `place` says."""
+        """Check that the records still lie where `place` says."""
 
     def leave(self) -> None:
-        """The process leaves: what is left in a file is for others to take in."""
+        """The process ends: leave the unacked records in their file, for others to put into the index."""
 
     def end(self) -> None:
-        """The stream is closed, and nothing of it is left."""
+        """The stream is closed and every record is acked: remove what the records were kept in."""

@@ -23,7 +23,7 @@ class Outbox:
     Attributes:
         messages: what is to be sent, in order, but for what is held back.
         held: frames in slots that are held back, of all streams.
-        holders: by its handle, what each stream that holds records back sends them by.
+        holders: for each stream that holds records back, by its handle, the function that queues them.
     """
 
     def __init__(self) -> None:

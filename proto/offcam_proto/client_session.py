@@ -54,13 +54,13 @@ class ClientSession:
     """One client process's session. Not thread-safe: its owner serialises the calls.
 
     Attributes:
-        state: where it stands.
+        state: what may be said now.
         refused: the daemon's words where it refused the session.
         instance: id of the daemon's current start, known from its Welcome on.
         pid: the daemon's process id, likewise.
         streams: the streams that are open, or closed with records not acked yet, by handle.
-        hello: what it is opened with.
-        outbox: what it and its streams have to say.
+        hello: the message that opens the session.
+        outbox: messages of the session and of its streams that wait to be sent.
     """
 
     def __init__(self, session: bytes, *, pid: int, host: str, client: str) -> None:
@@ -121,9 +121,8 @@ class ClientSession:
     def open_stream(self, info: msg.OpenStream, backlog: Backlog | None = None) -> ClientStream:
         """Open a stream; its handle is set here. It becomes `live` when the daemon answers.
 
-        Its records are kept in ``backlog`` until they are acked, or in memory.
-
-        One more than `MAX_STREAMS_PER_SESSION` is `refused` at once, and its records are lost.
+        ``backlog`` keeps its records until they are acked; by default one that keeps them in memory.
+        A stream beyond `MAX_STREAMS_PER_SESSION` is `refused` at once, and its records are lost.
         """
         handle = self._next_handle
         self._next_handle += 1
@@ -153,7 +152,7 @@ class ClientSession:
     def ask_run(self, folder: str, prefix: str) -> int:
         """Ask how far a run came, with streams of a prefix. Returns the token of the answer.
 
-        A daemon that does not know the question refuses the session: it should be one that nothing else is said in.
+        A daemon that does not know the question refuses the whole session: ask in one that is used for nothing else.
         """
         return self._ask(lambda token: RunRequest(token, folder, prefix))
 

@@ -34,27 +34,29 @@ StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Cred
 class ClientStream:
     """One stream as its client sees it. Made by `ClientSession.open_stream`.
 
-    It has a method for each message that a client may say of a stream, which makes more of them than a class should
-    have else.
+    It has a method for each message that a client sends about a stream, and so more methods than other classes may
+    have.
 
     Args:
         outbox: where its messages go.
         info: what it is to be opened with.
         backlog: keeps its records until they are acked.
-        forget: called once nothing of it is left to be said or heard.
+        forget: called once the stream has nothing more to send or to receive.
 
     Attributes:
         backlog: its records that are not acked yet.
         info: what it was opened with; its ``suffix`` is the one the daemon gave.
-        daemon: instance and process id of the daemon that it was asked of last.
+        daemon: instance and process id of the daemon that was last asked to open the stream.
         epoch: number of times the daemon has opened it. A clip opened in an earlier epoch is cut off there.
         live: whether the daemon has it open now, so that frames can be sent.
         credit: bytes of frames that may be sent.
         saturated: whether the daemon said that waiting for credit is in vain.
-        arena: whether the daemon takes frames in its arena's slots; None while it has none, or no answer came.
-        spool: the daemon's descriptor of the file for those of them that it has no room for; 0 where there is none.
-        refused: why the daemon will not have it, or None.
-        refused_code: the same as a word, as in `StreamRefused`; empty where it is not refused.
+        arena: whether the daemon takes frames in the slots of the stream's arena; None without an arena, or before the
+            daemon's answer.
+        spool: the daemon's descriptor of the file to which it moves frames of the arena that it has no memory for; 0
+            where there is none.
+        refused: why the daemon refused the stream, or None.
+        refused_code: the same as a word, as in `StreamRefused`; empty where the stream is not refused.
         lost_records: records that are in no index: too many were waiting, or the index they were in is gone.
     """
 
@@ -76,7 +78,7 @@ class ClientStream:
         self.lost_records = 0
         self._outbox = outbox
         self._forget = forget
-        self._surplus = False  # whether its session has as many streams as it may without this one
+        self._surplus = False  # whether its session has as many streams as it may have without this one
         self._asked = False  # an OpenStream is on its way and not answered yet
         self._offer: msg.OpenArena | None = None  # the arena that was offered last
         self._unanswered = 0  # offers of arenas that the daemon has yet to answer
@@ -85,8 +87,8 @@ class ClientStream:
         self._acked = 0
         self._next_seq = 1
         self._sent = 0  # the last record that was sent in this epoch, or is held back
-        self._bytes = 0  # of records that were sent since all that had been were acked
-        self._held: list[bytes] = []  # the last of those, which wait to be sent together
+        self._bytes = 0  # of records that were sent since none was unacked
+        self._held: list[bytes] = []  # the bodies of the last records in _sent, which wait to be sent together
 
     @property
     def unacked(self) -> int:
@@ -95,7 +97,7 @@ class ClientStream:
 
     @property
     def kept_episodes(self) -> int:
-        """How many of them are of episodes, and outlive this process."""
+        """How many of the unacked records are of episodes and outlive this process."""
         last, others = self._next_seq - 1 - self.backlog.in_memory, (ClipRecord.KIND, KeepRecord.KIND, StepRecord.KIND)
         kept = takewhile(lambda each: each[0] <= last, self.backlog.after(self._acked))
         return count_all(body for _, body in kept if body[1] not in others)  # behind a head of one byte
@@ -114,7 +116,7 @@ class ClientStream:
             raise LocalProtocolError(f"a stream has at most {MAX_CLIPS_PER_STREAM} open clips")
         self._last_clip = clip.clip
         self._clips.add(clip.clip)
-        self.send_held()  # an earlier clip's account comes before it, as in the index
+        self.send_held()  # the record of an earlier clip goes out before this clip, as they are in the index
         self._outbox.send(clip)
 
     def frame(
@@ -219,7 +221,7 @@ class ClientStream:
         self._send(numbered(self._sent - count_all(held) + 1, held))
 
     def refuse_here(self, why: str) -> None:
-        """It is one too many for its session: the daemon is never asked, and its records are lost."""
+        """Refuse the stream as one too many for its session: the daemon is never asked, and its records are lost."""
         self._surplus = True
         self.refused, self.refused_code = why, "limit"
 
@@ -238,7 +240,7 @@ class ClientStream:
         self._outbox.send(self.info)
 
     def receive(self, message: StreamMessage) -> None:
-        """The daemon says something about it."""
+        """Take in a message of the daemon about this stream."""
         match message:
             case msg.StreamOpened() if self._asked:
                 self._opened(message)
@@ -271,7 +273,7 @@ class ClientStream:
 
     @property
     def done(self) -> bool:
-        """Whether nothing of it is left to be said or heard."""
+        """Whether the stream has nothing more to send or to receive."""
         return self.closed and not self.unacked and not self._asked
 
     def _opened(self, message: msg.StreamOpened) -> None:
@@ -287,7 +289,7 @@ class ClientStream:
         self._send_more()
 
     def _again(self) -> None:
-        """The daemon has room for what it did not take: send that once more, or ask it once more."""
+        """The daemon has room again: send it the records that it did not take, or ask it again to open the stream."""
         if self.live:
             self._held.clear()
             self._sent, self._bytes = self._acked, 0
@@ -309,7 +311,7 @@ class ClientStream:
         self._forget_if_done()
 
     def _send_more(self) -> None:
-        """Send what there is behind the last that was sent, as far as it may; after all of it, a closed one leaves."""
+        """Send the records that were not sent yet, as many as may be in flight; after the last a closed one leaves."""
         if self._sent < self._next_seq - 1 and self._bytes <= MAX_BYTES_IN_FLIGHT:
             self.send_held()
             most = self._acked + MAX_RECORDS_IN_FLIGHT
@@ -329,7 +331,7 @@ class ClientStream:
             self._outbox.send(msg.Records(handle=self.info.handle, first_seq=first_seq, bodies=tuple(bodies)))
 
     def _leave(self) -> None:
-        """Nothing may follow a CloseStream."""
+        """Send what is held back, then CloseStream: nothing may follow that."""
         self.send_held()
         self._outbox.send(msg.CloseStream(self.info.handle))
         self.lost()

@@ -24,7 +24,7 @@ from offcam_proto.records import RECORD_KINDS, ClipRecord, EpisodeColumns, Recor
 from offcam_proto.resuming import RunReply
 
 Parts = list[msg.Buffer]
-"""One message as it travels: the header, then what does not stand in it."""
+"""One message as it travels: the header, then the parts outside of it (pixels, JSON or episodes)."""
 
 
 _BEHIND: dict[type[Any], int] = {msg.StatsReply: MAX_STATS_BYTES, RunReply: MAX_EPISODES_BYTES}
@@ -83,7 +83,7 @@ def unpack_record(body: bytes) -> Record:
     """Parse one record.
 
     Raises:
-        MalformedMessage: it is none.
+        MalformedMessage: the bytes are not a record.
         LimitExceeded: it, or one of its fields, is too large.
     """
     if len(body) > MAX_RECORD_BYTES:
@@ -99,7 +99,7 @@ def unpack_value(data: bytes) -> Any:  # noqa: ANN401 - of msgpack's types
     """Parse one value that stands alone, as an action of no fixed size does.
 
     Raises:
-        MalformedMessage: it is none.
+        MalformedMessage: the bytes are not one msgpack value.
     """
     try:
         return _unpack_any(data)

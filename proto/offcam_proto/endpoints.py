@@ -43,8 +43,8 @@ class Candidate:
     Attributes:
         base: what must be there already, for example ``/run/user/1000``.
         path: the directory, in it or below; made where it is missing.
-        source: the variable that names the base, empty where the system does.
-        final: whether nothing else is looked at where it can be used.
+        source: the environment variable that names the base, empty where the system names it.
+        final: whether to look at no later candidate if this one can be used.
     """
 
     base: str
@@ -66,8 +66,9 @@ class Look:
     """What is seen of a candidate without changing anything.
 
     Attributes:
-        problem: why it cannot be used, empty where nothing speaks against it.
-        missing: whether that is only that its base is not there, which is nothing to warn of unless it was named.
+        problem: why the directory cannot be used, empty where nothing speaks against it.
+        missing: whether the problem is only that the base does not exist, which is worth a warning only if a variable
+            named it.
         listening: whether a daemon listens in it.
     """
 
@@ -99,11 +100,11 @@ def candidates(environ: Mapping[str, str], uid: int, host: str) -> tuple[Candida
     """
     own, asked, temporary = f"/run/user/{uid}", environ.get(RUNTIME_VARIABLE, ""), environ.get("TMPDIR", "")
     found = []
-    if asked:  # another one than the system's is somebody's choice, to be apart from the daemon that all others share
+    if asked:  # a directory other than the system's was chosen to be apart from the daemon that all others share
         base = asked.rstrip("/")
         found.append(Candidate(asked, f"{base}/offcam", RUNTIME_VARIABLE, final=base != own))
     found += [Candidate(own, f"{own}/offcam"), Candidate("/tmp", f"/tmp/offcam-{uid}")]  # noqa: S108 - see `host`
-    if temporary.startswith("/"):  # behind /tmp, which is the same for all of the user's processes
+    if temporary.startswith("/"):  # after /tmp, as all of the user's processes see the same /tmp
         found.append(Candidate(temporary, f"{temporary.rstrip('/')}/offcam-{uid}", "TMPDIR"))
     home = environ.get("HOME", "").rstrip("/")
     for variable, default in (("XDG_STATE_HOME", "/.local/state"), ("XDG_CACHE_HOME", "/.cache")):
@@ -205,5 +206,5 @@ def parse_endpoint(text: str, source: str) -> Endpoint:
 
 
 def _never_a_path(text: str) -> bool:
-    """Whether it holds surrogates that stand for no byte: nothing the operating system gave us."""
+    """Whether a text holds surrogates that stand for no byte, as no path of the operating system does."""
     return any("\ud800" <= char < "\udc80" or "\udcff" < char <= "\udfff" for char in text)

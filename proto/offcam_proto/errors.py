@@ -33,7 +33,7 @@ class FrameError(OffcamError, ValueError):
 
 
 class ActionError(OffcamError, ValueError):
-    """What the env was given is no action of its space, or cannot be read. It leaves no wrapper."""
+    """An action is not in the env's action space, or cannot be read. Used inside offcam: no wrapper raises it."""
 
 
 class ProtocolError(OffcamError):
@@ -73,11 +73,11 @@ class VersionMismatch(RemoteProtocolError):
 
 
 class PackageMissing(OffcamError, ImportError):
-    """The package of others that is asked for is not installed."""
+    """A third-party package that the call needs is not installed."""
 
 
 class NotReplayable(OffcamError):
-    """An env, or an episode of it, cannot be made to happen again elsewhere."""
+    """An env, or one of its episodes, cannot be replayed."""
 
 
 class DaemonError(OffcamError):
@@ -129,7 +129,7 @@ class RunFormatTooNew(RunFolderError):
 
 
 class SyncFailed(OffcamError):
-    """A run could not be sent to a tracker. How far it came is kept: the next time goes on from there."""
+    """A run could not be sent to a tracker. How far it was sent is kept: the next call goes on from there."""
 
 
 class SyncElsewhere(SyncFailed):

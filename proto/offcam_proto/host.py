@@ -43,7 +43,7 @@ NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUP
 """Errors by which a file system says that it has no locks."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PROBE_BYTES = 8192  # what the lock and the socket take; the log is done without
+_PROBE_BYTES = 8192  # room that the lock file and the socket need; without room for its log a daemon runs all the same
 _OVERFLOW_UID = 65534  # the owner that a user namespace shows for root outside of it
 _PUBLIC = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - directories made there are random, 0700 and owner-checked
 
@@ -51,7 +51,7 @@ MEMORY = "/dev/shm"  # noqa: S108 - what is made there is in a directory of mode
 """Where a file system in memory is, if there is one."""
 
 _ARENA_EXTENSION = ".arena"
-_ARENA_ROOM = 16  # times its size is free where an arena is made
+_ARENA_ROOM = 16  # an arena is made only where this many times its size is free
 _LENGTH = struct.Struct("<H")
 
 _COMPANIONS = ("", "-wal", "-journal")
@@ -193,12 +193,12 @@ def listens(path: str) -> bool:
     """Whether somebody listens on a socket, asked of the kernel alone."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
-        return probe.connect_ex(path) in (0, errno.EAGAIN)  # the latter: so many wait already that it takes no more
+        return probe.connect_ex(path) in (0, errno.EAGAIN)  # EAGAIN: its queue of connections is full
     return False
 
 
 def _base_problem(path: str, status: os.stat_result) -> str:
-    """Why what lies in a directory is not safe from others. One for all has the sticky bit; else it must be ours."""
+    """Why others could replace what lies in a directory, empty where they cannot: a shared one needs the sticky bit."""
     if not stat.S_ISDIR(status.st_mode):
         return f"cannot be made, as {path} is no directory"
     sticky = bool(status.st_mode & stat.S_ISVTX)
@@ -242,7 +242,7 @@ def client_key(endpoint: Endpoint, environ: Mapping[str, str]) -> keys.KeyFile |
         The key; None for ``ipc://``, which needs none.
 
     Raises:
-        ConfigError: there is none, it is damaged, or it or its directory is open to others.
+        ConfigError: there is no key, it is damaged, or the file or its directory is open to others.
     """
     if endpoint.path is not None:
         return None
@@ -268,7 +268,7 @@ def read_key(path: str, check: Callable[[str, int, int, int], None]) -> keys.Key
         check: is given its path, mode and owner, and this process's user, as `keys.check_private` takes them.
 
     Raises:
-        ConfigError: it cannot be read, is none, or what ``check`` raises.
+        ConfigError: the file cannot be read or is no key file, or what ``check`` raises.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -338,7 +338,7 @@ def _state(path: str) -> object:
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
-            counter = file.read(28)[24:]  # of an index, see https://www.sqlite.org/fileformat2.html
+            counter = file.read(28)[24:]  # what each commit raises, see https://www.sqlite.org/fileformat2.html
     except FileNotFoundError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns, counter
@@ -348,7 +348,7 @@ def _copy(path: str, copy: str) -> None:
     try:
         shutil.copyfile(path, copy)
     except FileNotFoundError:
-        with contextlib.suppress(FileNotFoundError):  # of an earlier try
+        with contextlib.suppress(FileNotFoundError):  # what an earlier try copied
             os.unlink(copy)
 
 
@@ -357,14 +357,14 @@ _THREADS = 17
 
 
 def ended(pid: int) -> bool:
-    """Whether no process of this id runs, nor may still write into memory that it shared. Linux."""
+    """Whether a process and all its threads have ended, so that none writes into memory that it shared. Linux alone."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             status = file.read()
     except OSError:
         return True
     fields = status.rpartition(")")[2].split()
-    # nobody has asked yet what became of it; but where its first thread alone is over, others may still write
+    # A zombie has ended, unless only its first thread has: the other threads may still write.
     return fields[0] in "ZX" and int(fields[_THREADS]) <= 1
 
 
@@ -453,7 +453,7 @@ def spools_of(descriptor: int, token: bytes) -> list[str]:
 
 
 def remove_arena(descriptor: int, token: bytes) -> None:
-    """Remove an arena's name, and what daemons have moved to disk of it. Who has it open may go on."""
+    """Remove an arena's name, and the files to which daemons moved its frames. Who has it open may go on."""
     for path in (*spools_of(descriptor, token), arena_path(token)):
         with contextlib.suppress(OSError):
             os.unlink(path)

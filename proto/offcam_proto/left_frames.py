@@ -1,4 +1,4 @@
-"""What has to be known of frames that a client and its daemon left, as both died: their arena says it."""
+"""What an arena says of itself and its frames, so that they are recorded even if client and daemon have both died."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TWO = struct.Struct("<HH")
 
 
 def pack_owner(stream: OpenStream, client: Hello) -> bytes:
-    """Whose an arena is: how its stream is opened, and by whom. Nothing where that is too long for its place."""
+    """Pack how an arena's stream is opened, and by which client. Empty where that is too long for its place."""
     return _packed(DAEMON_AT - OWNER_AT, stream, client)
 
 
 def unpack_owner(data: Buffer) -> tuple[OpenStream, Hello] | None:
-    """The same, read back; None where nothing is there, or nothing that makes sense."""
+    """Unpack what `pack_owner` packed; None where nothing is there, or nothing that makes sense."""
     match _unpacked(data):
         case OpenStream() as stream, Hello() as client:
             return stream, client
@@ -31,12 +31,12 @@ def unpack_owner(data: Buffer) -> tuple[OpenStream, Hello] | None:
 
 
 def pack_head(opening: OpenClip, layouts: tuple[FrameLayout, ...]) -> bytes:
-    """What a frame is: how its clip is opened, and how its pixels lie. Nothing where that is too long for its place."""
+    """Pack how a frame's clip is opened, and how its pixels lie. Empty where that is too long for its place."""
     return _packed(HEAD_BYTES, opening, SlotFrames(handle=0, clip=opening.clip, layouts=layouts, frames=((0, 0),)))
 
 
 def unpack_head(data: Buffer) -> tuple[OpenClip, tuple[FrameLayout, ...]] | None:
-    """The same, read back; None where nothing is there, or nothing that makes sense."""
+    """Unpack what `pack_head` packed; None where nothing is there, or nothing that makes sense."""
     match _unpacked(data):
         case OpenClip() as opening, SlotFrames(layouts=layouts):
             return opening, layouts

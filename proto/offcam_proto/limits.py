@@ -80,7 +80,7 @@ MAX_EPISODE_VALUES = 18
 """Most values of an episode: 16 that are asked for, and two that are taken by themselves."""
 
 MAX_VALUE_NAME_BYTES = 64
-"""Longest name of such a value."""
+"""Longest name of an episode's value, in UTF-8 bytes."""
 
 MAX_RECORD_BYTES = 64 * KIB
 """Largest body of records once packed, in bytes; no valid one comes near it."""
@@ -89,10 +89,10 @@ MAX_UNACKED_RECORDS = 200_000
 """Most records of a stream that a client keeps in memory, where no journal has room; later ones are counted lost."""
 
 MAX_UNACKED_BYTES = 64 * MIB
-"""Most bytes that these records may have there."""
+"""Most bytes of these records in memory."""
 
 MAX_BYTES_IN_FLIGHT = 8 * MIB
-"""About so many bytes of records of a stream a client sends before all of them are acked: one message of them more."""
+"""About how many bytes of a stream's records may be sent and not acked: a client may exceed it by one message."""
 
 MAX_STREAMS_PER_SESSION = 4096
 """Most open streams of one session."""

@@ -61,8 +61,8 @@ class ClipRecord(Checked, frozen=True):
         complete: whether the clip ended as its owner meant it to, rather than being cut off.
         first_row: the row of the table of steps that its frame with the index 0 shows; the frame with the index
             n shows the n-th one behind it. None where no steps are recorded.
-        diverged: of a video of what happened again, the step that was another one than when it was recorded, 0 for the
-            reset, and in what way it was, for people; empty where none was.
+        diverged: of a replayed video, the step that differed from the recorded one (0 for the reset), and how it
+            differed, for people; empty where none did.
     """
 
     KIND: ClassVar[int] = 2
@@ -96,18 +96,19 @@ class ClipRecord(Checked, frozen=True):
 
 
 class KeepRecord(Checked, frozen=True):
-    """The episode of a video is over that is kept or let go by a rule: what the rule asks about.
+    """What a rule needs to know of an episode that is over, to keep its video or let it go.
 
     Attributes:
         name: the video's name, as of its clips.
         return_: sum of the episode's rewards.
         length: its steps.
-        tests: what the rule's tests say of it, a bit for each in their order.
+        tests: what the rule's tests say of the episode, a bit for each in their order.
         over: whether the episode was played to its end, or was reset; else the video is let go.
-        keep: of a video without clips, as it is rendered once it is kept: the rule, as of `messages.OpenClip`. Empty
-            for one that has clips, which say it.
-        keep_bytes: likewise.
-        video: of such a one, JSON by which it is rendered; the daemon keeps it for whoever does so, and reads it not.
+        keep: the rule, as in `messages.OpenClip`, for a video without clips, which is rendered only once it is kept.
+            Empty for a video with clips, which name the rule themselves.
+        keep_bytes: as in `messages.OpenClip`, for a video without clips.
+        video: JSON by which a video without clips is rendered; the daemon keeps it for the renderer and does not read
+            it.
     """
 
     KIND: ClassVar[int] = 4
@@ -125,8 +126,8 @@ class KeepRecord(Checked, frozen=True):
 class EpisodeColumns(Checked, frozen=True):
     """Episodes of one vector env that ended in one step, as columns: as many records, with consecutive numbers.
 
-    Each column is one little-endian number for each episode. Whatever bytes there are, they are valid if they are as
-    many as these; an episode that does not fit is an `EpisodeRecord`.
+    Each column is one little-endian number for each episode. Any bytes are valid if there are as many as that takes; an
+    episode whose values do not fit into these types is sent as an `EpisodeRecord`.
 
     Attributes:
         count: how many episodes.
@@ -145,7 +146,8 @@ class EpisodeColumns(Checked, frozen=True):
     names: Annotated[tuple[str, ...], check.value_names] = ()
 
     def __post_init__(self) -> None:
-        # the steps of a vector env make one each: what is plainly right is not looked at field by field
+        # A vector env makes one of these in each step: where the types are plainly right, no field is checked by
+        # itself.
         plain = type(self.count) is int and type(self.ended) is float and type(self.columns) is bytes
         if not plain or self.names != () or not 0 < self.count <= MAX_EPISODES_PER_BODY:
             super().__post_init__()
@@ -230,8 +232,8 @@ def count_records(body: bytes) -> int:
 
     It is read from the body's first bytes alone.
 
-    Both sides count by this, so that a body that cannot be understood spoils no other's number: one that does not
-    say properly how many it stands for stands for one.
+    Client and daemon both count by this rule, so a body that cannot be parsed shifts no other's number. A body whose
+    count cannot be read counts as one record.
     """
     if len(body) < 6 or body[1] != EpisodeColumns.KIND:
         return 1

@@ -11,14 +11,14 @@ from offcam_proto import validation as check
 from offcam_proto.errors import LimitExceeded, MalformedMessage
 from offcam_proto.validation import Checked, Flag, Text, UInt
 
-_LAST = struct.Struct("<QQ")  # a sub-environment, and the number of its last episode
+_LAST = struct.Struct("<QQ")  # index of a sub-environment, number of its last episode
 
 EPISODE_BYTES = _LAST.size
-"""What a sub-environment takes in a `RunReply`."""
+"""Bytes that one sub-environment takes in a `RunReply`."""
 
 FOLDER, FORMAT, DAEMON = "folder", "format", "daemon"
-"""Why a daemon cannot say it: the folder or its index cannot be read, the index is a newer offcam's, or the daemon
-cannot look just now, and the folder is not at fault."""
+"""Why a daemon cannot say how far a run came: the folder or its index cannot be read, a newer offcam wrote the index,
+or the daemon cannot look just now, and the folder is not at fault."""
 
 
 def pack_episodes(episodes: Mapping[int, int]) -> bytes:
@@ -43,9 +43,9 @@ class RunRequest(Checked, frozen=True):
     A daemon of an earlier offcam refuses the session in which it is asked: it has one of its own.
 
     Attributes:
-        token: what the answer is told by.
+        token: identifies the answer.
         folder: as in `OpenStream`.
-        prefix: as there: whose episodes, steps and names are meant.
+        prefix: as in `OpenStream`: of the streams whose episodes, steps and names are asked for.
     """
 
     TYPE: ClassVar[int] = 13
@@ -63,7 +63,7 @@ class RunReply(Checked, frozen=True):
         found: whether the folder has a run.
         suffix: number in the names of its last session's videos.
         steps: of the first sub-environment, over all episodes.
-        code: empty, or why the daemon cannot say it: a word from above. Then the other fields mean nothing.
+        code: empty, or one of the words above: why the daemon cannot say it. Then the other fields mean nothing.
         text: what is wrong and how to fix it, for people.
         episodes: by `pack_episodes`.
     """

@@ -55,12 +55,12 @@ class ServerClip:
     """An open clip.
 
     Attributes:
-        rows: of the grid.
-        cols: of the grid.
+        rows: of its grid.
+        cols: of its grid.
         ring: whether it is a ring, of which videos can be saved.
-        last_index: the last frame index seen.
-        sizes: the tiles' sizes, as in its first frame.
-        slot_layouts: the layouts of its last frame in a slot, None before the first.
+        last_index: index of its latest frame.
+        sizes: the tiles' sizes in its first frame, ``(height, width)`` in pixels.
+        slot_layouts: the layouts of its latest frame in a slot, None before the first.
     """
 
     rows: int
@@ -93,7 +93,7 @@ class ServerStream:
 class ServerSession:
     """One peer's session at the daemon. Not thread-safe: it belongs to the service's thread.
 
-    It has a method for each message that the daemon may say, which makes more of them than a class should have else.
+    It has a method for each message that the daemon sends, and so more methods than other classes may have.
 
     Attributes:
         state: where it stands.
@@ -334,7 +334,7 @@ class ServerSession:
         self.send(RunReply(token=token, found=False, suffix=0, steps=0, code=code, text=_words(text), episodes=b""))
 
     def refuse(self, code: str, text: str) -> None:
-        """Turn the peer away for a reason that is not in the protocol's bytes: what it is, or whose it is."""
+        """Turn the peer away for a reason outside of the protocol, such as who or what it is."""
         self.send(msg.Refused(code=code, version=PROTOCOL_VERSION, text=_words(text)))
         self.state = State.CLOSED
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 TOKEN_AT = 0
 HEAD_BYTES = 512
-"""What goes before the first place, and in each place before what the arena had of the frame."""
+"""Bytes before the first place; the same number, in each place, before what the arena had of the frame."""
 
 PIXELS_AT = HEAD_BYTES + SLOT_HEAD_BYTES
 """Where the pixels begin in a place."""
 
 LENGTH = struct.Struct("<I")
-"""Is written last, once the rest of its place is there, and set to 0 once the frame is in its video."""
+"""Length at the beginning of a place: written last, once the rest is there; set to 0 once the frame is in its video."""
 
 
 def place_bytes(slot_bytes: int) -> int:
@@ -47,6 +47,6 @@ def spool_name(token: bytes, pid: int) -> str:
 
 
 def pack_name(clip: int, index: int, layouts: tuple[FrameLayout, ...]) -> bytes:
-    """What a place begins with that has this frame; nothing where it is too long for that."""
+    """Pack what a place for this frame begins with; empty where that is too long."""
     name = bytes(codec.encode(SlotFrames(handle=0, clip=clip, layouts=layouts, frames=((index, 0),)))[0])
     return LENGTH.pack(len(name)) + name if LENGTH.size + len(name) <= HEAD_BYTES else b""

@@ -223,7 +223,7 @@ FileName = Annotated[str, video_name]
 
 
 _CHECKS: dict[type, list[tuple[str, Callable[[str, Any], None]]]] = {}
-"""By class: the name of each field in an error's text, and its check. Found out when the first one is made."""
+"""By class, made when its first struct is made: the name of each field for errors, and its check."""
 
 
 class Checked(msgspec.Struct, frozen=True):

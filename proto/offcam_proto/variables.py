@@ -35,7 +35,7 @@ DAEMON = (
 KNOWN = frozenset((*CLIENT, *DAEMON))
 
 LIKENESS = 0.85
-"""How alike two names are of which one was meant to be the other: one letter, or two, are wrong."""
+"""How alike (0 to 1) a name must be to one of ours to count as its misspelling: one letter, or two, are wrong."""
 
 
 def unknown(environ: Mapping[str, str]) -> dict[str, str]:
@@ -45,5 +45,5 @@ def unknown(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of them that were probably meant to be one of ours; others may be some other program's."""
+    """The unknown variables that were probably meant to be one of ours; others may be some other program's."""
     return {name: near for name, near in unknown(environ).items() if near}
