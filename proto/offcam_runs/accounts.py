@@ -1,4 +1,4 @@
-"""What became of a clip's frames: each side's half of the account, both together, and how the encoder ended it."""
+"""What became of a clip's frames: the client's and the daemon's half of the account, both together, and its result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClientShare:
         dropped: frames never sent, by one of `CLIENT_DROPS`.
 
     Raises:
-        MalformedMessage: a reason that is none of a client's.
+        MalformedMessage: a reason that is not one of a client's.
         LimitExceeded: more frames than `MAX_CLIP_FRAMES`.
     """
 
@@ -46,7 +46,7 @@ class EncoderShare:
         dropped: frames received and not encoded, by one of `ENCODER_DROPS`.
 
     Raises:
-        LocalProtocolError: a reason that is none of the encoder's.
+        LocalProtocolError: a reason that is not one of the encoder's.
     """
 
     encoded: int = 0
@@ -78,11 +78,11 @@ class FrameCount:
         return self.offered == self.encoded + sum(self.dropped.values())
 
     def client_share(self) -> ClientShare:
-        """The client's half back again."""
+        """The client's half of the account."""
         return ClientShare(self.offered, _only(self.dropped, CLIENT_DROPS))
 
     def encoder_share(self) -> EncoderShare:
-        """The daemon's half back again."""
+        """The daemon's half of the account."""
         return EncoderShare(self.encoded, _only(self.dropped, ENCODER_DROPS))
 
 
@@ -116,9 +116,9 @@ class EncodedResult:
         file: file name within the folder, None where no file was written. One that is cut off has its final name only
             where no older file had it.
         encoded: frames in it.
-        dropped: frames that came and are not in it, by one of `offcam_runs.format.ENCODER_DROPS`: ``disk_full``,
-            ``encoder`` and ``io`` name what failed, ``frame`` one whose pixels are no picture, ``order`` one whose
-            index did not grow, ``shutdown`` those for which no time was left.
+        dropped: frames that were received and are not in the file, by one of `offcam_runs.format.ENCODER_DROPS`:
+            ``disk_full``, ``encoder`` and ``io`` name what failed, ``frame`` is for pixels that are no picture,
+            ``order`` for an index that did not grow, ``shutdown`` for frames that there was no time left for.
         width: of the video in pixels, None where no file was written; so are the next four.
         height: of the video in pixels.
         file_bytes: size of the file.

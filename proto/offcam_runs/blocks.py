@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from offcam_runs.analysis.statistics import Floats
 
 BLOCK: Final = 250
-"""Episodes of a block: so few that a run of half a million has as many blocks as a curve has points."""
+"""Episodes of a block: few enough that a run of half a million has as many blocks as a curve has points."""
 
 _VALUE_OF_INFO = "(SELECT value FROM json_each(info) WHERE key = :name)"
 _SUMS = """
@@ -33,7 +33,7 @@ Four = tuple[float, float, float | None, float | None]
 
 
 def sums(database: sqlite3.Connection, quantity: str, begin: int, end: int) -> Four:
-    """Of the episodes with ids in (begin, end] whose number is finite: how many, their sum, least and largest."""
+    """Of the episodes with ids in (begin, end] and a finite number: how many, their sum, the least and the largest."""
     column = quantity if quantity in get_args(Quantity) else _VALUE_OF_INFO
     found: Four = database.execute(_SUMS.format(column), {"begin": begin, "end": end, "name": quantity}).fetchone()
     return found
@@ -42,7 +42,7 @@ def sums(database: sqlite3.Connection, quantity: str, begin: int, end: int) -> F
 def steps_and_end(database: sqlite3.Connection, begin: int, end: int, began: float) -> tuple[float, float]:
     """Of the episodes with ids in (begin, end]: their steps, and when the last one ended, in seconds from ``began``.
 
-    One whose end is not known ended when the run began, as in `offcam_runs.analysis.curve`.
+    An episode whose end is not known counts as ended when the run began, as in `offcam_runs.analysis.curve`.
     """
     steps, ended = database.execute(_X, {"begin": begin, "end": end, "began": began}).fetchone()
     seconds = np.nan if ended is None else ended - began
@@ -50,7 +50,7 @@ def steps_and_end(database: sqlite3.Connection, begin: int, end: int, began: flo
 
 
 class Blocks:
-    """The blocks of a run whose episodes have consecutive ids. A full one never changes, and is kept. Of any thread.
+    """The blocks of a run whose episodes have consecutive ids. A full block never changes, and is kept. Thread-safe.
 
     Args:
         before: ``episodes.id`` of the episode before the first one.
@@ -86,5 +86,5 @@ class Blocks:
             if new:
                 found = np.array(new, np.float64)
                 had = self._full[name] = found if had is None else np.concatenate((had, found))
-        kept = [] if had is None else [had[:full]]  # a reader that began earlier sees fewer
+        kept = [] if had is None else [had[:full]]  # a reader that began earlier may see fewer blocks
         return np.concatenate([*kept, np.array(last, np.float64)] if last else kept)

@@ -18,13 +18,13 @@ WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 12, 28
 
 POINTS: Final = 400
-"""Most points of a line: there are no more pixels for them."""
+"""Most points of a line: a drawing has no more pixels across."""
 
 MOST_POINTS: Final = 20_000
-"""Of all lines together, unless these are very many."""
+"""Most points of all lines together, unless there are very many lines."""
 
 COLOURS: Final = ("#3b82f6", "#f97316", "#10b981", "#d946ef", "#ef4444", "#0ea5e9", "#a3a310", "#8b5cf6")
-"""Of several runs, again from the first where there are more: each is seen on white and on black."""
+"""Colours of the lines of several runs, from the first again where there are more: each is seen on white and black."""
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -48,7 +48,7 @@ def svg(lines: Sequence[Line], what: str) -> str:
 
     Args:
         lines: one for each run.
-        what: the quantity that it is.
+        what: name of the quantity that is drawn.
     """
     most = max(50, min(POINTS, MOST_POINTS // max(len(lines), 1)))
     averages = [_thin(line.curve.x, line.curve.average, most) for line in lines]
@@ -76,7 +76,7 @@ def sparkline(values: Floats, width: int = 60) -> str:
     """Numbers as a line of bars, from the least to the greatest; a blank where there is none.
 
     Args:
-        values: (n,); those of a bar are averaged.
+        values: (n,) numbers; those that fall into one bar are averaged.
         width: most bars.
     """
     parts = [each[np.isfinite(each)] for each in np.array_split(values, min(width, values.size))] if values.size else []
@@ -112,7 +112,7 @@ def _path(points: Floats, low: Floats, high: Floats, colour: str, style: str) ->
 def _share(values: Floats, low: Floats, high: Floats) -> Floats:
     """Where values are between the least and the greatest of them, from 0 to 1; 0 where these are one."""
     with np.errstate(all="ignore"):
-        span = high / 2 - low / 2  # halves, as the whole may be more than a number can be
+        span = high / 2 - low / 2  # halves, as the difference itself may be too large for a float
         return np.where((span > 0) | np.isnan(values), (values / 2 - low / 2) / span, 0.0)
 
 

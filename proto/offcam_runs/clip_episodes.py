@@ -36,11 +36,11 @@ FROM clips WHERE file IS NOT NULL AND state NOT IN (:recording, :replaced, :evic
 
 
 SAME_STEP_SECONDS = 2e-5
-"""What begins so much earlier than a clip began with it: the clocks that say so are read one behind the other."""
+"""An episode that began at most so long before a clip began with it: the clocks are read one after the other."""
 
 
 class ClipSpan(NamedTuple):
-    """Which part of a stream a clip shows. Fields as in `clips.Clip`, but ``steps``: those that it shows."""
+    """Which part of a stream a clip shows. Fields are as in `clips.Clip`, except ``steps``: how many the clip shows."""
 
     stream: int
     stream_id: str
@@ -55,7 +55,7 @@ class ClipSpan(NamedTuple):
 
     @property
     def counted(self) -> int:
-        """The sub-environment whose episodes its numbers are of."""
+        """The sub-environment whose episodes the clip's numbers count."""
         return self.envs[0] if self.envs else 0
 
     @property
@@ -65,12 +65,14 @@ class ClipSpan(NamedTuple):
 
     @property
     def begins_within(self) -> bool:
-        """Whether it began at a step, maybe within an episode."""
+        """Whether the clip began at a step, so maybe in the midst of an episode."""
         return self.name.endswith(f"-step-{self.step}")
 
 
 def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> list[ClipSpan]:
-    """What the clips of an open index show that can be watched; all of them are read in a moment.
+    """What each clip of an open index shows that can be watched. Fast: it reads no episodes.
+
+    A clip that was rendered afterwards and did not match to its end shows no episode.
 
     One that was rendered afterwards, and not checked to its end, shows no episode.
     """
@@ -80,26 +82,26 @@ def read_spans(database: sqlite3.Connection, streams: Mapping[int, Stream]) -> l
     return [ClipSpan._make((*places[key], *values, _envs(envs), reason)) for key, *values, reason, envs in rows]
 
 
-@lru_cache(1024)  # thousands of clips show the same
+@lru_cache(1024)  # thousands of clips show the same sub-environments
 def _envs(text: str) -> tuple[int, ...]:
     return tuple(json.loads(text))
 
 
 def places_shown(streams: Sequence[Stream]) -> list[int]:
-    """For each of some streams, the place among them of the one whose episodes its clips show: mostly itself."""
+    """For each stream, the place among them of the stream whose episodes its clips show: itself, unless it replays."""
     places = {stream.stream: place for place, stream in enumerate(streams)}
     return [places.get(stream.replays, place) for place, stream in enumerate(streams)]
 
 
 def span_of(clip: Clip, streams: Sequence[Stream]) -> ClipSpan:
-    """What a clip shows. Its stream is one of these, by its place."""
+    """What a clip shows; ``streams`` has the clip's own at the place that the clip names."""
     named = (places_shown(streams)[clip.stream], clip.stream_id, clip.clip, clip.name)
     steps = max(clip.frames - 1, 0) if clip.length is None else clip.length
     return ClipSpan(*named, clip.episode, clip.step, steps, clip.started, clip.envs, clip.keep_reason)
 
 
 class _Part(NamedTuple):
-    """The part of a chain that a clip shows: its episodes ``[first, behind)``, from the step ``begin`` of all on."""
+    """The part of a chain that a clip shows: episodes ``[first, behind)`` of it, from the chain's step ``begin`` on."""
 
     first: int
     behind: int
@@ -107,12 +109,12 @@ class _Part(NamedTuple):
 
 
 class _Chain:
-    """Episodes of a stream: those of one sub-environment in order of their numbers, and the others'.
+    """The episodes of a stream: those of one sub-environment in order of their numbers, and those of the others.
 
     Attributes:
-        places: (n,) where that one's are among all.
+        places: (n,) where the one sub-environment's episodes are among all.
         numbers: (n,) their numbers.
-        steps: (n,) steps up to the end of each.
+        steps: (n,) steps of the chain up to the end of each.
         before: (n,) steps up to its beginning.
         ended: (n,) when each ended, in seconds since the epoch.
         lasted: (n,) how long each lasted, in seconds.
@@ -132,11 +134,11 @@ class _Chain:
         self.others: Places = others[np.argsort(ended[others], kind="stable")]
 
     def span(self, clip: ClipSpan, steps_before: float | None = None) -> _Part:
-        """What a clip shows of it.
+        """Which part of the chain a clip shows.
 
         Args:
-            clip: which one.
-            steps_before: steps of all episodes before the first one; by default of those that are here.
+            clip: the clip.
+            steps_before: steps of all episodes before the chain's first; by default of those that are here.
         """
         first = int(self.numbers.searchsorted(clip.episode))
         if first == self.numbers.size or self.numbers[first] != clip.episode:
@@ -157,18 +159,18 @@ class _Chain:
         return float(self.ended[last]) - (early if math.isfinite(early) else 0.0)
 
     def whole(self, part: _Part, clip: ClipSpan) -> NDArray[np.bool_]:
-        """Of which of its episodes such a part has each step."""
+        """Which episodes of such a part the clip has every step of, (behind - first,)."""
         of = slice(part.first, part.behind)
         return (self.before[of] >= part.begin) & (self.steps[of] <= part.begin + clip.steps)
 
 
 class ClipEpisodes:
-    """Says of a run's episodes which clip shows them, and of a clip which episodes. Read-only, of any thread.
+    """Says which clip shows an episode, and which episodes a clip shows. Read-only; any thread may use it.
 
     Args:
-        episodes: all of the run, in order of arrival, or of a long one those that the clips show; an attribute, too.
-        clips: those that can be watched; likewise.
-        steps_before: by a clip's key, the steps of its chain before its first episode, where not all are here.
+        episodes: all of the run, in order of arrival, or of a long run those that the clips show; an attribute, too.
+        clips: those that can be watched; an attribute, too.
+        steps_before: by a clip's key, the steps of its chain before the chain's first episode, where not all are here.
     """
 
     def __init__(
@@ -191,7 +193,7 @@ class ClipEpisodes:
     def shown(self) -> Places:
         """For each episode the place among ``clips`` of the one that shows it, -1 for none.
 
-        Where several do it is the one that began with it, else the first.
+        Where several clips show it, that is the one that began with the episode, else the first.
         """
         found = np.full(len(self.episodes), -1, np.intp)
         by_chain: dict[_Chain, list[int]] = defaultdict(list)
@@ -212,20 +214,20 @@ class ClipEpisodes:
         return self.clips[found] if (found := self.shown[place]) >= 0 else None
 
     def episodes_of(self, clip: ClipSpan) -> Places:
-        """Where the finished episodes are that a clip shows, of the sub-environment that it counts, in order."""
+        """The places of the finished episodes that a clip shows, of the sub-environment that it counts, in order."""
         chain = self._chain(clip)
         first, behind, _ = self._span(chain, clip)
         return chain.places[first:behind]
 
     def beside(self, clip: ClipSpan) -> Places:
-        """Where those are of the other sub-environments that ended while it was recorded, in order of their ends."""
+        """The places of other sub-environments' episodes that ended during a clip, in order of their ends."""
         chain = self._chain(clip)
         return self._beside(chain, clip, self._span(chain, clip))
 
     def whole(self, clip: ClipSpan, place: int) -> bool:
         """Whether a clip has each step of the episode at a place, which is one of those that it shows.
 
-        Of another sub-environment than the one that it counts that is so if it began with the clip or later.
+        For a sub-environment that the clip does not count, that is so if the episode began with the clip or later.
         """
         chain = self._chain(clip)
         part = self._span(chain, clip)
@@ -248,7 +250,7 @@ class ClipEpisodes:
         return self._chains[key]
 
     def _beside(self, chain: _Chain, clip: ClipSpan, span: _Part) -> Places:
-        """Where the episodes of the other sub-environments are that ended during a clip."""
+        """The places of the other sub-environments' episodes that ended during a clip."""
         first, behind, _ = span
         if first == behind:
             return chain.others[:0]

@@ -42,7 +42,7 @@ class Clip:
         return_: of the episode if it shows exactly one whole episode that the index knows, else the sum of its steps'
             rewards. NaN while the client has not told.
         length: that episode's steps, or the clip's. None while the client has not told.
-        offered: frames that the wrapper captured: ``frames`` and those dropped, once it has ended.
+        offered: frames that the wrapper captured: once the clip has ended, ``frames`` and all that were dropped.
         received: frames that reached the daemon.
         dropped: frames not in the file, by reason.
         complete: whether it ended as its owner meant it to, None while the client has not told.
@@ -59,11 +59,12 @@ class Clip:
         keep_reason: by which parts of its rule it is kept; None for one that is kept in any case, or not judged yet.
         first_row: the row of its stream's steps that its first frame shows, None where none are recorded; see
             `steps`.
-        verified: of a video that was rendered afterwards (its stream's ``replays``), whether each step that it shows
-            was checked and was as it was recorded; None of one that was recorded as it happened.
-        diverged_at: of one that was rendered afterwards, the step that was another one, 0 for the reset: it is no
-            video of its episode. None where none was.
-        diverged_why: in what way it was.
+        verified: of a video that was rendered afterwards (its stream ``replays`` another), whether each step that it
+            shows was checked and matched the recorded one; None for a video that was recorded as it happened.
+        diverged_at: of a video that was rendered afterwards, the first step that differed from the recorded one, 0 for
+            the
+            reset: such a video does not show its episode. None where none differed.
+        diverged_why: how that step differed.
         grid: rows and columns in which its picture shows the sub-environments of ``envs``, row by row; ``(1, 1)`` of a
             single one. None where that is not known.
     """
@@ -113,7 +114,7 @@ class Clip:
 
     @property
     def said_of_steps(self) -> str:
-        """Of one that was rendered afterwards, whether it is as it was, for people; empty of any other."""
+        """Whether a video that was rendered afterwards matches its episode, for people; empty for any other."""
         if self.diverged_at is not None:
             return f"not as it was at step {self.diverged_at}"
         return {None: "", True: "rendered, each step checked", False: "rendered, not checked to its end"}[self.verified]
@@ -121,8 +122,8 @@ class Clip:
     def steps(self) -> Steps | None:
         """The steps that it shows, as they are now: a row for each frame, those that were dropped included.
 
-        The row of a frame that is shown at the time t, in seconds, is the one at ``round(t * fps)``. Of a vector env
-        they are those of the first sub-environment that it shows. None where no steps were recorded.
+        The frame that is shown ``t`` seconds into the video has the row at ``round(t * fps)``. Of a vector env these
+        are the rows of the first sub-environment that the video shows. None where no steps were recorded.
 
         Raises:
             ConfigError: Zstandard is not installed.

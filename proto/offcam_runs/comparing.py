@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from offcam_runs.analysis.statistics import Floats
 
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Of the steps, where scores are compared by default."""
+"""Fractions of the steps at which scores are compared by default."""
 
 Scales = Mapping[str, tuple[float, float]]
-"""By env the returns that count as 0 and as 1."""
+"""For each env the returns that count as 0 and as 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _unscaled(tasks: set[str], scales: Scales) -> Iterator[str]:
 
 
 def _scored(runs: Sequence[Run], episodes: int) -> list[_Scored]:
-    """Those that have a score."""
+    """The runs that have a score."""
     scores = Runs(tuple(runs)).scores(episodes).tolist()
     pairs = zip(runs, scores, strict=True)
     return [_Scored(run, ", ".join(run.env_ids), score) for run, score in pairs if math.isfinite(score)]

@@ -21,7 +21,7 @@ from offcam_runs.schema import upgrade_sql
 from offcam_runs.sessions import Session, choose
 
 BUSY_SECONDS = 10.0
-"""How long to wait for whoever holds the index."""
+"""How long to wait for a process that holds the index."""
 
 _NO_ACCESS = ("readonly", "read-only", "unable to open")  # SQLite's texts: its codes need Python 3.11
 
@@ -44,7 +44,7 @@ def open_to_read(
 
     Args:
         run: the folder.
-        settled: leave out what will be in the index in a moment; for who asks again and again.
+        settled: leave out records that will be in the index in a moment; for readers that ask again and again.
         session: whose streams, episodes and clips there are in it; by default the newest's.
 
     Yields:
@@ -102,7 +102,7 @@ def connect(path: Path, mode: str, *, unlocked: bool) -> sqlite3.Connection:
     locks = "&vfs=unix-none" if unlocked else ""
     uri = f"{path.absolute().as_uri()}?mode={mode}{locks}"
     database = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    if unlocked:  # SQLite opens one in WAL mode only so, where it cannot share memory with others
+    if unlocked:  # the only way in which SQLite opens an index in WAL mode where it cannot share memory with others
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
     return database
 
@@ -179,7 +179,7 @@ def explained(folder: Path) -> Iterator[None]:
             "other program keeps it locked"
         ) from error
     except sqlite3.ProgrammingError:
-        raise  # ours, such as using an index that was closed
+        raise  # our own mistake, such as using an index that was closed
     except sqlite3.DatabaseError as error:
         raise RunFolderError(
             f"the index of {folder} is damaged ({error}): move {fmt.INDEX_NAME} away to start a new one; the "

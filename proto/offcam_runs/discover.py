@@ -16,10 +16,10 @@ MOST_LEVELS = 3
 
 
 def run_folders(given: Iterable[Path], *, unfinished: bool = False) -> list[list[Path]]:
-    """For each path the run folders it means: the run folders in it, by name, or else itself (which may be none).
+    """For each path the run folders in it, by name; without any, the path itself, which need not be a run folder.
 
-    Links are followed only where they were given, and hidden folders not entered. A folder in it that cannot be
-    looked into is among them: whoever reads it will say so.
+    Links are followed only where they were given, and hidden folders are not entered. A subfolder that cannot be
+    looked into is listed as well: whoever reads it will say what is wrong.
 
     Args:
         given: paths of run folders, or of folders with run folders in them.
@@ -81,7 +81,7 @@ def _meant(path: Path, *, unfinished: bool) -> list[Path]:
         found, below = _look_into(path, unfinished=unfinished)
     except PermissionError as error:
         raise RunFolderError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    except OSError:  # not there, or a file: whoever reads it says which
+    except OSError:  # not there, or a file: whoever reads it says so
         return [path]
     if found:
         return [path]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from offcam_runs.running import EpisodeTotals, RunningStats
 
 Quantity = Literal["return", "length", "duration"]
-"""What statistics and curves of all runs can be of."""
+"""Numbers of an episode that every run has, for statistics and curves."""
 
 ORDERS: Final = {
     "arrival": "id {0}",
@@ -31,7 +31,7 @@ ORDERS: Final = {
     "length": "length {0}, id {0}",
     "duration": "duration {0}, id {0}",
 }
-"""SQL of the orders that episodes can be read in, to be formatted with ``ASC`` or ``DESC``. NaN is the least."""
+"""SQL of the orders in which episodes can be read, to be formatted with ``ASC`` or ``DESC``. NaN is the least."""
 
 SELECT: Final = """
 SELECT id - 1, stream_id, env_index, episode, return, length, duration, started, terminated, truncated, seed, info
@@ -69,9 +69,8 @@ _TYPES: Final = ("i8", "i8", "i8", "i8", "f8", "i8", "f8", "f8", "?", "?", "O")
 class EpisodeTable:
     """A run's finished episodes: arrays of shape (episodes,) that cannot be written to.
 
-    Indexed by a place it gives an `Episode`, by a slice a table: ``episodes[-100:]`` are the last hundred.
-    That of a whole run is made with its ``totals``, by which the daemon, the API and the page count, too: so the
-    digits are the same.
+    Indexed by a place it gives an `Episode`, by a slice a table: ``episodes[-100:]`` are the last hundred. The table of
+    a whole run has the run's ``totals``, which daemon, API and page use, too: so all show the same digits.
 
     Attributes:
         number: order of arrival in the run, from 0, int64.
@@ -101,7 +100,7 @@ class EpisodeTable:
     truncated: NDArray[np.bool_]
     seed: NDArray[np.object_]
     info: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, kw_only=True)
-    _totals: ClassVar[EpisodeTotals | None] = None  # until it is made with some
+    _totals: ClassVar[EpisodeTotals | None] = None  # the totals, for the table of a whole run
     totals: InitVar[EpisodeTotals | None] = field(default=None, kw_only=True)
 
     def __post_init__(self, totals: EpisodeTotals | None) -> None:
@@ -245,7 +244,7 @@ def read_episodes(
     """
     asked = {**(values or {}), "limit": limit, "offset": offset}
     count = limit
-    if not 0 <= limit <= _BATCH:  # so that there is room for them but once
+    if not 0 <= limit <= _BATCH:  # read once into place, so that the rows are never in memory twice
         (count,) = database.execute(_COUNT.format(condition), asked).fetchone()
     table = {name: np.empty(count, kind) for name, kind in zip(_COLUMNS, _TYPES, strict=True)}
     info: dict[str, NDArray[np.float64]] = {}
@@ -265,7 +264,7 @@ def read_episodes(
 
 
 def _take_values(info: dict[str, NDArray[np.float64]], texts: Sequence[str | None], begin: int, count: int) -> None:
-    """Put the values of episodes, from what the index has of each, where they belong among so many."""
+    """Put a batch of episodes' values, as the index has them (JSON or NULL), into the columns from ``begin`` on."""
     for place, text in enumerate(texts, begin):
         for name, value in () if text is None else _items(text):
             if name not in info:
@@ -279,7 +278,7 @@ def _items(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _behind(parts: Sequence[tuple[int, Mapping[str, NDArray[np.float64]]]]) -> dict[str, NDArray[np.float64]]:
-    """The values of several tables, one behind the other: of each how many episodes, and what they have."""
+    """Put the values of several tables one behind the other; each part is its number of episodes and its columns."""
     names = dict.fromkeys(name for _, info in parts for name in info)
     return {
         name: np.concatenate([info[name] if name in info else np.full(size, np.nan) for size, info in parts])
@@ -288,7 +287,7 @@ def _behind(parts: Sequence[tuple[int, Mapping[str, NDArray[np.float64]]]]) -> d
 
 
 def _known(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Those that any episode has."""
+    """The columns in which any episode has a value."""
     return {name: column for name, column in values.items() if not np.isnan(column).all()}
 
 
@@ -298,6 +297,6 @@ def no_episodes() -> EpisodeTable:
 
 
 def joined(one: EpisodeTable, later: EpisodeTable) -> EpisodeTable:
-    """A table of both."""
+    """Both tables one behind the other."""
     columns = map(np.concatenate, zip(one._plain(), later._plain(), strict=True))  # noqa: SLF001 - of the same class
     return EpisodeTable(*columns, info=_behind([(len(one), one.info), (len(later), later.info)]))

@@ -90,7 +90,7 @@ class FileLock:
                         return None
                 if _still_there(path, fd):
                     stack.pop_all()
-                    return cls(path, fd, claim, unlocked)  # else its holder removed it just now, and another was made
+                    return cls(path, fd, claim, unlocked)  # else its holder has just removed the file
 
     def release(self, *, remove: bool = False) -> None:
         """Let go, and remove the file first if that is wanted. Releasing twice is harmless."""
@@ -99,7 +99,7 @@ class FileLock:
             return
         if remove:
             with contextlib.suppress(OSError):  # the folder is read-only by now
-                if _still_there(self.path, fd):  # else it is gone, and what lies there is another's
+                if _still_there(self.path, fd):  # else the file is gone, and what lies there is somebody else's
                     self.path.unlink()
         if self._claim is not None:
             self._claim.withdraw()
@@ -107,11 +107,11 @@ class FileLock:
 
     @property
     def in_place(self) -> bool:
-        """Whether its file is where it was made, so that whoever looks there finds it locked."""
+        """Whether the file is still where it was made, so that whoever looks there finds it locked."""
         return _still_there(self.path, self.fd)
 
     def hand_to(self, pid: int) -> None:
-        """Let it end with another process of this host, which has inherited ``fd``, and no more with this one."""
+        """Give the lock to another process of this host, which has inherited ``fd``: it then ends with that process."""
         if self._claim is not None:
             self._claim.hand_to(pid)
         fd, self.fd = self.fd, -1
@@ -203,7 +203,7 @@ class _Claimant:
 
     @property
     def here(self) -> bool:
-        """Whether its process can be seen from here."""
+        """Whether the claimant's process can be seen from here."""
         return (self.host, self.namespace) == (socket.gethostname(), pid_namespace())
 
 
@@ -250,7 +250,7 @@ class _Claim:
                 self._path.unlink()
 
     def hand_to(self, pid: int) -> None:
-        """Make it another process's, which keeps it by being alive."""
+        """Make the claim another process's, which keeps it by being alive."""
         self._end()
         heir = replace(_Claimant.of(pid), token=self._claimant.token)
         with contextlib.suppress(OSError), self._path.open("r+b") as file:  # the heir may have ended it already
@@ -267,7 +267,7 @@ class _Claim:
                 if _token(self._path) != self._claimant.token:
                     log.error("%s is another's: this host was frozen for too long, and it was taken over", self._path)
                     return
-                with contextlib.suppress(OSError):  # a server that is away for a moment
+                with contextlib.suppress(OSError):  # a file server that is away for a moment
                     os.utime(self._path)
 
 
@@ -294,7 +294,7 @@ def _claimed(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[_Claimant | None, str] | None:
-    """A claim and its token; without the claim where it says nothing; None where there is none."""
+    """A claim and its token; None in place of the claim where the file says nothing; None where there is no file."""
     try:
         text = path.read_text()
         inode = path.stat().st_ino
@@ -315,7 +315,7 @@ def _token(path: Path) -> str:
 def _alive(path: Path, claimant: _Claimant | None) -> bool:
     """Whether whoever made a claim is there: seen by its process where that can be, else by its heartbeat.
 
-    One that says nothing was made just now and is about to be written, or its maker died over it.
+    A claim that says nothing was made just now and is about to be written, or its maker died before it could write.
     """
     if claimant is None or not claimant.here:
         return _age(path) < STALE_SECONDS

@@ -1,4 +1,4 @@
-"""A run with the videos of its episodes: which of them are filmed, and by which clip."""
+"""A run with its videos: which episodes have one, and in which clip."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Shot(NamedTuple):
     """An episode, and the clip that shows it.
 
     Attributes:
-        episode: one that was cut off has the number -1, and what its clip knows of it.
-        clip: whose file is there.
+        episode: the episode; where it never ended, its number is -1 and the rest is what its clip knows of it.
+        clip: the clip, whose file is there.
     """
 
     episode: Episode
@@ -47,8 +47,8 @@ class Filmed:
     """A run, and what can be watched of it.
 
     Attributes:
-        run: all of it.
-        shown: says which clip shows which episode, of those whose files are there.
+        run: the run.
+        shown: says which clip shows which episode, of the clips whose files are there.
         replayable: whether episodes without a video can be rendered.
     """
 
@@ -62,7 +62,7 @@ class Filmed:
         return self.shown.shown >= 0
 
     def stages(self, count: int) -> list[Stage]:
-        """The run in so many parts, see `stages_of`."""
+        """The run in ``count`` stages, see `stages_of`."""
         return stages_of(self.shown, count)
 
     @cached_property
@@ -75,7 +75,7 @@ class Filmed:
         return Shot(self.run.episodes[place], self._clips[span.key])
 
     def find(self, episode: int, *, env_index: int = 0, stream: str = "") -> Shot:
-        """An episode that has a video; one that was cut off, as by a crash, where it never ended.
+        """The episode with this number, which must have a video; an episode that never ended counts if no other has it.
 
         Args:
             episode: its number in its sub-environment.
@@ -109,7 +109,7 @@ class Filmed:
         ]
 
     def _others(self) -> str:
-        """Which episodes have one."""
+        """Which episodes have a video, for people."""
         numbers = sorted(set(self.run.episodes.episode[self.filmed].tolist()))
         if not numbers:
             return "no episode has one"
@@ -118,12 +118,12 @@ class Filmed:
 
 
 def stages_of(shown: ClipEpisodes, count: int, extent: Extent | None = None) -> list[Stage]:
-    """A run in parts, and of each the episodes whose videos tell of it, see `offcam_runs.analysis.stages`.
+    """A run in stages, and the episodes of each whose videos to show, see `offcam_runs.analysis.stages`.
 
     Args:
-        shown: says which clip shows which episode, of those that can be watched.
-        count: of the parts; there are fewer where there are fewer episodes.
-        extent: which episodes are the run's where it is a long one, of which `shown` has but those with a clip.
+        shown: says which clip shows which episode, of the clips that can be watched.
+        count: of the stages; there are fewer where there are fewer episodes.
+        extent: of a long run, which episodes it has: ``shown`` then has only those with a clip.
 
     Returns:
         Places are those in `shown.episodes`; but ``begin`` and ``end`` count all episodes.
@@ -153,12 +153,12 @@ def read_filmed(folder: str | os.PathLike[str], session: Session = None) -> Film
 
 
 def _key(clip: Clip) -> str:
-    """What `ClipSpan.key` is."""
+    """The clip's key, as `ClipSpan.key`."""
     return f"{clip.stream_id}-{clip.clip}"
 
 
 def _is_there(clip: Clip) -> bool:
-    """Whether it can be watched."""
+    """Whether the clip's file is there."""
     return clip.path is not None and clip.state != fmt.RECORDING and os.path.exists(clip.path)
 
 

@@ -1,7 +1,7 @@
 """One writer for each run folder: a lock on a small file in it, held while it is written.
 
-It ends with its holder, however that ends, so a dead daemon locks nobody out. What stays behind is a small file that
-means nothing, until the next writer takes it over and removes it in the end.
+The lock ends with its holder, however that ends, so a dead daemon locks nobody out. What a dead holder leaves is a
+small file without meaning; the next writer takes it over and removes it in the end.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class FolderWriter:
     """Who writes a folder.
 
     Attributes:
-        pid: its process id.
-        host: the host that counts in.
-        what: a daemon's endpoint, or the command that it is.
+        pid: its process id; 0 where the writer has not said who it is yet.
+        host: the host on which that is its process id.
+        what: a daemon's endpoint, or the command that the writer is.
     """
 
     pid: int
@@ -55,7 +55,7 @@ class FolderLock:
 
     @property
     def in_place(self) -> bool:
-        """Whether it is the folder's lock still: not if the folder was removed, renamed or replaced."""
+        """Whether this is still the folder's lock: not if the folder was removed, renamed or replaced."""
         return self._lock.in_place
 
     @property
@@ -95,7 +95,7 @@ class FolderLock:
 def writer_of(folder: Path) -> FolderWriter | None:
     """Who writes a folder at this moment, or None. Changes nothing in it.
 
-    Where whoever does has not said who it is, its ``pid`` is 0.
+    Where the writer has not said yet who it is, its ``pid`` is 0.
     """
     path = folder / LOCK_NAME
     for _ in range(_READ_TRIES):

@@ -18,16 +18,16 @@ APPLICATION_ID: Final = 0x6F66636D
 """The index's ``application_id``, "ofcm": tells offcam's index from any other SQLite file."""
 
 INDEX_NAME: Final = "offcam.sqlite3"
-PAGE_NAME: Final = "offcam-page.json"
-"""What a folder has that is no run but the page of some, exported."""
-
 """File name of the index."""
+
+PAGE_NAME: Final = "offcam-page.json"
+"""File by which a folder is known as an exported page of runs, and not a run."""
 
 INDEX_COMPANIONS: Final = ("-wal", "-shm", "-journal")
 """What SQLite may append to the index's name: files that belong to it while it is written."""
 
 LOCK_NAME: Final = "offcam.lock"
-"""File that whoever writes the folder holds a ``flock`` on. Left by one that died it means nothing."""
+"""File on which the folder's writer holds a ``flock``. One that a dead writer left means nothing."""
 
 PENDING_NAME: Final = "offcam.pending"
 """Folder within the run folder that holds the clients' journals, of records that are not in the index yet."""
@@ -55,7 +55,7 @@ PART_EXTENSION: Final = ".part"
 UNFINISHED: Final = VIDEO_EXTENSION + PART_EXTENSION
 
 PLAIN_EXTENSION: Final = ".plain"
-"""Appended to that for the copy that takes its place; one that lies about was left by a crash and is of no use."""
+"""Appended to that name for a copy that is to take its place; one that a crash left is of no use."""
 
 # --- closed sets ------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ CLIP_STATES: Final = (RECORDING, FINAL, RECOVERED, ABORTED, REPLACED, EVICTED)
 """States of a clip; all but the first mean that it has ended. One that is evicted was let go by its rule."""
 
 HIDDEN_STATES: Final = (REPLACED, EVICTED)
-"""Those of clips that have no file any more, and that no reader shows."""
+"""States of clips that have no file any more, and that no reader shows."""
 
 LIVE: Final = "live"
 CLOSED: Final = "closed"

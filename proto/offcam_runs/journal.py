@@ -25,10 +25,10 @@ MAGIC: Final = b"OFFCAMJ1"
 """What a journal begins with."""
 
 END: Final = bytes(4)
-"""The length that ends it. Whoever appends a frame puts it behind it: what follows may be left of earlier ones."""
+"""The length that ends a journal, written behind each frame that is appended: what follows may be of older frames."""
 
 FRAME: Final = struct.Struct("<IIQ")
-"""What each frame begins with: the length of its body, the CRC-32 of the rest, and its number."""
+"""What each frame begins with: the length of its body, the CRC-32 of the rest, and the number of its first record."""
 
 _NUMBER = struct.Struct("<Q")
 
@@ -39,12 +39,12 @@ def journal_of(folder: str | os.PathLike[str], stream: bytes) -> Path:
 
 
 def tail_of(journal: Path) -> Path:
-    """Where the tail of a stream lies, by its journal: beside it. There is none without one."""
+    """Where the tail of a stream lies: beside its journal, without which there is none."""
     return journal.with_suffix(TAIL_EXTENSION)
 
 
 def state_folder(environ: Mapping[str, str], uid: int) -> str:
-    """What stands for a run folder where journals have no place in theirs: of this host and this user."""
+    """The folder, of this host and this user, in which journals lie that cannot lie in their run's folder."""
     if (state := environ.get("XDG_STATE_HOME", "")).startswith("/"):
         return f"{state}/offcam"
     if (home := environ.get("HOME", "")).startswith("/"):
@@ -63,10 +63,10 @@ def head(info: OpenStream, client: Hello) -> bytes:
 
 
 def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
-    """The frames of a journal, each one's number and body, up to its end: a torn one ends it, too.
+    """The frames of a journal, each one's number and body, up to the journal's end or to a torn frame.
 
-    One that is damaged, with the next one whole behind it, is as many frames with an empty body, which is no record, as
-    there are numbers up to that one. There are none where the data is no journal.
+    In the place of a damaged frame with a whole one behind it come frames with empty bodies, which are no records: one
+    for each number in between. There are none where the data is no journal.
     """
     view = memoryview(data)
     at = len(MAGIC)
@@ -87,7 +87,7 @@ def frames(data: Buffer) -> Iterator[tuple[int, bytes]]:
 
 
 def _begins(view: memoryview) -> int:
-    """The number of the whole frame that data begins with; 0 where it does not."""
+    """The number of the whole frame that the data begins with; 0 where it begins with none."""
     if len(view) < FRAME.size:
         return 0
     length, crc, seq = FRAME.unpack_from(view)

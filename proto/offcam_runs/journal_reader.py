@@ -38,9 +38,9 @@ class JournalContents:
         stream: the message by which its client opens the stream.
         client: the message by which that opens its session; None where the journal does not say.
         first_seq: number of its first record; the others follow it without a gap.
-        bodies: its records, packed; each is one record, or many as columns. Where its client is gone those of the rows
-            of steps are among them that it had in its tail.
-        ended: when it was written last, in seconds since the epoch; None while its client has it.
+        bodies: its records, packed; each is one record, or many as columns. Where its client is gone, these include the
+            rows of steps that the client had in its tail.
+        ended: when it was last written, in seconds since the epoch; None while its client has it.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class JournalContents:
         return self.first_seq + count_all(self.bodies) - 1
 
     def place(self) -> tuple[float, Path]:
-        """Among the others of its run: in the order in which their streams began."""
+        """Sorts the journals of a run: in the order in which their streams began."""
         return self.stream.started, self.path
 
 
@@ -102,8 +102,8 @@ def _folder_of(path: Path, _inode: int) -> str:
 def pending(folder: str | os.PathLike[str]) -> list[JournalContents]:
     """What lies in the journals of a run folder, in the order in which their streams began.
 
-    Nothing is changed, and nothing need be locked. Read them **before** the index: what a client removes meanwhile is
-    in the index by then. One that cannot be read is left out, and told in the log.
+    Nothing is changed or locked. Read the journals **before** the index: what a client removes from one meanwhile is in
+    the index by then. A journal that cannot be read is left out, with a warning in the log.
     """
     found = []
     for path in journals(folder):
@@ -118,11 +118,11 @@ def pending(folder: str | os.PathLike[str]) -> list[JournalContents]:
 
 
 def read(path: Path, *, ended: bool = False) -> JournalContents | None:
-    """Read a journal up to its end or to what its client did not come to finish; None where there is nothing in it yet.
+    """Read a journal up to its end, or to a frame that its client did not finish; None where nothing is in it yet.
 
     Args:
         path: of the file.
-        ended: whether it has no client any more, where the caller knows, as by its lock.
+        ended: whether its client is gone, where the caller knows that, as by its lock.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -158,7 +158,7 @@ def in_order(found: Iterable[JournalContents]) -> Iterator[tuple[JournalContents
 def _parsed(path: Path, data: bytes, ended: float | None) -> JournalContents | None:
     if not data.startswith(MAGIC):
         if MAGIC.startswith(data[: len(MAGIC)].rstrip(b"\0")):
-            return None  # its client died over it
+            return None  # its client died while it began to write
         raise _no_journal(path, "it begins with other bytes, so another program or a newer offcam wrote it")
     found = frames(data)
     opening = next(found, None)
@@ -176,7 +176,7 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> JournalContents | N
             client = said
             continue
         first_seq = first_seq if bodies else seq
-        if bodies and seq != due:  # of a time before the file was cut back
+        if bodies and seq != due:  # left from before the file was cut back
             break
         bodies.append(body)
         due = seq + count_records(body)
@@ -184,7 +184,7 @@ def _parsed(path: Path, data: bytes, ended: float | None) -> JournalContents | N
 
 
 def _with_tail(journal: JournalContents) -> JournalContents:
-    """A journal whose client is gone, with what is in its tail behind it: rows that it did not come to seal."""
+    """A journal whose client is gone, followed by the rows in its tail, which the client did not come to seal."""
     path = tail_of(journal.path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -202,7 +202,7 @@ def _with_tail(journal: JournalContents) -> JournalContents:
         return journal
     if not journal.bodies:
         return replace(journal, first_seq=last_seq + 1, bodies=added)
-    torn = min(max(last_seq - journal.last_seq, 0), MAX_EPISODES_PER_BODY)  # each as one that cannot be understood
+    torn = min(max(last_seq - journal.last_seq, 0), MAX_EPISODES_PER_BODY)  # each is set aside
     return replace(journal, bodies=journal.bodies + [b""] * torn + added)
 
 
@@ -223,7 +223,7 @@ def _rows(path: Path, section: memoryview) -> bytes:
 
 
 def _of_rows(body: bytes) -> tuple[int, int, int] | None:
-    """Table, sub-environment and number of the first row of a record of steps; None where it is none."""
+    """Table, sub-environment and number of the first row of a record of steps; None for a record of another kind."""
     with suppress(RemoteProtocolError):
         record = codec.unpack_record(body)
         if isinstance(record, StepRecord):
@@ -251,7 +251,7 @@ def _timed(journal: JournalContents) -> Iterator[tuple[float, tuple[JournalConte
 
 
 def end_of(body: bytes) -> float:
-    """When an episode ended, or all of some columns; of other records, or if nobody knows it, minus infinity."""
+    """When an episode ended, or all episodes of some columns; minus infinity for other records, or where unknown."""
     with suppress(RemoteProtocolError):
         record = codec.unpack_record(body)
         if isinstance(record, EpisodeRecord) and math.isfinite(record.started):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
 
 MOST_BESIDE: Final = 5_000
-"""Episodes of other sub-environments that a clip shows beside those that it counts; of more the first ones."""
+"""Most episodes of other sub-environments that a clip is said to show beside those it counts: the first ones."""
 
 _COUNTED = """
 SELECT id, episode, length, {0} FROM main.episodes
@@ -37,7 +37,7 @@ ORDER BY id LIMIT :most
 
 
 class LongClips:
-    """Reads them, and keeps what it has counted for the next time. Not thread-safe."""
+    """Reads the episodes that clips show, and keeps its counts for the next time. Not thread-safe."""
 
     def __init__(self) -> None:
         self._before: dict[str, float] = {}
@@ -46,11 +46,11 @@ class LongClips:
     def read(
         self, database: sqlite3.Connection, streams: Mapping[int, Stream], spans: Sequence[ClipSpan]
     ) -> ClipEpisodes:
-        """What these clips show.
+        """The episodes that these clips show.
 
         Args:
             database: the index, in a read transaction.
-            streams: all that are in it, or those of a session; see `read_streams`.
+            streams: all streams in the index, or those of a session; see `read_streams`.
             spans: of the clips.
         """
         keys, ids = list(streams), set[int]()
@@ -75,7 +75,7 @@ class LongClips:
             if steps >= begin + span.steps:
                 break
         if last and ended is not None and stream.vector and len(span.envs) != 1:
-            reach = 4 * stream.num_envs + 1000  # so far may those lie that ended at the same time
+            reach = 4 * stream.num_envs + 1000  # episodes that ended at the same time lie at most so far apart
             asked |= {"began": span.started, "ended": ended, "envs": json.dumps(span.envs), "most": MOST_BESIDE}
             asked |= {"low": _arrived(database, span.started, last) - reach, "high": last + reach}
             yield from (each for (each,) in database.execute(_BESIDE, asked))
@@ -93,7 +93,7 @@ class LongClips:
 
 
 def _arrived(database: sqlite3.Connection, when: float, last: int) -> int:
-    """About the first of the episodes up to one that ended at a time or later; they arrive in about that order."""
+    """About the first episode up to ``last`` that ended at ``when`` or later; they arrive in about that order."""
     low, high = 0, last
     while low < high:
         middle = (low + high) // 2

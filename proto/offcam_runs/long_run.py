@@ -1,4 +1,4 @@
-"""Learning curves of runs that are too long to be read whole: few of their points, each as if all had been read."""
+"""Learning curves of runs that are too long to be read whole: a few points, each as if all episodes had been read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from offcam_runs.sessions import Session
 
 LONG: Final = 500_000
-"""A run of more episodes is long. Reading so many takes 1 s and 40 MB."""
+"""A run with more episodes is long: to read it whole takes more than 1 s and 40 MB."""
 
 POINTS: Final = 2_000
 """Points of a long run's curve: as many as a figure has pixels across."""
@@ -45,17 +45,17 @@ _VALUES = "SELECT {0} FROM main.episodes WHERE id > :begin AND id <= :end ORDER 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LongRun:
-    """A run, or one session of it, of which nothing is read but what a curve's points need.
+    """A long run, or one session of it, of which only what the points of a curve need is read.
 
-    So ten million episodes cost hardly more than one: the axes by steps and by time are the exception, as they count
-    all episodes, which SQLite does in a tenth of the time that it takes to read them.
+    So ten million episodes cost hardly more than one. The axes by steps and by time are the exception: they count all
+    episodes, which SQLite does in a tenth of the time that it takes to read them.
 
     Attributes:
         folder: the run folder.
         env_ids: of its streams, each once.
-        began: when the first of them began, in seconds since the epoch.
+        began: when the first of its streams began, in seconds since the epoch.
         before: ``episodes.id`` of the episode before its first one.
-        count: of its episodes. Their ids follow each other.
+        count: number of its episodes, whose ids follow each other.
     """
 
     folder: str
@@ -67,11 +67,11 @@ class LongRun:
 
     @property
     def every(self) -> int:
-        """One in so many of its episodes is a point of its curve."""
+        """Each how manieth episode is a point of the curve."""
         return -(-self.count // POINTS)
 
     def smooth(self, quantity: str, axis: Axis, window: int) -> Smooth:
-        """Every so-manieth point of its curve and of the moving average, see `Run.smooth`; the last one is there.
+        """The points of the curve and of its moving average, see `Run.smooth`; the last episode is always one.
 
         Raises:
             ConfigError: no episode that was read has a value by this name.
@@ -92,14 +92,14 @@ class LongRun:
     def _averaged(
         self, database: sqlite3.Connection, quantity: str, ends: NDArray[np.int64], window: int
     ) -> NDArray[np.float64]:
-        """The numbers of some episodes, and the averages up to them, (2, episodes); all is read that these are of."""
+        """The numbers of the episodes in ``ends``, and the averages up to them, (2, points)."""
         begin = max(0, int(ends[0]) - window)
         read = self._values(database, quantity, begin, int(ends[-1]))
         places = ends - begin - 1
         return np.stack([read[places], moving_average(read, window)[places]])
 
     def _values(self, database: sqlite3.Connection, quantity: str, begin: int, end: int) -> Floats:
-        """A number of each of some consecutive episodes."""
+        """A number of each of some consecutive episodes, (end - begin,)."""
         of_all = quantity in get_args(Quantity)
         asked = {"begin": self.before + begin, "end": self.before + end}
         rows = database.execute(_VALUES.format(quantity if of_all else "info"), asked)
@@ -110,7 +110,7 @@ class LongRun:
         return np.fromiter(numbers, np.float64, end - begin)
 
     def _axis(self, database: sqlite3.Connection, axis: Axis, ends: NDArray[np.int64]) -> Floats:
-        """Where the last of so many episodes each stands on an axis, as `offcam_runs.analysis.curve` has it."""
+        """Where the episodes in ``ends`` stand on an axis, (points,), as in `offcam_runs.analysis.curve`."""
         if axis == "episode":
             return (ends - 1).astype(np.float64)
         begins, behind = np.append(0, ends[:-1]) + self.before, ends + self.before
@@ -120,7 +120,7 @@ class LongRun:
 
 
 class Extent(NamedTuple):
-    """Which episodes are a run's, or a session's: those with the ids that follow ``before``, so many."""
+    """Which episodes belong to a run or a session: ``count`` consecutive ids, of which the first follows ``before``."""
 
     before: int
     size: int
@@ -129,7 +129,8 @@ class Extent(NamedTuple):
 def long_extent(database: sqlite3.Connection, long: int | None = None) -> Extent | None:
     """Which episodes are those of a long run whose index is open; None where it is to be read whole.
 
-    That is so where it has no more than ``long`` episodes, by default `LONG`, or where other sessions' lie among them.
+    That is so where it has no more than ``long`` episodes, by default `LONG`, or where episodes of other sessions lie
+    among its own.
     Episodes that wait in clients' journals are left out: they may get other ids.
     """
     most, last = LONG if long is None else long, committed(database)
@@ -144,7 +145,7 @@ def long_extent(database: sqlite3.Connection, long: int | None = None) -> Extent
 
 
 def long_run(database: sqlite3.Connection, folder: str | os.PathLike[str], extent: Extent) -> LongRun:
-    """The long run whose index is open, and whose episodes are these."""
+    """The long run whose index is open and whose episodes are in ``extent``."""
     streams = read_streams(database).values()
     env_ids = tuple(dict.fromkeys(stream.env_id for stream in streams))
     return LongRun(os.fspath(folder), env_ids, began(streams), *extent)
@@ -156,7 +157,7 @@ def run_to_plot(folder: str | os.PathLike[str], session: Session = None, *, long
     Args:
         folder: of the run.
         session: which one; by default the newest.
-        long: how many episodes are still read.
+        long: a run with more episodes than this is not read whole.
 
     Raises:
         What `read_run` raises.

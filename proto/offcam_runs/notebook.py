@@ -42,7 +42,7 @@ def captioned_video(path: str | None, title: str, numbers: Sequence[str], most_b
 
 
 def number(value: float) -> str:
-    """Four significant digits, or a whole number where it has more."""
+    """Four significant digits, or all digits of a whole number that has more."""
     return f"{value:.4g}" if math.isfinite(value) and abs(value) < 1e4 else f"{value:,.0f}"
 
 

@@ -30,10 +30,10 @@ COMMITTED_KEY: Final = "committed"
 """Key in ``meta`` of such a copy: ``episodes.id`` of the last episode that is in the index itself."""
 
 ON_ITS_WAY_SECONDS: Final = 5.0
-"""A record that waits for no longer than this, with a client and a writer there, will be in the index in a moment."""
+"""A record that waited no longer than this, and has a client and a writer, will be in the index in a moment."""
 
 MOST_COPIES: Final = 4
-"""Runs of which the last copy is kept."""
+"""Most runs of which the last copy is kept."""
 
 KEPT_BYTES: Final = 64 * MIB
 """Largest copy that is kept."""
@@ -49,7 +49,7 @@ ON CONFLICT (stream) DO NOTHING
 
 
 def enter_stream(database: sqlite3.Connection, journal: JournalContents) -> tuple[int, int]:
-    """Enter a journal's stream where the index does not know it; returns its key, and its last committed record."""
+    """Enter a journal's stream if the index does not have it; returns its key and its last committed record."""
     state = fmt.LIVE if journal.ended is None else fmt.LOST
     who = journal.client
     client = (who.host, who.pid, who.client) if who else ("", 0, "unknown: found by its journal")
@@ -65,8 +65,8 @@ def enter_stream(database: sqlite3.Connection, journal: JournalContents) -> tupl
 def is_of(database: sqlite3.Connection, folder: Path, journal: JournalContents) -> bool:
     """Whether a journal is of the run whose index this is.
 
-    One that had no place in the run folder need not be: its stream may have been recorded by a daemon on another host,
-    into a folder that is there by that name, too. If that has acked any of it, its index is there.
+    A journal outside of the run folder need not be: its stream may have been recorded by a daemon on another host, into
+    a folder of the same name there. If that daemon has acked any of it, the index is there, too.
     """
     if journal.path.parent.parent == folder or journal.first_seq == 1:
         return True
@@ -78,7 +78,7 @@ Facts = tuple[object, ...]
 
 
 class _Taken(NamedTuple):
-    """Of a journal that is in a copy: its first record and its last one, how many bodies, and whether it ended."""
+    """What a copy has of one journal: its first and last record, how many bodies, and whether the journal ended."""
 
     first_seq: int
     last_seq: int
@@ -88,11 +88,11 @@ class _Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """An index in memory with what was pending: one look at the page after the other adds only what is new.
+    """A copy of an index in memory with what was pending. Each reader in turn adds to it only what is new.
 
     Attributes:
         facts: of the index, from before it was copied.
-        taken: what is in it of each journal.
+        taken: by journal, what the copy has of it.
     """
 
     database: sqlite3.Connection
@@ -100,7 +100,7 @@ class _Copy:
     taken: dict[Path, _Taken]
 
     def is_of(self, facts: Facts, fresh: Iterable[JournalContents]) -> bool:
-        """Whether these journals of an index have what it has, and more at their ends alone."""
+        """Whether an index and its journals are those of this copy, with nothing new but at the journals' ends."""
         found = {journal.path: journal for journal in fresh}
         return self.facts == facts and all(
             (now := found.get(path)) is not None and _begins_with(now, before) for path, before in self.taken.items()
@@ -126,9 +126,9 @@ def with_pending(
         database: the index, in a read transaction that began after the journals were read.
         folder: of the run.
         found: its journals.
-        settled: leave out what will be in the index in a moment, rather than copying it for that; and keep the copy for
-            the next time.
-        facts: of the index, from before that transaction.
+        settled: leave out what will be in the index in a moment, so that no copy is made for that alone; and keep the
+            copy for the next time.
+        facts: of the index, from before its read transaction.
     """
     fresh = [journal for journal in found if _adds(database, journal) and is_of(database, folder, journal)]
     if settled and fresh and is_written(folder):
@@ -138,7 +138,7 @@ def with_pending(
         yield database
         return
     with _lock:
-        copy = _copies.pop(folder.absolute(), None)  # whoever comes meanwhile makes another one
+        copy = _copies.pop(folder.absolute(), None)  # another reader that comes meanwhile makes its own copy
     if copy is None or not copy.is_of(facts, fresh):
         if copy is not None:
             copy.database.close()
@@ -169,13 +169,13 @@ def _bytes(database: sqlite3.Connection) -> int:
 
 
 def _begins_with(now: JournalContents, before: _Taken) -> bool:
-    """Whether a journal is what it was before, or that with more records behind."""
+    """Whether a journal is what it was before, with nothing but more records at its end."""
     same = (now.first_seq, now.ended is not None) == (before.first_seq, before.ended)
     return same and now.last_seq >= before.last_seq
 
 
 def is_written(folder: Path) -> bool:
-    """Whether somebody writes a run folder, as far as can be seen."""
+    """Whether a process writes the run folder, as far as can be seen."""
     try:
         return held(folder / fmt.LOCK_NAME)
     except OSError:
@@ -206,26 +206,26 @@ def _put(copy: _Copy, fresh: list[JournalContents]) -> None:
 
 
 def _behind(journal: JournalContents, before: _Taken | None) -> JournalContents:
-    """What a journal has behind what it had before."""
+    """The part of a journal behind what it had before."""
     if before is None:
         return journal
     return replace(journal, first_seq=before.last_seq + 1, bodies=journal.bodies[before.bodies :])
 
 
 def _last_seq(database: sqlite3.Connection, journal: JournalContents) -> int | None:
-    """The last record of a journal's stream that is in the index; None where that does not know the stream."""
+    """The last record of a journal's stream that is in the index; None where the index does not know the stream."""
     row = database.execute(_KNOWN, {"stream": journal.stream.stream.hex()}).fetchone()
     return None if row is None else row[1]
 
 
 def _adds(database: sqlite3.Connection, journal: JournalContents) -> bool:
-    """Whether a journal has anything that the index has not."""
+    """Whether a journal has anything that the index does not have."""
     last_seq = _last_seq(database, journal)
     return last_seq is None or (bool(journal.bodies) and journal.last_seq > last_seq)
 
 
 def _waits_since(database: sqlite3.Connection, journal: JournalContents) -> float:
-    """When the first episode ended that is in a journal and not in the index; infinity where there is none."""
+    """When the first episode ended that is in a journal and not in the index; infinity without any."""
     last_seq = _last_seq(database, journal) or 0
     new = (end_of(body) for seq, body in numbered(journal.first_seq, journal.bodies) if seq > last_seq)
     return next(filter(math.isfinite, new), math.inf)

@@ -1,8 +1,8 @@
 """Which of many runs are meant: ``env:cartpole return>100 live``. Pure; what can be asked for is in `FIELDS`.
 
-Everything that is asked for has to hold. A word is a text that the name, the env's id or the folder has in it; so is
-what stands in quotes. ``field:text`` asks that of one field, ``field>number`` compares, and `FLAGS` ask for a state.
-``-`` or ``not`` before any of them asks for the contrary. Case is of no account.
+All terms of a query must hold. A word, or a text in quotes, must be part of the run's name, its env's id or its folder.
+``field:text`` asks that of one field, ``field>number`` compares, and `FLAGS` ask for a state. ``-`` or ``not`` before a
+term negates it. Case does not matter.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from offcam_proto.errors import QueryError
 from offcam_runs.run_state import RUN_STATES
 
 Facts = Mapping[str, str | float | None]
-"""What there is to ask of a run, by the names of `FIELDS`; None, or nothing, for a number that nobody knows."""
+"""What is known of a run, by the names in `FIELDS`; None, or nothing, for a number that is not known."""
 
 TEXTS: Final = ("name", "env", "folder", "state")
 NUMBERS: Final = ("return", "best", "length", "episodes", "steps", "clips", "envs", "success", "dropped")
-"""Of these ``return`` and ``length`` are means of the last 100 episodes, ``best`` is the highest return, and
+"""What can be asked for: ``return`` and ``length`` are means of the last 100 episodes, ``best`` is the highest return,
 ``success`` the share of the last 100 episodes that succeeded."""
 
 FIELDS: Final = (*TEXTS, *NUMBERS)
 FLAGS: Final = RUN_STATES
 SEARCHED: Final = TEXTS[:3]
-"""What a word alone is looked for in."""
+"""The fields that a word by itself is looked for in."""
 
 _COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
@@ -45,13 +45,13 @@ _SHOWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One thing that is asked for.
+    """One condition of a query.
 
     Attributes:
-        sign: ``:`` for a text that is to be in one of ``fields``, else how its number is compared.
-        fields: the names of the fields that it is asked of.
-        value: that text in lower case, or the number.
-        negated: whether the contrary is asked for.
+        sign: ``:`` for a text that must be part of one of ``fields``, else how the field's number is compared.
+        fields: the names of the fields.
+        value: the text in lower case, or the number.
+        negated: whether the condition must not hold.
     """
 
     sign: str
@@ -60,7 +60,7 @@ class Term:
     negated: bool = False
 
     def holds(self, facts: Facts) -> bool:
-        """Whether it holds of a run. A number that nobody knows compares with none."""
+        """Whether the term holds for a run. A number that is not known compares with none."""
         return self.negated != any(self._holds(facts.get(name)) for name in self.fields)
 
     def _holds(self, fact: str | float | None) -> bool:
@@ -71,26 +71,26 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """What is asked for: each term has to hold, and without any every run is meant."""
+    """A query for runs: all its terms must hold; without terms it means every run."""
 
     terms: tuple[Term, ...] = ()
 
     def matches(self, facts: Facts) -> bool:
-        """Whether a run is meant."""
+        """Whether the query means a run."""
         return all(term.holds(facts) for term in self.terms)
 
 
 def parse_query(text: str) -> RunQuery:
-    """Read what somebody asks for.
+    """Parse a query that a user wrote.
 
     Raises:
-        QueryError: it cannot be understood; says where, and what would be.
+        QueryError: it cannot be understood; the message says where, and what could be meant.
     """
     return RunQuery(tuple(_Reader(text).terms()))
 
 
 class _Reader:
-    """Goes through a text once, from its begin to its end."""
+    """Parses a text in one pass, from beginning to end."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -103,7 +103,7 @@ class _Reader:
         return found
 
     def _skip(self) -> bool:
-        """Go on to what is no space; whether there is anything."""
+        """Skip spaces; whether anything follows."""
         while self._next().isspace():
             self._at += 1
         return bool(self._next())
@@ -129,7 +129,7 @@ class _Reader:
         return Term(":", SEARCHED, word.casefold(), negated)
 
     def _negation(self) -> str:
-        """The word by which the contrary of what follows is asked for, empty for none."""
+        """The word that negates what follows, empty for none."""
         if self._next() == "-":
             return "-"
         word = self._text[self._at : self._at + 4]
@@ -144,14 +144,14 @@ class _Reader:
         return self._text[begin + 1 : end]
 
     def _until(self, stops: str) -> str:
-        """What stands up to a space, a quote, or one of these characters."""
+        """The text up to a space, a quote, or one of these characters."""
         begin = self._at
         while (character := self._next()) and not character.isspace() and character not in f'"{stops}':
             self._at += 1
         return self._text[begin : self._at]
 
     def _compared(self, begin: int, word: str, *, negated: bool) -> Term:
-        """A field, how it is compared, and with what."""
+        """Parse a field, a sign and a value."""
         name, at = word.casefold(), self._at
         if name not in FIELDS:
             raise self._wrong(begin, _unknown(word))
@@ -201,5 +201,5 @@ def _unknown(word: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """As an error repeats it."""
+    """A value as an error repeats it, cut short."""
     return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")

@@ -26,7 +26,7 @@ INSERT INTO episodes
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
-# Where no encoder has opened the clip none ever will, so it has ended without a file.
+# A clip that no encoder has opened by now will never be opened, so it has ended without a file.
 _ADD_CLIP_RECORD = """
 INSERT INTO clips
     (stream_id, clip, name, part, fps, episode, step, steps, return, complete, started, state, first_row, diverged_at,
@@ -39,7 +39,7 @@ ON CONFLICT (stream_id, clip) DO UPDATE SET
     diverged_at = excluded.diverged_at, diverged_why = excluded.diverged_why
 """
 
-# The parts of one video are numbered one behind the other, and what is found out at its end is so of all of it.
+# The parts of one video are numbered in sequence, and what its end shows holds for all of them.
 _ALL_DIVERGED = """
 UPDATE clips SET diverged_at = :diverged_at, diverged_why = :diverged_why
 WHERE stream_id = :stream_id AND name = :name AND clip < :clip AND clip > :clip - :part
@@ -55,7 +55,7 @@ SELECT offered, received, encoded, dropped, complete, state FROM clips
 WHERE stream_id = :stream_id AND clip = :clip
 """
 
-# Where it was judged before, that stays as it is.
+# A verdict that is there already stays.
 _ADD_JUDGED = """
 INSERT INTO judged (stream_id, name, return, length, tests, over, video)
 VALUES (:stream_id, :name, :return_, :length, :tests, :over, :video)
@@ -74,13 +74,13 @@ class NewRecords:
 
     Attributes:
         episodes: how many.
-        clips: in order.
+        clips: the records of clips, in order.
         quarantined: how many records are set aside because they could not be understood.
-        lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known; of one
-            of which there was a record before, only what that did not tell, which may be less than 0.
+        lost: for each of the clips, the frames that its client sent and no daemon received, as far as is known; for a
+            clip that had a record before, only the difference, which may be negative.
         dropped_steps: rows of the table of steps that were not written, by reason; those of sub-environments each
             counted.
-        to_judge: key of the stream and record of the videos that can be judged now, as far as their clips are whole.
+        to_judge: stream key and record of each video that can be judged now, if its clips are whole.
     """
 
     episodes: int = 0
@@ -92,7 +92,7 @@ class NewRecords:
 
 
 class Fields(dict[str, object]):
-    """Named parameters of a statement: those that are given, and for the other names the fields of a record."""
+    """Named parameters of a statement: those that are given, and for all other names the fields of a record."""
 
     def __init__(self, record: object, **given: object) -> None:
         super().__init__(given)
@@ -103,8 +103,8 @@ class Fields(dict[str, object]):
 
 
 AddSteps = Callable[[int, int, StepRecord], "str | None"]
-"""Puts a record of steps where its rows are found: with the key of its stream, and its number in that. Returns why
-it was dropped, None where it was not. MalformedMessage where it is none."""
+"""Stores a record of steps so that its rows are found; takes the key of its stream and its number. Returns why the
+record was dropped, None where it was not. Raises MalformedMessage where it is not a record of steps."""
 
 
 def add_records(
@@ -116,8 +116,9 @@ def add_records(
 
     Args:
         database: an index of this version, open to be written.
-        records: of each body the key of its stream in ``streams``, its first number in it, and itself, in order.
-        add_steps: what becomes of records of steps.
+        records: in order, of each body the key of its stream in ``streams``, the number of its first record, and the
+            body.
+        add_steps: stores the records of steps.
     """
     new = NewRecords()
     rows: list[tuple[object, ...]] = []
@@ -137,7 +138,7 @@ def _add_one(
     rows: list[tuple[object, ...]],
     add_steps: AddSteps,
 ) -> None:
-    """Add one record, or many as columns; rows of episodes are left to be inserted with the others."""
+    """Add one record, or many as columns; rows of episodes are put into ``rows``, to be inserted together."""
     try:
         record = unpack_record(body)
         if isinstance(record, EpisodeRecord):
@@ -172,7 +173,7 @@ def settle_clip(
     client: ClientShare | None = None,
     encoder: EncoderShare | None = None,
 ) -> FrameCount:
-    """Put a clip's account together from the half given and the half its row may hold."""
+    """Merge a clip's account from the half given and the half that its row may hold."""
     where = {"stream_id": key, "clip": clip}
     offered, received, encoded, dropped, complete, state = database.execute(_CLIP_COUNTS, where).fetchone()
     known = FrameCount(offered, received, encoded, json.loads(dropped))
@@ -186,13 +187,13 @@ def settle_clip(
 
 
 def known_lost(database: sqlite3.Connection, key: int, clip: int) -> int:
-    """Frames of a clip, if there is such a clip, that are known to be lost."""
+    """Frames of a clip that are known to be lost; 0 where there is no such clip."""
     row = database.execute(_CLIP_COUNTS, {"stream_id": key, "clip": clip}).fetchone()
     return json.loads(row[3]).get(fmt.LOST_DROP, 0) if row else 0
 
 
 def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord) -> int:
-    """Add a clip's account, or put it in an earlier one's place. Returns how many more frames are known to be lost."""
+    """Add a clip's account, or replace an earlier one. Returns how many more frames are known to be lost."""
     share = ClientShare(record.offered, record.dropped)
     before = known_lost(database, key, record.clip)
     step, why = record.diverged or (None, None)
@@ -205,7 +206,7 @@ def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord)
 
 
 def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:
-    """An episode as `_ADD_EPISODE` takes it: by place, as that is what there is most of."""
+    """An episode as `_ADD_EPISODE` takes it: positional, as there are more episodes than anything else."""
     return (
         *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
         *(record.started, record.terminated, record.truncated, record.seed, fmt.values_text(record.info)),

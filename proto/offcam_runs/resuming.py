@@ -1,4 +1,4 @@
-"""How far the last session of a run has come, with streams of one name prefix: what whoever resumes it goes on from."""
+"""How far the last session of a run has come, with streams of one name prefix: where resuming goes on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OF_EACH = """
 SELECT env_index, max(episode), sum(length) FROM episodes
 WHERE stream_id IN (SELECT value FROM json_each(:streams)) GROUP BY env_index
 """
-# Of what the index keeps no totals yet; plus keeps SQLite from going through all that the streams have.
+# Steps of episodes that the kept totals do not have yet. The plus keeps SQLite from reading all of a stream's episodes.
 _LATER_STEPS = """
 SELECT ifnull(sum(length), 0) FROM episodes
 WHERE id > :last AND +stream_id IN (SELECT value FROM json_each(:streams))
@@ -38,9 +38,9 @@ class Before(NamedTuple):
     """Where the last session of a run has come to, with streams of one name prefix.
 
     Attributes:
-        suffix: number in its videos' names.
-        episodes: number of each sub-environment's last episode.
-        steps: of the first sub-environment, over all episodes.
+        suffix: number in the names of its videos.
+        episodes: by sub-environment, the number of its last episode.
+        steps: taken by the first sub-environment, over all episodes.
     """
 
     suffix: int = 0
@@ -49,10 +49,10 @@ class Before(NamedTuple):
 
 
 def run_before(folder: str, prefix: str) -> Before | None:
-    """Where a run has come to; None where the folder has none. Nothing in it is changed.
+    """How far a run has come; None where the folder has no run. Nothing in the folder is changed.
 
-    For streams of single envs it costs the same however long the run is, as the index keeps their totals. Those of
-    vector envs are gone through once, in SQLite: half a second of CPU for a million episodes.
+    For streams of single envs the cost does not depend on the length of the run, as the index keeps their totals.
+    Episodes of vector envs are read once, in SQLite: half a second of CPU for a million.
 
     Args:
         folder: the run folder.
@@ -71,11 +71,11 @@ def run_before(folder: str, prefix: str) -> Before | None:
 
 
 def _unfinished(folder: str, prefix: str, suffix: int) -> Iterator[tuple[int, int]]:
-    """Of unfinished videos, which the index of a daemon that was killed need not know: sub-environment and episode."""
+    """Sub-environment and episode of unfinished videos, which the index of a killed daemon need not know."""
     of_stream = f"-s{suffix}" if suffix else ""
     pattern = rf"{re.escape(prefix)}(?:-env-(\d+))?-episode-(\d+){of_stream}(?:-part\d+)?"
     files: list[str] = []
-    with suppress(FileNotFoundError):  # all that there is of it may lie in journals elsewhere
+    with suppress(FileNotFoundError):  # the folder may not exist: all of the run may lie in journals elsewhere
         files = os.listdir(folder)
     for file in files:
         if file.endswith(UNFINISHED) and (match := re.fullmatch(pattern, file.removesuffix(UNFINISHED), re.ASCII)):
@@ -91,13 +91,13 @@ def _read(database: sqlite3.Connection, prefix: str) -> Before:
         rows = database.execute(_OF_EACH, keys).fetchall()
         episodes = {env_index: last for env_index, last, _ in rows}
         steps = sum(length for env_index, _, length in rows if env_index == 0)
-    else:  # what the index keeps of them: nothing that takes longer for a long run
+    else:  # the kept totals: nothing that takes longer for a long run
         last = [number for key, *_ in own for (number,) in database.execute(_LAST, {"stream_id": key})]
         episodes = {0: max(last)} if last else {}
         totals = RunTotals.kept(database)
         steps = sum(totals.streams[stream].steps for _, stream, _ in own if stream in totals.streams)
         steps += database.execute(_LATER_STEPS, {"last": totals.last, **keys}).fetchone()[0]
     for followed, number, stepped in database.execute(_CLIPS, keys):
-        episodes[followed] = max(episodes.get(followed, -1), number)  # one that was recorded may not have ended
+        episodes[followed] = max(episodes.get(followed, -1), number)  # an episode that was recorded may not have ended
         steps = max(steps, stepped)
     return Before(suffix, episodes, steps)

@@ -46,7 +46,7 @@ _PIECE = 10_000
 _PENDING: Final = "SELECT count(*) FROM episodes WHERE id > :committed"
 
 SCORE_EPISODES = 100
-"""Episodes at the end of a run whose mean return is its score among other seeds."""
+"""Episodes at a run's end; their mean return is the run's score among other seeds."""
 
 _FIELDS = {
     "episodes": [name for name in Episode._fields if name not in ("number", "stream", "info")],
@@ -55,17 +55,17 @@ _FIELDS = {
 
 
 _OF_RUN: Final = {"run": str, "env_id": str, "stream": str, "session": int}
-"""The first columns of both, and what their values are."""
+"""The first columns of episodes and of clips, and what their values are."""
 
 
 def column_names(what: What, values: Iterable[str] = ()) -> list[str]:
-    """The columns of tables and files of episodes or clips, in order; last those of the episodes' values."""
+    """The columns of tables and files of episodes or clips, in order; the episodes' values come last."""
     of_values = map(_value_column, values) if what == "episodes" else ()
     return [*_OF_RUN, *map(_column, _FIELDS[what]), *of_values]
 
 
 def column_types(what: What, values: Iterable[str] = ()) -> dict[str, type]:
-    """The types of these columns' values that are not None: bool, int, float, or str for what is none of these."""
+    """The type of each column's values that are not None: bool, int or float, and str for everything else."""
     hints = get_type_hints(Episode if what == "episodes" else Clip)
     found: dict[str, type] = dict(_OF_RUN)
     for name in _FIELDS[what]:
@@ -80,7 +80,7 @@ def _column(name: str) -> str:
 
 
 def _value_column(name: str) -> str:
-    """What a value of an episode is called there: as it is, unless a column has that name."""
+    """What a value of an episode is called in tables and in JSON: its name, unless a column has that name."""
     return f"info_{name}" if name in column_names("episodes") else name
 
 
@@ -97,11 +97,11 @@ class Run:
         folder: the run folder, as it was given.
         sessions: the numbers of all its sessions, the newest last.
         streams: in order of opening.
-        episodes: finished ones, in order of arrival.
+        episodes: the finished ones, in order of arrival.
         clips: in order of opening, without those whose file was replaced by a later one.
         format_version: of its index, as it was read.
-        quarantined: records that were set aside because they could not be understood.
-        pending: of its episodes, those that wait in clients' journals to be put into the index.
+        quarantined: how many records were set aside because they could not be understood.
+        pending: how many of the episodes are still in clients' journals, not yet in the index.
         step_totals: how many rows of steps there are, their bytes, and what was dropped of them.
     """
 
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def session(self) -> int | None:
-        """The number of the session that all its streams are of; None of several, or without streams."""
+        """The number of the session that all streams are of; None where they are of several, or there are none."""
         numbers = {stream.session for stream in self.streams}
         return numbers.pop() if len(numbers) == 1 else None
 
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def env_ids(self) -> tuple[str, ...]:
-        """Of its streams, each once."""
+        """Ids of the environments of its streams, each once."""
         return tuple(dict.fromkeys(stream.env_id for stream in self.streams))
 
     @property
@@ -137,7 +137,7 @@ class Run:
         return began(self.streams)
 
     def curve(self, quantity: str = "return", axis: Axis = "episode") -> Curve:
-        """Its learning curve, which `offcam plot` and the page draw: each episode, not averaged yet.
+        """The run's learning curve, which `offcam plot` and the page draw: every episode, not averaged yet.
 
         Args:
             quantity: returns, lengths in steps, durations in seconds, or a value by its name in ``episodes.info``.
@@ -146,22 +146,23 @@ class Run:
         return self.episodes.curve(quantity, axis, began=self.began)
 
     def smooth(self, quantity: str, axis: Axis, window: int) -> Smooth:
-        """The same with its moving average over so many episodes."""
+        """The learning curve with its moving average over ``window`` episodes."""
         return smooth(self.curve(quantity, axis), window)
 
     def steps(self, episode: int, *, env_index: int = 0, stream: str | None = None) -> Steps:
         """The steps of an episode, if they were recorded (``steps=True``): its columns by name, as numpy arrays.
 
-        They begin with that of its reset. Columns: ``episode``, ``step`` (0 for the reset), ``reward`` (NaN for it),
-        ``flags`` (bits of `offcam_runs.steps.layout`), ``action``, or its parts, and those of `offcam.trace`.
+        The first row is that of the reset. Columns: ``episode``, ``step`` (0 for the reset), ``reward`` (NaN for the
+        reset), ``flags`` (bits of `offcam_runs.steps.layout`), ``action`` or its parts, and those of `offcam.trace`.
 
         Args:
-            episode: its number in its sub-environment, as in ``episodes.episode``.
+            episode: number of the episode in its sub-environment, as in ``episodes.episode``.
             env_index: the sub-environment, 0 for a single env.
             stream: id of its stream, where several have such an episode.
 
         Raises:
-            ConfigError: no steps of it were recorded, or of several streams; or zstandard is not installed.
+            ConfigError: no steps of the episode were recorded, or several streams have it; or zstandard is not
+                installed.
             RunFolderError: the index is damaged or cannot be read.
         """
         return episode_steps(self.folder, episode, env_index=env_index, stream=stream, session=self.session or ALL)
@@ -177,9 +178,9 @@ class Run:
         """Episodes or clips as columns by name, as ``offcam export`` has them: ``run``, ``env_id``, ``session``, ...
 
         Args:
-            what: which of the two.
+            what: ``"episodes"`` or ``"clips"``.
             label: for the column ``run``; by default the folder's name.
-            values: of the episodes, NaN where one is not known; by default those that any has.
+            values: names of the episodes' values, NaN where one is not known; by default all that any episode has.
         """
         found = self._columns(what, label, values)
         if what == "clips":
@@ -189,7 +190,7 @@ class Run:
     def rows(
         self, what: What = "episodes", *, label: str | None = None, values: Iterable[str] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """The same as one dictionary for each; frames that were dropped are a dictionary by reason in it."""
+        """The same, one dictionary for each row; dropped frames are a dictionary by reason in it."""
         if what == "episodes" and len(self.episodes) > _PIECE:  # as Python's objects they take ten times the room
             names = tuple(self.episodes.info if values is None else values)
             begins = range(0, len(self.episodes), _PIECE)
@@ -219,7 +220,7 @@ class Run:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON: NaN and the infinities are None."""
+        """The whole run, ready for JSON: NaN and the infinities are None."""
         found: dict[str, Any] = finite(
             {
                 "folder": self.folder,
@@ -267,7 +268,7 @@ class Runs(Sequence[Run]):
     """Several runs, such as the seeds of one experiment: a sequence of them.
 
     Attributes:
-        runs: in the order in which they were given.
+        runs: the runs, in the order in which they were given.
     """
 
     runs: tuple[Run, ...]
@@ -288,14 +289,14 @@ class Runs(Sequence[Run]):
         return iter(self.runs)
 
     def scores(self, episodes: int = SCORE_EPISODES) -> NDArray[np.float64]:
-        """One number of each run, (runs,): the mean return of its last so many episodes. NaN of a run without any."""
+        """The score of each run, (runs,): the mean return of its last ``episodes``; NaN for a run without episodes."""
         return np.array([run.episodes[-episodes:].summary(intervals=False).mean for run in self.runs])
 
     def summary(self, *, episodes: int = SCORE_EPISODES, confidence: float = 0.95) -> Summary:
         """Statistics over seeds, each run counting by its score: interquartile mean, intervals over runs, and so on.
 
         Args:
-            episodes: at the end of each run, behind its score; see `scores`.
+            episodes: how many at the end of each run make its score; see `scores`.
             confidence: of the intervals, between 0 and 1.
         """
         return summary(self.scores(episodes), confidence=confidence)
@@ -324,7 +325,7 @@ def read_run(folder: str | os.PathLike[str], session: Session = None, *, last: i
     Args:
         folder: of the run.
         session: which one is read; by default the newest.
-        last: the latest so many clips and episodes alone.
+        last: read only the latest clips and episodes, so many of each; by default all.
 
     Raises:
         ConfigError: there is no such session.
@@ -342,7 +343,7 @@ def run_of(database: sqlite3.Connection, folder: str | os.PathLike[str], *, last
     Args:
         database: from `database.open_to_read`.
         folder: of the run.
-        last: the latest so many clips and episodes alone.
+        last: as of `read_run`.
     """
     (version,) = database.execute("PRAGMA user_version").fetchone()
     (quarantined,) = database.execute("SELECT count(*) FROM quarantine").fetchone()
@@ -375,7 +376,7 @@ def load_run(folder: str, session: Session = None) -> Run:
 
 
 HEADS: Final = ("run", "env", "episodes", "steps", "return", f"last {SCORE_EPISODES}", "length", "videos")
-"""Of a table of runs; `cells` has what is below them."""
+"""Heads of a table of runs; `cells` has what is below them."""
 
 
 def cells(run: Run) -> list[str]:

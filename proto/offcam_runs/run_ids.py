@@ -1,4 +1,4 @@
-"""By what the page and the API name a run: an id of its own, which moves with its folder."""
+"""How the page and the API name a run: by an id of its own, which moves with its folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from offcam_runs.format import INDEX_NAME, RUN_KEY
 
 MOST_KNOWN = 20_000
-"""Indexes whose ids are kept, so that none is opened twice."""
+"""Most indexes whose ids are kept, so that none is opened twice."""
 
 _DIGITS = 12
 _ID = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
@@ -29,8 +29,8 @@ def new_id() -> str:
 
 
 def path_id(folder: str | os.PathLike[str]) -> str:
-    """The id of a run whose index has none: of its folder's absolute path, and nothing that a path could hide in."""
-    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:_DIGITS]  # links stay as they are
+    """The id of a run whose index has none: a digest of its folder's absolute path, which cannot be read from it."""
+    return hashlib.blake2b(os.fsencode(os.path.abspath(folder))).hexdigest()[:_DIGITS]  # links are not resolved
 
 
 def run_id(folder: str | os.PathLike[str]) -> str:
@@ -41,12 +41,12 @@ def run_id(folder: str | os.PathLike[str]) -> str:
         if not stat.S_ISREG(facts.st_mode):
             return path_id(folder)
         return _in_index(path, facts.st_dev, facts.st_ino)
-    except (OSError, sqlite3.Error, LookupError):  # whoever opens it to read says what is wrong
+    except (OSError, sqlite3.Error, LookupError):  # whoever opens the index to read it says what is wrong
         return path_id(folder)
 
 
 def by_id(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
-    """Runs by their ids, in their order. Of a run and its copy the first has its id, the other is named by its path."""
+    """Runs by their ids, in order. Of a run and its copy the first has the run's id, the other that of its path."""
     found: dict[str, Path] = {}
     for folder in folders:
         own = run_id(folder)
@@ -55,10 +55,10 @@ def by_id(folders: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
 
 
 def with_id(runs: dict[str, Path], name: str) -> Path | None:
-    """The run of an id out of those that `by_id` gave.
+    """The run with an id, out of those that `by_id` gave.
 
-    Also by its path's, which it may have had before its index, and by its own where that could not be read at that
-    time, as while a daemon on a busy machine shut everybody else out.
+    Its `path_id` is accepted, too, which a run has before it has an index; and its own id where `by_id` could not read
+    that, as while a daemon on a busy machine kept everybody else out.
     """
     of_name = (folder for folder in runs.values() if name in (path_id(folder), run_id(folder)))
     return runs.get(name) or next(of_name, None)
@@ -66,7 +66,7 @@ def with_id(runs: dict[str, Path], name: str) -> Path | None:
 
 @lru_cache(maxsize=MOST_KNOWN)
 def _in_index(path: str, _device: int, _inode: int) -> str:
-    """The id in an index. Raises LookupError where there is none: that is not kept, as it may come."""
+    """The id in an index. Raises LookupError where there is none: that result is not cached, as an id may come."""
     with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True, timeout=0.1)) as database:
         row = database.execute(_OF_RUN, {"key": RUN_KEY}).fetchone()
     if row is None or not _ID.fullmatch(str(row[0])):

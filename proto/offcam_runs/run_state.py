@@ -16,18 +16,18 @@ ENDED: Final = "ended"
 CRASHED: Final = "crashed"
 LOST: Final = "lost"
 RUN_STATES: Final = (LIVE, ENDED, CRASHED, LOST)
-"""States of a run: somebody records into it; each of its streams was closed by its client; a client vanished, as one
-that is killed does; nobody knows, for its recorder was gone before its end, or the folder cannot be read."""
+"""States of a run, in order: somebody records into it; each of its streams was closed by its client; a client vanished,
+as if it was killed; unknown, as its recorder was gone before its end or the folder cannot be read."""
 
 
 def state_of(streams: Collection[Stream]) -> str:
     """The state of a run that nobody records into at this moment.
 
-    A stream whose client vanished does not count where a later one went on with its environment, nor does one that
-    shows other streams' episodes again.
+    A stream whose client vanished does not count where a later stream went on with its environment; nor does a stream
+    that replays other streams' episodes.
 
     Args:
-        streams: of the session that is meant.
+        streams: of the session in question.
     """
     own = [stream for stream in streams if not stream.replays]
     latest = {_environment(stream): stream for stream in sorted(own, key=lambda stream: stream.started)}

@@ -1,8 +1,8 @@
 """Statistics of episodes that are seen one by one and not kept: of a stream, or of a run, which is all its streams.
 
-What comes out depends on the episodes and their order alone, to the last digit: not on who added them, nor when.
-Pure and not thread-safe: each belongs to whoever adds to it. Apart from `offcam_runs.analysis`, which needs numpy and
-takes 14 ms to import: a daemon that starts needs none of that.
+The result depends on the episodes and their order alone, to the last digit: not on who added them, nor when. Pure and
+not thread-safe: each object belongs to whoever adds to it. Separate from `offcam_runs.analysis`, which needs numpy and
+takes 14 ms to import: a daemon that starts needs neither.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RunningStats:
             self.high = value
 
     def merge(self, other: RunningStats) -> None:
-        """Take in all that another one has seen; ``other`` is left as it is."""
+        """Take in all numbers that another one has seen; ``other`` is left as it is."""
         if not other.count:
             return
         count = self.count + other.count
@@ -81,11 +81,11 @@ class EpisodeTotals:
 
     Attributes:
         steps: steps of all episodes together.
-        non_finite: episodes whose return is NaN or infinite: kept out of ``returns``, present in all else.
+        non_finite: episodes whose return is NaN or infinite: left out of ``returns``, counted in all else.
         returns: of the episodes with a finite return.
         lengths: in steps.
         durations: in seconds, of the episodes with a finite duration.
-        timed_steps: steps of those.
+        timed_steps: steps of the episodes with a finite duration.
         recent: return and length of the last `RECENT` episodes, the latest last.
     """
 

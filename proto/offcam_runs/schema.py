@@ -96,7 +96,7 @@ _TABLES: Final = (
     """,
 )
 
-# Streams that overlap in time are one session. One that was never closed counts by its start.
+# Streams that overlap in time are one session. A stream that was never closed counts by its start alone.
 _SESSIONS: Final = (
     "ALTER TABLE streams ADD COLUMN training TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE streams ADD COLUMN session INTEGER NOT NULL DEFAULT 1",
@@ -114,8 +114,8 @@ _SESSIONS: Final = (
     "DROP TABLE temp.numbered",
 )
 
-# By which rules videos are kept, and what each has come to; the episodes that it has judged, or is to judge once their
-# videos are whole. A clip that waits for that has the result of its encoder in ``waits``, as JSON.
+# The rules by which videos are kept, and the state of each judge; and the episodes that it has judged, or will judge
+# once their videos are whole. A clip that waits for that has its encoder's result in ``waits``, as JSON.
 _RULES: Final = (
     """
     CREATE TABLE rules (
@@ -153,8 +153,8 @@ _RULES: Final = (
     "CREATE INDEX clips_by_name ON clips (stream_id, name)",
 )
 
-# Where the blocks of steps lie, and which rows are in none. Their episodes never grow less from block to block of one
-# table and its sub-environments: who looks for one finds it by the last of each.
+# Where the blocks of steps lie, and which rows are in none. From block to block of one table and one group of
+# sub-environments, numbers of episodes never decrease: so an episode is found by the last one of each block.
 _STEPS: Final = (
     "ALTER TABLE clips ADD COLUMN first_row INTEGER",
     "ALTER TABLE streams ADD COLUMN steps_limit INTEGER NOT NULL DEFAULT 0",
@@ -222,18 +222,18 @@ coalesce(
     1
 )
 """  # noqa: S608 - of our own words
-"""SQL of the session that a new stream is in.
+"""SQL of the session that a new stream is in: the first of these that there is.
 
-It is that of the stream that it replays. Else it is the last one where it resumes that. Else it is that of its
-training, unless all of that is over and had such a stream that recorded something, as where a cell of a notebook is run
-again; else that of what is open; else a new one.
-``:gone`` is a JSON list of live streams whose clients are gone, and ``:since`` a time (or NULL) after which one that is
-closed was open none the less.
+That of the stream that it replays. The last session, if the stream resumes that. The session of its training, unless
+all streams of that are over and one with this prefix has recorded something, as where a cell of a notebook is run
+again. The session of what is open. Else a new one.
+``:gone`` is a JSON list of live streams whose clients are gone. ``:since`` is a time (or NULL): a stream that was
+closed later than that counts as open.
 """
 
 
 def id_text(given: bytes) -> str:
-    """An id as the index has it: hexadecimal digits, nothing where it is not known."""
+    """An id as the index has it: hexadecimal digits; empty where the id is not known."""
     return given.hex() if any(given) else ""
 
 
@@ -247,7 +247,7 @@ _UPGRADES: Final[Mapping[int, tuple[str, ...]]] = {
     2: _RULES,
     3: _STEPS,
 }
-"""By version: what turns an index of that version into one of the next. Version 0 is an empty database."""
+"""By version: the statements that turn an index of that version into the next one. Version 0 is an empty database."""
 
 
 def upgrade_sql(version: int, folder: str) -> tuple[str, ...]:

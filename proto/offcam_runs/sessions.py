@@ -1,6 +1,6 @@
-"""Which session of a run its readers see: one training's, of a folder that several were recorded into.
+"""Which session of a run its readers see: a folder may hold several trainings' recordings, one session each.
 
-One that is chosen hides the others' rows from every query, by views that stand before the index's tables.
+A session that is chosen hides all others' rows from every query, by views that stand before the index's tables.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Session = int | Literal["all"] | None
 
 ALL: Final = "all"
 
-# A view's rowid is no column unless it is named. Plus keeps SQLite from sorting a session's rows rather than going
-# through them in the order that is asked for, by an index.
+# A view's rowid is no column unless it is named. The plus keeps SQLite from sorting a session's rows where an index has
+# them in the order that is asked for.
 _VIEWS: Final = {
     "streams": "CREATE TEMP VIEW streams AS SELECT * FROM main.streams WHERE session = {0}",
     **{
@@ -36,10 +36,10 @@ def sessions(database: sqlite3.Connection) -> list[int]:
 
 
 def session_of(text: str) -> Session:
-    """A session as a user names it: a number, ``all``, or nothing for the newest.
+    """Parse a session as a user names it: a number, ``all``, or nothing for the newest.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: the text is none of these.
     """
     if text in ("", ALL):
         return ALL if text else None
@@ -49,11 +49,11 @@ def session_of(text: str) -> Session:
 
 
 def choose(database: sqlite3.Connection, session: Session, folder: str | os.PathLike[str]) -> None:
-    """Have an index that is open to be read show one session alone.
+    """Have an index that is open to be read show one session only.
 
     Args:
-        database: the index; for each connection once.
-        session: which one.
+        database: the index; call this once for each connection.
+        session: which one; None for the newest.
         folder: of the run, for the error's message.
 
     Raises:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from offcam_runs.run import Run
 
 MOST_BYTES: Final = 2_000_000
-"""Of all that is put into a notebook: it is saved with it."""
+"""Most bytes that are put into a notebook, which is saved with them."""
 
 FOR_A_CAPTION: Final = 4_000
-"""Bytes that are left for the words of each video."""
+"""Bytes reserved for the text of each video."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,9 +30,9 @@ class Shown:
     """Runs, as a notebook or a terminal shows them.
 
     Attributes:
-        runs: which.
-        quantity: of the curves: returns, lengths, durations, or a value by its name in ``episodes.info``.
-        videos: most videos, of the newest ones.
+        runs: the runs.
+        quantity: what the curves are of: returns, lengths, durations, or a value by its name in ``episodes.info``.
+        videos: how many of the newest videos are shown at most.
     """
 
     runs: tuple[Run, ...]

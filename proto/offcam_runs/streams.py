@@ -24,16 +24,16 @@ class Stream:
         env_id: environment id, such as ``CartPole-v1``.
         num_envs: sub-environments, 1 for a single one.
         vector: whether it is a vector environment.
-        prefix: of its videos' names, empty without video.
-        suffix: number in its videos' names, 0 for none.
-        host: of the process that recorded it.
-        pid: its process id.
-        client: what that process says it is.
-        started: when it was made, in seconds since the epoch.
-        ended: when it was closed or lost, None while it is live.
+        prefix: name prefix of its videos, empty without video.
+        suffix: number in the names of its videos, 0 for none.
+        host: host name of the process that recorded it.
+        pid: id of that process.
+        client: what that process says it is, for people.
+        started: when the stream was opened first, in seconds since the epoch.
+        ended: when the stream was closed or lost, in seconds since the epoch; None while it is live.
         state: ``live``, ``closed`` or ``lost``.
-        session: number of its session in the run, from 1: one for each training, that is a process with its children.
-        replays: id of the stream whose episodes its clips show, as they happened again; empty for none: its own.
+        session: number of its session in the run, from 1: there is one for each training, a process with its children.
+        replays: id of the stream whose episodes its clips show, replayed; empty where they show its own.
     """
 
     stream: str
@@ -56,7 +56,7 @@ _SELECT: Final = f"SELECT id, {', '.join(field.name for field in fields(Stream))
 
 
 def read_streams(database: sqlite3.Connection) -> dict[int, Stream]:
-    """All streams of an open index in order of opening, by the key by which its other tables name each."""
+    """All streams of an open index in order of opening, by their keys, which the index's other tables have."""
     found = {}
     for key, *row in database.execute(_SELECT):
         named = dict(zip((field.name for field in fields(Stream)), row, strict=True))
@@ -65,10 +65,10 @@ def read_streams(database: sqlite3.Connection) -> dict[int, Stream]:
 
 
 def number_of_envs(streams: Iterable[Stream]) -> int:
-    """How many environments a session's streams are of; of several sessions, those of the one that has most.
+    """How many environments the streams of a session are of; of several sessions, of the one that has most.
 
-    A stream goes on with an earlier one's environment where it has the names of its videos; one without videos, where
-    that was over when it began.
+    A stream goes on with the environment of an earlier one that has the same video names; a stream without videos, with
+    one that was over when it began.
     """
     envs = defaultdict(list)
     for stream in streams:
@@ -80,12 +80,12 @@ def number_of_envs(streams: Iterable[Stream]) -> int:
 
 
 def _at_once(streams: Iterable[Stream]) -> int:
-    """The most environments of some streams that there were at the same time."""
+    """The most environments that there were at the same time."""
     changes = []
     for stream in streams:
         begin = stream.started if math.isfinite(stream.started) else 0.0
         end = math.inf if stream.ended is None else max(stream.ended, math.nextafter(begin, math.inf))
-        changes += [(begin, stream.num_envs), (end, -stream.num_envs)]  # where both are at once, ends come first
+        changes += [(begin, stream.num_envs), (end, -stream.num_envs)]  # at the same time, ends come first
     return max(accumulate(count for _, count in sorted(changes)))
 
 

@@ -1,6 +1,6 @@
-"""The totals of a run's episodes, which its index keeps up to one of them: whoever reads them counts on from there.
+"""Totals of a run's episodes: the index keeps them up to some episode, and readers count on from there.
 
-So they cost the same for a long run as for a short one, and are the same to the last digit for all who read them.
+So they cost the same for a long run as for a short one, and are the same to the last digit for all readers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections import deque
 
 KEEP_EPISODES: Final = 1000
-"""So many episodes after the index was given the totals last, it is given them anew."""
+"""After so many new episodes the index is given the totals anew."""
 
 RECENT_STREAMS: Final = 100
-"""Of so many streams, the latest, the last episodes are read again when a run is opened to be written."""
+"""For so many of the latest streams, the last episodes are read again when a run is opened to be written."""
 
 _NUMBERS = ("steps", "non_finite", "timed_steps")
 _STATS = ("returns", "lengths", "durations")
@@ -37,7 +37,7 @@ FROM episodes CROSS JOIN streams ON streams.id = stream_id
 WHERE episodes.id > :last ORDER BY episodes.id LIMIT :most
 """
 _RECENT = "SELECT return, length FROM episodes WHERE id <= :last ORDER BY id DESC LIMIT :most"
-# From its first episode on: those before it may be many.
+# Beginning with the session's first episode: there may be many before it.
 _RECENT_OF_SESSION = """
 WITH own AS (SELECT id FROM streams WHERE session = :session)
 SELECT return, length FROM episodes
@@ -58,10 +58,10 @@ class RunTotals:
     """Statistics of a run's episodes up to one of them. Not thread-safe.
 
     Attributes:
-        last: id of the latest episode that they have, 0 for none.
-        streams: those of each stream, by its id in hexadecimal digits.
-        session: the newest one, of which `total` is and ``recent``; None for all that there are, as behind the views of
-            one that was chosen.
+        last: id of the latest episode that is included, 0 for none.
+        streams: the totals of each stream, by its id in hexadecimal digits.
+        session: number of the newest session, which `total` and ``recent`` are of; None for all streams that can be
+            seen, as through the views of a chosen session.
         recent: return and length of the last `RECENT` episodes, in order of arrival.
     """
 
@@ -71,19 +71,19 @@ class RunTotals:
     recent: deque[tuple[float, int]] = field(default_factory=recent_episodes)
     _lasts: dict[str, int] = field(default_factory=dict)  # the latest episode of each stream
     _sessions: dict[str, int] = field(default_factory=dict)
-    _kept: int = 0  # the latest episode of those that the index keeps
+    _kept: int = 0  # the latest episode in the totals that the index keeps
 
     @classmethod
     def kept(cls, database: sqlite3.Connection, *, newest: bool = False) -> RunTotals:
-        """Those that an index keeps, which need not have its latest episodes.
+        """The totals that an index keeps, which may lack its latest episodes.
 
         Args:
             database: an open index of this version.
-            newest: whether they are of its newest session, also once a newer one has begun.
+            newest: whether to count only the newest session, and to turn to a newer one when that begins.
         """
         session = newest_session(database) if newest else None
         found = cls(session=session)
-        with suppress(ValueError, TypeError, LookupError):  # what another program made of them is of no use
+        with suppress(ValueError, TypeError, LookupError):  # totals that another program has changed are of no use
             found._load(database)
             return found
         return cls(session=session)
@@ -101,7 +101,7 @@ class RunTotals:
         self.recent.extend(_episodes(database, query, last=self.last, session=self.session))
 
     def load_recent(self, database: sqlite3.Connection) -> None:
-        """Read the last episodes of the latest streams, of which the index keeps the totals alone."""
+        """Read the last episodes of the latest streams, of which the index keeps only totals."""
         for stream in sorted(self.streams, key=self._lasts.__getitem__)[-RECENT_STREAMS:]:
             self._load_recent(database, stream)
 
@@ -109,7 +109,7 @@ class RunTotals:
         self.streams[stream].recent.extend(_episodes(database, _RECENT_OF_STREAM, last=self.last, stream=stream))
 
     def advance(self, database: sqlite3.Connection, most: int = -1) -> bool:
-        """Take in later episodes, ``most`` of them or all; returns whether there may be more."""
+        """Take in later episodes, at most ``most`` or all of them; returns whether there may be more."""
         count = 0
         rows = database.execute(_LATER, {"last": self.last, "most": most})
         for count, (last, stream, return_, length, duration, session) in enumerate(rows, 1):  # noqa: B007 - the last one's
@@ -131,22 +131,22 @@ class RunTotals:
             self.recent.append(totals.recent[-1])
 
     def begin(self, session: int) -> None:
-        """A session has begun: if they are of the newest one, they are of it from now on."""
+        """A session has begun: totals of the newest session are of that one from now on."""
         if self.session is not None and session > self.session:
             self.session = session
             self.recent.clear()
 
     def shows(self, stream: str) -> bool:
-        """Whether a stream that has episodes is in `total`."""
+        """Whether `total` includes a stream that has episodes."""
         return self.session is None or self._sessions[stream] == self.session
 
     @property
     def unkept(self) -> int:
-        """Episodes since those that the index keeps the totals of."""
+        """Number of episodes since the totals that the index keeps."""
         return self.last - self._kept
 
     def keep(self, database: sqlite3.Connection) -> None:
-        """Have the index keep them. The transaction is the caller's, who calls `was_kept` once it is committed."""
+        """Store the totals in the index, in the caller's transaction; call `was_kept` once that is committed."""
         for stream, last in self._lasts.items():
             if last > self._kept:
                 totals = self.streams[stream]
@@ -157,7 +157,7 @@ class RunTotals:
                 database.execute(_KEEP, {"key": f"{TOTALS_KEY}:{stream}", "value": json.dumps(entry)})
 
     def was_kept(self) -> None:
-        """The index has them now."""
+        """The index has these totals now."""
         self._kept = self.last
 
     def total(self) -> EpisodeTotals:
@@ -174,7 +174,7 @@ class RunTotals:
 
 
 def run_totals(database: sqlite3.Connection) -> RunTotals:
-    """The totals of all episodes of a run, of an open index of this version."""
+    """The totals of all episodes of a run, read from an open index of this version."""
     totals = RunTotals.kept(database)
     totals.advance(database)
     return totals

@@ -44,7 +44,8 @@ class Group:
         label: its name.
         tasks: of each of its n runs, the env.
         scores: (n,) of each run, finite.
-        progress: (n, fractions) the score of each run when so much of the steps was done; NaN where there was none yet.
+        progress: (n, fractions) the score of each run at each of these fractions of the steps; NaN where it had none
+            yet.
     """
 
     label: str
@@ -88,9 +89,9 @@ class Comparison:
 
     Attributes:
         groups: each by itself, in the order given.
-        pairs: each with each one behind it.
+        pairs: each group with each of the later ones.
         tasks: the envs, each once.
-        threshold: the score that is enough, of the optimality gap; None where none was given.
+        threshold: the score that is enough, for the optimality gap; None where none was given.
         thresholds: (points,) scores, of the profiles.
         fractions: (fractions,) of the steps, of the efficiency.
         confidence: of all intervals.
@@ -125,7 +126,7 @@ def compare(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare groups by all that there is.
+    """Compare groups by every method of this module.
 
     Args:
         groups: at least one, each with at least one run of each task.
@@ -176,7 +177,7 @@ def _warnings(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def optimality_gap(scores: ArrayLike, threshold: float) -> float:
-    """By how much runs miss a score that is enough, on average; what is above it counts for nothing.
+    """By how much runs miss a score that is enough, on average; a run above it counts as one that reached it.
 
     ``mean(max(threshold - score, 0))`` (Agarwal et al., 2021, section 4.3). It is 0 where all runs reach it: less is
     better.
@@ -217,8 +218,8 @@ def probability_of_improvement(
 
     Args:
         one: (n,) scores of the one group's runs.
-        other: (m,) of the other's.
-        tasks: of each run of either; by default there is one.
+        other: (m,) scores of the other group's runs.
+        tasks: the task of each run of the one group, (n,), and of the other, (m,); by default all are of one task.
     """
     shares = _shares(np.asarray(one, np.float64), np.asarray(other, np.float64), tasks)
     return float(np.mean([pairs.mean() for _, _, pairs in shares]))
@@ -232,7 +233,7 @@ def improvement(one: Group, other: Group, *, confidence: float = 0.95, seed: int
 
     Args:
         one: the group that may be better.
-        other: than this one. Both have a run of each task.
+        other: the group that it is compared with. Both have a run of each task.
         confidence: between 0 and 1.
         seed: of the drawing; the same gives the same interval.
     """
@@ -240,7 +241,7 @@ def improvement(one: Group, other: Group, *, confidence: float = 0.95, seed: int
     if any(max(rows.size for rows in members(group.tasks)) < 2 for group in (one, other)):
         return Estimate(value, math.nan, math.nan)
     shares = _shares(one.scores, other.scores, (one.tasks, other.tasks))
-    begin = one.scores.size  # the other's rows stand behind the one's
+    begin = one.scores.size  # the other group's rows follow those of this one
     strata = [*members(one.tasks), *(rows + begin for rows in members(other.tasks))]
     estimates: list[Floats] = []
     weights: list[Floats] = []
@@ -256,15 +257,15 @@ def improvement(one: Group, other: Group, *, confidence: float = 0.95, seed: int
 
 
 def progress(curve: Curve, steps: ArrayLike, episodes: int) -> Floats:
-    """A run's score when so many steps were done: the mean of the last so many episodes that had ended by then.
+    """A run's score after each of some numbers of steps: the mean of the last ``episodes`` that had ended by then.
 
     At the run's end it is the score itself. Interquartile means of it over runs are what rliable's
     ``plot_sample_efficiency_curve`` shows (Agarwal et al., 2021).
 
     Args:
         curve: of returns by steps.
-        steps: (points,)
-        episodes: most that are averaged; returns that are not finite are left out.
+        steps: (points,) steps done.
+        episodes: how many are averaged at most; returns that are not finite are left out.
 
     Returns:
         (points,), NaN where no episode had ended.
@@ -290,7 +291,7 @@ def _above(scores: Floats, thresholds: Floats) -> Floats:
 def _shares(
     one: Floats, other: Floats, tasks: tuple[ArrayLike, ArrayLike] | None
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp], Floats]]:
-    """For each task which runs of either group are of it, and what each pair of them counts, (of one, of other)."""
+    """For each task the indices of its runs in either group, and what each pair counts, (runs of one, of the other)."""
     of_one, of_other = tasks or (np.zeros(one.size), np.zeros(other.size))
     found = []
     for rows, others in zip(members(of_one), members(of_other), strict=True):
@@ -304,7 +305,7 @@ def _first(found: Band) -> Estimate:
 
 
 def _listed(value: Any) -> Any:  # noqa: ANN401 - whatever a comparison is made of
-    """The same with lists for arrays."""
+    """The same value with lists in place of arrays."""
     if isinstance(value, dict):
         return {name: _listed(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

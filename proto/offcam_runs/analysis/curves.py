@@ -25,8 +25,9 @@ class Curve:
     """One run's episodes, in ascending order of x.
 
     Attributes:
-        x: (n,) its number from 0, or where it ended: in steps, or in seconds since the run began.
-        y: (n,) a number of each episode, such as its return. NaN where there is none.
+        x: (n,) where each episode stands: its number from 0, or where it ended, in steps or in seconds since the run
+            began.
+        y: (n,) a number of each episode, such as its return. NaN where it has none.
     """
 
     x: Floats
@@ -38,9 +39,9 @@ class Smooth:
     """A curve with its moving average, at all of its episodes or at some.
 
     Attributes:
-        x: (n,) as a `Curve` has it.
-        y: (n,) likewise.
-        average: (n,) of the episodes up to each, see `moving_average`.
+        x: (n,) as in `Curve`.
+        y: (n,) as in `Curve`.
+        average: (n,) the mean of the episodes up to each, see `moving_average`.
     """
 
     x: Floats
@@ -55,7 +56,7 @@ class Aligned:
     Attributes:
         x: (points,) ascending, from where the last of the curves begins to where the first of them ends.
         values: (runs, points), a row for each curve that has any value, in the order given.
-        runs: (runs,) which of the given curves they are.
+        runs: (runs,) the index of each row's curve among those given.
     """
 
     x: Floats
@@ -138,7 +139,7 @@ def moving_average(values: ArrayLike, window: int) -> Floats:
 
 
 def smooth(curve: Curve, window: int) -> Smooth:
-    """A curve with its moving average over so many episodes."""
+    """A curve with its moving average over ``window`` episodes."""
     return Smooth(curve.x, curve.y, moving_average(curve.y, window))
 
 
@@ -151,7 +152,7 @@ def align(curves: Sequence[Smooth], *, points: int = 500) -> Aligned:
 
     Args:
         curves: of the runs, with the same axis.
-        points: most points of the axis. They are the ends of all runs' episodes, every so-manieth where there are more.
+        points: most points of the axis. They are the ends of all runs' episodes, or of each n-th where there are more.
 
     Returns:
         The curves; with no points where they have no part of the axis in common.

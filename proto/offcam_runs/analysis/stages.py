@@ -1,4 +1,4 @@
-"""A run in parts, and which of its videos tells of each."""
+"""A run divided into stages, and which of its videos to show of each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ STAGES = 8
 
 
 class Stage(NamedTuple):
-    """One part of a run's episodes, and places among all of these with a video; None where none of the part has one.
+    """One stage of a run. All numbers are places among all of the run's episodes.
 
     Attributes:
-        begin: the first episode of the part.
+        begin: the first episode of the stage.
         end: the one behind its last.
-        best: the one with the highest return; of equals the first. NaN and the infinities count as the least.
-        median: the one in the middle of all by their returns, of two the lower.
-        worst: the one with the lowest return.
-        last: the latest.
+        best: of its episodes with a video, the one with the highest return, the first of equals; None where no episode
+            has a video. NaN and the infinities count as the least.
+        median: likewise, the one in the middle by returns, the lower of two.
+        worst: likewise, the one with the lowest return.
+        last: likewise, the latest.
     """
 
     begin: int
@@ -42,22 +43,22 @@ class Stage(NamedTuple):
 
 
 def stages(returns: ArrayLike, filmed: ArrayLike, count: int = STAGES) -> list[Stage]:
-    """Divide a run into parts of as many episodes each, and choose of those of each that have a video.
+    """Divide a run into stages of as many episodes each, and choose among the episodes of each that have a video.
 
     Args:
-        returns: (n,) of its episodes, in order of arrival.
-        filmed: (n,) bool, whether a video shows it.
-        count: of the parts, at least 1; there are fewer where there are fewer episodes.
+        returns: (n,) of the run's episodes, in order of arrival.
+        filmed: (n,) bool, whether a video shows the episode.
+        count: of the stages, at least 1; there are fewer where there are fewer episodes.
     """
     values, there = np.asarray(returns, np.float64), np.flatnonzero(np.asarray(filmed, np.bool_))
     return stages_among(there, values[there], values.size, count)
 
 
 def stages_among(places: ArrayLike, returns: ArrayLike, episodes: int, count: int = STAGES) -> list[Stage]:
-    """The same of a run of which those episodes alone are known that have a video.
+    """As `stages`, of a run of which only the episodes with a video are known.
 
     Args:
-        places: (m,) of these among all of the run, each larger than the one before.
+        places: (m,) of the episodes with a video among all of the run, ascending.
         returns: (m,) theirs.
         episodes: how many the run has, with a video and without.
         count: as in `stages`.

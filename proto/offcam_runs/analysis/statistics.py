@@ -19,14 +19,14 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Statistic = Literal["iqm", "mean", "median"]
 Resamples = tuple[Counts, Floats]
-"""How often each of n rows is in some resamples, (some, n), and how probable each of these is, (some,)."""
+"""Of some resamples of n rows: how often each row is in each, (some, n), and how probable each resample is, (some,)."""
 
 RESAMPLES = 5000
-"""Bootstrap resamples where not all are counted."""
+"""How many bootstrap resamples are drawn where there are too many to count all."""
 
-_MOST_EXACT = 1716  # different resamples that are all counted: those of 7 values
-_MOST_DRAWN = 2000  # values of which resamples are drawn; of 100,000 that took 5 s, and found the normal distribution
-_CHUNK = 1_000_000  # numbers held at once
+_MOST_EXACT = 1716  # so many different resamples are all counted: as many as 7 values have
+_MOST_DRAWN = 2000  # of more values nothing is drawn: of 100,000 that took 5 s, and found the normal distribution
+_CHUNK = 1_000_000  # numbers that are held in memory at once
 
 
 class Interval(NamedTuple):
@@ -41,9 +41,9 @@ class Summary:
     """What there is to say about some numbers.
 
     Attributes:
-        count: numbers that are finite; all statistics are of these.
-        non_finite: the others: NaN and infinite.
-        mean: arithmetic mean. This and all that follow are NaN of nothing.
+        count: how many numbers are finite; all statistics are of these.
+        non_finite: how many are NaN or infinite.
+        mean: arithmetic mean. This and all that follow are NaN if no number is finite.
         std: population standard deviation, as `numpy.std` has it.
         median: the middle, or the mean of the two middle ones.
         iqm: see `interquartile_mean`.
@@ -136,7 +136,7 @@ def center(values: ArrayLike, statistic: Statistic = "iqm") -> Floats:
     if n == 0:
         return np.full(ordered.shape[1:], math.nan)
     cut = _cut(statistic, n)
-    with np.errstate(all="ignore"):  # infinite where the sum is
+    with np.errstate(all="ignore"):  # the mean is infinite where the sum is
         found: Floats = ordered[cut : n - cut].mean(axis=0)
     return np.where(np.isnan(ordered[-1]), math.nan, found)  # NaN is sorted to the end
 

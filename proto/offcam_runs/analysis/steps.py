@@ -1,4 +1,4 @@
-"""What a step brings and takes, over all steps of some episodes."""
+"""Reward and time of a step, over all steps of some episodes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PerStep:
     """Means over steps, not over episodes: a long episode counts for more.
 
     Attributes:
-        reward: mean reward of a step, of the episodes whose return is finite. NaN without a step, as is all else.
+        reward: mean reward of a step, of the episodes whose return is finite. All three are NaN without a step.
         seconds: mean time of a step, of the episodes whose duration is known; it includes what the agent does between
             steps.
-        steps_per_second: steps by the time they took: the speed of one environment, not of all that ran side by side.
+        steps_per_second: the inverse of ``seconds``: the speed of one environment, not of all that ran side by side.
     """
 
     reward: float
@@ -39,8 +39,8 @@ def per_step(returns: ArrayLike, lengths: ArrayLike, durations: ArrayLike) -> Pe
 
     Args:
         returns: (n,) of episodes; those that are not finite are left out, with their steps.
-        lengths: (n,) their steps.
-        durations: (n,) their seconds; likewise.
+        lengths: (n,) in steps.
+        durations: (n,) in seconds; those that are not finite are left out, with their steps.
     """
     steps = np.asarray(lengths, np.float64)
     rewards, rewarded = _sums(np.asarray(returns, np.float64), steps)
@@ -51,7 +51,7 @@ def per_step(returns: ArrayLike, lengths: ArrayLike, durations: ArrayLike) -> Pe
 def _sums(
     values: np.ndarray[Any, np.dtype[np.float64]], steps: np.ndarray[Any, np.dtype[np.float64]]
 ) -> tuple[float, float]:
-    """The sum of the finite values, and of their steps."""
+    """The sum of the finite values, and the sum of the steps of these."""
     there = np.isfinite(values)
     with np.errstate(over="ignore"):
         return float(values[there].sum()), float(steps[there].sum())

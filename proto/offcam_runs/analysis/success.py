@@ -36,9 +36,9 @@ class SuccessRate:
 
     Attributes:
         rule: what success was, in words.
-        successes: episodes that meet it.
-        count: episodes.
-        rate: of the two, NaN of no episodes.
+        successes: how many episodes meet the rule.
+        count: how many episodes there are.
+        rate: ``successes / count``, NaN without episodes.
         interval: Wilson's score interval (Wilson, "Probable inference, the law of succession, and statistical
             inference", JASA 22, 1927), which is sound near 0 and 1 too, where a bootstrap has no width.
         confidence: of the interval.
@@ -68,7 +68,7 @@ class SuccessRule:
             return that is NaN meets no comparison; an episode whose value is not known is not counted at all.
 
     Raises:
-        ConfigError: it is no such text.
+        ConfigError: the text is no such rule.
     """
 
     text: str
@@ -92,7 +92,7 @@ class SuccessRule:
             episodes: columns ``return``, ``length``, ``terminated`` and ``truncated``, (n,) each; values by name.
 
         Raises:
-            ConfigError: it is of a value that is not there.
+            ConfigError: the rule asks for a value that no episode has.
         """
         met = np.ones(np.asarray(episodes["return"]).shape, np.bool_)
         for condition in self._conditions():
@@ -106,7 +106,7 @@ class SuccessRule:
         return met
 
     def known(self, episodes: Mapping[str, ArrayLike]) -> NDArray[np.bool_]:
-        """Of which of n episodes the values are known that it asks for; see `__call__`."""
+        """Which of n episodes have all values that the rule asks for, (n,); see `__call__`."""
         known = np.ones(np.asarray(episodes["return"]).shape, np.bool_)
         for condition in self._conditions():
             match = _CONDITION.fullmatch(condition)
@@ -133,7 +133,7 @@ def success_rate(episodes: Mapping[str, ArrayLike], rule: SuccessRule, *, confid
     """The share of episodes that succeeded, with Wilson's interval.
 
     Args:
-        episodes: as `SuccessRule` takes them. Those of which its values are not known are left out.
+        episodes: as `SuccessRule` takes them. Those without a value that the rule asks for are left out.
         rule: what success is. There is no default: what a return of one env means says nothing of another's.
         confidence: of the interval, between 0 and 1.
     """

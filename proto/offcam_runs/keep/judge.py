@@ -1,7 +1,7 @@
-"""Judges a run's episodes by one rule, in the order in which they come: who is kept, and who makes room for better.
+"""Judges a run's episodes by one rule, in the order in which they end: which are kept, and which make room for others.
 
-No database and no clock: its state is small, JSON-ready, and comes back with `Judge(rule, state, kept)`. An episode
-costs a few comparisons and, for each ranking or percentile, a few bisections, however many there were before.
+No database and no clock: a judge's state is small and JSON-ready, and `Judge(rule, state, held)` goes on from it. An
+episode costs a few comparisons and, for each ranking or percentile, a few bisections, however many came before.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class Verdict:
     Attributes:
         number: the episode's, counted from 0 over those that were judged.
         reasons: the parts of the rule that keep it; none where it is not kept.
-        evicted: numbers of those that were kept so far and are not any more. They come back by ``admitted`` alone.
-        changed: by number, the reasons of those that stay, but for others than before.
-        admitted: by number, the reasons of those that were not kept so far and are now, as a rule that `admits_late`
-            has it.
-        fell: numbers of all that a ranking let go: what is `Judge.fixed` of them has changed.
+        evicted: numbers of episodes that were kept so far and are not any more. They come back through ``admitted``
+            alone.
+        changed: of episodes that stay kept, but for other reasons than before, the reasons by number.
+        admitted: of episodes that were not kept so far and are now, the reasons by number; only with a rule that
+            `admits_late`.
+        fell: numbers of all episodes that fell out of a ranking: `Judge.fixed` of these has changed.
     """
 
     number: int
@@ -60,11 +61,11 @@ class Judge:
     """Judges the episodes of a run by one rule.
 
     Args:
-        rule: which are kept.
-        state: what `state` gave when it judged last, for the same rule; None or empty for a new run.
-        held: numbers of earlier episodes, and what `fixed` gave for them; those for which that was None can be left
-            out. One that is missing was let go by others, and is not named again.
-        history: of a rule that `needs_history`, all episodes that were judged, in their order.
+        rule: the rule.
+        state: what `state` returned after the last episode, for the same rule; None or empty for a new run.
+        held: by the numbers of earlier episodes, what `fixed` returned for them; where it returned None they can be
+            left out. An episode that is missing was let go by others, and is not named again.
+        history: for a rule that `needs_history`, all episodes that were judged, in order.
 
     Attributes:
         rule: the rule.
@@ -83,8 +84,8 @@ class Judge:
         tests, leaves = tests_of(rule), list(dict.fromkeys(every_leaf(rule)))
         comparisons = [leaf for leaf in leaves if isinstance(leaf, ComparisonRule)]
         rankings = [leaf for leaf in leaves if isinstance(leaf, Ranking)]
-        # A bit for each leaf. Those that are fixed once an episode is judged come first: where there is a ranking they
-        # are less than 64, and fit into an integer of SQLite's.
+        # A bit for each leaf. The bits that never change once an episode is judged come first: in a rule with a ranking
+        # these are less than 64, and fit into an integer of SQLite's.
         masks: dict[Rule, int] = {leaf: 1 << bit for bit, leaf in enumerate((*tests, *comparisons, *rankings))}
         self._tests_mask = (1 << len(tests)) - 1
         self._fixed_mask = (1 << len(tests) + len(comparisons)) - 1
@@ -99,22 +100,22 @@ class Judge:
             _Ranked(masks[leaf], _sense_of_among(leaf, masks), order_of(leaf, known))
             for leaf, known in zip(rankings, states[len(comparisons) :], strict=True)
         ]
-        # Those that are among the foremost and of whom a verdict may change, and their bits: who is kept, and of a rule
-        # that admits late, who is not.
+        # The bits, by number, of episodes that are foremost in a ranking and whose verdict may change: those that are
+        # kept, and with a rule that admits late also those that are not.
         self._held = self._known(held or {})
         if self.needs_history:
             self._look_back(history)
 
     @property
     def needs_history(self) -> bool:
-        """Whether it goes on from the episodes before, too, as a percentile must."""
+        """Whether a judge goes on from all episodes before, beside its state, as a percentile must."""
         return any(isinstance(each.comparer, Percentile) for each in self._comparisons)
 
     def judge(self, facts: Facts) -> Verdict:
         """What becomes of the next episode, and of those before it."""
         number, self.count = self.count, self.count + 1
         bits = self._fixed_bits(facts)
-        fell: dict[int, int] = {}  # out of which rankings
+        fell: dict[int, int] = {}  # by number of an episode, the bits of the rankings that it fell out of
         for mask, among, order in self._rankings:
             if among is not None and not among.holds(bits):
                 continue
@@ -131,27 +132,27 @@ class Judge:
         return self._let_fall(fell, verdict) if fell else verdict
 
     def state(self) -> dict[str, Any]:
-        """All that it has to know of the episodes before, but for who is kept and the history: JSON-ready.
+        """What has to be known of the episodes before, except which are kept and the history. JSON-ready.
 
-        It is as long as its rankings' k are.
+        It is as long as the rankings' ``k``.
         """
         leaves = [each.comparer.state() for each in self._comparisons] + [each.order.state() for each in self._rankings]
         return {"count": self.count, "leaves": leaves}
 
     def fixed(self, number: int) -> int | None:
-        """What to remember of an episode: less than 2^63, of use to another `Judge` of the same rule.
+        """What to remember of an episode for another `Judge` of the same rule: an integer less than 2^63.
 
-        None where nothing is, as nothing changes its verdict any more.
+        None where its verdict cannot change any more.
         """
         bits = self._held.get(number)
         return None if bits is None else bits & self._fixed_mask
 
     def ranked(self, number: int) -> bool:
-        """Whether one that is kept is among the foremost by a ranking."""
+        """Whether an episode that is kept is among the foremost of a ranking."""
         return number in self._held
 
     def forget(self, number: int) -> None:
-        """An episode was let go by others, for good."""
+        """An episode was let go by others, for good: never name it again."""
         self._held.pop(number, None)
 
     def _known(self, held: Mapping[int, int]) -> dict[int, int]:
@@ -165,18 +166,18 @@ class Judge:
     def _fixed_bits(self, facts: Facts) -> int:
         """The bits of an episode's tests and comparisons."""
         bits = facts.tests & self._tests_mask
-        for _, mask, among, comparer in self._comparisons:  # those within the `among` of one come before it
+        for _, mask, among, comparer in self._comparisons:  # what the `among` of one asks for comes before it
             if (among is None or among.holds(bits)) and comparer.compare(facts.return_):
                 bits |= mask
         return bits
 
     def _let_fall(self, fell: Mapping[int, int], verdict: Verdict) -> Verdict:
-        """The same verdict with what becomes of those that fell out of rankings, by the bits of these."""
+        """The verdict with what becomes of episodes that fell out of rankings; ``fell`` has these rankings' bits."""
         evicted, changed, admitted = [], {}, {}
         for number in sorted(fell):
             before = self._held.pop(number, None)
             if before is None:
-                continue  # it is foremost, but not kept: other parts of the rule do not hold
+                continue  # it was among the foremost and not kept: other parts of the rule did not hold
             bits = before & ~fell[number]
             kept, was = self._sense.holds(bits), self._sense.holds(before)
             if bits > self._fixed_mask and (kept or self._late):
@@ -191,9 +192,9 @@ class Judge:
         return replace(verdict, evicted=tuple(evicted), changed=changed, admitted=admitted, fell=tuple(sorted(fell)))
 
     def _look_back(self, history: Iterable[Facts]) -> None:
-        """Have the percentiles know the returns before them."""
+        """Have the percentiles know the returns of earlier episodes."""
         if any(_compares_within(each.leaf) for each in self._comparisons if isinstance(each.comparer, Percentile)):
-            # whom they are among depends on who came before: all of it once more
+            # Who is in the `among` of these depends on who came before: judge all of history once more.
             self._comparisons = [each._replace(comparer=comparer_of(each.leaf)) for each in self._comparisons]
             for facts in history:
                 self._fixed_bits(facts)
@@ -208,7 +209,7 @@ class Judge:
 
 
 class _Sense:
-    """A rule over integers that have a bit for each of its leaves: whether it holds, and by which of its parts."""
+    """A rule over integers with a bit for each of its leaves: says whether it holds, and by which of its parts."""
 
     def __init__(self, rule: Rule, masks: Mapping[Rule, int]) -> None:
         self._text = str(rule)
@@ -228,12 +229,12 @@ class _Sense:
         return bits & self._mask != 0
 
     def reasons(self, bits: int) -> tuple[str, ...]:
-        """The leaves by which it holds, from left to right and each once; where it holds by `~` alone, those parts."""
+        """The leaves by which the rule holds, left to right and each once; where it holds by `~` alone, its parts."""
         leaves = tuple(dict.fromkeys(self._grounds(bits, negated=False)))
         return leaves or tuple(dict.fromkeys(self._grounds(bits, negated=True)))
 
     def _grounds(self, bits: int, *, negated: bool) -> Iterator[str]:
-        """Texts of its leaves, or of its negated parts, that hold; none of an ``&`` that does not hold as a whole."""
+        """Texts of the leaves, or of the negated parts, that hold; none from an ``&`` that does not hold as a whole."""
         if not self.holds(bits):
             return
         if self._kind in (Or, And):

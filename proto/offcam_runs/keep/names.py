@@ -33,7 +33,7 @@ def worst(k: Whole, *, among: Rule | None = None) -> Rule:
 
 
 def spread(k: Whole, *, among: Rule | None = None) -> Rule:
-    """At most ``k`` episodes, and at least half as many, that are spread evenly over the run; the first is one."""
+    """At most ``k`` episodes, and at least half as many, spread evenly over the run; the first episode is one."""
     return Ranking("spread", _whole("spread", k), among)
 
 
@@ -51,7 +51,7 @@ def new_best(*, among: Rule | None = None) -> Rule:
 
 
 def percentile(low: Number, high: Number, *, among: Rule | None = None) -> Rule:
-    """Each episode whose return is between these percentiles of those before it, when it is over; not the first."""
+    """Each episode whose return is, when it ends, between these percentiles of those before it; never the first."""
     return ComparisonRule("percentile", _number("percentile", low), _number("percentile", high), among)
 
 
@@ -61,7 +61,7 @@ def percentile(low: Number, high: Number, *, among: Rule | None = None) -> Rule:
 def failures() -> Rule:
     """Episodes that were no success: by ``is_success``, else ``success``, in the last step's ``info``.
 
-    One that says neither is neither a failure nor a success.
+    An episode whose ``info`` has neither is neither a failure nor a success.
     """
     return Test("failures()", lambda episode: episode.success is False)
 
@@ -102,9 +102,9 @@ def every(n: Whole) -> Rule:
 
 
 def when(function: Callable[[Episode], object]) -> Rule:
-    """Episodes for which a function of your own is true; it is asked on the env's thread, at the episode's end.
+    """Episodes for which a function of your own is true; it is called on the env's thread, at the episode's end.
 
-    It is given an `offcam.keep.Episode`. What it raises is a warning, and counts as no.
+    The function is given an `offcam.keep.Episode`. What it raises becomes a warning, and counts as False.
     """
     if not callable(function):
         raise ConfigError(
@@ -141,10 +141,10 @@ _MADE_BY: Final[dict[str, Callable[..., Rule]]] = {
 def read(text: str) -> Rule:
     """The rule that a text says, as ``str`` of a rule does: ``failures() | worst(3, among=longer_than(10))``.
 
-    Nothing in it is run: names, numbers and operators are read. One with `when` has no text.
+    Nothing in the text is run: names, numbers and operators are read. A rule with `when` has no text.
 
     Raises:
-        ConfigError: it says none.
+        ConfigError: the text is not a rule.
     """
     try:
         return _rule_of(ast.parse(text.strip()[: MOST_RULE_BYTES + 1], mode="eval").body)

@@ -1,8 +1,8 @@
 """The orders in which a run's episodes stand, one object for each ranking and comparison of a rule.
 
-Each is told of the episodes that it is to know of, one after the other, and remembers no more of them than it must: a
-ranking those that are foremost, at most k, and a percentile all returns. Their states are JSON-ready; an infinite
-return, which JSON does not have, is text in them.
+Each is told of one episode after the other, and remembers no more of them than it must: a ranking the foremost, at most
+k, and a percentile all returns. Their states are JSON-ready; an infinite return, which JSON does not have, is text in
+them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from offcam_runs.keep.rules import ComparisonRule, Ranking
 
 SURPRISE_WINDOW: Final = 100
-"""Episodes of the moving averages that `surprising` compares with: the weight of each is 1 in so many."""
+"""Weight of the moving averages that `surprising` compares with: each new episode counts as one in so many."""
 
 SURPRISE_LEAST: Final = 10
-"""Episodes that a moving average must have before one can be surprising by it."""
+"""Episodes that a moving average must have seen before an episode can be surprising by it."""
 
 SURPRISE_FLOOR: Final = 1e-9
-"""Least standard deviation, for each unit of 1 + the average's size: what is smaller is the rounding of a sum."""
+"""Least standard deviation, as a share of 1 + the average's size: anything smaller is the rounding of a sum."""
 
 SURPRISE_MOST: Final = 1e150
-"""Numbers that are larger are not averaged: their squares have no room in a float."""
+"""Numbers larger than this are not averaged: their squares do not fit into a float."""
 
 MOST_IN_BUCKET: Final = 4096
-"""Most numbers of a bucket of `Ordered`: moving half of them takes a microsecond, and few buckets are many numbers."""
+"""Most numbers in a bucket of `Ordered`: moving half of them takes a microsecond, and buckets stay few."""
 
 
 # --- rankings ---------------------------------------------------------------------------------------------
@@ -44,14 +44,15 @@ class Order(Protocol):
         """Tell it of the next episode, by its number, return and length in steps.
 
         Returns:
-            Numbers of those who are not among the foremost any more; its own where it never was. They do not come back.
+            Numbers of the episodes that are not among the foremost any more, or its own if it never was. They never
+            return.
         """
 
     def numbers(self) -> Iterable[int]:
         """Numbers of the foremost."""
 
     def state(self) -> object:
-        """What it goes on from when it is given to a new one."""
+        """What a new one goes on from when it is given this."""
 
 
 class Highest:
@@ -98,9 +99,9 @@ class ByReturn(Highest):
 
 
 class Spread:
-    """Each n-th, the first included, where n is the least power of 2 by which these are at most k.
+    """Each n-th episode, beginning with the first, where n is the least power of 2 that leaves at most k of them.
 
-    So they are evenly spread over the run so far, whose end nobody knows; and from the k-th on at least half of k.
+    So they are evenly spread over the run so far, whose end is not known; from the k-th episode on, at least half of k.
     """
 
     def __init__(self, k: int, state: tuple[int, Iterable[int]] = (0, ())) -> None:
@@ -134,11 +135,11 @@ class Spread:
 
 
 class MovingAverage:
-    """Mean and variance of numbers, of which the later count for more.
+    """Mean and variance of numbers, of which the later ones count for more.
 
-    The plain ones of the first `SURPRISE_WINDOW`; from there on, each new one has a weight of 1 in so many, and that of
-    all before falls by as much. Both are updated as in West, "Updating mean and variance estimates: an improved
-    method", CACM 22, 1979.
+    Plain ones over the first `SURPRISE_WINDOW` numbers; from there on each new number has a weight of 1 in so many, and
+    the weight of all before shrinks by as much. Both are updated as in West, "Updating mean and variance estimates: an
+    improved method", CACM 22, 1979.
     """
 
     def __init__(self, mean: float = 0.0, variance: float = 0.0, count: int = 0) -> None:
@@ -153,19 +154,19 @@ class MovingAverage:
         return abs(value - self.mean) / max(math.sqrt(self.variance), SURPRISE_FLOOR * (1 + abs(self.mean)))
 
     def add(self, value: float) -> None:
-        """Have it count one more number."""
+        """Take in one more number."""
         self.count += 1
         weight, off = 1 / min(self.count, SURPRISE_WINDOW), value - self.mean
         self.mean += weight * off
         self.variance = (1 - weight) * (self.variance + weight * off * off)
 
     def state(self) -> tuple[float, float, int]:
-        """What it is made of."""
+        """Mean, variance and count."""
         return self.mean, self.variance, self.count
 
 
 class Surprising(Highest):
-    """The k whose return or length, whichever is farther, was farthest from its `MovingAverage` of those before.
+    """The k whose return or length, whichever is farther, was farthest from the `MovingAverage` of those before.
 
     The distance is in standard deviations, of which one is at least `SURPRISE_FLOOR` for each unit of 1 + the average's
     size. What is not finite, or larger than `SURPRISE_MOST`, is neither judged nor averaged; and of the rest the first
@@ -199,7 +200,7 @@ _ORDERS: Final[Mapping[str, Callable[..., Order]]] = {
 
 
 def order_of(ranking: Ranking, state: object = None) -> Order:
-    """The order of a ranking: of no episode yet, or as ``state`` of one like it was."""
+    """The order of a ranking: of no episode yet, or going on from what ``state`` of such an order returned."""
     return _ORDERS[ranking.kind](ranking.k, *(() if state is None else (state,)))
 
 
@@ -207,16 +208,16 @@ def order_of(ranking: Ranking, state: object = None) -> Order:
 
 
 class Comparer(Protocol):
-    """What a comparison holds a return against."""
+    """What a return is compared with."""
 
     def compare(self, return_: float) -> bool:
-        """Whether it holds for the next return, which is from now on one of those before."""
+        """Whether the comparison holds for the next return, which from now on is one of the earlier ones."""
 
     def remember(self, returns: Iterable[float]) -> None:
-        """Have it know all returns before, of one that does not go on from its state."""
+        """Take in all earlier returns, for a comparison that cannot go on from its state."""
 
     def state(self) -> object:
-        """What it goes on from when it is given to a new one."""
+        """What a new one goes on from when it is given this."""
 
 
 class NewBest:
@@ -233,18 +234,18 @@ class NewBest:
         return True
 
     def remember(self, returns: Iterable[float]) -> None:
-        """Nothing more: it knows the best of them."""
+        """Nothing to do: the state has the best of them."""
 
     def state(self) -> object:
-        """The best."""
+        """The best return."""
         return None if self._best is None else _json_number(self._best)
 
 
 class Percentile:
     """Whether a return's mid-rank among those before it, in percent, is from low to high, both included.
 
-    That is 100 (L + E / 2) / N, where of the N before L are lower and E equal. The first has none before it: it does
-    not hold for that. The second is at 0, 50 or 100. NaN is neither judged nor one of those before.
+    The mid-rank is 100 (L + E / 2) / N, where of N earlier returns L are lower and E equal. It does not hold for the
+    first return, which has none before it; the second is at 0, 50 or 100. NaN is neither compared nor remembered.
     """
 
     def __init__(self, low: float, high: float) -> None:
@@ -260,25 +261,25 @@ class Percentile:
         return count > 0 and self._low <= 50 * (lower + not_higher) / count <= self._high
 
     def remember(self, returns: Iterable[float]) -> None:
-        """Begin with these before."""
+        """Take in the earlier returns."""
         self._before = Ordered(returns)
 
     def state(self) -> object:
-        """Nothing."""
+        """Nothing: a percentile goes on from all earlier returns."""
         return None
 
 
 def comparer_of(comparison: ComparisonRule, state: Any = None) -> Comparer:  # noqa: ANN401 - what its `state` gave
-    """What a comparison holds returns against: of no episode yet, or as ``state`` of one like it was."""
+    """What compares returns by a rule: without any return yet, or going on from what ``state`` of such a one gave."""
     if comparison.kind == "percentile":
         return Percentile(comparison.low, comparison.high)
     return NewBest(state)
 
 
 class Ordered:
-    """Numbers in order but for NaN, in buckets of at most ``most``: 8 bytes each.
+    """Numbers in ascending order, without NaN, in buckets of at most ``most`` numbers: 8 bytes each.
 
-    To count those that are lower is to add up the sizes of buckets, of which a million numbers have some 500.
+    To count the lower ones is to add up the sizes of buckets; a million numbers have some 500.
     """
 
     def __init__(self, numbers: Iterable[float] = (), most: int = MOST_IN_BUCKET) -> None:

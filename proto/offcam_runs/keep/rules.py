@@ -66,9 +66,9 @@ class Episode:
 
 
 class Rule:
-    """Which episodes are kept: ``a | b``, ``a & b`` and ``~a`` are rules, too. One that is made is within all bounds.
+    """Which episodes are kept: ``a | b``, ``a & b`` and ``~a`` are rules, too. A rule is checked when it is made.
 
-    ``str`` of it is the Python expression that makes it.
+    ``str(rule)`` is the Python expression that makes it.
     """
 
     def __or__(self, other: Rule) -> Rule:
@@ -93,7 +93,7 @@ class Rule:
         )
 
     def leaves(self) -> Iterator[Rule]:
-        """Its leaves, from left to right, without those within ``among``."""
+        """The rule's leaves, from left to right, without those within ``among``."""
         yield self
 
     @property
@@ -103,14 +103,14 @@ class Rule:
 
     @property
     def admits_late(self) -> bool:
-        """Whether an episode that is not kept may be later: where `~` is over a ranking, once that lets it go.
+        """Whether an episode that is not kept may be kept later: where `~` is over a ranking that lets it go.
 
         Frames are gone by then; only a video that is made of its steps can come that late.
         """
         return any(part.admits_late for part in self.parts())
 
     def parts(self) -> tuple[Rule, ...]:
-        """The rules that it is made of: what is combined, or what is ``among``."""
+        """The rules that this one is made of: those that it combines, or the one in ``among``."""
         return ()
 
 
@@ -122,12 +122,13 @@ def _cannot_be_asked(_episode: Episode) -> object:
 class Test(Rule):
     """Judges an episode by itself.
 
-    Two with one text are one, as that says all they ask; but for `when`, whose text is not its function.
+    Two tests with the same text are equal, as the text says all that they ask; except `when`, whose text is only a
+    name.
 
     Attributes:
         text: what it is called, as in ``above(200)``: printable, of at most `MOST_TEXT_BYTES`.
-        asks: whether it holds for an episode, by the truth of what it returns.
-        bit: of one that came by `unpack`, which cannot be asked: its place in `tests_of`. None for one that was made.
+        asks: called with an episode; the test holds where what it returns is true.
+        bit: its place in `tests_of`, for a test that came by `unpack` and cannot be asked; None for any other.
     """
 
     text: str
@@ -157,7 +158,7 @@ class Test(Rule):
 
 @dataclass(frozen=True)
 class Ranking(Rule):
-    """Keeps the ``k`` episodes that are foremost by its order, among those that another rule holds for.
+    """Keeps the ``k`` episodes that are foremost in its order, among those for which another rule holds.
 
     Attributes:
         kind: one of `RANKINGS`.
@@ -187,12 +188,12 @@ class Ranking(Rule):
 
 @dataclass(frozen=True)
 class ComparisonRule(Rule):
-    """Judges an episode once, against those before it that another rule holds for.
+    """Judges an episode once, by comparing it with those before it for which another rule holds.
 
     Attributes:
         kind: one of `COMPARISONS`.
-        low: of a percentile, 0 to 100.
-        high: likewise, above ``low``.
+        low: lower bound of a percentile, 0 to 100.
+        high: its upper bound, above ``low``.
         among: a rule without rankings; None for all episodes.
     """
 
@@ -226,7 +227,7 @@ class ComparisonRule(Rule):
 
 @dataclass(frozen=True)
 class _Joined(Rule):
-    """Two rules or more; one of the same kind within it is taken apart, as ``a | (b | c)`` is ``a | b | c``."""
+    """Combines two rules or more; nested ones of the same kind are flattened: ``a | (b | c)`` is ``a | b | c``."""
 
     rules: tuple[Rule, ...]
 
@@ -240,7 +241,7 @@ class _Joined(Rule):
         _require_size(self)
 
     def leaves(self) -> Iterator[Rule]:
-        """Those of its rules."""
+        """The leaves of all its rules."""
         for rule in self.rules:
             yield from rule.leaves()
 
@@ -275,18 +276,18 @@ class Not(Rule):
 
     @property
     def admits_late(self) -> bool:
-        """Whether there is a ranking in what it negates."""
+        """Whether there is a ranking in the negated rule."""
         return self.of.ranks
 
     def __invert__(self) -> Rule:
         return self.of
 
     def leaves(self) -> Iterator[Rule]:
-        """Those of what it negates."""
+        """The leaves of the negated rule."""
         yield from self.of.leaves()
 
     def parts(self) -> tuple[Rule, ...]:
-        """What it negates."""
+        """The negated rule."""
         return (self.of,)
 
     def __str__(self) -> str:
@@ -294,7 +295,7 @@ class Not(Rule):
 
 
 def every_leaf(rule: Rule) -> Iterator[Rule]:
-    """Its leaves from left to right, each after those within its ``among``; one that is used twice comes twice."""
+    """A rule's leaves from left to right, each after those in its ``among``; one that is used twice comes twice."""
     for part in rule.parts():
         yield from every_leaf(part)
     if isinstance(rule, (Test, Ranking, ComparisonRule)):
@@ -302,7 +303,7 @@ def every_leaf(rule: Rule) -> Iterator[Rule]:
 
 
 def tests_of(rule: Rule) -> list[Test]:
-    """Its tests, those within ``among`` too, in the order of their bits; each once."""
+    """A rule's tests, those within ``among`` too, in the order of their bits; each once."""
     return list(dict.fromkeys(leaf for leaf in every_leaf(rule) if isinstance(leaf, Test)))
 
 
@@ -318,7 +319,7 @@ def required(value: object) -> Rule:
     """The same value, if it is a rule.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the value is not a rule.
     """
     if isinstance(value, Rule):
         return value
@@ -373,7 +374,7 @@ def pack(rule: Rule) -> str:
     order in which their tests come first.
 
     Raises:
-        ConfigError: it is too long.
+        ConfigError: the text is too long.
     """
     bits = {test: bit for bit, test in enumerate(tests_of(rule))}
     text = json.dumps(_packed(rule, bits), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -400,7 +401,8 @@ def unpack(text: str) -> Rule:
     """A rule that was packed by another process; it can be judged by, but its tests cannot be asked.
 
     Raises:
-        MalformedMessage: it is none that `pack` writes, or beyond its bounds. Nothing else, whatever a peer sends.
+        MalformedMessage: `pack` writes no such text, or the rule is beyond its bounds. Nothing else, whatever a peer
+            sends.
     """
     try:
         return _made(_parsed(text), [])
@@ -423,11 +425,11 @@ def _parsed(text: object) -> object:
 
 
 _NUMBERS: Final = {**dict.fromkeys(RANKINGS, 1), "new_best": 0, "percentile": 2}
-"""How many numbers stand between the kind of a ranking or comparison and what is among."""
+"""How many numbers follow the kind of a ranking or a comparison, before the rule in ``among``."""
 
 
 def _made(value: object, tests: list[Test]) -> Rule:
-    """The rule of a list, and in ``tests`` those that have come so far."""
+    """The rule that a list stands for; ``tests`` has the tests found so far, and gets those of this rule."""
     kind, *rest = value if type(value) is list and value else (None,)
     if kind == "test":
         return _made_test(rest, tests)

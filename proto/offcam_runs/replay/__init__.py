@@ -1,1 +1,1 @@
-"""What a run says of how its episodes happen again, and how a process is started and asked that has them do so."""
+"""What a run says of how its episodes are replayed, and how a process is started and asked to replay them."""

@@ -1,4 +1,4 @@
-"""Videos that a rule keeps and that are still to be rendered, as a run's index says it."""
+"""Videos that a rule keeps and that are still to be rendered, read from a run's index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WHERE origin.stream = :stream AND judged.name = :name AND made = 1 AND clips.sta
 
 
 def waiting(database: sqlite3.Connection, folder: str, stream: str) -> Iterator[Request]:
-    """What is to be asked for of one stream: the videos that its rule keeps by now, those first that were first.
+    """Requests for the videos of one stream that its rule keeps by now, in the order of their episodes.
 
     Args:
         database: the index, open to be read.
@@ -32,7 +32,7 @@ def waiting(database: sqlite3.Connection, folder: str, stream: str) -> Iterator[
         stream: id of the stream, 32 hexadecimal digits.
 
     Raises:
-        MalformedMessage: nobody can tell what is to be rendered.
+        MalformedMessage: what the index says of a video cannot be understood.
     """
     for name, text, rule, keep_bytes in database.execute(_WAITING, {"stream": stream}):
         about = {"folder": folder, "stream": stream, "name": name, "arguments": {}, "keep": rule}
@@ -40,6 +40,6 @@ def waiting(database: sqlite3.Connection, folder: str, stream: str) -> Iterator[
 
 
 def made(database: sqlite3.Connection, request: Request) -> str | None:
-    """The name of the file of such a video; None where it is not made, or was let go."""
+    """The file name of such a video; None where it is not rendered yet, or was let go."""
     row = database.execute(_MADE, {"stream": request.stream, "name": request.name}).fetchone()
     return None if row is None else row[0]

@@ -1,4 +1,4 @@
-"""Starting the process in which episodes happen again: the interpreter that the env was made in, and nothing else."""
+"""Starting the process that replays episodes: in the interpreter that the env was made in, and no other."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def start(recipe: Recipe, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start it. It takes lines of `requests.Request` on stdin, answers each on stdout, and leaves at the end of stdin.
+    """Start it. The process takes lines of `requests.Request` on stdin, answers each on stdout, and leaves at the end.
 
     Args:
-        recipe: of the env. Whoever calls this has made sure whose it is.
-        environ: the environment of whoever calls, by which the recorder daemon is found.
+        recipe: of the env. The caller has made sure that it is the user's own: what it names is run.
+        environ: the caller's environment, by which the process finds the recorder daemon.
 
     Raises:
-        NotReplayable: that interpreter or its working directory is not there.
+        NotReplayable: the recipe's interpreter or working directory does not exist.
     """
     environment = {**environ, **recipe.variables, "PYTHONPATH": os.pathsep.join(recipe.path), "OFFCAM": "on"}
     try:
@@ -31,7 +31,7 @@ def start(recipe: Recipe, environ: Mapping[str, str]) -> subprocess.Popen[bytes]
             stdout=subprocess.PIPE,
             cwd=recipe.folder,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for whoever asked; it leaves once nobody asks any more
+            start_new_session=True,  # Ctrl-C is for the caller; the process leaves once nobody asks any more
         )
     except OSError as error:
         raise NotReplayable(

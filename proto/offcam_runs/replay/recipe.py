@@ -1,7 +1,7 @@
 """How an env is made again, and in which interpreter: what the first row of a tape begins with.
 
-Whoever makes the env again runs what is named here, so each is sealed with a key of its user on this host: what is in a
-folder that came from elsewhere is never run by itself.
+Whoever makes the env again runs what its recipe names. So each recipe is sealed with a key of its user on this host,
+and what is in a folder from elsewhere is never run by itself.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Recipe(NamedTuple):
 
     Attributes:
         spec: of the env, as `offcam.replay.recipe` packs it, in hexadecimal digits.
-        executable: path of the interpreter that it was made in.
-        path: that one's ``sys.path``.
+        executable: path of the interpreter that the env was made in.
+        path: that interpreter's ``sys.path``.
         folder: its working directory.
         variables: environment variables that change what an env does or shows, as they were set.
         fingerprint: what code the env was made of, by names: versions of distributions, a hash of its sources.
-        seal: of all that with the key of the user who recorded it, in hexadecimal digits; empty where it has none.
+        seal: of all fields above with the key of the user who recorded it, in hexadecimal digits; empty without a key.
     """
 
     spec: str
@@ -49,24 +49,24 @@ class Recipe(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As JSON."""
+        """The recipe as JSON."""
         return json.dumps(self._asdict(), sort_keys=True)
 
     def sealed(self, key: bytes) -> Recipe:
-        """The same with a seal."""
+        """The same recipe with a seal."""
         bare = self._replace(seal="").text
         return self._replace(seal=hmac.new(key, bare.encode(errors="surrogatepass"), hashlib.sha256).hexdigest())
 
     def is_sealed_by(self, key: bytes | None) -> bool:
-        """Whether whoever has this key has recorded it, and nobody has changed it."""
+        """Whether the owner of this key has recorded it, and nobody has changed it since."""
         return key is not None and hmac.compare_digest(self.sealed(key).seal, self.seal)
 
     @staticmethod
     def parse(text: str | bytes) -> Recipe:
-        """The recipe that JSON is of.
+        """Parse the JSON of a recipe.
 
         Raises:
-            MalformedMessage: it is of none.
+            MalformedMessage: the text is not a recipe.
         """
         try:
             found = Recipe(**json.loads(text))
@@ -94,7 +94,7 @@ def read_key(environ: Mapping[str, str], uid: int) -> bytes | None:
 
 
 def make_key(environ: Mapping[str, str], uid: int) -> bytes | None:
-    """The same, made where there is none; None where it cannot be."""
+    """The key of a user on this host, made where there is none; None where it cannot be made."""
     folder = state_folder(environ, uid)
     if host.make_private(folder):
         return None

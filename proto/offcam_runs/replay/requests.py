@@ -1,4 +1,4 @@
-"""What a process that replays is asked for, and what it answers: a line of JSON each. Sans-I/O."""
+"""What a process that replays is asked for, and what it answers: one line of JSON each. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from offcam_proto import validation as check
 from offcam_proto.errors import MalformedMessage
 
 END: Final = b"\n"
-"""The line behind the last request. The process leaves at the end of its input, too, but a forked child keeps that."""
+"""The line behind the last request. The end of its input means the same, but a forked child may keep that open."""
 
 
 class Request(NamedTuple):
@@ -22,24 +22,25 @@ class Request(NamedTuple):
         first_row: the first row of its table of steps that is to be shown.
         last_row: the last one.
         name: of the video, without ``.mp4``.
-        episode: as of `records.ClipRecord`.
-        step: likewise.
+        episode: as in `records.ClipRecord`.
+        step: as in `records.ClipRecord`.
         fps: frames per second; 0 for the env's own.
-        max_size: ``[width, height]`` as of `RecordVideo`; zeros for none.
-        crf: likewise; None for the daemon's.
-        preset: likewise; empty for the daemon's.
-        arguments: with which the env is made beside its own, as the size of its pictures.
-        every: take each so manieth frame of it, and its last.
+        max_size: ``[width, height]`` in pixels, as of `RecordVideo`; zeros for none.
+        crf: as of `RecordVideo`; None for the daemon's own.
+        preset: as of `RecordVideo`; empty for the daemon's own.
+        arguments: keyword arguments to make the env with, beside its own, such as the size of its pictures.
+        every: take each n-th frame, and the last.
         env_index: the sub-environment.
-        terminal: whether its last frame is what an episode ended with, also where its sub-environment was reset in the
+        terminal: whether the last frame is the terminal one of an episode, even where its sub-environment was reset in
+            the
             same step.
-        seen: no video is made, but what it would show compared with this: what was drawn at the time, as
+        seen: no video is made; what it would show is compared with this: what was drawn at the time, as
             `offcam.replay.seen` packs it.
         keep: the rule that keeps its episode, as of `messages.OpenClip`; empty for a video that stays in any case.
-        keep_bytes: likewise.
-        size: ``[width, height]`` that its pictures are rendered in, where the env can; else they fit in that. None for
-            the env's own.
-        camera: name or number of the camera that they are seen by, of an env that has several; empty for its own.
+        keep_bytes: as of `messages.OpenClip`.
+        size: ``[width, height]`` in pixels that its pictures are rendered in where the env can do that; else they are
+            scaled to fit in it. None for the env's own.
+        camera: name or number of the camera to render from, of an env that has several; empty for its own.
     """
 
     folder: str
@@ -65,33 +66,33 @@ class Request(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As a line of JSON."""
+        """The request as a line of JSON."""
         return json.dumps(self._asdict()) + "\n"
 
     @staticmethod
     def parse(line: str) -> Request:
-        """The request that a line is of.
+        """Parse a line of JSON.
 
         Raises:
-            MalformedMessage: it is of none.
+            MalformedMessage: the line is not a request.
         """
         return Request.of(line, {})
 
     @staticmethod
     def of(text: str, about: dict[str, Any]) -> Request:
-        """The request that has some fields by themselves, and the others in a line of JSON. Raises as `parse`."""
+        """A request from a line of JSON that has some of its fields; the others are given. Raises as `parse`."""
         names = tuple(name for name in Request._fields if name not in about)
         return Request(**_fields(text, names, Request._field_defaults), **about)
 
 
 class Follow(NamedTuple):
-    """Videos of a stream are to be made that its rule keeps: those that it keeps by now, and each that it will.
+    """Asks for all videos of a stream that its rule keeps: those that it keeps by now, and each that it will keep.
 
-    It is answered, by an empty `Answer`, once none is left to be made; until then and from then on each that is made,
-    or cannot be, is told by one that nobody has asked for.
+    An empty `Answer` says that none is left to be rendered. Before and after that, an `Answer` that nobody asked for
+    tells of each video that was rendered or cannot be.
 
     Attributes:
-        folder: as of `Request`.
+        folder: absolute path of the run folder.
         follow: id of the stream.
     """
 
@@ -100,15 +101,15 @@ class Follow(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As a line of JSON."""
+        """The request as a line of JSON."""
         return json.dumps(self._asdict()) + "\n"
 
 
 def parse(line: str) -> Request | Follow:
-    """What a line asks for.
+    """Parse a line of JSON.
 
     Raises:
-        MalformedMessage: nothing that there is.
+        MalformedMessage: the line is not one of these requests.
     """
     with suppress(MalformedMessage):
         return Follow(**_fields(line, Follow._fields, {}))
@@ -122,12 +123,12 @@ class Answer(NamedTuple):
         name: of the video.
         file: its path; empty where there is none.
         why: why there is none; empty where there is one.
-        plan: by which the episode happened again, for people.
-        diverged_at: the step of the video that was another one than when it was recorded, 0 for its reset.
-        changes: what is another than when it was recorded: see `fingerprint.differences`.
-        pictures: how many different ones were compared, where that was asked for, and were those of then.
-        unread: whether it was not tried, as its steps are not there, or not yet.
-        kept: whether it was made as a rule keeps it, rather than asked for.
+        plan: the way in which the episode was replayed, for people.
+        diverged_at: the first step of the video that differed from the recorded one, 0 for its reset.
+        changes: what differs from the time of the recording: see `fingerprint.differences`.
+        pictures: how many different pictures were compared, where that was asked for, and matched.
+        unread: whether nothing was tried, as the steps are not there, or not yet.
+        kept: whether the video was made because a rule keeps it, not because it was asked for.
     """
 
     name: str
@@ -142,15 +143,15 @@ class Answer(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As a line of JSON."""
+        """The answer as a line of JSON."""
         return json.dumps(self._asdict()) + "\n"
 
     @staticmethod
     def parse(line: str) -> Answer:
-        """The answer that a line is of.
+        """Parse a line of JSON.
 
         Raises:
-            MalformedMessage: it is of none.
+            MalformedMessage: the line is not an answer.
         """
         return Answer(**_fields(line, Answer._fields, Answer._field_defaults))
 

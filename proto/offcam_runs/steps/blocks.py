@@ -1,7 +1,7 @@
-"""A block: the rows of one record of steps as they lie on the disk, byte beside like byte, and compressed.
+"""A block: the rows of one record of steps as they lie on the disk, transposed by bytes and compressed.
 
-First come the first bytes of all rows, then their second ones, and so on: so the columns lie one behind the other, and
-within a number its bytes of equal weight, which compresses best. ``proto/FORMAT.md`` is its specification.
+First come the first bytes of all rows, then the second bytes, and so on: so the columns lie one behind the other, and
+within a column its bytes of equal weight, which compresses best. ``proto/FORMAT.md`` is its specification.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from offcam_proto.records import StepRecord
 from offcam_runs.steps.layout import FIRST_COLUMNS, HEAP, STEPS, TABLES, Layout
 
 HEAD: Final = struct.Struct("<BBHIIQQQQ")
-"""What a block begins with: how it is compressed, its table, the length of its layout, how many rows and bytes of heap
-it has, and its env_index, first_row, first_episode and last_episode."""
+"""What a block begins with: its codec, its table, the length of its layout, how many rows and bytes of heap it has, and
+its env_index, first_row, first_episode and last_episode."""
 
 STORED: Final = 0
 ZSTD: Final = 1
-"""How a block is compressed: not at all, or by Zstandard."""
+"""Codecs of a block: not compressed, or by Zstandard."""
 
 LEVEL: Final = 3
-"""Zstandard's."""
+"""Level of compression, of Zstandard."""
 
 
 def pack(record: StepRecord) -> bytes:
-    """A record as a block. Without Zstandard, or where it gains nothing, it is not compressed.
+    """A record as a block. It is not compressed where Zstandard is missing, or gains nothing.
 
     Raises:
-        MalformedMessage: its bytes are not the rows of its layout.
+        MalformedMessage: the record's bytes are not the rows of its layout.
     """
     import numpy as np  # noqa: PLC0415 - a daemon takes records before it has loaded that
 
@@ -51,11 +51,11 @@ def pack(record: StepRecord) -> bytes:
 
 
 def unpack(block: bytes) -> StepRecord:
-    """The record of a block. No more is decompressed than a record can have.
+    """The record in a block. No more is decompressed than a record can have.
 
     Raises:
-        RemoteProtocolError: it is no block, or its bytes are damaged.
-        ConfigError: it is compressed, and Zstandard is not installed.
+        RemoteProtocolError: the bytes are not a block, or are damaged.
+        ConfigError: the block is compressed, and Zstandard is not installed.
     """
     import numpy as np  # noqa: PLC0415 - as above
 
@@ -92,7 +92,7 @@ def layout_of(record: StepRecord) -> Layout:
     """The layout of a record's rows.
 
     Raises:
-        MalformedMessage: its bytes are not the rows of it, or there is no such table.
+        MalformedMessage: the record's bytes are not rows of that layout, or there is no such table.
     """
     import numpy as np  # noqa: PLC0415 - as above
 
@@ -124,11 +124,11 @@ def layout_of(record: StepRecord) -> Layout:
 
 
 class _Zstd(NamedTuple):
-    """Zstandard, whoever brings it.
+    """Zstandard, from Python itself or from a package.
 
     Attributes:
-        compress: one frame that says its size.
-        decompress: a frame of exactly so many bytes, ValueError of any other.
+        compress: makes one frame that says its size.
+        decompress: reads a frame of exactly so many bytes; ValueError for any other.
     """
 
     compress: Callable[[bytes], bytes]
@@ -151,7 +151,7 @@ def _plain(codec: int, data: bytes, size: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def _zstd() -> _Zstd | None:
-    """Zstandard: that of Python, from 3.14 on, or the package's; None where there is none."""
+    """Zstandard of Python, from 3.14 on, or of the package; None where there is neither."""
     with suppress(ImportError):
         return _of_python(import_module("compression.zstd"))
     with suppress(ImportError):
@@ -174,7 +174,7 @@ def _of_python(module: Any) -> _Zstd:  # noqa: ANN401 - a module
 def _of_package(module: Any) -> _Zstd:  # noqa: ANN401 - as above
     def decompress(data: bytes, size: int) -> bytes:
         try:
-            said = module.frame_content_size(data)  # it makes room for what that says, whatever it is
+            said = module.frame_content_size(data)  # it makes room for as much as the data claims
             plain: bytes = module.ZstdDecompressor().decompress(data, size) if said == size else b""
         except module.ZstdError as error:
             raise ValueError(str(error)) from error

@@ -1,7 +1,7 @@
 """The files that the blocks of a run's steps lie in, framed one behind the other; ``proto/FORMAT.md`` specifies them.
 
-A stream has one, and another one once that is large. Where a block lies in it is in the index: bytes behind the last
-one that the index has were not finished, and the next one is written over them.
+A stream has one file, and a further one whenever the last is large. The index says where each block lies. Bytes behind
+the last block in the index were left unfinished, and the next block is written over them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ MAGIC: Final = b"OFFCAMS1"
 """What a file begins with; the digit is the version of this format."""
 
 FILE_BYTES: Final = 64 * MIB
-"""A file with more than this is followed by another one."""
+"""A file larger than this gets no more blocks: the next one goes into a new file."""
 
 MAX_BLOCK_BYTES: Final = 2 * MAX_RECORD_BYTES
-"""No block with its frame is larger."""
+"""Largest size of a block with its frame, in bytes."""
 
 framed = frame
-"""A block with its frame, which is that of a journal: the number is that of its record."""
+"""The frame of a block is that of a journal; its number is that of the block's record."""
 
 _STREAM = re.compile(r"[0-9a-f]{32}")
 
 
 def path_of(folder: str | os.PathLike[str], stream: str, number: int) -> str:
-    """Where a stream's file of a number lies.
+    """The path of one of a stream's files, by the file's number.
 
     Raises:
-        RunFolderError: it is no stream's id, as in the index of a folder that nobody should trust.
+        RunFolderError: ``stream`` is not a stream's id, as it may be in the index of a folder that nobody should trust.
     """
     if not _STREAM.fullmatch(stream):
         raise RunFolderError(f"the index of {os.fspath(folder)!r} has steps of {stream!r}, which is no stream's id")
@@ -57,7 +57,7 @@ def read_block(path: str, offset: int, size: int, seq: int) -> bytes:
 
     Raises:
         OSError: the file cannot be read, or is not there.
-        ValueError: what lies there is another one, or damaged.
+        ValueError: another block lies there, or a damaged one.
     """
     if not FRAME.size < size <= MAX_BLOCK_BYTES:
         raise ValueError(f"a block of {size} bytes")

@@ -1,10 +1,10 @@
 """What the rows of a table of steps look like: their columns, in order, and how many bytes each has.
 
-A table is a stream's: `STEPS` has a row for each step and each reset that its wrapper saw. What reached the env's base
-is its tape, whose rows are those of `STEPS` that have the column `DIGEST`, and from the number on with which it begins,
-if it does, those of `TAPE`; `RESETS` has one for each reset of these. A row has the same size as any other of its
-layout. What has no fixed size, as text, lies in the record's heap, one value behind the other in the order of rows and
-columns, and the row has its length.
+A table belongs to a stream. `STEPS` has a row for each step and each reset that the stream's wrapper saw. What reached
+the env's base is the stream's tape: the rows of `STEPS` that have the column `DIGEST`, and those of `TAPE`, if there
+are any, from their first number on; `RESETS` has a row for each reset among these. All rows of a layout have the same
+size. A value without a fixed size, such as text, lies in the record's heap, where such values follow each other in the
+order of rows and columns; its row has its length.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ RESET: Final = 4
 """Bits of the column ``flags``. A row with `RESET` is that of a reset: it has an observation and no action."""
 
 HEAP: Final = "bytes"
-"""The dtype of a column whose values have no fixed size. In the row stands the length of each, as uint32."""
+"""The dtype of a column whose values have no fixed size. The row has the length of each in bytes, as uint32."""
 
 MAX_ROW_BYTES: Final = 32 * 1024
-"""Largest row of a layout, without what is in the heap. A vector env's is that of as many sub-environments as fit."""
+"""Largest row of a layout in bytes, without the heap. A vector env's row tells of as many sub-environments as fit."""
 
 MAX_COLUMNS: Final = 256
 
@@ -48,9 +48,9 @@ class Column(NamedTuple):
     """A column of a table of steps.
 
     Attributes:
-        name: of the column, no two have the same.
+        name: of the column; no two columns of a layout have the same.
         dtype: numpy's, little-endian (``<f8``, ``|u1``), or `HEAP`.
-        shape: of one value of one sub-environment; of a column in the heap it is empty.
+        shape: of one value of one sub-environment; empty for a column in the heap.
     """
 
     name: str
@@ -64,10 +64,10 @@ FIRST_COLUMNS: Final = (
     Column("reward", "<f8"),
     Column("flags", "|u1"),
 )
-"""What a row of `STEPS` begins with; the action's columns follow, and the agent's numbers."""
+"""What each row of `STEPS` begins with; the columns of the action follow, and those of `offcam.trace`."""
 
 DIGEST: Final = Column("digest", "<u4")
-"""The column of a row of a tape that it is checked by."""
+"""The column of a tape's row with a digest of what the env gave, by which a replay is checked."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Layout:
 
     Attributes:
         columns: in the order in which they lie in a row, without gaps.
-        envs: of how many sub-environments a row tells: each value has them as its first dimension. 0 for a single env,
-            whose values have none.
+        envs: how many sub-environments a row tells of, which are the first dimension of each value; 0 for a single env,
+            whose values have no such dimension.
 
     Raises:
         MalformedMessage: there is no such layout.
@@ -101,13 +101,13 @@ class Layout:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row, without what is in the heap."""
+        """Bytes of a row, without the heap."""
         sizes = (4 if dtype == HEAP else int(dtype[2:]) * math.prod(shape) for _, dtype, shape in self.columns)
         return sum(sizes) * (self.envs or 1)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """A row as numpy has it."""
+        """A row as a numpy dtype."""
         import numpy as np  # noqa: PLC0415 - a daemon takes records before it has loaded that
 
         lead = (self.envs,) if self.envs else ()
@@ -122,10 +122,10 @@ class Layout:
     @staticmethod
     @lru_cache(maxsize=256)
     def parse(text: str) -> Layout:
-        """The layout that a text is of.
+        """Parse the text of a layout.
 
         Raises:
-            MalformedMessage: it is none.
+            MalformedMessage: the text is not a layout.
         """
         try:
             envs, columns = json.loads(text)

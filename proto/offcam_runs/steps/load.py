@@ -1,4 +1,4 @@
-"""The steps of a run as its users ask for them: of an episode by its number, and of what a video shows."""
+"""Steps as users ask for them: those of an episode by its number, and those that a video shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def episode_steps(
     stream: str | None = None,
     session: Session = None,
 ) -> Steps:
-    """The steps of an episode, as they are now.
+    """The steps of an episode, as far as they are in the run by now.
 
     Args:
         folder: of the run.
@@ -63,7 +63,7 @@ def episode_steps(
 def steps_of_rows(
     folder: str | os.PathLike[str], stream: str, env_index: int, first_row: int, behind: int
 ) -> Steps | None:
-    """The steps of a stream, or of the one that it replays, from one row on, up to another one.
+    """The steps of a stream, or of the stream that it replays, from ``first_row`` up to, not including, ``behind``.
 
     None where there is no such stream. Raises as `episode_steps`.
     """
@@ -80,7 +80,7 @@ def steps_of_rows(
 def all_steps(
     database: sqlite3.Connection, folder: str | os.PathLike[str], streams: Mapping[int, Stream]
 ) -> Iterator[tuple[int, int, Steps]]:
-    """All steps of an open index, one block in memory at a time; those of a sub-environment are in order.
+    """All steps of an open index, one block in memory at a time; the rows of each sub-environment are in order.
 
     Yields:
         The key of the stream, the sub-environment, and the rows; those that cannot be read are in ``gaps``.

@@ -1,4 +1,4 @@
-"""Where the blocks of a run's steps are, by its index, and which rows are in none."""
+"""Where the index says that the blocks of a run's steps lie, and which rows are in no block."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND fir
     AND first_row + rows > :first_row
 """
 
-# Only in a copy of the index: what is pending is in no file.
+# This table exists only in a reader's copy of the index: pending records are in no file.
 _BODIES = (
     "CREATE TABLE IF NOT EXISTS step_bodies (stream_id INTEGER, seq INTEGER, body BLOB, PRIMARY KEY (stream_id, seq))"
 )
@@ -41,7 +41,7 @@ SELECT stream_id, stream, seq, kind, env_index, envs, first_row, rows, first_epi
 FROM main.step_blocks JOIN main.streams ON id = stream_id
 """
 _DROPPED = "SELECT first_row, rows, reason FROM main.dropped_steps"
-# of one table of a stream, the blocks that have a sub-environment
+# The blocks of one table of a stream that have rows of one sub-environment.
 _OF_ENV = (
     "WHERE stream_id = :key AND kind = :kind AND env_index <= :env_index AND env_index + max(envs, 1) > :env_index"
 )
@@ -70,18 +70,18 @@ class Place(NamedTuple):
 
     Attributes:
         key: of its stream in the index.
-        stream: that stream's id, 32 hexadecimal digits.
+        stream: id of that stream, 32 hexadecimal digits.
         seq: number of its record.
-        kind: its table.
+        kind: its table, of `layout.TABLES`.
         env_index: the first sub-environment that it tells of.
-        envs: of how many; 0 for a single env.
+        envs: how many sub-environments it tells of; 0 for a single env.
         first_row: number of its first row.
-        rows: how many it has.
-        first_episode: smallest number of an episode that a row is of.
-        last_episode: largest one.
+        rows: how many rows it has.
+        first_episode: smallest number of an episode in its rows.
+        last_episode: largest number of an episode in its rows.
         file: number of its file; None where it is pending, in a copy of the index.
-        offset: where its frame begins in that.
-        bytes: of the frame.
+        offset: where its frame begins in the file.
+        bytes: size of the frame.
     """
 
     key: int
@@ -100,13 +100,13 @@ class Place(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Rows that are not there.
+    """Rows that are missing.
 
     Attributes:
-        first_row: the first one.
+        first_row: number of the first one.
         rows: how many.
-        reason: ``lost`` (they never came), ``limit``, ``disk_full`` or ``io`` (the daemon could not or was not to write
-            them), or in words what is wrong with their file.
+        reason: ``lost`` (they never came), ``limit``, ``disk_full`` or ``io`` (the daemon was not to, or could not,
+            write them), or in words what is wrong with their file.
     """
 
     first_row: int
@@ -115,12 +115,12 @@ class Gap(NamedTuple):
 
 
 class StepTotals(NamedTuple):
-    """What there is of a run's steps.
+    """How many steps of a run are recorded.
 
     Attributes:
-        blocks: how many blocks of the table of steps.
-        rows: rows in them, those of sub-environments each counted.
-        bytes: that the blocks of all tables take on the disk, what replays episodes included.
+        blocks: blocks of the table of steps.
+        rows: rows in these; a row of a vector env counts once for each sub-environment.
+        bytes: size of the blocks of all tables on the disk, including what replays need.
         dropped: rows that were not written, by reason.
     """
 
@@ -131,7 +131,7 @@ class StepTotals(NamedTuple):
 
 
 def facts_of(key: int, seq: int, record: StepRecord) -> dict[str, object]:
-    """What the index has of a record, but for where it lies.
+    """A record's row in the index, except where the record lies.
 
     Raises:
         MalformedMessage: its bytes are not the rows of its layout.
@@ -150,18 +150,18 @@ def facts_of(key: int, seq: int, record: StepRecord) -> dict[str, object]:
 
 
 def has_rows(database: sqlite3.Connection, facts: Mapping[str, object]) -> bool:
-    """Whether the index has a record's rows already, or has dropped them: they were sent under another number, too."""
+    """Whether the index has a record's rows, or has dropped them: they may be sent again under another number."""
     return database.execute(_HAS, facts).fetchone() is not None
 
 
 class PendingSteps:
-    """Enters records of steps that are in no file into a copy of the index, which keeps them whole."""
+    """Enters records of steps that are in no file yet into a reader's copy of the index, which keeps them whole."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._db = database
 
     def add(self, key: int, seq: int, record: StepRecord) -> None:
-        """Enter one. The transaction is the caller's. MalformedMessage where its bytes are no rows."""
+        """Enter one record, in the caller's transaction. MalformedMessage where its bytes are not rows."""
         facts = facts_of(key, seq, record)
         if has_rows(self._db, facts):
             return
@@ -179,7 +179,7 @@ def pending_record(database: sqlite3.Connection, place: Place) -> StepRecord | N
 
 
 def totals(database: sqlite3.Connection) -> StepTotals:
-    """What an open index has of the steps of the streams that it shows."""
+    """Totals of the steps of the streams that an open index shows."""
     blocks, rows, size = database.execute(_TOTALS).fetchone()
     return StepTotals(blocks, rows, size, dict(database.execute(_DROPPED_TOTALS).fetchall()))
 
@@ -215,7 +215,7 @@ def dropped(
     episode: int | None = None,
     rows: tuple[int, int] | None = None,
 ) -> list[Gap]:
-    """Rows that the daemon did not write; chosen as those of `places`."""
+    """Rows that the daemon did not write; ``episode`` and ``rows`` choose among them as in `places`."""
     query, values = _query(key, kind, env_index, episode, rows)
     return [Gap(*row) for row in database.execute(f"{_DROPPED} {query} ORDER BY first_row", values)]
 
@@ -233,7 +233,7 @@ def why_no_tape(database: sqlite3.Connection, key: int, env_index: int, episode:
         key: of its stream.
         env_index: its sub-environment.
         episode: its number there.
-        over: whether its stream has ended: of one that goes on, the last rows are still with the client.
+        over: whether its stream has ended; in a stream that goes on, the last rows are still with the client.
     """
     if next(places(database, key, RESETS, env_index), None) is None:
         return "it was not recorded with source='replay': nothing says how it happens again"
@@ -259,12 +259,12 @@ def _query(
 
 
 def known_before(database: sqlite3.Connection, place: Place, env_index: int) -> int:
-    """The row behind the last one that the index knows before a block, written or dropped; 0 where there is none."""
+    """The row behind the last one before a block that the index knows, written or dropped; 0 where there is none."""
     return max(database.execute(_BEFORE.format(table), _at(place, env_index)).fetchone()[0] or 0 for table in _BOTH)
 
 
 def known_behind(database: sqlite3.Connection, place: Place, env_index: int) -> int | None:
-    """The first row that the index knows behind a block, written or dropped."""
+    """The first row behind a block that the index knows, written or dropped; None where there is none."""
     found = [database.execute(_BEHIND.format(table), _at(place, env_index)).fetchone()[0] for table in _BOTH]
     return min((row for row in found if row is not None), default=None)
 

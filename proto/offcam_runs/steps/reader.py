@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _Found = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]
 
 LOST: Final = "lost"
-"""Why rows are not there that never came, as their client lost them, or was killed."""
+"""The reason of rows that never came: their client lost them, or was killed."""
 
 
 class StepReader:
-    """Reads the steps of one run. It belongs to the thread of its index.
+    """Reads the steps of one run. One thread: that of its index.
 
     Args:
         database: from `offcam_runs.database.open_to_read`.
@@ -69,7 +69,7 @@ class StepReader:
         return Steps(numbers, columns, tuple(gaps), not gaps and begins and ended(columns))
 
     def rows(self, key: int, kind: int, env_index: int, first_row: int, behind: int) -> Steps:
-        """The rows from one number on up to another one; complete where all of them are there. Raises as `episode`."""
+        """The rows from ``first_row`` to before ``behind``; complete if none is missing. Raises as `episode`."""
         gaps = dropped(self._db, key, kind, env_index, rows=(first_row, behind))
         pieces, spans = [], []
         for piece in self.blocks(key, kind, env_index, first_row, behind):
@@ -97,9 +97,9 @@ class StepReader:
     def blocks(
         self, key: int, kind: int, env_index: int, first_row: int = 0, behind: int | None = None
     ) -> Iterator[Rows | Gap]:
-        """The blocks that have any of some rows, in order, one in memory at a time; a `Gap` for one that is damaged.
+        """The blocks that have any of some rows, in order, one in memory at a time; a `Gap` for a damaged one.
 
-        Rows that never came, or that the daemon dropped, are not there. Raises as `episode`.
+        Rows that never came, or that the daemon dropped, are left out. Raises as `episode`.
         """
         span = (first_row, 2**63 - 1 if behind is None else behind)
         for place in list(places(self._db, key, kind, env_index, rows=span)):
@@ -110,7 +110,7 @@ class StepReader:
                 yield Gap(place.first_row, place.rows, record)
 
     def record(self, place: Place) -> StepRecord | str:
-        """The record of a block, or what is wrong with it, for people. ConfigError where Zstandard is not installed."""
+        """The record in a block, or what is wrong with it, for people. ConfigError where Zstandard is not installed."""
         if place.file is None:
             return pending_record(self._db, place) or "its journal has no such record"
         path = files.path_of(self._folder, place.stream, place.file)
@@ -137,7 +137,7 @@ class StepReader:
     def _lost(
         self, blocks: list[Place], own: list[Place], known: list[Gap], found: _Found, env_index: int
     ) -> list[Gap]:
-        """Rows that never came, between blocks that may have rows of an episode, or beyond those that do have some."""
+        """Rows that never came: between blocks that may have rows of an episode, or beyond those that do."""
         if not own:
             return []
         numbers, columns = found
@@ -156,7 +156,7 @@ def _span(gap: Gap) -> tuple[int, int]:
 
 
 def _of_episode(gaps: list[Gap], numbers: NDArray[np.int64], columns: dict[str, NDArray[Any]]) -> list[Gap]:
-    """Those of some gaps that may have rows of the episode, in order: in its midst, or where it was not seen to end."""
+    """The gaps that may have rows of the episode, in order: in its midst, or at an end that was not seen."""
     gaps = sorted(gaps)
     if not len(numbers):
         return gaps
@@ -171,7 +171,7 @@ def _of_episode(gaps: list[Gap], numbers: NDArray[np.int64], columns: dict[str, 
 
 
 def _between(spans: list[tuple[int, int]]) -> list[Gap]:
-    """The rows that are in none of some spans, each from its first row up to the one behind, but between two."""
+    """The rows between some spans; a span is its first row and the row behind its last."""
     gaps: list[Gap] = []
     due = min(first for first, _ in spans)
     for first, behind in sorted(spans):

@@ -1,4 +1,4 @@
-"""The rows of one sub-environment out of records, and what of an episode they are together; pure."""
+"""The rows of one sub-environment, taken out of records, and what they make of an episode; pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Rows(NamedTuple):
     """Consecutive rows of a table, of one sub-environment.
 
     Attributes:
-        first_row: number of the first one.
-        rows: (n,) structured, a field for each column; of a column in the heap the length of each value.
-        heap: the values of those columns.
+        first_row: number of the first row.
+        rows: (n,) structured, a field for each column; for a column in the heap, the field has each value's length in
+            bytes.
+        heap: by column, the values that lie in the heap.
     """
 
     first_row: int
@@ -32,7 +33,7 @@ class Rows(NamedTuple):
     heap: dict[str, list[bytes]]
 
     def column(self, name: str) -> NDArray[Any]:
-        """(n, ...) a column's values, those of the heap as Python's bytes in an array of objects."""
+        """(n, ...) a column's values; those in the heap are ``bytes`` in an array of objects."""
         return _objects(self.heap[name]) if name in self.heap else self.rows[name]
 
 
@@ -43,8 +44,8 @@ class Steps(Mapping[str, NDArray[Any]]):
     Attributes:
         row: (rows,) numbers of the rows in their table, int64.
         columns: by name, in the order of the layout; values that have no fixed size are bytes in an array of objects.
-        gaps: rows that should be among these and are not.
-        complete: whether they are all rows of the episode, from its reset to its end. Of a clip: of its frames.
+        gaps: rows that should be here and are missing.
+        complete: whether no row of the episode is missing, from its reset to its end; of a clip, no row of its frames.
     """
 
     row: NDArray[np.int64]
@@ -54,7 +55,7 @@ class Steps(Mapping[str, NDArray[Any]]):
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """How many rows there are."""
         return len(self.row)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
@@ -85,7 +86,7 @@ def of_env(record: StepRecord, env_index: int) -> Rows:
 
 
 def _heap(record: StepRecord, layout: Layout, table: NDArray[Any], place: int) -> dict[str, list[bytes]]:
-    """The values in the heap of the sub-environment at a place, by column."""
+    """By column, the values in the heap of the sub-environment at a place in the record."""
     names = [name for name, dtype, _ in layout.columns if dtype == HEAP]
     if not names:
         return {}
@@ -99,7 +100,7 @@ def _heap(record: StepRecord, layout: Layout, table: NDArray[Any], place: int) -
 
 
 def chosen(rows: Rows, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Some of the rows: their numbers, and their columns. Where they are a tape's themselves, that is one of these."""
+    """The chosen rows: their numbers and their columns. A tape's rows also get a column ``tape``: their numbers."""
     assert rows.rows.dtype.names is not None  # noqa: S101 - a layout has columns
     numbers = rows.first_row + np.flatnonzero(mask)
     columns = {name: rows.column(name)[mask] for name in rows.rows.dtype.names}
@@ -109,7 +110,7 @@ def chosen(rows: Rows, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], dict
 def joined(
     pieces: Sequence[tuple[NDArray[np.int64], dict[str, NDArray[Any]]]],
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
-    """Rows of several records one behind the other. Where some have no such column, it is NaN, 0 or empty there."""
+    """Rows of several records one behind the other. A column that some lack is NaN, 0 or empty there."""
     names = dict.fromkeys(name for _, columns in pieces for name in columns)
     numbers = [numbers for numbers, _ in pieces]
     return (
@@ -120,7 +121,7 @@ def joined(
 
 def _joined(parts: Sequence[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
     kinds = {(part.dtype, part.shape[1:]) for _, part in parts if part is not None}
-    if len(kinds) > 1:  # the same name, and another kind of value: nobody can say what they have in common
+    if len(kinds) > 1:  # one name for different kinds of values: nothing can hold both
         return _objects([None if part is None else part[at] for count, part in parts for at in range(count)])
     ((dtype, shape),) = kinds
     empty = np.nan if dtype.kind == "f" else b"" if dtype.kind == "O" else 0
@@ -130,13 +131,13 @@ def _joined(parts: Sequence[tuple[int, NDArray[Any] | None]]) -> NDArray[Any]:
 
 def _objects(values: Sequence[object]) -> NDArray[Any]:
     found = np.empty(len(values), object)
-    for place, value in enumerate(values):  # at once, numpy would look into what they are
+    for place, value in enumerate(values):  # one by one: given all at once, numpy would look into them
         found[place] = value
     return found
 
 
 def decoded(steps: Steps) -> Steps:
-    """The same with actions of no fixed size as they were given to the env, rather than as bytes."""
+    """The same steps with actions of no fixed size as they were given to the env, instead of as bytes."""
     found = {name: _decoded(column) if column.dtype == object else column for name, column in steps.columns.items()}
     return replace(steps, columns=found)
 
@@ -146,6 +147,6 @@ def _decoded(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def ended(columns: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the last of an episode's rows is that of its end."""
+    """Whether an episode's last row is its end."""
     flags = columns.get("flags")
     return flags is not None and len(flags) > 0 and bool(flags[-1] & (TERMINATED | TRUNCATED))

@@ -1,9 +1,9 @@
 """The tail of a stream: the rows of its steps that are in no record yet, in a file beside its journal.
 
-Its client maps the file and writes each row there, so that they outlive it. Here is what the file looks like;
-``proto/FORMAT.md`` is its specification. It has a head, and behind it sections: one for each table and group of
-sub-environments. A section has a head of its own, the layout of its rows, and the rows, each with its values of no
-fixed size behind it. How many rows there are is written once a row is whole, so that a kill leaves whole rows.
+The client maps the file and writes each row into it, so that rows outlive the client. ``proto/FORMAT.md`` specifies the
+file. It has a head, and behind that sections, one for each table and group of sub-environments. A section has a head of
+its own, the layout of its rows, and the rows, each with its values of no fixed size behind it. How many rows there are
+is written once a row is whole, so that a kill leaves whole rows.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ MAGIC: Final = b"OFFCAMT1"
 """What a tail begins with."""
 
 LAST_SEQ: Final = struct.Struct("<Q")
-"""Behind it: the number of the stream's last record, when the last one was made."""
+"""What follows: the number of the stream's last record, as of the last time that rows became a record."""
 
 HEAD_BYTES: Final = 32 * 1024
-"""Where the first section begins. Behind the number stand the frames that the journal begins with."""
+"""Offset of the first section. Between that number and it lie the frames with which the journal begins, too."""
 
 SECTION_BYTES: Final = 64 * 1024
-"""Size of a section."""
+"""Size of a section in bytes."""
 
 ROOM_BYTES: Final = 48 * 1024
-"""Most bytes of a section's rows and of what is behind each: one record has them all, with the layout."""
+"""Most bytes of a section's rows with the values behind each: one record can hold them all, and the layout."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
-"""No tail is larger: more is not read."""
+"""Largest size of a tail in bytes: a reader reads no more."""
 
 MAX_LAYOUT_BYTES: Final = MAX_TEXT_BYTES
-"""Longest text of a layout, as of any text in a record. It has room beside those."""
+"""Longest text of a layout, in bytes: as long as any text in a record may be. A section has room for it."""
 
 _SECTION = struct.Struct("<QQQQQ")  # rows, number of the first one, table, sub-environment, bytes of the layout's text
 _LAYOUT = 64
@@ -63,7 +63,7 @@ def begun(table: int, env_index: int, first_row: int, layout: Layout) -> bytes:
 
 
 def rows_at(layout: Layout) -> int:
-    """Where in a section its first row is."""
+    """Where in a section its first row lies."""
     return -(-(_LAYOUT + len(layout.text.encode())) // _ALIGNMENT) * _ALIGNMENT
 
 
@@ -71,7 +71,7 @@ def record_of(section: Buffer) -> StepRecord | None:
     """The record that the rows of a section make; None where there are none.
 
     Raises:
-        MalformedMessage: they are not whole, or there is no such layout.
+        MalformedMessage: the rows are not whole, or there is no such layout.
     """
     view = memoryview(section)
     if len(view) < _LAYOUT:
@@ -99,10 +99,10 @@ def record_of(section: Buffer) -> StepRecord | None:
 
 
 def last_seq(data: Buffer) -> int:
-    """The number of the stream's last record, as far as its tail knows.
+    """The number of the stream's last record, as far as a tail knows it.
 
     Raises:
-        MalformedMessage: the data is no tail.
+        MalformedMessage: the data is not a tail.
     """
     view = memoryview(data)
     if bytes(view[: len(MAGIC)]) != MAGIC or len(view) < HEAD_BYTES:
@@ -118,7 +118,7 @@ def sections(data: Buffer) -> Iterator[memoryview]:
 
 
 def _split(layout: Layout, view: memoryview, count: int) -> tuple[bytes, bytes]:
-    """The rows, one behind the other, and what was behind each."""
+    """The rows, one behind the other, and the values that lay behind each, joined."""
     size, lengths = layout.row_bytes, _lengths(layout)
     if not lengths:
         rows, heap = bytes(view[: count * size]), b""
@@ -138,7 +138,7 @@ def _split(layout: Layout, view: memoryview, count: int) -> tuple[bytes, bytes]:
 
 
 def _lengths(layout: Layout) -> list[int]:
-    """Where in a row the lengths of values stand that are behind it."""
+    """Offsets in a row of the lengths of values that lie behind it."""
     if not any(column.dtype == HEAP for column in layout.columns):
         return []
     fields = layout.dtype.fields
@@ -148,11 +148,11 @@ def _lengths(layout: Layout) -> list[int]:
 
 
 def _episodes(layout: Layout, rows: bytes) -> tuple[int, int]:
-    """The smallest and the largest number of an episode that rows are of, by their column ``episode``."""
+    """The smallest and the largest number of an episode in rows, by their column ``episode``."""
     if not any(column.name == "episode" for column in layout.columns):
         return 0, 0
     import numpy as np  # noqa: PLC0415 - a daemon looks for tails before it has loaded that
 
     numbers = np.frombuffer(rows, layout.dtype)["episode"]
-    known = numbers[numbers >= 0]  # -1 is of a sub-environment that had no part in a row
+    known = numbers[numbers >= 0]  # -1: a sub-environment that took no part in that row
     return (int(known.min()), int(known.max())) if known.size else (0, 0)

@@ -1,6 +1,6 @@
-"""Values of no fixed size, as the heap of steps has them: of which kinds they are, and how they are read back.
+"""Values of no fixed size, as the heap of steps has them: their kinds, and how they are decoded.
 
-`offcam.recorder.typed_values` writes them. Nothing of it is ever run.
+`offcam.recorder.typed_values` encodes them. Nothing in them is ever run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from offcam_proto.codec import unpack_value
 from offcam_proto.errors import ActionError, MalformedMessage
 
 INTEGER, ARRAY, SCALAR, LIST, TUPLE, DICT, GRAPH = range(7)
-"""What an array begins with that stands for what msgpack does not tell apart."""
+"""First item of an array that stands for a value which msgpack has no type for."""
 
 
 def decode(data: bytes) -> Any:  # noqa: ANN401 - what was given to `typed_values.encode`
-    """What was encoded.
+    """Decode a value.
 
     Raises:
-        ActionError: the bytes are of nothing that was.
+        ActionError: the bytes are not an encoded value.
     """
     try:
         return _meant(unpack_value(data))

@@ -1,1 +1,1 @@
-"""What is sent of a run to where people look at their trainings: how far it came, and the process that does it."""
+"""Sending a run to a tracker: how far it came, and the process that sends."""

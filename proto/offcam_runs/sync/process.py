@@ -15,7 +15,7 @@ from offcam_proto import validation as check
 from offcam_proto.errors import ConfigError, MalformedMessage
 
 END: Final = b"\n"
-"""The line behind the request: the training is over. So it is at the end of the input, and when its process is gone."""
+"""The line behind the request: the training is over. The end of the input means the same, and the owner's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,14 @@ class SyncRequest:
 
     Attributes:
         folder: absolute path of the run folder.
-        tracker: its name.
-        options: of the tracker.
-        session: which session; None for the newest.
-        stream: instead of that, the id of a stream that is in it, 32 hexadecimal digits. It may not be there yet.
+        tracker: name of the tracker.
+        options: of the tracker, by name.
+        session: number of the session to send; None for the newest.
+        stream: instead of ``session``, the id of a stream in it, 32 hexadecimal digits. The stream may not be there
+            yet.
         follow: whether to go on until the session is over.
-        owner: pid of the process whose end, or `END`, is the end of the training; 0 for none, where the index says so.
-        tries: how often in a row it may fail before it is given up; 0 for any number.
+        owner: pid of a process: the training is over when that ends, or after `END`; 0 where the index says when.
+        tries: how many failures in a row end the sending; 0 for any number.
     """
 
     folder: str
@@ -44,15 +45,15 @@ class SyncRequest:
 
     @property
     def line(self) -> bytes:
-        """As a line of JSON."""
+        """The request as a line of JSON."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @staticmethod
     def parse(line: bytes) -> SyncRequest:
-        """The request that a line is of.
+        """Parse a line of JSON.
 
         Raises:
-            MalformedMessage: it is of none.
+            MalformedMessage: the line is not such a request.
         """
         try:
             return SyncRequest(**json.loads(line))
@@ -63,13 +64,13 @@ class SyncRequest:
 def start(
     request: SyncRequest, path: Sequence[str], *, stdout: int | IO[Any], stderr: int | IO[Any] | None
 ) -> subprocess.Popen[bytes]:
-    """Start it, and ask. It leaves when all is sent that was asked for; with `SyncRequest.owner`, not before its end.
+    """Start it. The process leaves when all is sent that was asked for; with an ``owner``, not before that one's end.
 
     Args:
         request: what is asked for.
         path: where modules are found, as in ``sys.path``.
-        stdout: where the line of JSON goes that says how it ended.
-        stderr: where goes what it says meanwhile; None for our own.
+        stdout: where it writes one line of JSON in the end, which says how it went.
+        stderr: where it writes warnings meanwhile; None for our own.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "offcam.sync"],
@@ -77,10 +78,10 @@ def start(
         stdout=stdout,
         stderr=stderr,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in path if each)},
-        start_new_session=True,  # Ctrl-C is for whoever asked
+        start_new_session=True,  # Ctrl-C is for the caller
     )
     assert process.stdin is not None  # noqa: S101 - a pipe
-    with suppress(BrokenPipeError):  # it has ended already
+    with suppress(BrokenPipeError):  # the process has ended already
         process.stdin.write(request.line)  # which fits the pipe
         process.stdin.flush()
     return process
@@ -90,7 +91,7 @@ def parse_place(text: str) -> tuple[str, dict[str, str]]:
     """A tracker and its options as people write them: ``mlflow:tracking_uri=sqlite:///runs.db,experiment=cartpole``.
 
     Raises:
-        ConfigError: it is not of that form.
+        ConfigError: the text is not of that form.
     """
     tracker, _, rest = text.partition(":")
     options = dict[str, str]()
@@ -103,7 +104,7 @@ def parse_place(text: str) -> tuple[str, dict[str, str]]:
 
 
 def with_options(to: str, options: Mapping[str, object]) -> tuple[str, dict[str, str]]:
-    """The same, with options that were given by name; those come first."""
+    """As `parse_place`, with further options given by name; these take precedence."""
     tracker, found = parse_place(to)
     return tracker, {**found, **{name: str(value) for name, value in options.items() if value is not None}}
 

@@ -20,10 +20,10 @@ from offcam_runs.json_text import dumps
 
 VERSION: Final = 1
 MOST_BYTES: Final = 4 << 20
-"""Of a file that is read: a larger one is none of ours."""
+"""Largest file that is read, in bytes: a larger one is not ours."""
 
 MOST_READ: Final = 100
-"""Files of a run that are read."""
+"""Most files of a run that are read."""
 
 _ENDING: Final = ".json"
 _LOCK_ENDING: Final = ".lock"
@@ -31,31 +31,31 @@ _LOCK_ENDING: Final = ".lock"
 
 @dataclass(frozen=True, kw_only=True)
 class SyncState:
-    """What a file says: of one session of a run, and one place that it is sent to.
+    """What a file says: how far one session of a run has been sent to one place.
 
     Attributes:
-        tracker: the name by which it is asked for, as ``wandb``.
-        options: by which its place is chosen, as ``project``.
-        session: whose episodes and clips are sent.
-        created: when the run's index was made, as its ``meta`` has it: positions are of that one.
-        position: of what is sent; see `offcam.sync.core.Position`.
+        tracker: the tracker's name, such as ``wandb``.
+        options: by which the place is chosen, such as ``project``.
+        session: number of the session whose episodes and clips are sent.
+        created: when the run's index was made, as its ``meta`` has it: ``position`` refers to that index.
+        position: how much was sent; see `offcam.sync.core.Position`.
         saved: what the sink keeps for the next process.
-        certain: of a sink that has what it was sent for certain only when it finishes, ``position`` and ``saved`` as
-            they were then: there the next process begins.
-        where: for people, where it is sent to.
-        sent_episodes: how many.
-        sent_clips: how many.
+        certain: ``position`` and ``saved`` from which the next process goes on, for a sink that is certain to have what
+            it was sent only once it has finished.
+        where: where the run is sent to, for people.
+        sent_episodes: how many were sent.
+        sent_clips: how many were sent.
         behind_episodes: how many are committed and not sent yet.
         behind_clips: how many are final and not sent yet.
         behind_since: when the first of those ended, in seconds since the epoch; None where all is sent.
         failures: how often sending failed.
-        error: how it failed the last time; empty since something was sent again.
-        error_at: when, in seconds since the epoch; None where it never failed.
+        error: how it failed the last time; empty once something was sent again.
+        error_at: when that was, in seconds since the epoch; None where it never failed.
         over: whether the session was over and all of it was sent.
-        pid: of the process that wrote it.
-        updated: when, in seconds since the epoch.
-        seal: of the rest with the key of the user who sends it, in hexadecimal digits; empty where there is no key. A
-            folder of another's could say otherwise where things are to be sent, or which file is to be written.
+        pid: of the process that wrote the file.
+        updated: when that was, in seconds since the epoch.
+        seal: of the rest, with the key of the user who sends it, in hexadecimal digits; empty without a key. Else a
+            folder from somebody else could name another place to send to, or another file to write.
     """
 
     tracker: str
@@ -80,29 +80,29 @@ class SyncState:
     seal: str = ""
 
     def sealed(self, key: bytes | None) -> SyncState:
-        """The same with a seal; without one where there is no key."""
+        """The same state with a seal; without one where there is no key."""
         if key is None:
             return replace(self, seal="")
         bare = dumps(asdict(replace(self, seal="")))
         return replace(self, seal=hmac.new(key, bare.encode(), hashlib.sha256).hexdigest())
 
     def is_sealed_by(self, key: bytes | None) -> bool:
-        """Whether it says what this user has written."""
+        """Whether the state was written by this key's user."""
         return key is not None and hmac.compare_digest(self.sealed(key).seal, self.seal)
 
     def lag_seconds(self, now: float) -> float:
-        """For how long the first thing that is not sent has been waiting; 0 where nothing is."""
+        """How many seconds the first thing that is not sent has been waiting; 0 where all is sent."""
         return 0.0 if self.behind_since is None else max(now - self.behind_since, 0.0)
 
 
 @dataclass(frozen=True)
 class Sending:
-    """What is known of a sending, for status and page.
+    """One sending of a run, for status and page.
 
     Attributes:
-        file: of its state.
-        state: what that says.
-        working: whether a process is at it.
+        file: the file of its state.
+        state: what the file says.
+        working: whether a process is sending now.
     """
 
     file: Path
@@ -110,7 +110,7 @@ class Sending:
     working: bool
 
     def as_dict(self, now: float | None = None) -> dict[str, Any]:
-        """For JSON: without what is of use to the one who sends alone."""
+        """The sending for JSON, without what only the sending process needs."""
         state = self.state
         shown = ("tracker", "where", "session", "sent_episodes", "sent_clips", "behind_episodes", "behind_clips")
         return {
@@ -122,19 +122,19 @@ class Sending:
 
 
 def file_of(folder: Path, tracker: str, session: int, options: Mapping[str, str]) -> Path:
-    """Where the state of a sending lies."""
+    """The path of a sending's state."""
     text = json.dumps(sorted(options.items()))
     name = re.sub(r"[^\w.-]", "_", tracker)[:100]
     return folder / SYNC_NAME / f"{name}-{session}-{hashlib.sha256(text.encode()).hexdigest()[:8]}{_ENDING}"
 
 
 def lock_of(file: Path) -> Path:
-    """The file that whoever sends holds a lock on."""
+    """The file that the sending process holds a lock on."""
     return file.with_suffix(_LOCK_ENDING)
 
 
 def read_state(file: Path) -> SyncState | None:
-    """What a file says; None where there is none, or one of another version, or of another program."""
+    """What a file says; None where there is none, or one of another version or another program."""
     try:
         if file.stat().st_size > MOST_BYTES:
             return None
@@ -162,7 +162,7 @@ def of_runs(folders: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def write_state(file: Path, state: SyncState) -> None:
-    """Put it into the place of what the file said. It is on the disk when this returns.
+    """Replace what the file says. The new state is on the disk when this returns.
 
     Raises:
         OSError: it cannot be written.
