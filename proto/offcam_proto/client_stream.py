@@ -34,8 +34,8 @@ StreamMessage = msg.StreamOpened | msg.StreamRefused | msg.ArenaReply | msg.Cred
 class ClientStream:
     """One stream as its client sees it. Made by `ClientSession.open_stream`.
 
-    It has a method for each message that a client sends about a stream, and so more methods than other classes may
-    have.
+    It has a method for each message that a client sends about a stream, which makes more of them than a class should
+    have else.
 
     Args:
         outbox: where its messages go.

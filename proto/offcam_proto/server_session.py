@@ -93,7 +93,7 @@ class ServerStream:
 class ServerSession:
     """One peer's session at the daemon. Not thread-safe: it belongs to the service's thread.
 
-    It has a method for each message that the daemon sends, and so more methods than other classes may have.
+    It has a method for each message that the daemon sends, which makes more of them than a class should have else.
 
     Attributes:
         state: where it stands.
