@@ -23,20 +23,20 @@ def compare(
 
     Interquartile mean, optimality gap, performance profile, sample efficiency and probability of improvement, each with
     its stratified bootstrap interval; what `offcam compare` prints. A run's score is the mean return of its last
-    episodes. Runs are compared env by env: what is of an env that not all groups have is left out.
+    episodes. Runs are compared env by env: runs of an env that not all groups have are left out.
 
     Args:
-        groups: by name what `offcam.load` returned.
-        threshold: the score that is enough, for the optimality gap; without one there is none.
-        episodes: at the end of a run, behind its score.
+        groups: by a group's name what `offcam.load` returned: one run, or several.
+        threshold: the score that is enough, for the optimality gap; without it there is no gap.
+        episodes: how many at the end of a run make its score.
         scales: by env the returns that count as 0 and as 1, where there are several envs. By default returns are taken
             as they are.
         confidence: of all intervals, between 0 and 1.
         seed: of the resampling; the same gives the same intervals.
 
     Raises:
-        ConfigError: there are fewer than two groups, one has no run with a score, or they have no env in common; or
-            a scale is none.
+        ConfigError: there are fewer than two groups, one has no run with a score, they have no env in common, or a
+            scale does not go from one number to another.
     """
     from offcam_runs.comparing import compare_runs  # noqa: PLC0415 - a training that only records need not load it
 

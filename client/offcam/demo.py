@@ -31,7 +31,7 @@ def land(env: Any, obs: Any) -> Any:  # noqa: ANN401 - as above
 
 
 def record(env_id: str, agent: Callable[[Any, Any], Any], folder: str) -> None:
-    """Record `EPISODES` episodes of an agent, every one of them."""
+    """Record all of `EPISODES` episodes of an agent."""
     env: Any = gym.make(env_id, render_mode="rgb_array")
     env = RecordVideo(env, folder, name_prefix=env_id, episode_trigger=lambda _: True, overflow="block")
     env = RecordEpisodeStatistics(env, buffer_length=EPISODES)

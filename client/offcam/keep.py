@@ -7,9 +7,9 @@ Each name here makes a rule; `keep=` of `offcam.record` and `offcam.RecordVideo`
     env = offcam.record(env, "videos", keep=keep.failures() | keep.worst(3, among=keep.longer_than(10)))
 
 Rules are combined by ``|`` (any of them), ``&`` (all of them) and ``~`` (not): ``keep.new_best() & ~keep.successes()``.
-``~`` over a ranking (`best`, `worst`, `spread`, `surprising`) needs ``source="replay"``: who is among the foremost may
-be pushed out later, and its video is made then; frames would be gone by that time. Rankings and comparisons are over
-the episodes that the rule judges; with ``among``, over some of these alone.
+``~`` over a ranking (`best`, `worst`, `spread`, `surprising`) needs ``source="replay"``: an episode that falls out of
+the ranking is kept from then on, and its frames would be gone by that time. Rankings and comparisons are among all
+episodes that the rule judges; with ``among``, among some of these.
 """
 
 from offcam_runs.keep.names import (

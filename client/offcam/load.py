@@ -23,19 +23,20 @@ def load(folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, s
     """Read a recorded run, or several. Needs no daemon and changes nothing in the folders.
 
     Args:
-        folder: a run folder, the ``video_folder`` of a ``RecordVideo``: then the run is returned. Or a list of run
-            folders and patterns, such as ``["runs/ppo-*"]``: then all of them in that order, a pattern's by name.
-        session: of trainings that were recorded into one folder, each by a script that was run again, the number of one
-            from 1 on, or ``"all"``; by default the newest. `Run.sessions` says which there are.
+        folder: a run folder, the ``video_folder`` of a ``RecordVideo``, for one run. Or a list of run folders and
+            patterns, such as ``["runs/ppo-*"]``, for all of these runs in that order; those of one pattern are sorted
+            by name.
+        session: which session to read, where a script was run several times into one folder: its number, from 1, or
+            ``"all"``; by default the newest. `Run.sessions` has their numbers.
 
     Returns:
-        What there is at this moment, also while a daemon writes it; call again for more.
+        What is recorded at this moment, even while a daemon writes the folder; call again for more.
 
     Raises:
         ConfigError: there is no such session.
-        NotARunFolder: there is no index in it, or no run folder matches a pattern.
-        RunFormatTooNew: a newer offcam wrote it.
-        RunFolderError: its index is damaged or cannot be read.
+        NotARunFolder: there is no index in the folder, or no run folder matches a pattern.
+        RunFormatTooNew: a newer offcam wrote the run.
+        RunFolderError: the run's index is damaged or cannot be read.
     """
     from offcam_runs.discover import matching  # noqa: PLC0415 - a training that only records need not load it
     from offcam_runs.run import Runs, load_run  # noqa: PLC0415 - as above

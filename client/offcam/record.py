@@ -144,50 +144,52 @@ def record(
     """Record an env's videos and statistics into a folder.
 
     Args:
-        env: a single or a vector env whose ``render_mode`` yields images; with ``source="obs"`` its observations are.
-        folder: the run folder; without one a new one in ``$OFFCAM_DIR``, by default ``./offcam-runs``. Either way
-            ``run_folder`` of what is returned says where it is.
+        env: a single or a vector env whose ``render_mode`` yields images; with ``source="obs"``, whose observations are
+            images.
+        folder: the run folder; by default a new one in ``$OFFCAM_DIR``, or in ``./offcam-runs``. ``run_folder`` of what
+            is returned says which it is.
         every: record each ``every``-th episode, beginning with the first; 1 records all.
-        episode_trigger: instead of ``every``, from the episode's number whether to record it. With neither, and
-            no ``step_trigger``, Gymnasium's schedule: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
+        episode_trigger: instead of ``every``: called with an episode's number, whether to record it. Without either,
+            and without ``step_trigger``, Gymnasium's schedule: episodes 0, 1, 8, 27, ... 729, 1000, 2000, ...
         step_trigger: as in `RecordVideo`.
         video_length: as in `RecordVideo`.
         name_prefix: as in `RecordVideo`.
         fps: as in `RecordVideo`.
         disable_logger: as in `RecordVideo`.
         gc_trigger: as in `RecordVideo`.
-        every_nth_frame: as in `RecordVideo`: take each so manieth frame of a video.
-        max_size: as in `RecordVideo`: ``(width, height)`` that a video is to fit in.
+        every_nth_frame: as in `RecordVideo`: take only each n-th frame of a video.
+        max_size: as in `RecordVideo`: ``(width, height)`` in pixels that a video must fit in.
         crf: as in `RecordVideo`: the videos' quality.
-        preset: as in `RecordVideo`: how much CPU a small file may cost.
+        preset: as in `RecordVideo`: how much CPU to spend on small files.
         overflow: as in `RecordVideo`.
         source: as in `RecordVideo`: ``"obs"`` shows what the agent sees; with ``"replay"`` and ``"auto"`` episodes are
-            rendered when they happen again.
+            replayed elsewhere and rendered there.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: as in `RecordVideo`.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
         video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
         record_envs: which of a vector env's sub-environments to show, by their indices, or how many of the first.
-        per_env: whether each of those has videos of its own, of its own episodes, rather than a tile.
+        per_env: whether each of these has videos of its own, of its own episodes, rather than a tile.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
         on_video: as in `RecordVideo`: is called with the path of each video that is final.
         info_keywords: as in `RecordEpisodeStatistics`: keys of the last step's ``info`` to record with each episode.
-        keep: as in `RecordVideo`: by which rule videos stay. Every episode has one then, unless a trigger or ``every``
-            says which.
-        keep_bytes: as in `RecordVideo`: most bytes of those that are kept.
+        keep: as in `RecordVideo`: the rule by which videos are kept. Every episode then has a video, unless a trigger
+            or ``every`` says which do.
+        keep_bytes: as in `RecordVideo`: most bytes of the videos that are kept.
         steps: as in `RecordVideo`: whether to record the steps of every episode; see `offcam.trace`.
-        steps_limit: as in `RecordVideo`: most bytes of them.
-        last_seconds: as in `RecordVideo`: hold so many seconds, to be written where it matters. Without ``every`` and a
+        steps_limit: as in `RecordVideo`: most bytes of the steps.
+        last_seconds: as in `RecordVideo`: hold so many seconds, to be written when it matters. Without ``every`` and a
             trigger no other videos are recorded.
-        seconds_after: as in `RecordVideo`: how much is to follow in such a video.
-        sync: a tracker that it is sent to, as ``"tensorboard"`` or ``"wandb:project=cartpole"``; see `offcam.sync`.
+        seconds_after: as in `RecordVideo`: how many seconds follow in such a video.
+        sync: a tracker to send the run to, such as ``"tensorboard"`` or ``"wandb:project=cartpole"``; see
+            `offcam.sync`.
 
     Returns:
-        The env in a RecordVideo in a RecordEpisodeStatistics. It has the queues; the RecordVideo is its ``env``.
+        The env in a RecordVideo in a RecordEpisodeStatistics, which has the queues; the RecordVideo is its ``env``.
 
     Raises:
-        ConfigError: ``env`` is none of Gymnasium's, or another argument is wrong, or has no meaning beside another.
+        ConfigError: ``env`` is not one of Gymnasium's, another argument is wrong, or two arguments exclude each other.
         OffcamError, ValueError: as `RecordVideo`.
     """
     episode_trigger = arguments.which_episodes(every, episode_trigger)

@@ -1,4 +1,4 @@
-"""``offcam.save_video``: videos of frames that are there already."""
+"""``offcam.save_video``: videos of frames that exist already."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _projectors: dict[tuple[str, str], Projector] = {}
-"""Of this process, by folder and prefix: all calls with the same ones are one recording, whose names are its own."""
+"""This process's projectors, by folder and prefix: calls with the same ones are one recording, with its own names."""
 
 
 def save_video(
@@ -35,24 +35,26 @@ def save_video(
 ) -> None:
     """Save videos of frames, as `gymnasium.utils.save_video.save_video` does, in a run folder with an index.
 
-    Names, triggers and what each video shows are that one's: ``<prefix>-episode-<n>.mp4`` has all frames, and
-    ``<prefix>-step-<n>.mp4`` those from the step's on.
+    Names, triggers and what each video shows are as there: ``<prefix>-episode-<n>.mp4`` has all frames, and
+    ``<prefix>-step-<n>.mp4`` those from that step on.
 
-    Thread: any one at a time.
+    Thread: any, one call at a time.
 
     Args:
-        frames: what ``env.render()`` returns with ``render_mode="rgb_array_list"``, the first of them of the reset.
+        frames: what ``env.render()`` returns with ``render_mode="rgb_array_list"``; the first frame is that of the
+            reset.
         video_folder: folder of the videos; it is also the run folder with the index.
-        episode_trigger: from ``episode_index``, whether to save the episode; where neither trigger is given, episodes
-            0, 1, 8, 27, ... 729, 1000, 2000, ...
-        step_trigger: from the number of each step, whether to save a video from there.
+        episode_trigger: called with ``episode_index``: whether to save the episode. Without either trigger, episodes
+            0, 1, 8, 27, ... 729, 1000, 2000, ... are saved.
+        step_trigger: called with the number of each step: whether to save a video from there on.
         video_length: most frames of a video; by default all.
         name_prefix: what file names start with.
         episode_index: number of the episode.
-        step_starting_index: number of its first step over all episodes.
-        save_logger: has no meaning here.
+        step_starting_index: number of the episode's first step, counted over all episodes.
+        save_logger: ignored.
         fps: frames per second.
-        wait: whether to return when the files are final, as Gymnasium's does; else they become so in the background.
+        wait: whether to return only when the files are final, as Gymnasium's does; else they become final in the
+            background.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -83,7 +85,7 @@ def save_video(
 
 
 def projector_of(folder: arguments.Folder, prefix: str) -> Projector:
-    """The one of this process that shows frames into a folder, under names with this prefix."""
+    """This process's projector for a folder and a prefix."""
     key = settings.absolute(arguments.folder(folder)), prefix
     if key not in _projectors:
         _projectors[key] = Projector(*key)
@@ -91,11 +93,11 @@ def projector_of(folder: arguments.Folder, prefix: str) -> Projector:
 
 
 class Projector:
-    """Shows frames to a RecordVideo, as an env would. Closed, it can be used again.
+    """Shows frames to a RecordVideo, as an env would. It can be used again after `close`.
 
     Args:
         folder: the run folder.
-        prefix: what file names start with.
+        prefix: what file names begin with.
 
     Attributes:
         video: the RecordVideo.
@@ -111,7 +113,7 @@ class Projector:
         """Have a video made of frames; it becomes final in the background.
 
         Args:
-            frames: as of ``render()``; of none there is no video.
+            frames: as of ``render()``; without any there is no video.
             name: its file name without ``.mp4``.
             fps: frames per second.
             episode: number of the episode that it shows.

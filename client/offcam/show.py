@@ -1,4 +1,4 @@
-"""``offcam.show``: a run where one works, in a notebook's cell or in a terminal."""
+"""``offcam.show``: a run shown in a notebook's cell or in a terminal."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def show(
 ) -> None:
     """Show a run as it is now: its numbers, its learning curve, and its newest videos.
 
-    In a notebook (Jupyter, VS Code) the videos are in the cell's output, which has at most 2 MB: what has no room there
-    is named by its path. It takes the colours of the notebook's theme. Anywhere else the same is printed as text.
+    In a notebook (Jupyter, VS Code) the videos are part of the cell's output, which is at most 2 MB: a video that does
+    not fit is named by its path. Colours are those of the notebook's theme. Anywhere else the same is printed as text.
 
     Args:
-        what: an env that is recorded; a run folder, or a folder with runs in it, whose curves are drawn together; a
-            list of folders and patterns, as `load` takes it; or what `load` has returned.
-        quantity: that the curve is of: ``"return"``, ``"length"``, ``"duration"``, or a value by its name in
+        what: an env that is recorded; a run folder, or a folder of runs, whose curves are drawn together; a list of
+            folders and patterns, as for `load`; or what `load` returned.
+        quantity: what the curve shows: ``"return"``, ``"length"``, ``"duration"``, or a value by its name in
             ``episodes.info``.
-        videos: most videos, of the newest ones.
-        session: of folders, which session; by default the newest. As for `load`.
+        videos: how many of the newest videos to show at most.
+        session: which session of the folders, as for `load`; by default the newest.
 
     Raises:
-        ConfigError: the env is not recorded, or records elsewhere; no episode has such a value; an argument is wrong.
+        ConfigError: the env is not recorded, or records on another host; no episode has such a value; an argument is
+            wrong.
         NotARunFolder, RunFormatTooNew, RunFolderError: as `load`.
     """
     from offcam_runs.shown import Shown  # noqa: PLC0415 - a training that only records need not load it

@@ -12,17 +12,17 @@ _said: set[str] = set()
 
 
 def trace(env: Any, **numbers: Any) -> None:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
-    """Record numbers of the agent's, as ``value=`` or ``entropy=``, with the step that follows.
+    """Record numbers of the agent's, such as ``value=`` or ``entropy=``, with the step that follows.
 
-    It never raises. Where nothing records steps, one warning says so. What is no number is NaN there, as is what lies
-    in a device's memory, which is not waited for.
+    Never raises. If nothing records steps, one warning says so. What is not a number is recorded as NaN, and so is
+    anything in a device's memory, as reading it would wait for the device.
 
     Thread: that of the env.
 
     Args:
-        env: one that is recorded with ``steps=True``, in whatever wrappers.
-        numbers: by names of your own, at most 64 in all; of a vector env arrays ``(num_envs,)``, or one number for all.
-            Numpy's, torch's on the CPU, or Python's. They are kept as float64, NaN in the steps that have none.
+        env: an env that is recorded with ``steps=True``, in whatever wrappers.
+        numbers: by names of your own, at most 64 in all; for a vector env arrays ``(num_envs,)``, or one number for
+            all. Numpy's, torch's on the CPU, or Python's. Stored as float64, NaN in steps that have none.
     """
     for layer in shared_stream.layers(env):
         rows = layer.__dict__.get("_steps")

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Connection(Exchange):
-    """A process's connection to one daemon: the exchange of messages, and the parts that make use of it. Thread-safe.
+    """A process's connection to one daemon: the exchange of messages, and the parts that use it. Thread-safe.
 
     Attributes:
-        handshake: what a construction waits for.
-        frames: sends the frames.
+        handshake: waits for the daemon where an env is wrapped.
+        frames: sends frames.
         records: sends the records that are held back.
-        told: streams of which it was said at their end that their records are kept.
+        told: streams of which a warning at their end has said where their records are kept.
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
@@ -38,10 +38,10 @@ class Connection(Exchange):
         self.frames = FrameSender(self)
         self.records = RecordSender(self)
         self.told: set[ClientStream] = set()
-        self._gave_up = 0.0  # when a flush gave up on a silent daemon
+        self._gave_up = 0.0  # when a flush gave up on a silent daemon, by `time.monotonic`
 
     def open_stream(self, info: OpenStream, owner: StreamHolder, backlog: Backlog) -> ClientStream:
-        """Open a stream; its owner hears of its clips' ends, and the backlog keeps its records until they are acked."""
+        """Open a stream. Its owner hears of its clips' ends; the backlog keeps its records until they are acked."""
         with self.lock:
             wire = self.session.open_stream(info, backlog)
             self.owners[wire.info.handle] = owner
@@ -50,7 +50,7 @@ class Connection(Exchange):
             return wire
 
     def pump(self) -> None:
-        """As `Exchange.pump`, and the daemon is told of frames that waited until it can be."""
+        """As `Exchange.pump`; then tell the daemon of frames that waited for it."""
         with self.lock:
             super().pump()
             for wire in tuple(self.waiting):
@@ -63,7 +63,7 @@ class Connection(Exchange):
             self.frames.close(wire)
 
     def flush(self, *, seconds: float | None = None, quiet: bool = True) -> bool:
-        """Wait until all that was ended is final: see `PendingFlush`. Returns whether it is."""
+        """Wait until everything that ended is final: see `PendingFlush`. Returns whether it is."""
         flush = PendingFlush(self, seconds=seconds, gave_up=self._gave_up)
         final = flush.wait(quiet=quiet)
         self._gave_up = flush.gave_up
@@ -71,19 +71,19 @@ class Connection(Exchange):
 
     @property
     def waits(self) -> bool:
-        """Whether something that was ended is not known to be final, and there is a daemon that can say so."""
+        """Whether something that ended may not be final yet, and there is a daemon that could say so."""
         settled = all(owner.videos.settled for owner in set(self.owners.values()))
         return bool(self.unacked or not settled) and self.reconnect.reachable
 
     def shutdown(self, seconds: float = timeouts.EXIT_SECONDS) -> None:
-        """Finish what is still open and leave, within so many seconds."""
+        """End what is still open and leave, within so many seconds."""
         self.reconnect.leaving = min(seconds, timeouts.SILENCE_SECONDS)
         self.records.close()
         try:
             owners, deadline = set(self.owners.values()), time.monotonic() + seconds - timeouts.LINGER_MS / 1000
             for owner in owners:
                 owner.videos.end()
-            self._settle(deadline)  # as long as the streams are open, another daemon can be told of what is left here
+            self._settle(deadline)  # first: another daemon can be told of what is left here only while streams are open
             for owner in owners:
                 owner.abandon()
             self._settle(deadline)
@@ -122,7 +122,7 @@ class Connection(Exchange):
 
 
 def kept(streams: list[ClientStream]) -> str:
-    """Say of streams whose records are in one place what is kept there, and until when, and what could not be."""
+    """A warning's words on streams whose records lie in one place: what is kept there, until when, and what was not."""
     count = sum(wire.kept_episodes for wire in streams)
     rest = sum(wire.backlog.in_memory for wire in streams)
     folder = streams[0].info.folder

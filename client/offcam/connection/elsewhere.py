@@ -1,4 +1,4 @@
-"""A full ``offcam`` of another installation on PATH, for a client whose own has no daemon."""
+"""Finding a full ``offcam`` of another installation on PATH, where this client's installation has no daemon."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from offcam_proto import __version__
 from offcam_proto.errors import DaemonNotReady
 
 VERSION_SECONDS = 20.0
-"""Longest time that ``offcam --version`` may take; it runs beside the agent's thread, and once a process."""
+"""Longest time that ``offcam --version`` may take. It runs off the agent's thread, once in a process."""
 
 _OF_THIS_PYTHON = ("PYTHONHOME", "PYTHONPATH", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
-"""Variables that would have the other installation import this one's libraries."""
+"""Environment variables by which the other installation would import this one's libraries."""
 
 
 def commands(path: str) -> Iterator[str]:
-    """The ``offcam`` commands on a PATH, the first one first. What lies in the working directory is never run."""
+    """The ``offcam`` commands on a PATH, in order. A command in the working directory is never run."""
     here = _real(os.curdir)
     for folder in dict.fromkeys(path.split(os.pathsep)):
         command = os.path.join(folder, "offcam")
@@ -77,7 +77,7 @@ def _version(command: str, _changed: int) -> str:
 
 
 def _series(version: str) -> tuple[str, ...]:
-    """What has to be the same: major and minor version."""
+    """The parts of a version that must be equal: major and minor."""
     return tuple(version.split(".")[:2])
 
 

@@ -1,4 +1,4 @@
-"""The messages between a process and its daemon: performs what the sans-I/O session decides."""
+"""The messages between a process and its daemon: does the I/O for what the sans-I/O session decides."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from offcam_proto.saving import SaveClip
 
 _MOST_NAMES = 10
-"""Of more videos a warning does not give the names."""
+"""Most videos that a warning names."""
 
 
 class Exchange:
     """Sends what a process's session has to say, and takes in what the daemon answers.
 
-    Thread-safe: a lock serialises its users. It is the base of `offcam.connection.connection.Connection`, and all that
-    the parts of a connection know of one.
+    Thread-safe: a lock serialises its users. `offcam.connection.connection.Connection` derives from it; the other parts
+    of a connection know that only as an exchange.
 
     Args:
         endpoint: where the daemon is.
-        named: whether it is the user's own; else one is started where none runs.
-        key: what is shown to a daemon of another host, None for ``ipc://``.
+        named: whether ``OFFCAM_ADDR`` names it; else a daemon is started where none runs.
+        key: the key to show to a daemon of another host, None for ``ipc://``.
 
     Attributes:
         pid: the process it belongs to; a forked child makes its own.
         lock: held by whoever changes the session or its streams.
         session: the protocol's state.
         transport: the socket.
-        reconnect: comes by a daemon again.
-        owners: who hears of each stream, by its handle.
-        unsettled: owners kept until their files are final, even where nobody else keeps them.
-        waiting: of each stream, what the daemon cannot be told yet: frames in shared memory that an earlier one left,
-            and what goes behind them.
-        answers: of each flush that somebody waits for, by its token, the last answer that was not taken yet.
+        reconnect: finds or starts a daemon again.
+        owners: by handle, the owner of each stream, who hears what becomes of it.
+        unsettled: owners kept alive until their files are final, even if nobody else keeps them.
+        waiting: by stream, what the daemon cannot be told yet: frames in shared memory that an earlier daemon left, and
+            what must follow these.
+        answers: by token, the last answer to each flush that somebody waits for, None while there is none.
         last_heard: when the daemon last said something, by `time.monotonic`; 0 before.
-        next_look: when a frame that has its credit looks again for what the daemon said.
-        held_since: when the first of the frames in slots that are held back was sent.
+        next_look: when, by `time.monotonic`, a frame that has its credit next takes in what the daemon said.
+        held_since: when the first of the frames that are held back in slots was put there.
     """
 
     def __init__(self, endpoint: Endpoint, *, named: bool, key: KeyFile | None = None) -> None:
@@ -82,7 +82,7 @@ class Exchange:
         self._last_probe = 0.0
         self._later: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
-        self._starved = 0  # processes that the kernel had ended for want of memory when the daemon answered
+        self._starved = 0  # how many processes the kernel had killed for want of memory when the daemon last answered
 
     @property
     def endpoint(self) -> Endpoint:
@@ -91,7 +91,7 @@ class Exchange:
 
     @property
     def unacked(self) -> int:
-        """Records that the daemon has yet to commit; those of a stream that it refused it never will."""
+        """Records that the daemon has yet to commit. Those of a stream that it refused stay among them."""
         with self.lock:
             return sum(stream.unacked for stream in self.session.streams.values() if stream.refused is None)
 
@@ -109,7 +109,7 @@ class Exchange:
                 self.last_heard = now
             self.next_look = now + timeouts.LOOK_SECONDS
             if session.state is State.OPEN and not self.transport.connected:
-                session.lost()  # who may send nothing before it hears an ack would not hear of this, either
+                session.lost()  # a thread that sends only once an ack has come would not learn of this otherwise
             self._probe(now)
             self.reconnect.greet_if_due(now)
             session.send_held()
@@ -120,10 +120,10 @@ class Exchange:
                 self.warn_once(warning, about="not started")
 
     def _probe(self, now: float) -> None:
-        """Ask a silent daemon for a sign.
+        """Ask a silent daemon for a sign of life.
 
-        libzmq connects to the next one by itself, and while nobody looked there may have been one: it knows nothing of
-        this session, and says so to who says something. Out of credit, or at the end of an episode, nothing else is.
+        libzmq reconnects by itself, to a new daemon if one is there: that one does not know this session, and says so
+        to whoever sends something. A stream without credit, or between episodes, sends nothing else.
         """
         session = self.session
         silent = now - max(self._last_probe, self.last_heard) >= timeouts.ANSWER_SECONDS
@@ -148,13 +148,13 @@ class Exchange:
                 self.transport.await_message(min(left, soon))
 
     def send_due(self) -> None:
-        """Send what the session has to say."""
+        """Send the session's messages."""
         for parts in self.session.take():
             if not self.send(parts):
                 return
 
     def send(self, parts: Parts) -> bool:
-        """Send one message; where there is no connection, the session hears of it: records wait for the next one."""
+        """Send one message. Without a connection the session is told so, and records wait for the next one."""
         sent = False
         try:
             sent = self.transport.send(parts)
@@ -188,7 +188,7 @@ class Exchange:
                 self.unsettled.discard(owner)
 
     def _say_what_broke(self, *, another: bool) -> None:
-        """A daemon is there again: one warning for all videos that were with it before, in all streams."""
+        """Warn once, when there is a daemon again, of all videos of all streams that the last one had."""
         cut = [video for owner in set(self.owners.values()) for video in owner.videos.cut_off()]
         frames = sum(sent for _, sent, _ in cut)
         lying = sum(lying for _, _, lying in cut) if another else 0
@@ -208,7 +208,7 @@ class Exchange:
         )
 
     def later(self, work: Callable[[], None]) -> None:
-        """Do something now if nobody is using the connection, else when it is used next.
+        """Do something now if nobody is using the connection, else when somebody next does.
 
         For finalisers: the garbage collector runs them in the midst of anything, on any thread.
         """
@@ -217,9 +217,9 @@ class Exchange:
             self.pump()
 
     def warn_once(self, text: str, about: str = "") -> bool:
-        """Warn, once for each text, or for each thing that texts which differ in their numbers are about.
+        """Warn once for each text; or, with ``about``, once for each thing that texts with different numbers are about.
 
-        Returns whether it did.
+        Returns whether it warned.
         """
         if (about or text) in self._warned:
             return False
@@ -233,7 +233,8 @@ class _Lock:
 
     Attributes:
         depth: how often its holder has entered it, 0 where it is free.
-        interrupted: what a signal's handler leaves to be done once the main thread, which it interrupted, lets go.
+        interrupted: work that a signal's handler leaves for when the main thread, which it interrupted, releases the
+            lock.
     """
 
     def __init__(self) -> None:
@@ -264,41 +265,41 @@ class _Lock:
 
 
 class Videos(Protocol):
-    """The videos of a stream; `offcam.recorder.stream_videos.StreamVideos` are some."""
+    """The videos of a stream; `offcam.recorder.stream_videos.StreamVideos` implements it."""
 
     @property
     def settled(self) -> bool:
-        """Whether none is open or on its way to its final name."""
+        """Whether no video is open or on its way to its final name."""
 
     @property
     def untold(self) -> bool:
         """Whether frames lie in shared memory that the daemon will be told of once it has opened the stream."""
 
     def clip_done(self, message: ClipDone) -> None:
-        """One is final."""
+        """Take in that a video is final."""
 
     def cut_off(self) -> Iterable[tuple[str, int, int]]:
-        """Those that a daemon which is gone had open, or had to finish.
+        """The videos that a lost daemon had open, or had to finish.
 
-        Of each its name, the frames sent for it, and how many of them lie in shared memory.
+        For each: its name, how many frames were sent for it, and how many of these lie in shared memory.
         """
 
     def take_over(self) -> None:
-        """Have recorded what lies in shared memory and a daemon that is gone has left there."""
+        """Have the frames recorded that a lost daemon has left in shared memory."""
 
     def end(self) -> None:
-        """The process leaves: end those that are open."""
+        """The process is ending: end the videos that are open."""
 
 
 class StreamHolder(Protocol):
-    """Who a stream belongs to; `offcam.recorder.env_stream.EnvStream` is one."""
+    """The owner of a stream; `offcam.recorder.env_stream.EnvStream` implements it."""
 
     @property
     def videos(self) -> Videos:
         """Its videos."""
 
     def answered(self, *, refused: str) -> None:
-        """The daemon has opened it, or will not have it and says why."""
+        """The daemon has opened the stream, or refused it with a reason."""
 
     def abandon(self) -> None:
-        """The process leaves: close the stream."""
+        """The process is ending: close the stream."""

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class PendingFlush:
-    """One wait until all that was ended is final: files renamed into place, records committed.
+    """One wait until everything that ended is final: files renamed into place, records committed.
 
-    Gives up when the daemon has been silent for `timeouts.SILENCE_SECONDS`, when one that the user named has been gone
-    for `timeouts.GONE_SECONDS`, when an embedded one could not be started, or not within `timeouts.COMING_SECONDS`, or
-    after ``seconds``.
+    It gives up on a daemon that was silent for `timeouts.SILENCE_SECONDS`; on one that ``OFFCAM_ADDR`` names and that
+    has been gone for `timeouts.GONE_SECONDS`; on an embedded one that could not be started, or not within
+    `timeouts.COMING_SECONDS`; and in any case after ``seconds``.
 
     Args:
         exchange: with the daemon.
-        seconds: longest time that it may take; None for no bound but the others.
-        gave_up: when the last one gave up on a silent daemon, else 0. As long as nothing was heard of it since, this
-            one gives up after `timeouts.ANSWER_SECONDS`: many envs are closed in a row.
-            It is an attribute, too: the same for this one.
+        seconds: longest time to wait; None for no limit but the others.
+        gave_up: when an earlier flush gave up on a silent daemon, by `time.monotonic`, else 0; an attribute, too.
+            Unless the daemon said something since, this flush gives up after `timeouts.ANSWER_SECONDS`: many envs are
+            closed in a row.
     """
 
     def __init__(self, exchange: Exchange, *, seconds: float | None, gave_up: float) -> None:
@@ -36,12 +36,12 @@ class PendingFlush:
         self._begun = self._progressed = time.monotonic()
         self._token = 0  # of the question that waits for an answer, 0 where none does
         self._asked = 0.0
-        self._another_daemon = True  # than the one that was asked last
+        self._another_daemon = True  # another one than the daemon that was asked last
         self._unacked = exchange.unacked
         self._last: Flushed | None = None
 
     def wait(self, *, quiet: bool) -> bool:
-        """Wait, and show progress on stderr when it takes longer than a blink; unless quiet, at once and anywhere.
+        """Wait. Progress is shown on stderr if it takes longer than a blink; unless quiet, at once, and on any stderr.
 
         Returns whether everything is final.
         """
@@ -63,17 +63,17 @@ class PendingFlush:
                     if late or over or exchange.reconnect.gone_for_good():
                         self.gave_up = time.monotonic() if late else 0.0
                         self._forget_question()
-                        exchange.pump()  # which says why none could be started
+                        exchange.pump()  # pump warns why none could be started
                         return False
                 exchange.wait(lambda: exchange.answers.get(self._token) is not None, 0.1)
 
     def _ask(self) -> None:
-        """Ask the daemon where that is due: another one has to be asked anew."""
+        """Ask the daemon to report, where that is due: a new daemon has to be asked again."""
         exchange = self._exchange
         if exchange.session.state is not State.OPEN:
             self._forget_question()
             self._another_daemon = True
-            if exchange.reconnect.starter.running:  # one that starts is not silent
+            if exchange.reconnect.starter.running:  # a daemon that is still starting is not silent
                 self._progressed = time.monotonic()
         elif exchange.waiting or any(owner.videos.untold for owner in set(exchange.owners.values())):
             # the question would be answered before they are there
@@ -87,9 +87,9 @@ class PendingFlush:
             exchange.pump()
 
     def _take_answer(self) -> bool:
-        """Take in what the daemon answered, if it did; returns whether all is final."""
+        """Take in the daemon's answer, if there is one; returns whether everything is final."""
         exchange, now = self._exchange, time.monotonic()
-        with exchange.lock:  # lest another thread puts a newer one there meanwhile
+        with exchange.lock:  # so that no other thread puts a newer answer there in between
             answer = exchange.answers.get(self._token)
             if answer is not None:
                 exchange.answers[self._token] = None
@@ -102,7 +102,7 @@ class PendingFlush:
         if answer.clips == self._unacked == 0:
             self._forget_question()
             return True
-        if answer.clips or self._unacked != before:  # else it talks, but cannot store the records
+        if answer.clips or self._unacked != before:  # else the daemon answers but cannot store the records
             self._progressed = now
         if answer.clips == 0:
             self._forget_question()
@@ -110,7 +110,7 @@ class PendingFlush:
         return False
 
     def _forget_question(self) -> None:
-        """Wait no more for the answer to what was asked last."""
+        """Stop waiting for the answer to the last question."""
         self._exchange.answers.pop(self._token, None)
         self._token = 0
 

@@ -27,7 +27,7 @@ class FrameSender:
     """Sends the frames of all streams of a process.
 
     Attributes:
-        arenas: the memory that they share with the daemon.
+        arenas: the memory that the streams share with the daemon.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -47,12 +47,12 @@ class FrameSender:
         layouts: tuple[FrameLayout, ...],
         patience: Callable[[], float],
     ) -> str | None:
-        """Send one frame of a clip that was opened so in an epoch; waits at most ``patience()`` seconds for its credit.
+        """Send one frame of a clip that was opened in an epoch; waits at most ``patience()`` seconds for its credit.
 
-        Much of what it costs is Python code that is not in the processor's caches any more after a step of the env: it
-        calls as little as it can.
+        Much of the cost is Python code that a step of the env has driven out of the processor's caches: it calls as
+        little as it can.
 
-        Returns None where it was sent, else the reason why it was dropped.
+        Returns None where the frame was sent, else the reason why it was dropped.
         """
         exchange, clip = self._exchange, opening.clip
         cost = sum([layout.nbytes for layout in layouts])
@@ -60,14 +60,14 @@ class FrameSender:
             if cost > wire.credit or not wire.live or wire.arena_asked or time.monotonic() >= exchange.next_look:
                 exchange.pump()
             elif exchange.session.outbox.messages:
-                exchange.send_due()  # what is due goes before the frame: its clip may have to be opened first
-            if wire in exchange.waiting:  # it must not overtake what waits
+                exchange.send_due()  # before the frame, whose clip may have to be opened first
+            if wire in exchange.waiting:  # the frame must not overtake what waits
                 exchange.pump()
                 if wire in exchange.waiting and self._keep(wire, opening, index, pictures, cost):
                     return None
             if wire.live and (wire in exchange.waiting or cost > wire.credit):
                 self._await_credit(wire, cost, patience())
-            if not wire.live or wire.epoch != epoch:  # its clip was opened in that epoch, and is gone with it
+            if not wire.live or wire.epoch != epoch:  # the frame's clip was opened in that epoch, and is gone with it
                 return None if self._keep(wire, opening, index, pictures, cost) else "no_daemon"
             if wire in exchange.waiting or cost > wire.credit:
                 return "credit"
@@ -75,24 +75,24 @@ class FrameSender:
             if slot is not None:
                 return None if self._send_slot(wire, clip, index, layouts, slot) else "no_daemon"
             parts = wire.frame(clip, index, layouts, tuple([picture.dense.data for picture in pictures]))
-            if parts is None:  # the connection was renewed just now, which ended the clip: the next frame begins a part
+            if parts is None:  # the connection was just renewed, which ended the clip: the next frame begins a new part
                 return "no_daemon"
-            exchange.send_due()  # frames in slots that go before it
+            exchange.send_due()  # frames in slots that precede this one
             return None if wire.live and exchange.send(parts) else "no_daemon"
 
     def say(self, wire: ClientStream, message: OpenClip | EndClip | SaveClip) -> None:
-        """Open, end or save a clip of a live stream, behind what waits of that."""
+        """Open, end or save a clip of a live stream, after whatever of that stream waits."""
         if wire in self._exchange.waiting:
             self._exchange.waiting[wire].append(message)
         else:
             _say(wire, message)
 
     def go_on(self, wire: ClientStream, opening: OpenClip, frames: Iterable[Lying], end: EndClip | None) -> None:
-        """Have a live stream's frames that lie in its arena recorded as a clip, which ends with them or goes on."""
+        """Have frames in a live stream's arena recorded as a clip, which ends with them if there is an ``end``."""
         waiting = self._exchange.waiting.setdefault(wire, deque())
         waiting.append(opening)
         arena, frames = self.arenas.at(wire), tuple(frames)
-        for frame in reversed(frames):  # so that they stay in order, should this process be killed in between
+        for frame in reversed(frames):  # in this order they stay sorted, should this process be killed in between
             frame.opening = opening
             if arena is not None:
                 arena.rename(frame)
@@ -101,7 +101,7 @@ class FrameSender:
             waiting.append(end)
 
     def tell(self, wire: ClientStream) -> None:
-        """Tell the daemon of what waits, as far as there is credit for it."""
+        """Tell the daemon of a stream's frames that wait, as far as there is credit for them."""
         exchange, arena = self._exchange, self.arenas.at(wire)
         waiting = exchange.waiting[wire]
         if not wire.live or arena is None or wire.arena_asked:
@@ -126,10 +126,10 @@ class FrameSender:
         exchange.send_due()
 
     def _send_lying(self, wire: ClientStream, frame: Lying, arena: Arena) -> bool:
-        """Name what lies in a slot, or send it through the socket where the daemon cannot use that.
+        """Name a frame in a slot, or send it through the socket where the daemon cannot use the slot.
 
-        What lies on disk gets a slot first, in which it outlives the next daemon, too. Returns False where it waits
-        for one; where none becomes free it goes through the socket.
+        A frame on disk is first given a slot, in which it outlives the next daemon, too. Returns False while it waits
+        for one; if none becomes free in time, the frame goes through the socket.
         """
         now = time.monotonic()
         try:
@@ -142,7 +142,7 @@ class FrameSender:
             if found and wire.arena and wire.slot_frame(frame.clip, frame.index, frame.layouts, frame.slot):
                 return True
             parts = wire.frame(frame.clip, frame.index, frame.layouts, arena.pixels(frame))
-        except OSError:  # its disk fails: it is lost, and counted
+        except OSError:  # the disk fails: the frame is lost, and counted
             arena.free(frame)
             return True
         self._exchange.send_due()
@@ -151,32 +151,32 @@ class FrameSender:
         return True
 
     def _fetch(self, wire: ClientStream, frame: Lying, spool: Spool, arena: Arena) -> Lying | None:
-        """Bring a frame from disk into a slot: a free one, or that of the last of those that wait behind it."""
+        """Bring a frame from disk into a slot: a free one, or that of the last frame that waits behind it."""
         found = arena.fetch(frame)
         if found is None:
             last = next((each for each in reversed(self._exchange.waiting[wire]) if _in_slot(each)), None)
-            with contextlib.suppress(OSError):  # it goes on lying there
+            with contextlib.suppress(OSError):  # the frame stays on disk
                 if isinstance(last, Lying) and arena.move_to_disk(last, spool):
                     found = arena.fetch(frame)
         return found
 
     def take_over(self, wire: ClientStream, clips: Container[int]) -> list[Lying]:
-        """The frames of some clips of a live stream that a daemon of an earlier epoch left in its arena, in order.
+        """The frames of some clips of a live stream that an earlier daemon left in its arena, in order.
 
-        They are to `go_on`; those of other clips are forgotten.
+        The caller passes them to `go_on`; frames of other clips are forgotten.
         """
         self._exchange.waiting.pop(wire, None)
         return self.arenas.take_over(wire, clips)
 
     def close(self, wire: ClientStream) -> None:
-        """The stream is over."""
+        """Forget a stream that is over."""
         self._exchange.waiting.pop(wire, None)
         self.arenas.close(wire)
 
     def _keep(
         self, wire: ClientStream, opening: OpenClip, index: int, pictures: tuple[Picture, ...], cost: int
     ) -> bool:
-        """Keep a frame in its stream's arena, for a daemon that is still to come, or to give credit first."""
+        """Keep a frame in its stream's arena, for a daemon that has yet to come, or to give credit."""
         frame = self.arenas.keep(wire, opening.clip, index, pictures, cost, opening)
         if frame is not None and wire in self._exchange.waiting:
             self._exchange.waiting[wire].append(frame)
@@ -185,9 +185,9 @@ class FrameSender:
     def _send_slot(
         self, wire: ClientStream, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot: int
     ) -> bool:
-        """Have a frame in a slot sent, soon; returns whether it is under way.
+        """Have a frame in a slot sent soon; returns whether it is under way.
 
-        So it is if the connection breaks just now: the daemon finds it in the memory, or it is lost like what was sent.
+        It counts as under way even if the connection breaks now: the daemon finds it in the memory, or it is lost.
         """
         exchange, outbox = self._exchange, self._exchange.session.outbox
         if not outbox.held:
@@ -212,7 +212,7 @@ class FrameSender:
             self._wait_within_budget(ready, patience)
 
     def _wait_within_budget(self, ready: Callable[[], bool], patience: float) -> None:
-        """Wait as long as something is left of `timeouts.WAIT_BUDGET_SECONDS`, from which a wait in vain is taken."""
+        """Wait, but no longer than `timeouts.WAIT_BUDGET_SECONDS` has left; a wait in vain is taken from that."""
         begun = time.monotonic()
         earned = (begun - self._budget_at) * timeouts.WAIT_BUDGET_REFILL
         self._budget, self._budget_at = min(timeouts.WAIT_BUDGET_SECONDS, self._budget + earned), begun

@@ -1,4 +1,4 @@
-"""What a construction waits for: that a daemon is there, answers, and has opened the stream."""
+"""What wrapping an env waits for: that a daemon is there, answers, and has opened the stream."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 class Handshake:
-    """Waits for the daemon as long as a construction may. Raises what became of it; its callers may warn instead."""
+    """Waits for the daemon as long as a constructor may. Raises what went wrong; its callers may warn instead."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._gave_up = 0.0  # when somebody waited in vain
+        self._gave_up = 0.0  # when a wait was in vain, by `time.monotonic`
         self._second_chance = True
 
     def deadline(self, *, strict: bool = False) -> float:
-        """Until when a construction that begins now may wait, by `time.monotonic`: not at all for a silent daemon."""
+        """Until when a constructor that starts now may wait, by `time.monotonic`: not at all for a silent daemon."""
         patient = timeouts.START_SECONDS if self._exchange.last_heard >= self._gave_up else 0.0
         return time.monotonic() + (timeouts.CERTAIN_SECONDS if strict else patient)
 
     def establish(self, deadline: float, *, strict: bool = False) -> None:
-        """Find the daemon, or have one started, and shake hands; returns at once where that is done already.
+        """Find the daemon, or have one started, and shake hands; returns at once if that is done.
 
         Args:
-            deadline: until when to wait.
-            strict: whether to wait so long also for one that ``OFFCAM_ADDR`` names and that is not there.
+            deadline: until when to wait, by `time.monotonic`.
+            strict: whether to wait that long even for a daemon that ``OFFCAM_ADDR`` names and that is not there.
 
         Raises:
-            DaemonNotInstalled, DaemonUnavailable: there is none yet, or none could be started.
-            KeyRefused: it does not take this client's key, or is not the one that the key is for.
-            VersionMismatch, RemoteProtocolError: it refused this client.
+            DaemonNotInstalled, DaemonUnavailable: there is no daemon yet, or none could be started.
+            KeyRefused: the daemon does not take this client's key, or is not the one that the key is for.
+            VersionMismatch, RemoteProtocolError: the daemon refused this client.
         """
         exchange = self._exchange
         with exchange.lock:
@@ -63,9 +63,9 @@ class Handshake:
         """Wait for the daemon to open a stream.
 
         Raises:
-            FolderNotWritable: it cannot use the run folder.
-            DaemonUnavailable: it is about to go, whatever the folder is like.
-            DaemonNotInstalled, DaemonUnavailable: it did not answer in time, or is gone.
+            FolderNotWritable: the daemon cannot use the run folder.
+            DaemonUnavailable: the daemon is about to leave; the folder is not at fault.
+            DaemonNotInstalled, DaemonUnavailable: the daemon did not answer in time, or is gone.
         """
         self._await(lambda: wire.live or wire.refused is not None, deadline)
         if wire.refused is not None:
@@ -73,12 +73,12 @@ class Handshake:
             raise error(wire.refused)
 
     def ask_run(self, folder: str, prefix: str, deadline: float) -> RunReply:
-        """Ask how far a run came whose folder is on the daemon's host; there is a daemon. See `run_question.ask`.
+        """Ask how far a run came, of a daemon that has its folder on its own host. See `run_question.ask`.
 
         Raises:
             ConfigError: the daemon is of an earlier offcam.
-            DaemonUnavailable: it did not answer in time.
-            RemoteProtocolError: it broke the protocol, or refused this client.
+            DaemonUnavailable: the daemon did not answer in time.
+            RemoteProtocolError: the daemon broke the protocol, or refused this client.
         """
         try:
             return run_question.ask(self._exchange, folder, prefix, deadline)
@@ -87,9 +87,9 @@ class Handshake:
             raise
 
     def await_first_video(self, wire: ClientStream, seconds: float) -> None:
-        """Wait, where the first video of a process begins, for a daemon that is being started: never raises.
+        """Wait for a daemon that is still starting when the first video of a process begins. Never raises.
 
-        On a crowded machine its start takes longer than a construction waits, and a short script would be over by then.
+        On a crowded machine the start takes longer than a constructor waits, and a short script would be over by then.
         """
         first, self._second_chance = self._second_chance, False
         reconnect = self._exchange.reconnect
@@ -112,7 +112,7 @@ class Handshake:
                     raise
 
     def _await(self, done: Callable[[], bool], deadline: float) -> None:
-        """Wait for an answer, having a daemon started where none runs: also where one has died just now."""
+        """Wait for an answer; where no daemon runs, or one has just died, have one started."""
         exchange, reconnect, looked = self._exchange, self._exchange.reconnect, 0.0
         starter = reconnect.starter
         before = starter.failure

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
 
 PROBE_SECONDS = 0.25
-"""How long it may take to find out whether somebody listens on another host."""
+"""How long it may take to find out whether somebody listens on another host, in seconds."""
 
 _PAUSE_SECONDS = 0.02
 
@@ -35,7 +35,7 @@ def listening(endpoint: Endpoint) -> bool:
             socket.create_connection((str(endpoint.host).strip("[]"), endpoint.port or 0), PROBE_SECONDS).close()
             return True
         return False
-    return _knock(endpoint.path) in (0, errno.EAGAIN)  # the latter: so many wait already that it takes no more
+    return _knock(endpoint.path) in (0, errno.EAGAIN)  # EAGAIN: its queue of connections is full
 
 
 def gone(endpoint: Endpoint) -> bool:
@@ -50,16 +50,16 @@ def _knock(path: str) -> int:
 
 
 def start_embedded(endpoint: Endpoint, seconds: float) -> None:
-    """Start this user's daemon, detached, and return when it listens. It leaves when it has long been idle.
+    """Start this user's daemon, detached, and return when it listens. It leaves by itself after a long idle time.
 
     Processes that start it at once get one daemon and one launcher between them: who comes second waits. Nobody ends a
     daemon that takes long, though it is waited for only so many seconds. Where the daemon's libraries are not installed
     here, a full ``offcam`` on PATH is used.
 
     Raises:
-        DaemonNotInstalled: the libraries of the ``server`` extra are missing, also behind any ``offcam`` on PATH.
-        DaemonNotReady: it is still starting, or another installation's has not said its version yet.
-        DaemonUnavailable: it did not start.
+        DaemonNotInstalled: the libraries of the ``server`` extra are missing, here and behind every ``offcam`` on PATH.
+        DaemonNotReady: the daemon is still starting, or another installation has not said its version yet.
+        DaemonUnavailable: the daemon did not start.
     """
     if not sys.executable:
         raise DaemonUnavailable(
@@ -79,10 +79,10 @@ def start_embedded(endpoint: Endpoint, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _turn(endpoint: Endpoint, until: float) -> Iterator[bool]:
-    """Be the one process of this host that has a launcher at work; False where another one's daemon listens by now.
+    """Be the one process of this host that runs a launcher; yields False where another one's daemon listens by now.
 
-    The lock is a record lock of `fcntl`, which a forked child does not inherit. Where there is none to be had, each
-    process has a launcher of its own: these find out between them who starts the daemon.
+    The lock is a record lock of `fcntl`, which a forked child does not inherit. Where there are no locks, each process
+    runs a launcher of its own, and the launchers agree on who starts the daemon.
     """
     with contextlib.ExitStack() as stack:
         fd = -1
@@ -108,7 +108,7 @@ def _locked(fd: int) -> bool:
 
 
 def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled, until: float) -> None:
-    """Start the daemon of another installation, as pipx or another venv put it on PATH."""
+    """Start the daemon of another installation that is on PATH, such as pipx's or another venv's."""
     reasons = [str(missing)]
     slow: DaemonNotReady | None = None
     for command in elsewhere.commands(os.environ.get("PATH", "")):
@@ -120,7 +120,7 @@ def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled, until: flo
         if problem:
             reasons.append(problem)
             continue
-        with contextlib.suppress(DaemonNotInstalled):  # it is as thin as this one
+        with contextlib.suppress(DaemonNotInstalled):  # that installation has no daemon either
             return _launch([command], endpoint, elsewhere.environment(os.environ), until)
     if slow is not None:
         raise slow

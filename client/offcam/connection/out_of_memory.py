@@ -1,4 +1,4 @@
-"""Whether the kernel has ended processes for want of memory: a daemon that it ended cannot say so itself."""
+"""Whether the kernel has killed processes for want of memory: a killed daemon cannot say so itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 from pathlib import Path
 
 _COUNTS = ("sys/fs/cgroup/memory.events", "proc/vmstat")
-"""Of this container with all that is in it, where it has its own count; else of the host."""
+"""Where the kernel counts that: for this container, if it has a count of its own, else for the host."""
 
 
 def kills(root: Path = Path("/")) -> int:
-    """Processes that it has ended so by now; 0 where it does not say."""
+    """How many processes the kernel has killed for want of memory so far; 0 where it does not say."""
     for name in _COUNTS:
         with contextlib.suppress(OSError, ValueError):
             counts = dict(line.split() for line in (root / name).read_text("ascii").splitlines())

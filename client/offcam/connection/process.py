@@ -1,4 +1,4 @@
-"""One connection a process: made on first use, left behind by a fork, finished at exit."""
+"""One connection for each process: made on first use, left behind by a fork, finished at exit."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def establish(connection: Connection, deadline: float, *, strict: bool = False) 
 
 
 def undisturbed(work: Callable[[], None]) -> None:
-    """Do something that a signal asks for: at once, or where that interrupted this thread's use of a connection, then.
+    """Run what a signal asks for: at once, or if the signal interrupted this thread's use of a connection, after that.
 
-    On the main thread, as all signals' handlers.
+    Called on the main thread, where Python runs all handlers of signals.
     """
     lock = next((connection.lock for connection in _connections if connection.lock.held), None)
     if lock is None:
@@ -66,7 +66,7 @@ def undisturbed(work: Callable[[], None]) -> None:
 
 
 def flush_all(seconds: float) -> None:
-    """Wait so long at most until all that was ended is final, on every connection of this process."""
+    """Wait until everything that ended is final on every connection of this process, for so many seconds at most."""
     deadline = time.monotonic() + seconds
     for connection in _connections:
         if connection.pid == os.getpid() and connection.waits:
@@ -74,7 +74,7 @@ def flush_all(seconds: float) -> None:
 
 
 def shutdown_all(seconds: float | None = None) -> None:
-    """End what is open and leave every connection of this process, within `timeouts.EXIT_SECONDS` or those given."""
+    """End what is open and leave every connection of this process, within ``seconds`` or `timeouts.EXIT_SECONDS`."""
     deadline = time.monotonic() + (timeouts.EXIT_SECONDS if seconds is None else seconds)
     while _connections:
         connection = _connections.pop()
@@ -83,7 +83,7 @@ def shutdown_all(seconds: float | None = None) -> None:
 
 
 def _finish_in_worker() -> None:
-    """A multiprocessing worker leaves by ``os._exit``, past atexit: hook into its own finalisers."""
+    """Have a multiprocessing worker finish, too: it leaves by ``os._exit``, past atexit, so use its own finalisers."""
     util = sys.modules.get("multiprocessing.util")
     process = sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:

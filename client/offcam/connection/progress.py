@@ -10,11 +10,11 @@ _EVERY_SECONDS = 0.2
 
 
 class Progress:
-    """Shows ``title: state`` while a ``with`` block lasts, on a terminal rewritten in place.
+    """Shows ``title: state`` while a ``with`` block lasts; on a terminal the line is rewritten in place.
 
     Args:
         title: what is going on.
-        always: whether to speak at once and also where stderr is no terminal (then one line at the start).
+        always: whether to show it at once, and also where stderr is no terminal (then one line at the start).
     """
 
     def __init__(self, title: str, *, always: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Coming by a daemon again: greeting it, starting the embedded one, and knowing when none will come."""
+"""Finding a daemon again: greeting it, starting the embedded one, and knowing when none will come."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Starter:
-    """Starts the embedded daemon off the agent's thread, one start at a time, and knows what came of it.
+    """Starts the embedded daemon off the agent's thread, one start at a time, and knows how the last start went.
 
-    The first start is due at once, a later one after a pause since the last, which doubles each time from
-    `timeouts.LEAST_PAUSE_SECONDS` to `timeouts.MOST_PAUSE_SECONDS` and is short again once a daemon has answered.
+    The first start is due at once. A later one is due after a pause, which doubles with each start from
+    `timeouts.LEAST_PAUSE_SECONDS` to `timeouts.MOST_PAUSE_SECONDS`, and is short again once a daemon has answered.
 
     Attributes:
-        failure: why the last start came to nothing, or None.
-        listens: whether one that was started listens; whoever acts on it sets it back.
+        failure: why the last start failed, or None.
+        listens: whether a daemon that was started listens; whoever acts on that resets it.
     """
 
     def __init__(self) -> None:
@@ -41,25 +41,26 @@ class Starter:
 
     @property
     def failed(self) -> bool:
-        """Whether the last start came to nothing; one that takes long has not."""
+        """Whether the last start failed; a start that takes long has not failed."""
         return self.failure is not None and not isinstance(self.failure, DaemonNotReady)
 
     @property
     def due(self) -> bool:
-        """Whether the pause since the last start is over, and so is that start."""
+        """Whether the last start is over, and the pause since then, too."""
         return not self.running and time.monotonic() >= self._next
 
     def answered(self) -> None:
-        """A daemon works: the next one that is needed is not waited for."""
+        """A daemon works: if it is gone one day, start the next one without a pause."""
         self._pause = timeouts.LEAST_PAUSE_SECONDS
         self._next = 0.0
 
     def begin(self, endpoint: Endpoint, *, leaving: float | None = None) -> None:
-        """Start one at an endpoint. The thread dies with the process, the daemon's launcher does not.
+        """Start a daemon. The starting thread dies with the process, the daemon's launcher does not.
 
         Args:
-            endpoint: where it is to listen.
-            leaving: how long that may take on this thread, where the process leaves: Python has no new ones by then.
+            endpoint: where the daemon is to listen.
+            leaving: where the process is ending, how many seconds this thread may spend: there are no new threads by
+                then.
         """
         self.failure = None
         if leaving is not None:
@@ -81,7 +82,7 @@ class Starter:
     def _start(self, endpoint: Endpoint, seconds: float) -> None:
         try:
             launch.start_embedded(endpoint, seconds)
-        except DaemonError as error:  # said by the agent's thread: filters of warnings are for one thread
+        except DaemonError as error:  # warned of on the agent's thread, as filters of warnings belong to a thread
             self.failure = error
         else:
             self.listens = True
@@ -89,11 +90,11 @@ class Starter:
             self._rest()
 
     def said(self) -> None:
-        """Somebody has said why the last start failed."""
+        """Note that the user was told why the last start failed."""
         self._said = self.failure
 
     def unsaid(self, *, before: bool) -> str:
-        """The warning that is due for a start that failed, or ""; ``before`` says whether there was a daemon before."""
+        """The warning that is due for a failed start, or ""; ``before`` says whether there was a daemon before that."""
         failure = self.failure
         if failure is None or failure is self._said:
             return ""
@@ -104,18 +105,18 @@ class Starter:
 
 
 class Reconnect:
-    """Looks for a daemon while a session has none. Whoever holds the connection's lock may use it.
+    """Looks for a daemon while a session has none. The connection's lock must be held.
 
     Args:
-        session: what is to be open at a daemon.
+        session: the session that is to be open.
         transport: its socket.
-        named: whether its daemon is the user's own; else one is started where none runs.
+        named: whether ``OFFCAM_ADDR`` names the daemon; else one is started where none runs.
 
     Attributes:
         starter: starts the embedded daemon.
         next_greeting: when to greet next while the session is not open, by `time.monotonic`; 0 for at once.
-        awaited: whether a construction waits for the daemon, and so says itself why none could be started.
-        leaving: how long the start of a daemon may take where the process leaves, None before that.
+        awaited: whether a constructor waits for the daemon; it then says itself why none could be started.
+        leaving: where the process is ending, how many seconds the start of a daemon may take; None before that.
     """
 
     def __init__(self, session: ClientSession, transport: Transport, *, named: bool) -> None:
@@ -126,9 +127,9 @@ class Reconnect:
         self._session = session
         self._transport = transport
         self.next_greeting = 0.0
-        self._hot_until = 0.0  # until when a daemon that has just been started is being connected to
+        self._hot_until = 0.0  # until when to connect eagerly to a daemon that was just started
         self._next_ask = time.monotonic() + timeouts.REFUSED_KEY_SECONDS
-        # since when flushes have missed the daemon that died last, and its id
+        # when flushes began to miss the daemon that died last, and that daemon's id
         self._missed: bytes | None = None
         self._gone_since: float | None = None
 
@@ -141,16 +142,16 @@ class Reconnect:
             return
         if listens:
             session.lost()
-            self._transport.renew()  # libzmq looks for one that was not there ever more rarely
+            self._transport.renew()  # libzmq retries ever more rarely where nobody listened
             self.next_greeting = 0.0
             self._hot_until = now + timeouts.ANSWER_SECONDS
         if session.state in (State.IDLE, State.GREETING) and now >= self.next_greeting:
-            self.next_greeting = now + timeouts.ANSWER_SECONDS  # it may have died with the greeting in its hands
+            self.next_greeting = now + timeouts.ANSWER_SECONDS  # the daemon may have died before it read the greeting
             self._transport.dial()
             session.connect()
 
     def retry(self, now: float) -> str:
-        """After a greeting that found no daemon: greet again soon, and have one started where that is due.
+        """After a greeting that found no daemon: greet again soon, and start a daemon where that is due.
 
         Returns the warning that is due for a start that failed, or the empty string.
         """
@@ -161,9 +162,10 @@ class Reconnect:
         return warning
 
     def doubt(self) -> None:
-        """Let go of a session that is open where its daemon has left, though nothing told so yet.
+        """Give up an open session if its daemon has left, even if nothing said so yet.
 
-        Whoever sends nothing hears nothing of a daemon's death: to be asked before something is built on it.
+        A process that sends nothing hears nothing of a daemon's death: call this before something relies on the
+        session.
         """
         transport = self._transport
         if self._session.state is State.OPEN and not (transport.connected and not launch.gone(transport.endpoint)):
@@ -172,8 +174,8 @@ class Reconnect:
             self.next_greeting = 0.0
 
     def relaunch(self, *, hurry: bool = False) -> None:
-        """Start an embedded daemon where none runs, off the agent's thread; in a hurry without minding the pause."""
-        if self._transport.key is not None:  # libzmq never asks again who refused a key once
+        """Start an embedded daemon off the agent's thread where none runs; in a hurry, regardless of the pause."""
+        if self._transport.key is not None:  # libzmq never tries a peer again that refused its key
             now = time.monotonic()
             if now >= self._next_ask:
                 self._next_ask = now + timeouts.REFUSED_KEY_SECONDS
@@ -184,7 +186,7 @@ class Reconnect:
                 self.starter.begin(self._transport.endpoint, leaving=self.leaving)
 
     def _find_place(self) -> None:
-        """Look anew where the daemon is to be: its directory may be gone, as a runtime directory is after a logout."""
+        """Look again for the daemon's place: its directory may be gone, as a runtime directory is after a logout."""
         place = settings.embedded_endpoint()
         if place != self._transport.endpoint and not launch.listening(self._transport.endpoint):
             self._transport.endpoint = place
@@ -197,7 +199,7 @@ class Reconnect:
 
     @property
     def hopeless(self) -> bool:
-        """Whether none answers, none listens, and none will come of what is done here."""
+        """Whether no daemon answers, none listens, and nothing that this process does will bring one."""
         if self._session.state is State.REFUSED:
             return True
         if self._session.state is State.OPEN or self.starter.running:
@@ -206,7 +208,7 @@ class Reconnect:
 
     @property
     def reachable(self) -> bool:
-        """Whether a process that leaves has a daemon to wait for: one that is there, or an embedded one to be had."""
+        """Whether a process that is ending has a daemon to wait for: one that runs, or an embedded one to be had."""
         state, transport = self._session.state, self._transport
         if self.starter.running:
             return True
@@ -216,13 +218,13 @@ class Reconnect:
         return state is State.OPEN or (waiting and transport.dialled and launch.listening(transport.endpoint))
 
     def gone_for_good(self) -> bool:
-        """Whether there is no daemon and none will come: it could not be started, or nobody else did so in time.
+        """Whether there is no daemon and none will come: it could not be started, or nobody else started one in time.
 
-        Asked while a flush waits. Since when a daemon that died has been missed is still known at the next flush: many
-        envs are closed in a row.
+        Asked while a flush waits. The moment from which a dead daemon was missed is kept for the next flush: many envs
+        are closed in a row.
         """
         session, now = self._session, time.monotonic()
-        if self._missed != session.instance:  # there was another one in between
+        if self._missed != session.instance:  # there was another daemon in between
             self._missed, self._gone_since = session.instance, None
         if session.state is State.OPEN or self.starter.running or not launch.gone(self._transport.endpoint):
             self._gone_since = None

@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 class RecordSender:
-    """Sends the records that streams hold back, a moment later and all in one go, by a thread.
+    """Sends the records that streams hold back, together and a moment later, from a thread of its own.
 
-    To send one takes many times as long as to write it into its journal, where nothing can happen to it: so the agent's
-    thread does the latter alone.
+    To send a record takes many times as long as to write it into its journal, where it is safe: so the agent's thread
+    only writes.
     """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._due = False  # whether something is held back
-        self._held = 0  # records of single envs that are
-        self._wake = threading.Event()  # its thread's: the first is held back, or as many as may be, or it is to end
+        self._held = 0  # how many of these are records of single envs
+        self._wake = threading.Event()  # ends the thread's wait: see `soon` and `close`
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def begin(self) -> None:
-        """Start the thread, which takes as long as many steps: not in that of the first record."""
+        """Start the thread now: that takes as long as many steps, too long for the step of the first record."""
         with self._exchange.lock:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return
@@ -42,7 +42,7 @@ class RecordSender:
         """Send what is held back within `timeouts.RECORDS_SECONDS`. The lock must be held.
 
         Args:
-            singles: how many records of single envs were added to it: of so many that is done at once.
+            singles: how many records of single envs were added; at `timeouts.HELD_RECORDS` of them all is sent at once.
         """
         self._held += singles
         if not self._due:
@@ -55,17 +55,17 @@ class RecordSender:
             self._wake.set()
 
     def rest(self) -> None:
-        """End the thread where no stream is left; the next one has another. As `close`, but for that."""
+        """End the thread where no stream is left; the next stream starts another. Else as `close`."""
         with self._exchange.lock:
             if self._exchange.session.streams:
                 return
         self._end()
 
     def close(self) -> None:
-        """Wait until nothing is being sent, and begin no more. The caller must not hold the connection's lock.
+        """Wait until nothing is being sent, and send nothing more. The caller must not hold the connection's lock.
 
-        A thread that is left when the interpreter ends stops in the midst of anything and keeps that lock, for which
-        finalisers then wait for ever.
+        A thread that still runs when the interpreter ends is stopped anywhere. If it holds the lock then, finalisers
+        wait for that for ever.
         """
         self._closed = True
         self._end()
@@ -85,7 +85,7 @@ class RecordSender:
             wake.clear()
             if self._thread is this and self._held < timeouts.HELD_RECORDS:
                 wake.wait(timeouts.RECORDS_SECONDS)
-            with self._exchange.lock:  # which a signal's handler waits for, that interrupts `soon`
+            with self._exchange.lock:  # the handler of a signal that interrupts `soon` waits for the lock, too
                 wake.clear()
                 if self._thread is this:
                     self._send()

@@ -1,7 +1,7 @@
-"""Asking a daemon that has a run's folder on its own host how far the run came.
+"""Asking a daemon how far a run came whose folder is on the daemon's host.
 
-It is asked in a session of its own, over a socket of its own: a daemon of an earlier offcam, which does not know the
-question, refuses that one, and the process's other recordings go on.
+The question has a session and a socket of its own: a daemon of an earlier offcam does not know it and refuses that
+session, and the process's other recordings go on.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from offcam.connection.exchange import Exchange
 
 GOODBYE_MS = 200
-"""How long the goodbye may take to leave."""
+"""How long the goodbye may take to be sent."""
 
 
 def ask(exchange: Exchange, folder: str, prefix: str, deadline: float) -> RunReply:
-    """Ask, and wait: for the daemon's welcome until the deadline, then `timeouts.RESUME_SECONDS` for the answer.
+    """Ask and wait: until the deadline for the daemon's welcome, then `timeouts.RESUME_SECONDS` for its answer.
 
     Args:
         exchange: of this process with the daemon.
-        folder: the run folder, as a stream is opened with it.
+        folder: the run folder, as in `OpenStream`.
         prefix: of the names of the stream's videos.
         deadline: by `time.monotonic`.
 
     Raises:
         ConfigError: the daemon is of an earlier offcam.
-        DaemonUnavailable: it did not answer in time.
-        RemoteProtocolError: it broke the protocol, or refused this client.
+        DaemonUnavailable: the daemon did not answer in time.
+        RemoteProtocolError: the daemon broke the protocol, or refused this client.
     """
     _await_what_was_said(exchange, deadline)
     hello = exchange.session.hello
@@ -51,7 +51,7 @@ def ask(exchange: Exchange, folder: str, prefix: str, deadline: float) -> RunRep
 
 
 def _await_what_was_said(exchange: Exchange, deadline: float) -> None:
-    """Wait until the daemon has read what this process has told it of its streams: the question may overtake it."""
+    """Wait until the daemon has read what this process told it of its streams: the question may overtake that."""
     with exchange.lock:
         if exchange.session.state is not State.OPEN or not exchange.session.streams:
             return
@@ -72,7 +72,7 @@ class _Conversation:
         self._transport = transport
         self._deadline = deadline
         self._next_greeting = 0.0
-        self._token = 0  # of the question, 0 where this session was not asked it yet
+        self._token = 0  # of the question; 0 before this session was asked it
         self._welcomed = False
 
     def ask(self, folder: str, prefix: str) -> RunReply:
@@ -97,7 +97,7 @@ class _Conversation:
     def _greet_if_due(self) -> None:
         now = time.monotonic()
         if self._session.state is State.OPEN and not self._transport.connected:
-            self._session.lost()  # who only waits would not hear of this
+            self._session.lost()  # a session that only waits would not learn of this otherwise
         if self._session.state in (State.IDLE, State.GREETING) and now >= self._next_greeting:
             self._next_greeting = now + timeouts.ANSWER_SECONDS
             self._token = 0
@@ -105,7 +105,7 @@ class _Conversation:
             self._session.connect()
 
     def _give_time(self) -> None:
-        """The daemon is there: it may have to read a long run. Once, whatever becomes of it."""
+        """Extend the deadline, once: the daemon is there, and may have to read a long run."""
         if not self._welcomed:
             self._welcomed = True
             self._deadline = max(self._deadline, time.monotonic() + timeouts.RESUME_SECONDS)

@@ -16,7 +16,7 @@ _said: set[str] = set()
 def daemon_endpoint() -> tuple[Endpoint, bool]:
     """The daemon's endpoint, and whether ``OFFCAM_ADDR`` names it (then no daemon is started here).
 
-    Where better places for its socket cannot be used, a warning says so, once.
+    Where better places for the daemon's socket cannot be used, a warning says so, once.
 
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed.

@@ -48,30 +48,30 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Hello, OpenClip
 
 ARENA_BYTES = 64 * MIB
-"""Size of one stream's arena: that of the most credit it gets, so that frames lie there and not in a daemon that may be
-killed. Only slots that are used take memory, and the lowest free one is used next."""
+"""Size of one stream's arena in bytes: as much as the most credit it can get, so that frames lie there and not in a
+daemon that may be killed. Only slots in use take memory, and the lowest free slot is used next."""
 
 LARGE_FRAME_BYTES = 2 * MIB
-"""Frames that are larger have `LARGE_FRAMES_BYTES` in all. What has no room there goes through the socket, from where
-it comes to the daemon's disk sooner: a slow encoder frees its slots late."""
+"""Size of the arena for larger frames is `LARGE_FRAMES_BYTES`. What does not fit goes through the socket, and so
+reaches the daemon's disk sooner: a slow encoder frees its slots late."""
 
 LARGE_FRAMES_BYTES = 16 * MIB
 
 ARENA_SLOTS = MAX_ARENA_SLOTS
-"""Most frames in it. More than that go through the socket."""
+"""Most slots of an arena. More frames than that go through the socket."""
 
 MOST_DESCRIPTORS = 256
-"""Arenas whose descriptors a process keeps, to offer them to the daemon after the next; those that it makes when it has
-so many are for one daemon."""
+"""Most arenas whose descriptors a process keeps, to offer them to later daemons, too; any further arena is for one
+daemon alone."""
 
 MOST_SPOOLS = 128
-"""Arenas of which the files are kept open in which a daemon has frames on disk."""
+"""Most arenas for which the file is kept open in which a daemon has frames on disk."""
 
 _FREE, _DONE, _EMPTY = bytes([FREE]), bytes([DONE]), bytes([EMPTY])
 
 POSSIBLE = sys.platform == "linux" and hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
-"""Whether there are anonymous files that cannot be cut short under the daemon. A Python may know less than its system:
-one that was built for an old C library does not have them."""
+"""Whether this Python can make anonymous files that cannot be truncated while the daemon reads them. One that was built
+for an old C library cannot, even on a system that has them."""
 
 
 class Picture(NamedTuple):
@@ -92,11 +92,11 @@ class Lying:
 
     Attributes:
         clip: number of its clip.
-        index: its number in that.
+        index: its number in the clip.
         layouts: of its pictures, which lie one behind the other.
-        slot: the slot; its place, where it lies on disk.
-        spool: the file that it lies in, where it lies on disk.
-        opening: what its clip is opened with, if it is to be found when client and daemon are dead.
+        slot: the slot; of a frame on disk its place there.
+        spool: the file that a frame on disk lies in; else None.
+        opening: how its clip is opened, where the frame must be found even if client and daemon are dead.
     """
 
     clip: int
@@ -108,27 +108,28 @@ class Lying:
 
     @property
     def nbytes(self) -> int:
-        """What it costs in credit."""
+        """What the frame costs in credit, in bytes."""
         return sum([layout.nbytes for layout in self.layouts])
 
 
 class Arena:
-    """The arena of one stream: so many slots of so many bytes. OSError where there is no such memory.
+    """The arena of one stream. OSError where no such memory can be had.
 
-    Whoever holds the connection's lock may use it. What is written to is allocated before: where there is no memory,
-    that fails, while a write would end the process.
+    The connection's lock must be held. Memory is allocated before it is written: where there is none, allocating fails,
+    while writing would kill the process.
 
     Args:
         slot_bytes: size of a slot, in whole pages.
         slots: how many.
-        owner: whose it is; then it has a name, if it can, by which it is found when client and daemon are dead.
+        owner: how its stream is opened and by whom; with that it gets a name, if possible, by which it is found when
+            client and daemon are dead.
 
     Attributes:
         daemon: instance and process id of the daemon that it was offered to last.
-        bound: bytes of frames that may lie in it while there is no daemon: what the last one gave credit for.
-        credit: what was left of it when a frame was last put into it.
-        spool: where its daemon moves frames for which it has no room in memory; None where they are not to be had.
-        lasting: whether it is for other daemons, too.
+        bound: most bytes of frames that may lie in it without a daemon: as many as the last daemon gave credit for.
+        credit: bytes of credit that were left when a frame was last put into it.
+        spool: the file to which its daemon moves frames that it has no memory for; None where that cannot be opened.
+        lasting: whether it can be offered to further daemons.
     """
 
     def __init__(self, slot_bytes: int, slots: int, owner: bytes = b"") -> None:
@@ -142,7 +143,7 @@ class Arena:
         self.spool: Spool | None = None
         self._spooled: dict[tuple[Spool | None, int], Lying] = {}  # by file and place, what earlier daemons left there
         self._frame_bytes = 0
-        # of the frame that was put into each slot last: how its clip is opened, its layouts, and both as they lie there
+        # for each slot's last frame: how its clip is opened, its layouts, and both packed as they lie in the arena
         self._frames: dict[int, tuple[OpenClip | None, tuple[FrameLayout, ...], bytes]] = {}
         self._newest: tuple[OpenClip | None, tuple[FrameLayout, ...], bytes] = (None, (), b"")
         self._allocated: set[int] = set()
@@ -169,7 +170,8 @@ class Arena:
         descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, size)
-            # The daemon takes none without a name that could shrink: reading what is gone would kill it.
+            # Without a name, the daemon only takes a file that cannot shrink: to read a part that is gone would kill
+            # it.
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         except BaseException:
             os.close(descriptor)
@@ -177,26 +179,26 @@ class Arena:
         return descriptor
 
     def leave(self) -> None:
-        """Nothing more comes: what a daemon has yet to encode stays for it, or for the next one should it die."""
+        """Nothing more comes. Frames that a daemon has yet to encode stay for it, or for the next one should it die."""
         if self._named and self.descriptor >= 0 and not self._left:
             remove_arena(self.descriptor, self.token)
         self.release_descriptor()
 
     @property
     def _left(self) -> bool:
-        """Whether frames are left in it, or on a disk."""
+        """Whether any frame is left in the arena, or on disk."""
         with contextlib.suppress(OSError, AttributeError):
             return bool(self.lying()) or (self.spool is not None and any(self.spool.frames()))
         return False
 
     def release_descriptor(self) -> None:
-        """Close the descriptor: no other daemon can open the memory, which lives until all let go."""
+        """Close the descriptor: no further daemon can open the memory, which lives until all have let go of it."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
 
     def put(self, clip: int, index: int, pictures: tuple[Picture, ...], opening: OpenClip | None = None) -> int | None:
-        """Copy a frame that is not too large into a free slot, and return that; None where there is none."""
+        """Copy a frame that is not too large into a free slot, and return the slot; None where none is free."""
         slot = self._free_slot()
         if slot is None:
             return None
@@ -210,7 +212,7 @@ class Arena:
         return slot
 
     def _free_slot(self) -> int | None:
-        """The lowest free slot, allocated; one that has its memory already where there is no more of that."""
+        """The lowest free slot, with memory; where no more can be allocated, one that has its memory already."""
         end = STATES_AT + self.slots
         place = self._memory.find(_FREE, STATES_AT, end)
         while place >= 0 and self._full and place - STATES_AT not in self._allocated:
@@ -238,23 +240,23 @@ class Arena:
     def _say(
         self, slot: int, clip: int, index: int, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]
     ) -> None:
-        """Mark a slot written with a frame that lies there."""
+        """Mark a slot written, whose frame lies in it."""
         head = self._head(opening, layouts)
         if self._frames.get(slot) is not self._newest:
             start = self._head_at(slot)
             self._memory[start : start + len(head)] = head
             self._frames[slot] = self._newest
         ENTRY.pack_into(self._memory, ENTRIES_AT + slot * ENTRY.size, clip, index)
-        self._memory[STATES_AT + slot] = WRITTEN  # last: from now on it is found, should this process be killed
+        self._memory[STATES_AT + slot] = WRITTEN  # last: from now on the frame is found, should this process be killed
 
     def _head(self, opening: OpenClip | None, layouts: tuple[FrameLayout, ...]) -> bytes:
-        """What is to lie behind the slots of a frame; packed once for those of one clip."""
+        """What is to lie behind the slots of a clip's frames; packed once as long as it stays the same."""
         if self._newest[0] is not opening or self._newest[1] != layouts:
             self._newest = opening, layouts, pack_head(opening, layouts) if opening and self._named else b""
         return self._newest[2]
 
     def lying_in(self, slot: int) -> Lying:
-        """The frame that was put into a slot last."""
+        """The frame that was last put into a slot."""
         clip, index = ENTRY.unpack_from(self._memory, ENTRIES_AT + slot * ENTRY.size)
         opening, layouts, _ = self._frames[slot]
         return Lying(clip, index, layouts, slot, opening=opening)
@@ -266,13 +268,13 @@ class Arena:
         return sorted((*found, *self._spooled.values()), key=lambda frame: (frame.clip, frame.index))
 
     def inherit(self) -> None:
-        """Its daemon is dead: free what that was about to free, and have what it has moved to disk lie here."""
+        """Its daemon is dead: free the slots that it was about to free, and take over what it moved to disk."""
         while (place := self._memory.find(_DONE, STATES_AT, STATES_AT + self.slots)) >= 0:
             self._memory[place] = EMPTY
         spool, self.spool = self.spool, None
         if spool is None:
             return
-        known = {(frame.clip, frame.index) for frame in self.lying()}  # one may have been on its way to disk
+        known = {(frame.clip, frame.index) for frame in self.lying()}  # a frame may have been on its way to disk
         with contextlib.suppress(OSError):
             for place, named in spool.frames():
                 frame = Lying(clip=named.clip, index=named.frames[0][0], layouts=named.layouts, slot=place, spool=spool)
@@ -288,13 +290,13 @@ class Arena:
 
     @property
     def used(self) -> int:
-        """Bytes of the frames in it, about: of as many as there are slots in use, each as large as the last one."""
+        """About how many bytes of frames lie in it: the slots in use, each counted with the size of the last frame."""
         marks = self._memory[STATES_AT : STATES_AT + self.slots]
         slots = self.slots - marks.count(_FREE) - marks.count(_EMPTY)
         return slots * self._frame_bytes
 
     def rename(self, frame: Lying) -> None:
-        """A frame that lies in it becomes one of another clip."""
+        """Move a frame that lies in it to another clip."""
         if frame.spool is not None:
             self._spooled[frame.spool, frame.slot] = frame
             head = self._head(frame.opening, frame.layouts)
@@ -303,7 +305,7 @@ class Arena:
         self._say(frame.slot, frame.clip, frame.index, frame.opening, frame.layouts)
 
     def pixels(self, frame: Lying) -> tuple[memoryview, ...]:
-        """Its pictures, for the socket. OSError where they cannot be read from disk."""
+        """A frame's pictures, for the socket. OSError where they cannot be read from disk."""
         if frame.spool is not None:
             return frame.spool.pixels(frame.slot, frame.layouts)
         found, start = [], SLOTS_AT + frame.slot * self.slot_bytes
@@ -313,17 +315,17 @@ class Arena:
         return tuple(found)
 
     def fetch(self, frame: Lying) -> Lying | None:
-        """Bring a frame from disk into a free slot, where it outlives the next daemon; None where there is none."""
+        """Bring a frame from disk into a free slot, where it outlives the next daemon; None where no slot is free."""
         layouts = zip(frame.layouts, self.pixels(frame), strict=True)
         pictures = tuple([Picture(layout, np.frombuffer(pixels, np.uint8)) for layout, pixels in layouts])
         if self._free_slot() is None:
             return None
-        self.free(frame)  # first: whatever happens now, it is not in two places
+        self.free(frame)  # first: whatever happens now, the frame is not in two places
         slot = self.put(frame.clip, frame.index, pictures, frame.opening)
         return None if slot is None else self.lying_in(slot)
 
     def move_to_disk(self, frame: Lying, spool: Spool) -> bool:
-        """Move a frame from its slot to where a dead daemon left others, so that the slot is free; whether it could be.
+        """Move a frame from its slot into the file where a dead daemon left others; returns whether it had room.
 
         Raises OSError where the disk refuses.
         """
@@ -333,11 +335,11 @@ class Arena:
             return False
         frame.spool, frame.slot = spool, place
         self._spooled[spool, place] = frame
-        self._memory[STATES_AT + slot] = FREE  # last: it may be found in two places, never in none
+        self._memory[STATES_AT + slot] = FREE  # last: the frame may be found in two places, but never in none
         return True
 
     def free(self, frame: Lying) -> None:
-        """Nobody needs a frame any more."""
+        """Free a frame's place: nobody needs it any more."""
         if frame.spool is not None:
             if self._spooled.pop((frame.spool, frame.slot), None) is not None:
                 frame.spool.waiting -= 1
@@ -351,7 +353,8 @@ class Arena:
 class StreamArenas:
     """The arenas of a process's streams: made when a first frame shows how large they must be.
 
-    One outlives the daemon that it was offered to, with the frames in it that no file has, and is offered to the next.
+    An arena outlives the daemon that it was offered to, with the frames in it that no file has, and is offered to the
+    next.
     """
 
     def __init__(self, *, local: bool, client: Hello | None = None) -> None:
@@ -392,7 +395,7 @@ class StreamArenas:
             arena.release_descriptor()
         if wire.spool:
             self.open_spool(wire, arena)
-        if wire.credit > arena.credit:  # there is more of it since the last frame
+        if wire.credit > arena.credit:  # more credit came since the last frame
             arena.bound = max(arena.bound, wire.credit + arena.used)
         arena.credit = wire.credit
         return arena.put(clip, index, pictures, opening)
@@ -414,7 +417,7 @@ class StreamArenas:
         return None if slot is None else arena.lying_in(slot)
 
     def at(self, wire: ClientStream) -> Arena | None:
-        """The arena that the daemon of this epoch was offered for a stream."""
+        """The arena of a stream that was offered to the daemon of this epoch; None where there is none."""
         epoch, arena = self._arenas.get(wire.info.handle, (0, None))
         return arena if epoch == wire.epoch else None
 
@@ -428,10 +431,10 @@ class StreamArenas:
         return Counter([frame.clip for frame in arena.lying()] if arena is not None else ())
 
     def take_over(self, wire: ClientStream, clips: Container[int] = ()) -> list[Lying]:
-        """Offer the arena that a live stream had at an earlier daemon to this one.
+        """Offer the arena that a live stream had at an earlier daemon to the current one.
 
-        Returns the frames of these clips in it that no daemon has or will have, in order. Where the earlier one is
-        dead, those are all that are there; where it is the same, those that it did not take when the connection broke.
+        Returns the frames of these clips that no daemon has or will have, in order: if the earlier daemon is dead, all
+        that lie in the arena; if it is the same one, those that it did not take before the connection broke.
         """
         epoch, arena = self._arenas.get(wire.info.handle, (0, None))
         if arena is None or epoch == wire.epoch:
@@ -450,16 +453,16 @@ class StreamArenas:
         return [frame for frame in left if frame.clip in clips]
 
     def close(self, wire: ClientStream) -> None:
-        """The stream is over. What the daemon has yet to encode stays where it is for it."""
+        """The stream is over. Frames that the daemon has yet to encode stay where they are."""
         _, arena = self._arenas.pop(wire.info.handle, (0, None))
         if arena is not None:
             arena.leave()
 
     def open_spool(self, wire: ClientStream, arena: Arena) -> None:
-        """Keep the spool of its daemon open, where so many files may be."""
+        """Keep the spool of an arena's daemon open, unless too many are open already."""
         descriptor, wire.spool = wire.spool, 0
         if len(self._arenas) <= MOST_SPOOLS:
-            with contextlib.suppress(OSError):  # it is not to be had from here
+            with contextlib.suppress(OSError):  # it cannot be opened from here
                 arena.spool = Spool(wire.daemon[1], descriptor, arena.token, arena.slot_bytes)
 
     def _offer(self, wire: ClientStream, cost: int) -> None:
@@ -470,7 +473,7 @@ class StreamArenas:
         owner = pack_owner(wire.info, self._client) if self._client and lasting else b""
         try:
             arena = Arena(*shape, owner)
-        except OSError:  # no such memory here, in a sandbox perhaps
+        except OSError:  # no such memory here, as in some sandboxes
             self._possible = False
             return
         self.close(wire)

@@ -1,4 +1,4 @@
-"""Leaving in good order at a signal. Only where that is asked for: a process's handlers are its user's."""
+"""Leaving in good order at a signal. Only on request, as a process's signal handlers are its user's."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signa
 
 
 def flush_on_signal(signum: int = signal.SIGTERM, *, seconds: float = 10.0) -> None:
-    """Have a signal that tells this process to leave wait until what was recorded is safe, and then do what it does.
+    """Have a signal that ends this process wait until what was recorded is safe, and only then do what it does.
 
-    Slurm and Kubernetes send SIGTERM some time before they kill (30 s by default; Slurm another signal, and earlier, if
-    it is asked to). Where nothing handles it, the process would be gone at once: then the videos being recorded end,
-    their files become final, and every finished episode is in the index before it leaves. Where a handler of the user's
-    stood there before, what has ended becomes final, the handler is called, and recording goes on if it returns. The
+    Slurm and Kubernetes send SIGTERM some time before they kill (30 s by default; Slurm can be asked for another
+    signal, and for more time). If the program has no handler for the signal, it ends the process: here the videos being
+    recorded end first, their files become final, and every finished episode is in the index. If the program has a
+    handler, everything that ended becomes final, then the handler is called, and recording goes on if it returns. The
     same signal again does not wait.
 
     Call it once, on the main thread, after the program's own handlers are installed.
 
     Args:
-        signum: SIGTERM, or another signal that means the same to whoever sends it: SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU.
-        seconds: longest time that it may take, all connections of the process together.
+        signum: SIGTERM, or a signal that some senders use instead: SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU.
+        seconds: longest time to wait, for all connections of the process together.
 
     Raises:
-        ConfigError: it is another signal, one that is handled outside of Python, or another thread than the main one;
-            or ``seconds`` is no positive number.
+        ConfigError: the signal is another one, or is handled outside of Python; this is not the main thread; or
+            ``seconds`` is not a positive number.
     """
     if signum not in _SIGNALS:
         raise ConfigError(f"signum must be one of {', '.join(each.name for each in _SIGNALS)}, got {signum!r}.")
@@ -53,7 +53,7 @@ def flush_on_signal(signum: int = signal.SIGTERM, *, seconds: float = 10.0) -> N
 
 
 class _Leaving:
-    """The handler: makes what was recorded safe, and passes the signal on to what stood there before."""
+    """The signal's handler: makes what was recorded safe, then does what was set for the signal before."""
 
     def __init__(self, before: Handler | int | signal.Handlers, seconds: float) -> None:
         self._before = before
@@ -61,7 +61,7 @@ class _Leaving:
         self._busy = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
-        if self._busy:  # told twice
+        if self._busy:  # the signal came again
             self._pass_on(signum, frame)
         else:
             process.undisturbed(lambda: self._finish(signum, frame))

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """The spool of one stream's arena, opened, so that it outlives the daemon that made it.
+    """The spool of one stream's arena, kept open here so that it outlives the daemon that made it.
 
     Args:
-        pid: of the daemon.
-        descriptor: the file's in the daemon.
-        token: the arena's.
-        slot_bytes: size of its slots.
+        pid: process id of the daemon.
+        descriptor: of the file, in the daemon.
+        token: of the arena.
+        slot_bytes: size of the arena's slots.
 
     Raises:
-        OSError: it is not there, as in another container; or it is another file.
+        OSError: the file cannot be opened, as in another container; or it is another file.
 
     Attributes:
-        waiting: frames in it that are still to be fetched.
+        waiting: how many of its frames are still to be fetched.
     """
 
     def __init__(self, pid: int, descriptor: int, token: bytes, slot_bytes: int) -> None:
@@ -49,7 +49,7 @@ class Spool:
             raise OSError(f"descriptor {descriptor} of process {pid} is no spool of ours")
 
     def frames(self) -> Iterator[tuple[int, SlotFrames]]:
-        """Each frame in it: its place, and what would name it."""
+        """Each frame in it: its place, and the message that would name it."""
         for place in range((os.fstat(self._descriptor).st_size - HEAD_BYTES) // self._place_bytes + 1):
             head = os.pread(self._descriptor, HEAD_BYTES, HEAD_BYTES + place * self._place_bytes)
             length = LENGTH.unpack_from(head)[0] if len(head) == HEAD_BYTES else 0
@@ -65,17 +65,17 @@ class Spool:
         slot_head: bytes,
         pixels: tuple[memoryview, ...],
     ) -> int | None:
-        """Put a frame that lies in a slot beside those that are here, and return its place; None where it has none.
+        """Add a frame that lies in a slot, and return its place; None where its name does not fit.
 
         Args:
             clip: number of its clip.
-            index: its number in that.
+            index: its number in the clip.
             layouts: of its pictures.
-            slot_head: what the arena has of it.
-            pixels: of its pictures.
+            slot_head: what the arena has of it behind the slots.
+            pixels: its pictures.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: the disk is full or fails.
         """
         name = pack_name(clip, index, layouts)
         if not name:
@@ -84,7 +84,7 @@ class Spool:
         start = HEAD_BYTES + place * self._place_bytes
         data = b"".join(pixels)
         try:
-            # an earlier name, if any, has the length 0: until the new one has its own, nobody finds anything here
+            # A place's old name has length 0 by now: until the new name has its length, nobody finds a frame here.
             for offset, part in ((PIXELS_AT, data), (HEAD_BYTES, slot_head), (LENGTH.size, name[LENGTH.size :])):
                 self._write(part, start + offset)
             self._write(name[: LENGTH.size], start)
@@ -100,17 +100,17 @@ class Spool:
 
     @property
     def _places(self) -> int:
-        """How many the file has, the last one maybe in part."""
+        """How many places the file has; the last one may be cut short."""
         return -(-max(0, os.fstat(self._descriptor).st_size - HEAD_BYTES) // self._place_bytes)
 
     def free(self, place: int) -> None:
-        """A frame is elsewhere now: whoever finds the file must not record it once more."""
+        """Free a frame's place, so that whoever finds the file does not record the frame again."""
         with suppress(OSError):
             os.pwrite(self._descriptor, LENGTH.pack(0), HEAD_BYTES + place * self._place_bytes)
             self._free.append(place)
 
     def rename(self, place: int, clip: int, index: int, layouts: tuple[FrameLayout, ...], slot_head: bytes) -> None:
-        """A frame becomes one of another clip, also for whoever finds the file when client and daemon are dead."""
+        """Move a frame to another clip, also for whoever finds the file when client and daemon are dead."""
         name = pack_name(clip, index, layouts)
         if name:
             head = name.ljust(HEAD_BYTES, b"\0") + slot_head
@@ -118,7 +118,7 @@ class Spool:
                 os.pwrite(self._descriptor, head, HEAD_BYTES + place * self._place_bytes)
 
     def remove(self) -> None:
-        """Nothing in it is needed any more: its name goes, if it has one, and what it takes of the disk with it."""
+        """Nothing in the file is needed any more: remove its name, if it has one, and free its space on the disk."""
         with suppress(OSError):
             path = os.readlink(f"/proc/self/fd/{self._descriptor}")
             if path.endswith(SPOOL_EXTENSION):

@@ -1,7 +1,7 @@
 """The client's socket: everything that touches ZeroMQ.
 
-Messages are handed to the I/O thread of libzmq from the thread of the agent, but for records that were held back. What
-the daemon said is read at the next call.
+Messages go from the agent's thread to libzmq's I/O thread, except records that were held back. What the daemon said is
+read at the next call.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 class Transport:
-    """A DEALER socket to one daemon. One thread at a time: `offcam.connection.exchange.Exchange` has the lock.
+    """A DEALER socket to one daemon. For one thread at a time: `offcam.connection.exchange.Exchange` has the lock.
 
     Attributes:
         endpoint: where the daemon is.
-        key: what is shown to a daemon of another host, None for ``ipc://``.
-        dialled: whether it has begun to connect, which it goes on with by itself.
+        key: the key to show to a daemon of another host, None for ``ipc://``.
+        dialled: whether it has begun to connect; libzmq then reconnects by itself.
     """
 
     def __init__(self, endpoint: Endpoint, key: KeyFile | None) -> None:
@@ -66,12 +66,12 @@ class Transport:
             self._socket.connect(self.endpoint.url)
 
     def renew(self, linger_ms: int = 0) -> None:
-        """A new socket in place of this one, whose last messages may take so long to leave. Not dialled yet."""
+        """Replace the socket by a new one, not dialled yet. The old one's messages have ``linger_ms`` to be sent."""
         self._socket.close(linger=linger_ms)
         self._socket = self._open()
 
     def close(self, linger_ms: int) -> None:
-        """Leave; what was sent may take so long."""
+        """Close the socket. Its messages have ``linger_ms`` to be sent."""
         self._socket.close(linger=linger_ms)
         self._context.term()
 
@@ -86,7 +86,7 @@ class Transport:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT)  # see IMMEDIATE
 
     def await_message(self, seconds: float) -> None:
-        """Wait until a message has come, or so long."""
+        """Wait until a message has come, at most so long."""
         self._socket.poll(max(1, int(1000 * seconds)))
 
     def send(self, parts: Parts) -> bool:
@@ -96,13 +96,13 @@ class Transport:
             self._socket.send_multipart(parts, zmq.DONTWAIT, copy=True)
         except zmq.Again:
             return False
-        except BaseException:  # Ctrl-C between two parts: what would be sent next would belong to this message
+        except BaseException:  # Ctrl-C between two parts: the next message would be taken for the rest of this one
             self.renew(timeouts.LINGER_MS)
             raise
         return True
 
     def connect_with_key(self) -> None:
-        """Connect anew to a daemon of another host and watch: why a handshake fails, only libzmq's events tell.
+        """Connect anew to a daemon of another host, and watch libzmq's events: they alone tell why a handshake fails.
 
         Raises:
             ConfigError: nothing can connect to the endpoint.

@@ -1,4 +1,4 @@
-"""Adapters to what people train with: each is imported by its name, and needs its package.
+"""Adapters for RL libraries: each is imported by its name, and needs that library's package.
 
 ========================================  ====================================================================
 `offcam.integrations.minari`              `create_dataset` of a run that was recorded for replay

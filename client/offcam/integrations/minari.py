@@ -1,7 +1,7 @@
-"""Minari: a dataset of a run's episodes, with their observations, which are recorded nowhere.
+"""Minari: a dataset of a run's episodes, with their observations, which are not recorded.
 
-Of a run that was recorded with ``source="replay"`` each episode happens again, and is checked step by step; what the
-env then gives is the dataset's::
+The run must be recorded with ``source="replay"``. Each episode is replayed and checked step by step, and what the env
+then returns goes into the dataset::
 
     dataset = create_dataset("runs/lander", "lander/expert-v0", algorithm_name="PPO", author="me")
 
@@ -41,16 +41,16 @@ def create_dataset(
 ) -> Any:  # noqa: ANN401 - a MinariDataset
     """Make a Minari dataset of episodes that were recorded with ``source="replay"``.
 
-    It is of the env's base, below all wrappers: its observations, rewards and actions, and its spec. An episode that a
-    time limit or another wrapper ended is truncated at its last step. The env is made and played in this process, all
-    of an env's episodes are of one spec, and all of them are in memory until they are written.
+    The dataset is of the env's base, below all wrappers: its observations, rewards, actions and spec. An episode that a
+    time limit or another wrapper ended is truncated at its last step. The env is made and played in this process. All
+    episodes must be of one spec, and are in memory until they are written.
 
     Args:
         folder: the run.
         dataset_id: as of `minari.create_dataset_from_buffers`.
-        episodes: their numbers; by default all that ended.
-        session: of which session; by default the newest.
-        trust: whether to run what the folder names that you have not recorded on this host.
+        episodes: numbers of the episodes; by default all that ended.
+        session: number of the session, or ``"all"``; by default the newest.
+        trust: whether to run the code that the folder names even if you have not recorded it on this host.
         options: all others of `minari.create_dataset_from_buffers`: ``algorithm_name``, ``author``, ``description``...
 
     Returns:
@@ -58,7 +58,7 @@ def create_dataset(
 
     Raises:
         ConfigError: there are no such episodes.
-        NotReplayable: an episode cannot happen again here, and why; nothing is written then.
+        NotReplayable: an episode cannot be replayed here; the message says why. Nothing is written then.
         RunFolderError: the run cannot be read.
     """
     buffers, specs = [], []

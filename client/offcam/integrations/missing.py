@@ -1,4 +1,4 @@
-"""What is said where the package that an adapter is for is not installed."""
+"""The error to raise where the package that an adapter is for is not installed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from offcam_proto.errors import PackageMissing
 
 @contextmanager
 def needs(module: str, package: str, extra: str) -> Iterator[None]:
-    """Around the imports of an adapter: say what to install where its package is missing.
+    """Wrap an adapter's imports: where its package is missing, say what to install.
 
     Args:
-        module: the package's own top-level module; what else cannot be imported says itself why.
-        package: its name, for people.
-        extra: that of ours which has it.
+        module: the package's own top-level module; the error of any other import passes through.
+        package: the package's name, for people.
+        extra: the extra of offcam that installs it.
 
     Raises:
-        PackageMissing: it is not installed.
+        PackageMissing: the package is not installed.
     """
     try:
         yield

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["RecordedAECEnv", "RecordedParallelEnv", "record"]
 
 FOR_ONE_AGENT = ("info_keywords", "steps", "steps_limit")
-"""Options of `offcam.record` that have no meaning where there are many agents."""
+"""Options of `offcam.record` that have no meaning for envs with many agents."""
 
 
 def record(
@@ -51,21 +51,21 @@ def record(
 ) -> RecordedAECEnv | RecordedParallelEnv:
     """Record the videos and statistics of an env with many agents into a folder, as `offcam.record` does for one agent.
 
-    An episode is one of the whole env: it ends when all agents have ended, and has one video. Its return is the sum
-    of all agents' (0 in a zero-sum game), and it has a value ``return/AGENT`` for each of them, of at most 16 agents.
-    Its flags are those of the agents that ended last.
+    An episode is one of the whole env: it ends when all agents have ended, and has one video. Its return is the sum of
+    all agents' returns (0 in a zero-sum game). Each of the first 16 agents has its own return as a value
+    ``return/AGENT``. The episode's flags are those of the agents that ended last.
 
-    Of a parallel env a step is one of all agents. Of an AEC env it is one agent's, and a video has a frame for each:
-    where the picture changes once a round, ``every_nth_frame`` takes each so manieth.
+    In a parallel env a step is one of all agents. In an AEC env a step is one agent's, and a video has a frame for
+    each: where the picture changes only once a round, pass ``every_nth_frame``.
 
     Args:
         env: a parallel or an AEC env, whose ``render_mode`` must be ``"rgb_array"``.
         folder: as in `offcam.record`.
-        options: all others of a single env's, as there: ``every``, ``keep``, ``sync``... but for
-            ``info_keywords``, ``steps``, and a ``source`` other than what is rendered.
+        options: all others of `offcam.record` for a single env: ``every``, ``keep``, ``sync``... except
+            ``info_keywords``, ``steps``, and a ``source`` other than ``"render"``.
 
     Raises:
-        ConfigError: ``env`` is none of PettingZoo's, or an argument is wrong.
+        ConfigError: ``env`` is not one of PettingZoo's, or an argument is wrong.
         OffcamError, ValueError: as `offcam.RecordVideo`.
     """
     if not isinstance(env, (AECEnv, ParallelEnv)):
@@ -85,7 +85,7 @@ def record(
 
 
 class RecordedParallelEnv(Recorded, BaseParallelWrapper):
-    """A parallel env that is recorded; `record` makes it.
+    """A recorded parallel env, made by `record`.
 
     Thread: that of the env.
 
@@ -107,7 +107,7 @@ class RecordedParallelEnv(Recorded, BaseParallelWrapper):
         return self._team.result
 
     def step(self, actions: Any) -> Any:  # noqa: ANN401 - the env's
-        """Step all agents; record what is to be recorded of it."""
+        """Step all agents, and record the step."""
         self.recorder.step(actions)
         return self._team.result
 
@@ -121,7 +121,7 @@ class RecordedParallelEnv(Recorded, BaseParallelWrapper):
 
 
 class RecordedAECEnv(Recorded, BaseWrapper):
-    """An AEC env that is recorded; `record` makes it. Attributes and thread are as those of `RecordedParallelEnv`."""
+    """A recorded AEC env, made by `record`. Attributes and thread are those of `RecordedParallelEnv`."""
 
     recorder: RecordEpisodeStatistics[Any, Any]
 
@@ -135,26 +135,26 @@ class RecordedAECEnv(Recorded, BaseWrapper):
         self.recorder.reset(seed=seed, options=options)
 
     def step(self, action: Any) -> None:  # noqa: ANN401 - the env's
-        """Step the agent whose turn it is, and record what is to be recorded of it: nothing of one that has ended."""
+        """Step the agent whose turn it is, and record the step, unless that agent has ended."""
         if self._team.over or self._team.has_ended(self._team.team.agent_selection):
             self._team.team.step(action)
         else:
             self.recorder.step(action)
 
     def close(self) -> None:
-        """As that of `RecordedParallelEnv`."""
+        """See `RecordedParallelEnv.close`."""
         self.recorder.close()
 
 
 class Team(gym.Env[Any, Any]):
-    """All agents of an env as one, for offcam's own wrappers to be put around: its reward is the sum of theirs.
+    """All agents of an env as one agent, for offcam's own wrappers: its reward is the sum of theirs.
 
     Args:
         team: the parallel or AEC env.
 
     Attributes:
-        team: that one.
-        result: what its last reset or step has returned.
+        team: the parallel or AEC env.
+        result: what its last reset or step returned.
         over: whether all agents have ended.
     """
 
@@ -170,7 +170,7 @@ class Team(gym.Env[Any, Any]):
         self._returns: dict[str, float] = {}
 
     def names(self) -> tuple[str, ...]:
-        """The names of the agents' returns, of as many as there may be."""
+        """The names of the agents' returns, for as many agents as an episode can have values."""
         names = [_name(agent) for agent in getattr(self.team, "possible_agents", ())]
         if len(names) > MOST_KEYWORDS:
             logger.warn(
@@ -186,7 +186,7 @@ class Team(gym.Env[Any, Any]):
         return None, {}
 
     def step(self, action: Any) -> tuple[None, float, bool, bool, dict[str, Any]]:  # noqa: ANN401 - the env's
-        """Step the env: its rewards, and at an episode's end each agent's return."""
+        """Step the env: returns the sum of rewards, and at an episode's end each agent's return in ``info``."""
         self.result = self.team.step(action)
         if self._in_turns:
             rewards, terminated, truncated = self.team.rewards, self.team.terminations, self.team.truncations
@@ -201,7 +201,7 @@ class Team(gym.Env[Any, Any]):
         return None, reward, any(terminated.values()) or not cut, cut, dict(self._returns)
 
     def has_ended(self, agent: object) -> bool:
-        """Whether an agent of an AEC env has ended: in its next step it is only taken leave of."""
+        """Whether an agent of an AEC env has ended: its next step only removes it."""
         return bool(self.team.terminations.get(agent) or self.team.truncations.get(agent))
 
     def _add(self, rewards: Mapping[Any, Any]) -> float:
@@ -222,6 +222,6 @@ class Team(gym.Env[Any, Any]):
 
 
 def _name(agent: object) -> str:
-    """The name of an agent's return, as short as names must be."""
+    """The name of an agent's return, cut to the longest that a name may be."""
     printable = "".join(char if char.isprintable() else "?" for char in f"return/{agent}")
     return printable.encode()[:MAX_VALUE_NAME_BYTES].decode(errors="ignore")

@@ -1,15 +1,15 @@
-"""Ray: one recorder a node, to which all of the node's workers record, whatever they do in Ray.
+"""Ray: one recorder for each node, to which all workers of the node record.
 
-In a worker, in place of `offcam.record`, with its arguments::
+In a worker, use this in place of `offcam.record`, with the same arguments::
 
     from offcam.integrations.ray import record
     env = record(gym.make("CartPole-v1", render_mode="rgb_array"), "/shared/runs/ppo", every=100)
 
-or call `connect` there, and leave the code as it is that records: `offcam.record`, a wrapper, an adapter.
+or call `connect` there, and keep the code that records as it is: `offcam.record`, a wrapper, an adapter.
 
-The recorder of a node is a detached actor, ``offcam-<node id>``, that has a daemon listen there and starts another one
-where that dies. Frames go to it by shared memory, never through Ray's objects; only the address does. The daemon leaves
-by itself once it was idle for long, also where Ray is gone by then.
+A node's recorder is a detached actor, ``offcam-<node id>``, that has a daemon listen on the node and starts another one
+if that dies. Frames go to the daemon through shared memory, never through Ray's objects; only its address does. The
+daemon leaves by itself after a long idle time, even if Ray is gone by then.
 
 It needs the package: ``pip install "offcam[ray,server]"`` on each node.
 """
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 __all__ = ["addresses", "connect", "record"]
 
 NAMESPACE: Final = "offcam"
-"""Of the recorders, which are one cluster's and not one job's."""
+"""Ray's namespace of the recorders, which belong to a cluster and not to a job."""
 
 ANSWER_SECONDS: Final = 30.0
-"""How long a worker waits for its node's recorder; then it records by itself."""
+"""How long a worker waits for its node's recorder before it records by itself."""
 
 LOOK_SECONDS: Final = 0.5
-"""How often a recorder looks whether its daemon listens."""
+"""How often a recorder checks that its daemon listens."""
 
 
 def record(
@@ -58,12 +58,12 @@ def record(
     folder: arguments.Folder,
     **options: Any,  # noqa: ANN401 - as of `offcam.record`
 ) -> Any:  # noqa: ANN401 - likewise
-    """As `offcam.record`, to this node's recorder.
+    """As `offcam.record`, through this node's recorder.
 
     Args:
         env: as of `offcam.record`.
-        folder: absolute path, the same on all nodes. Each node has a run folder of its own in it, ``node-<id>``, as
-            the index of a run has one writer; `offcam.load` and all verbs take the whole.
+        folder: absolute path, the same on all nodes. Each node makes its own run folder in it, ``node-<id>``, as the
+            index of a run has one writer; `offcam.load` and all verbs take the whole folder.
         options: as of `offcam.record`.
 
     Raises:
@@ -75,11 +75,11 @@ def record(
 
 
 def connect() -> None:
-    """Have what this process records go to its node's recorder, which is made where there is none.
+    """Have what this process records go to its node's recorder, which is started if there is none.
 
-    It is called in a task or an actor, not as Ray's ``worker_process_setup_hook``, in which Ray 2.60 aborts where an
-    actor is asked. A daemon that ``OFFCAM_ADDR`` names already is used instead. The workers of one job belong to one
-    session. Where the recorder cannot be had, a warning says why, and this process records as it does without Ray.
+    Call it in a task or an actor, not as Ray's ``worker_process_setup_hook``: there Ray 2.60 aborts when an actor is
+    called. If ``OFFCAM_ADDR`` names a daemon already, that one is used. The workers of one job belong to one session.
+    If the recorder cannot be reached, a warning says why, and this process records as it does without Ray.
 
     Raises:
         ConfigError: Ray is not initialized.
@@ -97,7 +97,7 @@ def connect() -> None:
 
 
 def addresses() -> dict[str, str]:
-    """The address of each recorder that is alive, by the id of its node.
+    """The address of each recorder that is alive, by node id.
 
     Raises:
         ConfigError: Ray is not initialized.
@@ -105,17 +105,17 @@ def addresses() -> dict[str, str]:
     _check_initialized()
     found = {}
     for node in (node["NodeID"] for node in ray.nodes() if node["Alive"]):
-        with contextlib.suppress(RayError, ValueError):  # it has none, or none any more
+        with contextlib.suppress(RayError, ValueError):  # the node has no recorder, or none any more
             handle = ray.get_actor(f"offcam-{node}", NAMESPACE)
             found[node] = ray.get(handle.address.remote(), timeout=ANSWER_SECONDS)
     return found
 
 
 class Recorder:
-    """Has a daemon listen on its node while anybody records there; in an actor's process.
+    """Has a daemon listen on its node while anybody records there. Lives in an actor's process.
 
     Args:
-        node: the node's id, of which a machine may have several.
+        node: id of the node; one machine may have several.
     """
 
     def __init__(self, node: str) -> None:
@@ -124,16 +124,16 @@ class Recorder:
         threading.Thread(target=self._watch, name="offcam-ray", daemon=True).start()
 
     def address(self) -> str:
-        """Where its daemon listens, which is started if there is none: a URL, for ``OFFCAM_ADDR``.
+        """Where the daemon listens, which is started if none runs: a URL, for ``OFFCAM_ADDR``.
 
         Raises:
-            DaemonUnavailable: none can be started, and why.
+            DaemonUnavailable: no daemon can be started; the message says why.
         """
         start_embedded(self._endpoint, ANSWER_SECONDS)
         return self._endpoint.url
 
     def _watch(self) -> None:
-        """Start another one where it dies: its socket's file is still there. It takes that along where it was idle."""
+        """Start another daemon where this one died, which leaves its socket's file; an idle one takes that along."""
         while True:
             time.sleep(LOOK_SECONDS)
             if os.path.exists(str(self._endpoint.path)) and not listening(self._endpoint):

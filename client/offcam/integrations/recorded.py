@@ -1,4 +1,4 @@
-"""What the adapters' envs have in common: what is asked of a recording, and the options that they hand on."""
+"""What the adapters' envs share: properties of a recording, and how its options are divided."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """An env of another library with offcam's wrappers in it, which know what is recorded.
+    """An env of another library with offcam's wrappers in it.
 
     Attributes:
         recorder: the `RecordEpisodeStatistics` in it; its ``env`` is the `RecordVideo`.
@@ -25,17 +25,17 @@ class Recorded:
 
     @property
     def run_folder(self) -> str | None:
-        """Absolute path of the folder that has the videos and the index, as offcam's wrappers have it."""
+        """Absolute path of the run folder, which has the videos and the index; see offcam's wrappers."""
         return self.recorder.run_folder
 
     @property
     def return_queue(self) -> deque[Any]:
-        """Returns of the last episodes; `recorder` has their lengths and seconds."""
+        """Returns of the last episodes; their lengths and durations are in the queues of `recorder`."""
         return self.recorder.return_queue
 
     @property
     def episode_count(self) -> int:
-        """Episodes finished."""
+        """How many episodes have finished."""
         return self.recorder.episode_count
 
     @property
@@ -44,15 +44,15 @@ class Recorded:
         return self.recorder.last_video
 
     def flush(self) -> bool:
-        """Wait until what ended is final, and in the index. Returns whether it is; False where the daemon is gone."""
+        """Wait until what ended is final and in the index. Returns whether it is; False where the daemon is gone."""
         return self.recorder.flush()
 
     def wait_video(self, timeout: float) -> str | None:
-        """Wait until the videos that ended are final, at most ``timeout`` seconds; `last_video`, or None if not."""
+        """Wait at most ``timeout`` seconds until videos that ended are final. Returns `last_video`, or None if not."""
         return self.recorder.wait_video(timeout)
 
     def save_clip(self, reason: str = "") -> str:
-        """Have a video made of the last seconds, as of ``record(..., last_seconds=30)``; returns its name."""
+        """Have a video made of the last seconds, if ``last_seconds`` was given; returns its name."""
         return self.recorder.save_clip(reason)
 
 
@@ -60,12 +60,12 @@ Kind = TypeVar("Kind", bound=Recorded)
 
 
 class Parted(NamedTuple):
-    """Options of a recording, by whose they are.
+    """The options of a recording, divided by who takes them.
 
     Attributes:
-        videos: those of its RecordVideo.
-        statistics: those of its RecordEpisodeStatistics.
-        sync: a tracker that it is sent to; None for none.
+        videos: those of the RecordVideo.
+        statistics: those of the RecordEpisodeStatistics.
+        sync: the tracker that the run is sent to; None for none.
     """
 
     videos: dict[str, Any]
@@ -74,10 +74,10 @@ class Parted(NamedTuple):
 
 
 def parted(options: dict[str, Any]) -> Parted:
-    """Options of `offcam.record`, by whose they are.
+    """Divide the options of `offcam.record`.
 
     Raises:
-        ConfigError: ``buffer_length``, ``info_keywords``, ``every`` or ``sync`` is wrong: before anything is opened.
+        ConfigError: ``buffer_length``, ``info_keywords``, ``every`` or ``sync`` is wrong. Nothing is opened by then.
     """
     videos = dict(options)
     statistics = {name: videos.pop(name) for name in ("buffer_length", "info_keywords") if name in videos}
@@ -93,7 +93,7 @@ def parted(options: dict[str, Any]) -> Parted:
 
 
 def sent(recorded: Kind, to: str | None) -> Kind:
-    """A recorded env, whose run is sent to a tracker where one is given."""
+    """The recorded env; its run is sent to a tracker if one is given."""
     if to is not None:
         sync(recorded, to)
     return recorded

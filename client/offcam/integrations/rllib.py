@@ -29,22 +29,22 @@ with needs("ray", "RLlib", "rllib"):
 __all__ = ["OffcamCallback"]
 
 NAME = "offcam"
-"""Under which all of it is in the metrics."""
+"""The key of the metrics below which all of these are."""
 
 WINDOW = 100
-"""Episodes over which numbers are averaged, as RLlib's own are."""
+"""Episodes over which numbers are averaged, the same as RLlib's own."""
 
 PATHS = 10
-"""Most paths of videos that are in a result of each EnvRunner."""
+"""Most paths of videos in each EnvRunner's results."""
 
 
 class OffcamCallback(RLlibCallback):
-    """Puts what offcam recorded of an episode into RLlib's metrics, at the end of it.
+    """Puts what offcam recorded of an episode into RLlib's metrics, at the episode's end.
 
-    Below ``offcam`` there are ``return``, ``length`` and ``seconds``, and the episode's values by their names
-    (``is_success``, those of ``info_keywords``), as means over the last 100 episodes. ``video`` is there where videos
-    became final: the path of one, or a list of paths. It is for envs that live in their EnvRunner's process, as by
-    default: not with a ``gym_env_vectorize_mode`` of ``"async"``. Of envs that are not recorded it says nothing.
+    Below ``offcam`` are ``return``, ``length`` (steps) and ``seconds``, and the episode's values by name
+    (``is_success``, those of ``info_keywords``), as means over the last 100 episodes; and ``video``, the path or paths
+    of videos that became final, if any did. The envs must live in their EnvRunner's process, as they do by default: not
+    with a ``gym_env_vectorize_mode`` of ``"async"``. Envs that are not recorded have no such metrics.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ def _recorder(env: Any, index: int) -> RecordEpisodeStatistics[Any, Any] | None:
 
 
 def _numbers(recorder: RecordEpisodeStatistics[Any, Any], info: object) -> dict[str, float]:
-    """The numbers of the episode that ended, by name."""
+    """The numbers of the episode that has just ended, by name."""
     queues: dict[str, Any] = {
         "return": recorder.return_queue,
         "length": recorder.length_queue,

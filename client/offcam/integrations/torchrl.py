@@ -33,13 +33,13 @@ __all__ = ["OffcamLogger"]
 class OffcamLogger(Logger):
     """A logger of TorchRL whose videos are offcam's: files and an index in a run folder, made by another process.
 
-    A video is called ``<exp_name>-<name>-<step>.mp4``. All else that is logged goes to another logger, if one is given.
+    A video is called ``<exp_name>-<name>-<step>.mp4``. Everything else that is logged goes to ``others``, if given.
 
     Args:
         exp_name: name of the experiment, with which file names begin.
-        log_dir: the run folder is the one of the experiment's name in it.
-        fps: frames per second of videos, where the VideoRecorder does not say.
-        others: takes scalars, hyperparameters and histograms; without it these are not kept.
+        log_dir: the run folder lies in this folder, and has the experiment's name.
+        fps: frames per second of videos for which the VideoRecorder gives no other rate.
+        others: a logger for scalars, hyperparameters and histograms; without it these are not kept.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -68,9 +68,9 @@ class OffcamLogger(Logger):
 
         Args:
             name: of the video.
-            video: uint8 ``(T, C, H, W)``, or with more dimensions before these, which are shown one after another.
-            step: its number; by default one more than that of the last one of this name.
-            options: ``fps``; others that TorchRL's loggers may have are for other encoders.
+            video: uint8 ``(T, C, H, W)``; with more dimensions before these, the videos are shown one after the other.
+            step: number in the file name; by default one more than in the last video of this name.
+            options: ``fps``; other loggers' options, for their encoders, are ignored.
         """
         number = self._counts.get(name, -1) + 1 if step is None else int(step)
         self._counts[name] = number

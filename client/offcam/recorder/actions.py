@@ -1,4 +1,4 @@
-"""Actions as columns of a row of steps, and back: equal in every bit to what the env was given."""
+"""Actions as columns of a row of steps, and back: bit for bit what the env was given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_COLUMNS = MAX_COLUMNS // 2
-"""Most columns of an action: the others are for what else is in a row."""
+"""Most columns of an action; the rest of a row's columns are for other things."""
 
 _INT64 = np.dtype("<i8")
 _HEAP_SPACES = (spaces.Text, spaces.Graph, spaces.Sequence, spaces.OneOf)
@@ -33,9 +33,9 @@ class _Leaf:
 
     Attributes:
         name: of the column.
-        keys: how it is reached from the action.
-        dtype: of its numbers; None where it is in the heap.
-        shape: of one, without the sub-environments.
+        keys: the path to it in the action.
+        dtype: of its numbers; None where its values are in the heap.
+        shape: of one value, without the dimension of sub-environments.
     """
 
     name: str
@@ -51,19 +51,19 @@ class _Leaf:
 class ActionCodec:
     """The actions of a space, as columns and back.
 
-    Each number has the space's dtype. Where an action is given in another one it is converted if that changes no value;
-    if it would, the column is widened to hold it from then on, and `columns` is another one.
+    Numbers have the space's dtype. An action in another dtype is converted if that changes no value; if it would, the
+    column is widened to hold it from then on, which changes `columns`.
 
     Args:
-        space: of the actions, of one sub-environment.
+        space: of the actions of one sub-environment.
         envs: how many sub-environments an action is for; 0 for a single env.
 
     Attributes:
         columns: named ``action``, or ``action.KEY`` of a Dict or Tuple.
-        plain: whether an action is one integer, which is its column's value as it is.
+        plain: whether an action is a single integer, which is stored as it is.
 
     Raises:
-        ConfigError: there is no such space, or its keys cannot be told apart.
+        ConfigError: actions of this space cannot be recorded, or its keys cannot be told apart.
     """
 
     def __init__(self, space: spaces.Space[Any], envs: int = 0) -> None:
@@ -85,13 +85,14 @@ class ActionCodec:
 
     @property
     def many(self) -> bool:
-        """Whether it has several values in a row, or some elsewhere: else `keep` gives its one, or what is no value."""
+        """Whether an action has several values in a row, or some in the heap; else `keep` returns its only value."""
         return not self.plain and self._array is None
 
     def keep(self, action: Any) -> Any:  # noqa: ANN401 - of any space
-        """An action as it is now, whatever becomes of it: what costs least.
+        """A copy of an action that stays as it is now, made as cheaply as possible.
 
-        One integer is itself, an array its bytes, as `StepBuffer.add` takes them, and any other is as of `pack`.
+        For one integer that is the integer, for an array its bytes, as `StepBuffer.add` takes them; for any other
+        action what `pack` returns.
 
         Raises:
             ActionError: as `pack`.
@@ -105,13 +106,13 @@ class ActionCodec:
         return self.pack(action)
 
     def packed(self, kept: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of `keep`
-        """What was kept as `pack` has it. Raises as that."""
+        """What `keep` returned, in the form that `pack` returns. Raises as `pack`."""
         if self.plain:
             return self.pack(kept)
         return ([kept], []) if type(kept) is bytes else kept
 
     def pack(self, action: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of any space
-        """The values of an action's columns; and of each one in the heap those that go there, of each sub-environment.
+        """The values of an action's columns, and for each column in the heap what goes there, by sub-environment.
 
         A number is itself; of what is more than one it is the bytes, as `StepBuffer.add` takes them. Of one in the heap
         it is the length, or the lengths as bytes of uint32.
@@ -131,7 +132,7 @@ class ActionCodec:
         return values, heap
 
     def blank(self) -> tuple[list[Any], list[list[bytes]]]:
-        """The values of no action, as of a reset, or of one that is not of the space: zeros, and an empty heap."""
+        """The values in place of an action, for a reset or for what is not in the space: zeros, and an empty heap."""
         values: list[Any] = []
         for leaf in self._leaves:
             size = 4 if leaf.dtype is None else leaf.dtype.itemsize * math.prod(leaf.shape)
@@ -143,11 +144,11 @@ class ActionCodec:
         """The action of a row.
 
         Args:
-            values: of the action's columns, by their names: numpy's, as they are in the row; of one in the heap its
-                bytes, or a list of the bytes of each sub-environment.
+            values: of the action's columns, by name: numpy values as they are in the row; for a column in the heap the
+                bytes, or a list with the bytes of each sub-environment.
 
         Raises:
-            ActionError: of bytes that are none of an action.
+            ActionError: the bytes are not an action's.
         """
         return _built(self._space, "action", lambda name: self._read(name, values[name]))
 
@@ -165,7 +166,7 @@ class ActionCodec:
         return (self._envs, *shape) if self._envs else shape
 
     def _converted(self, leaf: _Leaf, part: object) -> NDArray[Any]:
-        """The numbers of a leaf, of its dtype; it is widened where that cannot hold them."""
+        """The numbers of a part, in its dtype, which is widened if it cannot hold them."""
         array, shape = typed_values.as_array(part), self._whole(leaf.shape)
         if array.shape != shape:
             if array.size != 1 or math.prod(shape) != 1:
@@ -188,7 +189,7 @@ class ActionCodec:
             self._array = dtype, self._array[1]
 
     def _heaped(self, part: Any, heap: list[list[bytes]]) -> int | bytes:  # noqa: ANN401 - of any space
-        """The length of a value that goes into the heap, or the lengths of those of each sub-environment."""
+        """The length of a value that goes into the heap, or the lengths of one value for each sub-environment."""
         if not self._envs:
             heap.append([typed_values.encode(part)])
             return len(heap[-1][0])
@@ -199,7 +200,7 @@ class ActionCodec:
 
 
 def _leaves(space: spaces.Space[Any], name: str, keys: tuple[Any, ...]) -> Iterator[_Leaf]:
-    """The parts of a space that have columns, in order."""
+    """The parts of a space that get columns, in order."""
     if isinstance(space, (spaces.Dict, spaces.Tuple)):
         for key, inner in _inner(space):
             yield from _leaves(inner, f"{name}.{key}", (*keys, key))
@@ -241,7 +242,7 @@ def _built(space: spaces.Space[Any], name: str, read: Callable[[str], Any]) -> A
 
 
 def _exactly(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """An array of another dtype, if each value is the same in it; else None."""
+    """The array in another dtype if that changes no value; else None."""
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
         back = cast.astype(array.dtype)

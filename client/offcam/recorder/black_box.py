@@ -1,4 +1,4 @@
-"""The last seconds of an env, which the daemon holds, and the videos that are made of them."""
+"""The last seconds of an env, which the daemon holds in memory, and the videos that are saved of them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
 
 ROOM_BYTES = len("--step-") + 19 + len("-99")
-"""What a video's name has beside its prefix and its reason."""
+"""Bytes of a video's name besides its prefix and its reason."""
 
 REASON_BYTES = 40
-"""Most of a reason that is in the name of its video."""
+"""Most characters of a reason that go into its video's name."""
 
 
 def slug(reason: str) -> str:
-    """A reason as a part of a file name."""
+    """A reason in a form that can be part of a file name."""
     short = re.sub(r"[^\w]+", "-", reason).strip("-_").lower().encode()[:REASON_BYTES].decode(errors="ignore")
     return short.strip("-_") or "clip"
 
 
 class _Ring(ClipWriter):
-    """The clip that has the frames: it has no file, no row and no account."""
+    """The ring: a clip without a file, whose frames the daemon holds. The index has no row of it."""
 
     def _tell(self, *parts: object) -> None:
-        """Nobody counts the frames of a ring."""
+        """Do nothing: the frames of a ring are not accounted for."""
 
     def _not_whole(self, why: str) -> None:
         self._stream.warn_once(
@@ -45,12 +45,12 @@ class _Ring(ClipWriter):
         )
 
     def cut_off(self) -> None:
-        """It is none of the videos that a daemon which died had open."""
+        """Nothing is cut off: a ring is not a video."""
 
     def save(self, saved: SaveClip, number: int) -> bool:
-        """Have a video made of it, as ``saved`` says but for handle, clips and index; returns whether it is asked for.
+        """Ask for a video of the ring's frames; returns whether the daemon was asked.
 
-        ``number`` is the next frame's.
+        ``saved`` says what is wanted, except handle, clips and index; ``number`` is that of the next frame.
         """
         part, stream = self._part, self._stream
         wire, videos = stream.wire(), stream.videos
@@ -83,18 +83,18 @@ class BlackBox:
     Thread: that of the env; `save` is for any.
 
     Args:
-        stream: the stream of the env that it shows.
-        prefix: what its videos' names begin with.
-        encoding: how they are made; ``ring_seconds`` is how much is held.
+        stream: the stream of the env that is shown.
+        prefix: what names of the videos begin with.
+        encoding: how the videos are made; ``ring_seconds`` is how much is held.
         after: how many seconds of frames follow in a video.
-        overflow: what a frame does when the daemon is far behind.
+        overflow: what to do with a frame when the daemon is far behind.
         envs: as in `messages.OpenClip`.
 
     Attributes:
-        number: of the next frame: every reset and every step has one, whether or not it is shown.
-        episode: number of the episode, -1 before the first; set by its wrapper.
-        step: number of the last step, over all episodes; likewise.
-        broken: whether it holds nothing any more, as what was rendered was no picture.
+        number: number of the next frame: every reset and every step has one, whether or not it is shown.
+        episode: number of the episode, -1 before the first; set by the wrapper.
+        step: number of the last step, over all episodes; set by the wrapper.
+        broken: whether it has stopped holding frames, as the env rendered something that is not a picture.
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class BlackBox:
         self._ring = _Ring(
             stream, f"{prefix}-vanished", encoding=encoding, episode=0, step=0, overflow=overflow, envs=envs
         )
-        self._dropped: deque[tuple[int, str]] = deque()  # the frames that were dropped of those that are held, and why
-        self._rewards: deque[tuple[int, float]] = deque()  # the frames among them that show a step, and its reward
-        self._names: tuple[int, Counter[str]] = (-1, Counter())  # of the videos that were saved at a step
-        self._saved_at = -1  # number of the next frame when a failure was saved last
+        self._dropped: deque[tuple[int, str]] = deque()  # the dropped frames among those that are held, and why
+        self._rewards: deque[tuple[int, float]] = deque()  # those of the held frames that show a step, and its reward
+        self._names: tuple[int, Counter[str]] = (-1, Counter())  # names of the videos that were saved at one step
+        self._saved_at = -1  # the next frame's number when a failure was last saved
 
     def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int]) -> None:
-        """Take the picture of the reset or step that `count` is called for next. Never raises."""
+        """Take the picture of the reset or step that the next call of `count` is for. Never raises."""
         reason = self._ring.add(pictures, grid, self.number)
         if reason is not None:
             self._dropped.append((self.number, reason))
@@ -141,13 +141,13 @@ class BlackBox:
             self._rewards.popleft()
 
     def failed(self, reason: str) -> None:
-        """Something is wrong with the env: save what led to it, but not once more as long as nothing was added."""
+        """Something is wrong with the env: save what led to it, but only once until the next frame."""
         if self._saved_at != self.number:
             self._saved_at = self.number
             self.save(reason)
 
     def save(self, reason: str = "") -> str:
-        """Have a video made of what is held. Returns its name at once; never raises."""
+        """Have a video made of the frames that are held. Returns its name at once; never raises."""
         reason = reason.encode(errors="replace").decode().replace("\0", " ")[: MAX_TEXT_BYTES // 4]
         name, now, stream = self._name(reason), time.time(), self._stream
         stream.wire()
@@ -195,15 +195,15 @@ class BlackBox:
         return name
 
     def close(self) -> None:
-        """Let go of what is held: nothing of it is written."""
+        """Let go of the frames that are held; none of them is written."""
         self._ring.end()
 
     def abandon(self) -> None:
-        """The same, where nobody said so."""
+        """As `close`, where the process ends without it."""
         self._ring.abandon()
 
     def _name(self, reason: str) -> str:
-        """The name of a video that no other one has which was saved at this step."""
+        """A name for a video that no other video has which was saved at this step."""
         step = max(self.step, 0)
         if self._names[0] != step:
             self._names = step, Counter()

@@ -1,4 +1,4 @@
-"""One video: its frames and its account, in which every offered frame is found."""
+"""One video: its frames, and the account of every frame that was offered for it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from offcam_proto.records import KeepRecord
 
 Overflow = Literal["drop", "block"]
-"""What a step does when the daemon is far behind: drop the frame (counted), or wait (with a cap)."""
+"""What to do with a frame when the daemon is far behind: drop it (counted), or wait (at most so long)."""
 
 
 class Encoding(NamedTuple):
-    """How videos are made and kept, as in `messages.OpenClip`; what is not said is the daemon's to choose."""
+    """How videos are made and kept, as in `messages.OpenClip`; what is not given is left to the daemon."""
 
     fps: float
     max_width: int = 0
@@ -53,12 +53,12 @@ class _Part:
 
     Attributes:
         number: of its clip in the stream.
-        layouts: of the tiles of its last frame; their sizes are those of all its frames.
+        layouts: of the tiles of its last frame; all its frames have tiles of these sizes.
         part: 1, or higher for a later file of the same video.
         epoch: the stream's epoch when it was opened on the wire, 0 before.
-        begin: number in the video of the frame that has the index 0.
-        opening: what it is opened with, once it has a frame that went into shared memory or to a daemon.
-        complete: how it ended; None while it has not.
+        begin: the video's frame number that has index 0 in this file.
+        opening: the message that opens it, once one of its frames went into shared memory or to a daemon.
+        complete: whether it ended as it was meant to; None while it has not ended.
     """
 
     writer: ClipWriter
@@ -78,9 +78,9 @@ class _Part:
     complete: bool | None = None
 
     def go_on(self, frames: list[Lying]) -> None:
-        """The daemon died with these frames of it, which lie in shared memory: have the one that is there record them.
+        """The daemon died with frames of this file, which lie in shared memory: have the new daemon record them.
 
-        They are the next part of the video, or this one where no daemon has opened it.
+        They become the next part of the video; or this part, if no daemon has opened it yet.
         """
         self.writer.go_on(self, frames)
 
@@ -93,21 +93,21 @@ class _Part:
 class ClipWriter:
     """One video of a stream: one file, or more where the frame size changes or the daemon is replaced.
 
-    Nothing is opened before its first frame.
+    No file is opened before the first frame.
 
     Args:
-        stream: the stream of the env that it shows.
-        name: its file name without part and extension.
+        stream: the stream of the env that is shown.
+        name: file name without part and extension.
         encoding: how it is made.
         episode: number of the episode in which it begins.
         step: number of the last step before it, over all episodes; -1 before the first.
-        overflow: what a frame does when the daemon is far behind.
+        overflow: what to do with a frame when the daemon is far behind.
         envs: as in `messages.OpenClip`.
 
     Attributes:
-        episode_over: whether the last step it saw ended an episode; set by its wrapper.
-        first_row: the row of the table of steps that the video's first frame shows, in the stream that there is now;
-            None where no steps are recorded. Set by its wrapper.
+        episode_over: whether the last step in the video ended an episode; set by its wrapper.
+        first_row: the row of the stream's table of steps that the video's first frame shows; None where no steps are
+            recorded. Set by its wrapper.
     """
 
     def __init__(
@@ -131,20 +131,20 @@ class ClipWriter:
         self._envs = envs
         self._block = overflow == "block"
         self._part: _Part | None = None
-        self._parts = 0  # files that it was given so far
+        self._parts = 0  # how many files the video has had so far
         self._diverged: tuple[()] | tuple[int, str] = ()
         self._last_frame = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy goes on in a file of its own."""
+        """A copy of an env goes on in a file of its own."""
         return {**self.__dict__, "_part": None}
 
     def add(self, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> str | None:
         """Take the next frame: one picture, or one for each tile of a ``(rows, cols)`` grid.
 
-        Its number in the video, larger than the last one's, is its place in time. The pixels are copied out before
-        it returns. Never raises, and waits only as the overflow policy says. Returns why it was dropped; None where it
-        was not.
+        ``number``, larger than that of the last frame, is the frame's place in time. The pixels are copied out before
+        this returns. Never raises, and waits only as the overflow policy says. Returns why the frame was dropped; None
+        where it was not.
         """
         stream, part = self._stream, self._part
         wire = stream.wire()
@@ -177,7 +177,7 @@ class ClipWriter:
         return reason
 
     def reject(self) -> None:
-        """Count a frame that could not be made into a picture."""
+        """Count a frame that is not a picture."""
         if self._part is not None:
             self._part.offered += 1
             self._part.dropped["invalid"] += 1
@@ -189,15 +189,15 @@ class ClipWriter:
             self._part.return_ += as_float(reward)
 
     def diverge(self, step: int, why: str) -> None:
-        """What it is to show happened otherwise at a step: its account says so, which there is without a frame, too."""
+        """Note for the video's account that a replayed step differed from the recorded one, even if it has no frame."""
         self._diverged = step, why
         if self._part is None:
             self._next_part(self._stream.wire(), (), 0)
 
     def end(self, *, complete: bool = True) -> None:
-        """No more frames come. The file becomes final in the background."""
+        """End the video: no more frames come. The file becomes final in the background."""
         part, stream = self._part, self._stream
-        ours = part is not None and part.wire is stream.wire()  # else it is a forked child's parent's
+        ours = part is not None and part.wire is stream.wire()  # else the part belongs to the parent of a forked child
         with part.connection.lock if part is not None and ours else nullcontext():
             # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
             if self in stream.videos.clips:
@@ -210,22 +210,22 @@ class ClipWriter:
                 self._finish(part, complete=complete)
 
     def judged(self, record: KeepRecord) -> None:
-        """A rule is told of its episode. It has ended."""
+        """Tell the rule of the video's episode, once the video has ended."""
         self._stream.record(record)
 
     def abandon(self) -> None:
-        """End it where nobody said that it is over: it is complete only if its episode is."""
+        """End the video where nobody said that it is over: it is complete only if its episode is."""
         self.end(complete=self.episode_over)
 
     def cut_off(self) -> tuple[str, int, int] | None:
-        """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
+        """The video's name and number, and how many frames were sent for it, where the daemon that had them is gone."""
         part = self._part
         if part is None or not part.epoch or part.wire.live or part.epoch != part.wire.epoch:
             return None
         return self._name, part.number, part.sent
 
     def _patience(self) -> float:
-        """How long this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""
+        """How many seconds this frame may wait for credit: see `timeouts.PATIENCE_SECONDS`."""
         if self._block:
             return timeouts.BLOCK_SECONDS
         step = time.monotonic() - self._last_frame
@@ -259,10 +259,10 @@ class ClipWriter:
         return part
 
     def _open(self, part: _Part, pictures: tuple[Picture, ...], grid: tuple[int, int], number: int) -> OpenClip:
-        """Open a part on the wire, if that is live, with the frame of this number. Returns what it is opened with."""
+        """Open a part on the wire, if that is live, with its first frame's number. Returns its opening message."""
         wire, videos = part.wire, self._stream.videos
         with part.connection.lock:
-            videos.take_over()  # it may be live since the last look, which may be another thread's doing
+            videos.take_over()  # the stream may have become live since, through another thread
             if part.opening is not None and (part.epoch or not wire.live):
                 return part.opening
             if wire.live and videos.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
@@ -288,7 +288,7 @@ class ClipWriter:
             return part.opening
 
     def go_on(self, part: _Part, frames: list[Lying]) -> None:
-        """Have frames that a dead daemon left in shared memory recorded: see `_Part.go_on`."""
+        """Have frames recorded that a dead daemon left in shared memory: see `_Part.go_on`."""
         wire, opening, stream = part.wire, part.opening, self._stream
         if opening is None:
             return
@@ -314,11 +314,11 @@ class ClipWriter:
             part.connection.unsettled.add(stream)
 
     def _tell(self, *parts: _Part) -> None:
-        """Send accounts of parts."""
+        """Send the accounts of parts."""
         self._stream.record(*[self._account(part) for part in parts])
 
     def _not_whole(self, why: str) -> None:
-        """Some of it may be missing."""
+        """Count the video as not whole: some of it may be missing."""
         self._stream.videos.losses.videos[self._name] = why
 
     def _account(self, part: _Part) -> ClipRecord:
@@ -341,7 +341,7 @@ class ClipWriter:
         )
 
     def _finish(self, part: _Part, *, complete: bool) -> None:
-        """Close a part's books: its frames are over, and its account goes to the daemon."""
+        """Close a part's account, as its frames are over, and send it to the daemon."""
         stream, connection, wire = self._stream, part.connection, part.wire
         part.complete = complete
         with connection.lock:

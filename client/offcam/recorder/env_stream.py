@@ -1,4 +1,4 @@
-"""What one wrapped env sends: its episodes and its clips, in one stream that survives what the process goes through."""
+"""What one wrapped env sends: its episodes and its clips, in one stream that survives forks and lost daemons."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from offcam_runs.resuming import Before
 
 STEPS_WAITING_BYTES = 1024 * MIB
-"""Most bytes of records that may wait for a daemon before steps are lost, where the wrapper says no other bound."""
+"""Most bytes of records that may wait for a daemon before steps are dropped, unless the wrapper sets another bound."""
 
 
 class EnvStream:
     """The stream of one env, shared by the wrappers around it. It belongs to whoever steps the env.
 
-    It survives what the process goes through: a daemon that comes late, dies or is replaced, a fork (the
-    child gets a stream of its own), and use after `release`.
+    It survives a daemon that comes late, dies or is replaced, a fork (the child gets a stream of its own), and use
+    after `release`.
 
     Args:
         folder: absolute path of the run folder.
@@ -46,14 +46,14 @@ class EnvStream:
         num_envs: number of sub-environments.
         vector: whether it is a vector env.
         prefix: name prefix of its videos; empty for a stream without video.
-        before: what it goes on from; an attribute, too.
+        before: how far the resumed session has come; None for a new session. An attribute, too.
         steps_limit: most bytes of steps that the run is to have on the disk; 0 for the daemon's own bound.
 
     Attributes:
-        videos: its videos, and what is lost of it.
+        videos: its videos, and what is lost of them.
         steps: its steps, where they are recorded.
-        has_statistics: whether episodes are recorded into it, by a wrapper that has joined it.
-        when_closed: called once it is closed, by the last `release`; they raise nothing.
+        has_statistics: whether a wrapper has joined it that records episodes.
+        when_closed: functions that the last `release` calls once the stream is closed; they must not raise.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class EnvStream:
         self.has_statistics = not prefix
         self._users: set[int] = set()
         self._pid = 0
-        self._suffix = 0  # in the names of its videos, before it was released
+        self._suffix = 0  # number in the names of its videos, from before it was released
         self._copied = False
         self._strict = False
         self._opening = False
@@ -98,12 +98,12 @@ class EnvStream:
 
     @property
     def attached(self) -> bool:
-        """Whether it was ever opened, be it for a daemon that is still to come."""
+        """Whether it was ever opened, even if no daemon has answered yet."""
         return self._wire is not None
 
     @property
     def used(self) -> bool:
-        """Whether a wrapper has joined it and not left; in a forked child, those of the parent count, too."""
+        """Whether a wrapper has joined it and not left; in a forked child the parent's wrappers count, too."""
         return bool(self._users)
 
     @property
@@ -113,26 +113,27 @@ class EnvStream:
         return self._connection
 
     def acquire(self, user: object, *, strict: bool = False) -> EnvStream:
-        """Join it: it stays open until each user has called `release`.
+        """Join the stream: it stays open until each user has called `release`.
 
-        If strict, `open` and the last `release` raise where something is or was not recorded.
+        With ``strict``, `open` and the last `release` raise where something is not recorded.
         """
         self._users.add(id(user))
         self._strict = self._strict or strict
         return self
 
     def open(self) -> None:
-        """Connect, at construction: what is wrong with the setting is raised here and nowhere else.
+        """Connect, at construction. A wrong setting is raised here and nowhere else.
 
         A daemon that is slow, frozen or dying is only warned about, and waited for no longer than
-        `timeouts.START_SECONDS`: recording begins when it answers. Opened already, it is only waited for.
+        `timeouts.START_SECONDS`: recording begins when it answers. A stream that is open already is only waited for.
 
         Raises:
             ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
-            KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
-            DaemonNotInstalled: videos are wanted, and there is nothing that could make them; if strict, in any case.
+            KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that the key is for.
+            DaemonNotInstalled: videos are wanted, and no daemon can be had; with ``strict``, even without videos.
             FolderNotWritable: the daemon cannot use the run folder.
-            DaemonUnavailable, VersionMismatch: only if strict: in `timeouts.CERTAIN_SECONDS` recording did not begin.
+            DaemonUnavailable, VersionMismatch: only with ``strict``: recording did not begin within
+            `timeouts.CERTAIN_SECONDS`.
         """
         connection = process.current()
         deadline = connection.handshake.deadline(strict=self._strict)
@@ -142,7 +143,7 @@ class EnvStream:
             wire = self._wire
             if wire is None or self._pid != connection.pid or self._connection is not connection:
                 wire = self._attach(connection)
-            if there:  # if it dies in between, another one is waited for
+            if there:  # if the daemon dies in between, another one is waited for
                 self._wait_opened(connection, wire, deadline)
             if wire.live and self.has_statistics:
                 with connection.lock:
@@ -151,7 +152,7 @@ class EnvStream:
             self._opening = False
 
     def _connect(self, connection: Connection, deadline: float) -> bool:
-        """Shake hands with a daemon. Returns whether there is one; if not, that was said."""
+        """Shake hands with a daemon. Returns whether there is one; if not, the user was told."""
         try:
             process.establish(connection, deadline, strict=self._strict)
         except DaemonNotInstalled as error:
@@ -206,7 +207,7 @@ class EnvStream:
             with connection.lock:
                 reconnect.doubt()
             wire = self._attach(connection)
-            if not reconnect.hopeless:  # or the first frames would be lost on a daemon that is there, or soon will be
+            if not reconnect.hopeless:  # or the first frames would be lost although a daemon is there, or soon will be
                 over = lambda: wire.live or wire.refused is not None or reconnect.failed  # noqa: E731
                 connection.wait(over, timeouts.REOPEN_SECONDS)
             return wire
@@ -234,7 +235,7 @@ class EnvStream:
             connection.warn_once("statistics are being lost: the recorder daemon has not answered for too long.")
 
     def _keep_steps(self, record: StepRecord) -> None:
-        """Keep rows of steps, unless as much waits for a daemon as there may be on the disk. Never raises."""
+        """Keep rows of steps, unless as many bytes wait for a daemon as may lie on the disk. Never raises."""
         limit = max(self._steps_limit or STEPS_WAITING_BYTES, MAX_BYTES_IN_FLIGHT)
         if self.wire().backlog.nbytes <= limit:
             self.record(record)
@@ -246,7 +247,7 @@ class EnvStream:
         )
 
     def warn_once(self, text: str, *, about: str) -> None:
-        """Say once in the process what is the matter with a recording."""
+        """Warn, once in the process, of a problem with a recording."""
         self.connection.warn_once(text, about=about)
 
     def flush(self, *, quiet: bool = True) -> bool:
@@ -264,7 +265,7 @@ class EnvStream:
 
     def _wait_until_final(self, wire: ClientStream, *, quiet: bool) -> bool:
         if not wire.epoch and self.connection.reconnect.hopeless:
-            return False  # there never was a daemon: one warning was given, waiting would be in vain
+            return False  # there never was a daemon, as a warning said: waiting would be in vain
         final = self.connection.flush(quiet=quiet)
         if final:
             self._rest()
@@ -277,12 +278,12 @@ class EnvStream:
         return final
 
     def _index_there(self) -> bool:
-        """Whether what was acked is where it was, as far as can be seen from here."""
+        """Whether acked records are still where they were stored, as far as can be seen from here."""
         here = self.connection.endpoint.path is not None and self._wire is not None and self._wire.epoch
         return not here or os.path.exists(os.path.join(self.folder, INDEX_NAME))
 
     def _rest(self) -> None:
-        """Leave nothing in the run folder that is of no use, for whoever looks there after a flush."""
+        """Remove what is of no use from the run folder, for anybody who looks there after a flush."""
         with self.connection.lock:
             if self._wire is not None and self._journal is not None and not self._wire.unacked and not self.steps.busy:
                 self._journal.rest()
@@ -290,10 +291,10 @@ class EnvStream:
                     self.steps.rest()
 
     def release(self, user: object, *, quiet: bool = True) -> None:
-        """Leave it; the last user closes it and waits until its files are final. Used again, it opens again.
+        """Leave the stream; the last user closes it and waits until its files are final. If used again, it opens again.
 
         Raises:
-            RecordingLost: if strict, where something is not recorded, or nobody can tell.
+            RecordingLost: with ``strict``, if something is not recorded, or nobody can tell.
         """
         self._users.discard(id(user))
         if self._users or self._wire is None or self._pid != os.getpid():
@@ -310,7 +311,7 @@ class EnvStream:
         self.steps.seal()
         self.steps.forget()
         left = self.videos.left
-        if left:  # as long as the stream is open, another daemon can be told of it
+        if left:  # as long as the stream is open, another daemon can be told of what is left
             self._wait_until_final(wire, quiet=quiet)
         self.connection.close_stream(wire)
         if left:
@@ -337,7 +338,7 @@ class EnvStream:
             )
 
     def leave(self, user: object, *clips: Abandoned | None) -> None:
-        """Leave it and wait for nothing, as a user that is garbage-collected does: what was recorded is kept."""
+        """Leave the stream without waiting, as a garbage-collected user does: what was recorded is kept."""
         self._users.discard(id(user))
         if self._connection is None or self._pid != os.getpid():
             return
@@ -349,7 +350,7 @@ class EnvStream:
                 self._connection.later(clip.abandon)
 
     def answered(self, *, refused: str) -> None:
-        """The daemon has opened the stream, or will not have it: said here where no construction waits for that."""
+        """The daemon has opened the stream, or refused it: warned of here where no construction waits for that."""
         if self._opening or self._connection is None:
             return
         if refused:
@@ -360,7 +361,7 @@ class EnvStream:
             self._connection.warn_once("the recorder daemon is there now: recording has begun.")
 
     def abandon(self) -> None:
-        """The process leaves without `release`: keep what was recorded."""
+        """The process is ending without `release`: keep what was recorded."""
         self.videos.end()
         if self._wire is not None and self._pid == os.getpid():
             if not self._wire.closed:
@@ -369,7 +370,7 @@ class EnvStream:
             self.connection.close_stream(self._wire)
 
     def _tail(self) -> Tail:
-        """Where the rows of its steps are until there is a record of them."""
+        """The stream's tail: it has the rows of steps that are not in a record yet."""
         self.wire()
         assert self._journal is not None  # noqa: S101 - a stream on the wire has one
         with self.connection.lock:
@@ -409,7 +410,7 @@ class EnvStream:
         return wire
 
     def _elsewhere(self, folder: str, why: str) -> None:
-        """Their journal cannot lie in a folder."""
+        """Warn that the journal cannot lie in a folder, and why."""
         self.connection.warn_once(
             f"records that no index has yet cannot be written into {folder} ({why}): they are kept elsewhere until the "
             "recorder daemon has them. `close()` says where, if they are left.",
@@ -418,11 +419,11 @@ class EnvStream:
 
 
 def check_daemon(*, strict: bool = False) -> None:
-    """Raise now, at construction, what is wrong with ``OFFCAM_ADDR`` or with the key for it; if strict, with all.
+    """Raise at construction what is wrong with ``OFFCAM_ADDR`` or its key; with ``strict``, any other problem, too.
 
     Raises:
         ConfigError, KeyRefused: as `EnvStream.open`.
-        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only if strict.
+        DaemonNotInstalled, DaemonUnavailable, VersionMismatch: only with ``strict``.
     """
     endpoint, _ = settings.daemon_endpoint()
     if strict or endpoint.path is None:

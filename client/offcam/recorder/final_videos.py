@@ -8,10 +8,10 @@ from typing import Any
 
 
 class FinalVideos:
-    """The newest of a stream's videos that is final, and those that the user was not told of yet.
+    """The newest final video of a stream, and the final videos that the user has yet to be told of.
 
     Args:
-        on_video: is called with each one's path.
+        on_video: called with the path of each final video.
 
     Attributes:
         newest: path of the newest one, or None.
@@ -23,26 +23,26 @@ class FinalVideos:
         self._untold: deque[str] = deque()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another process has videos of its own."""
+        """A copy in another process begins without videos."""
         return FinalVideos, (self._on_video,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FinalVideos:
-        """One in this process tells the same function, not a copy of the object that it is a method of."""
+        """A copy in this process calls the same function, rather than a copy of the object that it is a method of."""
         return FinalVideos(self._on_video)
 
     def add(self, path: str) -> None:
-        """One became final. On whatever thread took in the daemon's word."""
+        """A video became final. Called on whatever thread received the daemon's message."""
         self.newest = path
         if self._on_video is not None:
             self._untold.append(path)
 
     def forget(self) -> None:
-        """A fork's are its parent's."""
+        """In a forked child: forget the parent's videos."""
         self.newest = None
         self._untold.clear()
 
     def tell(self) -> None:
-        """Call ``on_video``, on the user's thread; what it raises comes through, and no video is told twice."""
+        """Call ``on_video``, on the user's thread. What it raises passes through; no video is passed twice."""
         while self._untold:
             path = self._untold.popleft()
             if self._on_video is not None:

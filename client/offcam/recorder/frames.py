@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tiles: TypeAlias = tuple[tuple[Picture, ...], tuple[int, int]]
-"""Pictures, and the rows and columns of the grid that they make."""
+"""Pictures, and the rows and columns of the grid that they form."""
 
 _grid_shape = lru_cache(maxsize=64)(grid_shape)
 
@@ -30,7 +30,7 @@ class _Plan(NamedTuple):
 
 
 _PLAIN_IMAGES = (None, "1", "L", "RGB", "RGBA")
-"""The modes in which an image of Pillow's is the array that it seems; one with a palette, say, is not."""
+"""Modes in which an image of Pillow's equals its array; an image with a palette, for example, does not."""
 
 _COPY_IT = (
     "a frame lies in a device's memory, and to read it there would make each step wait for the device: return "
@@ -39,14 +39,14 @@ _COPY_IT = (
 
 
 def frames_of(rendered: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - whatever an env renders
-    """The frames of one picture: one, or where an env renders several cameras or envs, one tile for each.
+    """The frames of one picture: one, or if an env renders several cameras or envs, one tile for each.
 
     Args:
-        rendered: an array, or what can be made one (of torch's, JAX's, Pillow's); with four axes one frame for each
-            along the first; or a tuple, list or dict of them.
+        rendered: an array, or what can become one (of torch's, JAX's, Pillow's); with four axes one frame for each
+            entry of the first; or a tuple, list or dict of these.
 
     Raises:
-        FrameError: it is no picture, or a device has it.
+        FrameError: it is not a picture, or lies in a device's memory.
     """
     if isinstance(rendered, dict):
         rendered = tuple(rendered.values())
@@ -61,10 +61,10 @@ def frames_of(rendered: Any) -> tuple[NDArray[Any], ...]:  # noqa: ANN401 - what
 
 
 def as_array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
-    """What was rendered as an array, without a copy where that is possible.
+    """What was rendered as an array, without a copy if possible.
 
     Raises:
-        FrameError: it is none, or a device has it.
+        FrameError: it cannot become an array, or lies in a device's memory.
     """
     if isinstance(value, np.ndarray):
         return value
@@ -90,11 +90,12 @@ def as_array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
 
 
 def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an env observes
-    """The newest picture in an observation of one env: itself, or the last one of a stack.
+    """The newest picture in one env's observation: the observation itself, or the last picture of a stack.
 
     Args:
-        observation: ``(height, width)``, ``(height, width, 1 or 3)``, ``(1 or 3, height, width)``, or a stack of
-            pictures along the first axis, or of four grey ones along the last; of a dict its first such value.
+        observation: ``(height, width)``, ``(height, width, 1 or 3)``, ``(1 or 3, height, width)``; or a stack of
+            pictures along the first axis, or of four grey ones along the last; or a dict, whose first such value is
+            used.
 
     Raises:
         FrameError: it has no picture.
@@ -112,16 +113,16 @@ def observed(observation: Any) -> NDArray[Any]:  # noqa: ANN401 - whatever an en
 
 
 def white_of(frame: NDArray[Any]) -> float:
-    """What is white in a frame of floats: 1, or 255 where it has values above 1."""
+    """The value of white in a frame of floats: 1, or 255 if any value is above 1."""
     return 255.0 if frame.dtype.kind == "f" and frame.size and frame.max() > 1 else 1.0
 
 
 def tiles(
     shown: Sequence[NDArray[np.generic]], white: float, aspect: tuple[int, int], *, copied: bool = False
 ) -> Tiles:
-    """Frames as one picture of so many tiles, close to an ``aspect`` of width and height; see `picture`.
+    """Frames as the tiles of one picture, close to an ``aspect`` of (width, height); see `picture`.
 
-    ``copied`` is for what is kept longer than the env leaves its frames alone.
+    Pass ``copied=True`` to keep the pixels longer than the env leaves its frames unchanged.
     """
     kept = [frame.copy(order="K") for frame in shown] if copied else shown
     pictures = tuple([picture(frame, white) for frame in kept])
@@ -131,9 +132,8 @@ def tiles(
 def picture(frame: NDArray[np.generic], white: float = 1.0) -> Picture:
     """Describe a rendered frame without copying it where that is possible.
 
-    A transposed or flipped view of a dense block (what classic-control, Box2D and MuJoCo return) is shipped
-    as that block and its layout: making it contiguous here would cost more than encoding it. Any other view
-    is copied.
+    A transposed or flipped view of a dense block (as classic-control, Box2D and MuJoCo return) is sent as that block
+    with its layout: making it contiguous here would cost more than encoding it. Any other view is copied.
 
     Args:
         frame: shape ``(height, width)``, ``(height, width, 1)``, ``(height, width, 3)`` or
@@ -155,10 +155,10 @@ def picture(frame: NDArray[np.generic], white: float = 1.0) -> Picture:
 
 @lru_cache(maxsize=64)
 def _plan(shape: tuple[int, ...], strides: tuple[int, ...]) -> _Plan | None:
-    """How to see a view's memory as one dense block, or None where it has holes or overlaps.
+    """How to see a view's memory as one dense block; None if it has holes or overlaps.
 
-    Flipping each negative axis and ordering the axes by stride gives a C-contiguous array exactly where the
-    view covers a block once.
+    Flipping each negative axis and ordering the axes by stride gives a C-contiguous array exactly if the view covers a
+    block once.
     """
     _check_shape(shape)
     order = tuple(sorted(range(len(shape)), key=lambda axis: (-abs(strides[axis]), -shape[axis])))

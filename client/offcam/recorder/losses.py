@@ -17,12 +17,12 @@ _MOST_NAMES = 10
 
 @dataclass
 class Losses:
-    """What is not recorded of one stream, or not known to be.
+    """What was lost of one stream, or may have been.
 
     Attributes:
-        records: episodes' and videos' records that are in no index, or not confirmed.
-        frames: frames dropped, by a reason that is offcam's.
-        videos: videos that are not whole, with the reason.
+        records: how many records of episodes and videos are in no index, or are not confirmed to be.
+        frames: how many frames were dropped, by reason; only reasons that are offcam's fault.
+        videos: names of videos that are not whole, with the reason.
     """
 
     records: int = 0
@@ -30,7 +30,7 @@ class Losses:
     videos: dict[str, str] = field(default_factory=dict)
 
     def settle(self, wire: ClientStream, unfinished: Iterable[str]) -> None:
-        """Count what its stream still waits for, now that nothing is waited for any more."""
+        """Count as lost what the stream still waits for, at the end of all waiting."""
         self.records += wire.unacked + wire.lost_records
         for name in unfinished:
             self.videos.setdefault(name, "not confirmed to be final")

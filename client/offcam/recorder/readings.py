@@ -1,4 +1,4 @@
-"""What an env hands over, read without raising and without waiting for a device. What cannot be read is unknown."""
+"""Reads what an env returns, without raising and without waiting for a device. What cannot be read is unknown."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 UNREADABLE: tuple[type[Exception], ...] = (Exception,)
-"""What is raised by numpy, torch, JAX and the like for what is not what it was taken for: torch says RuntimeError to
-most, TensorFlow has errors that are of no kind of Python's, and an env's own objects raise what they like."""
+"""What numpy, torch, JAX and others raise for values of the wrong kind: torch mostly RuntimeError, TensorFlow errors
+that derive from none of Python's, and an env's own objects anything."""
 
 FLOAT, BOOL = np.dtype(float), np.dtype(bool)
 
 _HOST_MEMORY = (1, 3, 11)
-"""The kinds of memory, as DLPack numbers them, that are read without a device: plain, pinned for CUDA, for ROCm."""
+"""Kinds of memory, by DLPack's numbers, that can be read without a device: plain, pinned for CUDA, pinned for ROCm."""
 
 
 def on_device(value: object) -> bool:
-    """Whether it lies in a device's memory: to look at it would make the agent's thread wait for the device."""
+    """Whether a value lies in a device's memory: to read it would make the agent's thread wait for the device."""
     try:
         return hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in _HOST_MEMORY
     except UNREADABLE:
@@ -26,7 +26,7 @@ def on_device(value: object) -> bool:
 
 
 def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind the env gives
-    """A reward or return as a float; NaN where it is no single number, as the record must have one."""
+    """A reward or return as a float; NaN if it is not a single number, as a record needs a number."""
     if type(value) is float:
         return value
     try:
@@ -42,7 +42,7 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
 
 
 def is_nan(reward: Any) -> bool:  # noqa: ANN401 - as above
-    """Whether a reward, or one of several, is no number. False of what cannot be read."""
+    """Whether a reward, or any of several, is NaN. False for what cannot be read."""
     if type(reward) is float:
         return reward != reward  # noqa: PLR0124 - what is no number does not equal itself
     try:
@@ -52,7 +52,7 @@ def is_nan(reward: Any) -> bool:  # noqa: ANN401 - as above
 
 
 def added(total: Any, reward: Any) -> Any:  # noqa: ANN401 - the env's own numeric type
-    """A sum and a reward: of the reward's own type, as in Gymnasium, and NaN from where they do not add up."""
+    """A sum plus a reward, in the reward's own type, as in Gymnasium; NaN once they cannot be added."""
     try:
         return total + reward
     except UNREADABLE:
@@ -60,7 +60,7 @@ def added(total: Any, reward: Any) -> Any:  # noqa: ANN401 - the env's own numer
 
 
 def flag(value: Any) -> bool | None:  # noqa: ANN401 - a flag of whatever kind the env gives
-    """Whether a flag is set; None where it is no single one, as of many envs or agents, or where a device has it."""
+    """Whether a flag is set; None if it is not a single flag, as of many envs or agents, or if a device has it."""
     if type(value) is bool:
         return value
     try:
@@ -72,7 +72,7 @@ def flag(value: Any) -> bool | None:  # noqa: ANN401 - a flag of whatever kind t
 
 
 def over(terminated: object, truncated: object) -> bool | None:
-    """Whether an episode is over, from its two flags; None where nobody can tell."""
+    """Whether an episode is over, by its two flags; None if that cannot be told."""
     if type(terminated) is bool and type(truncated) is bool:
         return terminated or truncated
     flags = flag(terminated), flag(truncated)
@@ -80,7 +80,7 @@ def over(terminated: object, truncated: object) -> bool | None:
 
 
 def at(index: int, values: Any) -> Any:  # noqa: ANN401 - rewards or flags of whatever kind a vector env gives
-    """What a sub-environment has; None where there is none."""
+    """The value of one sub-environment; None if there is none."""
     try:
         return None if isinstance(values, dict) or on_device(values) else values[index]
     except UNREADABLE:
@@ -88,7 +88,7 @@ def at(index: int, values: Any) -> Any:  # noqa: ANN401 - rewards or flags of wh
 
 
 def each(values: Any, count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] | None:  # noqa: ANN401 - as above
-    """Rewards or flags of ``count`` envs as an array ``(count,)``; None where they are none, or a device has them."""
+    """Rewards or flags of ``count`` envs as an array ``(count,)``; None if they are neither, or a device has them."""
     if type(values) is np.ndarray and values.dtype is dtype and values.shape == (count,):
         return values
     try:
@@ -105,9 +105,9 @@ def _array(values: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - as above
 
 
 def reset_mask(options: object, count: int) -> np.ndarray[Any, Any] | None:
-    """Which of ``count`` envs a reset is for, bool ``(count,)``; None for all, and where a device knows.
+    """Which of ``count`` envs a reset is for, bool ``(count,)``; None for all, or if a device has the mask.
 
-    Gymnasium's vector envs take a mask for that as ``options["reset_mask"]``, ManiSkill numbers as ``"env_idx"``.
+    Gymnasium's vector envs take a mask as ``options["reset_mask"]``, ManiSkill indices as ``options["env_idx"]``.
     """
     if not isinstance(options, dict):
         return None
@@ -122,7 +122,7 @@ def reset_mask(options: object, count: int) -> np.ndarray[Any, Any] | None:
 
 
 def places(info: object, count: int) -> np.ndarray[Any, Any] | None:
-    """Which of ``count`` envs the rows of a result are of, by EnvPool's ``info["env_id"]``; None for all, in order."""
+    """The env of each row of a result, by EnvPool's ``info["env_id"]``, among ``count``; None for all envs in order."""
     if not isinstance(info, dict) or info.get("env_id") is None:
         return None
     try:
@@ -134,7 +134,7 @@ def places(info: object, count: int) -> np.ndarray[Any, Any] | None:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - whatever an env renders or observes
-    """Its shape; empty where it has none."""
+    """The shape of a value; empty if it has none."""
     try:
         return tuple(map(int, getattr(value, "shape", ())))
     except UNREADABLE:
@@ -142,7 +142,7 @@ def shape_of(value: Any) -> tuple[int, ...]:  # noqa: ANN401 - whatever an env r
 
 
 def number_of_envs(env: Any) -> int | None:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
-    """How many envs an env steps at once: a vector env, or a simulator's single one; None for an ordinary one."""
+    """How many envs an env steps at once, as a vector env or a simulator's single env; None for an ordinary env."""
     for candidate in (env, getattr(env, "unwrapped", None)):
         try:
             count = operator.index(getattr(candidate, "num_envs", None))  # type: ignore[arg-type]  # None is no index

@@ -1,4 +1,4 @@
-"""What a recording into a folder that was recorded into before goes on from."""
+"""How far an earlier recording in the same folder has come, for a new one that goes on from there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from offcam_runs.resuming import Before
 
 IfExists = Literal["new", "resume", "error"]
-"""What to do where a folder has a run: begin another session of it, go on with its last one, or raise."""
+"""What to do if the folder has a run: begin another session of it, go on with the last one, or raise."""
 
 _ALIKE = """
 SELECT max(NOT mine) AND NOT max(mine AND earlier) FROM (
@@ -35,23 +35,23 @@ SELECT max(NOT mine) AND NOT max(mine AND earlier) FROM (
 
 
 def before(folder: str, prefix: str, if_exists: IfExists, *, strict: bool = False) -> Before | None:
-    """What to go on from; None for a session of its own.
+    """How far the session to resume has come; None for a new session.
 
-    Over ``tcp://`` the daemon is asked, which has the folder on its host. One that is slow, frozen or dying is only
-    warned about, and waited for as long as `timeouts.RESUME_SECONDS` says; the recording is a session of its own then.
+    Over ``tcp://`` the daemon is asked, which has the folder on its host. A daemon that is slow, frozen or dying is
+    only warned about, after `timeouts.RESUME_SECONDS`; the recording is then a session of its own.
 
     Args:
         folder: the run folder.
         prefix: of the names of the stream's videos.
-        if_exists: what to do where it has a run.
-        strict: whether to raise where nobody can say how far it came.
+        if_exists: what to do if the folder has a run.
+        strict: whether to raise if nobody can say how far the run came.
 
     Raises:
-        ConfigError: there is a run, and there must be none; or over ``tcp://`` the daemon is of an earlier offcam, or
-            the address or the key cannot be used.
-        KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that it is for.
-        RunFolderError: its index cannot be read.
-        DaemonUnavailable, RemoteProtocolError: only if strict: over ``tcp://``, the daemon did not say it.
+        ConfigError: there is a run and ``if_exists`` forbids one; over ``tcp://``, the daemon is of an earlier offcam,
+            or the address or the key cannot be used.
+        KeyRefused: over ``tcp://``, the daemon does not take the key, or is not the one that the key is for.
+        RunFolderError: the run's index cannot be read.
+        DaemonUnavailable, RemoteProtocolError: only with ``strict``: over ``tcp://``, the daemon did not answer.
     """
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be 'new', 'resume' or 'error', got {if_exists!r}.")
@@ -76,7 +76,7 @@ def _exists(folder: str) -> ConfigError:
 
 
 def _asked(folder: str, prefix: str, if_exists: IfExists, *, strict: bool) -> Before | None:
-    """As `before`, of a folder on the daemon's host."""
+    """As `before`, for a folder on the daemon's host."""
     connection = process.current()
     try:
         reply = _reply(connection, folder, prefix, strict=strict)
@@ -113,9 +113,9 @@ def _reply(connection: Connection, folder: str, prefix: str, *, strict: bool) ->
 
 
 def is_another(folder: str, stream: bytes) -> bool:
-    """Whether a stream is the first of its training and session in a run that others have recorded with its prefix.
+    """Whether a stream is its training's and session's first in a run where others recorded with its prefix.
 
-    The envs in a vector env of Stable-Baselines3 have one prefix, too: of each other nobody needs to be told.
+    The envs in a vector env of Stable-Baselines3 share a prefix, too: nobody needs to be warned of each other's videos.
     """
     if not settings.records_here():
         return True  # its index is on another host

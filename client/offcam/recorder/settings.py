@@ -1,4 +1,4 @@
-"""Whether to record, and into which folder: what the environment asks, read when it is needed.
+"""Whether to record, and into which folder, by the environment variables as they are at the time.
 
 A variable or a folder that is wrong is a ConfigError.
 """
@@ -21,7 +21,7 @@ _REQUIRED = "require"
 
 
 def enabled() -> bool:
-    """Whether recording is on: ``OFFCAM=off`` turns every wrapper into a pass-through."""
+    """Whether recording is on: with ``OFFCAM=off`` every wrapper passes everything through."""
     return _asked() not in _OFF
 
 
@@ -38,7 +38,7 @@ def _asked() -> str:
 
 
 def records_here() -> bool:
-    """Whether run folders are this host's; with ``tcp://`` they are the daemon's, which names them itself."""
+    """Whether run folders are on this host; with ``tcp://`` they are on the daemon's, under names of its own."""
     if not enabled():
         return True
     endpoint = endpoint_asked(os.environ)
@@ -46,13 +46,13 @@ def records_here() -> bool:
 
 
 def run_asked() -> str | None:
-    """The run of ``OFFCAM_RUN``, for wrappers that were given no folder; a relative one lies in ``$OFFCAM_DIR``."""
+    """The run of ``OFFCAM_RUN``, for wrappers without a folder; a relative path lies in ``$OFFCAM_DIR``."""
     asked = os.environ.get("OFFCAM_RUN")
     return absolute(os.path.join(_root(), asked)) if asked else None
 
 
 def new_run_folder(env_id: str) -> str:
-    """A folder for a run whose wrapper was given none: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute."""
+    """A new run folder for a wrapper without one: ``$OFFCAM_DIR/<utc>-<env-id>-<id>``, absolute."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", env_id).strip(".-") or "env"
     return absolute(os.path.join(_root(), f"{stamp}-{name[:80]}-{secrets.token_hex(3)}"))
@@ -63,7 +63,7 @@ def _root() -> str:
 
 
 def absolute(folder: str) -> str:
-    """The absolute path of a folder. Where the working directory was removed, nothing relative can be meant."""
+    """A folder's absolute path. ConfigError for a relative one if the working directory was removed."""
     try:
         return os.path.abspath(folder)
     except FileNotFoundError as error:

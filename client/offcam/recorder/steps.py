@@ -1,4 +1,4 @@
-"""The steps of one env's stream: rows, each written as it comes, and sealed into a record where a buffer is full."""
+"""The steps of one env's stream: each row is written at once, and full buffers are sealed into records."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _logs: weakref.WeakSet[StepLog] = weakref.WeakSet()
 
 
 class StepLog:
-    """What a stream has of steps that are in no record yet. It belongs to whoever steps the env.
+    """A stream's rows of steps that are not in a record yet. For whoever steps the env.
 
-    Rows are numbered in the stream: a new one, as a forked child has, begins anew.
+    Rows are numbered within their stream: a new stream, as in a forked child, begins again at 0.
 
     Args:
-        keep: takes a record; it is in the stream's journal when that returns.
-        attach: finds the tail of the stream that there is now.
+        keep: takes a record, and returns once it is in the stream's journal.
+        attach: returns the tail of the current stream.
     """
 
     def __init__(self, keep: Callable[[StepRecord], None], attach: Callable[[], Tail]) -> None:
@@ -45,10 +45,10 @@ class StepLog:
 
         Args:
             table: of `offcam_runs.steps.layout.TABLES`.
-            columns: of a row; by that named ``episode``, int64, its rows are found.
+            columns: of a row; one is ``episode``, int64, by which rows are found.
             env_index: the first sub-environment.
-            envs: how many; 0 for a single env, or for one of many by itself.
-            first_row: number of its first row.
+            envs: how many sub-environments; 0 for a single env, or for one of many by itself.
+            first_row: number of the first row.
 
         Raises:
             ConfigError: a row is too large.
@@ -60,25 +60,25 @@ class StepLog:
 
     @property
     def busy(self) -> bool:
-        """Whether a row is being written: asked by a signal handler, which has come between."""
+        """Whether a row is being written, for a signal's handler, which may interrupt that."""
         return any(buffer.busy for buffer in self._buffers)
 
     def seal(self) -> None:
-        """Make a record of all rows that there are, of each table that nothing is being written of. Never raises."""
+        """Seal all rows into records, except those of a table that is being written to. Never raises."""
         for buffer in self._buffers:
             buffer.seal()
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of an env has no rows yet."""
+        """A copy of an env begins without rows."""
         return {**self.__dict__, "_buffers": []}
 
     def rest(self) -> None:
-        """The tail is gone, and comes back with the next row. What was in it is sealed."""
+        """Release the tail until the next row, once what was in it is sealed."""
         for buffer in self._buffers:
             buffer.detach()
 
     def forget(self) -> None:
-        """The stream is another one from now on: rows are numbered anew, and what is not sealed is the old one's."""
+        """The stream is replaced: rows are numbered from 0, and unsealed rows stay with the old stream."""
         for buffer in self._buffers:
             buffer.detach(anew=True)
 
@@ -86,8 +86,8 @@ class StepLog:
 class StepBuffer:
     """Rows of a table of steps, of one env or one group of sub-environments; see `StepLog.buffer`.
 
-    A signal handler of the user's may come between any two instructions, and flush. While a row is being written, or
-    rows become a record, it finds the buffer `busy` and leaves it alone: what is in it is in the tail.
+    A signal handler of the user's may interrupt this anywhere, and flush. While a row is being written, or rows become
+    a record, the handler finds the buffer `busy` and leaves it alone: its rows are safe in the tail.
 
     Attributes:
         layout: of the rows from now on.
@@ -108,21 +108,21 @@ class StepBuffer:
         self._table = table
         self._env_index = env_index
         self._first = first_row  # number of the first row in the section
-        self._count = self._room = 0  # rows in it, and how many it has room for
-        self._end = 0  # where in the section the next one is to be
+        self._count = self._room = 0  # rows in the section, and how many it has room for
+        self._end = 0  # offset in the section of the next row
         self._section: Section | None = None
         self.busy = False
         self._lay_out(layout)
 
     def add(self, *values: Any) -> int:  # noqa: ANN401 - as the columns are
-        """Write a row. Values that are in the heap are given to `add_with_heap`.
+        """Write a row without values in the heap; for others see `add_with_heap`.
 
         Args:
-            values: one for each column, in order: a number, or for one with a shape, or of several sub-environments,
+            values: one for each column, in order: a number; for a column with a shape, or of several sub-environments,
                 its bytes, little-endian.
 
         Returns:
-            The number of the row.
+            The row's number.
 
         Raises:
             struct.error, OverflowError: a value does not fit its column. Nothing is written.
@@ -140,15 +140,15 @@ class StepBuffer:
             self.busy = False
 
     def add_with_heap(self, values: Sequence[Any], heap: bytes) -> int:
-        """Write a row that has values of no fixed size.
+        """Write a row that has values without a fixed size.
 
         Args:
-            values: as of `add`; of a column in the heap the length, or of several sub-environments their lengths as
-                the bytes of uint32.
+            values: as of `add`; for a column in the heap the value's length in bytes, or for several sub-environments
+                their lengths as the bytes of uint32.
             heap: those values, one behind the other, in the order of the columns.
 
         Returns:
-            The number of the row.
+            The row's number.
 
         Raises:
             struct.error, OverflowError: a value does not fit its column, or the row its record. Nothing is written.
@@ -171,10 +171,10 @@ class StepBuffer:
             self.busy = False
 
     def change(self, columns: Sequence[Column]) -> None:
-        """Rows have other columns from now on.
+        """Give rows other columns from now on.
 
         Raises:
-            ConfigError: a row is too large. It stays as it was.
+            ConfigError: a row would be too large. The columns stay as they were.
         """
         layout = checked(columns, self.layout.envs)
         self.busy = True
@@ -187,7 +187,7 @@ class StepBuffer:
             self.busy = False
 
     def seal(self) -> None:
-        """Make a record of the rows that there are; while something is being written of none. Never raises."""
+        """Seal the rows into a record; does nothing while something is being written. Never raises."""
         if self.busy:
             return
         self.busy = True
@@ -204,14 +204,14 @@ class StepBuffer:
         if record is not None:
             section.sealed = True
             self._keep(record)
-        if self._section is section:  # else it went on in another stream
+        if self._section is section:  # else it went on in another stream meanwhile
             section.clear()
             self._first += count
             self._count = 0
             self._open()
 
     def detach(self, *, anew: bool = False) -> None:
-        """What it wrote into is gone. With ``anew`` rows are numbered from 0 on again."""
+        """The section is gone. With ``anew`` rows are numbered from 0 again."""
         self._section = None
         self._first = 0 if anew else self._first + self._count
         self._count = self._room = 0
@@ -226,12 +226,12 @@ class StepBuffer:
     def _make_room(self) -> None:
         self._seal()
         if self._section is None:
-            found = self._attach()  # may find that the stream is another one
+            found = self._attach()  # may find that the stream was replaced
             self._section = found.section()
             self._open()
 
     def _open(self) -> None:
-        """The section is empty, for rows of this layout from the next number on."""
+        """Prepare an empty section for rows of this layout, beginning with the next number."""
         section = self._section
         assert section is not None  # noqa: S101 - called where there is one
         begin = tail.begun(self._table, self._env_index, self._first, self.layout)
@@ -240,7 +240,7 @@ class StepBuffer:
 
 
 def flags_of(terminated: object, truncated: object) -> int:
-    """The flags of a step's row, from those that its env gave; one that cannot be read is not set."""
+    """The flags of a step's row; a flag that cannot be read counts as not set."""
     return TERMINATED * bool(readings.flag(terminated)) + TRUNCATED * bool(readings.flag(truncated))
 
 
@@ -248,7 +248,7 @@ def checked(columns: Sequence[Column], envs: int) -> Layout:
     """The layout of some columns.
 
     Raises:
-        ConfigError: there can be none.
+        ConfigError: no layout can have them.
     """
     try:
         layout = Layout(tuple(columns), envs)
@@ -263,7 +263,7 @@ def checked(columns: Sequence[Column], envs: int) -> Layout:
 
 
 def _codes(layout: Layout) -> str:
-    """A row as `struct` has it: a number as such, what is more than one number as its bytes."""
+    """A row's format for `struct`: single numbers as such, several numbers as bytes."""
     codes = ["<"]
     for _, dtype, shape in layout.columns:
         plain = "<u4" if dtype == HEAP else dtype

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Abandoned(Protocol):
-    """What may be left without a word."""
+    """Something that can end without being told to."""
 
     def abandon(self) -> None:
         """End it where nobody said that it is over: it is complete only if its episode is."""
@@ -33,28 +33,28 @@ class ClipInProgress(Abandoned, Protocol):
         """No more frames come."""
 
     def cut_off(self) -> tuple[str, int, int] | None:
-        """Its name and number, and the frames that were sent for it, where the daemon that had them is gone."""
+        """The video's name and number, and how many frames were sent for it, where the daemon that had them is gone."""
 
 
 class Box(Protocol):
-    """Holds the last seconds of an env; `offcam.recorder.black_box.BlackBox` does."""
+    """Holds the last seconds of an env; `offcam.recorder.black_box.BlackBox` implements it."""
 
     def save(self, reason: str = "") -> str:
-        """Have a video made of them. Returns its name."""
+        """Have a video made of the last seconds. Returns its name."""
 
 
 class Part(Protocol):
-    """A file of a video; `offcam.recorder.clip_writer` has them."""
+    """A file of a video; `offcam.recorder.clip_writer` implements it."""
 
     number: int
     epoch: int
 
     def go_on(self, frames: list[Lying]) -> None:
-        """Have frames of it recorded that a dead daemon left in shared memory."""
+        """Have frames of the file recorded that a dead daemon left in shared memory."""
 
 
 class StreamVideos:
-    """What is known of the videos of an `offcam.recorder.env_stream.EnvStream`, and what was lost of it.
+    """The videos of an `offcam.recorder.env_stream.EnvStream`, and what was lost of the stream.
 
     Args:
         folder: absolute path of the run folder.
@@ -62,13 +62,13 @@ class StreamVideos:
     Attributes:
         clips: the videos that are being recorded.
         next_clip: number of the next clip.
-        unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the epoch of
-            that, and the frames sent; the daemon of a later epoch cannot tell what becomes of it.
-        parts: by clip number, each file of which frames may lie in shared memory, should its daemon die.
-        taken_over: the epoch in which what was left in shared memory was taken over last.
+        unfinished: by clip number, each file that ended and is not final: its video's name, its stream, the stream's
+            epoch, and how many frames were sent. A daemon of a later epoch cannot say what becomes of it.
+        parts: by clip number, each file that may have frames in shared memory, should its daemon die.
+        taken_over: the epoch in which frames in shared memory were last taken over.
         losses: what is not recorded.
-        final: those that are final.
-        box: what holds the last seconds, None where nobody asked for that.
+        final: the final videos.
+        box: holds the last seconds; None where that was not asked for.
     """
 
     def __init__(self, folder: str) -> None:
@@ -85,12 +85,12 @@ class StreamVideos:
         self._wire: ClientStream | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of an env has none yet."""
+        """A copy of an env begins without videos."""
         fresh: dict[str, Any] = {"clips": [], "unfinished": {}, "parts": {}, "losses": Losses(), "box": None}
         return {**self.__dict__, **fresh, "_connection": None, "_wire": None}
 
     def begin(self, connection: Connection, wire: ClientStream) -> None:
-        """They go over a new stream from now on."""
+        """Use a new stream from now on."""
         if self._connection is None or self._connection.pid != connection.pid:
             self.final.forget()
         self._connection, self._wire = connection, wire
@@ -100,14 +100,14 @@ class StreamVideos:
         self.taken_over = 0
 
     def leave(self) -> Losses:
-        """The stream is closed. Returns what was lost of it."""
+        """The stream is closed. Returns what was lost."""
         self._wire = None
         losses, self.losses = self.losses, Losses()
         return losses
 
     @property
     def settled(self) -> bool:
-        """Whether none is open or on its way to its final name, at a daemon that can still tell."""
+        """Whether no video is open or on its way to its final name, as far as a daemon can still tell."""
         return not self.clips and not self._finishing
 
     @property
@@ -127,14 +127,14 @@ class StreamVideos:
         return not told and self.left
 
     def number(self, part: Part) -> None:
-        """Give a file of a video the number of its clip, again where another clip may be open that was later."""
+        """Number a file's clip; number it anew if a later clip may have been opened before it."""
         self.parts.pop(part.number, None)
         part.number = self.next_clip
         self.parts[part.number] = part
         self.next_clip += 1
 
     def take_over(self) -> None:
-        """Have recorded what lies in shared memory and a daemon that is gone has left there. Never raises."""
+        """Have frames recorded that a lost daemon has left in shared memory. Never raises."""
         wire = self._wire
         if wire is None or self.taken_over == wire.epoch or not self._ours:
             return
@@ -151,9 +151,9 @@ class StreamVideos:
                 before[number].go_on(frames[number])
 
     def cut_off(self) -> Iterator[tuple[str, int, int]]:
-        """Those that a daemon which is gone had open, or had to finish.
+        """The videos that a lost daemon had open, or had to finish.
 
-        Yields of each its name, the frames sent for it, and how many of them lie in shared memory.
+        Yields for each: its name, how many frames were sent for it, and how many of these lie in shared memory.
         """
         if self._wire is None:
             return
@@ -163,7 +163,7 @@ class StreamVideos:
                 name, number, frames = found
                 yield name, frames, lying[number]
         for number, (name, wire, epoch, frames) in self.unfinished.items():
-            if epoch == wire.epoch:  # those of earlier ones were told
+            if epoch == wire.epoch:  # those of earlier epochs were told of
                 yield name, frames, lying[number]
 
     def clip_done(self, message: ClipDone) -> None:
@@ -182,13 +182,13 @@ class StreamVideos:
             )
 
     def newest(self) -> str | None:
-        """Path of the newest one that is final, or None. Waits for nothing."""
+        """Path of the newest final video, or None. Does not wait."""
         if self._ours:
             self._there.pump()
         return self.final.newest
 
     def wait(self, seconds: float) -> bool:
-        """Wait until those that ended are final, or no daemon will come. Returns whether they are in time."""
+        """Wait until all videos that ended are final, or no daemon will come. Returns whether they are."""
         wire = self._wire
         if wire is None or not self._ours:
             return True
@@ -202,7 +202,7 @@ class StreamVideos:
         return final()
 
     def tell(self) -> None:
-        """Tell the user, whose thread this is, of those that became final. To be called at each step."""
+        """Call ``on_video`` for videos that became final, on the user's thread. Called at each step."""
         if not self._ours:
             return
         if self.unfinished and time.monotonic() >= self._there.next_look:
@@ -210,14 +210,14 @@ class StreamVideos:
         self.final.tell()
 
     def end(self) -> None:
-        """The process leaves without releasing the stream: end those that are open."""
+        """The process is ending without releasing the stream: end the videos that are open."""
         if self._ours:
             for clip in list(self.clips):
                 clip.abandon()
 
     @property
     def _ours(self) -> bool:
-        """Whether they are this process's, and not those of one that was forked."""
+        """Whether the videos are this process's, and not those of a parent that it was forked from."""
         return self._connection is not None and self._connection.pid == os.getpid()
 
     @property

@@ -1,6 +1,6 @@
-"""The rows of a stream's steps that are in no record yet: in a file beside its journal, where they outlive the process.
+"""The rows of a stream's steps that are in no record yet: in a file beside its journal, which outlives the process.
 
-`offcam_runs.steps.tail` is what the file looks like.
+`offcam_runs.steps.tail` describes the file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Section:
 
     Attributes:
         view: its bytes.
-        counts: the same as uint64: the first is how many rows there are. One such store is whole or is not.
-        sealed: whether a record of its rows is being made; they go once that is in the journal.
+        counts: the same bytes as uint64; the first is the number of rows, whose store is atomic.
+        sealed: whether its rows are being made into a record; they are removed once that is in the journal.
     """
 
     __slots__ = ("counts", "sealed", "view")
@@ -36,23 +36,23 @@ class Section:
         self.sealed = False
 
     def put(self, view: memoryview) -> None:
-        """It lies elsewhere from now on."""
+        """Move it to other memory."""
         self.counts.release()
         self.view.release()
         self.view, self.counts = view, view.cast("Q")
 
     def clear(self) -> None:
-        """It has no rows any more."""
+        """Remove its rows."""
         self.counts[0] = 0
         self.sealed = False
 
 
 class Tail:
-    """A stream's tail. What is done to its file is done on the thread of the env, or with the connection's lock held.
+    """A stream's tail. Use its file only on the env's thread, or with the connection's lock held.
 
     Args:
         head: what the file begins with.
-        path: where it is to lie; None for memory, which goes with this process.
+        path: of the file; None for memory that is lost with this process.
     """
 
     def __init__(self, head: bytes, path: Path | None) -> None:
@@ -77,14 +77,14 @@ class Tail:
         return section
 
     def recorded(self, last_seq: int) -> None:
-        """The journal has the stream's records up to this number: rows of which these were made go."""
+        """The journal has the stream's records up to this number: remove the rows that these were made of."""
         tail.LAST_SEQ.pack_into(self._map, len(tail.MAGIC), last_seq)
         for section in self._sections:
             if section.sealed:
                 section.clear()
 
     def move(self, path: Path | None) -> None:
-        """It lies elsewhere from now on, with all that is in it."""
+        """Move it to another path, with all that is in it."""
         before = self._path
         self._remap(path, len(self._map), anew=True)
         if before is not None and before != path:
@@ -92,7 +92,7 @@ class Tail:
                 before.unlink()
 
     def release(self, *, remove: bool) -> None:
-        """Let go; the file stays only where that is not wanted."""
+        """Release the file, and remove it if that is wanted."""
         if remove and self._path is not None:
             with contextlib.suppress(OSError):
                 if os.path.samestat(self._path.stat(), os.fstat(self._fd)):  # else it is another's
@@ -100,7 +100,7 @@ class Tail:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the memory, which may be a parent process's, and leave the file as it is."""
+        """Release memory that may be a parent process's, and leave the file as it is."""
         for section in self._sections:
             section.counts.release()
             section.view.release()
@@ -111,7 +111,7 @@ class Tail:
             os.close(fd)
 
     def _remap(self, path: Path | None, size: int, *, anew: bool = False) -> None:
-        """Have so many bytes, with what there is; where its place has no room for them, in memory."""
+        """Change its size, keeping its content; if its file has no room, it moves into memory."""
         before, fd = self._map, self._fd
         if path is not None and path == self._path and not anew:
             try:
@@ -120,7 +120,7 @@ class Tail:
             except OSError:
                 self._map = self._made(None, size)
                 self._map[: len(before)] = before[:]
-                with contextlib.suppress(OSError):  # nobody may take in what goes on elsewhere
+                with contextlib.suppress(OSError):  # what goes on elsewhere must not be taken in from here
                     path.unlink()
         else:
             self._map = self._made(path, size)
@@ -133,7 +133,7 @@ class Tail:
             os.close(fd)
 
     def _made(self, path: Path | None, size: int) -> mmap.mmap:
-        """Memory of this size: of a file at a path, or where it has no room or there is none, of this process alone."""
+        """Memory of a size: of the file at a path; or, if it has no room or there is no path, of this process alone."""
         if path is not None:
             fd = -1
             try:

@@ -10,11 +10,11 @@ _VARIABLE = "OFFCAM_SESSION"
 
 
 def training() -> bytes:
-    """The id that ``OFFCAM_SESSION`` has, which children inherit; made where there is none. 16 bytes."""
+    """The 16-byte id in ``OFFCAM_SESSION``, which children inherit; it is made if there is none."""
     found = os.environ.get(_VARIABLE, "")
     if not re.fullmatch("[0-9a-f]{32}", found):
         found = os.environ[_VARIABLE] = uuid.uuid4().hex
     return bytes.fromhex(found)
 
 
-training()  # where only the children have streams, the parent has it before they begin
+training()  # made at import, so that children that alone have streams inherit it

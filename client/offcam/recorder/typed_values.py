@@ -1,4 +1,4 @@
-"""Values of no fixed size as bytes; `offcam_runs.steps.values` reads them back, of the same types, dtypes and bits."""
+"""Values without a fixed size as bytes; `offcam_runs.steps.values` decodes them to the same types, dtypes and bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encode(value: Any) -> bytes:  # noqa: ANN401 - of any space
     """A value as bytes: numbers, text, arrays, and tuples, lists and dicts of them.
 
     Raises:
-        ActionError: it is something else, or a device has it.
+        ActionError: the value is of another kind, or lies in a device's memory.
     """
     try:
         return _pack(_told(value))
@@ -31,10 +31,10 @@ def encode(value: Any) -> bytes:  # noqa: ANN401 - of any space
 
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - of numpy, torch, JAX, or Python's own
-    """An action, or a part of it, as an array, without a copy where that is possible.
+    """An action, or a part of one, as an array, without a copy if possible.
 
     Raises:
-        ActionError: it is none, or a device has it.
+        ActionError: the value cannot become an array, or lies in a device's memory.
     """
     if readings.on_device(value):
         raise ActionError(

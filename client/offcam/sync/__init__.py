@@ -1,7 +1,7 @@
-"""``offcam.sync``: sends a run to a tracker, as W&B or TensorBoard, from a process of its own.
+"""``offcam.sync``: sends a run to a tracker, such as W&B or TensorBoard, from a process of its own.
 
-That process is of this interpreter and this environment, where the tracker's package and its key are; the daemon has
-neither. Here is what starts it. What it does is in `offcam.sync.worker`, and what is sent next in `offcam.sync.core`.
+That process uses this interpreter and this environment, which have the tracker's package and its key; the daemon has
+neither. This module starts it. What it does is in `offcam.sync.worker`, and what is sent next in `offcam.sync.core`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from offcam.recorder.env_stream import EnvStream
 
 LEAVE_SECONDS: Final = 5.0
-"""How long `close` of an env waits for what is sent of it. What is not sent then goes on being sent."""
+"""How many seconds `close` of an env waits for the sending. After that it goes on in the background."""
 
 
 class Sync:
-    """A process that sends a run. It belongs to the thread that made it.
+    """A process that sends a run. For the thread that made it.
 
     Attributes:
         pid: of the process; 0 for none, as where recording is off.
-        process: itself.
+        process: the process; None for none.
     """
 
     def __init__(self, request: SyncRequest | None) -> None:
@@ -49,11 +49,11 @@ class Sync:
 
     @property
     def running(self) -> bool:
-        """Whether it is at it: it ends when all is sent, with an env not before that is closed."""
+        """Whether the process is still sending: it ends when all is sent; for an env, not before the env is closed."""
         return self._owner == os.getpid() and self.process is not None and self.process.poll() is None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it ends, at most so many seconds. Returns whether all was sent. Of an env, close that before."""
+        """Wait at most so many seconds until the process ends. Returns whether all was sent. Close an env first."""
         if self.process is None or self._owner != os.getpid():
             return False
         try:
@@ -64,9 +64,9 @@ class Sync:
         return sent
 
     def end(self, timeout: float = LEAVE_SECONDS) -> bool:
-        """The training is over: have all of it sent, and wait for that at most so many seconds.
+        """The training is over: have all of it sent, and wait for that at most ``timeout`` seconds.
 
-        Returns whether all was sent. What is not goes on being sent by the process, after this one's end, too.
+        Returns whether all was sent. The process goes on sending the rest, even after this process has ended.
         """
         process = self.process
         if process is None or self._owner != os.getpid():  # a forked child has it of its parent
@@ -75,18 +75,18 @@ class Sync:
         return self.wait(timeout)
 
     def follow(self, stream: EnvStream) -> None:
-        """Have it end with a stream, and any others that it follows."""
+        """End the sending when this stream, and all others that it follows, are closed."""
         if id(stream) not in self._streams:
             self._streams.add(id(stream))
             stream.when_closed.append(partial(self._closed, id(stream)))
 
     @property
     def follows(self) -> bool:
-        """Whether there is a stream that it is to end with."""
+        """Whether any stream is followed that is not closed yet."""
         return self.running and bool(self._streams)
 
     def __del__(self) -> None:
-        """Where nobody has ended it: the process does so once all is sent."""
+        """Where `end` was not called, the process ends by itself once all is sent."""
         process = self.__dict__.get("process")
         if process is None:
             return
@@ -119,7 +119,7 @@ _left: list[subprocess.Popen[bytes]] = []
 
 @atexit.register
 def _leave_all() -> None:
-    """This process ends: what is sent goes on, and no one will wait for it."""
+    """This process ends: sending goes on, and nobody waits for it."""
     for found in _running.values():
         found.end(0)
     for process in (*_left, *(found.process for found in _running.values())):
@@ -135,26 +135,26 @@ def sync(
     session: int | None = None,
     **options: object,
 ) -> Sync:
-    """Send a run to where you look at your trainings: its episodes' values, and its videos once they are final.
+    """Send a run to a tracker: its episodes' values, and its videos once they are final.
 
-    A process at idle priority does so, with this interpreter and environment; nothing here waits for it. It sends what
-    the run's folder has, and notes there how far it is: where it was killed, or the network away, the next one goes on.
-    An env's is over once the env is closed, or this process gone, and all is sent. `close` of the env waits for it for
-    `LEAVE_SECONDS` at most.
+    A process at idle priority sends, with this interpreter and environment; nothing in the training waits for it. It
+    sends what is in the run's folder, and notes there how far it came: after a kill or a network failure the next
+    process goes on from there. For an env it ends once the env is closed, or this process gone, and all is sent.
+    Closing the env waits for it for at most `LEAVE_SECONDS`.
 
     Args:
-        env_or_folder: an env that is recorded; or a run folder, of which is sent what there is now.
-        to: a tracker: ``"tensorboard"``, ``"wandb"``, and those that packages add. Options may follow, as in
+        env_or_folder: an env that is recorded; or a run folder, of which everything that it has now is sent.
+        to: the tracker: ``"tensorboard"``, ``"wandb"``, and those that packages add. Options may follow, as in
             ``"tensorboard:logdir=runs"``.
-        session: of a folder, which session; by default the newest.
-        **options: of the tracker; and ``timeout``, the seconds that it may take for a batch, 300 by default.
+        session: for a folder, the number of the session; by default the newest.
+        **options: of the tracker; and ``timeout``, the seconds that one batch may take, 300 by default.
 
     Returns:
-        The process, to wait for.
+        The sending process, to wait for.
 
     Raises:
-        ConfigError: there is no such tracker or its package is not installed, the env is not recorded, or records
-            elsewhere.
+        ConfigError: there is no such tracker, its package is not installed, or the env is not recorded, or records on
+            another host.
         NotARunFolder: the folder has no run.
     """
     tracker, given = with_options(to, options)
@@ -176,10 +176,10 @@ def sync(
 
 
 def check_tracker(to: str) -> None:
-    """Make sure that there is such a tracker, and its package.
+    """Check that there is such a tracker, and its package.
 
     Raises:
-        ConfigError: there is not; the message has the command that installs it.
+        ConfigError: there is not; the message says what to install.
     """
     from offcam.sync.sinks import check  # noqa: PLC0415 - a training that sends nothing need not load it
 
@@ -188,7 +188,7 @@ def check_tracker(to: str) -> None:
 
 
 def _follow(stream: EnvStream, tracker: str, options: dict[str, str]) -> Sync:
-    """The process that sends an env's session. Envs of one run have one."""
+    """The process that sends an env's session. Envs of one run share one."""
     if not os.path.isabs(stream.folder):
         raise ConfigError(
             f"the run {stream.folder!r} is on the daemon's machine: run `offcam sync` there, or of a copy of its folder"

@@ -35,21 +35,22 @@ if TYPE_CHECKING:
 class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray], RecordConstructorArgs):
     """Record videos of a vector env, as `gymnasium.wrappers.vector.RecordVideo` does, without slowing the loop.
 
-    All sub-environments, or those of ``record_envs``, are shown in one picture, side by side in a grid; the daemon puts
-    it together, the agent's thread does not. Episodes are counted, and triggers asked, by the first of them. With
-    ``per_env`` each has files of its own, ``<prefix>-env-<i>-episode-<n>.mp4``, of its own episodes. Only those that a
-    video shows are rendered, and only while it is open, in Gymnasium's vector envs and EnvPool; others render all.
+    All sub-environments, or those of ``record_envs``, are shown in one picture, side by side in a grid, which the
+    daemon puts together off the agent's thread. Episodes are those of the first sub-environment shown; triggers are
+    asked about these. With ``per_env`` each sub-environment has files of its own, ``<prefix>-env-<i>-episode-<n>.mp4``,
+    of its own episodes. In Gymnasium's vector envs and EnvPool only sub-environments that an open video shows are
+    rendered; other vector envs render all.
 
     Where it differs from Gymnasium's, besides what `offcam.RecordVideo` says:
 
-    - Any number of sub-environments makes a grid close to the aspect asked for, with black tiles at the end
-      where it does not fill (Gymnasium: only exact divisions, so that 7 become a strip).
+    - Any number of sub-environments makes a grid close to the requested aspect, with black tiles at the end if it is
+    not full (Gymnasium: only exact divisions, so that 7 become a strip).
     - Under SAME_STEP autoreset the terminal frame is in the video where the sub-environments live in this
       process (`SyncVectorEnv`). Elsewhere it cannot be reached, nor can one before it that ``every_nth_frame`` has
       left out; the warning of Gymnasium then stands. Of the
       other sub-environments, one that ends in a step shows its terminal frame there, not its first new one.
-    - Of a pool that has some sub-environments ready at a time (EnvPool with a ``batch_size``) a video has a frame for
-      each step of the first that it shows; of the others, what they did with their last result.
+    - In a pool that returns some sub-environments at a time (EnvPool with a ``batch_size``), a video has a frame for
+    each step of the first that it shows; the others appear as of their last result.
     - A vector env whose render mode is a list shows each sub-environment's last frame (Gymnasium: fails).
 
     Thread: that of the env.
@@ -67,8 +68,8 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             `SyncVectorEnv`, at most 256, and with ``"auto"`` frames are recorded. A rule judges the episodes of the
             first sub-environment that a video shows, and so with ``per_env`` those of all, in one ranking. A row of the
             steps tells of all sub-environments.
-        record_envs: the sub-environments to show, by their indices, or the first so many; by default all.
-        per_env: whether each of them has videos of its own; a ``step_trigger`` is asked once then, and begins all.
+        record_envs: the sub-environments to show, by index, or how many of the first ones; by default all.
+        per_env: whether each of them has videos of its own; a ``step_trigger`` is then asked once for all of them.
 
     Raises:
         TypeError: ``env`` is no vector env.

@@ -1,7 +1,7 @@
-"""What the wrappers are given, checked when they are made and in one form from then on: each error names its fix.
+"""Arguments of the wrappers: checked at construction and brought into one form. Each error names its fix.
 
-Whatever Gymnasium's wrappers can work with passes. What they find out in the midst of a training is an error here, a
-ConfigError where nothing else is said.
+What Gymnasium's wrappers can work with is accepted. What they would find wrong only during training is an error here: a
+ConfigError unless another is named.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ Whole: TypeAlias = "int | np.integer[Any]"
 Number: TypeAlias = "float | np.integer[Any] | np.floating[Any]"
 
 Source: TypeAlias = Literal["render", "obs", "replay", "auto"]
-"""What a video shows: what the env renders, what the agent sees of it, or what is rendered when it happens again.
+"""What a video shows: what the env renders, what the agent observes, or what is rendered when the episode is replayed.
 
-With ``"auto"`` the last of these, once it was seen to be the first.
+``"auto"`` begins with the first and goes over to the last once both were seen to be equal.
 """
 
 NUMBER_BYTES = len("-episode-") + 19
-"""What a prefix must leave room for, lest a name be too long in the midst of a training."""
+"""Bytes that a prefix must leave free, so that no name becomes too long during a training."""
 
 
 def check_single(env: object, wrapper: str) -> None:
@@ -63,7 +63,7 @@ def check_vector(env: object, wrapper: str) -> None:
 
 
 def instead_of(env: object) -> str:
-    """What to do with something that is no env of Gymnasium's. Other libraries' are known by what they can do."""
+    """What to use for something that is not an env of Gymnasium's; other libraries' envs are known by their methods."""
     if isinstance(env, str):
         return f'Make it first: `gymnasium.make({env!r}, render_mode="rgb_array")`.'
     if isinstance(env, type):
@@ -101,7 +101,7 @@ def folder(given: Folder) -> str:
 
 
 def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> Callable[[int], bool] | None:
-    """A trigger, or None where there is none; as in Gymnasium, False never records."""
+    """A trigger, or None for none; as in Gymnasium, False never records."""
     if given is False:
         return lambda _number: False
     text: object = given
@@ -124,7 +124,7 @@ def on_video(given: Callable[[str], object] | None) -> Callable[[str], object] |
 
 
 class EveryNth(str):
-    """The trigger of each n-th episode, as the text ``every n``: it goes through JSON, which no function does."""
+    """The trigger of each n-th episode, which is also the text ``every n``: JSON can hold it, unlike a function."""
 
     __slots__ = ()
 
@@ -175,7 +175,7 @@ def fps(given: Number) -> float:
 
 
 def every_nth_frame(given: Whole) -> int:
-    """That each so manieth frame is in a video; 1 for all."""
+    """Take each n-th frame of a video; 1 for all."""
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and given >= 1:
         return int(given)
     raise ConfigError(
@@ -201,7 +201,7 @@ def max_size(given: Sequence[Whole] | None) -> list[int] | None:
 
 
 def crf(given: Whole | None) -> int | None:
-    """A constant rate factor; None for the daemon's."""
+    """A constant rate factor; None for the daemon's own."""
     if given is None:
         return None
     if isinstance(given, (int, np.integer)) and not isinstance(given, bool) and 0 <= given <= MAX_CRF:
@@ -213,7 +213,7 @@ def crf(given: Whole | None) -> int | None:
 
 
 def preset(given: str | None) -> str | None:
-    """An encoder's preset; None for the daemon's."""
+    """An encoder's preset; None for the daemon's own."""
     if given is None or given in PRESETS:
         return given
     raise ConfigError(
@@ -225,7 +225,7 @@ def preset(given: str | None) -> str | None:
 def to_record_less(
     every_nth_frame_: Whole, max_size_: Sequence[Whole] | None, crf_: Whole | None, preset_: str | None
 ) -> dict[str, Any]:
-    """What has a video cost and show less, by the names of a wrapper's arguments."""
+    """The arguments that make videos cheaper, by their names in a wrapper's signature."""
     return {
         "every_nth_frame": every_nth_frame(every_nth_frame_),
         "max_size": max_size(max_size_),
@@ -235,7 +235,7 @@ def to_record_less(
 
 
 def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Which videos are kept, by the names of a wrapper's arguments; ``options`` are its others."""
+    """The arguments by which videos are kept, by their names in a wrapper's signature; ``options`` are the others."""
     if keep is None:
         if keep_bytes is not None:
             raise ConfigError(f"keep_bytes must be given with a rule, got {keep_bytes!r}. Pass `keep=` too.")
@@ -261,7 +261,7 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
 
 
 def of_frames(keep: Rule | None) -> None:
-    """Raise ConfigError for a rule that cannot judge videos of frames: it keeps some once they are gone."""
+    """Raise ConfigError for a rule that may keep an episode late, when its frames are gone."""
     if keep is not None and keep.admits_late:
         raise ConfigError(
             f"keep={str(keep)!r} keeps episodes once a ranking has let them go, and their frames are gone by then: "
@@ -271,7 +271,7 @@ def of_frames(keep: Rule | None) -> None:
 
 
 def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> bool:
-    """Whether videos are made of steps that happen again, always or once that is seen to be the same."""
+    """Whether videos are of replayed episodes, always or once the replays are seen to be equal."""
     if source != "replay":
         of_frames(keep)
     if source not in ("replay", "auto"):
@@ -285,14 +285,14 @@ def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> b
 
 
 def flag(name: str, given: bool) -> bool:
-    """What is so or not: text that says so would be true whatever it says."""
+    """A flag: only True or False, as any text would count as true."""
     if isinstance(given, (bool, np.bool_)):
         return bool(given)
     raise ConfigError(f"{name} must be True or False, got {given!r}. Pass `{name}=True`, or leave it out.")
 
 
 def where_a_run_is(resume: bool, if_exists: IfExists) -> IfExists:
-    """What to do where the folder has a run already, which ``resume`` says, too."""
+    """What to do if the folder has a run already; ``resume`` is another way to say it."""
     return "resume" if flag("resume", resume) else if_exists
 
 
@@ -311,7 +311,7 @@ def steps_limit(given: Whole | None, *, steps: bool) -> int | None:
 
 
 def to_hold(last_seconds: Number | None, seconds_after: Number, *, per_env: bool = False) -> dict[str, Any]:
-    """What is held for when it matters, by the names of a wrapper's arguments."""
+    """The arguments for holding the last seconds, by their names in a wrapper's signature."""
     if last_seconds is None:
         if seconds_after != 0:
             raise ConfigError(
@@ -391,7 +391,7 @@ def _of_each(chosen: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def source(given: Source, env: Any) -> Source:  # noqa: ANN401 - an Env or a VectorEnv
-    """What a video shows; where it is what the agent sees, that must be a picture."""
+    """What a video shows; if that is the observations, they must be pictures."""
     if given not in get_args(Source):
         raise ConfigError(f"source must be one of {', '.join(map(repr, get_args(Source)))}, got {given!r}.")
     space = getattr(env, "single_observation_space", None) or env.observation_space

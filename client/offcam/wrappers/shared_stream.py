@@ -49,8 +49,8 @@ class StreamSharer:
     def run_folder(self) -> str | None:
         """Absolute path of the folder that has this env's videos and index.
 
-        None before the first reset where statistics alone are recorded, and where recording is off. Over ``tcp://`` it
-        is only the run's name, as with `RecordVideo.video_folder`.
+        None before the first reset if only statistics are recorded, and if recording is off. Over ``tcp://`` it is only
+        the run's name, as with `RecordVideo.video_folder`.
         """
         return None if self._stream is None else self._stream.folder
 
@@ -62,7 +62,7 @@ class StreamSharer:
     def flush(self) -> bool:
         """Wait until every video that ended is final in its folder, and every episode is in the index.
 
-        Returns whether they are; False where the daemon is gone.
+        Returns whether they are; False if the daemon is gone.
         """
         final = self._stream is None or self._stream.flush(quiet=self.disable_logger)
         self._tell_of_videos()
@@ -70,11 +70,11 @@ class StreamSharer:
 
     @property
     def last_video(self) -> str | None:
-        """Path of the newest video that is final, or None. It waits for none, as `wait_video` and `flush` do."""
+        """Path of the newest final video, or None. Does not wait; `wait_video` and `flush` do."""
         return None if self._stream is None else self._stream.videos.newest()
 
     def wait_video(self, timeout: float) -> str | None:
-        """Wait until the videos that ended are final, at most ``timeout`` seconds. One that is open is not waited for.
+        """Wait at most ``timeout`` seconds until videos that ended are final; not for one that is in progress.
 
         Returns `last_video`; None where one is not final in that time, or cannot become so as the daemon is gone.
         """
@@ -84,15 +84,15 @@ class StreamSharer:
         return self._stream.videos.newest()
 
     def save_clip(self, reason: str = "") -> str:
-        """Have a video made of the last seconds, as of ``RecordVideo(last_seconds=30)``; it is final soon.
+        """Have a video made of the last seconds, if ``RecordVideo(last_seconds=...)`` holds them; it is final soon.
 
         Returns at once, and never raises. From any thread.
 
         Args:
-            reason: why, for people; it is in the file's name and in the index.
+            reason: why, for people; it becomes part of the file's name, and is in the index.
 
         Returns:
-            The video's name, without ``.mp4``; empty where nothing is held, which a warning says.
+            The video's name, without ``.mp4``; empty if nothing is held, which a warning says.
         """
         box = None if self._stream is None else self._stream.videos.box
         if box is None:
@@ -106,13 +106,13 @@ class StreamSharer:
             self._stream.videos.tell()
 
     def __del__(self) -> None:
-        """Where `close` was not called, leave the stream; nothing is lost by that, nor waited for."""
+        """If `close` was not called, leave the stream; nothing is lost by that, and nothing is waited for."""
         stream = self.__dict__.get("_stream")
         if stream is not None:
             stream.leave(self, self.__dict__.get("_clip"), self.__dict__.get("_box"))
 
     def _release_stream(self) -> None:
-        """Leave the stream; if nobody else has joined it, wait until what was recorded is final, or RecordingLost."""
+        """Leave the stream; the last to leave waits until what was recorded is final, or raises RecordingLost."""
         if self._stream is not None:
             try:
                 self._stream.release(self, quiet=self.disable_logger)
@@ -124,7 +124,7 @@ class StreamSharer:
 
 
 def layers(env: Any) -> Iterator[Any]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
-    """The wrappers around an env, outermost first, and itself."""
+    """The wrappers around an env, outermost first, and then the env."""
     while env is not None:
         yield env
         env = env.__dict__.get("env")
@@ -141,7 +141,7 @@ def beneath(env: Any) -> Iterator[StreamSharer]:  # noqa: ANN401 - see layers
 
 
 def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see layers
-    """The stream of an offcam wrapper that records already, or None. An adapter's env has the wrapper as `recorder`."""
+    """The stream of an offcam wrapper beneath that records, or None. An adapter's env has the wrapper as `recorder`."""
     recorder = env.__dict__.get("recorder")
     if isinstance(recorder, StreamSharer):
         env = recorder
@@ -157,9 +157,9 @@ def autoreset_beneath(env: Any) -> Any:  # noqa: ANN401 - see layers
 
 
 def limit_outside() -> int | None:
-    """Steps of the TimeLimit, Gymnasium's or another's, whose `reset` or `close` has called the one that asks.
+    """Steps of a TimeLimit, Gymnasium's or another's, outside of the wrapper that calls this in `reset` or `close`.
 
-    What is around a wrapper is known to nobody but its callers.
+    Only its callers know what is around a wrapper: so the limit is looked up in their frames.
     """
     frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - there is no other way
     while frame is not None and frame.f_code.co_name in ("reset", "close"):
@@ -195,16 +195,16 @@ def new_stream(
 
 
 def new_folder(env: Any) -> str:  # noqa: ANN401 - see layers
-    """A folder for the run of an env that was given none: that of ``OFFCAM_RUN``, else a new one."""
+    """A folder for the run of an env without one: that of ``OFFCAM_RUN``, else a new one."""
     return settings.run_asked() or settings.new_run_folder(env_id(env))
 
 
 def training_folder(env: Any) -> str:  # noqa: ANN401 - see layers
-    """The run of an env that has statistics alone and was given no folder: that of the training it is a part of.
+    """The run folder of an env that records statistics alone and was given no folder: that of its training.
 
-    It is ``OFFCAM_RUN``'s. Else, of what this process records now, the one folder that others with statistics alone
-    have begun; where there is none, the one that has videos and statistics, as an env has that the agent is trained in.
-    Else it is a new one.
+    It is that of ``OFFCAM_RUN``. Else, among the folders that this process records into now, the only one that others
+    with statistics alone have begun; without one, the only one with both videos and statistics, as the env has that the
+    agent is trained in. Else it is a new one.
     """
     used = [stream for stream in list(_streams) if stream.used]
     begun = {stream.folder for stream in used if not stream.prefix}
@@ -214,5 +214,5 @@ def training_folder(env: Any) -> str:  # noqa: ANN401 - see layers
 
 
 def env_id(env: Any) -> str:  # noqa: ANN401 - see layers
-    """What an env was made as, else its class's name."""
+    """The id that an env was made as, else its class's name."""
     return getattr(getattr(env, "spec", None), "id", None) or type(env.unwrapped).__name__

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
     """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and tell the daemon.
 
-    At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before
-    ``step`` returns, and the same numbers are in the queues. Where somebody beneath has filled it already, as another
-    RecordEpisodeStatistics or Stable-Baselines3's Monitor, it is left as it is. The daemon gets them as a record that
-    it keeps in the run's index: the folder of the RecordVideo around the same env, else ``OFFCAM_RUN``, else the one
-    that this process records other envs into, else a new one in ``$OFFCAM_DIR``.
+    At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before ``step``
+    returns, and the same numbers are in the queues. If a wrapper beneath has filled it already, as another
+    RecordEpisodeStatistics or Stable-Baselines3's Monitor does, it stays as it is. The daemon gets the numbers as a
+    record for the index of a run: in the folder of the RecordVideo around the same env, else in ``OFFCAM_RUN``, else in
+    the folder that this process records other envs into, else in a new one in ``$OFFCAM_DIR``.
 
     Thread: that of the env.
 
@@ -41,20 +41,20 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         episode_count: episodes finished.
         episode_start_time: `time.perf_counter` at the start of the episode.
         episode_returns: sum of the rewards of the episode so far.
-        episode_lengths: steps of the episode so far. Of an env that steps ``num_envs`` at once, as simulators do, this
-            and ``episode_returns`` are arrays ``(num_envs,)``, and ``info`` is filled as a vector env's.
+        episode_lengths: steps of the episode so far. If the env steps ``num_envs`` at once, as simulators do, this and
+            ``episode_returns`` are arrays ``(num_envs,)``, and ``info`` is filled as a vector env's.
 
     Args:
         env: the environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``info`` for the statistics.
-        folder: the run folder, for statistics that are to lie in this one; else it is found as said above.
-        resume, if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
-        strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, raises, too.
-        info_keywords: keys of the ``info`` of an episode's last step, whose numbers are recorded with it; at most 16.
-            As in Stable-Baselines3's Monitor, but that one that is missing, or no number, is not known, where Monitor
-            raises KeyError, and that ``info["episode"]`` does not have them. ``is_success`` and ``success`` are
-            recorded wherever they are there.
+        folder: the run folder for these statistics; by default it is found as said above.
+        resume, if_exists: as in `offcam.RecordVideo`, for a ``folder`` that is given.
+        strict: as in `offcam.RecordVideo`. The first ``reset``, which opens a run folder of its own, may raise, too.
+        info_keywords: at most 16 keys of ``info``, whose numbers at an episode's last step are recorded with it. As in
+            Stable-Baselines3's Monitor, except that a key that is missing, or is not a number, is left out (Monitor
+            raises KeyError), and that ``info["episode"]`` does not have them. ``is_success`` and ``success`` are always
+            recorded if they are there.
 
     Raises:
         TypeError: ``env`` is no single env.
@@ -110,7 +110,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Reset the env and start the sums anew; of an env that steps many at once, of those that it resets."""
+        """Reset the env and start the sums anew; if it steps many at once, the sums of those that are reset."""
         which = None if self._batch is None else readings.reset_mask(options, len(self._batch.lengths))
         obs, info = super().reset(seed=seed, options=options)
         self._end_if_limited()
@@ -144,7 +144,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         return self._count(self.env.step(action))
 
     def _first_step(self, action: ActType) -> tuple[ObsType, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step the env without a reset before: after an end, or where the env was wrapped after its reset."""
+        """Step the env without a reset before it: after an episode's end, or if the env was wrapped after its reset."""
         resets = self._autoreset is not None and self._autoreset.autoreset
         start = time.perf_counter()
         result = super().step(action)
@@ -186,7 +186,7 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
         return result
 
     def _end_if_limited(self) -> None:
-        """Record an episode that a TimeLimit outside has ended as unfinished: in no queue, no flag set."""
+        """Record an episode that a TimeLimit outside has ended as unfinished: in no queue, and with no flag set."""
         if self._over or self._looks_ahead or self._stream is None or self._batch or not self.episode_lengths:
             return
         limit = shared_stream.limit_outside()

@@ -34,11 +34,11 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     - ``video_length=N`` yields N frames (Gymnasium: N + 1).
     - ``render()`` never adds frames to the video; a ``RenderCollection`` beneath may keep its frames
       (``pop_frames=False``) without them being returned twice.
-    - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 or 0..255 are recorded, be they
-      numpy's, torch's, JAX's or Pillow's; a batch, or a tuple or dict of cameras, as tiles. Other frames, and those
-      in a device's memory, end the video with a warning that names the fix. A change of the frame's size begins a
+    - Grey ``(H, W)`` and ``(H, W, 1)``, RGBA, bool, and float frames in 0..1 or 0..255 are recorded, whether they are
+    numpy's, torch's, JAX's or Pillow's; a batch, or a tuple or dict of cameras, as tiles. Any other frame, or one in a
+    device's memory, ends the video with a warning that names the fix. A change of the frame's size begins a
       second file, ``<name>-part2.mp4``.
-    - The default ``gc_trigger`` collects nothing, as no frames are kept here: ``recorded_frames`` is empty.
+    - The default ``gc_trigger`` collects nothing, as no frames are kept in this process: ``recorded_frames`` is empty.
     - A wrapper that is dropped without ``close()`` loses nothing.
     - Two recordings with the same names in the same folder at once get a suffix instead of overwriting.
 
@@ -48,67 +48,69 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         env: the environment; its ``render_mode`` must yield images.
         video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
-        episode_trigger: from the episode's number, whether to start a video there. Where neither trigger is
-            given, `offcam.wrappers.triggers.capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000,
+        episode_trigger: called with an episode's number: whether to start a video there. If neither trigger is given,
+            `offcam.wrappers.triggers.capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000,
             2000, ...
-        step_trigger: from the number of the step over all episodes, whether to start a video there.
+        step_trigger: called with the number of a step over all episodes: whether to start a video there.
         video_length: frames of a video, which may then span episodes; 0 for whole episodes.
         name_prefix: what file names start with: ``<prefix>-episode-<n>.mp4``, ``<prefix>-step-<n>.mp4``.
         fps: frames per second; by default the env's ``render_fps``, else 30.
-        disable_logger: whether to keep quiet while ``close()`` waits, unless that takes long on a terminal.
-        gc_trigger: from the episode's number, whether to collect garbage after a video.
-        overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted and
-            keeps its place in time, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
-        source: what a video shows: what the env renders, or ``"obs"``, what the agent sees: pictures, of which the last
-            of a stack is taken. It needs no ``render_mode``. With ``"replay"``, neither, nothing is rendered in the
-            loop: the steps of each episode are recorded and what makes it happen again, and a process of its own, at
-            idle priority, has those happen again that a trigger asks for or that ``keep`` keeps, checks each step, and
-            renders them; ``close()`` waits for them, 10 minutes at most. Any other can be rendered later: `offcam
-            render`. It needs an env from `gymnasium.make` whose class is in a module,
-            and that draws from nothing but its ``np_random``; what happens otherwise has no video, and that is said. Of
-            an env that cannot be made again, and renders, frames are recorded, and a warning says why. With ``"auto"``
-            videos are of frames until those of `replay.audits.PROOF` episodes were compared, picture by picture, with
-            what is rendered when they happen again, and then as with ``"replay"``; a few are still compared, and once
-            one differs, frames are recorded for good, and a warning names the step. `recording_source` is what is so.
+        disable_logger: whether ``close()`` shows no progress while it waits, unless that takes long on a terminal.
+        gc_trigger: called with an episode's number: whether to collect garbage after its video.
+        overflow: what a step does when the daemon is far behind: ``"drop"`` the frame, which is counted, and whose time
+            in the video stays empty, or ``"block"`` until there is room (at most `timeouts.BLOCK_SECONDS`).
+        source: what a video shows. ``"render"``: what the env renders. ``"obs"``: what the agent sees, which must be
+            pictures; of a stack the last one is taken, and no ``render_mode`` is needed. ``"replay"``: nothing is
+            rendered in the loop. Instead, the steps of each episode are recorded, with all that is needed to replay it.
+            A process of its own, at idle priority, replays the episodes that a trigger asks for or that ``keep`` keeps,
+            checks each step, and renders them; ``close()`` waits for that, 10 minutes at most. Any other episode can be
+            rendered later by `offcam render`. The env must come from `gymnasium.make`, its class must be in a module,
+            and its only source of chance must be its ``np_random``; an episode that differs when it is replayed has no
+            video, and a warning says so. If the env cannot be made again but renders, frames are recorded, and a
+            warning says why. ``"auto"``: videos are of frames until those of `replay.audits.PROOF` episodes were
+            compared, picture by picture, with their replays, and then as with ``"replay"``. A few videos are still
+            compared, and once one differs, frames are recorded for good, and a warning names the step.
+            `recording_source` says which of these is in use.
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
-        if_exists: what to do where the folder has a run already: ``"new"`` begins another session of it, ``"resume"``
-            goes on with the last one (episodes, steps and names are counted on, and nothing is overwritten), and
-            ``"error"`` raises. Over ``tcp://`` the daemon is asked, for at most `timeouts.RESUME_SECONDS` once it is
-            there; where it does not say how far the run came, a warning does, and another session is begun.
-        strict: whether to raise rather than warn: the constructor where recording is not certain within
-            `timeouts.CERTAIN_SECONDS`, and ``close()`` where something was lost. With ``OFFCAM=require`` all are.
-        every_nth_frame: take each so manieth frame of a video, from its first on, and always its last; the others are
-            neither rendered nor counted as dropped, and the video plays at its right speed. ``video_length`` counts
-            all. A process that ends without ``close()`` may leave a video without its last frame.
-        max_size: ``(width, height)`` in pixels that a video is to fit in: larger pictures, all tiles together, are
-            scaled down by the daemon. By default it is as large as the frames.
+        if_exists: what to do if the folder has a run already: ``"new"`` begins another session of it, ``"resume"`` goes
+            on with the last one (numbers of episodes and steps, and names, count on, and nothing is overwritten), and
+            ``"error"`` raises. Over ``tcp://`` the daemon is asked how far the run came, for at most
+            `timeouts.RESUME_SECONDS` once it is there; if it does not say, a warning does, and a new session is begun.
+        strict: whether to raise rather than warn: the constructor if recording is not certain within
+            `timeouts.CERTAIN_SECONDS`, and ``close()`` if something was lost. ``OFFCAM=require`` makes every wrapper
+            so.
+        every_nth_frame: take only each n-th frame of a video, beginning with the first, and always the last; the others
+            are neither rendered nor counted as dropped, and the video plays at its right speed. ``video_length`` counts
+            all frames. A process that ends without ``close()`` may leave a video without its last frame.
+        max_size: ``(width, height)`` in pixels that a video must fit in: the daemon scales larger pictures, all tiles
+            together, down. By default videos are as large as the frames.
         crf: quality of the videos, x264's constant rate factor, 0 (lossless) to 51; by default the daemon's (23).
         preset: how much CPU an encoder may spend on a small file: ``"flat"``, which is offcam's own, or x264's,
             ``"ultrafast"`` to ``"veryslow"``; by default the daemon's (``"flat"``, a faster one while it lags).
-        on_video: is called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
-            before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises comes through, as
-            what a trigger raises does. Of a video that becomes final later than ``close``, or where that is never
-            called, nobody is told. It is no part of the env's spec, which as JSON holds no function.
-        keep: by which rule videos stay, decided once their episodes are over: ``offcam.keep.failures() |
-            offcam.keep.worst(3)``; see `offcam.keep`. It may be that rule's text. Where no trigger is given every
-            episode has a video then; on the disk are those that are kept, and one that is being recorded. A ranking is
-            one of the session's: of all envs in the folder that have this rule and this ``name_prefix``. A video whose
-            episode nobody says the end of, as its process was killed, is kept, too; one that ``close()`` cuts short is
-            not.
-            With ``source="replay"`` only what is kept is rendered, and what was kept in vain, as it does not happen
-            again, has no video and keeps its place in a ranking.
-        keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest go, those in a ranking last.
-        steps: whether to record the steps of every episode, with a video or without one: reward, flags and action of
-            each, and the numbers of `offcam.trace`.
-        steps_limit: most bytes of steps that the run is to have on the disk, and of records that may wait for a daemon;
+        on_video: called with the path of each video that is final: on the env's thread, by ``step`` and ``reset``
+            before they touch the env, and by ``flush``, ``wait_video`` and ``close``. What it raises passes through, as
+            with a trigger. It is not called for videos that become final after ``close``, or if that is never called.
+            It is not part of the env's spec, which as JSON can hold no function.
+        keep: the rule by which videos are kept, decided once their episodes are over: ``offcam.keep.failures() |
+            offcam.keep.worst(3)``, or such a rule's text; see `offcam.keep`. If no trigger is given, every episode has
+            a video until then, so that on the disk are those that are kept and one that is being recorded. A ranking is
+            over a session: over all envs in the folder that have this rule and this ``name_prefix``. A video whose
+            episode's end is not known, as its process was killed, is kept, too; one that ``close()`` cuts short is not.
+            With ``source="replay"`` only videos that are kept are rendered. If a kept episode differs when it is
+            replayed, it has no video and keeps its place in the ranking.
+        keep_bytes: most bytes of the videos that are kept; by default 4 GiB. The oldest are removed first, those in a
+            ranking last.
+        steps: whether to record the steps of every episode, with or without a video: reward, flags and action of each,
+            and the numbers of `offcam.trace`.
+        steps_limit: most bytes of steps that the run may have on the disk, and of records that may wait for a daemon;
             by default the daemon's bound, and 1 GiB.
-        last_seconds: have the daemon hold so many seconds of video, across episodes, and write them where it matters:
-            by `save_clip`, on an exception that comes out of ``step``, ``reset`` or ``render``, on a reward that is
-            NaN (once an episode), and where this process vanishes. A video begins up to a fifth earlier, at a keyframe.
-            Each step is rendered, or each ``every_nth_frame``. Where no trigger and no ``keep`` is given, no other
-            videos are recorded. What is held is gone with the daemon, with ``close()``, and where the frame's size
-            changes; in the daemon it takes at most 64 MiB.
-        seconds_after: how much is to follow in such a video; by default it ends with what it is about.
+        last_seconds: have the daemon hold so many seconds of video, across episodes, and write them when it matters: on
+            `save_clip`, on an exception that comes out of ``step``, ``reset`` or ``render``, on a reward that is NaN
+            (once an episode), and if this process vanishes. Such a video begins up to a fifth earlier, at a keyframe.
+            Every step is rendered, or each n-th by ``every_nth_frame``. If neither a trigger nor ``keep`` is given, no
+            other videos are recorded. What is held is lost with the daemon, on ``close()``, and when the frame's size
+            changes; the daemon holds at most 64 MiB of it.
+        seconds_after: how many seconds follow the event in such a video; by default none.
 
     Raises:
         TypeError: ``env`` is no single env.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
-    """The default ``gc_trigger``: False, since no frames are held here that a collection could free.
+    """The default ``gc_trigger``: False, as no frames are held in this process that a collection could free.
 
     Gymnasium collects after every video, which stalls the loop; a trigger of your own is obeyed.
     """
@@ -40,9 +40,9 @@ def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's sign
 
 
 def as_given(options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for the env's spec, which as JSON holds no function: without what is the default anyway.
+    """The arguments for the env's spec, without those that have their default. As JSON the spec can hold no function.
 
-    A rule is there as its text, unless it asks a function of the user's.
+    A rule is given as its text, unless it calls a function of the user's.
     """
     given = {key: value for key, value in options.items() if value is not nothing_to_collect}
     if isinstance(rule := given.get("keep"), Rule) and "when(" not in str(rule):
@@ -59,8 +59,8 @@ class VideoBase(BoxKeeper):
 
     Attributes:
         recorded_frames: always empty, since no frames are kept here; there for those who clear it.
-        video_folder: absolute path of the folder the videos are in. Recorded over ``tcp://`` it is only their name:
-            they are on the daemon's host, in a folder of this name and a hash below its ``root``.
+        video_folder: absolute path of the folder of the videos. Over ``tcp://`` it is only their name: they are on the
+            daemon's host, below its ``root``, in a folder named by this and a hash.
         frames_per_sec: frames per second of the videos.
         name_prefix: what their names start with.
         video_length: most frames of a video, infinite for whole episodes.
@@ -70,11 +70,11 @@ class VideoBase(BoxKeeper):
 
     _steps: StepRows | None = None  # the rows of its steps, where they are recorded
     _strict = False
-    _replaying: Replaying | None = None  # where its videos are made of steps that happen again
+    _replaying: Replaying | None = None  # set where its videos are made of replayed episodes
     _source: arguments.Source
-    _chooses = False  # whether each video is of frames or made of steps, as `_replaying` says
-    _judging: Judging | None = None  # by whom its videos are judged, if they are
-    _env_index: int | None = None  # of a vector env, the sub-environment that its replayed videos show
+    _chooses = False  # whether `_replaying` decides for each video if it is of frames or of a replay
+    _judging: Judging | None = None  # judges its videos by a rule, if they have one
+    _env_index: int | None = None  # the sub-environment that replayed videos of a vector env show
     _envs: tuple[int, ...] = ()  # the sub-environments that its videos show, the one that is counted first; () for all
     _not_copied: ClassVar[dict[str, Any]] = {
         "_clip": None,
@@ -139,7 +139,7 @@ class VideoBase(BoxKeeper):
         self._tells = on_video is not None
         self.video_folder = settings.absolute(video_folder)
         if settings.records_here():
-            if glob("*.mp4", root_dir=self.video_folder) and not is_run(self.video_folder):  # what is in an index stays
+            if glob("*.mp4", root_dir=self.video_folder) and not is_run(self.video_folder):  # those in an index stay
                 logger.warn(
                     f"Overwriting existing videos at {self.video_folder} folder "
                     f"(try specifying a different `video_folder` for the `RecordVideo` wrapper if this is not desired)"
@@ -179,14 +179,14 @@ class VideoBase(BoxKeeper):
         self._observation: Any = None
         self._white = 1.0
         self._clip: ClipWriter | ReplayClip | None = None
-        self._judged = False  # whether the video is one that the rule is to judge
-        self._left_out = False  # whether the video left out the last picture, which it may have to end with
-        self._answers: dict[tuple[str, int], bool] = {}  # of triggers that were asked before it was their turn
+        self._judged = False  # whether the rule is to judge the current video
+        self._left_out = False  # whether the video has left out the last picture, which may have to be its end
+        self._answers: dict[tuple[str, int], bool] = {}  # of triggers that were asked ahead of their turn
         self._over = True  # whether the next step is the first of an episode
-        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the frame of its reset, until a step
+        self._first: tuple[tuple[Any, ...], tuple[int, int]] | None = None  # the reset's frame, until there is a step
 
     def _count_on(self) -> None:
-        """Count from where the session has come to that is resumed."""
+        """Count on from where the resumed session has come to."""
         before = self._stream.before if self._stream is not None else None
         if before is not None:
             self.episode_id = before.episodes.get(self._envs[0] if self._envs else 0, -1)
@@ -203,16 +203,16 @@ class VideoBase(BoxKeeper):
 
     @property
     def recording_source(self) -> arguments.Source:
-        """What videos are of: ``"render"``, ``"obs"`` or ``"replay"``; with ``source="auto"`` what is so by now.
+        """What videos are made of: ``"render"``, ``"obs"`` or ``"replay"``; with ``source="auto"`` what is in use now.
 
-        A video that ``"auto"`` compares is of frames while this is ``"replay"``.
+        A video that ``"auto"`` compares is of frames even while this is ``"replay"``.
         """
         audits = None if self._replaying is None else self._replaying.audits
         return self._source if audits is None else audits.source
 
     @property
     def recording(self) -> bool:
-        """Whether a video is being recorded. Set to False, it ends that one, which is kept as far as it goes."""
+        """Whether a video is being recorded. To set it to False ends the video, which is kept as far as it goes."""
         return self._records()
 
     @recording.setter
@@ -226,7 +226,7 @@ class VideoBase(BoxKeeper):
         return self._recording
 
     def flush(self) -> bool:
-        """As `StreamSharer.flush`; where videos are made of steps, until each that ended is made, too."""
+        """As `StreamSharer.flush`; with replayed videos, also wait until each of these is made."""
         final = super().flush()
         if self._replaying is None:
             return final
@@ -293,7 +293,7 @@ class VideoBase(BoxKeeper):
             gc.collect()
 
     def _end_clip(self, clip: ClipWriter | ReplayClip | None) -> None:
-        """End a video, and tell of its episode if a rule is to judge it."""
+        """End a video, and tell the rule of its episode if there is one."""
         if clip is None:
             return
         clip.end()
@@ -321,7 +321,7 @@ class VideoBase(BoxKeeper):
             self._begin_at_step()
 
     def _begins(self, which: str, number: int) -> bool:
-        """Whether a trigger has a video begin there; it is asked once."""
+        """Whether a trigger wants a video to begin at a number; the trigger is asked once for each."""
         trigger = getattr(self, which)
         if not trigger or self._looks_ahead:
             return False
@@ -329,13 +329,13 @@ class VideoBase(BoxKeeper):
         return bool(trigger(number)) if before is None else before
 
     def _begins_next(self, which: str, number: int) -> bool:
-        """The same of the next one, asked before it is its turn."""
+        """As `_begins` for the next number, asked ahead of its turn."""
         begins = self._answers[which, number + 1] = self._begins(which, number + 1)
         return begins
 
     @property
     def _whole(self) -> bool:
-        """Whether a video is one of a whole episode."""
+        """Whether videos are of whole episodes."""
         return self.video_length == math.inf
 
     def _begin_at_step(self) -> None:
@@ -343,7 +343,7 @@ class VideoBase(BoxKeeper):
         self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
 
     def _end_if_full(self, *, resets: bool) -> bool:
-        """End a video that has its ``video_length``; true where it did."""
+        """End a video that has reached its ``video_length``; returns whether it did."""
         if self._frames < self.video_length or (resets and self._first is not None):
             return False
         self._show_first()
@@ -351,7 +351,7 @@ class VideoBase(BoxKeeper):
         return True
 
     def _leave_out(self, *, resets: bool, last: bool) -> bool:
-        """Leave out the picture of this step if the video is not to have it: it is neither rendered nor copied."""
+        """Leave this step's picture out if the video is not to have it: it is then neither rendered nor copied."""
         if not self._leaves_out(resets=resets, last=last):
             return False
         self._frames += 1
@@ -367,7 +367,7 @@ class VideoBase(BoxKeeper):
         return not opens and self._frames % self._every > 0
 
     def _picture_goes(self, *, begins: bool = False, resets: bool = False) -> None:
-        """The env is about to show another picture: a video that ends before that takes the one that it left out.
+        """The env is about to change its picture: a video that ends before that takes the picture that it left out.
 
         Args:
             begins: whether a step trigger has another video begin there.
@@ -380,7 +380,7 @@ class VideoBase(BoxKeeper):
         self._left_out = False
 
     def _take_left_out(self) -> None:
-        """The video ends with the picture that is there still, and was left out. Never raises."""
+        """End the video with the current picture, which it had left out. Never raises."""
         if not self._left_out:
             return
         self._left_out = False
@@ -396,10 +396,10 @@ class VideoBase(BoxKeeper):
     def _add_frame(
         self, rendered: object, aspect: tuple[int, int] = (1, 1), *, resets: bool = False
     ) -> tuple[int, int] | None:
-        """Add what was rendered to the video, or end it where that is no picture.
+        """Add what was rendered to the video; if it is not a picture, end the video.
 
-        A video opens with its first step: until then the frame of the reset before is kept; without a step there is
-        no video. Returns the rows and columns of the picture's tiles; None where there is no picture.
+        A video opens with its first step. Until then the frame of the reset is kept; without a step there is no video.
+        Returns the rows and columns of the picture's tiles; None if there is no picture.
         """
         opens = resets and self._frames == (self._first is not None)
         self._frames += not (opens and self._first)
@@ -424,20 +424,20 @@ class VideoBase(BoxKeeper):
 
     @staticmethod
     def _observed(observation: object) -> object:
-        """The picture in an observation; where it has none, itself, which `_add_frame` says no to."""
+        """The picture in an observation; if it has none, the observation, which `_add_frame` rejects."""
         try:
             return frames.observed(observation)
         except FrameError:
             return observation
 
     def _say_row(self) -> None:
-        """Tell the video which row its first frame shows: there is a frame for each row, from that one to the last."""
+        """Tell the video which row its first frame shows: from that row on there is one frame for each row."""
         if self._clip is not None and self._steps is not None:
             row = self._steps.row
             self._clip.first_row = None if row is None else row - (self._frames - 1)
 
     def _add_place(self, *, resets: bool) -> None:
-        """Add a frame to the video that is made later: it has a place, and no picture yet."""
+        """Add a frame to a video that is rendered later: it has its place in time, and no picture yet."""
         opens = resets and self._frames == (self._first is not None)
         self._frames += not (opens and self._first)
         self._say_row()
@@ -454,7 +454,7 @@ class VideoBase(BoxKeeper):
             self._clip.add(*first, 0)
 
     def _stepped(self, reward: object, *, over: bool) -> None:
-        """Tell the video being recorded of a step; a whole episode's ends here, to be final while the agent learns."""
+        """Tell the current video of a step; one of a whole episode ends here, to be final while the agent learns."""
         if self._clip is None:
             return
         self._clip.step(reward)

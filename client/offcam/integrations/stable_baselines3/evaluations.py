@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from offcam.wrappers import arguments
 
 TIMESTEPS = "timesteps"
-"""The value of each episode that says after how many steps of the training it was played."""
+"""The value of each episode that says how many steps of training came before it."""
 
 
 class RecordEvaluations(EvalCallback):
     """An EvalCallback whose evaluations are recorded: videos, and statistics by the training's steps.
 
-    Each episode has a value ``timesteps``, as `evaluations.npz` has; its return and length are what that says, too.
-    The recording is put beneath the wrappers of the evaluation env, so that VecNormalize is kept in step as without it.
-    What ended is final when the training ends. Who has made the env closes it, as with EvalCallback, or calls `close`.
+    Each episode has a value ``timesteps``, as in `evaluations.npz`, and the return and length that are in that file.
+    The recording is put beneath the wrappers of the evaluation env, so that VecNormalize stays in sync as without it.
+    Everything is final when the training ends. Whoever made the env closes it, as with EvalCallback, or calls `close`.
 
     Args:
         eval_env: as of EvalCallback; its ``render_mode`` must be ``"rgb_array"``, and it should have a Monitor.

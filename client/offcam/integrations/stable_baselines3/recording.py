@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from offcam.vector.terminal_frames import TerminalFrames
 
 ENDLESS = 2**53
-"""More frames than any video has: `StepVideos` ends its own by their steps."""
+"""More frames than any video has: `StepVideos` counts steps instead."""
 
 
 class RecordedVecEnv(Recorded, VecEnvWrapper):
     """A VecEnv whose videos and statistics are recorded; `record` and `VecRecordVideo` make it.
 
-    Its sub-environments begin to step in `step_wait`, so that what is recorded before a step comes before it. Where no
-    Monitor lies beneath, ``infos[i]["episode"]`` tells of an episode that ended, as VecMonitor does.
+    Its sub-environments step in `step_wait`, so that whatever is recorded before a step comes before it. Without a
+    Monitor beneath, ``infos[i]["episode"]`` has the statistics of an episode that ended, as VecMonitor puts them there.
 
     Thread: that of the VecEnv.
 
     Attributes:
         venv: the VecEnv.
         recorder: the `offcam.vector.RecordEpisodeStatistics`, whose ``env`` is the `offcam.vector.RecordVideo`.
-        env: the same, for `offcam.trace`.
+        env: the same as ``recorder``, for `offcam.trace`.
     """
 
     recorder: VecEnvStatistics
@@ -56,11 +56,11 @@ class RecordedVecEnv(Recorded, VecEnvWrapper):
         return self._envs.observations
 
     def step_async(self, actions: Any) -> None:  # noqa: ANN401 - the user's own
-        """Note the actions that `step_wait` is to take."""
+        """Note the actions for `step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Any, Any, Any, Any]:
-        """Step the VecEnv; record what is to be recorded of it."""
+        """Step the VecEnv, and record the step."""
         *_, told = self.recorder.step(self._actions)
         envs = self._envs
         if not envs.monitored and (ended := envs.ended.nonzero()[0]).size:
@@ -85,22 +85,22 @@ class VecRecordVideo(RecordedVecEnv):
 
     Statistics are recorded beside them.
 
-    Arguments and file names are that one's: ``<prefix>-step-<from>-to-step-<to>.mp4``. Where it differs:
+    Arguments and file names are the same: ``<prefix>-step-<from>-to-step-<to>.mp4``. Where it differs:
 
     - Terminal frames are in the video, each before the first frame of the next episode: a step that ends an episode of
       the first sub-environment has two frames. They are there for DummyVecEnv and SubprocVecEnv.
     - The video has a reset's frame, too, if the VecEnv is reset while it is recorded.
-    - Of more sub-environments a video has one grid, close to a square.
+    - A video of several sub-environments shows them in one grid, close to a square.
     - It is written by another process, and moviepy is not needed.
 
-    For videos of whole episodes, rankings (``keep``) and the like there is `record`.
+    For videos of whole episodes, rankings (``keep``) and the like, use `record`.
 
     Args:
         venv: the VecEnv; its ``render_mode`` must be ``"rgb_array"``.
         video_folder: folder of the videos, which is the run folder with the index.
-        record_video_trigger: from the number of steps taken, at each reset and step while none is recorded, whether to
-            begin a video there.
-        video_length: steps that a video shows; it has a frame more, that of its beginning.
+        record_video_trigger: called with the number of steps taken, at each reset and step while no video is being
+            recorded: whether to begin a video there.
+        video_length: steps that a video shows; it has one frame more, that of its beginning.
         name_prefix: what file names start with.
         options: ``buffer_length``, ``info_keywords``, ``sync``, and those of `offcam.vector.RecordVideo` behind
             ``gc_trigger``, ``fps`` and ``record_first_only``; not ``keep``.
@@ -146,16 +146,16 @@ def record(
 ) -> RecordedVecEnv:
     """Record a VecEnv's videos and statistics into a folder, as `offcam.record` does those of a vector env.
 
-    Terminal frames are in the videos of DummyVecEnv and SubprocVecEnv. Episodes, of which triggers are asked by their
-    numbers, are those of the first sub-environment, or with ``per_env=True`` of each.
+    Terminal frames are in the videos of DummyVecEnv and SubprocVecEnv. The episodes that triggers are asked about are
+    those of the first sub-environment, or with ``per_env=True`` those of each.
 
     Args:
-        venv: the VecEnv, in whatever wrappers. What is recorded is what it shows there: put VecNormalize around this.
+        venv: the VecEnv, in whatever wrappers. Recorded is what these return: put VecNormalize around the recorded env.
         folder: as in `offcam.record`.
         options: all others of a vector env's, as there: ``every``, ``record_envs``, ``keep``, ``steps``, ``sync``...
 
     Raises:
-        ConfigError: ``venv`` is no VecEnv, or an argument is wrong.
+        ConfigError: ``venv`` is not a VecEnv, or an argument is wrong.
         OffcamError, ValueError: as `offcam.vector.RecordVideo`.
     """
     envs = _vec_envs(venv)
@@ -176,7 +176,7 @@ class VecEnvVideos(RecordVideo[Any, Any]):
 
 
 class StepVideos(VecEnvVideos):
-    """Videos of so many steps, which begin as VecVideoRecorder's.
+    """Videos of a number of steps, which begin as VecVideoRecorder's do.
 
     Args:
         envs: the VecEnv.
