@@ -206,7 +206,7 @@ def _add_clip_record(database: sqlite3.Connection, key: int, record: ClipRecord)
 
 
 def _episode_row(key: int, seq: int, record: EpisodeRecord) -> tuple[object, ...]:
-    """An episode as `_ADD_EPISODE` takes it: positional, as there are more episodes than anything else."""
+    """An episode as `_ADD_EPISODE` takes it: by place, as that is what there is most of."""
     return (
         *(key, seq, record.env_index, record.episode, record.return_, record.length, record.duration),
         *(record.started, record.terminated, record.truncated, record.seed, fmt.values_text(record.info)),

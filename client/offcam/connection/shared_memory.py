@@ -52,7 +52,7 @@ ARENA_BYTES = 64 * MIB
 daemon that may be killed. Only slots in use take memory, and the lowest free slot is used next."""
 
 LARGE_FRAME_BYTES = 2 * MIB
-"""Size of the arena for larger frames is `LARGE_FRAMES_BYTES`. What does not fit goes through the socket, and so
+"""Frames larger than this have an arena of `LARGE_FRAMES_BYTES`. What does not fit goes through the socket, and so
 reaches the daemon's disk sooner: a slow encoder frees its slots late."""
 
 LARGE_FRAMES_BYTES = 16 * MIB
