@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
-    """Do a task, and return the event that tells of it once the transaction is committed."""
+    """Do a task, and return the event to send once the transaction is committed."""
     match task:
         case tasks.OpenStreamTask():
             return tasks.StreamReady(task.reply, *index.open_stream(task.message, task.owner, task.gone))
@@ -31,7 +31,7 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
             count = index.clip_encoded(task.stream, task.clip, task.result)
             return tasks.ClipStored(task.reply, lost=count.dropped.get(LOST_DROP, 0))
         case tasks.CloseStreamTask():
-            with suppress(LocalProtocolError):  # it could not be opened, and was closed before its client knew
+            with suppress(LocalProtocolError):  # the stream could not be opened, and was closed before its client knew
                 index.close_stream(task.stream, lost=task.lost)
         case tasks.BarrierTask() | tasks.LookTask():
             pass
@@ -39,7 +39,7 @@ def apply(index: RunIndex, task: tasks.Task) -> tasks.Event | None:
 
 
 def apply_alone(index: RunIndex, task: tasks.Task, health: Health) -> tasks.Event | None:
-    """Do a task, or undo it and give it a definite end: records that cannot be applied are set aside.
+    """Do a task by itself, or undo it and give it a definite end: records that cannot be applied are set aside.
 
     Raises:
         RunFolderError: the index cannot be written.
@@ -60,5 +60,5 @@ def apply_alone(index: RunIndex, task: tasks.Task, health: Health) -> tasks.Even
 
 
 def unexpected(error: BaseException, folder: object) -> RunFolderError:
-    """What nobody expected of an index, as an error for whoever waits for it."""
+    """An unexpected error of an index, as an error for whoever waits for the task."""
     return RunFolderError(f"unexpected {error!r} in the index of {folder}: please report it, the daemon's log has more")

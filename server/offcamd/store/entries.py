@@ -1,4 +1,4 @@
-"""What is written into an index, and what it answers, where a message of the wire does not say it."""
+"""What is written into an index and read from it, beyond the messages of the wire."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class StreamOwner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What `RunIndex.apply` committed, or will with the transaction it is part of.
+    """What `RunIndex.apply` has committed, or will commit with the transaction that it is part of.
 
     Attributes:
         last_seq: the stream's last committed record: what may be acked.
-        episodes: how many are new.
+        episodes: how many new ones.
         clips: the new ones, in order.
-        quarantined: how many records are set aside because they could not be understood.
-        lost: for each of the new clips, how many more frames are known that its client sent and no daemon received.
+        quarantined: how many records were set aside because they could not be understood.
+        lost: for each new clip, how many frames more are now known to be sent by its client and received by no daemon.
         dropped_steps: rows of steps that were not written, by reason.
     """
 
@@ -40,21 +40,21 @@ class Applied:
 
 
 class OpenedStream(NamedTuple):
-    """A stream that is in the index: its last committed record, 0 where there is none, and its files' suffix."""
+    """A stream in the index: its last committed record, 0 if there is none, and the suffix of its files."""
 
     last_seq: int
     suffix: int
 
 
 class OpenedClip(NamedTuple):
-    """A clip that no encoder has ended yet.
+    """A clip whose encoder has not ended it yet.
 
     Attributes:
-        stream: its stream.
+        stream: id of its stream.
         clip: its number in the stream.
-        file: its file's name once it is final, so without ``.part``.
-        started: seconds since the Unix epoch, by the client's clock. A daemon that died between publishing the
-            file and noting it left no ``.part``, but a final file that is younger than this.
+        file: the final name of its file, without ``.part``.
+        started: seconds since the Unix epoch, by the client's clock. If a daemon died between renaming the file and
+            noting it, there is no ``.part``, but a final file younger than this.
     """
 
     stream: bytes
@@ -64,7 +64,7 @@ class OpenedClip(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A clip that a rule keeps, or that is kept as nobody can say the end of its episode: it has its final name."""
+    """A clip with its final name: one that a rule keeps, or whose episode's end nobody can say."""
 
     stream: bytes
     clip: int

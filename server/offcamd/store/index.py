@@ -57,8 +57,8 @@ class RunIndex:
 
     Attributes:
         folder: the run folder.
-        totals: statistics of its newest session's episodes, as far as `advance_totals` has taken them in.
-        keeping: which of its videos are kept.
+        totals: statistics of its newest session's episodes, as far as `advance_totals` has counted them.
+        keeping: decides which of its videos are kept.
         steps: the files of its steps.
     """
 
@@ -71,8 +71,8 @@ class RunIndex:
         self._closed = False
         self._place = place_of(folder)
         self._left = False  # whether `leave` was called
-        self._mode = "delete"  # the journal mode before
-        self._opened = False  # whether a stream was, since `advance_totals`
+        self._mode = "delete"  # the journal mode that it had before
+        self._opened = False  # whether a stream was opened since the last `advance_totals`
 
     @classmethod
     def open(cls, folder: Path, steps_limit: int = STEPS_LIMIT) -> RunIndex:
@@ -80,7 +80,7 @@ class RunIndex:
 
         Args:
             folder: of the run.
-            steps_limit: most bytes of its steps on the disk, where a stream says no other bound.
+            steps_limit: most bytes of its steps on the disk, unless a stream sets another bound.
 
         Raises:
             FolderNotWritable: the folder or the index cannot be made or written.
@@ -102,7 +102,7 @@ class RunIndex:
         return index
 
     def close(self) -> None:
-        """Close the index and leave it as one plain file, unless somebody still reads it. Twice is harmless."""
+        """Close the index and leave it as one plain file, unless a reader still has it open. Twice is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -118,38 +118,38 @@ class RunIndex:
             try:
                 self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
             except sqlite3.OperationalError:
-                # A reader holds it: it stays in WAL mode, complete, with its companions beside it.
+                # A reader holds the index: it stays in WAL mode, complete, with its companions beside it.
                 self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     @property
     def in_place(self) -> bool:
-        """Whether it is the one that lies in its folder: not once that was removed, renamed or replaced."""
+        """Whether this index is still the one in its folder: not if that was removed, renamed or replaced."""
         return self._place is not None and not self._left and place_of(self.folder) == self._place
 
     def leave(self) -> None:
-        """Leave the place of an index that lies there no more to another one. From then on it can only be read.
+        """Give up the folder to another index that lies there now. From then on this one can only be read.
 
-        SQLite finds the files beside an index by their names, which are another's now: nothing is done to those.
+        SQLite finds the files beside an index by their names, which now belong to the other one: they are left alone.
 
         Raises:
-            RunFolderError: somebody is reading it, or what lies there now is in use.
+            RunFolderError: a process is reading the index, or the one that lies there now is in use.
         """
         if self._left:
             return
         wal = self.folder / (fmt.INDEX_NAME + "-wal")
         if place_of(self.folder) is not None and wal.exists():
-            RunIndex.open(self.folder).close()  # a daemon that died left it beside the other one
+            RunIndex.open(self.folder).close()  # from a daemon that died with it
             if wal.exists():
                 raise RunFolderError(f"the index that was put into {self.folder} is in use: close what reads it")
         with explained(self.folder):
             (self._mode,) = self._db.execute("PRAGMA journal_mode").fetchone()
             self._db.execute("PRAGMA journal_mode = MEMORY").fetchone()
-            self._db.execute("BEGIN")  # as long as that is not over, SQLite does not look for such files anew
+            self._db.execute("BEGIN")  # during a transaction SQLite does not look for such files again
             self._db.execute("SELECT count(*) FROM streams").fetchone()
         self._left = True
 
     def came_back(self) -> bool:
-        """Whether it lies in its folder again after it was left; then it can be written again."""
+        """Whether an index that was left lies in its folder again; then it can be written again."""
         if not self._left or place_of(self.folder) != self._place:
             return False
         with explained(self.folder):
@@ -159,7 +159,7 @@ class RunIndex:
         return True
 
     def take_over(self, other: RunIndex, streams: Iterable[bytes]) -> None:
-        """Enter what this index does not have of some streams, from another one in whose place it is."""
+        """Copy everything of some streams that this index lacks from another one, whose place it takes."""
         with self.transaction():
             self.keeping.enter(other.keeping.rules())
             for stream in streams:
@@ -187,12 +187,12 @@ class RunIndex:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the calls within one transaction: all of them are committed at the end, or none.
+        """Make the calls within a ``with`` block one transaction: at its end all are committed, or none.
 
-        Transactions nest: an inner one is part of the outer one.
+        A transaction within another one is part of that.
 
         Raises:
-            IndexGone: the index lies in its folder no more. Nothing is committed where nobody would find it.
+            IndexGone: the index is not in its folder any more. Nothing is committed where nobody would find it.
         """
         if self._db.in_transaction and not self._left:
             yield
@@ -215,7 +215,7 @@ class RunIndex:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Keep what was done in a transaction before, if what is done here raises: only this is undone then."""
+        """Undo only what is done in this block if it raises, and keep what the transaction did before."""
         with explained(self.folder):
             mark, made = self.keeping.mark(), self.steps.mark()
             self._db.execute("SAVEPOINT task")
@@ -235,9 +235,9 @@ class RunIndex:
         """Note that a stream is open, for the first time or again.
 
         Args:
-            message: what its client says.
-            owner: its client.
-            gone: ids of streams, in hexadecimal digits, that count as open no more: their clients are gone.
+            message: the client's message.
+            owner: the client.
+            gone: ids of streams, in hexadecimal digits, that count as closed, as their clients are gone.
         """
         suffix = self._suffix(message)
         own = owner._asdict() | {
@@ -254,10 +254,11 @@ class RunIndex:
             return OpenedStream(self._stream(message.stream)[1], suffix)
 
     def _suffix(self, message: OpenStream) -> int:
-        """The number in the names of a stream's files, so that no other stream's, of whatever session, are replaced.
+        """The number in the names of a stream's files, by which no other stream's files are replaced, in any session.
 
-        It keeps the one that it has. Else it is the one that it asks for, as from an earlier index, or the next that is
-        free: none (0), 2, 3, ... One that resumes has the names that it asks for, and who replays one that one's.
+        A stream keeps its number. A new one gets the number that it asks for, as from an earlier index, or else the
+        next free one: none (0), 2, 3, ... One that resumes gets the names that it asks for, one that replays the
+        other's.
         """
         if not message.prefix:
             return 0
@@ -273,7 +274,7 @@ class RunIndex:
         return next(number for number in numbers if number not in taken)
 
     def close_stream(self, stream: bytes, *, lost: bool = False, ended: float | None = None) -> None:
-        """Note that a stream has ended, by its client's word or because that vanished (``lost``); now or before."""
+        """Note that a stream has ended, closed by its client or ``lost``, as that vanished; now or at another time."""
         with self.transaction():
             key, _ = self._stream(stream)
             self.keeping.settle(key)
@@ -282,16 +283,16 @@ class RunIndex:
 
     @contextmanager
     def reopened(self, message: OpenStream, owner: StreamOwner) -> Iterator[int]:
-        """Open a stream whose client is gone, while something is added to it in a transaction: it ends as it had ended.
+        """Open a stream whose client is gone, to add to it in a transaction; it then ends as it had ended.
 
-        Yields its suffix. One that is new, or whose client did not say its end, is lost.
+        Yields its suffix. A new stream, or one whose client did not say its end, counts as lost.
         """
         said = self._db.execute(sql.SAID_END, {"stream": message.stream.hex(), "closed": fmt.CLOSED}).fetchone()
         yield self.open_stream(message, owner).suffix
         self.close_stream(message.stream, lost=said is None, ended=said and said[0])
 
     def live_streams(self) -> list[bytes]:
-        """Streams that nobody has closed: of this daemon, of another one, or of one that died."""
+        """Streams that are not closed: of this daemon, of another one, or of a dead one."""
         with explained(self.folder):
             rows = self._db.execute(sql.LIVE_STREAMS, {"live": fmt.LIVE})
             return [bytes.fromhex(stream) for (stream,) in rows]
@@ -342,16 +343,16 @@ class RunIndex:
         return new
 
     def has(self, journal: JournalContents) -> bool:
-        """Whether a journal is of this run."""
+        """Whether a journal belongs to this run."""
         with explained(self.folder):
             return is_of(self._db, self.folder, journal)
 
     def enter_journals(self, journals: Iterable[JournalContents]) -> int:
-        """Enter the streams of journals that are to be taken in, where the index does not know them.
+        """Enter the streams of journals that are to be taken in, if the index does not have them.
 
         Returns:
-            How many records are missing between the last committed ones and the journals' first: of an index that
-            was removed, or replaced by an older one. They are gone, and those that follow are none the less taken in.
+            How many records are missing between the last committed ones and the journals' first ones, because an index
+            was removed or replaced by an older one. They are lost; the records behind them are taken in all the same.
         """
         missing = 0
         with self.transaction():
@@ -361,10 +362,10 @@ class RunIndex:
         return missing
 
     def take_in(self, records: Sequence[tuple[JournalContents, int, bytes]]) -> NewRecords:
-        """Commit records of journals whose streams are entered, each exactly once however often it is tried.
+        """Commit records of journals whose streams are entered, each exactly once however often this is tried.
 
         Args:
-            records: of each its journal, its number and its body; those of a stream in order, without a gap.
+            records: of each record its journal, its number and its body; those of a stream in order, without a gap.
         """
         last: dict[int, int] = {}
         fresh = []
@@ -381,7 +382,7 @@ class RunIndex:
         return new
 
     def set_aside(self, stream: bytes, first_seq: int, bodies: Sequence[bytes], reason: str) -> Applied:
-        """Take records that cannot be applied into the quarantine, unread, so that those behind them go on.
+        """Put records that cannot be applied into quarantine, unread, so that later ones can go on.
 
         Raises as `apply` does.
         """
@@ -395,7 +396,7 @@ class RunIndex:
             return Applied(last_seq, quarantined=count_all(body for _, body in fresh))
 
     def advance_totals(self, most: int = -1) -> bool:
-        """Take committed episodes into `totals`, ``most`` of them or all; returns whether there may be more."""
+        """Count committed episodes into `totals`, at most ``most`` or all; returns whether there may be more."""
         with explained(self.folder):
             if self._opened:
                 self.totals.begin(newest_session(self._db))
@@ -406,7 +407,7 @@ class RunIndex:
         return more
 
     def _keep_totals(self) -> None:
-        with suppress(RunFolderError):  # then they are kept at another time, or counted again
+        with suppress(RunFolderError):  # they are kept another time, or counted again
             with self.transaction():
                 self.totals.keep(self._db)
             self.totals.was_kept()
@@ -414,10 +415,10 @@ class RunIndex:
     # --- clips --------------------------------------------------------------------------------------------
 
     def clip_opened(self, stream: bytes, message: OpenClip, file: str, saved: str = "") -> int:
-        """Note that a clip of a stream is recorded, or why it is saved, into what will be ``file`` once it is final.
+        """Note that a clip of a stream is being recorded, or saved for a reason, into a file of this final name.
 
         Returns:
-            Its frames that were taken for lost, as its account came first, and are still to come.
+            How many of its frames were counted as lost, as its account came first, and are still to come.
         """
         with self.transaction():
             key, _ = self._stream(stream)
@@ -432,16 +433,15 @@ class RunIndex:
             return lost - known_lost(self._db, key, message.clip)
 
     def clip_goes_on(self, stream: bytes, opening: OpenClip, frames: int, above: int) -> OpenClip:
-        """Which clip frames become that no file has, as their client and its daemon died: see `left_frames`.
+        """Which clip frames go into that no file has, as their client and its daemon died: see `left_frames`.
 
-        That which they were offered for, where no daemon had opened it; else the next part of the video, whose account
-        they then move to.
+        Their own clip, if no daemon had opened it; else the next part of the video, to whose account they then move.
 
         Args:
             stream: its id.
-            opening: how their clip was opened.
-            frames: how many they are.
-            above: greatest number that a clip of the stream has elsewhere.
+            opening: how the frames' clip was opened.
+            frames: how many frames there are.
+            above: the highest number of a clip of this stream that is known elsewhere.
         """
         with self.transaction():
             key, _ = self._stream(stream)
@@ -458,16 +458,16 @@ class RunIndex:
             return structs.replace(opening, clip=max(last, above) + 1, part=part + 1)
 
     def clip_encoded(self, stream: bytes, clip: int, result: EncodedResult) -> FrameCount:
-        """Note how the encoder ended a clip: its half of the account. The last call counts.
+        """Note how the encoder ended a clip: the daemon's half of the account. The last call counts.
 
-        A file that takes the place of another clip's makes that clip ``replaced``. One that a rule is to judge, and
-        that is whole, waits for that.
+        If the file replaces another clip's, that clip becomes ``replaced``. A whole clip that a rule is to judge waits
+        for the verdict.
 
         Returns:
             The clip's account, as far as both halves are known.
 
         Raises:
-            LocalProtocolError: the clip was never opened, or a drop reason is none of the encoder's.
+            LocalProtocolError: the clip was never opened, or a drop reason is not one of the encoder's.
         """
         share = EncoderShare(result.encoded, result.dropped)
         with self.transaction():
@@ -485,7 +485,7 @@ class RunIndex:
             return count
 
     def open_clips(self) -> list[OpenedClip]:
-        """Clips still recording: of this daemon, of another one, or of one that died, to be recovered."""
+        """Clips that are still recording: of this daemon, of another one, or of a dead one, to be recovered."""
         with explained(self.folder):
             rows = self._db.execute(sql.OPEN_CLIPS, {"recording": fmt.RECORDING})
             return [
@@ -494,7 +494,7 @@ class RunIndex:
             ]
 
     def knows_file(self, name: str) -> bool:
-        """Whether a file, finished or not, is some clip's."""
+        """Whether a file, finished or not, belongs to any clip."""
         values = {"name": name, "final": name.removesuffix(fmt.PART_EXTENSION), "recording": fmt.RECORDING}
         with explained(self.folder):
             return self._db.execute(sql.CLIP_OF_FILE, values).fetchone() is not None

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OPENING_MS = 250
-"""How long to wait for who reads the index when it is opened: a glance, as others wait for the store meanwhile."""
+"""How long opening an index waits for readers: a glance only, as other runs wait for the store meanwhile."""
 
 
 class IndexGone(RunFolderError):
-    """The index that is being written lies in its folder no more: nobody would find there what is committed into it."""
+    """The index being written is not in its folder any more: nobody would find there what is committed."""
 
 
 def place_of(folder: Path) -> tuple[int, int] | None:
-    """What tells the index file that lies in a folder from every other, None where there is none."""
+    """Identifies the index file in a folder among all others; None if there is none."""
     try:
         status = os.lstat(folder / fmt.INDEX_NAME)
     except (FileNotFoundError, NotADirectoryError):
@@ -32,14 +32,14 @@ def place_of(folder: Path) -> tuple[int, int] | None:
 
 
 def open_to_write(folder: Path) -> sqlite3.Connection:
-    """Make the folder and its index where they do not exist, and open the index in the right journal mode.
+    """Open the index of a folder in the right journal mode; folder and index are made if they do not exist.
 
     The tables are the caller's to make or upgrade. The connection commits each statement by itself.
 
     Raises:
         FolderNotWritable: the folder or the index cannot be made or written.
         RunFormatTooNew: a newer offcam wrote it.
-        IndexLocked: somebody is reading it as it was left, as one plain file; that is not waited for.
+        IndexLocked: a process reads it, as the plain file that it was left as; that is not waited for.
         RunFolderError: the index is damaged, or is no index of offcam.
     """
     try:

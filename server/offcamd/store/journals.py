@@ -1,4 +1,4 @@
-"""Taking in what clients left in their journals: those that died, and those that had no daemon."""
+"""Taking in the journals of clients that died, or that had no daemon: putting their records into the index."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NEW_EXTENSION = ".new"
-"""Appended to a journal's name while its client writes another one that is to take its place."""
+"""Appended to a journal's name for the new file that its client writes to replace it."""
 
 PIECE_RECORDS = 5_000
 PIECE_BYTES = 4 * MIB
-"""Records between two commits, and their bytes."""
+"""Most records, and most bytes of them, in one transaction."""
 
 
 class TakenIn(NamedTuple):
-    """What of some journals is in the index now.
+    """What became of some journals.
 
     Attributes:
-        journals: that are taken in and removed.
-        episodes: new ones.
-        missing: records that are in no journal and not in the index, though later ones are.
+        journals: how many were taken in and removed.
+        episodes: how many new ones.
+        missing: how many records are in no journal and not in the index, though later ones are.
         problems: what is wrong with journals that stay where they are, for people.
-        busy: journals that their clients have, who send what is in them.
+        busy: how many journals belong to living clients, which send the records themselves.
     """
 
     journals: int = 0
@@ -47,7 +47,7 @@ class TakenIn(NamedTuple):
     busy: int = 0
 
     def merged(self, other: TakenIn) -> TakenIn:
-        """Both together."""
+        """Both results together."""
         return TakenIn(
             journals=self.journals + other.journals,
             episodes=self.episodes + other.episodes,
@@ -61,16 +61,16 @@ NOTHING_TAKEN_IN: Final = TakenIn()
 
 
 def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, None]:
-    """Put into an index what is in journals that no client has, and remove them; each record once, whoever dies.
+    """Put the records of journals without a living client into an index, and remove the journals; each record once.
 
-    Yields after each transaction. Between two of them others may write the index.
+    Yields after each transaction; between two of them the index may be written otherwise.
 
     Args:
         index: of the run, whose only writer the caller is.
         paths: of the journals.
 
     Raises:
-        RunFolderError: the index cannot be written. The journals stay.
+        RunFolderError: the index cannot be written. The journals stay where they are.
     """
     with ExitStack() as stack:
         found: list[JournalContents] = []
@@ -102,19 +102,19 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
         while piece := _piece(records):
             yield TakenIn(episodes=index.take_in(piece).episodes)
         for lock in locks:
-            with suppress(OSError):  # before it, as there is no tail without a journal
+            with suppress(OSError):  # the tail goes first, as there is none without a journal
                 tail_of(lock.path).unlink(missing_ok=True)
             lock.release(remove=True)
         for journal in found:
             log.info("%d records of %s are taken in", count_all(journal.bodies), journal.path)
         for inner in {lock.path.parent for lock in locks}:
-            with suppress(OSError):  # there are others
+            with suppress(OSError):  # the folder has other journals
                 inner.rmdir()
         yield TakenIn(journals=len(found))
 
 
 def _piece(entries: Iterator[tuple[JournalContents, int, bytes]]) -> list[tuple[JournalContents, int, bytes]]:
-    """The next bodies of about `PIECE_RECORDS` records, or `PIECE_BYTES` bytes."""
+    """The next bodies: about `PIECE_RECORDS` records, or `PIECE_BYTES` bytes."""
     piece, records, size = [], 0, 0
     for entry in entries:
         piece.append(entry)

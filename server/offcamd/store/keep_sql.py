@@ -31,7 +31,7 @@ CLIPS_OF_VIDEO = """
 SELECT clip, file, state, waits, ended, dropped, error, file_bytes, rule_id, keep_number, part FROM clips
 WHERE stream_id = :stream_id AND name = :name ORDER BY part, clip
 """
-# Of a stream that replays another one the videos are that one's episodes.
+# The videos of a stream that replays another one show that one's episodes.
 JUDGED_AS = """
 SELECT streams.replays, origin.id FROM streams LEFT JOIN streams AS origin ON origin.stream = streams.replays
 WHERE streams.id = :stream_id
@@ -46,12 +46,12 @@ WHERE stream_id = :stream_id AND name = :name
 """
 CHANGE_VERDICT = "UPDATE judged SET reason = :reason, fixed = :fixed WHERE rule_id = :rule_id AND number = :number"
 CHANGE_FIXED = "UPDATE judged SET fixed = :fixed WHERE rule_id = :rule_id AND number = :number"
-# It may have been kept and let go before: it is made once more.
+# The episode may have been kept and let go before: its video is made once more.
 ADMIT = """
 UPDATE judged SET reason = :reason, fixed = :fixed, made = 0 WHERE rule_id = :rule_id AND number = :number
 """
 MADE = "UPDATE judged SET made = 1 WHERE rule_id = :rule_id AND number = :number"
-# Those whose verdict a ranking may still change stay, and those that are still to be rendered.
+# Episodes stay whose verdict a ranking may still change, or whose videos are still to be rendered.
 FORGET_JUDGED = """
 DELETE FROM judged WHERE rule_id = :rule_id AND number BETWEEN :first AND :number
     AND fixed IS NULL AND (reason IS NULL OR video IS NULL OR made)
@@ -68,7 +68,7 @@ WHERE stream_id = :stream_id AND clip = :clip
 """
 SAY_REASON = "UPDATE clips SET keep_reason = :reason, waits = NULL WHERE stream_id = :stream_id AND clip = :clip"
 FINAL_AFTER_ALL = "UPDATE clips SET state = :final WHERE stream_id = :stream_id AND clip = :clip"
-# Its file's name stays until that is removed.
+# The file's name stays in the row until the file is removed.
 EVICT = """
 UPDATE clips SET state = :evicted, file = NULL, waits = :file, keep_reason = NULL,
     ended = ifnull(ended, (julianday('now') - 2440587.5) * 86400.0)

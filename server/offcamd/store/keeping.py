@@ -1,6 +1,6 @@
-"""Videos that a rule keeps or lets go: judged in the index's transactions, their files named or removed behind those.
+"""Keeps videos or lets them go, by rules: judged within the index's transactions, files renamed or removed after those.
 
-Whoever is killed in between leaves a row that says what is to become of its file; `Keeping.finish` does it then.
+If the daemon is killed in between, a row says what is to become of each file, and `Keeping.finish` does that.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEEP_BYTES = 4096 * MIB
-"""Most bytes of the videos that one rule keeps, where its wrapper says no other bound."""
+"""Most bytes of the videos that one rule keeps, unless its wrapper sets another bound."""
 
 REMEMBERED = 1000
-"""So many of the last episodes that a rule has judged are known by name: a part of a video may come late."""
+"""How many of the last judged episodes of a rule are known by name: a part of a video may come late."""
 
 CUT_OFF = "cut off"
-"""Why a video is kept whose episode nobody has said the end of."""
+"""The reason of a kept video whose episode's end nobody has said."""
 
 _RESULT = [field.name for field in fields(EncodedResult)]
 
-_read_rule = lru_cache(maxsize=64)(unpack)  # each record of a training has the same
+_read_rule = lru_cache(maxsize=64)(unpack)  # all records of a training have the same rule
 
 _NOT_PLAYED = -1
-"""The number of an episode that was not played to its end: it is let go, and no ranking knows of it."""
+"""The number of an episode that was not played to its end: its video is let go, and no ranking counts it."""
 
 
 class _Clip(NamedTuple):
@@ -68,7 +68,7 @@ class _Clip(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether no more of it comes: not where its frames wait in its client's memory for it to be opened."""
+        """Whether no more of the clip comes: not if it is unopened and its frames wait in its client's memory."""
         if self.state == fmt.EVICTED:
             return False
         if self.waits is not None or self.ended is not None:
@@ -77,14 +77,14 @@ class _Clip(NamedTuple):
 
 
 class Keeping:
-    """What rules keep of one run. It belongs to the index's thread, and its methods to that's transactions.
+    """What rules keep of one run. For the index's thread; call its methods within transactions of the index.
 
     Args:
         folder: the run folder.
         database: its index, open to be written.
 
     Attributes:
-        kept: what was kept since somebody took it from here; each has its name by then.
+        kept: clips that were kept since the caller last took them from here; their files have their names by then.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
@@ -92,20 +92,20 @@ class Keeping:
         self._folder = folder
         self._db = database
         self._judges: dict[int, Judge] = {}
-        self._rules: dict[tuple[int, str], tuple[int, int]] = {}  # of a stream, by text: its bound of bytes, and its id
+        self._rules: dict[tuple[int, str], tuple[int, int]] = {}  # by stream and text, its bound of bytes and its id
         self._origins: dict[int, int] = {}  # see `_origin`
-        self._judging: set[int] = set()  # rules that have judged in this transaction
-        self._bytes: dict[int, int] = {}  # of the videos that each rule keeps
-        self._looked: dict[int, int] = {}  # up to which number each rule has forgotten those that are of no more use
-        self._naming: list[tuple[str, Kept]] = []  # files that are to have their names, once this is committed
-        self._removing: list[tuple[str, tuple[int, int]]] = []  # files that are to go, with the keys of their clips
+        self._judging: set[int] = set()  # rules that have judged an episode in this transaction
+        self._bytes: dict[int, int] = {}  # size of the videos that each rule keeps
+        self._looked: dict[int, int] = {}  # up to which episode each rule has forgotten those that are of no more use
+        self._naming: list[tuple[str, Kept]] = []  # files to be renamed once this is committed
+        self._removing: list[tuple[str, tuple[int, int]]] = []  # files to be removed then, with their clips' keys
         self._gone: list[tuple[int, int]] = []  # keys of clips whose files are gone
-        self._forgotten = 0  # so many of those are not in the index any more once this is committed
+        self._forgotten = 0  # how many of those are no more in the index once this is committed
 
     # --- within a transaction -----------------------------------------------------------------------------
 
     def rule_of(self, key: int, opening: OpenClip) -> int | None:
-        """The rule that judges a clip of a stream, entered where it is new; None where none does."""
+        """The rule that judges a clip of a stream, entered if it is new; None if none does."""
         return self._rule(key, opening.keep, opening.keep_bytes) if opening.keep else None
 
     def _rule(self, key: int, text: str, keep_bytes: int) -> int:
@@ -118,20 +118,20 @@ class Keeping:
         return rule
 
     def hold(self, key: int, clip: int, result: EncodedResult) -> bool:
-        """Have a clip that is whole wait for its verdict; False where no rule is to judge it, or it has no file."""
-        if result.file is None:  # not one of its frames came
+        """Have a whole clip wait for its verdict; False if no rule is to judge it, or it has no file."""
+        if result.file is None:  # none of its frames came
             return False
         waits = json.dumps({name: getattr(result, name) for name in _RESULT})
         return self._db.execute(sql.HOLD, {"stream_id": key, "clip": clip, "waits": waits}).rowcount > 0
 
     def look(self, key: int, clip: int) -> None:
-        """The encoder is done with a clip, or it was opened: do with it what its rule says, if that is known."""
+        """A clip was opened, or its encoder has ended it: apply its rule's verdict if there is one."""
         name, rule, state = self._db.execute(sql.OF_CLIP, {"stream_id": key, "clip": clip}).fetchone()
         if rule is not None and not self.judge(key, name) and state != fmt.RECORDING:
             self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip, "reason": CUT_OFF})
 
     def said(self, key: int, record: KeepRecord) -> None:
-        """The record of a video is there: judge it, if it has clips, or is to be rendered once it is kept."""
+        """The record of a video has come: judge the video if it has clips, or is rendered only once it is kept."""
         if not record.keep:
             self.judge(key, record.name)
             return
@@ -143,15 +143,15 @@ class Keeping:
         self.judge(key, record.name, self._rule(key, record.keep, record.keep_bytes))
 
     def judge(self, key: int, name: str, rule: int | None = None) -> bool:
-        """Judge the episode of a video, once, and decide about those of its clips that are whole.
+        """Judge the episode of a video, once, and apply the verdict to those of its clips that are whole.
 
         Args:
             key: of its stream.
             name: of the video.
-            rule: of one that has no clips, as nobody recorded its frames.
+            rule: the rule of a video without clips, as its frames were not recorded.
 
         Returns:
-            Whether it is judged: not where its record is still to come, or no clip of it was opened.
+            Whether it is judged: not if its record has yet to come, or no clip of it was opened.
         """
         if (origin := self._origin(key)) != key:
             self._judge_replayed(key, origin, name)
@@ -177,7 +177,7 @@ class Keeping:
         return True
 
     def _origin(self, key: int) -> int:
-        """The stream whose episodes a stream's clips show: another one where it replays that."""
+        """The stream whose episodes a stream's clips show: another one, if it replays that, else itself."""
         if key not in self._origins:
             replays, origin = self._db.execute(sql.JUDGED_AS, {"stream_id": key}).fetchone()
             if replays and origin is None:
@@ -186,16 +186,16 @@ class Keeping:
         return self._origins[key]
 
     def _judge_replayed(self, key: int, origin: int, name: str) -> None:
-        """Decide about clips of an episode that has happened again: it was judged as it happened first.
+        """Decide about the clips of a replayed episode, which was judged when it was first played.
 
-        One that is not whole, or whose episode was let go meanwhile, goes, as does one that somebody else has made. It
-        is made again where its episode is kept.
+        A clip is let go if it is not whole, if its episode was let go meanwhile, or if there is another one already. If
+        its episode is kept it is rendered again.
         """
         facts = self._db.execute(sql.FACTS, {"stream_id": origin, "name": name}).fetchone()
         *_, number, reason, rule, made = facts or (_NOT_PLAYED, None, None, False)
         clips = [clip for clip in self._clips(key, name) if clip.state != fmt.EVICTED]
         elsewhere = made and all(clip.number is None for clip in clips)
-        parts = 0  # so many of it are there, or may come to be
+        parts = 0  # how many of its parts are there, or may still come
         for clip in clips:
             if clip.rule_id is None:
                 continue
@@ -208,7 +208,7 @@ class Keeping:
                 self._decide(key, rule, clip, number, reason, replayed=True)
 
     def _verdict(self, rule: int, facts: Facts) -> tuple[int, str | None, int | None]:
-        """Number and reason of the next episode of a rule, and what is fixed; earlier ones may have to make room."""
+        """Number and reason of a rule's next episode, and what is fixed of it; earlier ones may have to make room."""
         judge = self._judge(rule)
         verdict = judge.judge(facts)
         for other in verdict.fell:
@@ -226,7 +226,7 @@ class Keeping:
         return verdict.number, ", ".join(verdict.reasons) or None, judge.fixed(verdict.number)
 
     def settle(self, key: int) -> None:
-        """A stream is over: what is whole and nobody has said the end of is kept as it is."""
+        """A stream is over: keep clips that are whole and whose episode's end nobody has said."""
         for (name,) in self._db.execute(sql.UNDECIDED, {"stream_id": key}).fetchall():
             if self.judge(key, name):
                 continue
@@ -240,7 +240,7 @@ class Keeping:
         return [_Clip(*row) for row in self._db.execute(sql.CLIPS_OF_VIDEO, {"stream_id": key, "name": name})]
 
     def _judge(self, rule: int) -> Judge:
-        """The judge of a rule; as it was when it judged last, where a daemon or a transaction came to nothing since."""
+        """The judge of a rule, as it was after its last committed judgement."""
         if rule not in self._judges:
             text, state = self._db.execute(sql.RULE, {"rule_id": rule}).fetchone()
             held = dict(self._db.execute(sql.HELD, {"rule_id": rule}))
@@ -255,7 +255,7 @@ class Keeping:
     def _decide(
         self, key: int, rule: int, clip: _Clip, number: int, reason: str | None, *, replayed: bool = False
     ) -> None:
-        """Keep a clip for a reason, or let it go where there is none."""
+        """Keep a clip for a reason, or let it go if there is none."""
         if reason is None:
             self._remove(key, clip)
             return
@@ -271,7 +271,7 @@ class Keeping:
         self._keep_within(rule, number, clip, replayed=replayed)
 
     def _end(self, key: int, clip: _Clip, state: str) -> None:
-        """A clip that waits has its name from now on."""
+        """End a clip that waits: it has its final name from now on."""
         assert clip.waits is not None  # noqa: S101 - as its callers have seen
         assert clip.file is not None  # noqa: S101 - a clip that is recorded has one
         result = EncodedResult(**json.loads(clip.waits))
@@ -286,7 +286,7 @@ class Keeping:
         self._naming.append((result.file or "", Kept(bytes.fromhex(stream), clip.clip, clip.file, result.encoded)))
 
     def _remove(self, key: int, clip: _Clip) -> None:
-        """A clip is let go, and its file with it."""
+        """Let a clip go, and its file with it."""
         where = {"stream_id": key, "clip": clip.clip}
         file = clip.file
         if clip.waits is not None:
@@ -298,7 +298,7 @@ class Keeping:
         self._removing.append((file or "", (key, clip.clip)))
 
     def _let_go(self, rule: int, number: int, fixed: int | None = None) -> None:
-        """An episode that was kept so far is not any more; with what is ``fixed`` of one that may come back."""
+        """Let a kept episode go; ``fixed`` is what to remember of an episode that may come back."""
         where = {"rule_id": rule, "number": number}
         self._db.execute(sql.CHANGE_VERDICT, {**where, "reason": None, "fixed": fixed})
         self._forget(rule, number)
@@ -309,7 +309,7 @@ class Keeping:
                     self._remove(key, clip)
 
     def _forget(self, rule: int, number: int) -> None:
-        """What is known of an episode may be of no more use: see `note`."""
+        """Forget an episode's row if it may be of no more use: see `note`."""
         if number <= self._looked.get(rule, -1):
             self._db.execute(sql.FORGET_JUDGED, {"rule_id": rule, "first": number, "number": number})
 
@@ -319,9 +319,9 @@ class Keeping:
         return self._bytes[rule]
 
     def _keep_within(self, rule: int, number: int, clip: _Clip, *, replayed: bool) -> None:
-        """Let the oldest go until what a rule keeps is within its bound; those that a ranking keeps last.
+        """Let the oldest videos go until those that a rule keeps are within its bound; those in a ranking go last.
 
-        One that was rendered late may be older than all others.
+        A video that was rendered late may be older than all others.
         """
         more = json.loads(clip.waits)["file_bytes"] if clip.waits else clip.file_bytes
         if rule in self._bytes:
@@ -339,7 +339,7 @@ class Keeping:
             self._let_go(rule, other)
 
     def note(self) -> None:
-        """Have in the index what its rules have come to: at the end of each transaction, not for each episode."""
+        """Store the states of the rules in the index: at the end of each transaction, not for each episode."""
         for rule in self._judging:
             judge = self._judge(rule)
             first, last = self._looked.get(rule, -1), judge.count - 1 - REMEMBERED
@@ -355,12 +355,12 @@ class Keeping:
     # --- behind a transaction -----------------------------------------------------------------------------
 
     def mark(self) -> tuple[int, int]:
-        """What is to be done with files so far, and noted; see `undo`."""
+        """How much is to be done with files so far; see `undo`."""
         self.note()
         return len(self._naming), len(self._removing)
 
     def undo(self, mark: tuple[int, int] = (0, 0)) -> None:
-        """What was decided since a mark was not committed: nothing of it is done, and the index has what was before."""
+        """What was decided since a mark was not committed: do none of it, and go back to what the index has."""
         naming, removing = mark
         del self._naming[naming:], self._removing[removing:]
         self._judges.clear()
@@ -372,7 +372,7 @@ class Keeping:
         self._forgotten = 0
 
     def perform(self) -> None:
-        """All that was decided is committed: remove the files that are let go, and give the others their names."""
+        """All decisions are committed: remove the files that are let go, and rename the others."""
         naming, self._naming = self._naming, []
         removing, self._removing = self._removing, []
         going = {file for file, _ in removing}
@@ -404,7 +404,7 @@ class Keeping:
     # --- after a daemon's death ---------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Do with files what a daemon that died had decided, in a transaction of its own."""
+        """Do with files what a dead daemon had decided, in a transaction of its own."""
         for part in self._folder.glob("*" + fmt.UNFINISHED):
             final = part.with_name(part.name.removesuffix(fmt.PART_EXTENSION))
             if self._db.execute(sql.UNNAMED, {"file": final.name, "recording": fmt.RECORDING}).fetchone():
@@ -423,5 +423,5 @@ class Keeping:
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def enter(self, rules: Iterable[Mapping[str, Any]]) -> None:
-        """Enter the rules of an index in whose place this one is."""
+        """Enter the rules of the index whose place this one takes."""
         self._db.executemany(sql.ENTER_RULES, rules)

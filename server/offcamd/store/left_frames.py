@@ -1,4 +1,4 @@
-"""Frames that no file has, as their client and its daemon both died: found in memory and on disk, and recorded."""
+"""Frames that no file has, as client and daemon both died: found in memory and on disk, and recorded."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ORPHAN_SECONDS = 3600.0
-"""Of a run that nobody has written for so long every daemon has recorded what was left, not only the next one there."""
+"""After so many seconds without a writer, any daemon may record what is left of a run, not only the next one there."""
 
 PIECE_FRAMES = 8
-"""Frames that are recorded between two looks at what else is to be done."""
+"""Frames that are recorded before the store looks for other work."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a frame lies: its pixels, and the byte or bytes that say so."""
+    """Where a frame lies: the place of its pixels, and of the bytes that mark it as there."""
 
     descriptor: int
     pixels_at: int
@@ -100,7 +100,7 @@ class _Frame:
 
 
 class _Arena:
-    """An arena that nobody has, open and locked, with what daemons have moved to disk of it."""
+    """An arena without an owner, open and locked, with the files to which daemons moved its frames."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._descriptors = [descriptor]
@@ -113,7 +113,7 @@ class _Arena:
 
     @classmethod
     def open(cls, path: Path) -> _Arena | None:
-        """Open one; None where its client lives."""
+        """Open an arena; None if its client lives."""
         descriptor = abandoned_arena(str(path))
         return None if descriptor is None else cls(path, descriptor)
 
@@ -122,18 +122,18 @@ class _Arena:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove it: nothing in it is of use."""
+        """Remove the arena: nothing in it is of use."""
         if self.ours:
             remove_arena(self._descriptors[0], self.token)
 
     def frames(self) -> list[_Frame]:
-        """All that are left in it, in order."""
+        """All frames that are left in the arena, in order."""
         found: dict[tuple[int, int], _Frame] = {}
         if os.fstat(self._descriptors[0]).st_size == arena_bytes(self._slot_bytes, self._slots):
             found = {(frame.clip, frame.index): frame for frame in self._in_slots()}
         for frame in self._on_disk():
             if found.setdefault((frame.clip, frame.index), frame) is not frame:
-                frame.free()  # it was on its way
+                frame.free()  # it was on its way to disk, and is there, too
         return [found[each] for each in sorted(found)]
 
     def _in_slots(self) -> Iterator[_Frame]:
@@ -178,13 +178,13 @@ def _arenas() -> list[Path]:
 
 
 def left_behind(endpoint: str, spools: Path) -> set[str]:
-    """The run folders of clients of a daemon that died, which nobody has opened since; and remove what is of no use.
+    """The run folders of a dead daemon's clients that nobody has opened since; removes what is of no use.
 
-    Also of other endpoints' daemons, where nobody has come for long: that memory is the host's.
+    Also those of other endpoints' daemons, after a long time: the memory is the whole host's.
 
     Args:
-        endpoint: that daemon's.
-        spools: folder of what daemons move to disk.
+        endpoint: of the dead daemon.
+        spools: the folder to which daemons move frames.
     """
     found = set()
     with suppress(OSError):
@@ -196,7 +196,7 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
             stream, daemon = _whose(path)
             folder = stream.folder if stream else ""
             if not folder or (daemon != endpoint and is_run(Path(folder)) and not _is_orphan(Path(folder), path)):
-                continue  # another's, or in the making: not even locked, as its client has to lock it
+                continue  # of a living client, or just being made, when it is not locked yet
             if (arena := _Arena.open(path)) is not None:
                 with closing(arena):
                     if not is_run(Path(folder)):
@@ -209,13 +209,13 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
 
 
 def _is_orphan(folder: Path, arena: Path) -> bool:
-    """Whether it is long ago that somebody recorded a run, or into an arena of it."""
+    """Whether nobody has recorded into a run, or into one of its arenas, for long."""
     written = [file.stat().st_mtime for file in (arena, *folder.glob(f"{INDEX_NAME}*"))]
     return time.time() - max(written) > ORPHAN_SECONDS
 
 
 def _whose(path: Path) -> tuple[OpenStream | None, str]:
-    """The stream that an arena says, and its last daemon's endpoint; None and empty where it does not."""
+    """The stream that an arena names, and its last daemon's endpoint; None and empty if it names none."""
     with path.open("rb") as file:
         owner = unpack_owner(file.read(SLOTS_AT)[OWNER_AT:].ljust(HEAD_BYTES, b"\0"))
         return owner[0] if owner else None, daemon_of(file.fileno())[0]
@@ -229,7 +229,7 @@ class StreamArena(NamedTuple):
 
 
 def arenas_of(folder: str | os.PathLike[str]) -> list[StreamArena]:
-    """The arenas that are left of a run's streams, or that their clients have."""
+    """The arenas of a run's streams, whether their clients live or not."""
     spellings = {str(Path(folder).absolute()), os.path.realpath(folder)}
     found = []
     for path in _arenas():
@@ -241,20 +241,20 @@ def arenas_of(folder: str | os.PathLike[str]) -> list[StreamArena]:
 
 
 def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[list[RecoveredClip], None, None]:
-    """Record the frames that are left in arenas which no client has, and remove those.
+    """Record the frames in arenas without a living client, and remove these arenas.
 
-    Each frame is in one file at most, whoever dies: it is marked free once the muxer has it. What the clients' journals
-    say of their clips has to be in the index before.
+    Each frame gets into one file at most, whoever dies: it is marked free once the muxer has it. What the clients'
+    journals say of their clips must be in the index before.
 
-    Yields after a few frames, and the clip, or part of one, after its last one. Between two of them others may write
-    the index.
+    Yields after a few frames; and the clip, or its part, after its last frame. Between two of these the index may be
+    written otherwise.
 
     Args:
         index: of the run, whose only writer the caller is.
         arenas: of streams that nobody has opened.
 
     Raises:
-        RunFolderError: the index cannot be written. What is left stays.
+        RunFolderError: the index cannot be written. The frames stay where they are.
     """
     for _, path in arenas:
         arena = _Arena.open(path)
@@ -263,7 +263,7 @@ def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[lis
         with closing(arena):
             frames = [
                 frame for frame in arena.frames() if not frame.opening.ring_seconds
-            ]  # a ring is gone with its daemon
+            ]  # a ring is lost with its daemon
             if arena.owner is not None:
                 above = max((frame.clip for frame in frames), default=0)
                 for _, group in groupby(frames, key=lambda frame: frame.clip):

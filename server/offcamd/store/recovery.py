@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<name>.+?)(?:-s\d+)?(?:-part(?P<part>\d+))?", re.DOTALL)
 _EPISODE = re.compile(r"-episode-(\d+)\Z")
-_ANY_FPS = 30.0  # of a video that could not be looked into
+_ANY_FPS = 30.0  # for a video that could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Recovery:
     """What `recover_folder` found and did.
 
     Attributes:
-        clips: that were unfinished.
-        taken_in: what clients had left in their journals.
+        clips: the clips that were unfinished.
+        taken_in: what became of the clients' journals.
     """
 
     clips: list[RecoveredClip]
@@ -66,15 +66,15 @@ class Recovery:
 
 
 def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = None) -> Recovery:
-    """Recover a run folder that no daemon is writing. Doing it again finds nothing to do.
+    """Recover a run folder that no daemon is writing. A second call finds nothing to do.
 
-    What clients left in their journals is taken in; of one that still has its journal, it is left to it. Unfinished
-    videos that no index knows are entered into one, which is made where there is none.
+    Clients' journals are taken in, except those of living clients. Unfinished videos that are in no index are entered
+    into one, which is made if there is none.
 
-    ``progress`` is called with the clips done and the clips there are.
+    ``progress`` is called with how many clips are done, and how many there are.
 
     Raises:
-        DaemonAlreadyRunning: a daemon is writing it: what is unfinished there is no leftover.
+        DaemonAlreadyRunning: a daemon is writing the folder: what is unfinished there is still being written.
         NotARunFolder: there is no such folder.
         RunFolderError: the folder cannot be written, or its index is damaged or newer than this offcam.
     """
@@ -82,7 +82,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
         raise NotARunFolder(f"{folder} is no folder: check the path")
     folder = folder.absolute()
     if not is_run(folder) and not any(_strays(folder)):
-        return Recovery([])  # and nothing is made in a folder that is none of ours
+        return Recovery([])  # nothing is made in a folder that is not ours
     lock = FolderLock.acquire(folder, "offcam recover")
     try:
         with closing(RunIndex.open(folder)) as index:
@@ -100,16 +100,15 @@ def recover(
 
     Args:
         index: its index.
-        thorough: decode every frame, and make a plain MP4 of a video of any size. Otherwise it is quick, as clients
-            are waiting.
-        progress: called with the clips done and the clips there are.
+        thorough: decode every frame, and make plain MP4s of videos of any size. Otherwise it is quick, as clients wait.
+        progress: called with how many clips are done, and how many there are.
     """
     with index.transaction():
         index.keeping.finish()
     for stream in index.live_streams():
         index.close_stream(stream, lost=True)
     with suppress(OSError):
-        (index.folder / COPY_NAME).unlink()  # of a recovery that died
+        (index.folder / COPY_NAME).unlink()  # from a recovery that died
     _adopt(index, [part for part in _strays(index.folder) if not index.knows_file(part.name)])
     clips = index.open_clips()
     done: list[RecoveredClip] = []
@@ -126,7 +125,7 @@ def recover(
 
 
 def _strays(folder: Path) -> Iterator[Path]:
-    """Unfinished videos of ours in a folder. A browser's downloads end in ``.part`` too, and are left alone."""
+    """Unfinished videos of ours in a folder. Other ``.part`` files, such as a browser's downloads, are left out."""
     for path in sorted(folder.iterdir()):
         with suppress(EncodeError):
             ours = path.name.endswith(fmt.UNFINISHED) and not path.is_symlink() and path.is_file()
@@ -158,7 +157,7 @@ def _adopt(index: RunIndex, parts: list[Path]) -> None:
 
 
 def _opening(number: int, path: Path) -> OpenClip | None:
-    """What its client may have opened a clip with, by its file; None where it is no video of any client."""
+    """A guess of how a client opened a clip, by its file's name; None if it is not a video of a client."""
     info = look(path, thorough=False)
     if not info.frames:
         return None

@@ -1,4 +1,4 @@
-"""What can be made of one video that was not finished, as its daemon died."""
+"""Making what can be made of one unfinished video, whose daemon died."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REMUX_BYTES = 32 << 20
-"""A daemon that recovers a folder while its clients wait makes plain MP4s only of files up to this size."""
+"""A daemon that recovers a folder while clients wait makes plain MP4s only of files up to this size, in bytes."""
 
 COPY_NAME = "offcam.recovering"
-"""Of a copy in the making. Its own, as the video's name may be as long as a name can be."""
+"""Name of a copy being made. It is fixed, as the video's own name may have the greatest possible length."""
 
 _DIED = "the daemon died while recording it"
 
 
 class _NotLookedAt(EncodeError):
-    """A file that was finished, and cannot be read here, as the library that reads videos does not work."""
+    """A finished file that cannot be read here, as the library that reads videos does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class RecoveredClip:
     """What became of one clip.
 
     Attributes:
-        file: its file's name, or the one it would have had.
-        state: ``recovered``, or ``aborted`` where nothing of it could be used.
-        frames: in the file.
-        loss: what is known to be missing, for people; empty where nothing is.
-        lost: frames that its client sent and that are in no file, as far as is known.
+        file: its file's name, or the name that it would have.
+        state: ``recovered``, or ``aborted`` if nothing of it could be used.
+        frames: how many are in the file.
+        loss: what is known to be missing, for people; empty if nothing is.
+        lost: how many frames its client sent that are in no file, as far as is known.
     """
 
     file: str
@@ -54,7 +54,7 @@ class RecoveredClip:
 
 
 def finish(index: RunIndex, clip: OpenedClip, *, thorough: bool = False) -> RecoveredClip:
-    """Make of an unfinished clip what can be made of it; see `offcamd.store.recovery.recover`."""
+    """Make what can be made of an unfinished clip; see `offcamd.store.recovery.recover`."""
     result, loss = _rescue(index.folder / clip.file, clip.started, thorough=thorough)
     count = index.clip_encoded(clip.stream, clip.clip, result)
     if missing := count.dropped.get(fmt.LOST_DROP, 0):
@@ -67,10 +67,10 @@ def finish(index: RunIndex, clip: OpenedClip, *, thorough: bool = False) -> Reco
 
 
 def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResult, str]:
-    """Recover a clip: from its part, or from its file where the daemon died between naming it and saying so.
+    """Recover a clip from its part, or from its final file if the daemon died before it noted that.
 
     Returns:
-        What it is now, and what is known to be lost.
+        How the clip ended, and what is known to be lost.
     """
     part = final.with_name(final.name + fmt.PART_EXTENSION)
     try:
@@ -79,7 +79,7 @@ def _rescue(final: Path, started: float, *, thorough: bool) -> tuple[EncodedResu
             return _rescue_part(part, final, thorough=thorough)
         if final.exists() and final.stat().st_mtime >= started:
             return _result(final, look(final, thorough=thorough)), ""
-    except _NotLookedAt as error:  # it was finished, so it may well be whole
+    except _NotLookedAt as error:  # the file was finished, so it may well be whole
         kept = part if part.exists() else final
         return EncodedResult(fmt.ABORTED, kept.name, 0, error=f"the daemon died; {error}"), str(error)
     except (EncodeError, OSError) as error:
@@ -93,20 +93,20 @@ def _rescue_part(part: Path, final: Path, *, thorough: bool) -> tuple[EncodedRes
     cut = cut_tail(part)
     info = look(part, thorough=thorough)
     if info.frames == 0:
-        if not is_fragmented(part):  # no picture was begun: it is litter
+        if not is_fragmented(part):  # it has no frame: it is litter
             part.unlink()
         return _nothing("the daemon died before a whole frame was written")
     loss = f"the last frame was half written ({cut} bytes)" if cut else (info.error or "")
     if thorough or part.stat().st_size <= REMUX_BYTES:
         _make_plain(part)
-    if final.exists():  # of an earlier recording, and whole, which this one is not
+    if final.exists():  # that one is whole and of an earlier recording, and this one is not whole
         return _result(part, info), loss
     publish(part, final)
     return _result(final, info), loss
 
 
 def _make_plain(part: Path) -> None:
-    """Make a plain MP4 of a fragmented one; where that fails it stays what it is, and plays."""
+    """Make a plain MP4 of a fragmented one; if that fails the fragmented one stays, which plays, too."""
     copy = part.with_name(COPY_NAME)
     try:
         from offcamd.video.probe import survey  # noqa: PLC0415 - loads the video library
@@ -125,7 +125,7 @@ def _make_plain(part: Path) -> None:
 
 
 def look(path: Path, *, thorough: bool) -> VideoInfo:
-    """What is in a file; where the library that reads videos does not work, what its boxes tell."""
+    """What is in a file; if the library that reads videos does not work, what its boxes tell."""
     from offcamd.video.av_errors import libraries  # noqa: PLC0415 - as above
     from offcamd.video.probe import VideoInfo, probe, survey  # noqa: PLC0415 - as above
 

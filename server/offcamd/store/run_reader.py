@@ -1,4 +1,4 @@
-"""Reading how far runs came, for clients that resume them, beside the store's thread: no training waits for it."""
+"""Reading how far runs came, for clients that resume them, off the store's thread, so that no training waits for it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from offcamd.process.health import Health
 
 MOST_WAITING = 4096
-"""Most questions that wait to be answered, of all clients together: as many trainings may begin anew at once."""
+"""Most questions that wait for an answer, of all clients together."""
 
 
 class RunRead(NamedTuple):
-    """How far a run came, None where the folder has none; or why nobody can say it.
+    """How far a run came, None if the folder has no run; or why that cannot be said.
 
     Attributes:
-        reply: what was given with the question.
+        reply: the object that was given with the question.
     """
 
     reply: object
@@ -39,11 +39,11 @@ class _Question(NamedTuple):
 
 
 class RunReader:
-    """Answers one question after the other, on a thread that is there while there are any. `read` is for any thread.
+    """Answers questions one by one, on a thread that exists while there are any. `read` may be called on any thread.
 
     Args:
         on_event: called on that thread with each `RunRead`.
-        health: is told of what nobody expected.
+        health: is told of unexpected errors.
     """
 
     def __init__(self, on_event: Callable[[RunRead], None], health: Health) -> None:
@@ -54,7 +54,7 @@ class RunReader:
         self._works = False
 
     def read(self, folder: str, prefix: str, reply: object) -> bool:
-        """Find out how far a run came, as `run_before` says it. False where too many questions wait already."""
+        """Have `run_before` find out how far a run came. False if too many questions wait already."""
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
                 return False

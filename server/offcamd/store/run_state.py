@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RunState:
-    """A run that the store writes, or has written; its index is open as long as there is something to do for it."""
+    """A run that the store writes, or has written; its index is open while there is something to do for it."""
 
     lock: FolderLock | None = None
     index: RunIndex | None = None
@@ -39,7 +39,7 @@ class RunState:
 
     @property
     def busy(self) -> bool:
-        """Whether there is work for it that no task asks for."""
+        """Whether the run has work that no task asks for."""
         if self.uncounted or self.journals or self.taking_in is not None or self.left is not None:
             return True
         return any(arena.stream not in self.live for arena in self.arenas)

@@ -20,7 +20,7 @@ ON CONFLICT (stream) DO UPDATE SET
     client = excluded.client, state = excluded.state, ended = NULL, steps_limit = excluded.steps_limit
 """  # noqa: S608 - of our own words
 
-# A clip whose record came first, from a client that could not open it here, is being recorded after all.
+# The clip's record came first, from a client that could not open the clip here; now it is recorded after all.
 OPEN_CLIP = """
 INSERT INTO clips
     (stream_id, clip, name, part, fps, episode, step, started, file, state, envs, tile_rows, tile_cols, rule_id,
@@ -44,7 +44,7 @@ UPDATE clips SET state = :replaced, file = NULL
 WHERE file = :file AND state != :recording AND NOT (stream_id = :stream_id AND clip = :clip)
 """
 
-# What an older recording left unfinished under a name that is now written anew.
+# An older recording left this file unfinished, and its name is now used again.
 OVERWRITE_PART = "UPDATE clips SET state = :replaced, file = NULL WHERE file = :part"
 
 CLIP_OF_FILE = "SELECT 1 FROM clips WHERE file = :name OR (file = :final AND state = :recording) LIMIT 1"
@@ -68,7 +68,7 @@ COMMITTED = "UPDATE streams SET last_seq = :last_seq WHERE id = :stream_id"
 END_STREAM = "UPDATE streams SET state = :state, ended = :ended WHERE id = :stream_id"
 SAID_END = "SELECT ended FROM streams WHERE stream = :stream AND state = :closed"
 LIVE_STREAMS = "SELECT stream FROM streams WHERE state = :live ORDER BY id"
-# Of a stream's names, which other streams have: those that are open, and those that have videos.
+# Which suffixes other streams use with a stream's names: those that are open, and those that have videos.
 SUFFIXES = """
 SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
     state = :live OR EXISTS (SELECT 1 FROM clips WHERE stream_id = streams.id AND file IS NOT NULL)
@@ -77,27 +77,27 @@ SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND (
 LIVE_SUFFIXES = """
 SELECT suffix FROM streams WHERE prefix = :prefix AND stream != :stream AND state = :live AND replays = ''
 """
-# A stream's own, or rather that of the one that it replays.
+# A stream's own suffix, or that of the stream that it replays.
 SUFFIX = """
 SELECT suffix, stream = :replays AS fixed FROM streams WHERE stream IN (:stream, :replays) ORDER BY fixed DESC LIMIT 1
 """
 STREAM = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 
-# A stream goes on in an index that may have had it before, as an older copy has.
+# A stream goes on in an index that may have had it before, such as an older copy.
 GO_ON = "UPDATE streams SET last_seq = max(last_seq, :last_seq), state = :live, ended = NULL WHERE stream = :stream"
 
 OF_STREAMS = ("episodes", "clips", "quarantine", "judged", "step_blocks", "dropped_steps")
-"""The tables whose rows are a stream's, by ``stream_id``."""
+"""The tables whose rows belong to a stream, by ``stream_id``."""
 
 
 def rows_of_stream(table: str) -> str:
-    """All that an index has of a stream, in ``streams`` or in another table."""
+    """Selects everything that an index has of a stream, in ``streams`` or another table."""
     key = "stream = :stream" if table == "streams" else "stream_id = (SELECT id FROM streams WHERE stream = :stream)"
     return f"SELECT * FROM {table} WHERE {key}"  # noqa: S608 - a table of ours
 
 
 def inherit(table: str, names: Iterable[str]) -> str:
-    """Enter rows of another index, with these columns, into a table; a clip's may have gone on there."""
+    """Inserts another index's rows, with these columns, into a table; a clip may have gone on there."""
     own = [name for name in names if name != "id"]
     instead = "REPLACE" if table == "clips" else "IGNORE"
     return f"INSERT OR {instead} INTO {table} ({', '.join(own)}) VALUES (:{', :'.join(own)})"  # noqa: S608 - as above

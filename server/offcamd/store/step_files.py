@@ -1,7 +1,7 @@
-"""Writing the steps of a run: blocks behind each other into files, and where each lies into the index.
+"""Writes the steps of a run: their blocks into files, and where each block lies into the index.
 
-The bytes of a block are in its file before the transaction is committed that says so. So whoever dies, what the index
-has is there, and what it has not is written over: by its record, which is sent again.
+A block's bytes are in its file before the transaction is committed that says so. So, whoever dies, every block in the
+index is there; a block that is not in the index is overwritten, and its record is sent again.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STEPS_LIMIT: Final = 1024 * MIB
-"""Most bytes of a run's steps on the disk, where nobody says another bound."""
+"""Most bytes of a run's steps on the disk, unless a stream sets another bound."""
 
 MOST_OPEN: Final = 64
-"""So many files are open at a time; of more streams they are opened again."""
+"""Most files that are open at a time; further streams' files are opened for each block."""
 
 LIMIT, DISK_FULL, IO = STEP_DROP_REASONS
-"""Why rows are dropped."""
+"""For people, why rows are dropped."""
 
 _BYTES = "SELECT stream, file, sum(bytes) FROM step_blocks JOIN streams ON id = stream_id GROUP BY stream_id, file"
 _STREAM = "SELECT stream, steps_limit FROM streams WHERE id = :stream_id"
 _LAST = "SELECT file, offset + bytes FROM step_blocks WHERE stream_id = :stream_id ORDER BY seq DESC LIMIT 1"
-# rows behind rows that were dropped for the same reason are one row of the table with them
+# Rows that follow others dropped for the same reason share a row of the table with these.
 _DROP_MORE = """
 UPDATE dropped_steps SET rows = rows + :rows, last_episode = max(last_episode, :last_episode)
 WHERE stream_id = :stream_id AND kind = :kind AND env_index = :env_index AND envs = :envs AND reason = :reason
@@ -64,7 +64,7 @@ _SAID = {
 
 @dataclass(slots=True)
 class _File:
-    """A stream's file that is open, up to where it has been written."""
+    """An open file of a stream, and up to where it is written."""
 
     number: int
     path: Path
@@ -72,7 +72,7 @@ class _File:
     end: int
 
     def in_place(self) -> bool:
-        """Whether it is the one that lies there, rather than one that was removed."""
+        """Whether it is the file at its path, rather than one that was removed."""
         try:
             there, own = os.lstat(self.path), os.fstat(self.descriptor)
         except OSError:
@@ -81,35 +81,35 @@ class _File:
 
 
 class StepFiles:
-    """Writes the steps of one run. It belongs to the index's thread, and its methods to that's transactions.
+    """Writes the steps of one run. For the index's thread; call its methods within transactions of the index.
 
     Args:
         folder: the run folder.
         database: its index, open to be written.
-        limit: most bytes of its steps on the disk, where a stream says no other bound.
+        limit: most bytes of its steps on the disk, unless a stream sets another bound.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection, limit: int = STEPS_LIMIT) -> None:
         self._folder = folder
         self._db = database
         self._limit = limit
-        self._bytes: int | None = None  # of all blocks whose file is there; None until it is asked
-        self._counted = 0  # when their folder had changed last as they were counted
+        self._bytes: int | None = None  # size of all blocks whose file exists; None until that is asked
+        self._counted = 0  # when their folder had last changed as they were counted
         self._files: OrderedDict[int, _File] = OrderedDict()
-        self._made: list[Path] = []  # in this transaction
-        self._durable = False  # whether a block is on the disk, whatever happens to the host, before it is committed
+        self._made: list[Path] = []  # files made in this transaction
+        self._durable = False  # whether blocks are synced to the disk before they are committed
         self._said: set[str] = set()
 
     def add(self, key: int, seq: int, record: StepRecord) -> str | None:
-        """Write a record of steps, or count it as dropped where it cannot be, so that others are not held up.
+        """Write a record of steps. If that fails it is counted as dropped, so that other records are not held up.
 
         Args:
             key: of its stream.
             seq: its number.
-            record: the record. One whose rows are there already, or were dropped, is passed over.
+            record: the record. One whose rows are there, or were dropped, already is skipped.
 
         Returns:
-            Why it was dropped now; None where it was not.
+            Why it was dropped; None if it was not.
 
         Raises:
             MalformedMessage: its bytes are not the rows of its layout.
@@ -139,11 +139,11 @@ class StepFiles:
         self._made.clear()
 
     def mark(self) -> int:
-        """A moment in a transaction, to which `undo` may go back."""
+        """A position in a transaction, to which `undo` can go back."""
         return len(self._made)
 
     def undo(self, mark: int = 0) -> None:
-        """What was done since a transaction began, or since a moment in it, is not kept: what is, is found out anew."""
+        """Go back to a mark, or to the transaction's begin: forget what was known, and look again."""
         self.close()
         for path in self._made[mark:]:
             with suppress(OSError):
@@ -157,7 +157,7 @@ class StepFiles:
             os.close(self._files.popitem()[1].descriptor)
 
     def _used(self, more: int, limit: int) -> int:
-        """Bytes of all blocks. Where more of them are too many, those of files that were removed meanwhile are not."""
+        """Bytes of all blocks. If ``more`` would exceed the limit, files that were removed meanwhile do not count."""
         if self._bytes is None or self._bytes + more > limit:
             changed = 0
             with suppress(OSError):
@@ -198,7 +198,7 @@ class StepFiles:
         return file
 
     def _open(self, key: int, stream: str) -> _File:
-        """Open the last file that the index knows, cut to what it knows of it, or make the next one."""
+        """Open the last file in the index, cut to the part that the index has, or make the next one."""
         inner = self._folder / files.FOLDER
         inner.mkdir(exist_ok=True)
         if inner.is_symlink():
@@ -210,7 +210,7 @@ class StepFiles:
         while True:
             number += 1
             path = Path(files.path_of(self._folder, stream, number))
-            with suppress(FileExistsError):  # one that no index knows any more, which is left alone
+            with suppress(FileExistsError):  # a file that no index has any more is left alone
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 self._made.append(path)
                 try:
@@ -225,7 +225,7 @@ class StepFiles:
                 return _File(number, path, descriptor, len(files.MAGIC))
 
     def _reopened(self, stream: str, number: int, end: int) -> _File | None:
-        """A file that has been written; None where it is gone, or has not what the index says."""
+        """Open a file that was written before; None if it is gone, or lacks what the index has of it."""
         path = Path(files.path_of(self._folder, stream, number))
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -243,7 +243,7 @@ class StepFiles:
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Sync the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

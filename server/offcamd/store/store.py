@@ -41,42 +41,42 @@ BATCH_TASKS = 4096
 """Most tasks between two commits."""
 
 MOST_WAITING_BYTES = 1 << 18
-"""With more bytes of tasks than this to begin with, the store is behind, and the service reads no more messages. It
-works that much off in a moment, so that acks stay prompt."""
+"""With more bytes of waiting tasks than this the store is behind, and the service reads no more messages. It takes the
+store a moment to work them off, so that acks stay prompt."""
 
 COUNT_EPISODES = 5000
-"""Of a run whose index does not keep its totals yet, so many episodes are counted between two batches of tasks."""
+"""How many episodes are counted between two batches of tasks, for a run whose index does not keep its totals yet."""
 
 MOST_ENDED_RUNS = 200
-"""Runs without a live stream whose statistics are kept in memory; all of it stays in their folders."""
+"""Most runs without a live stream whose statistics are kept in memory; everything stays in their folders."""
 
 MOST_STUCK_BYTES = 32 * MIB
-"""Bytes of tasks that are kept in memory for indexes that cannot be written, all runs together. Of more, the clients
-keep what they have, and send it once it can be written."""
+"""Most bytes of tasks that are kept in memory for indexes that cannot be written, of all runs together. Beyond that the
+clients keep their records, and send them once the index can be written."""
 
 RETRY_SECONDS = 1.0
 """How often a run whose index cannot be written is tried again."""
 
 TAKE_IN_SECONDS = 0.5
-"""So long a folder that is opened takes in what dead clients left, before its first stream is; the rest comes between
-two batches of tasks."""
+"""How long a folder that is opened may take in what dead clients left, before its first stream is opened; the rest is
+taken in between two batches of tasks."""
 
 FLUSH_SECONDS = 10.0
 """How long a stop goes on trying a run whose index cannot be written."""
 
 
 class StoreDead(DaemonError):
-    """The store's thread has ended: nothing is stored any more, and no folder is at fault."""
+    """The store's thread has ended: nothing is stored any more. No folder is at fault."""
 
 
 class Store:
-    """Owns the indexes. `put`, `runs` and `live_streams` are for any thread; everything else happens on its own.
+    """Owns the indexes. `put`, `runs` and `live_streams` may be called on any thread; all else happens on its own.
 
     Args:
         on_event: called on the store's thread with each event, in the order of the tasks of one run.
         owner: the daemon's endpoint, for whoever finds a folder locked.
-        health: is told of what nobody expected.
-        steps_limit: most bytes of a run's steps on the disk, where a stream says no other bound.
+        health: is told of unexpected errors.
+        steps_limit: most bytes of a run's steps on the disk, unless a stream sets another bound.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Store:
         self._thread.start()
 
     def put(self, task: tasks.Task) -> None:
-        """Hand over a task. Where the store is dead, it is answered at once that it cannot be done."""
+        """Hand over a task. If the store is dead, the task's failure is reported at once."""
         with self._waiting_lock:
             dead = self._dead
             if dead is None:
@@ -113,19 +113,19 @@ class Store:
 
     @property
     def behind(self) -> bool:
-        """Whether so much waits that whoever hands over clients' messages should read no more of them for now."""
+        """Whether so much waits that the caller should read no more of clients' messages for now."""
         return self._waiting > MOST_WAITING_BYTES
 
     def takes(self, folder: str) -> bool:
-        """Whether tasks for a run's index may be handed over; else it cannot be written, and too much waits for it."""
+        """Whether a run's index takes tasks; not if it cannot be written and too much waits for it already."""
         return folder not in self._full
 
     def runs(self) -> list[dict[str, Any]]:
-        """Statistics of every run this daemon has written, of its newest session as all readers show it; JSON-ready.
+        """Statistics of every run that this daemon has written, of its newest session as all readers show it.
 
-        Those of streams are of that session's, and of others that are open. Of one whose index does not keep totals
-        yet, as an earlier version wrote it, they begin with what was counted so far: some hundred thousand episodes a
-        second.
+        JSON-ready. Streams are those of that session, and others that are open. For a run whose index does not keep
+        totals yet, as an earlier version wrote it, they are of the episodes counted so far: some hundred thousand
+        are counted in a second.
         """
         with self._lock:
             return [
@@ -150,13 +150,13 @@ class Store:
             return {folder: len(run.live) for folder, run in self._runs.items()}
 
     def close(self) -> None:
-        """Commit what was handed over, and stop."""
+        """Commit everything that was handed over, and stop."""
         self._tasks.put(None)
         self._thread.join()
 
     @property
     def unfinished(self) -> list[str]:
-        """The run folders whose indexes have not all that was handed over. Once it is closed, or dead."""
+        """The run folders whose indexes lack something that was handed over. Call it once this is closed, or dead."""
         return sorted(folder for folder, run in list(self._runs.items()) if run.stuck or (self._dead and run.index))
 
     # --- the store's thread -------------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class Store:
             raise
 
     def _die(self, batch: list[tasks.Task], error: BaseException) -> None:
-        """Nothing is stored any more: who waits for a task hears so. The locks stay, as videos are still written."""
+        """Nothing is stored any more: fail all waiting tasks. Locks are kept, as videos are still being written."""
         dead = StoreDead(
             f"the daemon's store is dead ({error!r}), and nothing is stored any more: restart the daemon with `offcam "
             "stop` and `offcam start`"
@@ -196,7 +196,7 @@ class Store:
             self._on_event(event)
 
     def _leave(self) -> None:
-        """Try for a while to write what is stuck, and close the indexes."""
+        """Try for a while to write stuck tasks, then close the indexes."""
         deadline = time.monotonic() + FLUSH_SECONDS
         while any(run.stuck for run in self._runs.values()) and time.monotonic() < deadline:
             time.sleep(RETRY_SECONDS / 10)
@@ -222,7 +222,7 @@ class Store:
         return batch, True
 
     def _perform(self, batch: list[tasks.Task], *, retry: bool = False) -> None:
-        """Perform tasks, and with ``retry``, or from time to time, those that are stuck."""
+        """Do tasks; with ``retry``, or from time to time, also those that are stuck."""
         by_run: dict[str, list[tasks.Task]] = defaultdict(list)
         barriers = [task for task in batch if isinstance(task, tasks.BarrierTask)]
         for task in batch:
@@ -243,11 +243,11 @@ class Store:
             self._on_event(tasks.Passed(barrier.reply, gone, stuck))
 
     def _perform_run(self, folder: str, new: list[tasks.Task]) -> None:
-        """One transaction for all tasks of a run; where it fails they stay, in order, for the next try."""
+        """Do all tasks of a run in one transaction; if that fails they stay, in order, for the next try."""
         run = self._runs.get(folder) or RunState()
         batch = run.stuck + new
         if run.index is None and all(isinstance(task, tasks.CloseStreamTask) for task in batch):
-            return  # of streams that could not be opened
+            return  # tasks of streams that could not be opened
         index = run.index or self._open(folder, run, new)
         if index is None:
             return
@@ -277,9 +277,10 @@ class Store:
                 return [event for task in batch if (event := apply_alone(index, task, self._health))]
 
     def _make_anew(self, folder: str, run: RunState, index: RunIndex, problem: IndexGone) -> RunIndex:
-        """Make the index of a run anew where it was, with all that the old one has of the streams that are open.
+        """Make a run's index anew in its folder, with everything that the old one has of the streams that are open.
 
-        So what was acked is in the folder again. Where that cannot be, what waits is stuck, and not acked.
+        So everything acked is in the folder again. If that fails, the waiting tasks are stuck, and their records not
+        acked.
         """
         if run.problem is None:
             log.error("the index is made anew", folder=folder, problem=str(problem))
@@ -309,7 +310,7 @@ class Store:
         return heir
 
     def _look_for_indexes(self) -> frozenset[str]:
-        """Make those anew that lie in their folders no more; returns the folders where that cannot be."""
+        """Make indexes anew that are not in their folders any more; returns the folders where that fails."""
         for folder, run in list(self._runs.items()):
             if run.index is not None and not run.stuck and not run.index.in_place:
                 self._perform_run(folder, [])
@@ -323,7 +324,7 @@ class Store:
         self._hold(run, batch)
 
     def _hold(self, run: RunState, batch: list[tasks.Task]) -> None:
-        """Keep tasks until the run's index can be written."""
+        """Keep tasks until the run's index can be written; videos, and who waits for them, need not wait for that."""
         run.stuck += batch
         run.stuck_bytes += sum(map(tasks.cost, batch))
         self._see_what_is_full()
@@ -350,7 +351,7 @@ class Store:
                     name = task.stream.hex()  # its client may have died before all in its journal was sent
                     run.journals += [path for path in journals(task.folder) if path.stem == name]
             self._forget_old_runs()
-        self._tell_what_is_kept(run)  # before records are acked: what a flush waits for has its name
+        self._tell_what_is_kept(run)  # before records are acked, so that what a flush waits for has its name
         if not run.live and not run.busy:
             self._close_index(run)
         for event in events:
@@ -363,14 +364,14 @@ class Store:
                 self._on_event(each)
 
     def _count_episodes(self, run: RunState, episodes: int = 0) -> None:
-        """Take so many episodes into a run's totals, and some more where its index has episodes that they have not."""
+        """Count so many episodes into a run's totals, and some more if its index has uncounted ones."""
         run.uncounted = False
         with self._health.survive(STORE, "a run's totals"), self._lock:
             assert run.index is not None  # noqa: S101 - it is open while a run has uncounted episodes
             run.uncounted = run.index.advance_totals(episodes + COUNT_EPISODES)
 
     def _go_on(self) -> None:
-        """Go on with the totals of runs that have uncounted episodes, and with journals that are to be taken in."""
+        """Do a piece of background work: uncounted episodes, and journals that are to be taken in."""
         for run in self._runs.values():
             if run.busy:
                 if run.uncounted:
@@ -381,7 +382,7 @@ class Store:
                     self._close_index(run)
 
     def _take_in(self, run: RunState, seconds: float = 0.0) -> None:
-        """Take in a piece of the journals that wait, or as many as can be in so many seconds."""
+        """Take in a piece of the waiting journals, or as many pieces as fit into ``seconds``."""
         deadline = time.monotonic() + seconds
         while run.journals or run.taking_in is not None:
             assert run.index is not None  # noqa: S101 - it is open while a run is busy
@@ -391,7 +392,7 @@ class Store:
             with self._health.survive(STORE, "a run's journals"):
                 try:
                     taken = next(run.taking_in, None)
-                except RunFolderError as error:  # they stay where they are, for whoever opens the folder next
+                except RunFolderError as error:  # the journals stay where they are, for whoever opens the folder next
                     log.error("journals cannot be taken in", problem=str(error))  # noqa: TRY400 - the reason says it all
             if taken is None:
                 run.taking_in = None
@@ -405,9 +406,9 @@ class Store:
                 return
 
     def _record_left(self, run: RunState) -> None:
-        """Record some of the frames that a client and its daemon left, as both died; behind records that count them.
+        """Record some frames that a dead client and its dead daemon left, once the records that count them are in.
 
-        Those in the arena of a stream that is open here are its own, whether or not its client still lives.
+        Frames in the arena of a stream that is open here belong to that stream, whether or not its client lives.
         """
         if run.journals or run.taking_in is not None:
             return
@@ -422,7 +423,7 @@ class Store:
         with self._health.survive(STORE, "frames that were left"):
             try:
                 clips = next(run.left, None)
-            except RunFolderError as error:  # they stay where they are, for whoever opens the folder next
+            except RunFolderError as error:  # the frames stay where they are, for whoever opens the folder next
                 log.error("frames cannot be recorded that were left", problem=str(error))  # noqa: TRY400 - as above
         if clips is None:
             run.left = None
@@ -430,13 +431,13 @@ class Store:
             self._on_event(tasks.Recovered(clips))
 
     def _forget_old_runs(self) -> None:
-        """Keep the statistics of the latest runs only, or a year of experiments would fill the memory."""
+        """Keep only the latest runs' statistics: those of a year of experiments would fill the memory."""
         ended = [folder for folder, run in self._runs.items() if not run.live and not run.stuck]
         for folder in ended[: max(0, len(ended) - MOST_ENDED_RUNS)]:
             self._close_index(self._runs.pop(folder))
 
     def _open(self, folder: str, run: RunState, new: list[tasks.Task]) -> RunIndex | None:
-        """Become a run's writer: finish what a dead daemon left, and read its totals back. None where it cannot be."""
+        """Become a run's writer: finish what a dead daemon left, and read the totals. None if that fails."""
         try:
             run.lock = FolderLock.acquire(Path(folder), self._owner)
             index = run.index = RunIndex.open(Path(folder), self._steps_limit)
@@ -447,7 +448,7 @@ class Store:
             run.journals = journals(folder)
             self._take_in(run, TAKE_IN_SECONDS)
             run.arenas = arenas_of(folder)
-        except IndexLocked as error:  # somebody reads it, which may take long
+        except IndexLocked as error:  # a process reads it, which may take long
             self._close_index(run)
             with self._lock:
                 self._runs[folder] = run

@@ -1,4 +1,4 @@
-"""What the service asks of the store, and what the store answers."""
+"""The tasks that the service gives the store, and the events that the store sends back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecordsTask(NamedTuple):
 
 
 class ClipOpenedTask(NamedTuple):
-    """A clip opened, or is saved of a ring, and why; answered by `ClipNoted`."""
+    """A clip was opened, or is saved from a ring for a reason; answered by `ClipNoted`."""
 
     folder: str
     stream: bytes
@@ -69,24 +69,24 @@ class BarrierTask(NamedTuple):
 
 
 class LookTask(NamedTuple):
-    """What clients and daemons that died left of a run is to be taken in, though nobody opens a stream of it."""
+    """Asks to take in what dead clients and daemons left of a run, though nobody opens a stream of it."""
 
     folder: str
 
 
 Task = OpenStreamTask | RecordsTask | ClipOpenedTask | ClipEncodedTask | CloseStreamTask | BarrierTask | LookTask
 
-_TASK_BYTES, _BODY_BYTES = 1024, 64  # what objects cost beyond the bytes within
+_TASK_BYTES, _BODY_BYTES = 1024, 64  # memory of the objects, beyond the bytes in them
 
 
 def cost(task: Task) -> int:
-    """About how much memory a task takes, and so how long its work."""
+    """About how many bytes of memory a task takes, which is also a measure of its work."""
     bodies = task.bodies if isinstance(task, RecordsTask) else ()
     return _TASK_BYTES + sum(len(body) + _BODY_BYTES for body in bodies)
 
 
 class StreamReady(NamedTuple):
-    """A stream is in the index, with its last committed record and suffix; or the folder cannot be used."""
+    """A stream is in the index, with its last committed record and its suffix; or the folder cannot be used."""
 
     reply: object
     last_seq: int
@@ -95,7 +95,7 @@ class StreamReady(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """Records are committed; ``error`` says what was wrong with them where they were refused."""
+    """Records are committed; or they were refused, and ``error`` says why."""
 
     reply: object
     applied: Applied | None
@@ -103,10 +103,10 @@ class Committed(NamedTuple):
 
 
 class ClipNoted(NamedTuple):
-    """A clip is in the index, so that its file is found again if the daemon dies; or the index cannot be written.
+    """A clip is in the index, so that its file is found if the daemon dies; or the index cannot be written.
 
     Attributes:
-        found: frames that were counted as lost, as no daemon had opened the clip, and are still to come.
+        found: how many frames were counted as lost, as no daemon had opened the clip, and are still to come.
     """
 
     reply: object
@@ -114,18 +114,18 @@ class ClipNoted(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """What a dead daemon left in a folder is finished, or what clients left in their journals is taken in."""
+    """What a dead daemon left in a folder was finished, or what clients left in their journals was taken in."""
 
     clips: list[RecoveredClip]
     episodes: int = 0
 
 
 class ClipStored(NamedTuple):
-    """A clip's last row is committed, or will be once the index can be written; may come twice then.
+    """A clip's final row is committed, or will be once the index can be written; then this event comes twice.
 
     Attributes:
-        error: why it never will be, or empty.
-        lost: frames that its client sent and no daemon received, as far as is known.
+        error: why the row never will be committed, or empty.
+        lost: how many frames its client sent that no daemon received, as far as is known.
     """
 
     reply: object
@@ -137,8 +137,8 @@ class Passed(NamedTuple):
     """The answer to a `BarrierTask`.
 
     Attributes:
-        gone: the folders whose indexes lie there no more, and could not be made anew: what was acked is not in them.
-        stuck: those whose indexes cannot be written: what came before the task is not in them.
+        gone: folders that lost their index, where it could not be made anew: acked records are missing in them.
+        stuck: folders whose indexes cannot be written: what came before the task is missing in them.
     """
 
     reply: object
@@ -150,7 +150,7 @@ Event: TypeAlias = "StreamReady | Committed | ClipNoted | ClipStored | Recovered
 
 
 def failed(task: Task, error: OffcamError) -> Event | None:
-    """What tells whoever waits for a task that it cannot be done. Videos are made all the same."""
+    """The event that tells whoever waits for a task that it failed. Videos are made all the same."""
     match task:
         case OpenStreamTask():
             return StreamReady(task.reply, 0, 0, error)
