@@ -1,4 +1,4 @@
-"""Who may read over HTTP, and what browsers may do with it: deaf to other sites' pages in this host's browsers."""
+"""Who may read over HTTP, and from which pages: other sites' pages in this host's browsers get nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADERS = {
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
-"""The page loads from its own server only, and runs no script that stands in a page; nobody else frames it."""
+"""Content security policy of the page: it loads from its own server only, runs no inline script, is never framed."""
 
 OPEN_PATHS = ("/", "/healthz", "/readyz")
 OPEN_FOLDERS = ("/static/", "/r/")
@@ -73,12 +73,12 @@ class HostCheck:
 
 
 class AccessCheck:
-    """ASGI middleware: who may read, and who may do more than that.
+    """ASGI middleware: who may read, and who may change anything.
 
-    With a token every request must carry it (``Authorization: Bearer TOKEN``), but for those that tell nothing of
-    what is recorded: `OPEN_PATHS`, and `OPEN_FOLDERS`, which is the page itself: it asks for it. A request to change
-    something that names an ``Origin`` must name this server's: a browser sends along what another site's page asks it
-    to, but says whose page it was. Without a token it has to name it, as the page does, and has to come from this host.
+    With a token every request must carry it (``Authorization: Bearer TOKEN``), except those for `OPEN_PATHS` and
+    `OPEN_FOLDERS`: these are the page itself, which asks the user for the token, and tell nothing of what is recorded.
+    A request to change something must have an ``Origin`` of this server if it has one: a browser sends requests for
+    other sites' pages, too, but says whose page it was. Without a token it must have one, and come from this host.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -95,7 +95,7 @@ class AccessCheck:
         await self._app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> tuple[int, str] | None:
-        """The status and the words with which a request is refused, or None where it is not."""
+        """The status and the text with which a request is refused; None if it is not."""
         reading = scope["method"] in ("GET", "HEAD")
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         if not reading and origins and origins != [f"{scope['scheme']}://{_header(scope, b'host')}"]:
@@ -110,7 +110,7 @@ class AccessCheck:
 
 
 def _on_loopback(scope: Scope) -> bool:
-    """Whether a request came from this host, to a name that no other host has."""
+    """Whether a request came from this host, to a name that means this host."""
     with contextlib.suppress(ValueError):
         peer = ipaddress.ip_address((scope.get("client") or ("",))[0])
         name = _name(_header(scope, b"host"))
@@ -119,19 +119,19 @@ def _on_loopback(scope: Scope) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header's value, without its port."""
+    """The name in a Host header, without its port."""
     name, bracket, _port = host.partition("]")
     return (name.removeprefix("[") if bracket else host.partition(":")[0]).lower()
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    """A header's value; empty where it is not there, or more than once."""
+    """A header's value; empty if it is missing, or given more than once."""
     values = [value for key, value in scope["headers"] if key == name]
     return values[0].decode("latin-1") if len(values) == 1 else ""
 
 
 class Headers:
-    """ASGI middleware: what every answer says to browsers, unless it says otherwise itself."""
+    """ASGI middleware: adds headers for browsers to every answer that does not set them itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

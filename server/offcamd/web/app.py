@@ -1,4 +1,4 @@
-"""The routes: what is asked for, who answers it, and on which thread. What is read from disk is read off the loop."""
+"""The routes: which function answers which request, and on which thread. Disks are read off the event loop."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 STATIC_FOLDER = Path(__file__).with_name("static")
 
-mimetypes.add_type("text/javascript", ".js")  # whatever this host says: nothing else is run as a module
+mimetypes.add_type("text/javascript", ".js")  # whatever this host's tables say: browsers run nothing else as a module
 
-_PAGE_HEADERS = {"cache-control": "no-cache"}  # the browser asks whether there is a newer one
+_PAGE_HEADERS = {"cache-control": "no-cache"}  # so that the browser asks for a newer version
 
 
 def make_app(
@@ -59,9 +59,9 @@ def make_app(
 
     Args:
         source: the runs and the statistics to serve; called on worker threads.
-        host: the host it is bound to, which requests may name beside this machine's loopback names.
-        token: what requests must carry; None to let everybody who can connect read, and the page on this host do more.
-        stopping: whether the server is about to stop, so that who listens to events is let go.
+        host: the host that the server is bound to; requests may name it, and this machine's loopback names.
+        token: what requests must carry; None to let everybody who can connect read, and the page on this host change.
+        stopping: whether the server is about to stop: listeners of events are disconnected then.
     """
     api = Api(source, stopping)
     api.look_ahead()
@@ -98,11 +98,11 @@ class Api:
         self._pins = Pins(source, self._episodes)
 
     def look_ahead(self) -> None:
-        """Begin to read what there is, on a thread of its own: the first who asks need not wait for all of it."""
+        """Begin to read all runs, on a thread of its own, so that the first request need not wait for that."""
         threading.Thread(target=self._runs.all, name="offcam-look", daemon=True).start()
 
     def routes(self) -> list[Route]:
-        """All of them, but for the page's own files."""
+        """All routes, except the page's own files."""
         run, clip = "/api/runs/{id}", "/api/runs/{id}/clips/{key}"
         told, kept = self._told, self._episodes
         endpoints: dict[str, Endpoint] = {
@@ -140,7 +140,7 @@ class Api:
     # --- the daemon -------------------------------------------------------------------------------------------
 
     async def page(self, _request: Request) -> Response:
-        """The page itself, whatever it is to show: it reads its address."""
+        """The page, at any of its addresses: it reads the address itself."""
         return FileResponse(STATIC_FOLDER / "index.html", headers=_PAGE_HEADERS)
 
     async def healthz(self, _request: Request) -> Response:
@@ -152,12 +152,12 @@ class Api:
         return _well_unless(await run_in_threadpool(self._source.unready))
 
     async def metrics(self, request: Request) -> Response:
-        """For Prometheus."""
+        """The statistics for Prometheus."""
         text, media_type = await run_in_threadpool(self._exporter.text, request.headers.get("accept", ""))
         return Response(text, headers={"content-type": media_type})
 
     async def openapi(self, _request: Request) -> Response:
-        """What this API is."""
+        """The description of this API."""
         return _json(description())
 
     async def stats(self, _request: Request) -> Response:
@@ -169,7 +169,7 @@ class Api:
         return _json({**stats, "sync": sync})
 
     async def events(self, request: Request) -> Response:
-        """What changes, as it does."""
+        """What changes, as server-sent events."""
         if self._events.full:
             raise HTTPException(503, "too many pages listen already: close some of them")
         events = self._events.listen() if request.method == "GET" else ()  # HEAD has no body, and no end
@@ -178,7 +178,7 @@ class Api:
     # --- runs -------------------------------------------------------------------------------------------------
 
     async def runs(self, request: Request) -> Response:
-        """The runs that are asked for."""
+        """The requested page of the list of runs."""
         query = Query(request.query_params)
         page = await run_in_threadpool(lambda: runs_page(self._runs.all(), query))
         return _json({"daemon": self._source.daemon, **page})
@@ -188,7 +188,7 @@ class Api:
 
         def begun(asked: AskedRun) -> Iterable[str]:
             pieces = queries.episodes_csv(asked)
-            return itertools.chain([next(pieces)], pieces)  # what is wrong shows with the first piece
+            return itertools.chain([next(pieces)], pieces)  # an error shows in the first piece
 
         pieces = await self._of(request, begun)
         return StreamingResponse(
@@ -196,7 +196,7 @@ class Api:
         )
 
     async def render(self, request: Request) -> Response:
-        """What there is of an episode's video; by POST it is made where there is none."""
+        """What is known of an episode's video; by POST it is rendered if there is none."""
         query, asks = Query(request.query_params), request.method == "POST"
         answer = self._renders.ask if asks else self._renders.look
         return _json(await self._of(request, lambda asked: answer(asked, query)))
@@ -218,7 +218,7 @@ class Api:
         return Response(await run_in_threadpool(answer), media_type="application/json")
 
     async def statistics(self, request: Request) -> Response:
-        """Groups of runs against each other."""
+        """Groups of runs, compared."""
         query = Query(request.query_params)
         return _json(await run_in_threadpool(self._statistics.compare, self._source, query))
 
@@ -236,7 +236,7 @@ class Api:
         return _json(await self._of(request, lambda asked: self._pins.set(asked, key, note)))
 
     async def neighbours(self, request: Request) -> Response:
-        """The clips before and after one."""
+        """The clips before and after a clip."""
         key, query = request.path_params["key"], Query(request.query_params)
         return _json(await self._of(request, lambda asked: queries.neighbours(asked, key, query)))
 
@@ -252,7 +252,7 @@ class Api:
         return VideoResponse(file, request.headers, download=download)
 
     async def poster(self, request: Request) -> Response:
-        """A picture out of a clip."""
+        """A picture from a clip."""
         key = request.path_params["key"]
         picture, file = await self._of(request, lambda asked: self._posters.get(asked.folder, key))
         headers = {"etag": file.etag, "cache-control": file.cache_control}
@@ -261,7 +261,7 @@ class Api:
         return Response(picture, media_type="image/jpeg", headers=headers)
 
     def _told(self, answer: Callable[[AskedRun, Query], dict[str, Any]]) -> Endpoint:
-        """An endpoint that tells what a function says of the run that is asked for, by the request's values."""
+        """An endpoint that answers with what a function returns for the requested run and query."""
 
         async def endpoint(request: Request) -> Response:
             query = Query(request.query_params)
@@ -270,7 +270,7 @@ class Api:
         return endpoint
 
     async def _of(self, request: Request, answer: Callable[[AskedRun], Any]) -> Any:  # noqa: ANN401 - what answer returns
-        """What a function says of the run that is asked for, on a worker thread."""
+        """What a function returns for the requested run, called on a worker thread."""
         run, query = request.path_params["id"], Query(request.query_params)
         return await run_in_threadpool(lambda: answer(asked_for(self._source, run, query)))
 
@@ -292,7 +292,7 @@ async def _failed(status: int, _request: Request, error: Exception) -> Response:
 
 
 async def _broke(request: Request, _error: Exception) -> Response:
-    """The error itself goes to the log."""
+    """Answer with a plain 500: the error itself goes to the log."""
     return await _failed(500, request, Exception("a bug in offcam, please report it with what the log says"))
 
 

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from offcam_runs.analysis.statistics import Floats
 
 MOST_RECORDED = 500
-"""Marks of recorded episodes on a curve; more could not be told apart."""
+"""Most marks of recorded episodes on a curve; more could not be told apart."""
 
 
 def buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, points: int) -> dict[str, Any]:
-    """Consecutive episodes together, as many in each as it takes to have no more than ``points``."""
+    """Group consecutive episodes into at most ``points`` buckets of equal size."""
     n = x.size
     size = max(1, -(-n // points))
     starts = np.arange(0, n, size)
@@ -42,7 +42,7 @@ def buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, po
 
 
 def thinned(places: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Some of the places of recorded episodes, evenly, where they are many."""
+    """Some of the places of recorded episodes, evenly chosen if there are many."""
     if places.size <= MOST_RECORDED:
         return places
     return places[np.linspace(0, places.size - 1, MOST_RECORDED).astype(np.intp)]

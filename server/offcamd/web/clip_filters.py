@@ -1,4 +1,4 @@
-"""Which of a run's clips are asked for, as SQL over what `offcam_runs.clips.read_clips` reads."""
+"""Which of a run's clips a request is for, as SQL over what `offcam_runs.clips.read_clips` reads."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ ENDS: Final = ("", "terminated", "truncated", "aborted", "unfinished")
 
 _SOME: Final = "EXISTS (SELECT 1 FROM main.episodes AS later WHERE later.stream_id = own.id AND later.env_index = {1}"
 LEFT: Final = f"(own.ended IS NOT NULL AND {_SOME}) OR {_SOME} AND later.episode > {{0}}))"
-"""SQL of an episode that has no end in the index, that it will have none: its stream `own` is over, or has later ones.
+"""SQL: whether an episode without an end in the index will never have one, as its stream `own` is over or has later
+ones.
 
-Of a stream without any episode nobody knows how they ended: its env is not in a `RecordEpisodeStatistics`."""
+False for a stream without any episode: its env is not in a `RecordEpisodeStatistics`, so ends are not known."""
 
 # the episode with which a clip begins: of its own stream or of the one that it replays; by an index, for each clip
 _EPISODE: Final = """
@@ -47,9 +48,9 @@ _OF_ENV: Final = "(envs = '[]' OR EXISTS (SELECT 1 FROM json_each(listed.envs) W
 _PINNED: Final = "(listed.stream || '-' || listed.clip IN (SELECT value FROM json_each(:pins))) = :pinned"
 
 
-def filters(query: Query, folder: Path) -> tuple[list[str], dict[str, object]]:
-    """The conditions that all have to hold, and the values for their parameters. Raises BadQuery."""
-    end, pinned = query.choice("end", ENDS), query.boolean("pinned")
+def filters(query: Query) -> tuple[list[str], dict[str, object]]:
+    """The conditions that must all hold, and the values of their parameters. Raises BadQuery."""
+    end = query.choice("end", ENDS)
     asked: dict[str, tuple[str, object]] = {
         "min_return": ("return >= :min_return", query.number("min_return")),
         "max_return": ("return <= :max_return", query.number("max_return")),

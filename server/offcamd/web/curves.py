@@ -1,4 +1,4 @@
-"""Learning curves as the page draws them: no more points than it asks for, of one run or of several as one."""
+"""Learning curves for the page, in no more points than it asks for: of one run, or of several as one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MOST_RUNS = 64
 CONFIDENCE = 0.95
 
 RESAMPLES = 1000
-"""Of the bootstrap of many runs: a fifth of what `offcam plot` takes, so that the page need not wait."""
+"""Resamples of the bootstrap over many runs: a fifth of those of `offcam plot`, so that the page need not wait."""
 
 AXES: tuple[Axis, ...] = get_args(Axis)
 
@@ -131,7 +131,7 @@ def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
 
 
 def _whole(episodes: EpisodeTable, y: str, x: Axis, streams: Mapping[int, Stream]) -> Curve | None:
-    """A run's whole curve; None where no episode has such a value. One without episodes may yet have it."""
+    """A run's whole curve; None if no episode has such a value. A run without episodes may yet have it."""
     if len(episodes) and y not in get_args(Quantity) and y not in episodes.info:
         return None
     return episodes.curve(y if len(episodes) else "return", x, began=began(streams.values()))

@@ -1,4 +1,4 @@
-"""The episodes of the runs that are looked at, read once and then only what is new."""
+"""The episodes of the runs that are looked at: read once, then only what is new."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 MOST_BYTES = 64 << 20
-"""Episodes of all runs that are kept, one run at least: 74 bytes an episode."""
+"""Most episodes that are kept, of all runs together, at 74 bytes each; those of one run are always kept."""
 
 MOST_AHEAD = 8
-"""Runs that wait to be read before they are asked for; of more, the latest."""
+"""Most runs that wait to be read ahead; the latest are kept."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ class _Kept:
 
 
 class EpisodeCache:
-    """Keeps the episodes of the runs that were asked for last. Of any thread."""
+    """Keeps the episodes of the runs that were last asked for. Thread-safe."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._runs: LruCache[tuple[Path, frozenset[int]], _Kept] = LruCache(
@@ -69,7 +69,7 @@ class EpisodeCache:
         Args:
             folder: of the run.
             database: its index, in a read transaction.
-            streams: all that are in it, or those of a session.
+            streams: all streams in it, or those of a session.
         """
         kept = self._runs.get(_key(folder, streams), _Kept)
         with kept.lock:
@@ -85,13 +85,13 @@ class EpisodeCache:
         *,
         only: ClipSpan | None = None,
     ) -> ClipEpisodes:
-        """The same, with the clips that show them; of a long run the episodes alone that the clips show.
+        """The same, with the clips that show them; for a long run, only episodes that clips show.
 
         Args:
             folder: as in `get`.
             database: likewise.
             streams: likewise.
-            only: of which clip `ClipEpisodes.episodes_of` is wanted, and nothing else.
+            only: the clip whose `ClipEpisodes.episodes_of` is wanted, if nothing else is.
         """
         kept = self._runs.get(_key(folder, streams), _Kept)
         if (extent := long_extent(database)) is not None:
@@ -104,7 +104,7 @@ class EpisodeCache:
             return kept.clips
 
     def blocks(self, folder: Path, streams: Mapping[int, Stream], extent: Extent) -> Blocks:
-        """Sums over the episodes of a long run, which are these."""
+        """Sums over the episodes of a long run; ``extent`` says which these are."""
         kept = self._runs.get(_key(folder, streams), _Kept)
         with kept.lock:
             kept.renew(streams)
@@ -114,10 +114,10 @@ class EpisodeCache:
 
 
 class ReadAhead:
-    """Reads runs' episodes before they are asked for, the latest first, on a thread that ends with the last of them.
+    """Reads runs' episodes ahead, the latest run first, on a thread that ends after the last of them.
 
     Args:
-        cache: where they are kept.
+        cache: the cache to read them into.
     """
 
     def __init__(self, cache: EpisodeCache) -> None:
@@ -127,7 +127,7 @@ class ReadAhead:
         self._reading = False
 
     def add(self, folder: Path) -> None:
-        """Have a run read. Of any thread; returns at once."""
+        """Have a run read ahead. On any thread; returns at once."""
         with self._lock:
             self._waiting.append(folder)
             if self._reading:
@@ -137,7 +137,7 @@ class ReadAhead:
 
     def _read(self) -> None:
         while (folder := self._next()) is not None:
-            # whoever asks for it is told what is wrong with it
+            # whoever asks for the run is told what is wrong with it
             with contextlib.suppress(RunFolderError), reading(folder) as database:
                 if long_extent(database) is None:
                     self._cache.get(folder, database, read_streams(database))
@@ -149,7 +149,7 @@ class ReadAhead:
 
 
 def _key(folder: Path, streams: Mapping[int, Stream]) -> tuple[Path, frozenset[int]]:
-    """A run, and which of its sessions are shown."""
+    """Identifies a run and the sessions of it that are shown."""
     return folder, frozenset(stream.session for stream in streams.values())
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events: what changes, to all who listen, from one task that works while somebody does.
+"""Server-sent events: what changes, for all listeners, from one task that runs while there are any.
 
 Written out by hand, as the format is three lines of text: sse-starlette replaces uvicorn's signal handlers when it is
 imported and looks for a shutdown there, and a server on a thread has none.
@@ -26,14 +26,14 @@ KEEP_ALIVE_SECONDS = 15.0
 MOST_LISTENERS = 64
 
 MOST_WAITING = 16
-"""Seconds of news that wait for one listener; who is further behind is let go, and its browser connects anew."""
+"""Seconds of events that are kept for one listener; one further behind is let go, and its browser reconnects."""
 
 _STOP_SECONDS = 0.2
-"""How soon listeners are let go when the server stops."""
+"""How soon listeners are disconnected when the server stops, in seconds."""
 
 
 class Broadcaster:
-    """Sends the daemon's statistics, and each run that changed, to everybody who listens. Of the event loop.
+    """Sends the daemon's statistics, and each run that changed, to all listeners. For the event loop's thread.
 
     Args:
         source: what there is.
@@ -51,11 +51,11 @@ class Broadcaster:
 
     @property
     def full(self) -> bool:
-        """Whether nobody more may listen."""
+        """Whether there are as many listeners as there may be."""
         return len(self._listeners) >= MOST_LISTENERS
 
     async def listen(self) -> AsyncIterator[bytes]:
-        """Events as bytes, until the server stops or the listener falls behind. First of everything there is."""
+        """Events as bytes, until the server stops or the listener falls behind; at first, everything there is."""
         events: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_WAITING)
         yield b"retry: 2000\n\n"
         for event in await run_in_threadpool(self._everything):
@@ -77,7 +77,7 @@ class Broadcaster:
             self._listeners.discard(events)
 
     async def _work(self) -> None:
-        """Look what changed, once a second, until nobody listens any more."""
+        """Look for changes once a second, until there is no listener left."""
         waited = 0.0
         while self._listeners and not self._stopping():
             await asyncio.sleep(_STOP_SECONDS)
@@ -103,7 +103,7 @@ class Broadcaster:
         return [*self._stats(), *described.values()]
 
     def _news(self) -> list[bytes]:
-        """The statistics, and the runs that are not as they were sent last. On a worker thread, one at a time."""
+        """The statistics, and the runs that changed since they were last sent. On a worker thread, one at a time."""
         described = {run["id"]: _event("run", run) for run in self._runs.all()}
         changed = [event for run, event in described.items() if self._sent.get(run) != event]
         self._sent = described

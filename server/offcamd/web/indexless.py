@@ -1,4 +1,4 @@
-"""Folders with videos and no index, such as Gymnasium's own wrapper leaves: shown by what the files tell."""
+"""Folders with videos and without an index, as Gymnasium's own wrapper leaves them: shown by their files alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_FILES = 2_000
-"""Videos of one folder that are looked at."""
+"""Most videos of one folder that are read."""
 
 PLAIN_CLIENT = "plain"
-"""What stands as ``client`` of the one stream of such a folder."""
+"""The ``client`` of the one stream that such a folder appears to have."""
 
 _NUMBER = re.compile(r"-(episode|step)-(\d{1,15})(?:\.|-|$)")
 

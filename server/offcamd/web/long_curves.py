@@ -1,4 +1,4 @@
-"""The curve of a long run as the page draws it: from sums over its episodes, not from all of them."""
+"""The page's curve of a long run: made from sums over its episodes, not from all of them."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
 
 MOST_READ = 100_000
-"""A part of a run with no more episodes is read, and drawn as that of a short run."""
+"""A part of a run with at most so many episodes is read and drawn as in a short run."""
 
 
 @dataclass(frozen=True)
 class LongCurve:
-    """One answer.
+    """One curve of a long run, for one answer.
 
     Attributes:
         database: the run's index, in a read transaction.
         streams: of the run, see `read_streams`.
         blocks: of its episodes.
-        count: how many these are.
-        x_name: what its axis is.
-        y_name: of what it is.
+        count: how many episodes these are.
+        x_name: name of its axis.
+        y_name: name of its quantity.
         window: of the moving average, in episodes.
-        points: most points.
+        points: how many points at most.
     """
 
     database: sqlite3.Connection
@@ -53,7 +53,7 @@ class LongCurve:
     points: int
 
     def part(self, begin: float | None, end: float | None, clips: ClipEpisodes) -> dict[str, Any] | None:
-        """Of the part of the axis between two places; None where no episode has such a value.
+        """The part of the curve between two places of the axis; None if no episode has such a value.
 
         A part with more than `MOST_READ` episodes begins and ends with a block.
         """
@@ -78,7 +78,7 @@ class LongCurve:
         return self.blocks.ends(self.database, self.x_name, self.count)
 
     def _read(self, first: int, behind: int, begin: float | None, end: float | None) -> tuple[dict[str, Any], int, int]:
-        """Of so few episodes that they can be read, exactly those between two places; and which these are."""
+        """The curve of so few episodes that they can be read, exactly between two places; and which these are."""
         lead = min(first, self.window)
         asked = {"begin": self.blocks.before + first - lead, "end": self.blocks.before + behind}
         episodes = read_episodes(self.database, self.streams, "id > :begin AND id <= :end", asked)
@@ -102,7 +102,7 @@ class LongCurve:
         return found, first + part.start, first + part.stop
 
     def _of_blocks(self, first: int, behind: int) -> dict[str, Any]:
-        """Of whole blocks, as many in each bucket as it takes."""
+        """The curve of whole blocks, several in each bucket if necessary."""
         low, high = first // BLOCK, -(-behind // BLOCK)
         size = max(1, -(-(high - low) // self.points))
         starts = np.arange(low, high, size)
@@ -125,7 +125,7 @@ class LongCurve:
         }
 
     def _average(self, end: int) -> float:
-        """The moving average at the last of so many episodes."""
+        """The moving average up to the episode before ``end``."""
         if end < self.window:
             return np.nan
         begin, before = end - self.window, self.blocks.before
@@ -137,7 +137,7 @@ class LongCurve:
         return total / count if count else np.nan
 
     def _x(self, places: NDArray[np.int64]) -> Floats:
-        """Where episodes stand on the axis, given by their order of arrival in the run from 0."""
+        """Where episodes stand on the axis, by their order of arrival in the run, from 0."""
         if self.x_name == "episode":
             return places.astype(np.float64)
         found = []

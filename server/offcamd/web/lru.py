@@ -1,4 +1,4 @@
-"""A cache of what was used last."""
+"""A cache of the most recently used values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Key, Value]):
-    """Keeps the values that were used last, one at least. Of any thread.
+    """Keeps the most recently used values, at least one. Thread-safe.
 
     Args:
-        most: how many, or how much they may weigh together.
-        weigh: what one of them weighs; each counts 1 without.
+        most: how many values, or how much they may weigh together.
+        weigh: the weight of a value; by default each weighs 1.
     """
 
     def __init__(self, most: int, weigh: Callable[[Value], int] | None = None) -> None:
@@ -26,7 +26,7 @@ class LruCache(Generic[Key, Value]):
         self._kept: OrderedDict[Key, Value] = OrderedDict()
 
     def get(self, key: Key, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where there is none; of two that are made at once the first is kept."""
+        """The value of a key, made if it is missing; of two made at the same time the first is kept."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -38,7 +38,7 @@ class LruCache(Generic[Key, Value]):
         return made
 
     def trim(self) -> None:
-        """Let go of what is too much; to be called where a value became heavier."""
+        """Drop values that are too many; call this after a value has become heavier."""
         with self._lock:
             while len(self._kept) > 1 and self._weight() > self._most:
                 self._kept.popitem(last=False)

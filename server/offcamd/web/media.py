@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 CHUNK_BYTES = 1 << 18
-"""Read and sent at a time."""
+"""Bytes of a video that are read and sent at a time."""
 
 MOST_POSTER_BYTES = 16 << 20
-"""Posters that are kept in memory."""
+"""Most posters that are kept in memory."""
 
 POSTER_SIDE = 480
 """Longest side of a poster in pixels."""
@@ -42,14 +42,14 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A video that is open.
+    """An open video.
 
     Attributes:
-        fd: its descriptor, the owner's to close.
-        name: its name in the folder.
+        fd: its descriptor, which the owner closes.
+        name: its file name in the folder.
         size: in bytes.
         changed: when it was last written, in nanoseconds since the epoch.
-        lasting: whether it stays as it is: a clip that is recorded anew has another key.
+        lasting: whether it never changes: a clip that is recorded anew has another key.
     """
 
     fd: int
@@ -60,12 +60,12 @@ class OpenFile:
 
     @property
     def cache_control(self) -> str:
-        """How long a browser may show it without asking."""
+        """How long a browser may show it without asking again."""
         return "private, max-age=3600" if self.lasting else "private, no-cache"
 
     @property
     def etag(self) -> str:
-        """Strong: another one for other bytes."""
+        """A strong entity tag: it differs if any byte does."""
         return f'"{self.changed:x}-{self.size:x}"'
 
     @property
@@ -99,7 +99,7 @@ def open_clip(folder: Path, key: str) -> OpenFile:
 
 
 def _open_within(folder: Path, name: str) -> int:
-    """Open a file of a folder, which is no link and cannot block."""
+    """Open a file of a folder; it must not be a link, and opening it must not block."""
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
@@ -111,11 +111,11 @@ def _open_within(folder: Path, name: str) -> int:
 
 
 def requested_range(header: str, size: int) -> tuple[int, int] | None:
-    """The first byte and the one behind the last that a Range header asks for.
+    """The first byte, and the one behind the last, that a Range header asks for.
 
     Returns:
-        None where the whole file is to be sent: for no range, several, or what is not understood (RFC 9110, 14.2).
-        An empty range where none of the bytes is there.
+        None if the whole file is to be sent: for no range, several, or one that is not understood (RFC 9110, 14.2).
+        An empty range if none of the bytes exists.
     """
     match = _RANGE.fullmatch(header.strip())
     if match is None or match[1] == match[2] == "":
@@ -130,7 +130,7 @@ def requested_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 class VideoResponse(Response):
-    """A file, or a range of it, read a chunk at a time off the event loop. Closes the file in any case."""
+    """A file, or a range of it, read in chunks off the event loop. Always closes the file."""
 
     def __init__(self, file: OpenFile, request: Mapping[str, str], *, download: bool) -> None:
         self._file = file
@@ -179,14 +179,14 @@ class VideoResponse(Response):
 
 
 class Posters:
-    """Pictures out of videos' middles, the latest kept. Of any thread, one of them decoding at a time."""
+    """Pictures from the middle of videos; the latest are kept. Thread-safe; one thread decodes at a time."""
 
     def __init__(self, most_bytes: int = MOST_POSTER_BYTES) -> None:
         self._decoding = threading.Lock()
         self._kept: LruCache[tuple[Path, str, str], bytes] = LruCache(most_bytes, len)
 
     def get(self, folder: Path, key: str) -> tuple[bytes, OpenFile]:
-        """The JPEG of a clip, and of which file it is (closed by now).
+        """The JPEG of a clip, and its file, which is closed by then.
 
         Raises:
             NotHere: there is no such clip, or no picture in it.

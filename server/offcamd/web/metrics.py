@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 ENDED_STATES = (FINAL, ABORTED, RECOVERED)
-"""What clips end as, in this daemon's account; one that another takes the place of has been counted before."""
+"""How clips end, in this daemon's count; a clip that another one replaced was counted before."""
 
 BREACHES = ("protocol", "malformed", "limit", "version", "stranger", "gap")
-"""Why messages are refused; a reason that is none of these counts as ``protocol``."""
+"""Why messages are refused; any other reason counts as ``protocol``."""
 
 _GAUGES = (
     ("offcam_uptime_seconds", "Seconds since the daemon started.", "uptime_seconds"),
@@ -60,7 +60,7 @@ class Exporter(Collector):
         self._registry.register(self)
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """The text, and its media type: OpenMetrics for who accepts it, else Prometheus's own."""
+        """The text, and its media type: OpenMetrics for clients that accept it, else Prometheus's own."""
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
@@ -137,7 +137,7 @@ def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
 
 
 def sync_metrics(runs: list[dict[str, Any]]) -> Iterator[Metric]:
-    """What is sent to trackers, of all runs together: read from their folders."""
+    """Metrics of what is sent to trackers, of all runs together, read from their folders."""
     found = of_runs(run["folder"] for run in runs)
     working = sum(each["working"] for each in found)
     yield GaugeMetricFamily("offcam_sync_workers", "Processes that send runs to trackers.", value=working)

@@ -1,4 +1,4 @@
-"""The page as a folder of files: the same page over answers that were written down, and the clips themselves.
+"""The page as a folder of files: the same page, with answers that were written down, and the clips themselves.
 
 It works where it lies, from ``file://`` too, and from any static host. Browsers load neither modules nor JSON from
 ``file://``: so the page's modules are in its HTML, as ``data:`` URLs under the names of an import map, and what is
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POINTS: Final = 500
-"""Of a curve."""
+"""Points of a curve."""
 
 MOST_EPISODES: Final = 5000
-"""Episodes of a run whose own numbers are told, beside those that clips show: the last ones."""
+"""Episodes of a run that are written one by one, besides those that clips show: the last ones."""
 
 MOST_TOGETHER: Final = 8
-"""Up to so many runs have each other's windows of the moving average, too."""
+"""Up to so many runs also get the windows of the moving average that are the others' defaults."""
 
 MOST_ENVS: Final = 16
-"""Sub-environments of a clip whose steps are told: the first ones."""
+"""Sub-environments of a clip whose steps are written: the first ones."""
 
 WINDOWS: Final = (1, 5, 10, 30, 100, 300, 1000)
-"""Of the moving average: those that the page offers."""
+"""Windows of the moving average: those that the page offers."""
 
 _AS_IT_STANDS: Final = {"live": False, "replayable": False, "sync": []}
 _IMPORT: Final = re.compile(r'(\bfrom\s+|\bimport\s+)"\./([\w.]+\.js)"')
@@ -76,8 +76,8 @@ class ExportedPage:
 
     Attributes:
         runs: how many runs are in it.
-        clips: how many clips.
-        bytes: of all files.
+        clips: how many clips are in it.
+        bytes: size of all files.
     """
 
     runs: int
@@ -98,12 +98,12 @@ def export_page(
     Args:
         folders: run folders, or folders of them.
         output: the folder to be made.
-        session: which one of each run, as the page's address says it; by default the newest.
+        session: which session of each run, as in the page's address; by default the newest.
         force: replace a page that was exported there before.
         progress: called with how many clips are written, and how many there are.
 
     Raises:
-        ConfigError: there is something else already, or it cannot be written, or there is no run.
+        ConfigError: the folder has something else in it, cannot be written, or there is no run.
     """
     _check(output, force=force)
     source = FolderSource(folders)
@@ -168,7 +168,7 @@ class _Writer:
         return ExportedPage(len(listed), self._clips, size)
 
     def _put(self, name: str, text: str) -> None:
-        """Write a file of text as the server sends it: UTF-8 whatever the locale, names that are none with a mark."""
+        """Write a text file as the server sends it: in UTF-8 whatever the locale, invalid text replaced by a mark."""
         (self._folder / name).write_bytes(text.encode("utf-8", "replace"))
 
     def _run(self, asked: AskedRun, run: dict[str, Any], told: Callable[[], object]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class _Writer:
         return {}
 
     def _curves(self, asked: AskedRun, run: dict[str, Any]) -> dict[str, Any]:
-        """By axis and quantity, one curve, and its averages by window."""
+        """By axis and quantity, a curve, and its averages by window."""
         found: dict[str, Any] = {}
         for y in (*get_args(Quantity), *run["values"]):
             for x in curves.AXES:
@@ -217,7 +217,7 @@ class _Writer:
         return found
 
     def _files(self, asked: AskedRun, clip: dict[str, Any]) -> dict[str, str | None]:
-        """Write a clip's video and poster; returns where they are, from the page."""
+        """Write a clip's video and poster; returns their paths relative to the page."""
         key, place = clip["key"], _place(asked.run)
         found: dict[str, str | None] = {"video": None, "poster": None}
         if not clip["video"]:
@@ -237,7 +237,7 @@ class _Writer:
         return found
 
     def _pages(self, page: Callable[[Query], dict[str, Any]], what: str, offset: int = 0) -> Iterator[dict[str, Any]]:
-        """All rows of something that the API has in pages."""
+        """All rows of something that the API returns in pages."""
         while rows := page(_query(offset=offset, limit=queries.MOST_ROWS))[what]:
             yield from rows
             offset += len(rows)
@@ -248,12 +248,12 @@ def _query(**values: object) -> Query:
 
 
 def _place(run: str) -> str:
-    """The folder of a run in the page's."""
+    """The folder of a run below the page's."""
     return "runs/" + re.sub(r"[^\w-]", "_", run)
 
 
 def _script(value: object) -> str:
-    """A value as JavaScript that may stand in a script."""
+    """A value as JavaScript that is safe within a script element."""
     return dumps(value).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

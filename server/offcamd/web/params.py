@@ -1,4 +1,4 @@
-"""Query values: what a request may ask for, within bounds, and what to say where it asks for something else."""
+"""Query values: parsed within bounds, with an error that says what would be accepted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class BadQuery(Exception):
-    """A query value that makes no sense; the message says which would."""
+    """A query value that is not accepted; the message says which would be."""
 
 
 class Query:
@@ -31,7 +31,7 @@ class Query:
         self._values = values
 
     def text(self, name: str) -> str:
-        """A value as it is, empty where it is not given."""
+        """A value as given; empty if it is not."""
         given = self._values.getlist(name)
         if len(given) > 1:
             raise BadQuery(f"{name} is given {len(given)} times: give it once")
@@ -62,7 +62,7 @@ class Query:
         return number
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number within bounds, which is always there."""
+        """A whole number within bounds, with a default."""
         value = self.integer(name, default, low, high)
         return default if value is None else value
 
@@ -89,7 +89,7 @@ class Query:
         return _BOOLEANS[value.lower()]
 
     def hexadecimal(self, name: str) -> str:
-        """The beginning or all of an id; empty where it is not given."""
+        """An id, or its beginning; empty if it is not given."""
         value = self.text(name)
         if value and not _HEX.fullmatch(value):
             raise BadQuery(f"{name} is an id in hexadecimal, got {value!r}")

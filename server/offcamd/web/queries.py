@@ -41,7 +41,7 @@ MOST_ROWS = 1000
 MOST_OFFSET = 2**53
 
 NO_ATTEMPT = "(file IS NOT NULL OR diverged_at IS NULL)"
-"""SQL of clips that are more than a note that an episode did not happen again."""
+"""SQL of clips other than notes that an episode differed when it was replayed."""
 
 WATCHABLE = f"file IS NOT NULL AND state != '{fmt.RECORDING}'"
 
@@ -62,7 +62,7 @@ _COLUMNS = [{"return_": "return", "duration": "duration_seconds"}.get(name, name
 
 
 def _wanted(query: Query) -> tuple[str, dict[str, object]]:
-    """Which episodes are wanted, as SQL and the values for its parameters. Raises BadQuery."""
+    """The requested episodes, as SQL and the values of its parameters. Raises BadQuery."""
     of_stream = "stream_id IN (SELECT id FROM streams WHERE stream = :stream)"
     asked: dict[str, tuple[str, object]] = {
         "stream": (of_stream, query.hexadecimal("stream") or None),
@@ -80,7 +80,7 @@ def _wanted(query: Query) -> tuple[str, dict[str, object]]:
 
 
 def _limits(query: Query) -> dict[str, float]:
-    """Between which limits a value of episodes is to be."""
+    """The limits for a value of episodes."""
     asked = {name: query.number(name) for name in _VALUE_LIMITS}
     return {name: limit for name, limit in asked.items() if limit is not None}
 
@@ -117,7 +117,7 @@ def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes 
 def _shown(
     episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None, clip: ClipSpan | None, place: int | None
 ) -> dict[str, Any]:
-    """An episode as the API shows it, with a clip, and whether that has all of it."""
+    """An episode as the API shows it, with a clip, and whether the clip has all of it."""
     whole = clips is not None and clip is not None and place is not None and clips.whole(clip, place)
     envs = streams[episode.stream].num_envs
     return {**_episode(episode, streams), "num_envs": envs, "clip": clip and clip.key, "whole": whole}
@@ -130,7 +130,7 @@ def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
 
 
 def episodes_csv(asked: AskedRun) -> Iterator[str]:
-    """All episodes as CSV, a header first, in pieces; each piece is of the index as it is then.
+    """All episodes as CSV with a header, in pieces; each piece is of the index as it is at that time.
 
     Raises:
         RunFolderError: see `reading`; before the first piece if it cannot be read at all.
@@ -153,7 +153,7 @@ def episodes_csv(asked: AskedRun) -> Iterator[str]:
 
 
 def _cell(value: object) -> object:
-    """A value as spreadsheets may have it: nothing for NaN, and a client's text is no formula."""
+    """A value that is safe in a spreadsheet: empty for NaN, and a client's text is never a formula."""
     if isinstance(value, dict):
         return dumps(value)
     if isinstance(value, float) and math.isnan(value):
@@ -165,15 +165,15 @@ def _cell(value: object) -> object:
 
 
 class _Wanted(NamedTuple):
-    """Which clips are wanted, and in which order, as SQL, and the values for its parameters."""
+    """The requested clips and their order, as SQL, and the values of its parameters."""
 
     condition: str
     order: str
     values: dict[str, object]
 
 
-def _wanted_clips(folder: Path, query: Query) -> _Wanted:
-    """Those of a run that a request asks for. Raises BadQuery."""
+def _wanted_clips(query: Query) -> _Wanted:
+    """Parse what a request asks for. Raises BadQuery."""
     sort = query.choice("sort", ("newest", "oldest", "return", "length", "episode"))
     direction = query.choice("order", ("desc", "asc")).upper()
     state = query.choice("state", ("", fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED))
@@ -219,7 +219,7 @@ def _clips_shown(asked: AskedRun, database: sqlite3.Connection, clips: Iterable[
 
 
 class _Begun(NamedTuple):
-    """What there is to say of the episode with which a clip begins; nothing while it has not ended."""
+    """What is known of the episode with which a clip begins; nothing before it has ended."""
 
     number: int | None = None
     terminated: bool | None = None
@@ -229,7 +229,7 @@ class _Begun(NamedTuple):
 
 
 def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) -> _Begun:
-    """That episode."""
+    """Read what is known of the episode with which a clip begins."""
     span = span_of(clip, streams)
     asked = {"stream": streams[span.stream].stream, "episode": clip.episode, "env_index": span.counted}
     found = database.execute(_BEGUN, asked).fetchone()
@@ -247,13 +247,13 @@ def _begun(database: sqlite3.Connection, streams: Sequence[Stream], clip: Clip) 
 
 
 def neighbours(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
-    """The clips before and after one in such a list, of those that can be watched.
+    """The clips before and after one in the requested list, among those that can be watched.
 
-    It has neighbours though the list itself would not have it: it may have been opened from elsewhere. Where no session
-    was asked for, they are of its own.
+    The clip need not be in that list itself, as it may have been opened from elsewhere. If no session is asked for, the
+    list is that of the clip's session.
 
     Raises:
-        BadQuery: the list makes no sense.
+        BadQuery: the list is not understood.
         NotHere: there is no such clip.
         RunFolderError: see `reading`.
     """
@@ -278,10 +278,10 @@ def clip_dict(run: str, clip: Clip, stream: Stream, begun: _Begun) -> dict[str, 
     """A clip as the API shows it.
 
     Args:
-        run: its run's id.
+        run: id of its run.
         clip: the clip.
-        stream: whose episodes it shows.
-        begun: the one with which it begins.
+        stream: the stream whose episodes it shows.
+        begun: the episode with which it begins.
     """
     key = f"{clip.stream_id}-{clip.clip}"
     watchable = clip.file is not None and clip.state != fmt.RECORDING
@@ -352,7 +352,7 @@ def clip_detail(asked: AskedRun, key: str, cache: EpisodeCache) -> dict[str, Any
 
 
 def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
-    """An episode by its number of arrival, and the clip that shows it, or that of the nearest recorded one.
+    """An episode by its order of arrival, and the clip that shows it, or the one of the nearest recorded episode.
 
     Raises:
         BadQuery: there is no such number.
@@ -379,7 +379,7 @@ def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any
 
 
 def find_episode(database: sqlite3.Connection, streams: Mapping[int, Stream], number: int | None) -> Episode:
-    """An episode by its number of arrival.
+    """An episode by its order of arrival.
 
     Raises:
         NotHere: there is none.
@@ -400,7 +400,7 @@ def clip_of(episode: Episode, clips: ClipEpisodes) -> str | None:
 
 
 def _place_of(episode: Episode, clips: ClipEpisodes) -> int | None:
-    """Where an episode is among those that are there: of a long run only those that a clip shows."""
+    """An episode's place among those that are read: for a long run only those that a clip shows."""
     numbers = clips.episodes.number
     place = int(np.searchsorted(numbers, episode.number))
     return place if place < numbers.size and numbers[place] == episode.number else None

@@ -1,4 +1,4 @@
-"""Opening the runs that there are, by their ids."""
+"""Opening runs by their ids."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class NotHere(Exception):
-    """Something was asked for that there is not; the message says what there is."""
+    """What was asked for does not exist; the message says what does."""
 
 
 class AskedRun(NamedTuple):
-    """A run that is asked for.
+    """A run that a request is for.
 
     Attributes:
-        run: its id, with ``@`` and the session where one was named so.
+        run: its id, followed by ``@`` and the session if the request names one so.
         folder: of the run.
-        session: of which session; the newest by default.
+        session: which session; by default the newest.
     """
 
     run: str
@@ -46,15 +46,15 @@ class AskedRun(NamedTuple):
 
 
 def asked_for(source: RunSource, run: str, query: Query | None = None) -> AskedRun:
-    """The run of an id, such as ``0123456789ab``; with ``@1`` or ``@all`` behind it of a session of it.
+    """The run with an id, such as ``0123456789ab``; ``@1`` or ``@all`` after it names a session.
 
     Args:
         source: which runs there are.
         run: the id.
-        query: may name the session, too.
+        query: may name the session instead.
 
     Raises:
-        BadQuery: the session is none.
+        BadQuery: there is no such kind of session.
         NotHere: there is no such run.
     """
     name, _, session = run.partition("@")
@@ -70,11 +70,11 @@ def asked_for(source: RunSource, run: str, query: Query | None = None) -> AskedR
 
 @contextmanager
 def reading(folder: Path, session: Session = None) -> Iterator[sqlite3.Connection]:
-    """Read a run as it is at this moment, by its index or, where it has none, by its videos.
+    """Read a run as it is at this moment: by its index, or if it has none by its videos.
 
     Args:
         folder: of the run.
-        session: whose rows are read; by default the newest's. Of videos without an index there is one alone.
+        session: whose rows are read; by default the newest's. Videos without an index are one session.
 
     Raises:
         NotHere: there is no such session.
@@ -96,7 +96,7 @@ def reading(folder: Path, session: Session = None) -> Iterator[sqlite3.Connectio
 
 @contextmanager
 def reading_clips(folder: Path, session: Session = None) -> Iterator[sqlite3.Connection]:
-    """Read a run's clips: by its index, or, where that cannot be read, by its videos, which lie there all the same.
+    """Read a run's clips: by its index, or if that cannot be read by its videos, which exist all the same.
 
     Raises:
         NotHere: there is no such session.
@@ -114,7 +114,7 @@ def reading_clips(folder: Path, session: Session = None) -> Iterator[sqlite3.Con
 
 
 def is_plain(folder: Path) -> bool:
-    """Whether a run has no index, and none is to come of journals.
+    """Whether a run has no index, and no journals that one will be made of.
 
     Raises:
         RunFolderError: it cannot be seen, or its index is a link.
@@ -141,7 +141,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def signature(folder: Path) -> tuple[object, ...]:
-    """Changes whenever something in a run does that its statistics are made of; cheap."""
+    """Changes whenever anything does from which a run's statistics are made; cheap."""
     index = f"{folder}/{INDEX_NAME}"
     files = [str(folder), *(f"{index}{companion}" for companion in ("", *INDEX_COMPANIONS[::2]))]
     found = journals(folder)
@@ -150,7 +150,7 @@ def signature(folder: Path) -> tuple[object, ...]:
 
 
 def _checksum(path: Path) -> int:
-    """Of a journal's bytes: what is written to a mapped file changes neither its size nor, at once, its time."""
+    """Checksum of a journal: writing to a mapped file changes neither its size nor, at once, its time."""
     try:
         return zlib.crc32(path.read_bytes())
     except OSError:

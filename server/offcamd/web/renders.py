@@ -1,4 +1,4 @@
-"""Videos of episodes that were recorded without pictures, made because somebody who looks at them asks.
+"""Videos of episodes that were recorded without pictures, rendered because a viewer asks for them.
 
 `offcam render` makes them, in a process of its own, one at a time: nothing that a run folder names is loaded here.
 """
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 NOBODY_ASKED, WAITING, RENDERING, DONE, FAILED = STATES = ("none", "waiting", "rendering", "done", "failed")
 
 MOST_WAITING: Final = 8
-"""Episodes that wait to be rendered, beside the one that is."""
+"""Most episodes that wait to be rendered, besides the one in progress."""
 
 MOST_KEPT: Final = 256
-"""Episodes of which it is known what became of them."""
+"""Most episodes whose outcome is remembered."""
 
 RENDER_SECONDS: Final = 3600.0
-"""How long one video may take. The process that makes it has bounds of its own on its CPU time and memory."""
+"""Longest time for one video, in seconds. The rendering process has bounds of its own on CPU time and memory."""
 
 _LEAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
 
 class TooMany(Exception):
-    """So many wait that no more are taken; the message says how many."""
+    """Too many episodes wait already; the message says how many."""
 
 
 class CannotRender(Exception):
@@ -58,7 +58,7 @@ class CannotRender(Exception):
 
 
 class _Subject(NamedTuple):
-    """An episode that is asked for."""
+    """The episode that a request is for."""
 
     folder: Path
     stream: str
@@ -68,7 +68,7 @@ class _Subject(NamedTuple):
 
 @dataclass
 class _Told:
-    """What became of one."""
+    """The outcome of a request."""
 
     state: str = WAITING
     clip: str | None = None
@@ -77,7 +77,7 @@ class _Told:
 
 
 class _Found(NamedTuple):
-    """What a run says of an episode."""
+    """What a run has of an episode."""
 
     subject: _Subject
     number: int
@@ -88,11 +88,11 @@ class _Found(NamedTuple):
 
 
 class Renders:
-    """What was asked for, and what became of it. Of any thread.
+    """Requests to render episodes, and their outcomes. Thread-safe.
 
     Args:
-        source: the runs that are served, and the daemon by which the videos are recorded.
-        episodes: those of the runs that are looked at.
+        source: the runs that are served, and the daemon that records the videos.
+        episodes: the cache of runs' episodes.
         stopping: whether the server is about to stop: nothing is rendered any more then.
     """
 
@@ -105,14 +105,14 @@ class Renders:
         self._thread: threading.Thread | None = None
 
     def look(self, asked: AskedRun, query: Query) -> dict[str, Any]:
-        """What there is of an episode's video, and whether it can be rendered.
+        """Whether an episode has a video, and whether one can be rendered.
 
         Args:
             asked: the run.
             query: has the episode's number in order of arrival.
 
         Raises:
-            BadQuery: that is none.
+            BadQuery: there is no such number.
             NotHere: there is no such episode.
             RunFolderError: the run cannot be read.
         """
@@ -121,15 +121,15 @@ class Renders:
             return self._answer(found)
 
     def ask(self, asked: AskedRun, query: Query) -> dict[str, Any]:
-        """Have an episode rendered, unless its video is there or on its way; of one that failed, once more.
+        """Have an episode rendered, unless its video exists or is on its way; if that failed before, try again.
 
         Args:
             asked: the run.
             query: has the episode's number in order of arrival.
 
         Raises:
-            BadQuery: that is none.
-            CannotRender: its steps are not there, or there is no tape of it.
+            BadQuery: there is no such number.
+            CannotRender: its steps are missing, or it was not recorded for replay.
             NotHere: there is no such episode.
             RunFolderError: the run cannot be read.
             TooMany: too many others wait.
@@ -168,7 +168,7 @@ class Renders:
         )
 
     def _answer(self, found: _Found) -> dict[str, Any]:
-        """As the API says it. The lock is the caller's."""
+        """The answer of the API. The lock must be held."""
         told = self._told.get(found.subject, found.past or _Told(NOBODY_ASKED))
         if found.clip is not None and told.state not in (WAITING, RENDERING):
             told = _Told(DONE, found.clip)
@@ -200,7 +200,7 @@ class Renders:
             self._thread.start()
 
     def _work(self) -> None:
-        """One after the other, until none waits."""
+        """Render one episode after the other, until none waits."""
         while (subject := self._next()) is not None:
             try:
                 outcome = self._render(subject)
@@ -241,7 +241,7 @@ class Renders:
         return self._outcome(subject, said)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
-        """Whether it came to its end, and what it said; or why it was ended."""
+        """Whether the process ended by itself, and what it printed; or why it was stopped."""
         began = time.monotonic()
         while (said := _said(process, _LOOK_SECONDS)) is None:
             late = time.monotonic() - began > RENDER_SECONDS
@@ -272,7 +272,7 @@ class Renders:
 
 
 def _divergence(database: sqlite3.Connection, folder: Path, stream: str, episode: int) -> _Told | None:
-    """What the run knows of an earlier time that an episode was to be rendered, and did not happen again."""
+    """What the run knows of an earlier attempt to render an episode, which differed when it was replayed."""
     condition = (
         "diverged_at IS NOT NULL AND episode = :episode AND name LIKE '%-episode-' || :episode "
         "AND stream IN (SELECT stream FROM main.streams WHERE replays = :stream)"
@@ -284,13 +284,13 @@ def _divergence(database: sqlite3.Connection, folder: Path, stream: str, episode
 
 
 def _arguments(subject: _Subject) -> list[str]:
-    """All that says which episode it is."""
+    """The arguments of `offcam render` that name the episode."""
     which = ["--episode", str(subject.episode), "--env-index", str(subject.env_index), "--stream", subject.stream]
     return ["render", str(subject.folder), *which, "--session", "all"]
 
 
 def _words(folder: Path, episode: Episode, stream: Stream, *, session: bool, stream_too: bool) -> list[str]:
-    """The same for people: what they need to say."""
+    """The same as words for people, with as few as they need."""
     words = ["render", str(folder), "--episode", str(episode.episode)]
     words += ["--env-index", str(episode.env_index)] if episode.env_index else []
     words += ["--session", str(stream.session)] if session else []
@@ -298,7 +298,7 @@ def _words(folder: Path, episode: Episode, stream: Stream, *, session: bool, str
 
 
 def _said(process: subprocess.Popen[bytes], seconds: float) -> str | None:
-    """What a process has said once it has ended; None where it has not after so many seconds."""
+    """What a process has printed once it has ended; None if it has not ended after so many seconds."""
     try:
         return process.communicate(timeout=seconds)[0].decode(errors="replace")
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Pages of the list of runs: those that are asked for, in the order that is asked for."""
+"""Pages of the list of runs: the runs that match a query, in the requested order."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SORTS: dict[str, Key] = {
     "episodes": lambda run: None if run["problem"] else run["episodes"],
     "steps": lambda run: None if run["problem"] else run["steps"],
 }
-"""By what runs can be sorted; the first is the order in which they came."""
+"""What runs can be sorted by; the first is the order in which they came."""
 
 
 def runs_page(runs: Sequence[Run], query: Query) -> dict[str, Any]:
     """One page of all runs, see ``GET /api/runs``.
 
     Raises:
-        BadQuery: what is asked for cannot be understood.
+        BadQuery: the query cannot be understood.
     """
     sort, descending = query.choice("sort", tuple(SORTS)), query.choice("order", ("asc", "desc")) == "desc"
     offset, limit = query.whole("offset", 0, 0, MOST_OFFSET), query.whole("limit", MOST_ROWS, 1, MOST_ROWS)
@@ -56,8 +56,8 @@ def runs_page(runs: Sequence[Run], query: Query) -> dict[str, Any]:
 
 
 def facts_of(run: Run) -> Facts:
-    """What can be asked of a run, as `offcam_runs.query` has it."""
-    unknown = bool(run["problem"])  # its counts are 0 for want of any
+    """A run's facts for `offcam_runs.query`."""
+    unknown = bool(run["problem"])  # its counts are 0 only because they are not known
     counts = {"episodes": run["episodes"], "steps": run["steps"], "envs": run["num_envs"]}
     counts |= {"clips": sum(run["clips"].values()), "dropped": sum(run["dropped"].values())}
     return {

@@ -1,4 +1,4 @@
-"""What there is to say of a run as a whole."""
+"""Descriptions of whole runs."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from offcamd.web.source import RunSource
 
 MOST_KEPT = 4_000
-"""Runs whose statistics are kept, so that a list of many reads only those that changed."""
+"""Most runs whose statistics are kept, so that a long list only reads those that changed."""
 
 SHOWN_STATES = (fmt.RECORDING, fmt.FINAL, fmt.ABORTED, fmt.RECOVERED)
-"""States of the clips that are counted; those of `fmt.HIDDEN_STATES` have no file any more."""
+"""States of the clips that are counted; clips of `fmt.HIDDEN_STATES` have no file any more."""
 
 NO_RULE = (
     "nobody said what success is, and no episode of the last 100 has an `is_success`: `offcam show --success RULE` "
     "counts by a rule of yours"
 )
-"""Why a run has no success rate: any rule of ours would make a number of noise."""
+"""Why a run has no success rate: a rule of ours would only be a guess."""
 
 LONG = 10_000
-"""Episodes of a run that takes a moment to read."""
+"""A run with at least so many episodes takes a moment to read."""
 
 NEWEST_CLIP = ("key", "episode", "return")
-"""What is said of the newest clip in a list of runs."""
+"""Fields of the newest clip that the list of runs has."""
 
 _DROPPED = """
 SELECT key, sum(value) FROM clips, json_each(clips.dropped)
@@ -65,7 +65,7 @@ SELECT max(ifnull((SELECT started + ifnull(duration, 0) FROM episodes ORDER BY i
     ifnull((SELECT max(started) FROM streams), 0))
 """
 _SHOWN = ("stream", "session", "env_id", "num_envs", "prefix", "pid", "host", "client", "started", "ended", "state")
-"""What is shown of a stream."""
+"""Fields of a stream that are shown."""
 
 
 @dataclass
@@ -77,11 +77,11 @@ class _Kept:
 
 
 class RunDescriptions:
-    """Describes runs, and reads of each only what has changed. Of any thread.
+    """Describes runs, and reads only those that have changed. Thread-safe.
 
     Args:
         source: which runs there are.
-        found: called with the folder of each long one, before it is described for the first time.
+        found: called with the folder of each long run, before it is first described.
     """
 
     def __init__(self, source: RunSource, found: Callable[[Path], None] = lambda _: None) -> None:
@@ -94,12 +94,12 @@ class RunDescriptions:
         return [self.describe(AskedRun(run, folder)) for run, folder in self._source.folders().items()]
 
     def describe(self, asked: AskedRun) -> dict[str, Any]:
-        """One run; with a ``problem`` where it cannot be read."""
+        """The description of one run; with a ``problem`` if it cannot be read."""
         run = self._up_to_date(asked).run
         return run | self._now(asked, run)
 
     def _now(self, asked: AskedRun, run: dict[str, Any]) -> dict[str, Any]:
-        """What changes without the index."""
+        """Add what can change while the index does not."""
         sync = [each.as_dict() for each in read_all(asked.folder)]
         live = self._source.live(asked.run.partition("@")[0])
         state = run["state"]
@@ -108,7 +108,7 @@ class RunDescriptions:
         return {"live": live, "state": state, "sync": sync}
 
     def detail(self, asked: AskedRun) -> dict[str, Any]:
-        """One run, and its streams.
+        """The description of one run, with its streams.
 
         Raises:
             NotHere: there is no such session.
@@ -146,7 +146,7 @@ class RunDescriptions:
 
 
 def _films(folder: Path) -> dict[str, int]:
-    """The videos of a run whose index cannot be read, by state: nothing is wrong with them."""
+    """The number of videos by state, for a run whose index cannot be read: the videos can be watched all the same."""
     found: dict[str, int] = {}
     with contextlib.suppress(RunFolderError), reading_clips(folder) as database:
         found = dict(database.execute(_CLIPS))
@@ -195,7 +195,7 @@ def _facts(database: sqlite3.Connection, totals: dict[str, Any], asked: AskedRun
 
 
 def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any] | None:
-    """The clip with a video that began last, in short."""
+    """The newest clip with a video, in short."""
     found = read_clips(database, asked.folder, WATCHABLE, order="place DESC", limit=1)
     if not found:
         return None
@@ -205,7 +205,7 @@ def _newest_clip(database: sqlite3.Connection, asked: AskedRun) -> dict[str, Any
 
 
 def _values(recent: EpisodeTable) -> dict[str, Any]:
-    """The values of the last episodes by name, and by the env's own word the share that succeeded, as SB3 logs it."""
+    """The means of the last episodes' values, by name; of ``is_success`` that is the success rate, as SB3 logs it."""
     values, rule = list(recent.info), recent.success_rule
     if rule is None:
         return {**_NO_VALUES, "values": values}

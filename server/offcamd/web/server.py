@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from offcamd.web.source import RunSource
 
 MOST_CONNECTIONS = 128
-"""Connections at a time; a tab with the page open takes up to seven."""
+"""Most connections at a time; a tab with the page open takes up to seven."""
 
 _STOP_SECONDS = 5.0
 _BACKLOG = 128
@@ -32,15 +32,16 @@ FIX = "Choose another address with --http HOST:PORT (port 0 for any free one), o
 
 
 def bind(address: HttpAddress, fix: str = FIX, *, before: int = 0) -> socket.socket:
-    """Listen at an address; connections wait there until `serving`. The caller owns the socket.
+    """Listen at an address; connections wait until `serving`. The caller owns the socket.
 
     Args:
-        address: where.
-        fix: what to do where it cannot be had.
-        before: the port that it had before, 0 for none: taken again where nobody asked for another, and it can be.
+        address: where to listen.
+        fix: what to do if that is not possible, for the error.
+        before: the port of an earlier server, 0 for none; it is taken again if possible, unless a user asked for
+            another.
 
     Raises:
-        ConfigError: it cannot be had. A default address whose port is taken gives way to a free port.
+        ConfigError: the address cannot be had. A default address whose port is taken gives way to a free port.
     """
     if before and not (address.asked and address.port):
         with contextlib.suppress(ConfigError):  # somebody else has it now
@@ -52,13 +53,14 @@ def bind(address: HttpAddress, fix: str = FIX, *, before: int = 0) -> socket.soc
         if not address.asked and error.errno == errno.EADDRINUSE:
             return bind(HttpAddress(address.host, 0))
         raise ConfigError(f"cannot serve HTTP at {address.netloc} ({error.strerror or error}). {fix}") from error
-    # Connections inherit it. asyncio sets it only on sockets that name their protocol; else answers wait for an ACK.
+    # Connections inherit this option. asyncio only sets it on sockets that name their protocol; else answers wait for
+    # an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def bound_address(listener: socket.socket, host: str) -> HttpAddress:
-    """The address with the port that the system gave."""
+    """The address, with the port that the system chose."""
     return HttpAddress(host, listener.getsockname()[1])
 
 

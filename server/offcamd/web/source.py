@@ -1,4 +1,4 @@
-"""Which runs there are to show: those of a daemon, or those in folders that somebody wants to see."""
+"""Which runs are served: those of a daemon, or those in folders that a user wants to see."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from offcam_runs.journal_reader import journals
 from offcam_runs.run_ids import by_id
 
 RESCAN_SECONDS = 2.0
-"""How often `FolderSource` looks for new runs."""
+"""How often `FolderSource` looks for new runs, in seconds."""
 
 MOST_FOLDERS = 20_000
-"""How many folders it looks into at a time."""
+"""Most folders that it looks into at a time."""
 
 MOST_RUNS = 2_000
 
 _PARTS = 2
-"""Of a path, in the name of a run that lies nowhere special: an experiment's and a seed's, say."""
+"""Parts of a path in the title of a run elsewhere, such as an experiment's and a seed's."""
 
 
 class RunSource(Protocol):
-    """What the HTTP server shows. Called from its threads; nothing of it raises.
+    """What the HTTP server serves. Called from its threads; nothing in it raises.
 
     Attributes:
         daemon: whether there is a daemon behind it.
-        address: of that daemon, for processes that are to record by it; None for the one that they find or start.
+        address: of that daemon, for processes that should record through it; None for the one that they find or start.
     """
 
     daemon: bool
@@ -42,7 +42,7 @@ class RunSource(Protocol):
         """The run folders by id, in the order in which they came."""
 
     def title(self, folder: Path) -> str:
-        """What a run is called, by its folder alone: no run is called otherwise because another one comes or goes."""
+        """What a run is called, by its folder alone: no run's title changes because another one comes or goes."""
 
     def live(self, run: str) -> bool:
         """Whether somebody records into a run at this moment."""
@@ -51,17 +51,17 @@ class RunSource(Protocol):
         """The daemon's snapshot, or None where there is no daemon."""
 
     def unready(self) -> str | None:
-        """Why nothing should be sent here, or None."""
+        """Why clients should not send anything here now; None if they may."""
 
     def unhealthy(self) -> str | None:
-        """What does not work, or None."""
+        """What does not work; None if all does."""
 
 
 class FolderSource:
     """The run folders at or below some folders, without a daemon.
 
-    A run is a folder with an index, or one with videos and none, such as Gymnasium's own wrapper leaves. Links are not
-    followed, hidden folders and exported pages not entered.
+    A run is a folder with an index, or with videos alone, as Gymnasium's own wrapper leaves it. Links are not followed;
+    hidden folders and exported pages are not entered.
 
     Args:
         folders: where to look.
@@ -82,7 +82,7 @@ class FolderSource:
         return dict(self._up_to_date())
 
     def _up_to_date(self) -> dict[str, Path]:
-        """The same, not to be changed."""
+        """The current folders; not to be changed by the caller."""
         with self._lock:
             if time.monotonic() - self._scanned >= RESCAN_SECONDS:
                 self._found = by_id(self._scan())
@@ -90,7 +90,7 @@ class FolderSource:
             return self._found
 
     def title(self, folder: Path) -> str:
-        """See `RunSource`: by its path below where was looked, elsewhere by the last two parts of it."""
+        """See `RunSource`: the path below the folder that was searched, or elsewhere its last two parts."""
         for root, label in zip(self._roots, self._labels, strict=True):
             if folder == root:
                 return label

@@ -1,4 +1,4 @@
-"""The learning curve of a run in so few points that a list of many runs can show one each."""
+"""A run's learning curve in so few points that a list of many runs can show one for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in parts, and of each the clips that tell of it: those that ``offcam timelapse`` shows, too."""
+"""The stages of a run, and the clips to show of each; ``offcam timelapse`` shows the same."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def stages(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]
 
 
 def _number(shown: ClipEpisodes, extent: Extent | None, place: int) -> int:
-    """The order of arrival of an episode, by its place in the run or session."""
+    """An episode's order of arrival, by its place in the run or session."""
     return int(shown.episodes.number[place]) if extent is None else extent.before + place
 
 
 def _gone(database: sqlite3.Connection, folder: Path) -> set[str]:
-    """The keys of the clips whose files somebody has removed."""
+    """The keys of clips whose files were removed."""
     try:
         there = set(os.listdir(folder))  # noqa: PTH208 - of thousands, names will do
     except OSError as error:
@@ -75,7 +75,7 @@ def _gone(database: sqlite3.Connection, folder: Path) -> set[str]:
 
 
 def _picked(shown: ClipEpisodes, streams: Sequence[Stream], place: int | None) -> dict[str, Any] | None:
-    """What is said of an episode that has a clip."""
+    """An episode that has a clip, as the API shows it."""
     if place is None:
         return None
     episode, clip = shown.episodes[place], shown.shows(place)

@@ -1,4 +1,4 @@
-"""Groups of runs against each other, as `offcam compare` has them: within bounds, and kept until a run has grown."""
+"""Groups of runs compared, as by `offcam compare`: within bounds, and kept until a run has grown."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 FEWEST_GROUPS: Final = 2
 MOST_GROUPS: Final = 8
 MOST_RUNS: Final = 64
-"""Of all groups together."""
+"""Most runs, of all groups together."""
 
 MOST_LAST: Final = 100_000
 
 MOST_EPISODES: Final = 2_000_000
-"""Of all runs together: they are all in memory at once while the numbers are computed."""
+"""Most episodes, of all runs together: they are all in memory while the numbers are computed."""
 
 _MOST_WAITING: Final = 4
 _MOST_KEPT: Final = 32
 
 
 class _Revision(NamedTuple):
-    """A run as it was: another one has other numbers."""
+    """Identifies the state of a run: if it changes, so do the numbers."""
 
     folder: Path
     session: Session
@@ -46,7 +46,7 @@ class _Revision(NamedTuple):
 
 
 class Statistics:
-    """What was asked for last, and its answer. Of any thread; one at a time computes."""
+    """The latest comparisons and their results. Thread-safe; one thread computes at a time."""
 
     def __init__(self) -> None:
         self._kept: LruCache[object, dict[str, Any]] = LruCache(_MOST_KEPT)
@@ -57,10 +57,10 @@ class Statistics:
         """The statistics of groups of runs, see ``GET /api/statistics``.
 
         Raises:
-            BadQuery: they are too few, too many or too long.
-            NotHere: there is no such run, or nothing of them that can be compared.
-            RunFolderError: one cannot be read.
-            TooMany: others are waiting for theirs.
+            BadQuery: there are too few groups, too many runs, or too many episodes.
+            NotHere: there is no such run, or the runs cannot be compared.
+            RunFolderError: a run cannot be read.
+            TooMany: too many other comparisons wait already.
         """
         groups = _groups(source, query)
         threshold, last = query.number("threshold"), query.whole("last", SCORE_EPISODES, 1, MOST_LAST)

@@ -1,4 +1,4 @@
-"""Steps as columns to be drawn: of many rows a point for so many, with the least and the most of each number; pure."""
+"""Steps as columns to be drawn: many rows become one point, with the least and greatest of each number; pure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 REWARD, RETURN, ACTION, TRACE = KINDS = ("reward", "return", "action", "trace")
-"""What a column is: as the env gave it, its sum since the episode began, of the action, or of `offcam.trace`."""
+"""Kinds of columns: as the env gave it, its sum since the episode began, of the action, or of `offcam.trace`."""
 
 MOST_COLUMNS: Final = 40
-"""Columns that are drawn, of those that a row has."""
+"""Most columns of a row that are drawn."""
 
 MOST_COMPONENTS: Final = 16
-"""Components of one action that are drawn."""
+"""Most components of one action that are drawn."""
 
 _OWN = ("episode", "step", "reward", "flags")
 _TAPE = ("tape", DIGEST.name)
 
 
 class TraceColumn(NamedTuple):
-    """What one line of a plot is of: its kind, of `KINDS`, its name, and whether its values are whole numbers."""
+    """What a line of a plot shows: its kind, of `KINDS`, its name, and whether its values are whole numbers."""
 
     kind: str
     name: str
@@ -41,37 +41,37 @@ class TraceColumn(NamedTuple):
 
 
 class Points:
-    """The rows from one number on up to another one, each point of as many of them.
+    """The rows from ``first`` to before ``behind``, several of them as one point.
 
     Args:
         first: number of the first row.
-        behind: of the one behind the last.
-        most: points at most.
+        behind: number of the row behind the last.
+        most: how many points at most.
     """
 
     def __init__(self, first: int, behind: int, most: int) -> None:
         self._first = first
         self._behind = behind
         self.bucket = max(1, -(-(behind - first) // most))
-        """Rows of a point, as far as there are some."""
+        """Rows of one point, some of which may be missing."""
         self.count = -(-(behind - first) // self.bucket)
         """How many points there are."""
         self.found = 0
-        """Rows that were there."""
+        """How many rows were there."""
         self.columns: dict[TraceColumn, tuple[Floats, Floats]] = {}
-        """(count,) each: the least and the most. NaN where there is none."""
+        """(count,) each: the least and the greatest value. NaN if there is none."""
         self.left_out: dict[str, None] = {}
-        """The names of columns that are not among them."""
+        """The names of columns that are left out."""
         self.facts = {name: np.full(self.count, -1, np.int64) for name in ("episode", "step", "flags")}
         """(count,) each: episode and step of a point's first row, the bits of all its flags. -1 where there is none."""
         self._return = _Return()
 
     def add(self, rows: Rows, episode: int | None) -> None:
-        """Take what belongs here of the rows that come next, in the order of their numbers.
+        """Add the next rows, as far as they belong to these points, in the order of their numbers.
 
         Args:
             rows: of one sub-environment.
-            episode: only those of this one.
+            episode: add only rows of this episode.
         """
         numbers = rows.first_row + np.arange(len(rows.rows))
         mask = (numbers >= self._first) & (numbers < self._behind)
@@ -104,7 +104,7 @@ class Points:
         high[at] = np.fmax(high[at], np.fmax.reduceat(values, starts))
 
     def _others(self, rows: Rows, mask: NDArray[np.bool_]) -> Iterator[tuple[TraceColumn, NDArray[Any]]]:
-        """The columns of actions and traces; of an array each of its components."""
+        """The columns of actions and traces; an array has one for each component."""
         assert rows.rows.dtype.names is not None  # noqa: S101 - a layout has columns
         for name in rows.rows.dtype.names:
             if name in _OWN or name in _TAPE:
@@ -132,7 +132,7 @@ class Points:
 
 
 class _Return:
-    """The sum of an episode's rewards so far: NaN while its beginning, or a row since, is not there."""
+    """The sum of an episode's rewards so far: NaN if its beginning, or any row since, is missing."""
 
     def __init__(self) -> None:
         self._sum = np.nan
@@ -148,7 +148,7 @@ class _Return:
         reward: Floats,
         flags: NDArray[np.uint8],
     ) -> Floats:
-        """(n,) the sum up to each of some rows, those behind the ones before."""
+        """(n,) the sum up to each of some rows, which follow those of the last call."""
         resets = (flags & RESET) != 0
         rewards = np.where(resets, 0.0, reward)
         other = np.diff(episode, prepend=self._episode) != 0
@@ -170,7 +170,7 @@ class _Return:
 
 
 def _numbers(values: NDArray[Any]) -> Floats:
-    """Values of no fixed size as numbers; NaN for those that are none."""
+    """Values of no fixed size as numbers; NaN for those that are not numbers."""
     found = np.full(len(values), np.nan)
     for place, data in enumerate(values):
         try:

@@ -1,4 +1,4 @@
-"""The steps of an episode, or of what a video shows, as columns to be drawn beside it: each row on its frame."""
+"""The steps of an episode or of a clip, as columns to be drawn beside the video: each row belongs to its frame."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 FEWEST_POINTS, USUAL_POINTS, MOST_POINTS = 10, 1000, 2000
 
 MOST_GAPS: Final = 1000
-"""Stretches of frames without a picture of their own that are told."""
+"""Most stretches of frames without a picture of their own that are listed."""
 
 
 class _Film(NamedTuple):
-    """A video that shows some rows: frame n the n-th behind the first. Of its frames some may have no picture."""
+    """A video that shows some rows: frame n shows the n-th row after the first. Some frames may have no picture."""
 
     key: str
     fps: float
@@ -48,7 +48,7 @@ class _Film(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """Whose steps: of a stream's sub-environment, all rows between two, or those of an episode."""
+    """Whose steps are wanted: of a stream's sub-environment, all rows between two, or those of an episode."""
 
     key: int
     env_index: int
@@ -62,7 +62,7 @@ def of_episode(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, 
 
     Raises:
         BadQuery: there is no such number.
-        ConfigError: they are compressed, and Zstandard is not installed.
+        ConfigError: the steps are compressed, and Zstandard is not installed.
         NotHere: there is no such episode.
         RunFolderError: see `reading`.
     """
@@ -102,7 +102,7 @@ def of_clip(asked: AskedRun, key: str, query: Query) -> dict[str, Any]:
 
 
 def _film(clip: Clip) -> _Film | None:
-    """What rows a clip shows; None where it is not known."""
+    """Which rows a clip shows; None if that is not known."""
     if clip.first_row is None or not math.isfinite(clip.fps) or clip.fps <= 0:
         return None
     seconds = clip.duration or 0.0
@@ -113,7 +113,7 @@ def _film(clip: Clip) -> _Film | None:
 
 
 def _read(reader: StepReader, wanted: _Wanted, points: int) -> Points:
-    """The rows, of which one block is in memory at a time."""
+    """Read the rows, one block in memory at a time."""
     found = Points(wanted.first, wanted.behind, points)
     if wanted.behind > wanted.first:
         for piece in reader.blocks(wanted.key, STEPS, wanted.env_index, wanted.first, wanted.behind):
@@ -123,7 +123,7 @@ def _read(reader: StepReader, wanted: _Wanted, points: int) -> Points:
 
 
 def _span(database: sqlite3.Connection, reader: StepReader, wanted: _Wanted) -> dict[str, int]:
-    """The first row of an episode that is there, and the one behind the last; they have all between."""
+    """The first row of an episode that is there, and the one behind its last; every row in between is the episode's."""
     there = list(places(database, wanted.key, STEPS, wanted.env_index, episode=wanted.episode))
     first = behind = 0
     for place in there:
@@ -138,7 +138,7 @@ def _span(database: sqlite3.Connection, reader: StepReader, wanted: _Wanted) -> 
 
 
 def _rows_of(reader: StepReader, place: Place, wanted: _Wanted) -> NDArray[np.int64]:
-    """The numbers of an episode's rows in a block; none where that cannot be read."""
+    """The numbers of an episode's rows in a block; none if the block cannot be read."""
     for piece in reader.blocks(wanted.key, STEPS, wanted.env_index, place.first_row, place.first_row + 1):
         if isinstance(piece, Rows):
             return piece.first_row + np.flatnonzero(piece.rows["episode"] == wanted.episode)
@@ -146,7 +146,7 @@ def _rows_of(reader: StepReader, place: Place, wanted: _Wanted) -> NDArray[np.in
 
 
 def _why_none(database: sqlite3.Connection, wanted: _Wanted, stream: Stream) -> str:
-    """Why there is no row at all."""
+    """Why there is no row at all, for people."""
     at = (database, wanted.key, STEPS, wanted.env_index)
     if gaps := dropped(*at, episode=wanted.episode):
         return f"its steps were not written ({gaps[0].reason})"
@@ -194,7 +194,7 @@ def _told(
 
 
 def _complete(wanted: _Wanted, found: Points) -> bool:
-    """Whether all rows are there; of an episode from its reset, or its first step, to its end."""
+    """Whether all rows are there; for an episode from its reset, or its first step, to its end."""
     whole = found.found == wanted.behind - wanted.first > 0
     if wanted.episode is None or not whole:
         return whole
@@ -209,7 +209,7 @@ def _film_told(asked: AskedRun, film: _Film | None) -> dict[str, Any] | None:
 
 
 def _gaps(asked: AskedRun, film: _Film) -> list[list[int]] | None:
-    """Frames without a picture of their own, each stretch as its first one and how many; None if it is not known."""
+    """Stretches of frames without a picture of their own: first frame and how many; None if that is not known."""
     if film.pictures == film.frames:
         return []
     try:
@@ -231,7 +231,7 @@ def _gaps(asked: AskedRun, film: _Film) -> list[list[int]] | None:
 
 
 def _nulled(values: NDArray[np.float64], *, whole: bool = False) -> list[float | int | None]:
-    """As JSON has it: null for what is not known."""
+    """Values for JSON: null where they are not known."""
     there = np.isfinite(values)
     if whole:
         return [int(value) if known else None for value, known in zip(values, there, strict=True)]
