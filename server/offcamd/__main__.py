@@ -1,6 +1,6 @@
 """``offcam``, ``python -m offcam`` and ``python -m offcamd``: the command line, or what to install where it cannot run.
 
-Only the standard library is imported up here, so that a bare `pip install offcam` gets an answer.
+Only the standard library is imported at the top, so that a bare `pip install offcam` gets an answer.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ NEEDED = ("av", "cv2", "msgspec", "platformdirs", "psutil", "rich", "starlette",
 
 
 def missing_modules() -> list[str]:
-    """The libraries of the ``server`` extra that are not there, looked up without importing them."""
+    """The libraries of the ``server`` extra that are missing, found without importing them."""
     needed = NEEDED if sys.version_info >= (3, 11) else (*NEEDED, "tomli")
     return [name for name in needed if importlib.util.find_spec(name) is None]
 
 
 def working_directory() -> str:
-    """The working directory, empty where it was removed under our feet."""
+    """The working directory; empty if it was removed."""
     try:
         return str(Path.cwd())
     except OSError:

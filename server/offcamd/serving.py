@@ -1,6 +1,6 @@
-"""A daemon's process: from its settings to its exit code. Here the daemon and what it serves over HTTP come together.
+"""A daemon's process, from its settings to its exit code: it puts the daemon and its HTTP server together.
 
-It listens and takes records before it has loaded what makes videos and pages: a training waits for it.
+It listens and takes records before it has loaded what makes videos and pages, as a training waits for it.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ if TYPE_CHECKING:
     from offcamd.video.writer import WriterFactory
 
 ALONE_SECONDS = 0.25
-"""How long a daemon that was launched only takes records, for whoever waits for it, before it loads all else. What is
-needed before then, such as an encoder, is loaded when it is."""
+"""How long a launched daemon only takes records, for the training that waits for it, before it loads everything else.
+What is needed earlier, such as an encoder, is loaded then."""
 
 SWITCH_SECONDS = 0.001
-"""How soon a thread gives way to another: the one that answers clients must not wait for the encoders' Python."""
+"""Switch interval of Python's threads, in seconds: the thread that answers clients must not wait for the encoders'."""
 
 
 def launched(flags: Sequence[str], launch_lock: int) -> int:
     """What ``offcam serve`` does for `offcamd.process.launch`, without the command line's libraries.
 
     Args:
-        flags: each setting's flag and its value, as `Settings.as_flags` has them.
-        launch_lock: descriptor to close when it listens.
+        flags: each setting's flag and its value, as `Settings.as_flags` returns them.
+        launch_lock: descriptor to close when the daemon listens.
     """
     keys = [flag.removeprefix("--").replace("-", "_") for flag in flags[::2]]
     return serve(load(dict(zip(keys, flags[1::2], strict=True))), launch_lock=launch_lock)
 
 
 def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -> int:
-    """Be the daemon until a signal, or its idleness, ends it. Returns the exit code.
+    """Run the daemon until a signal or a long idle time ends it. Returns the exit code.
 
     Args:
-        settings: what it is told.
-        as_json: whether the line that says it is ready is JSON.
-        launch_lock: descriptor to close when it listens, -1 for none.
+        settings: the daemon's settings.
+        as_json: whether the line that says that it is ready is JSON.
+        launch_lock: descriptor to close when the daemon listens, -1 for none.
 
     Raises:
-        ConfigError, DaemonAlreadyRunning, DaemonError: it cannot start.
+        ConfigError, DaemonAlreadyRunning, DaemonError: the daemon cannot start.
     """
     log_file = _set_up(settings)
     if info := read_lock(settings.endpoint):
@@ -109,7 +109,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
 
 
 def _set_up(settings: Settings) -> BoundedLog | None:
-    """Prepare this process: its log, which is returned where it has a file, and how it shares the cores."""
+    """Prepare this process: its log, which is returned if it has a file, and its share of the cores."""
     try:
         log_file = logs.configure(settings.log_level, settings.log_file)
     except OSError as error:
@@ -144,7 +144,7 @@ def _failure_told() -> Iterator[None]:
 
 
 def _heed_signals(service: Service, log_file: BoundedLog | None) -> None:
-    """SIGTERM and SIGINT end it; SIGHUP where its terminal has closed or it has no log file, else it is opened anew."""
+    """SIGTERM and SIGINT stop the daemon; SIGHUP reopens its log, or stops it without a log file or its terminal."""
     on_terminal = _terminal_is_there()
 
     def stop(number: int, _frame: object) -> None:
@@ -154,17 +154,17 @@ def _heed_signals(service: Service, log_file: BoundedLog | None) -> None:
         if log_file is None or (on_terminal and not _terminal_is_there()):
             stop(number, frame)
             return
-        with suppress(OSError):  # then it goes on where it is
+        with suppress(OSError):  # it goes on writing to the file that it has
             log_file.reopen()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores SIGHUP
         signal.signal(signal.SIGHUP, hang_up)
 
 
 def _terminal_is_there() -> bool:
-    """Whether this process belongs to a terminal that is open."""
+    """Whether this process belongs to a terminal that is still open."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -174,12 +174,12 @@ def _terminal_is_there() -> bool:
 
 def _say_ready(info: DaemonInfo, *, as_json: bool) -> None:
     line = json.dumps(info.whereabouts) if as_json else info.ready_line
-    with suppress(OSError):  # whoever started it has gone, or its disk is full; that is no reason to go too
+    with suppress(OSError):  # whoever started it has gone, or its disk is full: no reason to stop
         os.write(sys.stdout.fileno(), f"{line}\n".encode(errors="backslashreplace"))
 
 
 def _give_way() -> None:
-    """Take no core from a training's thread by waking up, while having the same share of them: Linux's batch policy."""
+    """Never interrupt a training's thread by waking up, yet have a fair share of the cores: Linux's batch policy."""
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):  # in a sandbox that does not allow it
             for task in Path("/proc/self/task").iterdir():  # libraries have started some; later ones inherit it

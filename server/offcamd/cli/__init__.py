@@ -61,13 +61,13 @@ app.command()(demo.demo)
 app.add_typer(keys.app)
 
 _COMPLETION = "_OFFCAM_COMPLETE"
-"""What shells set to have a command line completed."""
+"""Environment variables by which a shell asks for completions."""
 
 _SAYS_IT_ITSELF = ("serve",)
-"""Verbs that tell of misspelt variables where they tell everything else."""
+"""Verbs that report misspelt variables in their own output."""
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-"""Click's, which newer versions of typer carry under a name of their own."""
+"""Click's class, which newer versions of typer carry under a name of their own."""
 
 
 @app.callback(invoke_without_command=True)
@@ -92,9 +92,9 @@ def run(words: Sequence[str]) -> int:
     """Run a command line. Returns its exit code, one of `offcamd.process.exit_codes`, or raises what its verb does."""
     command = typer.main.get_command(app)
     if _COMPLETION in os.environ:
-        command.main(list(words), prog_name="offcam")  # leaves
+        command.main(list(words), prog_name="offcam")  # this exits
     try:
-        # not `main`, which has ways of its own with pipes that break, and frames its errors
+        # Not `main` for other command lines: it handles broken pipes in its own way, and frames errors.
         with command.make_context("offcam", list(words)) as context:
             command.invoke(context)
     except typer.Exit as leaving:
@@ -105,7 +105,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What is wrong with a command line, and whose help says more."""
+    """A usage error in one line, with the command whose --help says more."""
     text = " ".join(error.format_message().split())  # type: ignore[attr-defined]  # see _UsageError
     context = getattr(error, "ctx", None)
     end = "" if text.endswith(("?", ".")) else "."

@@ -35,7 +35,7 @@ EXTRAS = {
     "pandas": ("offcam.load(...).to_pandas()", "pandas"),
     "polars": ("offcam.load(...).to_polars()", "polars"),
 }
-"""What offcam can do with libraries that it does not need, and what pip calls them."""
+"""What offcam can do with optional libraries, and their names for pip."""
 
 # Each runs in a process of its own: a library that crashes as it is loaded takes its probe down, not doctor.
 _PROBES = {
@@ -89,7 +89,7 @@ def _fail(name: str, detail: str, *, fix: str) -> Check:
 
 
 def examine(endpoint_flag: str | None = None, config_file: Path | None = None) -> Iterator[Check]:
-    """Look at everything, one check after the other."""
+    """Make all checks, one after the other."""
     yield _ok("python", f"{platform.python_version()} at {sys.executable}")
     yield _ok("offcam", __version__)
     yield from _libraries()
@@ -136,7 +136,7 @@ def _libraries() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    """What is not there is no problem: nothing that records or watches needs it."""
+    """Check the optional libraries. A missing one is no problem: nothing that records or watches needs it."""
     for name, (use, package) in EXTRAS.items():
         found = _version(name)
         install = f'not installed; if you want {use}: {sys.executable} -m pip install "{package}"'
@@ -208,7 +208,7 @@ def _remote_daemon(endpoint: Endpoint) -> Check:
 
 def _spool(settings: config.Settings) -> Check:
     folder = settings.spool_dir
-    while not os.path.exists(folder):  # noqa: PTH110 - one that cannot be seen is none
+    while not os.path.exists(folder):  # noqa: PTH110 - a folder that cannot be seen counts as missing
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     detail = f"{settings.spool_dir}, {free / 2**30:.1f} GiB free"
@@ -222,7 +222,7 @@ def _spool(settings: config.Settings) -> Check:
 
 
 def _encoders(asked: str) -> Check:
-    """Each encoder in hardware is tried, though x264 serves where none works."""
+    """Check the encoders. Each hardware encoder is tried, though x264 serves if none works."""
     with ThreadPoolExecutor() as pool:
         failures = dict(zip(h264.HARDWARE, pool.map(h264.failure_of, h264.HARDWARE), strict=True))
     detail = "; ".join(f"{name} works" if not why else f"{name} does not: {why}" for name, why in failures.items())
@@ -232,7 +232,7 @@ def _encoders(asked: str) -> Check:
 
 
 def _self_test() -> Check:
-    """In a process of its own: a library that crashes takes that down, not doctor."""
+    """Record a video in a process of its own: a library that crashes takes that process down, not doctor."""
     command = [sys.executable, "-m", "offcamd.encode.self_test"]
     try:
         done = subprocess.run(

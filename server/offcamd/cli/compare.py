@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from offcam_runs.run import Run
 
 PROFILE_COLUMNS = 7
-"""Scores of a profile that fit in a line; `--json` has all."""
+"""Scores of a profile that fit into a line; `--json` has all of them."""
 
 
 def compare(
@@ -73,7 +73,7 @@ def compare(
 
 
 def _read(folders: Sequence[Path], session: str) -> dict[str, list[Run]]:
-    """The runs of each group by its name."""
+    """The runs of each group, by the group's name."""
     from offcam_runs.discover import labels, run_folders
     from offcam_runs.run import read_run
     from offcam_runs.sessions import session_of
@@ -138,7 +138,7 @@ def _headed(text: str) -> None:
 
 
 def _cells(estimate: Sequence[float]) -> tuple[str, str]:
-    """A number and its interval, a dash for what there is none of."""
+    """A number and its interval; a dash where there is none."""
     value, low, high = estimate
     interval = "-" if math.isnan(low) else f"{number(low)} to {number(high)}"
     return "-" if math.isnan(value) else number(value), interval

@@ -23,7 +23,7 @@ from offcamd.process import exit_codes
 FolderArgument = Annotated[Path, typer.Argument(help="Where the recordings go.")]
 
 QUIET = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
-"""Pictures are drawn in memory: SDL is not to look for a display or a loudspeaker, and complain of none."""
+"""Has pictures drawn in memory: SDL must not look for a display or a loudspeaker, and complain that there is none."""
 
 
 def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = False) -> None:
@@ -36,7 +36,7 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
     if not as_json:
         where = info.http or "no HTTP address"
         typer.echo(f"The recorder daemon runs (pid {info.pid}); its statistics are at {where}.")
-    folder = folder / time.strftime("%Y%m%dT%H%M%S")  # each run its own, so that its table shows it alone
+    folder = folder / time.strftime("%Y%m%dT%H%M%S")  # one for each call, so that its table shows that alone
     began = time.monotonic()
     if _record(folder, info.endpoint, as_json=as_json):
         failed = OffcamError("the agents failed, see above; `offcam doctor` may know why.")
@@ -58,8 +58,8 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
 def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
     """Have the agents record, and return their exit code.
 
-    They are a process of their own, as in real life: the daemon's side never imports the client's. Ctrl-C is for this
-    process alone, which ends them.
+    The agents are a process of their own, as in real life: the server never imports the client. Ctrl-C is for this
+    process, which ends them.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "offcam.demo", str(folder)],
@@ -80,7 +80,7 @@ def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
 
 
 def _look(folder: Path, *, as_json: bool) -> dict[str, Any]:
-    """Show a run and verify it; what was found, for programs."""
+    """Show a run and verify it; returns what was found, for JSON."""
     from offcamd.reports.verify import verify
 
     listing = latest(folder)

@@ -15,7 +15,7 @@ class DeployFile:
     """One file.
 
     Attributes:
-        name: what it is asked for by.
+        name: the name to ask for it by.
         file: its path below ``deploy/``.
         about: what it is, for people.
     """
@@ -25,10 +25,10 @@ class DeployFile:
     about: str
 
     def text(self) -> str:
-        """What is in it.
+        """The file's text.
 
         Raises:
-            ConfigError: the installation lacks it.
+            ConfigError: the file is missing in this installation.
         """
         return (deploy_folder() / self.file).read_text("utf-8")
 
@@ -56,7 +56,7 @@ def deploy_folder() -> Path:
     """The folder of these files: inside the package where it was installed, beside ``server/`` in a checkout.
 
     Raises:
-        ConfigError: it is in neither place.
+        ConfigError: it is in neither of these places.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "deploy", package.parents[1] / "deploy"):
@@ -80,7 +80,7 @@ def named(names: list[str]) -> list[DeployFile]:
 
 
 def write(files: list[DeployFile], folder: Path, *, force: bool) -> list[Path]:
-    """Write files into a folder, each under its own name; all of them or, where one may not be replaced, none.
+    """Write files into a folder, each under its own name; if one may not be replaced, write none.
 
     Raises:
         ConfigError: a file of that name is there already, and ``force`` is not given; or it cannot be written.

@@ -27,7 +27,7 @@ FoldersArgument = Annotated[
     typer.Argument(
         metavar="FOLDER",
         help="Run folders, or folders that hold run folders.",
-        readable=False,  # is not asked by typer: who reads it says more of what is wrong
+        readable=False,  # typer must not check that: whoever reads the folder says more about what is wrong
         show_default=False,
     ),
 ]
@@ -66,21 +66,21 @@ def over_runs(
     as_json: bool,
     unfinished: bool = False,
 ) -> list[Result | None]:
-    """Do the same with each run that is meant, and print what comes of it.
+    """Do the same for each run that the folders mean, and print each result.
 
-    With ``--json`` that is one object: the run's own where one run folder was given, else ``{"runs": [...]}``.
+    With ``--json`` one object is printed: the run's own for a single run folder, else ``{"runs": [...]}``.
 
     Args:
-        folders: as they were given.
+        folders: as the user gave them.
         look: what to do with a run.
         show: prints a result for people.
-        to_json: makes it a JSON object.
-        as_json: for programs.
+        to_json: turns a result into a JSON object.
+        as_json: whether to print JSON.
         unfinished: see `run_folders`.
 
     Returns:
-        The results; None for a run that cannot be used, which was told. Where it is the only one that was given, that
-        is raised.
+        The results; None for a run that cannot be used, which is reported. If it is the only one given, its error is
+        raised.
     """
     from offcam_runs.discover import run_folders
 
@@ -115,7 +115,7 @@ def over_runs(
 
 
 class Listing(NamedTuple):
-    """A run, maybe with its latest rows alone, and how many it has of each."""
+    """A run, possibly with its latest rows only, and how many episodes and clips it has in all."""
 
     run: Run
     clips: int
@@ -153,7 +153,7 @@ def show_listing(listing: Listing) -> None:
 
 
 def steps_of(steps: StepTotals) -> str:
-    """How many rows of steps there are, and what was dropped of them; nothing where none were recorded."""
+    """How many rows of steps there are, and what was dropped of them; empty if none were recorded."""
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in steps.dropped.items())
     if not (steps.rows or dropped):
         return ""
@@ -161,7 +161,7 @@ def steps_of(steps: StepTotals) -> str:
 
 
 def which_session(session: int | None, there: Sequence[int]) -> str:
-    """Which of a run's sessions is shown; nothing where there is one alone."""
+    """Which of a run's sessions is shown; empty if there is only one."""
     if len(there) < 2:
         return ""
     if session is None:

@@ -43,10 +43,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 
 def file_to_write(path: Path, *, as_json: bool) -> Destination:
-    """Where a file goes that the user named.
+    """Where to write a file that the user named.
 
     Raises:
-        ConfigError: it is stdout, which JSON is to have for itself.
+        ConfigError: the file is stdout, which ``--json`` needs for itself.
     """
     from offcamd.process.atomic_file import destination
 
@@ -57,16 +57,16 @@ def file_to_write(path: Path, *, as_json: bool) -> Destination:
 
 
 def say_written(to: Destination, text: str, facts: dict[str, Any], *, as_json: bool) -> None:
-    """Tell that a file was written and what is in it; on stderr where the file is stdout."""
+    """Report that a file was written and what is in it; on stderr if the file is stdout."""
     name = "stdout" if to.is_stdout else printable(str(to.path))
     say(f"{name}: {text}", facts, as_json=as_json, err=to.is_stdout)
 
 
 def require(module: str, *, extra: str, verb: str) -> None:
-    """Make sure that a library is installed which the ``server`` extra does not bring, without importing it.
+    """Check that a library is installed which the ``server`` extra does not bring, without importing it.
 
     Raises:
-        ConfigError: it is not; the message has the command that installs it.
+        ConfigError: it is not installed; the message has the command that installs it.
     """
     if importlib.util.find_spec(module) is None:
         raise ConfigError(

@@ -94,7 +94,7 @@ def plot(
 
 
 def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[FigureLine]:
-    """The lines of a figure; runs without an episode are left out, and that is said. ConfigError without any other."""
+    """The lines of a figure. Runs without an episode are left out, with a note; ConfigError if none is left."""
     from offcam_runs.discover import labels, run_folders
     from offcam_runs.long_run import run_to_plot
     from offcamd.reports.plot import FigureLine
@@ -120,6 +120,6 @@ def _lines(folders: Sequence[Path], session: Session, *, group: bool) -> list[Fi
 
 
 def _together(folders: Sequence[Path]) -> str:
-    """A name for runs that were given together: of the folder they share, or of all of them."""
+    """A name for runs that form one line: that of the folder they share, or of all of them."""
     parents = {folder.absolute().parent for folder in folders}
     return parents.pop().name if len(parents) == 1 else "all runs"

@@ -1,4 +1,4 @@
-"""What a person sees who waits, on a terminal's stderr and nowhere else."""
+"""Progress bars and spinners, only on the stderr of a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 PATIENCE_SECONDS = 1.0
-"""What takes longer gets a progress bar."""
+"""Seconds after which a progress bar appears."""
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar where a person watches, once a second has passed; to be called with what is done and how much there is.
+    """A progress bar on a terminal, after a second; yields what to call with how much is done, and of how much.
 
     It comes by itself, also where the first step takes longer than that.
     """
@@ -38,7 +38,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def waiting(text: str) -> AbstractContextManager[object]:
-    """A spinner where a person watches, else nothing."""
+    """A spinner if stderr is a terminal, else nothing."""
     if not sys.stderr.isatty():
         return nullcontext()
     from rich.console import Console

@@ -35,20 +35,20 @@ def ask_stats(endpoint: Endpoint, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> d
         timeout: seconds to wait for the answer.
 
     Raises:
-        ConfigError: a ``tcp://`` endpoint, and this user's key cannot be used.
+        ConfigError: the endpoint is ``tcp://``, and this user's key cannot be used.
         DaemonUnavailable: nobody answered in time.
-        VersionMismatch: a daemon of another protocol version did.
-        RemoteProtocolError: what answered is no offcam daemon, or a broken one.
+        VersionMismatch: a daemon of another protocol version answered.
+        RemoteProtocolError: what answered is not an offcam daemon, or is a broken one.
     """
     with Asker(endpoint) as asker:
         return asker.ask(timeout)
 
 
 class Asker:
-    """Asks a daemon again and again over one connection, and over a new one once that has failed.
+    """Asks a daemon repeatedly over one connection, and over a new one if that has failed.
 
     Args:
-        endpoint: where it listens. Nothing is done before the first question.
+        endpoint: where the daemon listens. Nothing is done before the first question.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -76,7 +76,7 @@ class Asker:
                 self._conversation = _Conversation(self._connection.enter_context(keys.connected(endpoint, key)))
             answer = self._conversation.ask(time.monotonic() + timeout)
         finally:
-            if answer is None:  # or what was asked in vain would all be asked once there is a daemon
+            if answer is None:  # else all questions asked in vain would be delivered once there is a daemon
                 self._conversation = None
                 self._connection.close()
         if answer is None:
@@ -97,7 +97,7 @@ class _Conversation:
         self._session.connect()
 
     def ask(self, deadline: float) -> bytes | None:
-        """Ask and wait for the answer. None where the time is over."""
+        """Ask and wait for the answer. None if the time is over."""
         session, token = self._session, None
         while True:
             if session.state is State.IDLE:
@@ -119,7 +119,7 @@ class _Conversation:
         """Say goodbye."""
         self._session.close()
         self._send()
-        self._socket.linger = 200  # milliseconds for it
+        self._socket.linger = 200  # milliseconds for the goodbye to be sent
 
     def _send(self) -> None:
         for parts in self._session.take():

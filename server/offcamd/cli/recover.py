@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = {"lossless": exit_codes.FINE, "nothing": exit_codes.PROBLEM, "lossy": exit_codes.LOSSY}
 WORST_FIRST = (exit_codes.CANNOT, exit_codes.LOSSY, exit_codes.FINE, exit_codes.PROBLEM)
-"""Of several runs: that one of them had nothing to recover says nothing about the others."""
+"""Exit codes of several runs, the worst first: that one of them had nothing to recover says nothing of the others."""
 
 _WORDS = {
     "nothing": "nothing to recover",

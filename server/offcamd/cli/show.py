@@ -94,7 +94,7 @@ def _run(run: Run, rule: SuccessRule | None, confidence: float) -> dict[str, Any
 
 
 def _groups(runs: list[Run], confidence: float) -> list[dict[str, Any]]:
-    """For each env of at least two runs the statistics of their scores, ready for JSON."""
+    """For each env with at least two runs, the statistics of their scores, ready for JSON."""
     from offcam_runs.run import SCORE_EPISODES, Runs
 
     groups: dict[str, list[Run]] = {}

@@ -65,7 +65,7 @@ PickOption = Annotated[
 
 
 class _Output(NamedTuple):
-    """A file that is to be made, and what is told while that is done."""
+    """A file that is being made, and what the user is told meanwhile."""
 
     to: Destination
     file: Path
@@ -209,7 +209,7 @@ def timelapse(
 
 
 def _the_run(folder: Path) -> Path:
-    """The one run at or below a folder."""
+    """The only run at or below a folder."""
     from offcam_runs.discover import run_folders
 
     ((first, *others),) = run_folders([folder])
@@ -237,7 +237,7 @@ def _scene_of(filmed: Filmed, shot: Shot) -> Scene:
 
 
 def _picked(filmed: Filmed, pick: Literal["best", "median", "worst", "last"]) -> Shot:
-    """The episode of a whole run that is meant."""
+    """The episode of a whole run that ``pick`` names."""
     found = [stage.picked(pick) for stage in filmed.stages(1)]
     place = next(iter(found), None)
     if place is None:
@@ -257,7 +257,7 @@ def _part(shown: Scene, begin: float | None, end: float | None, steps: str) -> S
 
 
 def _exact(value: float) -> Fraction:
-    """What the user wrote, 0.1 as a tenth."""
+    """The number that the user wrote, exactly: 0.1 is a tenth."""
     return Fraction(str(value))
 
 
@@ -266,10 +266,10 @@ def _exact(value: float) -> Fraction:
 
 @contextmanager
 def _making(output: Path, endings: Sequence[str], *, force: bool, as_json: bool) -> Iterator[_Output]:
-    """Where a file is written that appears whole or not at all.
+    """Where to write a file that appears whole or not at all.
 
     Raises:
-        ConfigError: it ends in another way, or is there already.
+        ConfigError: the file has another ending, or exists already.
     """
     from offcamd.process.atomic_file import replacing
 

@@ -17,7 +17,7 @@ from offcamd.cli.text import counted, printable
 from offcamd.process import exit_codes
 
 TRIES = 4
-"""How often in a row a tracker may fail before it is given up, unless a training is followed."""
+"""How many failures of a tracker in a row end the sending, unless it follows a training."""
 
 
 def sync(
@@ -70,7 +70,7 @@ def _send(request: Any) -> dict[str, Any]:  # noqa: ANN401 - a SyncRequest, whic
             process.stdin.close()
             text = process.stdout.read()
         except BaseException:
-            process.terminate()  # it is in a session of its own
+            process.terminate()  # it is in a session of its own, which Ctrl-C does not reach
             raise
     try:
         said: dict[str, Any] = json.loads(text)

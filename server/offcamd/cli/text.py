@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LEAST_NAME = 12
-"""A folder or file of a table is shortened to no fewer characters: then rather the terminal breaks the lines."""
+"""Fewest characters that a folder or file is shortened to: longer rows are then broken by the terminal."""
 
 _GAP = "  "
 
@@ -37,7 +37,7 @@ def say(text: str, facts: object, *, as_json: bool, err: bool = False) -> None:
 
 
 def plain_console() -> Console:
-    """A console that prints names as they are, a folder ``runs[bold]`` is no markup; off a terminal of any width."""
+    """A console that prints names as they are (``runs[bold]`` is not markup), and off a terminal in any width."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
@@ -47,13 +47,13 @@ def plain_console() -> Console:
 
 
 def styled(text: str, *, bold: bool = False, colour: str | None = None) -> str:
-    """Text that stands out on a terminal, unless it or its user wants none of that (https://no-color.org)."""
+    """Text with a style on a terminal, unless the user wants none (https://no-color.org)."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
     return text if plain else typer.style(text, bold=bold or None, fg=colour)
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal; None off one, where lines are as long as they are."""
+    """Columns of the terminal; None off a terminal, where lines are not cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -106,7 +106,7 @@ def table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]], width: i
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print what there is to say of one thing: a name and its value a line, long values below each other."""
+    """Print facts about one thing: a name and its value on each line, long values below each other."""
     facts = list(facts)
     indent = max(len(name) for name, _ in facts) + len(_GAP)
     width = terminal_width()
@@ -119,7 +119,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def cell_width(text: str) -> int:
-    """Places that a text takes on a terminal, where a Chinese character takes two."""
+    """How many columns a text takes on a terminal: a Chinese character takes two."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -128,7 +128,7 @@ def cell_width(text: str) -> int:
 
 
 def shortened(text: str, most: int) -> str:
-    """The end of a path or a name, which tells one run from another, in as many places at most."""
+    """The end of a path or name, which tells one run from another, in at most so many columns."""
     if cell_width(text) <= most:
         return text
     while cell_width(text) > most - 1:
@@ -137,7 +137,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    """A name that a client chose, without what a terminal would obey."""
+    """A name that a client chose, without control characters that a terminal would obey."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

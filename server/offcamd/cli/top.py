@@ -30,7 +30,7 @@ ANSWER_SECONDS = 1.0
 """How long a daemon may take to answer before it is shown as silent."""
 
 ONCE_SECONDS = 5.0
-"""The same for ``--once``, which shows nothing else."""
+"""The same for ``--once``, which shows nothing if there is no answer."""
 
 _QUIT = b"qQ\x03\x04\x1b"  # also what Ctrl-C, Ctrl-D and Escape type
 _SORT, _TURN = b"sS", b"rR"
@@ -76,7 +76,7 @@ def _print_once(asker: Asker, console: Console, view: View, *, as_json: bool) ->
 
 
 def _watch(asker: Asker, console: Console, view: View, interval: float) -> None:
-    """Look again and again until the user leaves; a daemon that is gone may come back."""
+    """Ask again and again until the user leaves; a daemon that is gone may come back."""
     from rich.live import Live
 
     with (
@@ -104,7 +104,7 @@ def _watch(asker: Asker, console: Console, view: View, interval: float) -> None:
 
 
 def _typed(keys: int | None, seconds: float) -> Iterator[bytes]:
-    """What the user types within so long, at least a moment; nothing at the end of his input."""
+    """What the user types within so long, at least a moment; ends at the end of the input."""
     deadline = time.monotonic() + max(seconds, 0.05)
     while (left := deadline - time.monotonic()) > 0:
         if keys is None:
@@ -115,7 +115,7 @@ def _typed(keys: int | None, seconds: float) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[int | None]:
-    """The terminal's keys as they are typed, unseen; None where stdin is no terminal."""
+    """The terminal's keys as they are typed, not echoed; None if stdin is not a terminal."""
     import termios
     import tty
 
@@ -133,7 +133,7 @@ def _keys() -> Iterator[int | None]:
 
 @contextlib.contextmanager
 def _leaves_in_good_order() -> Iterator[None]:
-    """On SIGTERM, too, the terminal is given back as it was."""
+    """Restore the terminal on SIGTERM, too."""
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)

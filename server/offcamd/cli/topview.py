@@ -1,4 +1,4 @@
-"""What ``offcam top`` shows: the daemon's statistics in as many lines and columns as there are."""
+"""What ``offcam top`` shows: the daemon's statistics, fitted to a terminal's lines and columns."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 RATE_SECONDS = 10.0
-"""Steps per second are over this time, as far back as we have looked."""
+"""Steps per second are averaged over so many seconds, as far as there were answers."""
 
 FIXED_LINES = 6
-"""Lines that are no rows: three of the daemon, a blank one, the table's heading, and the last."""
+"""Lines that are not rows: three about the daemon, a blank one, the table's heading, and the last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column, and how much it matters: those with the highest rank are left out first."""
+    """A column, and its rank: those with the highest rank are left out first."""
 
     heading: str
     rank: int
@@ -46,7 +46,7 @@ class _Column:
     shown: Callable[[Any], str] = printable
 
     def cell(self, row: _Row) -> str:
-        """What stands in it."""
+        """The text of the column's cell."""
         return self.shown(self.value(row))
 
 
@@ -82,15 +82,14 @@ _COLUMNS = (
 _TEXTS = ("env", "run", "state")
 
 SORTS = tuple(column.heading for column in _COLUMNS)
-"""By what streams can be sorted."""
+"""Columns that streams can be sorted by."""
 
 
 class View:
-    """The daemon as it was seen last, and how fast it went since we look.
+    """The daemon as of its last answer, and how fast it went since the first.
 
     Args:
-        sort: one of `SORTS`, by which streams are sorted: numbers from the highest, texts by the alphabet. Empty for
-            the latest first.
+        sort: one of `SORTS`: numbers are sorted descending, texts by the alphabet. Empty for the latest stream first.
     """
 
     def __init__(self, sort: str = "") -> None:
@@ -101,7 +100,7 @@ class View:
         self._steps: dict[str, deque[tuple[float, int]]] = {}
 
     def take(self, stats: dict[str, Any], now: float) -> None:
-        """The daemon's answer, and when it came (``time.monotonic()``)."""
+        """Take in the daemon's answer, and when it came (``time.monotonic()``)."""
         if self._stats is None or self._stats["pid"] != stats["pid"]:
             self._steps.clear()
         self._stats, self._problem = stats, None
@@ -115,19 +114,19 @@ class View:
         self._steps = seen
 
     def miss(self, problem: str) -> None:
-        """There was no answer."""
+        """Note that there was no answer."""
         self._stats, self._problem = None, problem
 
     def sort_next(self) -> None:
-        """Sort by the next column; behind the last one, the latest stream is the first again."""
+        """Sort by the next column; after the last one, by the latest stream again."""
         self._sort = dict(zip(("", *SORTS), (*SORTS, ""), strict=True))[self._sort]
 
     def turn_round(self) -> None:
-        """Have the last stream first."""
+        """Reverse the order."""
         self._reversed = not self._reversed
 
     def show(self, width: int, height: int | None) -> RenderableType:
-        """As much as fits a terminal of such a size; all of it where ``height`` is None."""
+        """As many lines as fit a terminal of this size; all of them if ``height`` is None."""
         last = [Text("q leaves", style="dim", no_wrap=True)] if height else []
         if self._stats is None:
             silent = Text("No daemon answers. It is shown here as soon as one does.", style="bold")
@@ -155,7 +154,7 @@ class View:
         return rows[::-1] if self._reversed else rows
 
     def _rate(self, stream: dict[str, Any], episodes: dict[str, Any]) -> float | None:
-        """Steps of the episodes that ended since, a second; before any did, what its episodes so far took."""
+        """Steps per second of the episodes that ended meanwhile; before any did, of the stream's episodes so far."""
         steps = self._steps[stream["stream"]]
         (began, first), (now, last) = steps[0], steps[-1]
         if last > first:
@@ -165,13 +164,13 @@ class View:
 
 
 def _rank(value: Any) -> tuple[bool, Any]:  # noqa: ANN401 - a text or a number
-    """For numbers from the highest, texts by the alphabet, and what is not known behind them."""
+    """A key that sorts numbers descending, texts by the alphabet, and unknown values last."""
     unknown = value is None or value != value  # noqa: PLR0124 - NaN is none that can be compared
     return unknown, 0 if unknown else value if isinstance(value, str) else -value
 
 
 def _streams(stats: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Each open stream, with what its run says of its episodes."""
+    """Each open stream, with its statistics in its run."""
     runs = {run["folder"]: run["streams"] for run in stats["runs"]}
     return [(stream, runs.get(stream["folder"], {}).get(stream["stream"], {})) for stream in stats["stream_list"]]
 
@@ -215,7 +214,7 @@ def _table(rows: list[_Row], width: int, sort: str) -> Table:
 
 
 def _shorten_runs(columns: list[_Column], cells: list[list[str]], width: int) -> None:
-    """Cut the runs' names at their beginning where there is no room: their ends tell them apart."""
+    """Shorten the runs' names at their beginning if there is no room: their ends tell them apart."""
     widths = [
         max(len(column.heading), *map(cell_width, each))
         for column, each in zip(columns, zip(*cells, strict=True), strict=True)
@@ -228,9 +227,9 @@ def _shorten_runs(columns: list[_Column], cells: list[list[str]], width: int) ->
 
 
 def _fitting(rows: list[_Row], width: int, sort: str) -> list[_Column]:
-    """The columns that there is room for, the least of them left out first; names are cut, numbers are not.
+    """The columns that fit, of which the least important are left out first; names may be cut, numbers not.
 
-    That by which the rows are sorted stays.
+    The column that rows are sorted by always stays.
     """
     columns = list(_COLUMNS)
     widths = {

@@ -67,7 +67,7 @@ def view(
 
 
 def check(folder: Path) -> None:
-    """Raise NotARunFolder or RunFolderError where a folder that was given is none, or cannot be read."""
+    """Raise NotARunFolder or RunFolderError if a given folder does not exist or cannot be read."""
     name = printable(str(folder))
     try:
         os.scandir(folder).close()
@@ -101,5 +101,5 @@ def _say(url: str, runs: int, *, as_json: bool) -> None:
 def _open(url: str) -> None:
     import webbrowser
 
-    # on a thread: some browsers are started in the foreground
+    # On a thread, as some browsers run in the foreground.
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the daemon is told: flags > environment > ``offcam.toml`` > the user's config file > defaults.
+"""The daemon's settings: flags > environment > ``offcam.toml`` > the user's config file > defaults.
 
 `SPECS` is the one table of settings: the flags, the variables, the file's keys, the defaults and the help
 all come from it. Standard library only, because ``offcam start`` runs while a training waits for it:
@@ -35,10 +35,10 @@ SECRETS = (TOKEN_VARIABLE,)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the daemon is told; `SPECS` says what each is. Made by `load`; valid by then.
+    """All settings of a daemon; `SPECS` says what each is. Made, and checked, by `load`.
 
     ``endpoint`` is always ``ipc://``. ``tcp``, ``http`` and ``http_token`` are None where they are off,
-    ``log_file`` for stderr. Limits hold for all clips together.
+    ``log_file`` for stderr. Limits are for all clips together.
     """
 
     endpoint: Endpoint
@@ -61,7 +61,7 @@ class Settings:
     log_file: Path | None
 
     def as_flags(self) -> list[str]:
-        """The command line that says all of it again but `secrets`, for another process in another folder."""
+        """The command line that repeats all settings but `secrets`, for another process in another folder."""
         flags: list[str] = []
         for spec in SPECS:
             value = getattr(self, spec.field)
@@ -78,7 +78,7 @@ class Settings:
         return flags
 
     def secrets(self) -> dict[str, str]:
-        """What a command line must not show, as environment variables: ``ps`` shows everybody's command line."""
+        """The settings that a command line must not show (``ps`` shows it to everybody), as environment variables."""
         return {TOKEN_VARIABLE: self.http_token or ""}
 
 
@@ -86,12 +86,12 @@ class Settings:
 
 
 def default_endpoint(environ: Mapping[str, str]) -> Endpoint:
-    """Where this user's daemon is, or is to be, unless something else is said."""
+    """Where this user's daemon is, or is to be, unless the user says otherwise."""
     return _found(environ).endpoint
 
 
 def passed_over(endpoint: Endpoint) -> str:
-    """Why the default endpoint is no better one, as `host.Found.warning`; empty for one that somebody named."""
+    """Why the default endpoint is not a better one, as `host.Found.warning`; empty for one that the user named."""
     if endpoint.path is None or Path(endpoint.path).name != SOCKET_NAME or os.environ.get(ADDR_VARIABLE, "").strip():
         return ""
     found = _found(os.environ)
@@ -107,12 +107,12 @@ def _cpu_count() -> int:
 
 
 def default_spool_dir(_environ: Mapping[str, str]) -> str:
-    """Where frames wait unless something else is said: in the user's cache, if that can be had."""
+    """The default folder for frames that wait on disk: in the user's cache, if there can be one."""
     from platformdirs import user_cache_path  # noqa: PLC0415 - only where the default is needed
 
     try:
         cache = user_cache_path("offcam")
-    except RuntimeError:  # a user whom nobody knows; older versions of platformdirs return a relative path
+    except RuntimeError:  # an unknown user; older versions of platformdirs return a relative path
         cache = Path(".cache", "offcam")
     return str(Path("/") / cache / "spool")
 
@@ -261,18 +261,18 @@ def load(
 
 
 def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded: bool) -> None:
-    """A daemon has its socket in any case: an endpoint of ``tcp://`` is meant beside that, and for other hosts."""
+    """Split an endpoint of ``tcp://``: the daemon has a Unix socket in any case, and listens on TCP beside it."""
     endpoint = given["endpoint"]
     if str(endpoint.value).strip().startswith("tcp://"):
         given["endpoint"] = replace(endpoint, value=default_endpoint(environ).url)
         if not given["tcp"].asked:
             given["tcp"] = endpoint
-    if embedded:  # it is this host's wrappers' own
+    if embedded:  # only for wrappers on this host
         given["tcp"] = replace(given["tcp"], value=None)
 
 
 def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
-    """The endpoint alone, as a client would use it, so that a wrong ``crf`` is no reason not to ask a daemon.
+    """The endpoint alone, as a client would use it, so that a wrong ``crf`` keeps nobody from asking a daemon.
 
     Raises as `load` does.
     """
@@ -280,7 +280,7 @@ def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
 
 
 def load_keys(flag: Path | None) -> Path:
-    """The directory of the keys alone, as `load` finds it, and with its errors."""
+    """The directory of the keys alone, found as `load` finds it, with the same errors."""
     return values.keys_directory(_gather({"keys": flag}, None, os.environ)["keys"])
 
 
@@ -313,7 +313,7 @@ def _gather(
 
 
 def working_directory() -> Path:
-    """The working directory, or the root where it was removed under our feet: nothing relative can be meant."""
+    """The working directory; the root if it was removed, as nothing relative can be meant then."""
     try:
         return Path.cwd()
     except OSError:  # or it may not be read
@@ -321,7 +321,7 @@ def working_directory() -> Path:
 
 
 def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> list[Path]:
-    """The config files that are there, the stronger first; raises ConfigError where ``config`` is not."""
+    """The existing config files, the strongest first. Raises ConfigError if ``config`` does not exist."""
     if config is not None:
         path = cwd / config.expanduser()
         if not path.is_file():
@@ -334,7 +334,7 @@ def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> 
 
 
 def user_config_file(environ: Mapping[str, str]) -> Path:
-    """The user's own config file, there or not: ``$XDG_CONFIG_HOME/offcam/offcam.toml``."""
+    """The path of the user's own config file, existing or not: ``$XDG_CONFIG_HOME/offcam/offcam.toml``."""
     home = environ.get("XDG_CONFIG_HOME")
     folder = Path(home) if home else Path(environ.get("HOME") or "/", ".config")
     return folder / "offcam" / CONFIG_NAME

@@ -1,4 +1,4 @@
-"""One value of a setting: from what somebody wrote to what the daemon uses, or to the error that helps them."""
+"""One value of a setting: parses what a user wrote, or raises the error that helps them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HttpAddress:
     Attributes:
         host: name or address, an IPv6 one without brackets.
         port: 0 for any free one.
-        asked: whether somebody asked for it; a default whose port is taken gives way to any free port.
+        asked: whether a user asked for this address; a default whose port is taken gives way to any free port.
     """
 
     host: str
@@ -53,7 +53,7 @@ class HttpAddress:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value, where it was given (for messages), and the folder its relative paths start from."""
+    """A value, where it was given (for messages), and the folder that its relative paths start from."""
 
     value: object
     source: str
@@ -61,7 +61,7 @@ class Given:
     asked: bool = True
 
     def wrong(self, must: str) -> ConfigError:
-        """The error that says so."""
+        """The error for this value, which says what it must be."""
         return ConfigError(f"{self.source} must be {must}, got {self.value!r}. Fix it, or leave it out.")
 
 
@@ -139,7 +139,7 @@ def path(given: Given) -> Path:
     try:
         return given.base / Path(given.value).expanduser()
     except RuntimeError as error:
-        if not given.asked:  # a HOME that is "~" itself: nobody named it, and it is needed by few
+        if not given.asked:  # HOME itself is "~": nobody gave this path, and few daemons need it
             return Path("/", str(given.value))
         raise given.wrong("a path (its ~ names no known user)") from error
 
@@ -150,7 +150,7 @@ def optional_path(given: Given) -> Path | None:
 
 
 def keys_directory(given: Given) -> Path:
-    """A directory of keys: of a path to a key, as a client may have it, the directory that the key is in."""
+    """A directory of keys; for a path of a key file, as clients may have it, the directory of that file."""
     found = path(given)
     return found.parent if found.suffix == SECRET_ENDING else found
 

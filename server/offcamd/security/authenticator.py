@@ -1,7 +1,7 @@
-"""The authenticator, which says who may come in over ``tcp://``, where libzmq encrypts by its mechanism CURVE.
+"""The authenticator, which decides who may connect over ``tcp://``, where libzmq encrypts by its mechanism CURVE.
 
-Without an authenticator libzmq lets every client key in, so it answers before anything is bound. It speaks ZAP
-(https://rfc.zeromq.org/spec/27/): libzmq asks it about each new connection, in words that only libzmq can send.
+Without an authenticator libzmq accepts every client key, so it must run before anything is bound. It speaks ZAP
+(https://rfc.zeromq.org/spec/27/): libzmq asks it about each new connection, over a socket that only libzmq can use.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 log = Logger(__name__)
 
 LOCAL = ""
-"""The user of this host's own ``ipc://`` socket, which only its owner can reach."""
+"""The user of every connection over this host's ``ipc://`` socket, which only its owner can reach."""
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _LOCAL_DOMAIN = b"offcam-local"
 _REMOTE_DOMAIN = b"offcam-remote"
-_LOCAL_USER = "local"  # a remote one has a space in it
+_LOCAL_USER = "local"  # the name of a remote user has a space in it
 _MOST_REPORTED = 1000
 
 
 class Authenticator:
     """The authenticator of one context, on a thread of its own until the context is terminated.
 
-    Who may come in is looked up at each new connection: a client that is authorised or revoked while the daemon
-    runs is so from its next connection on.
+    Keys are looked up at each new connection: a client that is authorised or revoked while the daemon runs is accepted
+    or refused from its next connection on.
 
     Args:
-        context: whose connections it judges. It must have no other authenticator.
+        context: the context of the connections. It must have no other authenticator.
         store: the keys.
-        health: is told of what nobody expected.
+        health: is told of unexpected errors.
 
     Raises:
         ConfigError: the keys cannot be used; see `KeyStore.server`.
@@ -59,12 +59,12 @@ class Authenticator:
         GuardedThread(SERVICE, self._answer, health, name="offcam-authenticator").start()
 
     def before_local(self, socket: zmq.Socket[bytes]) -> None:
-        """Set up what is bound next: ``ipc://``, without encryption, its messages marked as local."""
+        """Set up a socket to be bound to ``ipc://``: no encryption, messages marked as local."""
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.setsockopt(zmq.ZAP_DOMAIN, _LOCAL_DOMAIN)
 
     def before_remote(self, socket: zmq.Socket[bytes]) -> None:
-        """Set up what is bound next: ``tcp://``, to those who know the daemon's key and whose own is known."""
+        """Set up a socket to be bound to ``tcp://``: for clients that know the daemon's key and whose own is known."""
         assert self._server.secret is not None  # noqa: S101 - KeyStore.secret sees to that
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         socket.setsockopt(zmq.ZAP_DOMAIN, _REMOTE_DOMAIN)
@@ -73,11 +73,11 @@ class Authenticator:
 
     @staticmethod
     def user(frame: zmq.Frame) -> str | None:
-        """Whose connection a message came over.
+        """Who sent a message, by its connection.
 
         Returns:
-            `LOCAL`, or the client's name, a space and its key's fingerprint; None where nobody has vouched for the
-            connection, which must not happen: nothing of such a message may be used.
+            `LOCAL`; or the client's name, a space and its key's fingerprint; or None if nobody has vouched for the
+            connection, which must not happen: such a message must not be used.
         """
         try:
             user = frame.get("User-Id")
@@ -95,7 +95,7 @@ class Authenticator:
                 except zmq.ContextTerminated:
                     return
                 user = ""
-                with self._health.survive(SERVICE, "the authenticator"):  # then nobody is let in, rather than anybody
+                with self._health.survive(SERVICE, "the authenticator"):  # then nobody is let in, rather than everybody
                     user = self._judge(domain, mechanism, credentials, address.decode(errors="replace"))
                 code = b"200" if user else b"400"
                 try:
@@ -122,7 +122,7 @@ class Authenticator:
         return f"{name} {fingerprint}"
 
     def _report(self, address: str, fingerprint: str) -> None:
-        """Log a refusal, once for each key: whoever knocks can knock for ever."""
+        """Log a refusal, once for each key: a stranger can try for ever."""
         if fingerprint not in self._reported and len(self._reported) < _MOST_REPORTED:
             self._reported.add(fingerprint)
             log.warning("an unknown key was refused", address=address, key=fingerprint)

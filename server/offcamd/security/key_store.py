@@ -1,4 +1,4 @@
-"""The directory of keys on this host: reading it with its modes checked, and making what is in it."""
+"""The directory of keys on this host: reads keys, checking owner and mode of each file, and makes them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ HOW = "Run `offcam keys new` on this host, and copy the client's key file to whe
 
 
 class KeyStore:
-    """The keys in a directory. What it reads is checked each time: owner, modes, form.
+    """The keys in a directory. Owner, mode and format of each file are checked each time it is read.
 
     Args:
-        directory: the directory; need not be there yet.
+        directory: the directory; it need not exist yet.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -35,7 +35,7 @@ class KeyStore:
     # --- reading ------------------------------------------------------------------------------------------
 
     def server(self) -> KeyFile:
-        """The daemon's pair, where it may be used: with somebody to let in.
+        """The daemon's pair of keys, if it can be used: there must be a client to accept.
 
         Raises:
             ConfigError: there is none, no client is authorised, or something is open to others.
@@ -48,7 +48,7 @@ class KeyStore:
         return key
 
     def clients(self) -> Iterator[tuple[Path, KeyFile]]:
-        """Who may come in, by the names of the files: each file and its key.
+        """The clients that may connect, sorted by file name: each file and its key.
 
         Raises:
             ConfigError: a file, or a directory above it, could have been written by somebody else, or is damaged.
@@ -61,14 +61,14 @@ class KeyStore:
             yield path, self.public(path)
 
     def name_of(self, public: bytes) -> str | None:
-        """The name of the client with a public key, or None where nobody with it may come in. Raises as `clients`."""
+        """The name of the client with a public key, or None if no client with it may connect. Raises as `clients`."""
         return next((path.stem for path, key in self.clients() if key.public == public), None)
 
     def secret(self, path: Path) -> KeyFile:
         """Read a secret key; its file and its directory must be closed to others.
 
         Raises:
-            ConfigError: they are not, or it is no secret key.
+            ConfigError: they are not, or the file is not a secret key.
         """
         self.check_directory(path.parent)
         key = read_key(str(path), keys.check_private)
@@ -78,10 +78,10 @@ class KeyStore:
 
     @staticmethod
     def public(path: Path) -> KeyFile:
-        """Read a public key, wherever it is. Its name is its file's.
+        """Read a public key, wherever it is. Its name is that of its file.
 
         Raises:
-            ConfigError: it is none, or somebody else may write it.
+            ConfigError: the file is not a public key, or others may write it.
         """
         key = read_key(str(path), _check_not_writable)
         return KeyFile(keys.check_name(path.stem), key.public)
@@ -98,10 +98,10 @@ class KeyStore:
     # --- making -------------------------------------------------------------------------------------------
 
     def make_directories(self) -> None:
-        """Make what is not there, for its owner alone.
+        """Make the missing directories, for their owner alone.
 
         Raises:
-            ConfigError: it cannot be made, or is open to others.
+            ConfigError: a directory cannot be made, or is open to others.
         """
         try:
             self.directory.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ class KeyStore:
         self.check_directory(self.clients_directory)
 
     def make_server(self, pair: Callable[[], tuple[bytes, bytes]]) -> tuple[KeyFile, bool]:
-        """The daemon's pair, made by ``pair`` where there is none. Returns it, and whether it is new."""
+        """The daemon's pair of keys, made by ``pair`` if there is none. Returns the key and whether it is new."""
         if self.server_file.exists():
             return self.secret(self.server_file), False
         key = KeyFile("server", *pair())
@@ -122,7 +122,7 @@ class KeyStore:
         return key, True
 
     def make_client(self, name: str, pair: Callable[[], tuple[bytes, bytes]], server: KeyFile) -> tuple[Path, KeyFile]:
-        """A new client's pair, in a file of its own beside the daemon's; raises ConfigError where its name is taken."""
+        """Make a client's key pair, in a file of its own beside the daemon's; ConfigError if its name is taken."""
         if name == keys.SERVER_FILE.removesuffix(keys.SECRET_ENDING):
             raise ConfigError(f"{name!r} is the daemon's own name. Choose another for the client.")
         path = self.directory / f"{keys.check_name(name)}{keys.SECRET_ENDING}"
@@ -132,16 +132,16 @@ class KeyStore:
         return path, key
 
     def authorise(self, name: str, public: bytes) -> Path:
-        """Let a client in; raises ConfigError where another has that name."""
+        """Accept a client from now on. ConfigError if another client has that name."""
         path = self._authorised(name)
         write(path, KeyFile(name, public))
         return path
 
     def revoke(self, name: str) -> Path:
-        """Let a client in no more: those of its connections that there are remain until they break.
+        """Accept a client no more. Its open connections remain until they break.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: there is no client of that name.
         """
         path = self._authorised(name)
         try:
@@ -181,7 +181,7 @@ def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
 
 
 def _check_not_writable(path: str, mode: int, _owner: int, _user: int) -> None:
-    """Whose file a public key is says nothing, as it was copied from somewhere; but nobody may change it."""
+    """Check that nobody else may change a public key. Its owner is not checked, as it was copied from elsewhere."""
     if stat.S_IMODE(mode) & 0o022:
         raise ConfigError(
             f"{path} says who may come in, and others may write it (mode {stat.S_IMODE(mode):04o}). "

@@ -1,4 +1,4 @@
-"""Key pairs as libzmq makes them, and the socket of a client that has one."""
+"""Key pairs, made by libzmq, and the socket of a client that has one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_pair(key: KeyFile) -> bool:
 
 @contextlib.contextmanager
 def connected(endpoint: Endpoint, key: KeyFile | None) -> Iterator[Socket]:
-    """A client's socket, connected to a daemon with the client's key; None for ``ipc://``."""
+    """A client's socket, connected to a daemon; ``key`` is the client's, None for ``ipc://``."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.linger = 0
         if key is not None:

@@ -1,7 +1,7 @@
-"""Where a client of another machine may write: in folders of its own below the daemon's root, named by the daemon.
+"""Where a client of another machine may write: in folders below the daemon's root that the daemon names.
 
-A local client names its run folder as freely as its own process could make it. A remote one names a folder of its
-own machine, which means nothing here: it becomes ``ROOT/CLIENT/NAME-HASH``, the same one for the same path.
+A local client may name any run folder, as its own process could make it, too. A remote client names a folder of its own
+machine, which means nothing here: it becomes ``ROOT/CLIENT/NAME-HASH``, always the same for the same path.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"}) | {
 
 
 def safe_name(folder: str) -> str:
-    """One path component for a path that a remote client gave: readable, plain ASCII, and its alone.
+    """One path component for a path that a remote client gave: readable, plain ASCII, and unique to that path.
 
-    The last component's letters and digits are kept, what else there is becomes ``-``. The hash of the whole path
-    keeps two runs called ``videos`` apart. Nothing that is special to a file system or a shell comes through: no
-    separator, ``..``, leading ``.`` or ``-``, NUL, device name of Windows, nor more than ``MAX_NAME`` + 9 bytes.
+    Letters and digits of the last component are kept, everything else becomes ``-``. The hash of the whole path keeps
+    two runs called ``videos`` apart. Nothing that is special to a file system or a shell is left: no separator, ``..``,
+    leading ``.`` or ``-``, NUL, device name of Windows, nor more than ``MAX_NAME`` + 9 bytes.
 
     Args:
         folder: any text.
@@ -42,13 +42,13 @@ def safe_name(folder: str) -> str:
 
 
 def run_folder(root: Path, user: str, folder: str) -> Path:
-    """Where the run is that a remote client calls ``folder``. Pure: nothing is made.
+    """The run folder on this host for what a remote client calls ``folder``. Pure: nothing is made.
 
     Args:
         root: the daemon's ``root``.
-        user: who the client is, as `offcamd.security.authenticator.Authenticator` says: its name, a space, its key's
+        user: the client, as `offcamd.security.authenticator.Authenticator` says: its name, a space, its key's
             fingerprint.
-        folder: what it asked for.
+        folder: the folder that it asked for.
     """
     return Path(os.path.abspath(root)) / check_name(user.partition(" ")[0]) / safe_name(folder)  # noqa: PTH100 - no link is to be followed
 
@@ -57,7 +57,7 @@ def make_run_folder(root: Path, user: str, folder: str) -> str:
     """Make the run folder of a remote client, see `run_folder`, and return its path.
 
     Raises:
-        FolderNotWritable: it cannot be made, or a link stands in its place, which could lead anywhere.
+        FolderNotWritable: the folder cannot be made, or is a link, which could lead anywhere.
     """
     path = run_folder(root, user, folder)
     try:
@@ -75,10 +75,10 @@ def make_run_folder(root: Path, user: str, folder: str) -> str:
 
 
 def find_run_folder(root: Path, user: str, folder: str) -> str:
-    """The path of a remote client's run folder, see `run_folder`, be it there or not: nothing is made.
+    """The path of a remote client's run folder, see `run_folder`, existing or not: nothing is made.
 
     Raises:
-        FolderNotWritable: a link stands in its place, or it cannot be looked at.
+        FolderNotWritable: the folder is a link, or cannot be looked at.
     """
     path = run_folder(root, user, folder)
     try:
