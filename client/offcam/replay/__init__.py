@@ -1,7 +1,6 @@
-"""Replay: an episode that happens again in another process, checked step by step, and only there is rendered.
+"""Replay: an episode is played again in another process, checked step by step, and rendered only there.
 
-Of an env with a state of its own that neither its seed nor its generator makes again, `register` says how that state
-is kept and given back.
+For an env with state that neither its seed nor its generator restores, `register` says how to save and restore that.
 """
 
 from offcam.replay.hooks import register

@@ -1,4 +1,4 @@
-"""``python -m offcam.replay``: has episodes happen again and records them. Started by offcam, not by people.
+"""``python -m offcam.replay``: replays episodes and records them. Started by offcam, not by people.
 
 It takes lines of `offcam_runs.replay.requests` on stdin, and answers each with a line on stdout.
 """
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _patience(following: Following, tell: Callable[[Answer], None]) -> float | None:
-    """Make a video that a rule keeps, if there is one. Returns how long to wait before one is looked for again."""
+    """Make a video that a rule keeps, if there is one to make. Returns seconds until the next look for one."""
     answer = following.go_on()
     if answer is not None:
         tell(answer)
@@ -64,9 +64,9 @@ def _patience(following: Following, tell: Callable[[Answer], None]) -> float | N
 
 
 def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], None], asked: PipeReader) -> Answer:
-    """Make all videos of a stream that are to be made by now. Returns the answer to who asked for that.
+    """Make all videos of a stream that are to be made by now. Returns the answer to the request for that.
 
-    Who closes its env and waits no more has them all made; one that was killed has not.
+    A client that closes its env without waiting gets all of them made; a client that was killed does not.
     """
     try:
         while not asked.broken() and (answer := following.catch_up(request)) is not None:
@@ -77,7 +77,7 @@ def _caught_up(following: Following, request: Follow, tell: Callable[[Answer], N
 
 
 class PipeReader:
-    """Lines that come through a pipe, each waited for no longer than one likes.
+    """Lines from a pipe, each waited for no longer than a given time.
 
     Args:
         source: the descriptor of what is read.
@@ -90,7 +90,7 @@ class PipeReader:
         self._over = False
 
     def next(self, timeout: float | None) -> str | None:
-        """The next line; empty where none came in time, None where none comes any more."""
+        """The next line; empty if none came in time, None if no more will come."""
         while b"\n" not in self._data:
             if not self._over and select.select([self._source], [], [], timeout)[0]:
                 data = os.read(self._source, 65536)
@@ -104,7 +104,7 @@ class PipeReader:
         return None if line + b"\n" == END else line.decode()
 
     def broken(self) -> bool:
-        """Whether who asked is gone without a word. It waits for nothing."""
+        """Whether the process that asks has died. Does not wait."""
         while not self._over and select.select([self._source], [], [], 0.0)[0]:
             data = os.read(self._source, 65536)
             self._data += data
@@ -114,7 +114,7 @@ class PipeReader:
 
 
 def _draw_without_display() -> None:
-    """SDL is not to look for a display, and complain of none; MuJoCo takes one by itself, which may not be there."""
+    """Keep SDL from looking for a display, and complaining that there is none; and MuJoCo from taking one."""
     for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         os.environ.setdefault(name, "dummy")
     if not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):

@@ -1,4 +1,4 @@
-"""A video of frames that are compared, once it ends, with what is rendered when it happens again."""
+"""A video of frames that is compared, once it ends, with what a replay of it renders."""
 
 from __future__ import annotations
 

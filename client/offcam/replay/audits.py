@@ -1,8 +1,7 @@
-"""``source="auto"``: whether the next video is of frames, or rendered when it happens again. Sans-I/O.
+"""``source="auto"``: decides whether the next video is of frames, or rendered from a replay. Sans-I/O.
 
-Videos are of frames until enough of them were compared, picture by picture, with what is rendered when they happen
-again. Then they are rendered there, but for those that are compared from time to time. What happens otherwise once has
-frames recorded for good.
+Videos are of frames until enough of them were compared, picture by picture, with renderings of their replays. From then
+on they are rendered from replays, and a few are still compared. Once one differs, frames are recorded for good.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ if TYPE_CHECKING:
     from offcam_runs.replay.requests import Answer
 
 PROOF: Final = 8
-"""Videos of so many episodes are compared before nothing is rendered any more."""
+"""Videos of so many episodes must match before rendering in the loop ends."""
 
 EVERY: Final = 1000
-"""From then on each so manieth is compared, and number 1, 2, 4, 8, ..."""
+"""From then on each n-th video is compared, and those with the numbers 1, 2, 4, 8, ..."""
 
 MOST_CHECKS: Final = 8
-"""So many comparisons may be on their way; what there is beyond is not compared."""
+"""Most comparisons in progress; further videos are not compared."""
 
 MOST_VAIN: Final = 64
-"""After so many whose pictures were all alike, which proves nothing, no more are asked for."""
+"""After so many videos whose pictures were all the same, which proves nothing, no more are compared."""
 
 
 class _Phase(Enum):
@@ -33,7 +32,7 @@ class _Phase(Enum):
 
 
 class Audits:
-    """Decides for one env, and learns from what became of its videos."""
+    """Decides for one env, and learns from the outcomes of its videos."""
 
     def __init__(self) -> None:
         self._phase = _Phase.PROVING
@@ -44,7 +43,7 @@ class Audits:
 
     @property
     def source(self) -> Literal["render", "replay"]:
-        """What videos are of that are not compared."""
+        """What videos are made of that are not compared."""
         return "replay" if self._phase is _Phase.REPLAY else "render"
 
     @property
@@ -53,10 +52,10 @@ class Audits:
         return self._phase is _Phase.FRAMES
 
     def replays_next(self, checks: int) -> bool:
-        """Whether the video that begins now is to be rendered when it happens again.
+        """Whether the video that begins now is to be rendered from a replay.
 
         Args:
-            checks: how many comparisons are on their way.
+            checks: how many comparisons are in progress.
         """
         if self._phase is not _Phase.REPLAY:
             return False

@@ -1,4 +1,4 @@
-"""A video that is made of steps later: what a wrapper tells of it, and which rows it is of."""
+"""A video that is rendered later from recorded steps: collects what its request needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from offcam_proto.records import KeepRecord
 
 SEAL_SECONDS: Final = 1.0
-"""How old the rows of an episode may be that a rule keeps, before they are sent: no video is made without them."""
+"""How old unsent rows of an episode that a rule keeps may become: its video cannot be made without them."""
 
 
 class ReplayClip:
@@ -66,14 +66,14 @@ class ReplayClip:
         self._last: int | None = None  # number of the last frame
 
     def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> None:  # noqa: ARG002 - as ClipWriter's
-        """There is a frame of this number. Never raises."""
+        """Note that there is a frame of this number. Never raises."""
         self._last = number
 
     def reject(self) -> None:
-        """There is none that could not be made into a picture."""
+        """Do nothing: no frame was rendered that could be wrong."""
 
     def step(self, reward: object) -> None:
-        """Steps are in their rows."""
+        """Do nothing: the steps are in their rows."""
 
     def end(self, *, complete: bool = True) -> None:  # noqa: ARG002 - as ClipWriter's
         """No more frames come: ask for the video, unless a rule is to keep it or let it go."""

@@ -1,4 +1,4 @@
-"""One number for all that an env said in an episode so far: two episodes with the same one are the same."""
+"""A digest of everything that an env returned in an episode so far: episodes with equal digests are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Of what code an env is made: where that has changed, its episodes may not happen again, and one can say why."""
+"""What code an env is made of: if that has changed, its replays may differ, and an error can say why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALWAYS = ("gymnasium", "numpy")
 
 
 def fingerprint(kind: type) -> dict[str, str]:
-    """What an env's class is made of.
+    """The code that an env's class is made of.
 
     Args:
         kind: the class of the base env.
@@ -30,7 +30,7 @@ def fingerprint(kind: type) -> dict[str, str]:
 
 
 def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """What is another than it was, each in a few words."""
+    """What has changed since, each in a few words."""
     told = []
     for name in sorted({*before, *now}):
         was, is_ = before.get(name, "none"), now.get(name, "none")
@@ -40,7 +40,7 @@ def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def _ours(module: str) -> bool:
-    """Whether it is none of the interpreter's own."""
+    """Whether a module is not one of the interpreter's own."""
     return module in sys.modules and module.partition(".")[0] not in sys.stdlib_module_names
 
 

@@ -1,4 +1,4 @@
-"""Which videos are made by themselves: those that rules keep, as the index of their run says it at the time."""
+"""Renders videos that rules keep, one after the other, as the runs' indexes name them at the time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_TRIES: Final = 3
-"""So often a video is begun that is not whole in the end, as where its daemon dies."""
+"""How often a video is tried that does not become whole, as when its daemon dies."""
 
 LOOK_SECONDS: Final = 0.5
-"""How long an index that has changed is left alone before it is read again."""
+"""How long an index that has changed is left alone before it is read again, in seconds."""
 
 
 class Following:
-    """Has the videos made that rules keep of some streams, one after the other.
+    """Renders the videos of some streams that their rules keep, one after the other.
 
-    Which is the next is asked of the index before each: one that is let go before its turn is never made. What cannot
-    be made, as it did not happen again, is known here alone: another process tries it once more.
+    The index is asked for the next one each time: a video that is let go before its turn is never rendered. That an
+    episode differs when it is replayed is only remembered here: another process tries it once more.
 
     Args:
-        make: makes a video; None where its steps are still on their way.
+        make: renders a video; returns None if its steps are still on their way.
     """
 
     def __init__(self, make: Callable[[Request], Answer | None]) -> None:

@@ -1,4 +1,4 @@
-"""States that some envs have beside their generator, as an emulator's: how to keep one, and how to give it back."""
+"""State that some envs have besides their generator, such as an emulator's: how to save and restore it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from offcam_proto.errors import ConfigError, NotReplayable
 
 
 class Hook(NamedTuple):
-    """How the state of a kind of env is kept and given back.
+    """How to save and restore the state of a kind of env.
 
     Attributes:
-        state: from the base env, its state before a reset: numbers, text, bytes, arrays, lists, tuples, dicts of them.
-        restore: gives a state back to a base env that was just made or reset, from the env and the state.
+        state: called with the base env; returns its state before a reset: numbers, text, bytes, arrays, lists, tuples,
+            dicts of them.
+        restore: called with a base env that was just made or reset, and a state; restores it.
     """
 
     state: Callable[[Any], Any]
@@ -22,18 +23,19 @@ class Hook(NamedTuple):
 
 
 def register(env: str | type, *, state: Callable[[Any], object], restore: Callable[[Any, Any], object]) -> None:
-    """Say how the state of an env is kept that neither a seed nor its ``np_random`` makes again.
+    """Register how to save and restore the state of an env that neither a seed nor its ``np_random`` restores.
 
-    It is asked on the env's thread before each reset without a seed. Call it where the env's class is defined, so that
-    the process that replays has it, too. What ``state`` raises ends the replaying of that episode, not the training.
+    ``state`` is called on the env's thread before each reset without a seed. Call this where the env's class is
+    defined, so that the process that replays has it, too. If ``state`` raises, that episode cannot be replayed; the
+    training goes on.
 
     Args:
-        env: the env's class, that of a base of it, or the id that it is made as.
-        state: from the base env, what is to be kept: plain values, as a reset's ``options`` may be.
-        restore: gives that back, from a base env of the same kind and the state.
+        env: the env's class, one of its base classes, or the id that it is made as.
+        state: called with the base env; returns plain values, as a reset's ``options`` may have.
+        restore: called with a base env of the same kind and such a state; restores it.
 
     Raises:
-        ConfigError: an argument is none of these.
+        ConfigError: an argument is of another kind.
     """
     if not isinstance(env, (str, type)) or not callable(state) or not callable(restore):
         raise ConfigError(

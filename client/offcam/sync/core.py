@@ -1,4 +1,4 @@
-"""What is sent next, and how far one is then: from what was sent and what the index has. Without I/O and clocks."""
+"""What to send next, and the position after that, by what was sent and what the index has. No I/O and no clocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 MOST_EPISODES: Final = 500
-"""In one batch."""
+"""Most episodes in one batch."""
 
 FIRST_WAIT_SECONDS: Final = 1.0
 LONGEST_WAIT_SECONDS: Final = 300.0
@@ -93,7 +93,7 @@ class ClipSent(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What is sent at once.
+    """What is sent at once: episodes, or one clip.
 
     Attributes:
         episodes: in the order of the index, at most `MOST_EPISODES`.
@@ -107,7 +107,7 @@ class Batch(NamedTuple):
 
 
 class ClipRow(NamedTuple):
-    """What the index says of a clip that is not known to be sent.
+    """What the index has of a clip that may not be sent yet.
 
     Attributes:
         stream: id of its stream.
@@ -128,13 +128,13 @@ class ClipRow(NamedTuple):
 
 @dataclass(frozen=True)
 class StreamClips:
-    """Which clips of a stream are settled: all up to ``seen`` but those in ``waiting``."""
+    """Which clips of a stream are settled, that is sent or never to be sent: all up to ``seen`` but ``waiting``."""
 
     seen: int = -1
     waiting: tuple[int, ...] = ()
 
     def has(self, clip: int) -> bool:
-        """Whether one is settled: sent, or never to be."""
+        """Whether a clip is settled."""
         return clip <= self.seen and clip not in self.waiting
 
 
@@ -182,7 +182,7 @@ _NONE: Final = StreamClips()
 
 
 def next_clip(position: Position, rows: Iterable[ClipRow]) -> ClipRow | None:
-    """The clip to be sent next: of those that can be, each stream's first, the one that ended first."""
+    """The clip to send next: of each stream's first clip that can be sent, the one that ended first."""
     first: dict[str, ClipRow] = {}
     for row in rows:
         known = first.get(row.stream)
@@ -192,7 +192,7 @@ def next_clip(position: Position, rows: Iterable[ClipRow]) -> ClipRow | None:
 
 
 def after_episodes(position: Position, batch: Batch) -> Position:
-    """Where one is once a batch of episodes is sent."""
+    """The position after a batch of episodes."""
     if not batch.episodes:
         return position
     last = batch.episodes[-1]
@@ -200,7 +200,7 @@ def after_episodes(position: Position, batch: Batch) -> Position:
 
 
 def after_clip(position: Position, rows: Iterable[ClipRow], sent: ClipRow, *, gone: bool = False) -> Position:
-    """Where one is once a clip is sent.
+    """The position after a clip.
 
     Args:
         position: before that.
@@ -217,18 +217,18 @@ def after_clip(position: Position, rows: Iterable[ClipRow], sent: ClipRow, *, go
 
 
 def wait_seconds(failures: int, spread: float) -> float:
-    """How long to wait before it is tried again.
+    """How long to wait before the next try.
 
     Args:
         failures: how often in a row it failed, from 1.
-        spread: from 0 to 1, by chance: of many who failed at once not all come back at once.
+        spread: a random number from 0 to 1, so that many processes that failed together do not return together.
     """
     longest = min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 30), LONGEST_WAIT_SECONDS)
     return longest * (0.5 + spread / 2)
 
 
 def refusal(error: BaseException) -> int | None:
-    """The HTTP status by which a tracker said that the key is wrong, or may not do this; None where it said no such.
+    """The HTTP status with which a tracker refused the key (401 or 403); None if it did not.
 
     Args:
         error: what its package raised: by itself, or as the cause of that.

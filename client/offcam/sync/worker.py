@@ -44,28 +44,28 @@ if TYPE_CHECKING:
     from offcam_runs.sync.process import SyncRequest
 
 LOOK_SECONDS: Final = 1.0
-"""How often it is seen whether an index has changed."""
+"""How often the worker checks whether an index has changed, in seconds."""
 
 LOOK_ANYWAY_SECONDS: Final = 30.0
-"""How often it is read even if it has not."""
+"""How often an index is read even if it has not changed, in seconds."""
 
 SEND_SECONDS: Final = 300.0
-"""How long a sink may take for a batch, by default."""
+"""How many seconds a sink may take for a batch, by default."""
 
 CLOSE_SECONDS: Final = 30.0
-"""How long it may take to close."""
+"""How many seconds a sink may take to close."""
 
 LOOK_AT_END_SECONDS: Final = 2.0
 """The same once the training is over."""
 
 AFTER_END_SECONDS: Final = 7 * 86_400.0
-"""How long it is tried after the training has ended, where sending fails: then `offcam sync` has to be asked."""
+"""How long failed sending is tried again after the training has ended, in seconds; after that use `offcam sync`."""
 
 LONGEST_ERROR: Final = 500
-"""Characters of an error that are kept."""
+"""Most characters of an error that are kept."""
 
 TIMEOUT: Final = "timeout"
-"""The option that all trackers have: seconds for a batch."""
+"""The option that every tracker has: most seconds for a batch."""
 
 
 class SyncWorker:
