@@ -1,4 +1,4 @@
-"""Files that a user named: they appear whole or not at all, and nothing that is no file is replaced by one."""
+"""Files that a user named: they appear whole or not at all, and only regular files are replaced."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _OPEN_FILES = ("/proc/", "/dev/fd")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where what is written to a path goes.
+    """Where data written to a path goes.
 
     Attributes:
-        path: as it was given; ``-`` is stdout.
-        file: the file that is made or replaced, links followed. None where it goes into what is there: stdout, a pipe,
-            a device.
+        path: as the user gave it; ``-`` is stdout.
+        file: the file that is made or replaced, links followed. None for something that is open or is written into:
+            stdout, a pipe, a device.
         is_stdout: whether it is this process's stdout, however it was named.
     """
 
@@ -45,10 +45,10 @@ class Destination:
 
 
 def destination(path: Path) -> Destination:
-    """Where what is written to a path goes.
+    """Where data written to a path goes.
 
     Raises:
-        ConfigError: it cannot be found out, as links lead in a circle, or a folder may not be looked into.
+        ConfigError: that cannot be found out, as links form a circle, or a folder may not be looked into.
     """
     if path == STDOUT:
         return Destination(path, None, is_stdout=True)
@@ -68,9 +68,9 @@ def destination(path: Path) -> Destination:
 
 @contextmanager
 def replacing(path: Path, ending: str | None = None) -> Iterator[Path]:
-    """Write a file that takes the place of what a path leads to when all is written; on an error it is removed.
+    """Write a file that replaces what a path leads to once it is whole; on an error it is removed.
 
-    A link stays, and where it leads is replaced. What goes into stdout, a pipe or a device goes there when it is whole.
+    A link stays, and its target is replaced. For stdout, a pipe or a device the whole file is copied there in the end.
 
     Args:
         path: as the user gave it.
@@ -131,7 +131,7 @@ def _is_stdout(status: os.stat_result) -> bool:
 
 
 def _follow(path: Path) -> Path | None:
-    """The path that a link leads to at last; None where it leads through one of the system's to an open file."""
+    """The path that links lead to in the end; None if they lead through one of the system's to an open file."""
     for _ in range(_MOST_LINKS):
         if f"{path.parent.resolve()}/".startswith(_OPEN_FILES):
             return None

@@ -1,4 +1,4 @@
-"""How the command line ends: its exit codes, what they mean, and an error as one line or as one JSON object.
+"""How the command line ends: its exit codes, their meaning, and errors as one line or one JSON object.
 
 Standard library only: a base install, which has no command line, must say that too.
 """
@@ -23,7 +23,7 @@ from offcam_proto.errors import OffcamError
 FINE, PROBLEM, CANNOT, LOSSY = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
 NO_READER = 128 + signal.SIGPIPE
-"""What a shell shows of a program that a closed pipe ended, as in ``| head``."""
+"""The exit code that a shell shows for a program ended by a closed pipe, as in ``| head``."""
 
 MEANINGS = {
     FINE: "fine",
@@ -36,12 +36,12 @@ MEANINGS = {
 
 
 def wants_json(words: Iterable[str]) -> bool:
-    """Whether a command line asks for JSON, even one that is wrong otherwise."""
+    """Whether a command line asks for JSON, even if it is otherwise wrong."""
     return "--json" in itertools.takewhile(lambda word: word != "--", words)
 
 
 class _Output(io.FileIO):
-    """Stdout, which remembers that it could not be written: whoever printed does not always hear of it."""
+    """Stdout, which remembers failed writes: whoever printed does not always learn of them."""
 
     failure: OSError | None = None
 
@@ -92,7 +92,7 @@ def as_dict(error: BaseException, code: int, text: str | None = None) -> dict[st
 
 
 def say(error: BaseException, code: int, *, as_json: bool, text: str | None = None) -> int:
-    """Tell an error, on stderr in a line or on stdout as JSON. Returns the exit code that it was given."""
+    """Report an error, on stderr in a line or on stdout as JSON. Returns the exit code that it was given."""
     if os.environ.get("OFFCAM_LOG", "").lower() == "debug":
         traceback.print_exception(type(error), error, error.__traceback__)
     with suppress(OSError):
@@ -104,7 +104,7 @@ def say(error: BaseException, code: int, *, as_json: bool, text: str | None = No
 
 
 def after(error: BaseException, *, as_json: bool) -> int:
-    """The exit code after what ended a verb, which is told where there is something to tell."""
+    """The exit code after the error that ended a verb; the error is reported if there is something to say."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, OffcamError):
@@ -118,7 +118,7 @@ def after(error: BaseException, *, as_json: bool) -> int:
 
 
 def output_failure() -> int:
-    """Write what waits to be. 0, or the exit code where stdout has not taken all; then the rest of it is lost."""
+    """Flush stdout. Returns 0, or the exit code if stdout did not take everything; the rest is lost then."""
     with suppress(OSError):
         sys.stdout.flush()
     error, _Output.failure = _Output.failure, None
@@ -131,10 +131,10 @@ def output_failure() -> int:
 
 
 def leave(code: int) -> int:
-    """The exit code, handed back where nothing else runs; else the process ends here.
+    """End with an exit code: return it if no other thread runs, else end the process here.
 
-    A thread that still works, such as a self-test that a stop has overtaken, is not waited for. Python's own end would
-    unwind it wherever it next asks for the interpreter, and libraries in C++ answer that with an abort.
+    A thread that still works, such as a self-test overtaken by a stop, is not waited for. Python's own shutdown would
+    unwind it where it next asks for the interpreter, and C++ libraries answer that with an abort.
     """
     if threading.active_count() > 1:
         with suppress(OSError, ValueError):  # where it is closed, or its disk is full

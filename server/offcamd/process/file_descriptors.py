@@ -1,11 +1,11 @@
-"""File descriptors: how many the daemon may have open. Each client takes one, each run and each open video more."""
+"""File descriptors: how many the daemon may have. Each client, each run and each open video takes one."""
 
 from __future__ import annotations
 
 import resource
 
 ENOUGH = 4096
-"""File descriptors for some hundred clients that record at a time, each into a folder of its own."""
+"""File descriptors that are enough for some hundred recording clients, each with a run folder of its own."""
 
 FIX = (
     "Raise it: `ulimit -Hn 65536` as root before the daemon is started, LimitNOFILE=65536 in its systemd unit, or "
@@ -26,12 +26,12 @@ def raise_limit() -> int:
 
 
 def attainable() -> int:
-    """What `raise_limit` would make of it."""
+    """The limit that `raise_limit` would set."""
     return _number(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def shortage(limit: int) -> str:
-    """What is wrong with a limit, for people; empty where it is enough."""
+    """What is wrong with a limit, for people; empty if it is enough."""
     if limit >= ENOUGH:
         return ""
     return f"at most {limit} files and connections can be open, which many clients at a time exceed"

@@ -1,8 +1,8 @@
-"""The daemon's health: what keeps it from working, and how its threads go on after an error that nobody expected.
+"""The daemon's health: which parts are down and why, and how its threads go on after an unexpected error.
 
-Two rules, for every thread. A piece of work that raises is told of and given a definite end, and its thread goes on
-with the next (`Health.survive`). A thread that ends all the same is known to have (`GuardedThread`): the part of the
-daemon that it was is down from then on, and whoever asks hears why.
+Two rules hold for every thread. Work that raises is reported and brought to a definite end, and its thread goes on with
+the next work (`Health.survive`). If a thread ends all the same (`GuardedThread`), the part of the daemon that it was is
+down from then on, and whoever asks is told why.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 MOST_ERRORS = 20
-"""So many of the last errors are kept for whoever looks at the daemon."""
+"""How many of the latest errors are kept."""
 
 PARTS = ("encoder", "http", "service", "spool", "store", "video", "other")
-"""The parts of a daemon; ``video`` is the library that makes videos, as the self-test found it."""
+"""The parts of a daemon; ``video`` is the library that makes videos, as judged by the self-test."""
 ENCODER, HTTP, SERVICE, SPOOL, STORE, VIDEO, OTHER = PARTS
 
 UNTESTED, TESTING, PASSED, FAILED, SKIPPED = SELF_TEST_STATES = ("untested", "testing", "passed", "failed", "skipped")
-"""What became of the self-test; it is skipped where there is no room for its file, which is no fault of the encoder."""
+"""Outcomes of the self-test; it is skipped without room for its file, which is not the encoder's fault."""
 
 
 class Health:
     """What went wrong, and what is down. Thread-safe.
 
     Attributes:
-        self_test: what became of `offcamd.encode.self_test`, a word from above.
+        self_test: outcome of `offcamd.encode.self_test`, one of the words above.
     """
 
     def __init__(self) -> None:
@@ -41,19 +41,19 @@ class Health:
         self._down: dict[str, str] = {}
 
     def note(self, text: str) -> None:
-        """Remember an error of a kind that is expected, such as a full disk."""
+        """Remember an error of an expected kind, such as a full disk."""
         with self._lock:
             self._errors.append(text)
 
     def unexpected(self, part: str, about: str, error: BaseException) -> None:
-        """Log what nobody expected with its traceback, count it, and remember it."""
+        """Log an unexpected error with its traceback, count it, and remember it."""
         log.error("unexpected error in the %s, at %s: please report it", part, about, exc_info=error)
         with self._lock:
             self._unexpected[part] += 1
             self._errors.append(f"{about}: unexpected {error!r}")
 
     def down(self, part: str, reason: str) -> None:
-        """A part of the daemon works no more. Its first reason counts."""
+        """Note that a part of the daemon does not work any more. Its first reason counts."""
         with self._lock:
             if part in self._down:
                 return
@@ -62,35 +62,35 @@ class Health:
         log.error("%s", reason)
 
     def survive(self, part: str, about: str, otherwise: Callable[[BaseException], object] | None = None) -> _Survival:
-        """Go on behind the ``with`` block whatever is raised in it.
+        """Go on after the ``with`` block whatever is raised in it.
 
         Args:
             part: which part of the daemon is at work.
             about: what it works on, for people.
-            otherwise: called with what was raised: gives the piece of work its end. What it raises itself is raised.
+            otherwise: called with what was raised, to bring the work to an end. What it raises passes through.
         """
         return _Survival(self, part, about, otherwise)
 
     def thread_ended(self, args: threading.ExceptHookArgs) -> None:
-        """For `threading.excepthook`: of a thread on which no recording depends, such as one that looks ahead."""
+        """For `threading.excepthook`: a thread ended on which no recording depends, such as one that reads ahead."""
         if args.exc_value is not None:
             self.unexpected(OTHER, f"the thread {args.thread.name if args.thread else '?'}", args.exc_value)
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why a part is down, by its name; empty where all works."""
+        """By name, why parts are down; empty if all work."""
         with self._lock:
             return dict(self._down)
 
     @property
     def recent_errors(self) -> list[str]:
-        """What went wrong last, the oldest first."""
+        """The latest errors, the oldest first."""
         with self._lock:
             return list(self._errors)
 
     @property
     def unexpected_errors(self) -> dict[str, int]:
-        """How many errors nobody expected, by the part that met them."""
+        """How many unexpected errors there were, by part."""
         with self._lock:
             return dict(self._unexpected)
 
@@ -117,12 +117,12 @@ class _Survival:
 
 
 class GuardedThread(threading.Thread):
-    """A thread on which the daemon's work depends. If it ends by an exception, its part is down.
+    """A thread that the daemon's work depends on. If it ends by an exception, its part is down.
 
     Args:
         part: one of `PARTS`.
-        work: what it does, until it is done.
-        health: who is told.
+        work: called on the thread.
+        health: is told if that raises.
         name: of the thread.
     """
 

@@ -1,7 +1,7 @@
-"""One daemon for each endpoint: a lock held for life beside the socket, with the owner's particulars in it.
+"""One daemon for each endpoint: a lock beside the socket, held as long as the daemon lives, with facts about it inside.
 
-A second ``ipc://`` bind would silently steal the endpoint, so whoever binds holds the lock first, and only
-the holder removes a socket file that a dead daemon left.
+A second ``ipc://`` bind would silently steal the endpoint. So a daemon takes the lock before it binds, and only the
+holder removes a socket file that a dead daemon left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from offcam_proto.endpoints import Endpoint
 
 MOST_NAMED = 5
-"""Most things that a daemon which has left is said not to have finished."""
+"""Most unfinished things that a daemon lists when it leaves."""
 
 _INFO_BYTES = 1024
 _READ_SECONDS = 2.0
@@ -44,7 +44,7 @@ class DaemonPaths(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DaemonInfo:
-    """What a daemon says of itself in its lock.
+    """What a daemon says of itself in its lock's file.
 
     Attributes:
         pid: its process id.
@@ -53,7 +53,7 @@ class DaemonInfo:
         version: its version of offcam.
         log_file: its log, or None for stderr.
         started: seconds since the Unix epoch.
-        pid_namespace: what its ``pid`` counts in, so that nobody signals a stranger from outside a container.
+        pid_namespace: the namespace of ``pid``, so that nobody outside a container signals another process.
         stopping: whether it takes no more clients.
         tcp: where it listens for other hosts, or None.
     """
@@ -76,17 +76,17 @@ class DaemonInfo:
 
     @property
     def whereabouts(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The same as a dictionary, for JSON."""
         return {"pid": self.pid, "endpoint": self.endpoint, "http": self.http, "tcp": self.tcp}
 
     @property
     def here(self) -> bool:
-        """Whether its pid means that process to us too."""
+        """Whether its pid means the same process to us."""
         return self.pid_namespace == pid_namespace()
 
 
 def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
-    """Where the daemon at an endpoint keeps its files; raises ConfigError where that is not ``ipc://``."""
+    """The paths of the files of the daemon at an endpoint. ConfigError unless that is ``ipc://``."""
     if endpoint.path is None:
         raise ConfigError(
             f"{endpoint.url} is for other hosts and has no socket file; on its own host a daemon is found by that. "
@@ -156,7 +156,7 @@ class DaemonLock:
         return self._lock.unlocked if self._lock else ""
 
     def update(self, *, http: str | None = None, stopping: bool = False) -> None:
-        """Tell readers more: the HTTP address, or that this daemon takes no more clients."""
+        """Tell readers of the lock more: the HTTP address, or that this daemon takes no more clients."""
         if self._lock is None or self._info is None:
             raise DaemonError("the lock is not held, so there is nothing to update in it")
         self._info = replace(self._info, http=http or self._info.http, stopping=stopping or self._info.stopping)
@@ -164,10 +164,10 @@ class DaemonLock:
             _write(self._lock.fd, self._info)
 
     def release(self, unfinished: Sequence[str] = ()) -> None:
-        """Remove the socket and let go. Does nothing where it is not held.
+        """Remove the socket and release the lock. Does nothing if it is not held.
 
         Args:
-            unfinished: what the daemon leaves behind that is not final: its last words, for whoever stopped it.
+            unfinished: what the daemon leaves unfinished, for whoever stopped it.
         """
         lock, info, self._lock, self._info = self._lock, self._info, None, None
         if lock is not None and info is not None:
@@ -180,7 +180,7 @@ class DaemonLock:
 
 
 def already_running(endpoint: str, pid: int | None) -> DaemonAlreadyRunning:
-    """The error of a daemon where another one has the endpoint."""
+    """The error of a daemon that finds another one at its endpoint."""
     return DaemonAlreadyRunning(
         f"an offcam daemon (pid {pid or 'unknown'}) is listening at {endpoint} already. Use that one "
         "(`offcam status`), or give this one another --endpoint.",
@@ -193,8 +193,7 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
 
     Raises:
         ConfigError: it is no ``ipc://`` endpoint.
-        DaemonError: somebody holds the lock who did not write into it what a daemon does, or it is not ours
-            to read.
+        DaemonError: the lock is held by something that is not a daemon, or may not be read by us.
     """
     path = daemon_paths(endpoint).lock
     give_up = time.monotonic() + _READ_SECONDS
@@ -211,7 +210,7 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
 
 
 def last_words(endpoint: Endpoint, pid: int) -> list[str]:
-    """What a daemon that has left said it did not finish; empty where everything was, or another one came since."""
+    """What a daemon that has left did not finish; empty if it finished everything, or another one came since."""
     try:
         said = json.loads(daemon_paths(endpoint).lock.read_text())
     except (OSError, ValueError):

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 DEFAULT_TIMEOUT_SECONDS = 25.0
-"""How long `start` stays to see a daemon listen. It ends nobody then: imports from a cold network disk take longer."""
+"""How long `start` waits until a daemon listens. It is not ended then: imports from a cold network disk are slow."""
 
 _PAUSE_SECONDS = 0.02
 _EXIT_SECONDS = 5.0
 READY = "offcam ready "
-"""How the line begins that a daemon prints on stdout when it listens."""
+"""The beginning of the line that a daemon prints on stdout when it listens."""
 
 FAILED = "offcam: "
-"""How the line begins that one which was launched prints there where it cannot: its log's disk may be full."""
+"""The beginning of the line that a launched daemon prints on stdout if it cannot start: its log may not be writable."""
 
 
 def for_wrapper(endpoint: str, timeout: float) -> int:
-    """What ``offcam start --embedded`` does, said and answered without the command line's libraries.
+    """Do what ``offcam start --embedded`` does, without the command line's libraries.
 
     Returns:
         The exit code: 0 it listens, 1 not yet, 2 it cannot be started.
@@ -50,13 +50,13 @@ def for_wrapper(endpoint: str, timeout: float) -> int:
 
 
 def start_detached(settings: Settings, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> DaemonInfo:
-    """Return the daemon at the endpoint; start one, in a session of its own, where there is none.
+    """Return the daemon at the endpoint; if there is none, start one in a session of its own.
 
-    A daemon that is just leaving is waited for, and so is one that somebody else is starting. A new one holds the lock
-    of those who start daemons until it listens, so that it is left alone however long that takes it.
+    A daemon that is leaving, or is being started by somebody else, is waited for. A new one holds the starters' lock
+    until it listens, so that nobody starts another one meanwhile, however long that takes.
 
     Args:
-        settings: what a new daemon is told; ``log_file`` defaults to the log beside the socket.
+        settings: settings of a new daemon; ``log_file`` defaults to the log beside the socket.
         timeout: seconds to wait until it listens.
 
     Raises:
@@ -87,7 +87,7 @@ def _running(settings: Settings) -> DaemonInfo | None:
 
 @contextlib.contextmanager
 def _launching(path: Path, log: Path, deadline: float) -> Iterator[FileLock]:
-    """Hold the lock of those who start daemons. Its file has the pid of the daemon that is being started."""
+    """Hold the starters' lock. Its file has the pid of the daemon that is being started."""
     while (lock := FileLock.take(path, 0o600)) is None:
         _pause(deadline, _still_starting(_starting_pid(path), log))
     try:
@@ -158,7 +158,7 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _open_log(settings: Settings, log: Path) -> tuple[int, list[str]]:
-    """Open the log for a daemon; returns its descriptor and the daemon's flags. A log that nobody named may not be."""
+    """Open a daemon's log; returns its descriptor and the daemon's flags. Without a named log the default may fail."""
     flags = settings.as_flags()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def _open_log(settings: Settings, log: Path) -> tuple[int, list[str]]:
 
 
 def _first_line(fd: int, deadline: float) -> str:
-    """The first line of a pipe; what there is where the pipe or the time ends first."""
+    """The first line from a pipe, or what there is of it when the pipe or the time ends."""
     data = b""
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""Keeps the log readable when something happens without end: the first is told, then now and then how many more."""
+"""Keeps the log readable when something happens all the time: the first time is logged, then now and then a count."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeAlias
 Key: TypeAlias = tuple[str, ...]
 
 SECONDS = 10.0
-"""Like events are told no more often than this."""
+"""Least seconds between two lines about like events."""
 
 MOST_KEYS = 256
-"""Kinds of events that are kept apart; of more, the one that was told the longest ago is forgotten."""
+"""Most kinds of events that are told apart; beyond that, the one logged longest ago is forgotten."""
 
 
 class Throttle:
-    """Says which of many events are worth a line in the log. Not thread-safe.
+    """Decides which of many events get a line in the log. Not thread-safe.
 
     Args:
         seconds: between two lines about like events.
@@ -27,7 +27,7 @@ class Throttle:
         self._unsaid: dict[Key, int] = {}
 
     def admit(self, *key: str) -> bool:
-        """Whether to tell of an event now; if not it is counted."""
+        """Whether to log an event now; if not it is counted."""
         now = time.monotonic()
         if key in self._told and now - self._told[key] < self._seconds:
             self._unsaid[key] = self._unsaid.get(key, 0) + 1
@@ -36,7 +36,7 @@ class Throttle:
         return True
 
     def unsaid(self) -> dict[Key, int]:
-        """How many events of each kind are to be told of now, as nobody was told of them for a while."""
+        """How many events of each kind were not logged for a while, and should be now."""
         now = time.monotonic()
         due = {key: count for key, count in self._unsaid.items() if now - self._told[key] >= self._seconds}
         for key in due:

@@ -1,4 +1,4 @@
-"""The daemon's log: readable on a terminal, JSON lines elsewhere, never larger than two bounded files."""
+"""The daemon's log: for people on a terminal, JSON lines elsewhere; never larger than two bounded files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ else:
     _Adapter = logging.LoggerAdapter  # which Python 3.10 cannot subscript
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
-"""Size at which a log file is set aside as ``<name>.1``, in place of an earlier one."""
+"""Size in bytes at which a log file is renamed to ``<name>.1``, replacing an earlier one."""
 
 
 class BoundedLog:
-    """A text stream onto a file that is set aside when it is full. Safe for threads.
+    """A text stream to a file that is renamed when it is full. Thread-safe.
 
-    File descriptor 2 follows the file, so that what C libraries and the interpreter print is in it too. Links are
-    followed; a pipe or a device is written into and never set aside.
+    File descriptor 2 follows the file, so that the output of C libraries and of the interpreter is in it, too. Links
+    are followed; a pipe or a device is never renamed.
     """
 
     def __init__(self, path: Path, limit: int = MAX_LOG_BYTES) -> None:
@@ -41,7 +41,7 @@ class BoundedLog:
         self._open()
 
     def write(self, text: str) -> int:
-        """Append text. Where the disk is full it is lost: the daemon has more to lose than its log."""
+        """Append text. On a full disk the text is lost: recording matters more than the log."""
         with self._mutex, suppress(OSError):
             if self._is_file and os.fstat(2).st_size >= self._limit:
                 self._path.replace(self._path.with_name(f"{self._path.name}.1"))
@@ -50,10 +50,10 @@ class BoundedLog:
         return len(text)
 
     def reopen(self) -> None:
-        """Go on in the file that has the name now, made where there is none: the other was moved away.
+        """Go on in the file that has the name now, or in a new one: the old one was moved away.
 
         Raises:
-            OSError: it cannot be opened; then the log goes on where it is.
+            OSError: the file cannot be opened; the log then stays where it is.
         """
         with self._mutex:
             self._open()
@@ -68,7 +68,7 @@ class BoundedLog:
 
 
 class Logger(_Adapter):
-    """A logger that takes values by name, as ``log.info("a client came", pid=7)``."""
+    """A logger whose methods take named values, as in ``log.info("a client came", pid=7)``."""
 
     def __init__(self, name: str) -> None:
         super().__init__(logging.getLogger(name), {})
@@ -79,7 +79,7 @@ class Logger(_Adapter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Other people's libraries tell what is wrong alone."""
+    """Whether a record is logged: of other packages, only warnings and errors."""
     return hasattr(record, "values") or record.levelno >= logging.WARNING
 
 
@@ -115,13 +115,13 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
 
     Args:
         level: one of `config.LOG_LEVELS`.
-        log_file: the file that takes the place of stderr, if any.
+        log_file: a file in place of stderr, if any.
 
     Returns:
         The log, where it has a file.
 
     Raises:
-        ConfigError: the log file cannot be found, as links lead in a circle.
+        ConfigError: the log file cannot be found, as links form a circle.
         OSError: it cannot be written.
     """
     if log_file is not None:
@@ -136,7 +136,7 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
 
 
 def tail(path: Path, offset: int = 0, lines: int = 10) -> list[str]:
-    """The last lines that were written to a log at or behind a byte offset."""
+    """The last lines that were written to a log from a byte offset on."""
     try:
         with path.open("rb") as file:
             file.seek(max(offset, path.stat().st_size - 64 * 1024))

@@ -11,10 +11,10 @@ _MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freede
 
 
 def move_out(pid: int, environ: Mapping[str, str]) -> None:
-    """Ask the user's systemd, where there is one, to put a process into a scope of its own. Waits for nothing.
+    """Ask the user's systemd, if there is one, to move a process into a scope of its own. Does not wait.
 
-    A cgroup that ends with all its processes, as a service's does, takes a daemon in it along, which others may be
-    using. systemd moves only what it may: a job step's or a container's processes stay where they are counted.
+    A cgroup that ends with all its processes, such as a service's, would end a daemon that others may be using. systemd
+    only moves what it may: processes of a job step or a container stay where they are accounted.
 
     Args:
         pid: the process.

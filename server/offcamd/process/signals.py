@@ -1,4 +1,4 @@
-"""Waiting that a signal ends, whichever thread of the process the kernel gave it to."""
+"""Waiting that signals can end, whichever thread the kernel delivers them to."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     import threading
 
 SIGNAL_SECONDS = 0.2
-"""The longest that the main thread waits in one piece.
+"""The longest that the main thread waits in one piece, in seconds.
 
-The kernel may give a signal to any thread, or to the main one in the moment before it waits; Python runs the signal's
-handler when the main thread next wakes, and nothing else wakes it.
+The kernel may deliver a signal to any thread, or to the main one just before it waits. Python runs the handler only
+when the main thread wakes next, and nothing else wakes it.
 """
 
 
 def wait_for(event: threading.Event) -> None:
-    """Return when the event is set; what signals' handlers raise is raised. On the main thread."""
+    """Return when the event is set. What a signal's handler raises passes through. On the main thread."""
     while not event.wait(SIGNAL_SECONDS):
         pass

@@ -1,4 +1,4 @@
-"""A run's episodes, clips or steps as files for others: CSV, JSON lines, Parquet, Stable-Baselines3's monitor.csv."""
+"""A run's episodes, clips or steps as files for other programs: CSV, JSON lines, Parquet, monitor.csv of SB3."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Format = Literal["csv", "jsonl", "parquet", "monitor"]
 Row = dict[str, Any]
 
 MONITOR_NAME = "monitor.csv"
-"""What Stable-Baselines3's ``load_results`` looks for: all files of a folder whose names end so."""
+"""Ending of the file names that Stable-Baselines3's ``load_results`` reads."""
 
 _BATCH = 10_000
 
@@ -40,9 +40,9 @@ class Exported:
     """What was written.
 
     Attributes:
-        files: their paths.
-        rows: in all of them together.
-        missing: of steps, those that are known and in none: dropped by the daemon, or in a damaged or missing file.
+        files: paths of the files.
+        rows: how many rows are in them together.
+        missing: how many rows of steps are known and in none: dropped by the daemon, or in a damaged or missing file.
     """
 
     files: tuple[Path, ...]
@@ -68,11 +68,11 @@ def export(
         path: the file; for ``monitor`` the folder.
         what: a row for each finished episode in order of arrival, for each clip, or for each step that was recorded.
         force: replace what is there.
-        session: which one of each run; by default the newest.
+        session: which session of each run; by default the newest.
         progress: called with the rows written and how many there are.
 
     Raises:
-        ConfigError: there is such a file already, or it cannot be written, or is a part of a run; or no step is there.
+        ConfigError: the file exists, cannot be written, or is part of a run; or there are no steps.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
     if form != "monitor":
@@ -142,7 +142,7 @@ def _counted(rows: Iterable[Row], total: int, progress: Callable[[int, int], Non
 
 
 def _check_free(path: Path, *, force: bool) -> None:
-    """Refuse to take the place of a file, and in any case of one that is a part of a run."""
+    """Refuse to replace a file without ``force``, and in any case one that is part of a run."""
     to = destination(path)
     if to.file is None:
         return
@@ -158,7 +158,7 @@ def _check_free(path: Path, *, force: bool) -> None:
 
 
 def _write_csv(file: TextIO, rows: Iterable[Row], names: Sequence[str]) -> None:
-    """As pandas, polars and numpy read it: ``NaN`` and ``inf`` as words, nothing where there is no value."""
+    """Write CSV as pandas, polars and numpy read it: ``NaN`` and ``inf`` as words, empty for a missing value."""
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _csv_value(value) for name, value in row.items()} for row in rows)
@@ -247,7 +247,7 @@ def _write_monitor(file: TextIO, env_id: str, episodes: Sequence[Episode]) -> No
 
 
 def _check_monitors(path: Path, names: set[str], *, force: bool) -> None:
-    """``load_results`` reads all monitor files of a folder together, so there may be no others."""
+    """Check that the folder has no other monitor files, as ``load_results`` reads all of a folder together."""
     there = {item.name for item in path.glob(f"*{MONITOR_NAME}")} if path.is_dir() else set()
     if there - names:
         raise ConfigError(

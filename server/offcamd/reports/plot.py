@@ -29,16 +29,16 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 which is too pale for a line."""
 
 DASHES = ("-", "--", ":", "-.")
-"""Lines beyond as many as there are colours differ in these."""
+"""Dashes by which lines differ once all colours are used."""
 
 FEW, MANY = 40, 2000
 """Up to `FEW` episodes are joined by a line; beyond `MANY` they are pixels, so that PDF and SVG open fast."""
 
 MOST_DRAWN = 100_000
-"""Of a curve of more episodes every so-manieth is drawn: as many as there are pixels many times over."""
+"""Of a curve with more episodes than this each n-th is drawn: still many times as many as there are pixels."""
 
 RAW_RUNS = 5
-"""Most runs whose episodes are drawn one by one unless asked for; those of more would hide the curves."""
+"""Most runs whose episodes are drawn one by one by default; those of more would hide the curves."""
 
 STYLE: Any = {  # matplotlib types each of its 300 keys
     "axes.axisbelow": True,
@@ -83,16 +83,16 @@ class FigureLine:
 
 @dataclass(frozen=True, slots=True)
 class FigureStyle:
-    """How to draw.
+    """How to draw a figure.
 
     Attributes:
         axis: what the horizontal axis is.
         window: episodes of the moving average; by default from the shortest run, see `default_window`.
-        statistic: of several seeds.
+        statistic: over several seeds.
         confidence: of the band around it.
-        raw: whether to show single episodes; by default where there are no groups and at most `RAW_RUNS` runs.
+        raw: whether to draw single episodes; by default if there are no groups and at most `RAW_RUNS` runs.
         title: above the figure; by default the env's name.
-        value: of the episodes, drawn in place of their lengths.
+        value: a value of the episodes to draw in place of their lengths.
     """
 
     axis: Axis = "episode"
@@ -133,7 +133,7 @@ class _Panel:
         self.axes.plot(*drawn, dash, color=colour, lw=1.8, label=label, zorder=3, path_effects=HALO)
 
     def fit(self) -> str:
-        """Keep values that are out of all proportion from setting the axis; returns a note that says so."""
+        """Keep values out of all proportion from setting the axis; returns a note that says so."""
         given = np.concatenate(self.drawn)
         values = given[np.isfinite(given)]
         name = self.quantity
@@ -188,7 +188,7 @@ def draw(lines: Sequence[FigureLine], look: FigureStyle, file: Path) -> None:
     """Draw learning curves, returns above lengths or a value, into a file.
 
     Args:
-        lines: of the figure; without any it says that there is nothing yet.
+        lines: the curves; without any the figure says that there is nothing yet.
         look: how to draw them.
         file: its ending says the format: ``.png``, ``.svg`` or ``.pdf``.
 
@@ -273,7 +273,7 @@ def _head(figure: Figure, upper: Axes, title: str, notes: str) -> None:
 
 
 def _every(episodes: int) -> int:
-    """Of so many episodes one in this many is drawn."""
+    """One in how many episodes is drawn."""
     return max(1, -(-episodes // MOST_DRAWN))
 
 
@@ -288,5 +288,5 @@ def count(number: int, thing: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name as text: matplotlib takes dollars for mathematics, and leaves out what begins with an underscore."""
+    """A name as plain text: matplotlib reads dollars as mathematics, and hides labels that begin with an underscore."""
     return ("./" if name.startswith("_") else "") + valid_text(name).replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Videos of episodes that were recorded without pictures: which are asked for, and who is asked."""
+"""Rendering videos of episodes that were recorded without pictures: which episodes, and by which process."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpisodeChoice:
-    """Which episodes are asked for: those that all of these say.
+    """Which episodes to render: those that meet all of these conditions.
 
     Attributes:
         episodes: their numbers; none for all.
         where: a condition as of `SuccessRule`; empty for none.
-        best: how many with the highest returns of those; None for all.
-        worst: how many with the lowest.
-        env_index: of which sub-environment.
+        best: how many of these with the highest returns; None for all.
+        worst: how many with the lowest returns; None for all.
+        env_index: their sub-environment.
         stream: id of their stream; empty for all.
         keep: a rule as of `offcam.keep`, over all episodes; None for all.
-        kept: those instead that the recording's own rule keeps and that have no video yet.
+        kept: instead of all that, the episodes that the recording's own rule keeps and that have no video yet.
     """
 
     episodes: tuple[int, ...] = ()
@@ -69,7 +69,7 @@ class EpisodeChoice:
 
 
 class VideoStyle(NamedTuple):
-    """What the videos are to look like, where not as the training would have recorded them; as of `Request`."""
+    """What the videos should look like, if not as the training would have recorded them; as in `Request`."""
 
     arguments: dict[str, Any]
     size: list[int] | None = None
@@ -77,7 +77,7 @@ class VideoStyle(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An episode that is asked for, and what there is of it."""
+    """An episode to render, and its steps."""
 
     key: int
     stream: Stream
@@ -87,7 +87,7 @@ class Wanted(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """What became of an episode that was asked for."""
+    """What became of an episode that was to be rendered."""
 
     episode: int
     answer: Answer
@@ -101,18 +101,18 @@ def render(
     look: VideoStyle | None = None,
     trusts: bool = False,
 ) -> Iterator[Rendered]:
-    """Have episodes happen again in the interpreter that they were recorded in, and make videos of them.
+    """Replay episodes in the interpreter that they were recorded in, and make videos of them.
 
     Args:
         folder: of the run.
-        choice: which.
-        session: of which session; by default the newest.
-        look: what they are to look like.
-        trusts: whether to run what a folder names that this user has not recorded on this host.
+        choice: which episodes.
+        session: which session; by default the newest.
+        look: what the videos should look like.
+        trusts: whether to run the code that a folder names even if this user has not recorded it on this host.
 
     Raises:
         ConfigError: there are no such episodes.
-        NotReplayable: it was not recorded by this user, or not with a tape, or its interpreter is gone.
+        NotReplayable: the run was recorded by another user or not for replay, or its interpreter is gone.
         RunFolderError: the run cannot be read.
     """
     with open_to_read(folder, session=session) as database:
@@ -129,12 +129,12 @@ def render(
 
 
 def _asked(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -> list[tuple[int, Request]]:
-    """What is asked for, each with the key of its stream."""
+    """The requests, each with the key of its stream."""
     return [(each.key, _request(folder, each, choice.env_index)) for each in _wanted(database, folder, choice)]
 
 
 def _kept(database: sqlite3.Connection, folder: Path) -> list[tuple[int, Request]]:
-    """The same of what rules keep and nobody has rendered."""
+    """As `_asked`, for videos that rules keep and nobody has rendered."""
     place = str(folder.absolute())
     return [
         (key, request)
@@ -144,7 +144,7 @@ def _kept(database: sqlite3.Connection, folder: Path) -> list[tuple[int, Request
 
 
 def _wanted(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -> list[Wanted]:
-    """The episodes that are asked for, those whose steps are there."""
+    """The episodes to render whose steps are there."""
     streams = read_streams(database)
     reader = StepReader(database, folder)
     chosen = [key for key, stream in streams.items() if choice.stream in ("", stream.stream)]
@@ -263,7 +263,7 @@ def _request(folder: Path, wanted: Wanted, env_index: int) -> Request:
 
 
 def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
-    """What the process answers; where it ends before that, why there is no video."""
+    """The process's answers; if it ends early, why there is no video."""
     with start(how, os.environ) as process:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
         try:

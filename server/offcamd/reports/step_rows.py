@@ -41,7 +41,7 @@ UNITS: Final = {
     "step": "steps since the episode's reset, which has 0",
     "reward": "of this one step, as the recorder saw it; NaN for a reset",
 }
-"""What the numbers of some columns are."""
+"""Units of some columns."""
 
 _KINDS: Final = {"b": bool, "i": int, "u": int, "f": float}
 _WIDER: Final = (bool, int, float)
@@ -56,9 +56,9 @@ class StepsOfRuns:
         session: which one of each run; by default the newest.
 
     Attributes:
-        types: what the values of each column are; of those that differ between layouts what has them all, or text.
+        types: the type of each column's values; where layouts differ, one that can hold all of them, or text.
         total: how many rows there are.
-        unreadable: rows that are in a file that is damaged or gone, and so are not among those.
+        unreadable: how many further rows are in a damaged or missing file.
 
     Raises:
         ConfigError: zstandard is not installed, which they are compressed by.
@@ -90,7 +90,7 @@ class StepsOfRuns:
                 yield {**missing, "run": name, **env, **dict(zip(columns, row, strict=True)), **ends}
 
     def missing(self) -> int:
-        """How many rows are known and not here: those that the daemon did not write, and those that are unreadable."""
+        """How many rows are known but not here: the daemon did not write them, or they are unreadable."""
         count = self.unreadable
         for folder in self._runs.values():
             with open_to_read(folder, session=self._session) as database:
@@ -123,7 +123,7 @@ def _flat(steps: Steps) -> dict[str, tuple[type, NDArray[Any]]]:
 
 
 def _common(one: type, other: type) -> type:
-    """What has the values of two types."""
+    """A type that can hold the values of two types."""
     if one is other:
         return one
     return max(one, other, key=_WIDER.index) if one in _WIDER and other in _WIDER else str

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, or worth knowing, about one file.
+    """Something about a file that is wrong, or worth knowing.
 
     Attributes:
-        file: its name within the folder, or the clip's name where there is no file.
+        file: its name within the folder, or the clip's name if there is no file.
         kind: a word from a closed set. Problems: ``missing_file``, ``bad_name``, ``unreadable``,
             ``frame_count``, ``accounting``, ``timestamps``, ``format``, ``size``, ``leftover_part``,
             ``unfinished``, ``quarantine``, ``index``, ``unchecked``. Notes: ``recording``, ``unknown_file``.
-        text: what it is, with the numbers, and what to do where something can be done.
+        text: what it is, with numbers, and what to do if something can be done.
     """
 
     file: str
@@ -50,10 +50,10 @@ class Verification:
     """What `verify` found.
 
     Attributes:
-        clips_checked: clips whose video was decoded.
-        frames_checked: frames that were decoded.
-        problems: what is wrong; empty where the folder is sound. Where there are clips and none could be checked, each
-            has one at least, such as ``unchecked``.
+        clips_checked: how many clips' videos were decoded.
+        frames_checked: how many frames were decoded.
+        problems: what is wrong; empty if the folder is sound. If there are clips and none could be checked, each has at
+            least one, such as ``unchecked``.
         notes: what is not wrong but worth knowing.
     """
 
@@ -79,7 +79,7 @@ def verify(
 
     Args:
         folder: the run folder.
-        progress: called with the clips done and the clips there are, at first with 0 done.
+        progress: called with how many clips are done and how many there are, first with 0 done.
         probe: decodes one video and says what is in it.
 
     Raises:
@@ -87,7 +87,7 @@ def verify(
         RunFormatTooNew: a newer offcam wrote it.
         RunFolderError: its index cannot be read, or it is damaged and there is nothing else to check.
     """
-    present = _video_names(folder)  # before the index is read, which then knows them all
+    present = _video_names(folder)  # before the index is read, which then has all of them
     writer = writer_of(folder)
     try:
         run = read_run(folder, "all")
@@ -190,7 +190,7 @@ def _leftovers(folder: Path, run: Run, present: list[str]) -> Iterator[Problem]:
 
 
 def _unchecked(run: Run, known: set[str], writer: FolderWriter | None) -> Iterator[Problem]:
-    """Why there is no video to be checked of clips that there are: to say that all is well would mislead."""
+    """Why no video of the run's clips could be checked: to report that all is well would mislead."""
     for clip in run.clips:
         name = clip.file or clip.name
         if name in known:

@@ -1,1 +1,1 @@
-"""What is told of runs by their videos: parts of one, several side by side, one behind the other, animations."""
+"""Videos made of a run's videos: parts of one, several side by side or one after the other, animations."""

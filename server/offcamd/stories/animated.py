@@ -30,14 +30,14 @@ def animated(
     fps: Fraction | None = None,
     progress: Progress | None = None,
 ) -> Made:
-    """Make a GIF or a WebP of a scene, without end. One picture is in memory at a time.
+    """Make an endless GIF or WebP of a scene. One picture is in memory at a time.
 
     Args:
         scene: what is shown.
         target: the file, made anew; its ending says the format, one of `offcamd.video.animation.KINDS`.
-        speed: how much faster than it was recorded.
-        width: of the pictures, to which they are scaled; 0 as they are.
-        fps: most pictures a second; others are left out. By default the video's, of a GIF at most 50.
+        speed: how many times faster than it was recorded.
+        width: of the pictures in pixels, to which they are scaled; 0 for their own.
+        fps: most pictures per second; others are left out. By default the video's rate, for a GIF at most 50.
         progress: see `offcamd.stories.film.Progress`.
 
     Raises:
@@ -67,7 +67,7 @@ def animated(
 
 
 def _at_rate(pictures: Iterator[DecodedPicture], every: Fraction) -> Iterator[DecodedPicture]:
-    """Of pictures those that are shown at each of ever so many frames, with times in these; each once."""
+    """The pictures that are shown at each multiple of ``every`` frames, each once, with times in these multiples."""
     shown = None
     for each in pictures:
         at = _first(each.at, every)
@@ -79,5 +79,5 @@ def _at_rate(pictures: Iterator[DecodedPicture], every: Fraction) -> Iterator[De
 
 
 def _first(index: int, every: Fraction) -> int:
-    """The first time, in ever so many frames, that is not before a frame."""
+    """The first multiple of ``every`` frames that is not before a frame."""
     return int(-(-index // every))

@@ -1,4 +1,4 @@
-"""Videos made of scenes: one behind the other, or side by side."""
+"""Videos made of scenes: one after the other, or side by side."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from offcamd.video.probe import DecodedPicture
 
 MOST_TILES: Final = 9
-"""Scenes that are shown side by side at most."""
+"""Most scenes that are shown side by side."""
 
-_CRF = 18  # it is encoded a second time: what that costs is hardly to be seen
+_CRF = 18  # encoding a second time then costs hardly any visible quality
 
 Progress = Callable[[int, int], None]
-"""Is told how many frames are done, and how many there are."""
+"""Called with how many frames are done, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Made:
     """What was made.
 
     Attributes:
-        frames: for how many frames it is shown.
+        frames: its length in frames.
         width: in pixels.
-        height: likewise.
-        fps: frames a second.
+        height: in pixels.
+        fps: frames per second.
     """
 
     frames: int
@@ -50,7 +50,7 @@ class Made:
 
     @property
     def seconds(self) -> float:
-        """How long it is shown."""
+        """Its length in seconds."""
         return float(self.frames / self.fps)
 
 

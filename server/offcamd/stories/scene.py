@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What is known of the steps of an episode.
+    """What is known of an episode's steps.
 
     Attributes:
-        step: (n,) numbers, from 0 for the reset.
-        reward: (n,) of each.
-        sum: (n,) of the rewards up to each; NaN from where on one is not known.
+        step: (n,) their numbers, from 0 for the reset.
+        reward: (n,) the reward of each.
+        sum: (n,) the sum of the rewards up to each; NaN from where a reward is not known.
     """
 
     step: NDArray[np.int64]
@@ -72,12 +72,12 @@ class Scene:
 
     @property
     def frames(self) -> int:
-        """For how many frames it is shown."""
+        """Its length in frames."""
         return self.end - self.begin
 
     @property
     def title(self) -> str:
-        """What it shows, in a few words."""
+        """What the scene shows, in a few words."""
         said = [f"episode {self.episode.episode}"]
         said += [f"env {self.episode.env_index}"] if self.episode.env_index else []
         said += [] if math.isnan(self.episode.return_) else [f"return {self.episode.return_:.6g}"]
@@ -103,10 +103,10 @@ class Scene:
                 yield Span(frame, frame + 1, ", ".join(said))
 
     def between(self, begin: float | None, end: float | None) -> Scene:
-        """The part of it from one second of the video to another.
+        """The part of the scene between two seconds of the video.
 
         Raises:
-            ConfigError: nothing of it is there.
+            ConfigError: there is nothing between them.
         """
         first = self.begin if begin is None else math.floor(begin * self.fps + 1e-6)
         behind = self.end if end is None else math.ceil(end * self.fps - 1e-6)
@@ -114,10 +114,10 @@ class Scene:
         return self._part(first, behind, f"it is shown from {there[0]} to {there[1]} s of its video")
 
     def steps(self, begin: int | None, end: int | None) -> Scene:
-        """The part of it from one step of the episode on, up to another: as Python's slices, the last not included.
+        """The part of the scene from one step of the episode to before another one, as Python slices.
 
         Raises:
-            ConfigError: nothing of it is there, or it is not known which frame shows which step.
+            ConfigError: there is nothing between them, or it is not known which frame shows which step.
         """
         if self.reset is None:
             raise ConfigError(

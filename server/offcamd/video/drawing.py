@@ -1,4 +1,4 @@
-"""Pictures made to fit: smaller, on a black ground, with a line of text above them."""
+"""Pictures made to fit: scaled, on a black ground, with a line of text above them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from offcamd.video.pixels import Pixels
 
 LABEL_HEIGHT = 20
-"""Rows of a line of text, even."""
+"""Height of the line of text in pixels, even."""
 
 _FONT, _SCALE, _WHITE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255)
 

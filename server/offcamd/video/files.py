@@ -1,4 +1,4 @@
-"""Video files: salvaged after a crash, published whole. Nothing of the video library but where it is needed."""
+"""Video files: salvaged after a crash, published whole. Loads the video library only where it is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def publish(part: Path, final: Path, *, synced: bool = False) -> None:
-    """Give a finished file its name, for good: its bytes and its name survive a power cut once this returns.
+    """Rename a finished file for good: its bytes and its name survive a power cut once this returns.
 
     Args:
         part: the file as it was written, in the same file system as ``final``.
@@ -80,14 +80,14 @@ def _no_link(path: str, flags: int) -> int:  # a link's target may be anywhere
 
 
 def is_fragmented(path: Path) -> bool:
-    """Whether a file is what a `VideoWriter` leaves that was not closed: an empty index, then fragments."""
+    """Whether a file is what an unclosed `VideoWriter` leaves: an empty index, then fragments."""
     with as_encode_error("reading", path), path.open("rb") as file:
         kinds = (kind for kind, _ in _boxes(file) if kind != b"free")
         return tuple(itertools.islice(kinds, 3)) == (b"ftyp", b"moov", b"moof")
 
 
 def count_fragments(path: Path) -> int:
-    """Whole frames in a file that a `VideoWriter` did not close, by its boxes alone: whatever the library can do."""
+    """How many whole frames a file of an unclosed `VideoWriter` has, by its boxes alone, without the video library."""
     with as_encode_error("reading", path), path.open("rb") as file:
         kinds = [kind for kind, _ in _boxes(file)]
     return sum(pair == (b"moof", b"mdat") for pair in itertools.pairwise(kinds))

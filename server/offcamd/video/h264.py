@@ -1,4 +1,4 @@
-"""The H.264 encoders there may be, and what they are told."""
+"""The H.264 encoders that there may be, and their options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLAT_PRESET = "flat"
 """offcam's own: x264's ultrafast, with what pays on rendered pictures (flat areas, little motion) put back."""
 
 FAST_PRESETS = frozenset({FLAT_PRESET, "ultrafast", "superfast"})
-"""Those by which a picture takes little more time than Python needs for it, and an encoder little memory."""
+"""Presets that take little more time for a picture than Python does, and little memory for an encoder."""
 
 ENCODER_BYTES = MIB
 FAST_PIXEL_BYTES, PIXEL_BYTES = 24, 48
@@ -74,13 +74,13 @@ def options(encoder: str, preset: str, crf: int) -> dict[str, str]:
 
 
 def encoder_bytes(width: int, height: int, preset: str) -> int:
-    """Memory that an encoder is counted as, from the size of its pictures in pixels."""
+    """Memory that is accounted for an encoder, by the size of its pictures in pixels."""
     return ENCODER_BYTES + width * height * (FAST_PIXEL_BYTES if preset in FAST_PRESETS else PIXEL_BYTES)
 
 
 @cache
 def failure_of(encoder: str) -> str | None:
-    """Why an encoder does not work here, or None if it does: a child process tried it. Remembered."""
+    """Why an encoder does not work here, or None if it does, as tried in a child process. Cached."""
     command = [sys.executable, "-m", "offcamd.video.hardware", encoder]
     try:
         done = subprocess.run(

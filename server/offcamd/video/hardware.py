@@ -34,7 +34,7 @@ _TRIAL_TOLERANCE = 6
 
 
 def writer_factory(asked: str) -> WriterFactory:
-    """What makes the daemon's videos. Tries which of `ENCODERS` is asked for, which takes seconds.
+    """The factory of the daemon's writers. Tries which of the `ENCODERS` asked for work, which takes seconds.
 
     What does not work here is replaced by x264, and the log says so.
     """

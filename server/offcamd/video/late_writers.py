@@ -1,4 +1,4 @@
-"""Makers of writers that load what they need when the first video is made: a daemon takes records before that."""
+"""Factories that load what they need with the first video, as a daemon takes records before that."""
 
 from __future__ import annotations
 

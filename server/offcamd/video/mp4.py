@@ -1,4 +1,4 @@
-"""Videos as they are written: so that a crash costs at most a frame.
+"""Writing videos such that a crash costs at most one frame.
 
 While it is written a file is a fragmented MP4 with a fragment for each frame; closing it hides the fragments
 behind an ordinary index, so what is published is a plain MP4 that any browser plays and seeks.

@@ -1,4 +1,4 @@
-"""An MP4 file of packets as it is written: fragmented, so that a crash costs at most the last."""
+"""An MP4 file of packets while it is written: fragmented, so that a crash costs at most the last packet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 KEPT_PACKETS, KEPT_BYTES = 256, 128 * KIB
-"""Most that is kept in memory of a video for its copy; a longer one is read back, which then matters little."""
+"""Most bytes of a video that are kept in memory for its copy; a longer video is read back instead."""
 
 _MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
 
@@ -55,11 +55,11 @@ class PacketFile:
 
     @property
     def closed(self) -> bool:
-        """Whether it takes no more packets."""
+        """Whether the file takes no more packets."""
         return self._container is None
 
     def require(self) -> None:
-        """Raise FileNotFoundError where the file is not in its place any more."""
+        """Raise FileNotFoundError if the file is not at its path any more."""
         if not os.path.samestat(os.lstat(self._path), self._file):
             raise FileNotFoundError(errno.ENOENT, "another file was put in its place")
 

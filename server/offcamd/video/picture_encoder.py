@@ -1,4 +1,4 @@
-"""Pictures in, H.264 packets out, for one video after another: opening an encoder costs as much as several pictures."""
+"""Pictures in, H.264 packets out, for one video after another: to open an encoder costs as much as several pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from offcamd.video.pixels import Pixels
 
 SPARE_BYTES = 32 * MIB
-"""Most memory of encoders that wait for a next video."""
+"""Most memory of encoders that wait for their next video, in bytes."""
 
 _KEYFRAME_SECONDS = 4
 _KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
@@ -89,7 +89,7 @@ class PictureEncoder:
         context.color_range = _LIMITED
 
     def begin(self) -> None:
-        """The next picture is the first of a video."""
+        """Begin a new video with the next picture."""
         self._start = self._next
 
     def encode(self, i420: Pixels, pts: int, *, key: bool = False) -> list[Packet[VideoStream]]:
@@ -101,7 +101,7 @@ class PictureEncoder:
             key: whether it is to be one that can be decoded by itself, as a video's first is.
 
         Returns:
-            What is done by now, in order, with times of the video.
+            The packets that are ready, in order, with times in the video.
         """
         frame = _framed(i420)
         if key or self._next == self._start:
@@ -118,7 +118,7 @@ class PictureEncoder:
 
     @property
     def free(self) -> bool:
-        """Whether it can go on with a next video."""
+        """Whether it can go on with another video."""
         return self.form.lasting and not self._waiting
 
     def _packets(self, frame: VideoFrame | None) -> list[Packet[VideoStream]]:
@@ -170,7 +170,7 @@ class SpareEncoders:
         self._nbytes = 0
 
     def take(self, form: VideoFormat) -> PictureEncoder:
-        """One that has nothing to do, or a new one. Raises what av raises."""
+        """A spare encoder, or a new one. Raises what av raises."""
         with self._lock:
             for encoder in reversed(self._spare):
                 if encoder.form == form:
@@ -181,7 +181,7 @@ class SpareEncoders:
         return PictureEncoder(form)
 
     def give(self, encoder: PictureEncoder) -> None:
-        """Keep one whose video is whole for a next one, if it can make it. The oldest have to go."""
+        """Keep an encoder for its next video, if it can make one. The oldest spare ones are dropped."""
         if not encoder.free:
             return
         with self._lock:

@@ -1,6 +1,6 @@
 """Videos and steps of runs as a LeRobot dataset: https://huggingface.co/docs/lerobot/lerobot-dataset-v3.
 
-Each video becomes one of the dataset's, byte for byte; an episode is the part of it that shows one.
+Each video becomes one of the dataset's, byte for byte; an episode of the dataset is a part of it.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from offcam_runs.sessions import Session
     from offcamd.reports.lerobot.parts import EpisodePart
 
-_MOST_PICTURES = 100  # of an episode, from which what is normalised by is computed
-_MOST_SIDE = 150  # of those, in pixels
+_MOST_PICTURES = 100  # most pictures of an episode that the statistics for normalising are computed from
+_MOST_SIDE = 150  # longest side of these, in pixels
 
 
 class LeftOut(NamedTuple):
-    """A video that is in no dataset.
+    """A video that is not in the dataset.
 
     Attributes:
         file: its name, after that of its run.
@@ -51,9 +51,9 @@ class ExportedDataset:
     """What was written.
 
     Attributes:
-        episodes: in the dataset.
-        frames: rows of it.
-        videos: files.
+        episodes: how many the dataset has.
+        frames: how many rows it has.
+        videos: how many files of videos it has.
         left_out: the videos that are not in it.
     """
 
@@ -64,7 +64,7 @@ class ExportedDataset:
 
 
 class _Fit(NamedTuple):
-    """A clip that may be in a dataset."""
+    """A clip that fits into the dataset."""
 
     clip: Clip
     path: Path
@@ -84,9 +84,9 @@ def export_dataset(
 ) -> ExportedDataset:
     """Write a dataset into a folder, which appears whole or not at all.
 
-    A row is a step: the picture before it, its action, what came of it, and the agent's own numbers. The task of an
-    episode is its env's id. All videos have one size, rate and action; those that differ from the first are left out,
-    as are those of which a frame or a row is missing.
+    A row is a step: the picture before it, its action, its results, and the agent's own numbers. The task of an episode
+    is its env's id. All videos must have the same size, rate and action; those that differ from the first are left out,
+    and so are videos of which a frame or a row is missing.
 
     Args:
         folders: of the runs.
@@ -96,7 +96,7 @@ def export_dataset(
         progress: called with how many videos are done, and how many there are.
 
     Raises:
-        ConfigError: there is something else already, or it cannot be written; or no video is fit for it, and why.
+        ConfigError: the folder has something else in it, cannot be written, or no video fits; the message says why.
         EncodeError: a video cannot be decoded.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
@@ -135,7 +135,7 @@ def _check_free(output: Path, *, force: bool) -> None:
 
 
 def _put(part: Path, output: Path) -> None:
-    """Put a folder where it belongs: until it is there, what was there before is."""
+    """Move a folder to its place; until then what was there stays."""
     if not output.exists():
         part.rename(output)
         return
@@ -158,7 +158,7 @@ def _nothing(folders: Sequence[Path], left_out: Sequence[LeftOut]) -> str:
 
 
 def _judged(folders: Sequence[Path], session: Session) -> tuple[list[_Fit], list[LeftOut]]:
-    """The clips that are fit, and the others; what the first one is, all others have to be."""
+    """The clips that fit, and the others; all must be like the first one."""
     fit: list[_Fit] = []
     left_out: list[LeftOut] = []
     for label, folder in zip(labels(folders), folders, strict=True):
@@ -176,7 +176,7 @@ def _judged(folders: Sequence[Path], session: Session) -> tuple[list[_Fit], list
 
 
 def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
-    """A clip as a dataset may have it, or why it may not."""
+    """A clip that fits, or why it does not."""
     if (why := unfit(clip)) or clip.path is None:
         return why or "it has no pictures"
     path = Path(clip.path)
@@ -197,7 +197,7 @@ def _look(clip: Clip, name: str, env_id: str) -> _Fit | str:
 
 
 def _unlike(one: _Fit, first: _Fit) -> str | None:
-    """In what a clip differs from the first one, so that one dataset cannot have both; None in nothing."""
+    """How a clip differs from the first one so that one dataset cannot have both; None if it does not."""
     sizes = [f"{each.video.width}x{each.video.height} pixels" for each in (one, first)]
     rates = [f"{each.clip.fps:g} frames a second" for each in (one, first)]
     said = [_actions(each.features) for each in (one, first)]
@@ -230,7 +230,7 @@ def _add(files: Files, fit: _Fit, features: Mapping[str, Kind]) -> None:
 
 
 def _samples(fit: _Fit, found: Sequence[EpisodePart]) -> Iterator[NDArray[np.uint8]]:
-    """Of each part some of its pictures, (n, height, width, 3) and smaller than they are; the file is decoded once."""
+    """Some pictures of each part, scaled down, (n, height, width, 3); the file is decoded once."""
     every = -(-max(fit.video.width, fit.video.height) // _MOST_SIDE)
     decoded = pictures(fit.path, Fraction(int(fit.clip.fps)))
     try:

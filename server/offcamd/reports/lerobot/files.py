@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 VERSION: Final = "v3.0"
 INFO: Final = "meta/info.json"
 PICTURES: Final = "observation.images.render"
-"""The feature that the videos are."""
+"""Name of the feature that the videos are."""
 
 CHUNK: Final = 1000
 DATA_MB: Final = 100
 VIDEO_MB: Final = 200
-"""What the format has files of data and of videos be at most; a video that is larger is none the worse for it."""
+"""Largest size of files of data and of videos by the format; a single larger video is accepted, too."""
 
 _FILE: Final = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 _DATA: Final = f"data/{_FILE}.parquet"
@@ -46,11 +46,11 @@ _OWN: Final = {
     "index": Kind("int64"),
     "task_index": Kind("int64"),
 }
-"""The columns that each dataset has, behind its own."""
+"""Columns of every dataset, after its own."""
 
 
 class Video(NamedTuple):
-    """What the videos are like: the size of their pictures, and what a decoder has to know."""
+    """Properties of all videos: the size of their pictures, and what a decoder has to know."""
 
     width: int
     height: int
@@ -59,17 +59,17 @@ class Video(NamedTuple):
 
 
 class Files:
-    """Writes a dataset into an empty folder, a video at a time and its episodes behind it.
+    """Writes a dataset into an empty folder: one video at a time, and then its episodes.
 
     Args:
         folder: where it is written; whole once `close` has returned.
         fps: of all videos.
         video: what all of them are like.
-        features: the columns of a row, in order, without those that each dataset has.
+        features: the columns of a row, in order, without those of every dataset.
 
     Attributes:
-        episodes: that were added.
-        rows: of them.
+        episodes: how many were added.
+        rows: how many rows they have.
     """
 
     def __init__(self, folder: Path, fps: int, video: Video, features: Mapping[str, Kind]) -> None:
@@ -103,11 +103,11 @@ class Files:
         """Add an episode that the newest video shows. Raises OSError.
 
         Args:
-            task: what was to be done.
-            frame: of the video, that its first row shows.
+            task: the episode's task.
+            frame: the frame of the video that the episode's first row shows.
             columns: (n,) or (n, size) values of each feature.
-            numbers: what each is normalised by.
-            of_pictures: what the pictures are.
+            numbers: by feature, the statistics for normalising.
+            of_pictures: those of the pictures.
         """
         rows = len(next(iter(columns.values())))
         task_index = self._tasks.setdefault(task, len(self._tasks))
@@ -147,7 +147,7 @@ class Files:
         self.rows += rows
 
     def close(self) -> None:
-        """Write what tells of all of them. Raises OSError."""
+        """Write the files about the whole dataset. Raises OSError."""
         if self._data is not None:
             self._data.close()
         episodes = self._folder / _EPISODES.format(**_place(0))

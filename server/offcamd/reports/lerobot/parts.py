@@ -1,4 +1,4 @@
-"""What of a video is an episode of a dataset, and why something is none; pure."""
+"""Which parts of a video are episodes of a dataset, and why others are not; pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OWN: Final = ("episode", "step", "reward", "flags", "tape", DIGEST.name)
 
 
 class Kind(NamedTuple):
-    """What the values of a feature are.
+    """The kind of values that a feature has.
 
     Attributes:
         dtype: numpy's name of it.
@@ -51,8 +51,9 @@ class EpisodePart:
     """Consecutive steps of one episode that a video shows.
 
     Attributes:
-        frame: the frame of the video that shows what the first of them was chosen at; each other's is the next one.
-        columns: (n,) or (n, size) values by the name of their feature, a row for each step.
+        frame: the frame of the video that shows what the first step's action was chosen at; later steps have the next
+            ones.
+        columns: (n,) or (n, size) values by feature, a row for each step.
     """
 
     frame: int
@@ -65,7 +66,7 @@ class EpisodePart:
 
 
 def unfit(clip: Clip) -> str | None:
-    """Why a clip is no part of a dataset, by what the index knows of it; None where it may be one."""
+    """Why a clip cannot be in a dataset, by the index alone; None if it may be."""
     if clip.state == fmt.RECORDING:
         return "it is still recorded"
     if clip.path is None or not clip.frames:
@@ -76,7 +77,7 @@ def unfit(clip: Clip) -> str | None:
 
 
 def _untold(clip: Clip) -> str | None:
-    """Why the steps of a clip do not tell of its pictures."""
+    """Why the steps of a clip cannot be matched with its pictures; None if they can."""
     if clip.diverged_at is not None:
         return f"it is {clip.said_of_steps}"
     if clip.first_row is None:
@@ -89,11 +90,11 @@ def _untold(clip: Clip) -> str | None:
 
 
 def unfit_rows(steps: Steps | None, frames: Sequence[int]) -> str | None:
-    """Why the frames of a file cannot be told from its rows, or the other way round; None where they can.
+    """Why the frames of a file and its rows cannot be matched; None if they can.
 
     Args:
-        steps: those that its clip shows.
-        frames: the numbers of those that the file has, by the times at which they are shown.
+        steps: the steps that the clip shows.
+        frames: numbers of the frames that the file has, by the times at which they are shown.
     """
     if steps is None or steps.gaps:
         lost = sum(gap.rows for gap in steps.gaps) if steps else 0
@@ -129,7 +130,7 @@ def parts(steps: Steps) -> Iterator[EpisodePart]:
 
 
 def unfit_parts(found: Sequence[EpisodePart], fps: float) -> str | None:
-    """Why the episodes that a video shows are none of a dataset; None where they may be."""
+    """Why the episodes of a video cannot be in a dataset; None if they may be."""
     if not found:
         return "it shows no step"
     if any(part.frame and part.frame + part.rows > LATEST * fps for part in found):
@@ -148,7 +149,7 @@ def kinds(steps: Steps) -> dict[str, Kind]:
 
 
 def is_action(feature: str) -> bool:
-    """Whether a feature is of the agent's action; the others are its own numbers, and what came of it."""
+    """Whether a feature is part of the agent's action; others are the agent's numbers, and results of the step."""
     return feature == "action" or feature.startswith("action.")
 
 

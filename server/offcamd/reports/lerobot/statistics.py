@@ -1,4 +1,4 @@
-"""What LeRobot normalises by: least, most, mean, deviation and quantiles of each feature; pure."""
+"""Statistics by which LeRobot normalises: min, max, mean, deviation and quantiles of each feature; pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUANTILES: Final = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99
 
 
 def numbers_of(values: NDArray[Any]) -> Numbers:
-    """The numbers of the values of a feature in an episode; those that are NaN or infinite count for nothing.
+    """The statistics of a feature's values in one episode; NaN and infinite values are left out.
 
     Args:
         values: (n, ...), at least one.
@@ -50,14 +50,14 @@ def numbers_of_pictures(pictures: NDArray[np.uint8]) -> Numbers:
 
 
 class Together:
-    """The numbers of a feature in all episodes, of those of each. Quantiles are their means, as LeRobot has them."""
+    """The statistics of a feature over all episodes. Quantiles are means of the episodes', as in LeRobot."""
 
     def __init__(self) -> None:
         self._count = 0
         self._numbers: Numbers = {}
 
     def add(self, numbers: Numbers) -> None:
-        """Take an episode's into account: nothing of one that has none, but where no other has any either."""
+        """Add an episode's statistics; those of an episode without finite values count only if no other has any."""
         count = int(numbers["count"][0])
         if not self._count:
             self._numbers, self._count = numbers, count
@@ -66,7 +66,7 @@ class Together:
             self._count += count
 
     def numbers(self) -> Numbers:
-        """As of `numbers_of`, of all that were added, which is one at least."""
+        """The statistics of all episodes added, in the form of `numbers_of`; at least one must have been added."""
         return {**self._numbers, "count": np.array([self._count])}
 
     def _joined(self, one: Numbers, other: Numbers, count: int) -> Numbers:
