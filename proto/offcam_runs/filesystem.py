@@ -41,6 +41,11 @@ def wal_works_on(folder: Path, mounts: Path = MOUNTS) -> bool:
     return filesystem_type(folder, mounts) in LOCAL_TYPES
 
 
+def may_stall(folder: Path, mounts: Path = MOUNTS) -> bool:
+    """Whether a folder's file system is known, and is not one of this host's: it may answer nobody for a while."""
+    return filesystem_type(folder, mounts) not in LOCAL_TYPES | {""}
+
+
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of it at a place in a file, or raise OSError."""
     while data:

@@ -127,7 +127,8 @@ def kept(streams: list[ClientStream]) -> str:
     rest = sum(wire.backlog.in_memory for wire in streams)
     folder = streams[0].info.folder
     what = f"{count} episode{'s are' if count > 1 else ' is'}" if count else "the account of the videos is"
-    more = f"{rest} more record{'s' if rest > 1 else ''} found no room on any disk and will be lost with this process"
+    records = "records are" if rest > 1 else "record is"
+    more = f"{rest} more {records} in no file, as no disk has room or answers, and will be lost with this process"
     return (
         f"{what} kept in {streams[0].backlog.place} and will be taken in by the next recorder daemon that records into "
         f"{folder}, or by `offcam recover {folder}`{f'; {more}' if rest else ''}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from offcam.connection import process, settings, timeouts
 from offcam.connection.connection import kept
-from offcam.recorder.journal import Journal
+from offcam.recorder.journal_thread import journal_of
 from offcam.recorder.resuming import is_another
 from offcam.recorder.steps import StepLog
 from offcam.recorder.stream_videos import StreamVideos
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offcam.connection.connection import Connection
+    from offcam.recorder.journal import Journal
+    from offcam.recorder.journal_thread import ThreadedJournal
     from offcam.recorder.stream_videos import Abandoned
     from offcam.recorder.tail import Tail
     from offcam_proto.client_stream import ClientStream
@@ -89,7 +91,7 @@ class EnvStream:
         self.steps = StepLog(self._keep_steps, self._tail)
         self._connection: Connection | None = None
         self._wire: ClientStream | None = None
-        self._journal: Journal | None = None
+        self._journal: Journal | ThreadedJournal | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
@@ -402,7 +404,7 @@ class EnvStream:
         self._connection = connection
         self._pid = connection.pid
         self.steps.forget()
-        backlog = self._journal = Journal(
+        backlog = self._journal = journal_of(
             info, connection.session.hello, here=connection.endpoint.path is not None, said=self._elsewhere
         )
         wire = self._wire = connection.open_stream(info, self, backlog)

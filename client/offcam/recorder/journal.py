@@ -81,7 +81,7 @@ class Journal(Backlog):
         self._file: _File | None = None
         self._acked = self._last = 0
         self._looked = 0.0
-        _safe_to_map(journal.journal_of(self._folders[0], info.stream).parent)  # not first in the step of a record
+        _safe_to_map(self.folder)  # not first in the step of a record
 
     @property
     def nbytes(self) -> int:
@@ -98,6 +98,11 @@ class Journal(Backlog):
                 self._file = self._begin(self._acked + 1, [], KEPT_BYTES if self._info.vector else STEP_BYTES)
 
     @property
+    def folder(self) -> Path:
+        """The folder that the file is to lie in; it need not exist."""
+        return journal.journal_of(self._folders[0], self._info.stream).parent
+
+    @property
     def has_tail(self) -> bool:
         """Whether there is a tail."""
         return self._tail is not None
@@ -106,9 +111,13 @@ class Journal(Backlog):
         """What has the rows of steps that are in no record yet: beside the file, if there is one and that is mapped."""
         if self._tail is None:
             self.begin()
-            self._tail = Tail(tail.head(self._info, self._client), self._beside())
+            self._tail = Tail(self.tail_head(), self._beside())
             self._tail.recorded(self._last)
         return self._tail
+
+    def tail_head(self) -> bytes:
+        """What the tail begins with."""
+        return tail.head(self._info, self._client)
 
     def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
         """Keep the next records: they are in the file when this returns. Returns how many of the bodies are kept."""

@@ -1,0 +1,271 @@
+"""The journal of a stream on a file system that may stall, as a network's does: a thread does all that touches it.
+
+What is asked of such a file system takes as long as its server is away. So the step that ended an episode waits for the
+thread, but a moment only; and while that is behind, no step waits. What is not in the file yet is in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from offcam.recorder.journal import Journal
+from offcam.recorder.tail import Tail
+from offcam_proto.backlog import Backlog
+from offcam_proto.limits import MAX_BYTES_IN_FLIGHT, MAX_UNACKED_RECORDS
+from offcam_proto.records import count_all, count_records
+from offcam_runs.filesystem import may_stall
+
+if TYPE_CHECKING:
+    from offcam_proto.messages import Hello, OpenStream
+
+STALL_SECONDS = 0.05
+"""So long a step waits until its records are in the file."""
+
+PAUSE_SECONDS = 10.0
+"""After a wait in vain no step waits for so long, nor before the thread has caught up."""
+
+TOLD_SECONDS = 1.0
+"""Behind for so long, it is said."""
+
+LEAVE_SECONDS = 2.0
+"""So long a stream that is closed, and a process that leaves, wait until all is in the file."""
+
+_READ_BYTES = 1024 * 1024
+
+
+def journal_of(
+    info: OpenStream, client: Hello, *, here: bool, said: Callable[[str, str], None]
+) -> Journal | ThreadedJournal:
+    """The journal of a stream, by a thread where the file system of its folder may stall; arguments as of `Journal`."""
+    made = Journal(info, client, here=here, said=said)
+    return ThreadedJournal(made, said) if may_stall(made.folder) else made
+
+
+class ThreadedJournal(Backlog):
+    """A journal that waits for its file system no longer than `STALL_SECONDS`, and then not for `PAUSE_SECONDS`.
+
+    One thread at a time, as `Journal`: the connection's lock is held. That one is used by the thread alone. A record is
+    in memory until it is acked, so that it can be sent while the file cannot be read: but no more of those that are in
+    the file than may be on their way at once.
+
+    Args:
+        journal: does what is to be done.
+        said: is told of a folder whose file system stalls.
+    """
+
+    def __init__(self, journal: Journal, said: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._journal = journal
+        self._said = said
+        self._tail: Tail | None = None
+        self._worker = _Worker()
+        self._missed: _Job | None = None  # the one that was waited for in vain
+        self._missed_at = 0.0
+        self._last = self._acked = 0  # numbers of records
+        self._gone = 0  # by how much they were lowered
+        self._taken = self._in_file = 0  # the thread's: last record of the journal, and of its file; never lowered
+
+    @property
+    def in_memory(self) -> int:
+        """How many of the records, the last ones, are in no file yet."""
+        return count_all(body for seq, body in self._records if seq > self._in_file - self._gone)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the records take, about."""
+        return max(super().nbytes, self._journal.nbytes)
+
+    def begin(self) -> None:
+        """Have the file made before there is a record."""
+        self._hand_over(self._journal.begin)
+
+    @property
+    def has_tail(self) -> bool:
+        """Whether there is a tail."""
+        return self._tail is not None
+
+    def tail(self) -> Tail:
+        """What has the rows of steps that are in no record yet: in memory, as such a file is not mapped."""
+        if self._tail is None:
+            self._tail = Tail(self._journal.tail_head(), None)
+            self._tail.recorded(self._last)
+        return self._tail
+
+    def append(self, first_seq: int, bodies: Sequence[bytes]) -> int:
+        """Keep the next records. They are in the file when this returns, unless that would take too long.
+
+        Returns how many of the bodies are kept.
+        """
+        self._settle()
+        kept = super().append(first_seq, bodies)
+        if kept:
+            self._wait(self._hand_over(functools.partial(self._write, first_seq, bodies[:kept], self._gone)))
+            self._settle()
+        self._last = first_seq + count_all(bodies[:kept]) - 1
+        if self._tail is not None:
+            self._tail.recorded(self._last)
+        return kept
+
+    def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
+        """The bodies behind number ``seq``, each by its first number; up to one that the file does not give now."""
+        seq = max(seq, self._acked)
+        while seq < self._in_file - self._gone and not (self._records and self._records[0][0] <= seq + 1):
+            found: list[tuple[int, bytes]] = []
+            job = self._hand_over(functools.partial(self._read, seq, found))
+            if not self._wait(job) or not found:
+                return
+            yield from found
+            seq = found[-1][0] + count_records(found[-1][1]) - 1
+        yield from super().after(seq)
+
+    def acked(self, seq: int) -> None:
+        """Forget the records up to ``seq``."""
+        super().acked(seq)
+        self._acked = seq
+        self._hand_over(functools.partial(self._forget, seq, self._gone))
+
+    def renumber(self, gone: int) -> None:
+        """Lower the number of each record that is left by ``gone``."""
+        super().renumber(gone)
+        self._hand_over(functools.partial(self._journal.renumber, gone))
+        self._gone += gone
+        self._last -= gone
+        self._acked -= gone
+        if self._tail is not None:
+            self._tail.recorded(self._last)
+
+    def rest(self) -> None:
+        """All is acked: the file goes, and comes back with the next record. No tail is left without it."""
+        if self._tail is not None and self._tail.empty:
+            self._end_tail()
+        if self._tail is None:
+            self._wait(self._hand_over(self._journal.rest))
+
+    def look(self) -> None:
+        """Wait until all is in the file, and put it where it was, if that is gone with its folder."""
+        self._hand_over(self._journal.look).done.wait(LEAVE_SECONDS)
+        self._settle()
+
+    def leave(self) -> None:
+        """The process leaves: the file stays, and is locked no more."""
+        self._end_tail()
+        self._hand_over(self._journal.leave).done.wait(LEAVE_SECONDS)
+        self._worker.end()
+
+    def end(self) -> None:
+        """The stream is closed, and nothing of it is left: the file goes."""
+        self._end_tail()
+        self._wait(self._hand_over(self._journal.end))
+        self._worker.end()
+        self.place = ""
+
+    def _end_tail(self) -> None:
+        if self._tail is not None:
+            self._tail.release(remove=True)
+            self._tail = None
+
+    def _settle(self) -> None:
+        """Take note of what the thread has done."""
+        self.place = self._journal.place
+        if self._bytes > MAX_BYTES_IN_FLIGHT or len(self._records) > MAX_UNACKED_RECORDS // 2:
+            super().acked(self._in_file - self._gone)
+
+    def _hand_over(self, work: Callable[[], object]) -> _Job:
+        return self._worker.do(work)
+
+    def _wait(self, job: _Job) -> bool:
+        """Wait until something is done, if that is worth it. Returns whether it is done."""
+        now, missed = time.monotonic(), self._missed
+        if missed is not None and missed.done.is_set() and now - self._missed_at > PAUSE_SECONDS:
+            missed = self._missed = None
+        if missed is None:
+            if job.done.wait(STALL_SECONDS):
+                return True
+            self._missed, self._missed_at = job, now
+        elif not missed.done.is_set() and now - self._missed_at > TOLD_SECONDS:
+            self._said(self.place, f"its file system has not answered for {now - self._missed_at:.1f} s")
+        return job.done.is_set()
+
+    # --- on the thread ----------------------------------------------------------------------------------------
+
+    def _write(self, first_seq: int, bodies: Sequence[bytes], gone: int) -> None:
+        if self._taken == first_seq + gone - 1:  # else there was no room for those before
+            kept = self._journal.append(first_seq, bodies)
+            self._taken += count_all(bodies[:kept])
+            self._in_file = self._taken - self._journal.in_memory
+
+    def _forget(self, seq: int, gone: int) -> None:
+        self._journal.acked(seq)
+        self._taken = max(self._taken, seq + gone)
+        self._in_file = max(self._in_file, seq + gone)
+
+    def _read(self, seq: int, found: list[tuple[int, bytes]]) -> None:
+        """Add the next records to a list."""
+        last, nbytes = self._in_file - self._gone, 0
+        for each in takewhile(lambda each: each[0] <= last, self._journal.after(seq)):
+            found.append(each)
+            nbytes += len(each[1])
+            if nbytes >= _READ_BYTES:
+                return
+
+
+class _Job:
+    """Something that is to be done.
+
+    Attributes:
+        work: does it.
+        done: set once it is done.
+    """
+
+    __slots__ = ("done", "work")
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self.work = work
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Do it."""
+        try:
+            self.work()
+        finally:
+            self.done.set()
+
+
+class _Worker:
+    """Does one thing after the other, on a thread that there is from the first of them until `end`."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def do(self, work: Callable[[], object]) -> _Job:
+        """Have something done."""
+        job = _Job(work)
+        if self._thread is None or not self._thread.is_alive():
+            thread = threading.Thread(target=_work, args=(self._jobs,), name="offcam-journal", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
+                job.run()
+                return job
+            self._thread = thread
+        self._jobs.put(job)
+        return job
+
+    def end(self) -> None:
+        """End the thread once it has done what it has."""
+        if self._thread is not None:
+            self._thread = None
+            self._jobs.put(None)
+
+
+def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.run()
+        del job  # or what it has would stay until the next one comes
