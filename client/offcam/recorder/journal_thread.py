@@ -7,6 +7,7 @@ thread, but a moment only; and while that is behind, no step waits. What is not 
 from __future__ import annotations
 
 import functools
+import os
 import queue
 import threading
 import time
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from offcam_proto.messages import Hello, OpenStream
 
 STALL_SECONDS = 0.05
-"""So long a step waits until its records are in the file."""
+"""So long a step waits until its records are in the file, the steps of all streams of the process together."""
 
 PAUSE_SECONDS = 10.0
 """After a wait in vain no step waits for so long, nor before the thread has caught up."""
@@ -34,7 +35,7 @@ TOLD_SECONDS = 1.0
 """Behind for so long, it is said."""
 
 LEAVE_SECONDS = 2.0
-"""So long a stream that is closed, and a process that leaves, wait until all is in the file."""
+"""So long who closes a stream, or leaves, waits until all is in the file."""
 
 _READ_BYTES = 1024 * 1024
 
@@ -48,7 +49,7 @@ def journal_of(
 
 
 class ThreadedJournal(Backlog):
-    """A journal that waits for its file system no longer than `STALL_SECONDS`, and then not for `PAUSE_SECONDS`.
+    """A journal whose steps wait no longer than `STALL_SECONDS` for its file system, and then not for `PAUSE_SECONDS`.
 
     One thread at a time, as `Journal`: the connection's lock is held. That one is used by the thread alone. A record is
     in memory until it is acked, so that it can be sent while the file cannot be read: but no more of those that are in
@@ -65,8 +66,6 @@ class ThreadedJournal(Backlog):
         self._said = said
         self._tail: Tail | None = None
         self._worker = _Worker()
-        self._missed: _Job | None = None  # the one that was waited for in vain
-        self._missed_at = 0.0
         self._last = self._acked = 0  # numbers of records
         self._gone = 0  # by how much they were lowered
         self._taken = self._in_file = 0  # the thread's: last record of the journal, and of its file; never lowered
@@ -149,13 +148,13 @@ class ThreadedJournal(Backlog):
 
     def look(self) -> None:
         """Wait until all is in the file, and put it where it was, if that is gone with its folder."""
-        self._hand_over(self._journal.look).done.wait(LEAVE_SECONDS)
+        _leaving.wait(self._hand_over(self._journal.look))
         self._settle()
 
     def leave(self) -> None:
         """The process leaves: the file stays, and is locked no more."""
         self._end_tail()
-        self._hand_over(self._journal.leave).done.wait(LEAVE_SECONDS)
+        _leaving.wait(self._hand_over(self._journal.leave))
         self._worker.end()
 
     def end(self) -> None:
@@ -180,17 +179,10 @@ class ThreadedJournal(Backlog):
         return self._worker.do(work)
 
     def _wait(self, job: _Job) -> bool:
-        """Wait until something is done, if that is worth it. Returns whether it is done."""
-        now, missed = time.monotonic(), self._missed
-        if missed is not None and missed.done.is_set() and now - self._missed_at > PAUSE_SECONDS:
-            missed = self._missed = None
-        if missed is None:
-            if job.done.wait(STALL_SECONDS):
-                return True
-            self._missed, self._missed_at = job, now
-        elif not missed.done.is_set() and now - self._missed_at > TOLD_SECONDS:
-            self._said(self.place, f"its file system has not answered for {now - self._missed_at:.1f} s")
-        return job.done.is_set()
+        """Wait in a step until something is done, if that is worth it. Returns whether it is done."""
+        if (behind := _steps.behind) > TOLD_SECONDS:
+            self._said(self.place, f"its file system has not answered for {behind:.1f} s")
+        return _steps.wait(job)
 
     # --- on the thread ----------------------------------------------------------------------------------------
 
@@ -237,6 +229,40 @@ class _Job:
             self.done.set()
 
 
+class _Patience:
+    """How long this process waits for what may stall: for all its streams, which may be many, no longer than for one.
+
+    Attributes:
+        seconds: so long it waits.
+        pause: after a wait in vain it waits for nothing for so long, nor before what it waited for is done.
+    """
+
+    def __init__(self, seconds: float, pause: float) -> None:
+        self.seconds = seconds
+        self.pause = pause
+        self._missed: _Job | None = None  # what was waited for in vain
+        self._since = 0.0
+
+    @property
+    def behind(self) -> float:
+        """For how many seconds what was waited for has not been done."""
+        missed = self._missed
+        return 0.0 if missed is None or missed.done.is_set() else time.monotonic() - self._since
+
+    def wait(self, job: _Job) -> bool:
+        """Wait for something. Returns whether it is done."""
+        now, missed = time.monotonic(), self._missed
+        if missed is not None and missed.done.is_set() and now - self._since > self.pause:
+            missed = self._missed = None
+        if missed is None and not job.done.wait(self.seconds):
+            self._missed, self._since = job, now
+        return job.done.is_set()
+
+    def forget(self) -> None:
+        """It is a forked child's, which has none of its parent's threads."""
+        self._missed = None
+
+
 class _Worker:
     """Does one thing after the other, on a thread that there is from the first of them until `end`."""
 
@@ -269,3 +295,10 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         job.run()
         del job  # or what it has would stay until the next one comes
+
+
+_steps = _Patience(STALL_SECONDS, PAUSE_SECONDS)
+_leaving = _Patience(LEAVE_SECONDS, 0.0)
+
+for _each in (_steps, _leaving):
+    os.register_at_fork(after_in_child=_each.forget)

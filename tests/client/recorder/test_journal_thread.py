@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from offcam.recorder import journal as recorder
 from offcam.recorder import journal_thread
@@ -51,7 +52,8 @@ def log(folder, tmp_path, said, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(filesystem, "LOCAL_TYPES", frozenset())
     monkeypatch.setattr(recorder, "_safe_to_map", lambda _: False)
-    monkeypatch.setattr(journal_thread, "STALL_SECONDS", HANG_SECONDS)
+    for patience in ("_steps", "_leaving"):
+        monkeypatch.setattr(journal_thread, patience, journal_thread._Patience(HANG_SECONDS, 10.0))
     made = journal_of(opened(folder), CLIENT, here=True, said=lambda *what: said.append(what))
     assert isinstance(made, ThreadedJournal)
     yield made
@@ -65,13 +67,13 @@ def stalled(log, monkeypatch):
     answers = threading.Event()
 
     def stall() -> threading.Event:
-        monkeypatch.setattr(journal_thread, "STALL_SECONDS", 0.0)
+        monkeypatch.setattr(journal_thread._steps, "seconds", 0.0)
         log._worker.do(answers.wait)
         return answers
 
     yield stall
     answers.set()
-    monkeypatch.setattr(journal_thread, "STALL_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(journal_thread._steps, "seconds", HANG_SECONDS)
 
 
 def test_only_a_file_system_that_is_not_this_host_s_has_a_thread(folder, tmp_path, monkeypatch):
@@ -118,7 +120,7 @@ def test_while_it_stalls_records_are_in_memory_and_then_in_the_file(folder, log,
 def test_a_wait_in_vain_is_not_made_again_before_a_pause(folder, log, stalled, monkeypatch):
     answers = stalled()
     put(log, 1, 1)
-    monkeypatch.setattr(journal_thread, "STALL_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(journal_thread._steps, "seconds", HANG_SECONDS)
     put(log, 2, 2)  # or the test would hang
     answers.set()
     wait_until(lambda: not log.in_memory, "all is in the file")
@@ -130,9 +132,35 @@ def test_a_wait_in_vain_is_not_made_again_before_a_pause(folder, log, stalled, m
     assert log.in_memory == 1
     answers.set()
     wait_until(lambda: not log.in_memory, "all is in the file")
-    monkeypatch.setattr(journal_thread, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(journal_thread._steps, "pause", 0.0)
     put(log, 4, 4)
     assert (log.in_memory, written(folder)) == (0, numbered(1, 4))
+
+
+def test_for_many_streams_no_step_waits_longer_than_for_one(folder, log, stalled, monkeypatch):
+    answers = stalled()
+    put(log, 1, 1)  # in vain
+    other = journal_of(replace(opened(folder), stream=bytes(16)), CLIENT, here=True, said=pytest.fail)
+    other._worker.do(answers.wait)
+    monkeypatch.setattr(journal_thread._steps, "seconds", HANG_SECONDS)
+    assert put(other, 1, 1) == 1  # or the test would hang
+    assert other.in_memory == 1
+    answers.set()
+    other.look()
+    assert other.in_memory == 0
+    other.end()
+
+
+def test_a_process_that_leaves_waits_once_for_what_does_not_answer(folder, log, stalled, monkeypatch):
+    answers = stalled()
+    put(log, 1, 1)
+    monkeypatch.setattr(journal_thread._leaving, "seconds", 0.0)
+    log.look()
+    monkeypatch.setattr(journal_thread._leaving, "seconds", HANG_SECONDS)
+    log.leave()  # or the test would hang
+    assert (log.in_memory, written(folder)) == (1, [])
+    answers.set()
+    wait_until(lambda: written(folder) == numbered(1, 1), "the thread has done what was asked of it")
 
 
 def test_one_that_is_behind_for_long_is_told(folder, log, stalled, said, monkeypatch):
@@ -162,8 +190,8 @@ def test_what_is_in_the_file_is_read_from_there_once_it_is_much(folder, log, sta
     put(log, 503, 503)
     assert list(log.after(0)) == [], "not out of order"
     answers.set()
-    monkeypatch.setattr(journal_thread, "PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(journal_thread, "STALL_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(journal_thread._steps, "pause", 0.0)
+    monkeypatch.setattr(journal_thread._steps, "seconds", HANG_SECONDS)
     wait_until(lambda: list(log.after(0)) == numbered(1, 503), "it can be read again")
 
 
