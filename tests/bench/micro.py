@@ -27,6 +27,7 @@ from offcam.connection.shared_memory import ARENA_BYTES, ARENA_SLOTS, Arena, Lyi
 from offcam.connection.spool import Spool
 from offcam.recorder.frames import picture
 from offcam.recorder.journal import Journal
+from offcam.recorder.journal_thread import ThreadedJournal
 from offcam.recorder.steps import StepLog
 from offcam.replay.tap import Tap
 from offcam.replay.tape_log import TapeLog
@@ -163,11 +164,12 @@ def _journal(seconds: float) -> Iterator[Piece]:
                 vector=False,
                 started=0.0,
             )
-            journal = Journal(opening, client, here=True, said=lambda *_: None)
-            seqs = itertools.count(1, len(bodies))
-            us = _median_us(lambda j=journal, b=bodies, s=seqs: j.append(next(s), b), seconds / 10)  # type: ignore[misc]  # as above
-            yield Piece(piece=f"client: packed records into a journal, {len(bodies)} at once", us=us, remark="")
-            journal.end()
+            own = Journal(opening, client, here=True, said=lambda *_: None)
+            for journal, remark in ((own, ""), (ThreadedJournal(own, lambda *_: None), "by a thread")):
+                seqs = itertools.count(1, len(bodies))
+                us = _median_us(lambda j=journal, b=bodies, s=seqs: j.append(next(s), b), seconds / 10)  # type: ignore[misc]  # as above
+                yield Piece(piece=f"client: packed records into a journal, {len(bodies)} at once", us=us, remark=remark)
+                journal.end()
 
 
 def _steps(seconds: float) -> Iterator[Piece]:

@@ -48,9 +48,9 @@ _OF_ENV: Final = "(envs = '[]' OR EXISTS (SELECT 1 FROM json_each(listed.envs) W
 _PINNED: Final = "(listed.stream || '-' || listed.clip IN (SELECT value FROM json_each(:pins))) = :pinned"
 
 
-def filters(query: Query) -> tuple[list[str], dict[str, object]]:
+def filters(query: Query, folder: Path) -> tuple[list[str], dict[str, object]]:
     """The conditions that must all hold, and the values of their parameters. Raises BadQuery."""
-    end = query.choice("end", ENDS)
+    end, pinned = query.choice("end", ENDS), query.boolean("pinned")
     asked: dict[str, tuple[str, object]] = {
         "min_return": ("return >= :min_return", query.number("min_return")),
         "max_return": ("return <= :max_return", query.number("max_return")),

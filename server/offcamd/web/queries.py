@@ -172,7 +172,7 @@ class _Wanted(NamedTuple):
     values: dict[str, object]
 
 
-def _wanted_clips(query: Query) -> _Wanted:
+def _wanted_clips(folder: Path, query: Query) -> _Wanted:
     """Parse what a request asks for. Raises BadQuery."""
     sort = query.choice("sort", ("newest", "oldest", "return", "length", "episode"))
     direction = query.choice("order", ("desc", "asc")).upper()
