@@ -4,6 +4,7 @@ import { FILTERS } from "./clipfilters.js";
 import { Curves } from "./curves.js";
 import { fill, icon, say, throttle, toast } from "./dom.js";
 import { exported, made } from "./exported.js";
+import { Follow } from "./follow.js";
 import { total } from "./format.js";
 import { Gallery } from "./gallery.js";
 import { Health } from "./health.js";
@@ -46,11 +47,19 @@ const list = new Runs(element("runs"));
 const overview = new Overview(element("overview"));
 const gallery = new Gallery(element("gallery"), { open: (play) => change({ play, asked: "", at: null }), pinned, known });
 const keys = new Keys(dialog("help"));
-const player = new Player(element("player"), { pinned, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
-const stages = new Stages(element("stages"), element("tour"), { atEnd: () => !player.sync.playing && player.sync.frame === player.sync.frames - 1 });
-player.sync.ended = (failed) => stages.ended(failed);
+/** @type {Follow} */
+const follow = new Follow({ run: (id) => runs.get(id), atEnd, repeat: (loop) => player.transport.repeat(loop) });
+/** @type {Player} */
+const player = new Player(element("player"), { pinned, follow, runName: nameOf, run: (id) => runs.get(id) ?? runs.get(baseOf(id)), runs: () => [...runs.values()], neighbours: (id) => gallery.neighbours(id) }, keys);
+const stages = new Stages(element("stages"), element("tour"), { atEnd });
+player.sync.ended = (failed) => (follow.on ? follow.ended() : stages.ended(failed));
 const tray = new Tray(element("tray"), known, nameOf);
 const curves = new Curves(element("curves"), pick);
+
+/** Whether what is played is over. */
+function atEnd() {
+  return !player.sync.playing && player.sync.frame === player.sync.frames - 1;
+}
 
 /** @type {import("./pinning.js").Pinned} */
 function pinned(id, clip) {
@@ -173,6 +182,7 @@ function heard(name, data) {
       stages.grown(data);
     }
     gallery.grown(data);
+    follow.grown(data);
     renderSoon();
   }
 }
@@ -222,6 +232,7 @@ watch((changed) => {
 });
 
 keys.add("Stages", () => state().play.length < 2, stages.keys());
+if (!exported) keys.add("A run that is recorded", () => state().play.length < 2, [{ keys: ["f"], says: "follow: play the newest clip, and those that come", act: () => follow.toggle() }]);
 keys.add("On the page", () => !state().play.length, [
   { keys: ["/"], says: "filter the runs", act: () => list.search() },
   ...(exported ? [] : [{ keys: ["s"], says: "pin the clip that is pointed at", act: () => gallery.pinHere() }]),

@@ -32,7 +32,7 @@ const MOST_POINTS = 1200; // of a trace: about as many as it has pixels
 export class Player {
   /**
    * @param {HTMLElement} host takes the place of the run while something is played
-   * @param {{pinned: import("./pinning.js").Pinned, runName: (id: string) => string, run: (id: string) => Run | undefined, runs: () => Run[], neighbours: (id: string) => Promise<[string | null, string | null]>}} page
+   * @param {{pinned: import("./pinning.js").Pinned, follow: import("./follow.js").Follow, runName: (id: string) => string, run: (id: string) => Run | undefined, runs: () => Run[], neighbours: (id: string) => Promise<[string | null, string | null]>}} page
    * @param {Keys} keys of the page
    */
   constructor(host, page, keys) {
@@ -57,15 +57,16 @@ export class Player {
     this.stage = h("div.stage");
     this.about = h("div.about");
     this.steps = h("section.traces", { hidden: true, "aria-label": "Steps" });
-    this.traces = new Traces(this.steps, { seek: (frame) => this.goTo(frame), choose: (env) => this.loadSteps(this.shown, env) });
+    this.traces = new Traces(this.steps, { seek: (frame) => this.look(frame), choose: (env) => this.loadSteps(this.shown, env) });
     this.pinning = new Pinning(page.pinned);
     this.side = new Compare(this.stage, this.sync, this.traces, page);
     this.back = h("a.back", { onclick: (event) => this.leaveBy(event) });
     this.overlay = h("p.overlay", { hidden: true, "aria-hidden": "true" }); // of what the traces say
     this.close = control("close", "Close (Escape)", () => this.leave());
-    this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.goTo(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay() });
+    this.transport = new Transport(this.sync, this.side.aligning, { seek: (frame) => this.look(frame), step: (frames) => this.step(frames), go: (way) => this.go(way), lay: () => this.lay() });
     this.keys = h("p.keys", {}, kbd("space"), " play ", kbd("←"), kbd("→"), " frame ", kbd("shift"), " ten ", kbd("home"), kbd("end"), " ends ", kbd(","), kbd("."), " speed ", kbd("j"), kbd("k"), " clips ", kbd("o"), " overlay ", !exported && [kbd("s"), " pin "], kbd("?"), " all keys");
     this.compare = h("button.quiet", { type: "button", onclick: () => this.pick() });
+    this.transport.settings.prepend(page.follow.button);
     this.layOut();
     keys.add("In the player", () => !this.host.hidden, this.ownKeys());
   }
@@ -108,7 +109,7 @@ export class Player {
     const { at } = state(); // before it stands still at the start, which is noted, until its steps are there
     this.sync.load(films);
     if (!films.length && !unrendered) this.sync.ended(true);
-    this.transport.repeat(tour ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
+    this.transport.repeat(tour || this.page.follow.on ? false : this.transport.repeats ?? (this.sync.duration < SHORT_SECONDS && !matchMedia("(prefers-reduced-motion: reduce)").matches));
     this.side.begin(this.host);
     const begin = play.length === 1 ? await this.accompany(wanted) : null;
     if (this.shown !== wanted) return;
@@ -345,8 +346,15 @@ export class Player {
     else this.traces.move(frame);
   }
 
+  /** @param {number} frame that somebody wants to see */
+  look(frame) {
+    this.page.follow.stop();
+    this.goTo(frame);
+  }
+
   /** @param {number} frames on from where it stands */
   step(frames) {
+    this.page.follow.stop();
     if (this.sync.tracks.length) this.sync.step(frames);
     else this.traces.step(frames);
   }
@@ -444,7 +452,7 @@ export class Player {
       { keys: [" "], says: "play, or pause", act: () => this.sync.toggle() },
       { keys: ["ArrowLeft"], says: "one frame back, with shift ten", act: (event) => this.step(-leap(event)) },
       { keys: ["ArrowRight"], says: "one frame on, with shift ten", act: (event) => this.step(leap(event)) },
-      { keys: ["Home"], says: "first frame", act: () => this.goTo(0) },
+      { keys: ["Home"], says: "first frame", act: () => this.look(0) },
       { keys: ["End"], says: "last frame", act: () => this.step(Number.MAX_SAFE_INTEGER) },
       { keys: [","], says: "slower", act: () => faster(-1) },
       { keys: ["."], says: "faster", act: () => faster(1) },
