@@ -224,3 +224,16 @@ def test_an_episode_of_a_vector_envs_video_opens_where_it_begins_with_its_own_st
     assert re.search(rf"/r/{run_id(folder)}/e/{number}\b", page.url)
     page.get_by_label("Sub-environment").select_option("0")
     expect(page.locator(".traces .at")).to_contain_text(re.compile(r"^step (159|160|161) · "))
+
+
+def test_an_episode_is_saved_as_an_animated_picture(stepped, view, visit, tmp_path):
+    seen = visit(view(stepped))
+    page = seen.page
+    page.get_by_role("button", name=re.compile("^Play Episode 0")).click()
+    for kind, begins in (("GIF", b"GIF89a"), ("WebP", b"RIFF")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=kind, exact=True).click()
+        assert download.value.suggested_filename == f"rl-video-episode-0.{kind.lower()}"
+        download.value.save_as(tmp_path / kind)
+        assert (tmp_path / kind).read_bytes().startswith(begins)
+    seen.shot("animations")

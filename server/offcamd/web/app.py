@@ -24,6 +24,7 @@ from offcam_runs.json_text import dumps
 from offcam_runs.sync.state import of_runs
 from offcamd.web import curves, queries, traces
 from offcamd.web.access import AccessCheck, Headers, HostCheck
+from offcamd.web.animations import Animations
 from offcamd.web.episode_cache import EpisodeCache, ReadAhead
 from offcamd.web.events import Broadcaster
 from offcamd.web.media import Posters, VideoResponse, open_clip
@@ -95,6 +96,7 @@ class Api:
         self._exporter = Exporter(source.stats)
         self._events = Broadcaster(source, self._runs, stopping)
         self._renders = Renders(source, self._episodes, stopping)
+        self._animations = Animations(source, self._episodes, stopping)
         self._pins = Pins(source, self._episodes)
 
     def look_ahead(self) -> None:
@@ -135,7 +137,8 @@ class Api:
         }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in endpoints.items()]
         pins = Route(f"{clip}/pin", self.pin, methods=["PUT", "DELETE"])
-        return [*routes, pins, Route(f"{run}/episodes/render", self.render, methods=["GET", "POST"])]
+        animations = Route(f"{run}/episodes/animation", self.animation, methods=["POST"])
+        return [*routes, pins, animations, Route(f"{run}/episodes/render", self.render, methods=["GET", "POST"])]
 
     # --- the daemon -------------------------------------------------------------------------------------------
 
@@ -200,6 +203,12 @@ class Api:
         query, asks = Query(request.query_params), request.method == "POST"
         answer = self._renders.ask if asks else self._renders.look
         return _json(await self._of(request, lambda asked: answer(asked, query)))
+
+    async def animation(self, request: Request) -> Response:
+        """An episode's video as an animated picture, which is made."""
+        query = Query(request.query_params)
+        kind, data = await self._of(request, lambda asked: self._animations.make(asked, query))
+        return Response(data, media_type=f"image/{kind}")
 
     async def curve(self, request: Request) -> Response:
         """A run's learning curve."""

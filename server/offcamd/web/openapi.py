@@ -5,6 +5,7 @@ from __future__ import annotations
 from offcam_runs.analysis import STAGES
 from offcamd import __version__
 from offcamd.web import (
+    animations,
     clip_filters,
     curves,
     queries,
@@ -219,6 +220,17 @@ def _paths() -> dict[str, Schema]:
                 method="post",
             ),
         },
+        f"{run}/episodes/animation": _path(
+            "An episode's video as an animated picture, made by `offcam gif`, one at a time: of at most "
+            f"{animations.MOST_SECONDS:g} s, {animations.MOST_WIDTH} pixels wide. By the page itself, likewise.",
+            "image/*",
+            TEXT,
+            [*of_episode, _query("kind", one_of(*animations.KINDS), "The format.")],
+            *asked,
+            *changing,
+            "429",
+            method="post",
+        ),
         f"{run}/curve": _json(
             "A run's learning curve: points of `count` episodes from `first` on, and those with a clip.",
             reference("Curve"),
@@ -294,9 +306,8 @@ def description() -> Schema:
         "404": "There is no such thing; the text says what there is.",
         "401": "The http_token is missing, or is another.",
         "403": "Whoever asks may not change anything.",
-        "409": "The run's folder cannot be read or written, or the episode not be rendered; the text says why, and the "
-        "fix.",
-        "429": "Too many wait.",
+        "409": "The run's folder cannot be read or written, or the video not be made; the text says why, and the fix.",
+        "429": "Too many wait, or another is being made.",
     }
     responses: Schema = {code: {"description": text, "content": error} for code, text in failures.items()}
     responses["503"] = {"description": "Not now."}

@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import threading
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from offcam_runs.clips import read_clips
 from offcam_runs.steps.places import why_no_tape
 from offcam_runs.streams import read_streams
+from offcamd.web.commands import run_offcam
 from offcamd.web.queries import MOST_OFFSET, clip_of, find_episode
 from offcamd.web.reading import reading
 
@@ -44,9 +41,6 @@ MOST_KEPT: Final = 256
 
 RENDER_SECONDS: Final = 3600.0
 """Longest time for one video, in seconds. The rendering process has bounds of its own on CPU time and memory."""
-
-_LEAVE_SECONDS = 5.0
-_LOOK_SECONDS = 0.1
 
 
 class TooMany(Exception):
@@ -222,23 +216,10 @@ class Renders:
     def _ending(self) -> bool:
         return self._stopping() or self._source.unready() is not None
 
-    def _render(self, subject: _Subject) -> _Told:
-        environment = dict(os.environ)
-        if self._source.address is not None:
-            environment["OFFCAM_ADDR"] = self._source.address
-        process = subprocess.Popen(
-            [sys.executable, "-m", "offcamd", *_arguments(subject), "--json"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        with process:
-            ended, said = self._wait(process)
-        if not ended:
-            return _Told(FAILED, why=said)
-        return self._outcome(subject, said)
+    def _over(self, seconds: float) -> str | None:
+        if seconds > RENDER_SECONDS:
+            return f"it took longer than {RENDER_SECONDS:g} s"
+        return "the recorder is stopping" if self._ending() else None
 
     def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         """Whether the process ended by itself, and what it printed; or why it was stopped."""
@@ -251,6 +232,9 @@ class Renders:
                     process.kill()
                 return False, f"it took longer than {RENDER_SECONDS:g} s" if late else "the recorder is stopping"
         return True, said
+    def _render(self, subject: _Subject) -> _Told:
+        ended, said = run_offcam([*_arguments(subject), "--json"], self._over, self._source.address)
+        return self._outcome(subject, said) if ended else _Told(FAILED, why=said)
 
     def _outcome(self, subject: _Subject, said: str) -> _Told:
         try:

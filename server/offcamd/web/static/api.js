@@ -212,6 +212,9 @@ export const rendering = (run, number) => getJson(`/api/runs/${id(run)}/episodes
 /** @type {(run: string, number: string | number) => Promise<Rendering>} */
 export const render = (run, number) => getJson(`/api/runs/${id(run)}/episodes/render`, { number }, { method: "POST" });
 
+/** @type {(run: string, number: number, kind: "gif" | "webp") => Promise<Blob>} */
+export const animation = (run, number, kind) => request(`/api/runs/${id(run)}/episodes/animation${query({ number, kind })}`, (reply) => reply.blob(), { method: "POST" });
+
 /**
  * The keys of the clips that show an episode whose reset had a seed.
  * @type {(run: string, seed: string) => Promise<string[]>}
@@ -275,7 +278,11 @@ export function release(url) {
  * @param {string} name
  */
 export async function save(path, name) {
-  const url = await media(path);
+  saveUrl(await media(path), name);
+}
+
+/** @type {(url: string, name: string) => void} */
+export function saveUrl(url, name) {
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

@@ -1,6 +1,7 @@
 // A clip's file, to be saved.
 import * as api from "./api.js";
-import { h, icon, toast } from "./dom.js";
+import { h, icon, say, toast } from "./dom.js";
+import { exported } from "./exported.js";
 import { bytes } from "./format.js";
 
 /** @import { Clip } from "./api.js" */
@@ -17,4 +18,29 @@ export function fileOf(clip, path) {
     api.save(path, name).catch((error) => toast(api.wordsOf(error)));
   };
   return h("a.file", { href: `${path}?download=1`, download: name, onclick: press }, icon("download"), name, h("span.muted", {}, bytes(clip.file_bytes)));
+}
+
+/**
+ * Buttons that have an episode's video made an animated picture, and save it; none in an exported page, which makes nothing.
+ * @type {(run: string, number: number, name: string) => HTMLElement | null}
+ */
+export function animationsOf(run, number, name) {
+  /** @type {(kind: "gif" | "webp", words: string) => HTMLButtonElement} */
+  const making = (kind, words) => {
+    const said = h("span", {}, words);
+    const press = async () => {
+      button.disabled = true;
+      say(said, `Making ${words}…`);
+      try {
+        api.saveUrl(URL.createObjectURL(await api.animation(run, number, kind)), `${name}.${kind}`);
+      } catch (error) {
+        toast(api.wordsOf(error));
+      }
+      say(said, words);
+      button.disabled = false;
+    };
+    const button = h("button.quiet", { type: "button", title: `Save it as an animated ${words}, for where no video can be shown`, onclick: press }, icon("download"), said);
+    return button;
+  };
+  return exported ? null : h("span.animations", {}, making("gif", "GIF"), making("webp", "WebP"));
 }

@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { control, copy, fill, h, icon, kbd, say, throttle } from "./dom.js";
-import { fileOf } from "./downloads.js";
+import { animationsOf, fileOf } from "./downloads.js";
 import { exported } from "./exported.js";
 import { clipFacts, episodeFacts, reproducing } from "./facts.js";
 import { amount, clipTitle, count, episodeTitle, whole } from "./format.js";
@@ -239,7 +239,7 @@ export class Player {
         this.pinning.show(id, clip);
         outline.show(tileOf(clip, (asked ?? clip).env_index));
       }
-      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.again(runId, asked ?? clip.episodes[0])));
+      fill(words, several && h("p.who", {}, h(`i.swatch.c${state().play.indexOf(id) + 1}`), h("b", {}, title), " ", h("span.muted", {}, name)), clipFacts(clip, frame, several, asked), !several && this.pinning.node, h("div.acts", {}, fileOf(clip, path), !several && this.still(video, clip), !several && (asked || clip.episodes.length === 1) && this.ofEpisode(runId, asked ?? clip.episodes[0], clip)));
       const fps = clip.fps || 30;
       const duration = clip.duration_seconds || clip.frames / fps;
       this.side.offer(id, clip);
@@ -255,6 +255,11 @@ export class Player {
   entitle(title, name) {
     say(this.title, `${title} · ${name}`);
     document.title = `${title} · ${name} · offcam`;
+  }
+
+  /** @type {(runId: string, episode: Episode, clip: ClipDetail) => (HTMLElement | null)[]} */
+  ofEpisode(runId, episode, clip) {
+    return [animationsOf(runId, episode.number, clip.name), this.again(runId, episode)];
   }
 
   /** @type {(runId: string, episode: Episode) => HTMLElement | null} */
