@@ -15,8 +15,8 @@ from pathlib import Path
 from offcam_proto import host
 from offcam_proto.errors import FolderNotWritable, NotARunFolder, RunFolderError
 from offcam_runs import format as fmt
-from offcam_runs.journal_reader import pending
-from offcam_runs.pending import Facts, with_pending
+from offcam_runs.journal_reader import pending, unsealed_rows
+from offcam_runs.pending import Facts, with_pending, with_unsealed
 from offcam_runs.schema import upgrade_sql
 from offcam_runs.sessions import Session, choose
 
@@ -32,7 +32,7 @@ class IndexLocked(RunFolderError):
 
 @contextmanager
 def open_to_read(
-    run: str | os.PathLike[str], *, settled: bool = False, session: Session = None
+    run: str | os.PathLike[str], *, settled: bool = False, session: Session = None, unsealed: bool = False
 ) -> Iterator[sqlite3.Connection]:
     """Read the index of a run folder as it is at one moment, whether or not a daemon is writing it.
 
@@ -46,6 +46,8 @@ def open_to_read(
         run: the folder.
         settled: leave out records that will be in the index in a moment; for readers that ask again and again.
         session: whose streams, episodes and clips there are in it; by default the newest's.
+        unsealed: have the rows of steps, too, that trainings that go on have written last and not sent yet. Where there
+            are any the index is copied for them.
 
     Yields:
         A connection with all tables of this version, within a read transaction.
@@ -59,27 +61,31 @@ def open_to_read(
     folder = Path(run)
     path = folder / fmt.INDEX_NAME
     facts = _facts(path)  # before the index is read: what changes meanwhile is news the next time
+    rows = unsealed_rows(folder) if unsealed else []  # before the journals, for the same reason
     found = pending(folder)  # before the index: what is removed meanwhile is in there
     if not path.is_file() and not found:
         raise NotARunFolder(_why_no_run(folder))
     with explained(folder), ExitStack() as stack:
-        if not path.is_file():
-            nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
-            upgrade(nothing, 0, folder)
-            database = stack.enter_context(with_pending(nothing, folder, found, settled=settled, facts=facts))
-            choose(database, session, folder)
-            yield database
-            return
-        try:
-            index = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
-        except sqlite3.OperationalError as error:
-            if not any(text in str(error) for text in _NO_ACCESS):
-                raise
-            index = None
-        index = index or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
+        index = _opened(path, folder, stack)
         database = stack.enter_context(with_pending(index, folder, found, settled=settled, facts=facts))
+        database = stack.enter_context(with_unsealed(database, rows))
         choose(database, session, folder)
         yield database
+
+
+def _opened(path: Path, folder: Path, stack: ExitStack) -> sqlite3.Connection:
+    """The index itself, or what stands for it; an empty one where there is none."""
+    if not path.is_file():
+        nothing = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
+        upgrade(nothing, 0, folder)
+        return nothing
+    try:
+        index = None if without_locks(folder) else stack.enter_context(_begun(path, folder, "ro"))
+    except sqlite3.OperationalError as error:
+        if not any(text in str(error) for text in _NO_ACCESS):
+            raise
+        index = None
+    return index or stack.enter_context(_begun(stack.enter_context(_copied(path)), folder, "rw"))
 
 
 def _facts(path: Path) -> Facts:

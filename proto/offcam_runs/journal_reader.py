@@ -143,6 +143,40 @@ def read(path: Path, *, ended: bool = False) -> JournalContents | None:
         raise RunFolderError(f"the journal {path} cannot be read ({error.strerror}): check its permissions") from error
 
 
+def living_streams(folder: str | os.PathLike[str]) -> set[str]:
+    """The ids of a run's streams whose clients have their journals, as far as can be seen."""
+    found = set()
+    for path in journals(folder):
+        with suppress(OSError):
+            if held(path):
+                found.add(path.stem)
+    return found
+
+
+def unsealed_rows(folder: str | os.PathLike[str]) -> list[tuple[str, StepRecord]]:
+    """The rows of steps of a run that its clients, whether they live or not, have not made records of yet.
+
+    Nothing is changed, and no client waits. Read them **before** the journals: what becomes a record is there.
+
+    Returns:
+        Each with the id of its stream, as a record without a number.
+    """
+    return [(path.stem, record) for path in map(tail_of, journals(folder)) for record in _live_rows(path)]
+
+
+def _live_rows(path: Path) -> list[StepRecord]:
+    found: list[StepRecord | None] = []
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found += map(tail.record_of, tail.live_sections(file.fileno()))
+    except FileNotFoundError:
+        pass
+    except (OSError, RemoteProtocolError) as error:
+        log.warning("%s is passed over, as it is no tail that can be read: %s", path, error)
+    return [record for record in found if record is not None]
+
+
 def in_order(found: Iterable[JournalContents]) -> Iterator[tuple[JournalContents, int, bytes]]:
     """The bodies of several journals as they came to be, by the times of their ends; those of one stream stay in order.
 

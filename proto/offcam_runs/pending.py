@@ -7,11 +7,12 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from offcam_proto.errors import RemoteProtocolError
 from offcam_proto.limits import MIB
 from offcam_proto.records import numbered
 from offcam_runs import format as fmt
@@ -24,6 +25,8 @@ from offcam_runs.steps.places import PendingSteps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from offcam_proto.records import StepRecord
 
 
 COMMITTED_KEY: Final = "committed"
@@ -38,6 +41,7 @@ MOST_COPIES: Final = 4
 KEPT_BYTES: Final = 64 * MIB
 """Largest copy that is kept."""
 
+_BEHIND_ALL: Final = 1 << 62  # no record of a stream has such a number
 _KNOWN = "SELECT id, last_seq FROM streams WHERE stream = :stream"
 _ENTER = f"""
 INSERT INTO streams (stream, env_id, num_envs, vector, prefix, suffix, video, host, pid, client, started, ended, state,
@@ -152,6 +156,30 @@ def with_pending(
             undo.pop_all()
             show_all(copy.database)
             _keep(folder.absolute(), copy)
+
+
+@contextmanager
+def with_unsealed(database: sqlite3.Connection, rows: Sequence[tuple[str, StepRecord]]) -> Iterator[sqlite3.Connection]:
+    """An index with rows of steps that are in no record: itself where there are none, else a copy in memory.
+
+    Args:
+        database: the index, with what is pending, which was read after the rows.
+        rows: as of `journal_reader.unsealed_rows`. Those that are in a record by now are passed over, and what is none.
+    """
+    if not rows:
+        yield database
+        return
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        database.backup(copy)
+        copy.execute("BEGIN")
+        entered = PendingSteps(copy)
+        for number, (stream, record) in enumerate(rows):
+            known = copy.execute(_KNOWN, {"stream": stream}).fetchone()
+            with suppress(RemoteProtocolError):
+                if known:
+                    entered.add(known[0], _BEHIND_ALL + number, record)
+        copy.execute("COMMIT")
+        yield copy
 
 
 def _keep(folder: Path, copy: _Copy) -> None:

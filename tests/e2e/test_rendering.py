@@ -80,6 +80,24 @@ def test_they_show_the_episodes_of_the_training(folder, offcam_command):
     assert span_of(clip, read_run(folder).streams).stream == 0
 
 
+def test_of_a_training_that_goes_on_those_that_are_over(folder, offcam_command):
+    env = gym.make("Numbers-v0", render_mode=None, disable_env_checker=True)
+    env = offcam.record(env, folder, source="replay", episode_trigger=lambda _: False)
+    env.unwrapped.length = 10
+    play(env, 2)
+    env.reset()
+    env.step(env.action_space.sample())
+    words = ("render", str(folder), "--episode")
+    running = offcam_command(*words, "2")
+    assert running.returncode == 2
+    assert "episode 2 is not over yet" in " ".join(running.stderr.split())
+    done = offcam_command(*words, "1")
+    assert done.returncode == 0, done.stderr
+    assert films.numbers(folder / "rl-video-episode-1.mp4") == list(range(11))
+    env.close()
+    films.check(folder)
+
+
 def test_those_that_ended_in_some_way(folder, offcam_command):
     env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
     play(env, 8, seed=3)

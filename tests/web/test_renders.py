@@ -13,8 +13,10 @@ import pytest
 import films
 import offcam
 from envs import play
+from offcam_runs.database import open_to_read
 from offcam_runs.run import read_run
 from offcam_runs.run_ids import run_id
+from offcam_runs.steps.places import totals
 from offcamd.web.openapi import description
 from triggers import never
 from waiting import HANG_SECONDS, wait_until
@@ -118,19 +120,31 @@ def test_of_several_envs_in_a_run_it_is_the_one_that_was_asked_for(client, folde
     assert run.streams[clip.stream].replays == stream
 
 
-def test_an_episode_whose_steps_are_still_with_the_training(client, folder):
+def test_the_newest_episode_of_a_training_that_goes_on(client, folder):
     env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never)
     play(env, 2, seed=3)
+    env.reset()
+    env.step(0)
     run = f"/api/runs/{run_id(folder)}"
     url = f"{run}/episodes/render?number=1"
     wait_until(lambda: client.get(url).status_code == 200, "its end is in the index")
+    wait_until(lambda: client.get(run).json()["replayable"], "the run is known to have a tape")
     found = client.get(url).json()
-    assert (found["state"], found["replayable"]) == ("none", False)
-    refused = client.post(url)
-    assert refused.status_code == 409
-    assert refused.json()["error"] == found["why"]
+    assert (found["state"], found["replayable"], found["why"]) == ("none", True, None)
+    assert run_steps(folder) == 0  # all are with the training
+    assert client.post(url).status_code == 200
+    done = ended(client, url)
+    assert (done["state"], done["why"]) == ("done", None)
+    (clip,) = read_run(folder).clips
+    assert (clip.episode, clip.verified, clip.length) == (1, True, read_run(folder).episodes[1].length)
+    assert run_steps(folder) == 0  # nor had it to send them for that
     env.close()
-    assert client.get(url).json()["replayable"]
+    assert offcam.load(folder).steps(1).complete
+
+
+def run_steps(folder):
+    with open_to_read(folder, session="all") as database:
+        return totals(database).rows
 
 
 def test_one_that_was_recorded_otherwise(client, folder):

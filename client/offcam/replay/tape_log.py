@@ -213,6 +213,8 @@ class TapeLog:
         recipe = self._recipe if new else b""
         self._resets.add_with_heap((self.row, len(given), len(recipe)), given + recipe)
         self._pid = os.getpid()
+        if new:
+            self._resets.seal()  # at once: it says of the run that its episodes can be rendered
 
     def _ready(self) -> StepBuffer:
         """Its buffer, for rows of the columns that there are by now."""

@@ -233,11 +233,13 @@ def _as_kept(request: Request, answer: Answer) -> Answer:
 def _read(request: Request, patience: float) -> tuple[Stream, FileTape, Steps] | None:
     """The stream, its tape, and the rows that are to be shown, once all of them can be read.
 
-    None where those that are missing have not come in time, and may still come.
+    None where those that are missing have not come in time, and may still come. Who waits for a video has it of rows,
+    too, that the training has not sent yet.
     """
     deadline = time.monotonic() + patience
+    unsealed = False
     while True:
-        with open_to_read(request.folder, session="all") as database:
+        with open_to_read(request.folder, session="all", unsealed=unsealed) as database:
             found = {stream.stream: (key, stream) for key, stream in read_streams(database).items()}
             if request.stream in found:
                 key, stream = found[request.stream]
@@ -251,7 +253,9 @@ def _read(request: Request, patience: float) -> tuple[Stream, FileTape, Steps] |
                     break
         if time.monotonic() >= deadline:
             return None
-        time.sleep(_LOOK_SECONDS)
+        if unsealed:
+            time.sleep(_LOOK_SECONDS)
+        unsealed = True
     raise NotReplayable(f"its steps are not in {request.folder}: they are lost, or were not recorded")
 
 

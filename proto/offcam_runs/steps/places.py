@@ -228,23 +228,24 @@ def has_tape(database: sqlite3.Connection) -> bool:
 def why_no_tape(database: sqlite3.Connection, key: int, env_index: int, episode: int, *, over: bool) -> str | None:
     """Why an episode that has ended cannot be rendered, as far as the index knows; None where it can.
 
+    Of a stream that goes on the last rows are in its tail, where who renders finds them.
+
     Args:
         database: from `database.open_to_read`.
         key: of its stream.
         env_index: its sub-environment.
         episode: its number there.
         over: whether its stream has ended; in a stream that goes on, the last rows are still with the client.
+        over: whether its stream has ended.
     """
     if next(places(database, key, RESETS, env_index), None) is None:
         return "it was not recorded with source='replay': nothing says how it happens again"
     if gaps := dropped(database, key, STEPS, env_index, episode=episode):
         return f"{sum(gap.rows for gap in gaps)} of its steps were not written ({gaps[0].reason})"
     there = [place for place in places(database, key, STEPS, env_index) if place.last_episode >= episode]
-    if there and there[0].first_episode <= episode and (over or there[-1].last_episode > episode):
-        return None
-    if over:
+    if there[0].first_episode > episode if there else over:
         return "its steps are not in the run folder: they are lost, or were not recorded"
-    return "its steps are still with the training, which writes them in blocks: ask again in a moment"
+    return None
 
 
 def _query(

@@ -8,6 +8,7 @@ is written once a row is whole, so that a kill leaves whole rows.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -115,6 +116,32 @@ def sections(data: Buffer) -> Iterator[memoryview]:
     view = memoryview(data)
     for at in range(HEAD_BYTES, len(view), SECTION_BYTES):
         yield view[at : at + SECTION_BYTES]
+
+
+def live_sections(descriptor: int) -> Iterator[bytes]:
+    """The sections of a tail that its client may be writing, each with the rows that were whole when it was looked at.
+
+    One whose rows become a record meanwhile is left out: they are in the journal, for who reads that afterwards.
+
+    Args:
+        descriptor: of the file, which is read at places of its own.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    for at in range(HEAD_BYTES, min(os.fstat(descriptor).st_size, MAX_BYTES), SECTION_BYTES):
+        before = os.pread(descriptor, _SECTION.size, at)
+        section = os.pread(descriptor, SECTION_BYTES, at)
+        if _has_all_of(os.pread(descriptor, _SECTION.size, at), before):
+            yield before + section[_SECTION.size :]
+
+
+def _has_all_of(head: bytes, before: bytes) -> bool:
+    """Whether a section has the rows still that it had when its head was read before."""
+    if len(before) < _SECTION.size or len(head) < _SECTION.size:  # it was cut meanwhile
+        return False
+    (count, *rows), (count_before, *rows_before) = _SECTION.unpack(head), _SECTION.unpack(before)
+    return rows == rows_before and count >= count_before > 0
 
 
 def _split(layout: Layout, view: memoryview, count: int) -> tuple[bytes, bytes]:

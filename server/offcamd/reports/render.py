@@ -14,6 +14,7 @@ from offcam_proto.errors import ConfigError, NotReplayable
 from offcam_runs.analysis.success import SuccessRule
 from offcam_runs.database import open_to_read
 from offcam_runs.episodes import read_episodes
+from offcam_runs.journal_reader import living_streams
 from offcam_runs.keep.judge import Facts, Judge
 from offcam_runs.keep.rules import Episode, tests_of
 from offcam_runs.replay.kept import waiting
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from offcam_runs.episodes import EpisodeTable
     from offcam_runs.keep.rules import Rule
     from offcam_runs.sessions import Session
+    from offcam_runs.steps.rows import Steps
     from offcam_runs.streams import Stream
 
 
@@ -115,7 +117,7 @@ def render(
         NotReplayable: the run was recorded by another user or not for replay, or its interpreter is gone.
         RunFolderError: the run cannot be read.
     """
-    with open_to_read(folder, session=session) as database:
+    with open_to_read(folder, session=session, unsealed=True) as database:
         asked = _kept(database, folder) if choice.kept else _asked(database, folder, choice)
         recipes = {
             key: _recipe(database, folder, key, choice.env_index) for key in dict.fromkeys(key for key, _ in asked)
@@ -152,10 +154,13 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -
         _by_result(database, choice, chosen) if choice.by_result else [(k, n) for k in chosen for n in choice.episodes]
     )
     found, gone = [], []
+    going_on = living_streams(folder)
     for key, number in pairs:
         steps = reader.episode(key, STEPS, choice.env_index, number)
         gone += [f"{gap.rows} steps are not there ({gap.reason})" for gap in steps.gaps]
-        if steps.rows:
+        if streams[key].stream in going_on and not _is_over(reader, steps, key, choice.env_index):
+            gone.append(f"episode {number} is not over yet. Ask again once it is")
+        elif steps.rows:
             # where the step that ends an episode resets a sub-environment, its row shows how the next one begins
             within = streams[key].vector and steps["step"][0] == 1 and steps.row[0] > 0
             found.append(
@@ -173,8 +178,17 @@ def _wanted(database: sqlite3.Connection, folder: Path, choice: EpisodeChoice) -
         raise ConfigError(
             f"{folder} has no steps of an episode that you ask for. Record with source='replay', and ask for episodes "
             "that `offcam ls` lists; --session says of which training."
+            + (" Steps of a training that found no room for them come later: ask again." if going_on else "")
         )
     return found
+
+
+def _is_over(reader: StepReader, steps: Steps, key: int, env_index: int) -> bool:
+    """Whether an episode of a training that goes on has all its steps: it is seen to end, or others came behind it."""
+    if steps.complete or steps.gaps or not steps.rows:
+        return True
+    behind = int(steps.row[-1]) + 1
+    return bool(reader.rows(key, STEPS, env_index, behind, behind + 1).rows)
 
 
 def _by_result(database: sqlite3.Connection, choice: EpisodeChoice, chosen: Sequence[int]) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from offcam_proto.errors import ConfigError
 from offcam_proto.messages import Hello, OpenStream
 from offcam_proto.records import StepRecord
 from offcam_runs import journal
-from offcam_runs.journal_reader import read
+from offcam_runs.journal_reader import read, unsealed_rows
 from offcam_runs.steps.layout import HEAP, STEPS, TAPE, Column
 from run_samples import episode
 from stepreader import rows_of
@@ -105,6 +106,56 @@ def test_rows_that_are_sealed_already_are_not_taken_twice(stream, cleared):
     assert sorted((each.table, each.first_row, each.count) for each in stream.left()) == (
         [(STEPS, 0, 3), (STEPS, 3, 1), (TAPE, 0, 1)] if cleared else [(STEPS, 0, 3), (TAPE, 0, 1)]
     )
+
+
+def test_whoever_looks_while_they_are_written_finds_whole_rows_alone(stream):
+    """Of a section whose rows become a record in the midst of the look there is nothing: they are in the journal."""
+    buffer = stream.steps.buffer(STEPS, TEXTS)
+    done = threading.Event()
+    looks: list[StepRecord] = []
+
+    def write():
+        number = 0
+        while not done.is_set():
+            text = b"%d" % number * (number % 50)
+            buffer.add_with_heap((number, len(text)), text)
+            number += 1
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        while len({each.first_row for each in looks}) < 20:
+            looks += [record for _, record in unsealed_rows(stream.path.parent.parent)]
+    finally:
+        done.set()
+        thread.join()
+    for record in looks:
+        for row in rows_of(record):
+            assert (row["episode"], row["said"]) == (row["row"], b"%d" % row["row"] * (row["row"] % 50))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_section_that_becomes_a_record_in_the_midst_of_a_look_is_left_out(stream, monkeypatch, again):
+    buffer = stream.steps.buffer(STEPS, COLUMNS)
+    for number in range(3):
+        buffer.add(0, float(number))
+    folder = stream.path.parent.parent
+    assert [record.count for _, record in unsealed_rows(folder)] == [3]
+    pread, reads = os.pread, []
+
+    def meanwhile(descriptor, size, at):
+        found = pread(descriptor, size, at)
+        reads.append(size)
+        if len(reads) == 1:
+            buffer.seal()
+            for number in range(5 * again):
+                buffer.add(0, float(number))
+        return found
+
+    monkeypatch.setattr(os, "pread", meanwhile)
+    assert unsealed_rows(folder) == []
+    assert len(reads) == 3
+    assert [record.first_row for _, record in unsealed_rows(folder)] == [3] * again
 
 
 def test_values_of_no_fixed_size_lie_behind_their_rows(stream):
