@@ -88,3 +88,24 @@ def test_an_episode_that_is_clicked_is_rendered_and_plays(seen, folder):
     page.keyboard.press("Escape")
     expect(page.locator("#player")).to_be_hidden()
     expect(page.locator(".card")).to_have_count(1)  # it is no video
+
+
+def test_how_far_it_is_is_shown(seen):
+    page = seen.page
+
+    def told(route):
+        answer = route.fetch().json() if route.request.method == "GET" else {}
+        route.fulfill(json={**rendering, **answer, "state": "rendering", "percent": percents[0]})
+
+    percents = [None]
+    rendering = {"number": 4, "episode": 4, "ahead": 0, "clip": None, "why": None, "diverged_at": None, "command": ""}
+    page.route("**/episodes/render*", told)
+    click_episode(page, 4, 8)
+    bar = page.get_by_role("progressbar", name="Being rendered")
+    expect(bar).to_be_visible()
+    expect(bar).not_to_have_attribute("value", re.compile("."))
+    percents[0] = 40
+    expect(bar).to_have_attribute("value", "40")
+    expect(bar).to_have_attribute("max", "100")
+    expect(page.locator("#player .took")).to_have_text(re.compile(r"40%, \d+ s"))
+    page.keyboard.press("Escape")

@@ -1,4 +1,8 @@
-"""An env that hangs where a variable says so: in the process that has its episodes happen again."""
+"""An env that hangs where a variable says so: in the process that has its episodes happen again.
+
+With ``STUCK`` it does in its first step, and writes its pid there; with ``GATE`` behind its third one, until there is
+such a file.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +36,6 @@ class Stuck(gym.Env):
         return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
 
     def render(self):
+        while self.left == 2 and (gate := os.environ.get("GATE")) and not Path(gate).exists():
+            time.sleep(0.01)
         return np.zeros((16, 16, 3), np.uint8)

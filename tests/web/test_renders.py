@@ -120,6 +120,36 @@ def test_of_several_envs_in_a_run_it_is_the_one_that_was_asked_for(client, folde
     assert run.streams[clip.stream].replays == stream
 
 
+@pytest.fixture
+def stuck(client, folder, tmp_path, monkeypatch):
+    """The run of an env that will hang, and the file that has the pids of those in which it does."""
+    gym.register("Stuck-v0", "stuck_env:Stuck")
+    env = offcam.record(gym.make("Stuck-v0"), folder, source="replay", episode_trigger=never)
+    play(env, 4)
+    env.close()
+    gym.registry.pop("Stuck-v0")
+    monkeypatch.setenv("STUCK", str(tmp_path / "pids"))
+    return tmp_path / "pids"
+
+
+def test_it_is_told_how_far_one_is(stuck, client, folder, tmp_path, monkeypatch, look):
+    monkeypatch.delenv("STUCK")
+    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
+    here = look(folder)
+    here.headers["origin"] = str(here.base_url)
+    url = f"/api/runs/{run_id(folder)}/episodes/render?number=0"
+    assert here.get(url).json()["percent"] is None
+    assert here.post(url).json()["percent"] is None  # it is not known yet how it happens again
+    wait_until(lambda: here.get(url).json()["percent"] == 40, "the first three pictures of six are made")
+    halfway = here.get(url).json()
+    assert halfway["state"] == "rendering"
+    (tmp_path / "gate").touch()
+    done = ended(here, url)
+    assert (done["state"], done["percent"]) == ("done", None)
+    document = description()
+    jsonschema.validate(halfway, {**document, "$ref": "#/components/schemas/Rendering"})
+
+
 def test_the_newest_episode_of_a_training_that_goes_on(client, folder):
     env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=never)
     play(env, 2, seed=3)
@@ -159,18 +189,6 @@ def test_one_that_was_recorded_otherwise(client, folder):
     assert not client.get(f"/api/runs/{run_id(folder)}").json()["replayable"]
     assert client.post(url.replace("number=0", "number=1")).status_code == 404
     assert client.post(url.replace("number=0", "number=x")).status_code == 400
-
-
-@pytest.fixture
-def stuck(client, folder, tmp_path, monkeypatch):
-    """The run of an env that will hang, and the file that has the pids of those in which it does."""
-    gym.register("Stuck-v0", "stuck_env:Stuck")
-    env = offcam.record(gym.make("Stuck-v0"), folder, source="replay", episode_trigger=never)
-    play(env, 4)
-    env.close()
-    gym.registry.pop("Stuck-v0")
-    monkeypatch.setenv("STUCK", str(tmp_path / "pids"))
-    return tmp_path / "pids"
 
 
 def is_gone(pid):

@@ -18,7 +18,7 @@ from offcam.replay import limits
 from offcam.replay.following import LOOK_SECONDS, Following
 from offcam.replay.worker import RenderWorker
 from offcam_proto.errors import MalformedMessage, OffcamError
-from offcam_runs.replay.requests import END, Answer, Follow, Request, parse
+from offcam_runs.replay.requests import END, Answer, Follow, RenderProgress, Request, parse
 
 
 def main() -> None:
@@ -30,12 +30,12 @@ def main() -> None:
         check_daemon(strict=True)  # before this: one that is started here would be as bounded as this process
     limits.settle(memory=limits.half_of_the_memory())
 
-    def tell(answer: Answer) -> None:
+    def tell(answer: Answer | RenderProgress) -> None:
         with contextlib.suppress(BrokenPipeError):  # who asked is gone, and the video is made all the same
             out.write(answer.line)
             out.flush()
 
-    worker = RenderWorker()
+    worker = RenderWorker(tell)
     signal.signal(signal.SIGUSR1, worker.hurry)  # before, it ends a process that has not made anything
     following = Following(worker.make)
     asked = PipeReader(sys.stdin.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,7 @@ from offcam.replay.views import Views
 from offcam_proto.errors import NotReplayable, OffcamError, RecordingLost
 from offcam_runs.database import open_to_read
 from offcam_runs.replay.kept import made
-from offcam_runs.replay.requests import Answer
+from offcam_runs.replay.requests import Answer, RenderProgress
 from offcam_runs.steps.layout import RESET, STEPS
 from offcam_runs.steps.reader import LOST, StepReader
 from offcam_runs.streams import read_streams
@@ -51,9 +51,14 @@ _Plans = dict[tuple[str, int], Plan]
 
 
 class RenderWorker:
-    """Does what is asked for, one request after the other. On the main thread."""
+    """Does what is asked for, one request after the other. On the main thread.
 
-    def __init__(self) -> None:
+    Args:
+        tell: is told how far a video is that asks for that.
+    """
+
+    def __init__(self, tell: Callable[[RenderProgress], None]) -> None:
+        self._tell = tell
         self._plans: _Plans = {}  # that reproduced an episode of a stream last
         self._streams: dict[str, EnvStream] = {}  # what is recorded of each
         self._compares = False
@@ -158,7 +163,7 @@ class RenderWorker:
         own = self._stream(request, stream)
         clip = self._clip(request, stream, own)
         counts = _counted(steps, vector=stream.vector)
-        white = 1.0
+        white, told = 1.0, -1
         complete = False
         try:
             last = request.last_row - request.first_row
@@ -169,6 +174,9 @@ class RenderWorker:
                     clip.add(*frames.tiles(shown, white, (1, 1)), number)
                 if counts[number]:
                     clip.step(steps["reward"][number])
+                if request.tells and (percent := 100 * number // max(last, 1)) > told:
+                    told = percent
+                    self._tell(RenderProgress(percent))
                 complete = number == last
             if film.outcome is not None and film.outcome.diverged_at is not None:
                 complete = False

@@ -41,6 +41,11 @@ class Request(NamedTuple):
         size: ``[width, height]`` in pixels that its pictures are rendered in where the env can do that; else they are
             scaled to fit in it. None for the env's own.
         camera: name or number of the camera to render from, of an env that has several; empty for its own.
+        keep_bytes: likewise.
+        size: ``[width, height]`` that its pictures are rendered in, where the env can; else they fit in that. None for
+            the env's own.
+        camera: name or number of the camera that they are seen by, of an env that has several; empty for its own.
+        tells: whether lines of `RenderProgress` come before its answer.
     """
 
     folder: str
@@ -63,6 +68,7 @@ class Request(NamedTuple):
     keep_bytes: int = 0
     size: list[int] | None = None
     camera: str = ""
+    tells: bool = False
 
     @property
     def line(self) -> str:
@@ -116,6 +122,21 @@ def parse(line: str) -> Request | Follow:
     return Request.parse(line)
 
 
+class RenderProgress(NamedTuple):
+    """How far a video is that asked for it: each number of percent once, at most.
+
+    Attributes:
+        percent: of its steps that have happened again and are rendered.
+    """
+
+    percent: int
+
+    @property
+    def line(self) -> str:
+        """As a line of JSON."""
+        return json.dumps(self._asdict()) + "\n"
+
+
 class Answer(NamedTuple):
     """What became of a request.
 
@@ -154,6 +175,17 @@ class Answer(NamedTuple):
             MalformedMessage: the line is not an answer.
         """
         return Answer(**_fields(line, Answer._fields, Answer._field_defaults))
+
+
+def parse_answer(line: str) -> RenderProgress | Answer:
+    """What a line of the process tells.
+
+    Raises:
+        MalformedMessage: nothing that there is.
+    """
+    with suppress(MalformedMessage):
+        return RenderProgress(**_fields(line, RenderProgress._fields, {}))
+    return Answer.parse(line)
 
 
 def _fields(line: str, names: tuple[str, ...], defaults: dict[str, Any]) -> dict[str, Any]:

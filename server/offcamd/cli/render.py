@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
@@ -74,6 +76,9 @@ def render(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run code that a folder names which you have not recorded.")
     ] = False,
+    progress: Annotated[
+        int, typer.Option(help="Descriptor to write to how far each is: percent, a line each.", hidden=True)
+    ] = -1,
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
@@ -98,9 +103,15 @@ def render(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
     wanted = session_of(session)
 
+    def tell(percent: int) -> None:
+        with suppress(OSError):  # who asked for that is gone
+            os.write(progress, b"%d\n" % percent)
+
+    told = tell if progress >= 0 else None
+
     def of_run(folder: Path) -> tuple[Path, list[Rendered]]:
         done = []
-        for rendered in render_episodes(folder, choice, session=wanted, look=look, trusts=trust):
+        for rendered in render_episodes(folder, choice, session=wanted, look=look, trusts=trust, progress=told):
             done.append(rendered)
             if not as_json:  # each may take a while
                 _show(rendered)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ from offcam_runs.keep.rules import Episode, tests_of
 from offcam_runs.replay.kept import waiting
 from offcam_runs.replay.process import start
 from offcam_runs.replay.recipe import Recipe, read_key
-from offcam_runs.replay.requests import Answer, Request
+from offcam_runs.replay.requests import Answer, Request, parse_answer
 from offcam_runs.steps.layout import RESETS, STEPS
 from offcam_runs.steps.reader import StepReader
 from offcam_runs.steps.rows import Rows
@@ -102,6 +103,7 @@ def render(
     session: Session = None,
     look: VideoStyle | None = None,
     trusts: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> Iterator[Rendered]:
     """Replay episodes in the interpreter that they were recorded in, and make videos of them.
 
@@ -111,6 +113,11 @@ def render(
         session: which session; by default the newest.
         look: what the videos should look like.
         trusts: whether to run the code that a folder names even if this user has not recorded it on this host.
+        choice: which.
+        session: of which session; by default the newest.
+        look: what they are to look like.
+        trusts: whether to run what a folder names that this user has not recorded on this host.
+        progress: is called with each percent that a video has come to.
 
     Raises:
         ConfigError: there are no such episodes.
@@ -125,8 +132,10 @@ def render(
     if not trusts:
         _check_whose(folder, recipes.values())
     for key, how in recipes.items():
-        own = [request._replace(**(look or VideoStyle({}))._asdict()) for of, request in asked if of == key]
-        for request, answer in zip(own, _answers(how, [request.line for request in own]), strict=True):
+        others = (look or VideoStyle({}))._asdict() | {"tells": progress is not None}
+        own = [request._replace(**others) for of, request in asked if of == key]
+        told = progress or (lambda _: None)
+        for request, answer in zip(own, _answers(how, [request.line for request in own], told), strict=True):
             yield Rendered(request.episode, answer)
 
 
@@ -278,11 +287,13 @@ def _request(folder: Path, wanted: Wanted, env_index: int) -> Request:
 
 def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
     """The process's answers; if it ends early, why there is no video."""
+def _answers(how: Recipe, lines: list[str], progress: Callable[[int], object]) -> Iterator[Answer]:
+    """What the process answers; where it ends before that, why there is no video."""
     with start(how, os.environ) as process:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
         try:
             for line in lines:
-                yield _answer(process, line)
+                yield _answer(process, line, progress)
         except SystemExit:  # by a signal: nobody waits for the video
             process.kill()
             raise
@@ -290,14 +301,14 @@ def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
             process.stdin.close()
 
 
-def _answer(process: subprocess.Popen[bytes], line: str) -> Answer:
+def _answer(process: subprocess.Popen[bytes], line: str, progress: Callable[[int], object]) -> Answer:
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes both
-    try:
+    with suppress(BrokenPipeError):
         process.stdin.write(line.encode())
         process.stdin.flush()
-        answer = process.stdout.readline()
-    except BrokenPipeError:
-        answer = b""
-    if not answer:
-        return Answer(Request.parse(line).name, why=f"the process that replays ended: {process.wait()}; see above")
-    return Answer.parse(answer.decode())
+        while said := process.stdout.readline():
+            found = parse_answer(said.decode())
+            if isinstance(found, Answer):
+                return found
+            progress(found.percent)
+    return Answer(Request.parse(line).name, why=f"the process that replays ended: {process.wait()}; see above")

@@ -211,7 +211,8 @@ def _paths() -> dict[str, Schema]:
             **_json("What there is of an episode's video.", reference("Rendering"), of_episode, *asked),
             **_json(
                 "Have an episode of a run that is `replayable` rendered where it has no video, one at a time; "
-                "GET says what became of it. By the page itself, opened on this host, or with the http_token.",
+                "GET says how far it is, and what became of it. By the page itself, opened on this host, or with "
+                "the http_token.",
                 reference("Rendering"),
                 of_episode,
                 *asked,

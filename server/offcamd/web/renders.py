@@ -23,6 +23,7 @@ from offcamd.web.reading import reading
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
+    from io import RawIOBase
 
     from offcam_runs.episodes import Episode
     from offcam_runs.streams import Stream
@@ -65,6 +66,7 @@ class _Told:
     """The outcome of a request."""
 
     state: str = WAITING
+    percent: int | None = None  # how far it is, once it is known by which plan it happens again
     clip: str | None = None
     why: str | None = None
     diverged_at: int | None = None
@@ -165,7 +167,7 @@ class Renders:
         """The answer of the API. The lock must be held."""
         told = self._told.get(found.subject, found.past or _Told(NOBODY_ASKED))
         if found.clip is not None and told.state not in (WAITING, RENDERING):
-            told = _Told(DONE, found.clip)
+            told = _Told(DONE, clip=found.clip)
         waiting = [each for each, of in self._told.items() if of.state in (WAITING, RENDERING)]
         return {
             "number": found.number,
@@ -173,6 +175,7 @@ class Renders:
             "env_index": found.subject.env_index,
             "stream": found.subject.stream,
             "state": told.state,
+            "percent": told.percent,
             "ahead": waiting.index(found.subject) if told.state == WAITING else 0,
             "clip": told.clip,
             "why": told.why if told.why is not None else found.why_not if told.state == NOBODY_ASKED else None,
@@ -223,8 +226,38 @@ class Renders:
 
     def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         """Whether the process ended by itself, and what it printed; or why it was stopped."""
+    def _render(self, subject: _Subject) -> _Told:
+        environment = dict(os.environ)
+        if self._source.address is not None:
+            environment["OFFCAM_ADDR"] = self._source.address
+        progress, told = os.pipe()
+        os.set_blocking(progress, False)
+        with os.fdopen(progress, "rb", buffering=0) as lines:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "offcamd", *_arguments(subject), "--json", "--progress", str(told)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    env=environment,
+                    pass_fds=[told],
+                    start_new_session=True,
+                )
+            finally:
+                os.close(told)
+            with process:
+                ended, said = self._wait(process, subject, lines)
+        if not ended:
+            return _Told(FAILED, why=said)
+        return self._outcome(subject, said)
+
+    def _wait(self, process: subprocess.Popen[bytes], subject: _Subject, progress: RawIOBase) -> tuple[bool, str]:
+        """Whether it came to its end, and what it said; or why it was ended."""
         began = time.monotonic()
         while (said := _said(process, _LOOK_SECONDS)) is None:
+            if percents := (progress.read(4096) or b"").split():
+                with self._lock:
+                    self._told[subject].percent = int(percents[-1])
             late = time.monotonic() - began > RENDER_SECONDS
             if late or self._ending():
                 process.terminate()  # it ends what it has started, too
@@ -252,7 +285,7 @@ class Renders:
             clips = read_clips(database, subject.folder, "file = :file", {"file": Path(video["file"]).name})
         if not clips:
             return _Told(FAILED, why=f"{video['file']} was made, and is gone from the index again")
-        return _Told(DONE, f"{clips[-1].stream_id}-{clips[-1].clip}")
+        return _Told(DONE, clip=f"{clips[-1].stream_id}-{clips[-1].clip}")
 
 
 def _divergence(database: sqlite3.Connection, folder: Path, stream: str, episode: int) -> _Told | None:

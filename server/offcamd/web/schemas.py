@@ -186,6 +186,7 @@ _RENDERING = object_of(
     stream=TEXT,
     state=one_of(*renders.STATES),
     ahead=INTEGER,
+    percent=or_null(INTEGER),
     clip=or_null(TEXT),
     why=or_null(TEXT),
     diverged_at=or_null(INTEGER),

@@ -56,7 +56,7 @@ import { sentence } from "./format.js";
  * }} Statistics of groups of runs
  * @typedef {{episode: Episode, clip: Clip | null, exact: boolean, distance: number | null}} Nearest
  * @typedef {{
- *   episode: number, state: string, ahead: number, clip: string | null, why: string | null, diverged_at: number | null,
+ *   episode: number, state: string, ahead: number, percent: number | null, clip: string | null, why: string | null, diverged_at: number | null,
  *   replayable: boolean, command: string,
  * }} Rendering what there is of an episode's video
  * @typedef {{kind: string, name: string, whole: boolean, min: (number | null)[], max: (number | null)[] | null}} StepsColumn

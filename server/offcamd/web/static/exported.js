@@ -232,6 +232,6 @@ export function renderingOf(told, number) {
   const shown = distance === 0 && clip !== null;
   return {
     ...{ episode: episode.episode, state: shown ? "done" : "none", clip: shown ? clip.key : null, why: shown ? null : "it was exported without" },
-    ...{ ahead: 0, diverged_at: null, replayable: false, command: "" },
+    ...{ ahead: 0, percent: null, diverged_at: null, replayable: false, command: "" },
   };
 }

@@ -58,12 +58,15 @@ export class RenderingView {
   }
 
   /** @param {Rendering} answer */
-  wait({ state, ahead, episode }) {
+  wait({ state, ahead, percent, episode }) {
     const name = `Episode ${whole(episode)}`;
     say(this.words, state === "waiting" ? `${name} waits to be rendered, behind ${count(ahead, "other")}.` : `${name} is being rendered: it happens again, and each step is checked.`);
     if (!this.more.querySelector("progress")) fill(this.more, h("progress", { "aria-label": "Being rendered" }), h("span.took", { "aria-hidden": "true" }));
+    const bar = this.more.querySelector("progress");
+    if (bar && percent !== null) [bar.max, bar.value] = [100, percent]; // until then nobody knows how long it takes
     const took = this.more.querySelector(".took");
-    if (took) say(took, `${Math.round((Date.now() - this.began) / 1000)} s`);
+    const seconds = `${Math.round((Date.now() - this.began) / 1000)} s`;
+    if (took) say(took, percent === null ? seconds : `${percent}%, ${seconds}`);
     this.timer = setTimeout(() => this.show(false), LOOK_MS);
   }
 
