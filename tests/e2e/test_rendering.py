@@ -98,6 +98,23 @@ def test_of_a_training_that_goes_on_those_that_are_over(folder, offcam_command):
     films.check(folder)
 
 
+def test_what_led_to_an_exception(folder, offcam_command, monkeypatch):
+    env = gym.make("Numbers-v0", render_mode=None, disable_env_checker=True)
+    env = offcam.record(env, folder, source="replay", episode_trigger=lambda _: False)
+    env.unwrapped.length = 10
+    play(env)
+    env.reset()
+    for _ in range(4):
+        env.step(env.action_space.sample())
+    monkeypatch.setattr(env.unwrapped, "step", lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        env.step(0)
+    env.close()
+    done = offcam_command("render", str(folder), "--episode", "1")
+    assert done.returncode == 0, done.stderr
+    assert films.numbers(folder / "rl-video-episode-1.mp4") == list(range(5))
+
+
 def test_those_that_ended_in_some_way(folder, offcam_command):
     env = offcam.record(gym.make("CartPole-v1"), folder, source="replay", episode_trigger=lambda _: False)
     play(env, 8, seed=3)

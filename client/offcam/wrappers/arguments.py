@@ -262,24 +262,28 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
 
 def of_frames(keep: Rule | None) -> None:
     """Raise ConfigError for a rule that may keep an episode late, when its frames are gone."""
+def of_frames(keep: Rule | None, source: Source = "render") -> None:
+    """Raise ConfigError for a rule that cannot judge videos of frames: it keeps some once they are gone."""
     if keep is not None and keep.admits_late:
+        auto = " (source='auto' has frames alone until the env was seen to happen again)" if source == "auto" else ""
         raise ConfigError(
-            f"keep={str(keep)!r} keeps episodes once a ranking has let them go, and their frames are gone by then: "
-            "record what any video can be made of later, source='replay', or turn the ranking round (worst for best), "
-            "or say within `among=` which episodes it is of."
+            f"keep={str(keep)!r} keeps episodes once a ranking has let them go, and their frames are gone by then"
+            f"{auto}: record what any video can be made of later, source='replay', or turn the ranking round (worst "
+            "for best), or say within `among=` which episodes it is of."
         )
 
 
 def replays(source: Source, keep: Rule | None, last_seconds: Number | None) -> bool:
     """Whether videos are of replayed episodes, always or once the replays are seen to be equal."""
     if source != "replay":
-        of_frames(keep)
+        of_frames(keep, source)
     if source not in ("replay", "auto"):
         return False
     if last_seconds is not None:
         raise ConfigError(
-            f"last_seconds={last_seconds!r} has no meaning with source={source!r}: nothing is rendered that could be "
-            "held. Leave it out."
+            f"last_seconds={last_seconds!r} cannot be had with source={source!r}: nothing is rendered in the loop that "
+            "could be held. Leave it out: `offcam render FOLDER --episode N` shows any episode afterwards, up to its "
+            "last step. Or record frames: source='render'."
         )
     return True
 

@@ -317,7 +317,9 @@ def test_a_rule_keeps_of_both_kinds_in_one_ranking(folder):
 
 
 def test_what_a_ranking_lets_go_cannot_be_kept_later_as_it_may_be_of_frames(folder):
-    with pytest.raises(ConfigError, match="their frames are gone by then"):
+    with pytest.raises(
+        ConfigError, match=r"frames are gone by then \(source='auto' has frames alone until.*source='replay'"
+    ):
         auto(folder, keep=~offcam.keep.worst(3))
 
 
