@@ -260,8 +260,6 @@ def to_keep(keep: Rule | str | None, keep_bytes: Whole | None, options: Mapping[
     return {"keep": keep, "keep_bytes": None if keep_bytes is None else int(keep_bytes)}
 
 
-def of_frames(keep: Rule | None) -> None:
-    """Raise ConfigError for a rule that may keep an episode late, when its frames are gone."""
 def of_frames(keep: Rule | None, source: Source = "render") -> None:
     """Raise ConfigError for a rule that cannot judge videos of frames: it keeps some once they are gone."""
     if keep is not None and keep.admits_late:

@@ -41,10 +41,6 @@ class Request(NamedTuple):
         size: ``[width, height]`` in pixels that its pictures are rendered in where the env can do that; else they are
             scaled to fit in it. None for the env's own.
         camera: name or number of the camera to render from, of an env that has several; empty for its own.
-        keep_bytes: likewise.
-        size: ``[width, height]`` that its pictures are rendered in, where the env can; else they fit in that. None for
-            the env's own.
-        camera: name or number of the camera that they are seen by, of an env that has several; empty for its own.
         tells: whether lines of `RenderProgress` come before its answer.
     """
 

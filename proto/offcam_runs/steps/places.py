@@ -235,7 +235,6 @@ def why_no_tape(database: sqlite3.Connection, key: int, env_index: int, episode:
         key: of its stream.
         env_index: its sub-environment.
         episode: its number there.
-        over: whether its stream has ended; in a stream that goes on, the last rows are still with the client.
         over: whether its stream has ended.
     """
     if next(places(database, key, RESETS, env_index), None) is None:

@@ -113,10 +113,6 @@ def render(
         session: which session; by default the newest.
         look: what the videos should look like.
         trusts: whether to run the code that a folder names even if this user has not recorded it on this host.
-        choice: which.
-        session: of which session; by default the newest.
-        look: what they are to look like.
-        trusts: whether to run what a folder names that this user has not recorded on this host.
         progress: is called with each percent that a video has come to.
 
     Raises:
@@ -285,8 +281,6 @@ def _request(folder: Path, wanted: Wanted, env_index: int) -> Request:
     )
 
 
-def _answers(how: Recipe, lines: list[str]) -> Iterator[Answer]:
-    """The process's answers; if it ends early, why there is no video."""
 def _answers(how: Recipe, lines: list[str], progress: Callable[[int], object]) -> Iterator[Answer]:
     """What the process answers; where it ends before that, why there is no video."""
     with start(how, os.environ) as process:

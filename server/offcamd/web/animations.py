@@ -107,7 +107,14 @@ class Animations:
                 raise CannotRender(f"episode {episode.episode} has no video that an animation could be made of")
             clip = find_clip(database, asked.folder, key)
             stream = list(streams.values())[episode.stream].stream
-        subject = _Subject(asked.folder, key, stream, episode.env_index, episode.episode, kind)
+        subject = _Subject(
+            folder=asked.folder,
+            clip=key,
+            stream=stream,
+            env_index=episode.env_index,
+            episode=episode.episode,
+            kind=kind,
+        )
         if (clip.duration or 0.0) > MOST_SECONDS:
             by_hand = shlex.join(["offcam", *_arguments(subject), "-o", f"episode.{kind}"])
             raise CannotRender(f"its video is longer than {MOST_SECONDS:g} s, the most that is made here: {by_hand}")

@@ -23,7 +23,6 @@ from offcamd.web.reading import reading
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
-    from io import RawIOBase
 
     from offcam_runs.episodes import Episode
     from offcam_runs.streams import Stream
@@ -224,49 +223,12 @@ class Renders:
             return f"it took longer than {RENDER_SECONDS:g} s"
         return "the recorder is stopping" if self._ending() else None
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
-        """Whether the process ended by itself, and what it printed; or why it was stopped."""
     def _render(self, subject: _Subject) -> _Told:
-        environment = dict(os.environ)
-        if self._source.address is not None:
-            environment["OFFCAM_ADDR"] = self._source.address
-        progress, told = os.pipe()
-        os.set_blocking(progress, False)
-        with os.fdopen(progress, "rb", buffering=0) as lines:
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "offcamd", *_arguments(subject), "--json", "--progress", str(told)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=environment,
-                    pass_fds=[told],
-                    start_new_session=True,
-                )
-            finally:
-                os.close(told)
-            with process:
-                ended, said = self._wait(process, subject, lines)
-        if not ended:
-            return _Told(FAILED, why=said)
-        return self._outcome(subject, said)
+        def progress(percent: int) -> None:
+            with self._lock:
+                self._told[subject].percent = percent
 
-    def _wait(self, process: subprocess.Popen[bytes], subject: _Subject, progress: RawIOBase) -> tuple[bool, str]:
-        """Whether it came to its end, and what it said; or why it was ended."""
-        began = time.monotonic()
-        while (said := _said(process, _LOOK_SECONDS)) is None:
-            if percents := (progress.read(4096) or b"").split():
-                with self._lock:
-                    self._told[subject].percent = int(percents[-1])
-            late = time.monotonic() - began > RENDER_SECONDS
-            if late or self._ending():
-                process.terminate()  # it ends what it has started, too
-                if _said(process, _LEAVE_SECONDS) is None:
-                    process.kill()
-                return False, f"it took longer than {RENDER_SECONDS:g} s" if late else "the recorder is stopping"
-        return True, said
-    def _render(self, subject: _Subject) -> _Told:
-        ended, said = run_offcam([*_arguments(subject), "--json"], self._over, self._source.address)
+        ended, said = run_offcam([*_arguments(subject), "--json"], self._over, self._source.address, progress)
         return self._outcome(subject, said) if ended else _Told(FAILED, why=said)
 
     def _outcome(self, subject: _Subject, said: str) -> _Told:
@@ -312,11 +274,3 @@ def _words(folder: Path, episode: Episode, stream: Stream, *, session: bool, str
     words += ["--env-index", str(episode.env_index)] if episode.env_index else []
     words += ["--session", str(stream.session)] if session else []
     return words + (["--stream", stream.stream] if stream_too else [])
-
-
-def _said(process: subprocess.Popen[bytes], seconds: float) -> str | None:
-    """What a process has printed once it has ended; None if it has not ended after so many seconds."""
-    try:
-        return process.communicate(timeout=seconds)[0].decode(errors="replace")
-    except subprocess.TimeoutExpired:
-        return None

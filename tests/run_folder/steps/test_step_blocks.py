@@ -85,6 +85,21 @@ def test_many_alike_rows_take_few_bytes():
     assert len(blocks.pack(record)) < len(record.rows) / 10
 
 
+def test_noise_does_not_make_the_rest_take_more():
+    """In one piece a random mantissa and the exponent beside it are coded alike, and both take more bytes."""
+    zstandard = pytest.importorskip("zstandard")
+    layout = Layout((Column("action", "<f4", (6,)), Column("flags", "|u1")))
+    rows = np.zeros(1_000, layout.dtype)
+    rows["action"] = np.random.default_rng(0).uniform(-1, 1, (1_000, 6))
+    record = StepRecord(TAPE, 0, 0, 1_000, 0, 0, layout.text, rows.tobytes(), b"")
+    in_one = zstandard.ZstdCompressor(level=blocks.LEVEL).compress(
+        rows.view(np.uint8).reshape(1_000, layout.row_bytes).T.tobytes()
+    )
+    block = blocks.pack(record)
+    assert len(block) - blocks.HEAD.size - len(layout.text) < 0.96 * len(in_one)
+    assert blocks.unpack(block) == record
+
+
 @pytest.mark.parametrize(
     "changes",
     [
