@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import subprocess
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import pytest
 from stage import playwright
 
 from commandline import WAIT_SECONDS, Offcam
+from waiting import HANG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +52,10 @@ def browser(session_root: Path) -> Iterator[Browser]:
         browser = driver.chromium.launch(executable_path=executable, args=arguments)
         yield browser
         browser.close()
+    gc.collect()  # Playwright's event loop is over, but its threads end only once nothing refers to it any more
+    for thread in threading.enumerate():
+        if thread.name.startswith("asyncio_"):
+            thread.join(HANG_SECONDS)
 
 
 @pytest.fixture(scope="module", autouse=True)
