@@ -1,6 +1,7 @@
 // The clips of a run: posters that load when they come near, pages that load when one scrolls to them.
 import * as api from "./api.js";
 import { askedBy, inWords, NO_FILTERS } from "./clipfilters.js";
+import { columnChoice } from "./columns.js";
 import { arrange, control, fill, h, icon, say, select, throttle, toast } from "./dom.js";
 import { exported } from "./exported.js";
 import { FilterForm } from "./filterform.js";
@@ -17,6 +18,8 @@ import { MOST_CLIPS, split } from "./view.js";
  */
 
 const PAGE = 36;
+/** What of the table can be left out. */
+const CHOSEN = { return: "Return", length: "End and length", why: "Kept as", seed: "Seed" };
 const QUIET_PAGES = 3; // up to here, new clips just appear; further down the page they wait to be asked for
 
 export class Gallery {
@@ -56,7 +59,8 @@ export class Gallery {
     this.text = h("input.search", { type: "search", placeholder: "Filter by name", "aria-label": "Filter clips by name", oninput: (event) => search(event.currentTarget.value.trim()) });
     this.filters = new FilterForm();
     this.listing = h("button.quiet", { type: "button", "aria-pressed": "false", onclick: () => change({ as: state().as === "table" ? "grid" : "table" }, { replace: true }) }, "Table");
-    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.filters.button, this.outcome, this.sorting, this.listing));
+    this.columns = columnChoice("clips", this.grid, CHOSEN);
+    this.head.append(this.title, this.tabs, h("div.controls", {}, this.text, this.filters.button, this.outcome, this.sorting, this.listing, this.columns));
     this.head.after(this.filters.node);
   }
 
@@ -85,6 +89,7 @@ export class Gallery {
     if (!this.outcome.contains(document.activeElement)) fill(this.outcome, told && select("Show", outcomes, outcome, (value) => change({ outcome: /** @type {View["outcome"]} */ (value), value: "", vmin: null, vmax: null })));
     this.filters.show(this.run);
     this.grid.classList.toggle("table", as === "table");
+    this.columns.hidden = as !== "table";
     this.listing.setAttribute("aria-pressed", String(as === "table"));
     const given = JSON.stringify([this.run.id, this.wanted()]);
     if (given !== this.given) {

@@ -1,5 +1,6 @@
 // The list of runs: beside the run that is shown, or where none is chosen the whole page, as a table or as cards.
 import * as api from "./api.js";
+import { columnChoice } from "./columns.js";
 import { arrange, fill, h, icon, say, select, throttle } from "./dom.js";
 import { exported } from "./exported.js";
 import { amount, count, whole } from "./format.js";
@@ -19,6 +20,8 @@ import { Wall } from "./wall.js";
  */
 
 const LIST_AT_MOST = 300;
+/** What of the table can be left out. */
+const CHOSEN = { state: "State", spark: "Course", last: "Last 100", best: "Best", episodes: "Episodes", steps: "Steps", updated: "Updated" };
 const [TYPED_MS, AGAIN_MS] = [150, 2000];
 const EXAMPLE = "env:cartpole return>100 -crashed";
 
@@ -61,7 +64,7 @@ export class Runs {
     this.wall = new Wall((id) => this.choose(id));
     this.columns = h("div.columns", { role: "group", "aria-label": "Order by" });
     this.sorting = h("div.sorting");
-    this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, h("div.doing", {}, this.comparing, this.walled)), this.wrong, this.statistics.node, this.wall.node, this.columns, this.list, this.note);
+    this.drawer = h("div.drawer", { id: "run-drawer" }, h("div.searching", {}, this.filter, this.sorting, h("div.doing", {}, this.comparing, this.walled, columnChoice("runs", nav, CHOSEN))), this.wrong, this.statistics.node, this.wall.node, this.columns, this.list, this.note);
     fill(nav, this.fold, h("div.wide", {}, h("h2", {}, "Runs"), this.everything), this.heading, this.drawer);
   }
 
