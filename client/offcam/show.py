@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offcam.recorder import settings
 from offcam.wrappers import shared_stream
-from offcam_proto.errors import ConfigError
+from offcam_proto.errors import ConfigError, RunFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from offcam_runs.filmed import Filmed
     from offcam_runs.run import Run
     from offcam_runs.sessions import Session
 
@@ -26,7 +28,9 @@ def show(
     videos: int = 3,
     session: Session = None,
 ) -> None:
-    """Show a run as it is now: its numbers, its learning curve, and its newest videos.
+    """Show a run as it is now: its numbers, its learning curve, its newest videos, and those of its parts.
+
+    Of one run there are the best, the median and the worst video of each of its eight parts, too.
 
     In a notebook (Jupyter, VS Code) the videos are part of the cell's output, which is at most 2 MB: a video that does
     not fit is named by its path. Colours are those of the notebook's theme. Anywhere else the same is printed as text.
@@ -48,7 +52,8 @@ def show(
 
     if isinstance(videos, bool) or not isinstance(videos, int) or videos < 0:
         raise ConfigError(f"videos is how many are shown at most, got {videos!r}")
-    shown = Shown(_runs(what, session), quantity, videos)
+    runs = _runs(what, session)
+    shown = Shown(runs, quantity, videos, _filmed(runs))
     text = repr(shown)  # where there is no such quantity, that is raised here
     python = sys.modules.get("IPython")
     if python is not None and python.get_ipython() is not None:
@@ -72,6 +77,19 @@ def _runs(what: Any, session: Session) -> tuple[Run, ...]:  # noqa: ANN401 - see
         (folders,) = run_folders([Path(what)])
         return tuple(load_run(os.fspath(folder), session) for folder in folders)
     return tuple(load_run(folder, session) for folder in _recorded(what))
+
+
+def _filmed(runs: Sequence[Run]) -> Filmed | None:
+    """The run with its videos, if it is one and has some."""
+    from offcam_runs.filmed import read_filmed  # noqa: PLC0415 - as above
+
+    if len(runs) != 1 or not runs[0].clips:
+        return None
+    (run,) = runs
+    sessions = {stream.session for stream in run.streams}
+    with suppress(RunFolderError):  # of what was loaded the folder may be gone
+        return read_filmed(run.folder, sessions.pop() if len(sessions) == 1 else "all")
+    return None
 
 
 def _recorded(env: Any) -> Sequence[str]:  # noqa: ANN401 - see `show`

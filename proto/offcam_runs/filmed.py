@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,13 @@ from offcam_runs.streams import read_streams
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from offcam_runs.analysis import Pick
     from offcam_runs.clips import Clip
     from offcam_runs.long_run import Extent
     from offcam_runs.sessions import Session
+
+PICKS: Final[tuple[Pick, ...]] = ("best", "median", "worst")
+"""What of a part is shown beside each other."""
 
 _SOME = 8
 

@@ -14,6 +14,7 @@ import offcam
 import runs
 from envs import Barcode, play
 from made import make_run, make_video
+from offcam_runs.filmed import PICKS, read_filmed
 from offcam_runs.shown import MOST_BYTES, Shown
 
 
@@ -27,14 +28,19 @@ def test_an_env_is_shown_as_it_is_now(daemon, folder, capsys):
     play(env, 3)
     env.flush()
     offcam.show(env)
-    heads, row, curve, newest, before, *rest = capsys.readouterr().out.splitlines()
+    heads, row, curve, newest, before, first, *parts = capsys.readouterr().out.splitlines()
     assert heads.split()[:4] == ["run", "env", "episodes", "steps"]
     assert row.split()[0] == str(folder)
     assert "  3         15  " in row
     assert curve == "return ▁▁▁"
     assert newest.startswith(f"{folder / 'rl-video-episode-2.mp4'}: episode 2, return 5, 5 steps, 6 frames at ")
     assert before.startswith(f"{folder / 'rl-video-episode-1.mp4'}: ")
-    assert len(rest) == 1
+    assert first.startswith(f"{folder / 'rl-video-episode-0.mp4'}: ")
+    assert parts == [
+        f"episodes {n + 1} to {n + 1} of all: "
+        + ", ".join(f"{pick} 5 ({folder}/rl-video-episode-{n}.mp4)" for pick in PICKS)
+        for n in range(3)
+    ]
     env.close()
 
 
@@ -49,6 +55,35 @@ def test_its_html_has_the_curve_and_the_newest_videos(daemon, folder):
     assert re.search(r"#[0-9a-f]{6}|\bblack\b|\bwhite\b", re.sub('base64,[^"]+', "", html)) is None, (
         "a colour of its own"
     )
+
+
+def test_its_html_has_the_best_the_median_and_the_worst_of_each_part_once(daemon, folder):
+    env = offcam.record(Barcode(), folder, every=1)
+    for length in range(1, 25):
+        env.unwrapped.length = length
+        play(env)
+    env.close()
+    run = offcam.load(folder)
+    html = Shown((run,), videos=0, filmed=read_filmed(folder))._repr_html_()
+    assert embedded(html) == [
+        (folder / f"rl-video-episode-{number}.mp4").read_bytes()
+        for part in range(8)
+        for number in (3 * part + 2, 3 * part + 1, 3 * part)
+    ]
+    assert "episodes 4 to 6 of all" in html
+    assert "<b>median: episode 4</b>: return 5" in html
+    assert len(embedded(Shown((run,), videos=0)._repr_html_())) == 0
+
+
+def test_the_parts_have_what_room_the_newest_videos_leave(tmp_path):
+    video = make_video(tmp_path / "video.mp4")
+    with video.open("ab") as file:
+        file.write(bytes(300_000))
+    folder = make_run(tmp_path / "run", 16, 1, video=video)
+    html = Shown((offcam.load(folder),), videos=2, filmed=read_filmed(folder))._repr_html_()
+    assert len(embedded(html)) == 4
+    assert html.count("The video is too large for a notebook") > 2
+    assert len(html.encode()) <= MOST_BYTES
 
 
 def test_all_of_it_is_bounded_and_what_has_no_room_is_named(tmp_path):

@@ -8,9 +8,9 @@ import pytest
 
 import made
 from offcam_runs import blocks, long_run
-from offcam_runs.filmed import read_filmed
+from offcam_runs.filmed import PICKS, read_filmed
 from offcam_runs.run_ids import run_id
-from offcamd.web import episode_cache, stages
+from offcamd.web import episode_cache
 
 
 def told(client, folder, **params):
@@ -46,7 +46,7 @@ def test_they_are_those_of_the_time_lapse_of_files_that_are_there(look, tmp_path
         (folder / f"rl-video-episode-{number}.mp4").unlink()
     for count in (1, 4, 8, 50):
         found, filmed = told(client, folder, count=count), read_filmed(folder)
-        for pick in stages.PICKS:
+        for pick in PICKS:
             assert numbers(found, pick) == [each.picked(pick) for each in filmed.stages(count)]
     assert 10 not in numbers(told(client, folder, count=90), "best")
 

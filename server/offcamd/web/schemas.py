@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from offcam_runs.filmed import PICKS
 from offcam_runs.format import CLIP_STATES, DROP_REASONS, HIDDEN_STATES, STEP_DROP_REASONS, STREAM_STATES
 from offcam_runs.run_state import RUN_STATES
 from offcamd.process.health import PARTS, SELF_TEST_STATES
-from offcamd.web import renders, sparklines, stages, thinning
+from offcamd.web import renders, sparklines, thinning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -227,7 +228,7 @@ _STAGE = object_of(
     first=INTEGER,
     last=INTEGER,
     **dict.fromkeys(
-        stages.PICKS,
+        PICKS,
         or_null(
             object_of(
                 clip=TEXT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from offcam_proto.errors import NotARunFolder
 from offcam_runs import format as fmt
 from offcam_runs.analysis import STAGES
-from offcam_runs.filmed import stages_of
+from offcam_runs.filmed import PICKS, stages_of
 from offcam_runs.long_run import long_extent
 from offcam_runs.streams import read_streams
 from offcamd.web.reading import reading
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from offcam_runs.analysis import Pick
     from offcam_runs.clip_episodes import ClipEpisodes
     from offcam_runs.long_run import Extent
     from offcam_runs.streams import Stream
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from offcamd.web.reading import AskedRun
 
 MOST_STAGES = 100
-PICKS: tuple[Pick, ...] = ("best", "median", "worst")
 
 _FILES = f"""
 SELECT stream, clip, file FROM clips JOIN streams ON streams.id = stream_id
