@@ -27,7 +27,7 @@ HEADERS = {
 
 OPEN_PATHS = ("/", "/healthz", "/readyz")
 OPEN_FOLDERS = ("/static/", "/r/")
-"""The page's own files, and its addresses, at each of which it is the same page."""
+"""Below these paths no token is needed: the page's own files, and the addresses of the page, which tell no records."""
 
 READ_ONLY = "Without an http_token it is for reading alone: only its own page, opened on this host, may ask for more."
 
@@ -37,8 +37,8 @@ _RAW_HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items
 class HostCheck:
     """ASGI middleware: answers only requests whose Host names this machine.
 
-    A page that points its own name at 127.0.0.1 (DNS rebinding) sends that name, and gets nothing. Where
-    the server listens on every interface, any literal address will do: a literal cannot be rebound.
+    A hostile page that points its own name at 127.0.0.1 (DNS rebinding) sends that name, and is refused. Where
+    the server listens on every interface, any literal IP address is allowed: a literal cannot be rebound.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:

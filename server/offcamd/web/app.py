@@ -291,7 +291,7 @@ def _well_unless(reason: str | None) -> Response:
 def _json(value: dict[str, Any]) -> Response:
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    except ValueError:  # a NaN somewhere, which takes longer to write
+    except ValueError:  # a NaN or an infinity, which JSON has not: the slower writer replaces them
         text = dumps(value)
     return Response(text.encode("utf-8", "replace"), media_type="application/json")
 

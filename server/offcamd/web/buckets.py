@@ -1,4 +1,4 @@
-"""Points of a curve as the page gets them: few enough to be drawn, and as JSON has numbers."""
+"""Points of a curve as the page gets them: few enough to be drawn, and numbers that JSON can hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def buckets(number: NDArray[np.int64], x: Floats, y: Floats, average: Floats, po
     ends = np.minimum(starts + size, n) - 1
     there = np.isfinite(y)
     if n:
-        with np.errstate(all="ignore"):  # a bucket without a number has no mean; a huge sum none that JSON has
+        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: `numbers` makes both None
             mean = np.add.reduceat(np.where(there, y, 0.0), starts) / np.add.reduceat(there.astype(float), starts)
         low, high = np.fmin.reduceat(y, starts), np.fmax.reduceat(y, starts)
     else:
@@ -49,6 +49,6 @@ def thinned(places: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def numbers(values: Floats) -> list[float | None]:
-    """For JSON: None for what is not finite."""
+    """Values for JSON: None for those that are not finite."""
     listed: list[float | None] = np.where(np.isfinite(values), values, None).tolist()  # type: ignore[call-overload]  # an array of objects
     return listed

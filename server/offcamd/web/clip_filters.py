@@ -22,7 +22,7 @@ ones.
 
 False for a stream without any episode: its env is not in a `RecordEpisodeStatistics`, so ends are not known."""
 
-# the episode with which a clip begins: of its own stream or of the one that it replays; by an index, for each clip
+# The episode with which a clip begins, of its own stream or of the one that it replays; looked up by an index.
 _EPISODE: Final = """
 (SELECT {0} FROM main.episodes AS shown WHERE shown.stream_id = (
     SELECT ifnull((SELECT id FROM main.streams AS other WHERE other.stream = own.replays), own.id)

@@ -92,9 +92,10 @@ def _told(asked: AskedRun, found: dict[str, Any]) -> str:
 
 
 def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
-    """Several runs as one, see ``GET /api/group``, as JSON text. Raises BadQuery and what `reading` does.
+    """The curve of several runs together, see ``GET /api/group``, as JSON. Raises BadQuery and what `reading` does.
 
-    At each point of the axis every run has its moving average by then; the interval is of the interquartile mean.
+    At each point of the axis a run counts with its latest moving average up to there. The answer has the mean and the
+    interquartile mean (IQM) of these over the runs, and the IQM's bootstrap interval.
     """
     x_name, y_name = query.choice("x", AXES), query.text("y") or "return"
     points, window = query.whole("points", 500, 1, MOST_GROUP_POINTS), query.whole("window", 100, 1, MOST_WINDOW)
@@ -102,7 +103,7 @@ def group(runs: Sequence[AskedRun], query: Query, cache: EpisodeCache) -> str:
     for run in runs:
         with reading(run.folder, run.session) as database:
             if (extent := long_extent(database)) is not None:
-                with contextlib.suppress(ConfigError):  # it has no such value
+                with contextlib.suppress(ConfigError):  # no episode of this run has the value
                     curves.append(long_run(database, run.folder, extent).smooth(y_name, x_name, window))
                 continue
             streams = read_streams(database)
@@ -143,7 +144,7 @@ def _no_value(name: str, there: Iterable[str]) -> str:
 
 
 def _recorded(clips: ClipEpisodes, part: slice, whole: Curve) -> dict[str, Any]:
-    """The episodes in a part of the run that a clip shows, evenly thinned where they are many."""
+    """The recorded episodes (those that a clip shows) in a part of the run, see `thinned`."""
     places = thinned(np.flatnonzero(clips.shown[part] >= 0) + part.start)
     return {
         "keys": [clips.clips[clip].key for clip in clips.shown[places]],

@@ -38,6 +38,8 @@ MOST_AHEAD = 8
 
 @dataclass
 class _Kept:
+    """What the cache has of one run, or of some of its sessions. ``lock`` guards all of it."""
+
     lock: threading.Lock = field(default_factory=threading.Lock)
     first_stream: str = ""
     episodes: EpisodeTable = field(default_factory=no_episodes)
@@ -47,7 +49,7 @@ class _Kept:
     extent: Extent | None = None
 
     def renew(self, streams: Mapping[int, Stream]) -> None:
-        """Forget everything where the folder was emptied and used again."""
+        """Forget everything if the folder was emptied and used again, which shows in its first stream."""
         first = next((stream.stream for stream in streams.values()), "")
         if first != self.first_stream:
             self.first_stream, self.episodes = first, no_episodes()
@@ -162,7 +164,7 @@ def _clips_of_long(
 ) -> ClipEpisodes:
     with kept.lock:
         kept.renew(streams)
-        kept.episodes = no_episodes()  # it may have been short a moment ago
+        kept.episodes = no_episodes()  # from when the run was short: not used any more, and large
         if only is not None:
             return kept.long_clips.read(database, streams, [only])
         spans = read_spans(database, streams)
@@ -177,7 +179,7 @@ def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int,
     numbers = kept.episodes.number
     had = int(numbers[-1]) + 1 if numbers.size else 0
     before = kept.episodes
-    if last < had:  # another thread looked a moment later: none is ever removed
+    if last < had:  # this thread's transaction is older than the one that was cached: rows are never removed
         before = kept.episodes[: int(np.searchsorted(numbers, last))]
     elif last > had:
         new = read_episodes(database, streams, "id > :had AND id <= :last", {"had": had, "last": last})
@@ -185,5 +187,5 @@ def _up_to_date(kept: _Kept, database: sqlite3.Connection, streams: Mapping[int,
     (behind,) = database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()
     if behind == last:
         return before
-    pending = read_episodes(database, streams, "id > :last", {"last": last})  # the order may change
+    pending = read_episodes(database, streams, "id > :last", {"last": last})  # not cached: their order may change
     return joined(before, pending)

@@ -1,7 +1,7 @@
 """Server-sent events: what changes, for all listeners, from one task that runs while there are any.
 
-Written out by hand, as the format is three lines of text: sse-starlette replaces uvicorn's signal handlers when it is
-imported and looks for a shutdown there, and a server on a thread has none.
+The format, three lines of text, is written by hand: sse-starlette finds out about a shutdown by uvicorn's signal
+handlers, which it replaces when it is imported, and a server on a thread has none.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Broadcaster:
     """Sends the daemon's statistics, and each run that changed, to all listeners. For the event loop's thread.
 
     Args:
-        source: what there is.
-        runs: describes it.
+        source: the runs and the statistics.
+        runs: describes the runs.
         stopping: whether the server is about to stop.
     """
 
@@ -84,7 +84,7 @@ class Broadcaster:
             waited += _STOP_SECONDS
             if waited >= INTERVAL_SECONDS:
                 waited = 0.0
-                news = b"".join(await run_in_threadpool(self._news))  # one, of however many runs
+                news = b"".join(await run_in_threadpool(self._news))  # one queue entry, of however many runs
                 if news:
                     self._tell(news)
         for events in list(self._listeners):
@@ -115,7 +115,7 @@ class Broadcaster:
 
 
 def _put(events: asyncio.Queue[bytes | None], event: bytes | None) -> None:
-    with contextlib.suppress(asyncio.QueueFull):  # it is being let go already
+    with contextlib.suppress(asyncio.QueueFull):  # this listener is being dropped already
         events.put_nowait(event)
 
 

@@ -71,7 +71,7 @@ VALUES (1, :clip, :name, 1, :file, :state, :fps, :width, :height, :episode, :ste
 def _clip(path: Path) -> dict[str, object]:
     facts = path.lstat()
     info = _survey(path, facts.st_mtime_ns, facts.st_size)
-    number = int.from_bytes(hashlib.blake2b(bytes(path), digest_size=6).digest(), "big")  # the same whatever comes
+    number = int.from_bytes(hashlib.blake2b(bytes(path), digest_size=6).digest(), "big")  # stays when files are added
     kind, counted = found.groups() if (found := _NUMBER.search(path.name)) else ("episode", "0")
     episode, step = (int(counted), 0) if kind == "episode" else (0, int(counted))
     state = fmt.ABORTED if info.error or not info.frames else fmt.FINAL

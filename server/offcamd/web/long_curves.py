@@ -55,7 +55,7 @@ class LongCurve:
     def part(self, begin: float | None, end: float | None, clips: ClipEpisodes) -> dict[str, Any] | None:
         """The part of the curve between two places of the axis; None if no episode has such a value.
 
-        A part with more than `MOST_READ` episodes begins and ends with a block.
+        A part with more than `MOST_READ` episodes begins and ends at the borders of blocks.
         """
         if self.y_name not in get_args(Quantity) and not self._sums[:, 0].any():
             return None
@@ -108,7 +108,7 @@ class LongCurve:
         starts = np.arange(low, high, size)
         stops = np.minimum(starts + size, high)
         count, total, least, most = self._sums[low:high].T
-        with np.errstate(all="ignore"):  # a bucket without a number has no mean; a huge sum none that JSON has
+        with np.errstate(all="ignore"):  # 0/0 in a bucket without a finite value, overflow: `numbers` makes both None
             mean = np.add.reduceat(total, starts - low) / np.add.reduceat(count, starts - low)
         firsts, behinds = starts * BLOCK, np.minimum(stops * BLOCK, behind)
         x_firsts, x_lasts = self._x(firsts), self._ends[stops - 1]
@@ -129,7 +129,7 @@ class LongCurve:
         if end < self.window:
             return np.nan
         begin, before = end - self.window, self.blocks.before
-        whole = -(-begin // BLOCK)  # the first block that is all in the window
+        whole = -(-begin // BLOCK)  # the first block that lies wholly in the window
         edge = min(whole * BLOCK, end)
         count, total, *_ = sums(self.database, self.y_name, before + begin, before + edge)
         inner = self._sums[whole : -(-end // BLOCK)] if edge < end else np.empty((0, 4))
@@ -152,7 +152,7 @@ class LongCurve:
         return np.array(found, np.float64)
 
     def _recorded(self, clips: ClipEpisodes, first: int, behind: int) -> dict[str, Any]:
-        """The episodes of a part that a clip shows, evenly thinned where they are many."""
+        """The recorded episodes (those that a clip shows) of a part, see `thinned`."""
         arrived = clips.episodes.number - self.blocks.before
         places = thinned(np.flatnonzero((clips.shown >= 0) & (arrived >= first) & (arrived < behind)))
         known = self.y_name in get_args(Quantity) or self.y_name in clips.episodes.info

@@ -1,4 +1,4 @@
-"""Video files and their posters: only files that a run's index names, never a path that somebody asks for."""
+"""Video files and their posters. A request names a clip's key, never a path: the run's index says the file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class OpenFile:
 
     @property
     def modified(self) -> str:
-        """As HTTP writes a date."""
+        """The Last-Modified header: ``changed`` as an HTTP date."""
         return email.utils.formatdate(self.changed // 10**9, usegmt=True)
 
 
@@ -159,7 +159,7 @@ class VideoResponse(Response):
         super().__init__(None, status, headers, media_type="video/mp4")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it; without a body to a HEAD request."""
+        """Send the answer; to a HEAD request, without a body."""
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             at = self._begin if scope["method"] != "HEAD" else self._end
@@ -167,7 +167,7 @@ class VideoResponse(Response):
                 size = min(CHUNK_BYTES, self._end - at)
                 chunk = await run_in_threadpool(os.pread, self._file.fd, size, at)
                 if not chunk:
-                    return  # it was cut short meanwhile; uvicorn closes the connection
+                    return  # the file was truncated meanwhile: uvicorn closes the connection
                 at += len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -199,7 +199,7 @@ class Posters:
             os.close(file.fd)
 
     def _make(self, file: OpenFile) -> bytes:
-        with self._decoding:  # encoders need the processor more
+        with self._decoding:  # one at a time: the encoders need the processor more
             try:
                 return jpeg(middle_picture(file.fd, file.name), POSTER_SIDE)
             except EncodeError as error:

@@ -1,4 +1,4 @@
-"""The daemon's statistics as Prometheus reads them: counters from 0, closed sets of labels, no label for a run."""
+"""The daemon's statistics for Prometheus. Counters begin at 0; labels have closed sets of values, none names a run."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _HISTOGRAMS = (
 
 
 class Exporter(Collector):
-    """Makes the text from a snapshot, see `offcamd.daemon.stats`.
+    """Makes Prometheus's text from a snapshot of the daemon's statistics, see `offcamd.daemon.stats`.
 
     Args:
-        stats: the snapshot, or None where there is no daemon.
+        stats: returns the snapshot, or None where there is no daemon.
     """
 
     def __init__(self, stats: Callable[[], dict[str, Any] | None]) -> None:
@@ -65,7 +65,7 @@ class Exporter(Collector):
         return encode(self._registry), media_type
 
     def collect(self) -> Iterator[Metric]:
-        """See `Collector`."""
+        """Yield the metrics of the snapshot as it is now; see `Collector`."""
         stats = self._stats()
         if stats is None:
             return

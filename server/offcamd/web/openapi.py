@@ -1,4 +1,4 @@
-"""What this API is, as OpenAPI 3.1. The tests hold it against the routes and against real answers."""
+"""The API's OpenAPI 3.1 document. The tests compare it with the routes and with real answers."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def _paths() -> dict[str, Schema]:
 
 
 def description() -> Schema:
-    """The whole document. The caller's own."""
+    """The whole document, made anew for each caller."""
     error = {"application/json": {"schema": reference("Error")}}
     failures = {
         "400": "A value makes no sense; the text says which would.",

@@ -1,8 +1,8 @@
 """The page as a folder of files: the same page, with answers that were written down, and the clips themselves.
 
-It works where it lies, from ``file://`` too, and from any static host. Browsers load neither modules nor JSON from
-``file://``: so the page's modules are in its HTML, as ``data:`` URLs under the names of an import map, and what is
-known of a run is a script. ``static/exported.js`` answers from that as the recorder does.
+The folder works from any static host and from ``file://``. Browsers load neither modules nor JSON from ``file://``: so
+the page's modules are in its HTML, as ``data:`` URLs under the names of an import map, and the answers for a run are a
+script. ``static/exported.js`` answers the page's requests from these as the daemon would.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _SCRIPT: Final = re.compile(r'<script src="/static/([\w.]+)"([^>]*)></script>\n'
 _PRELOAD: Final = re.compile(r'<link rel="modulepreload"[^>]*>\n')
 _POLICY: Final = re.compile(r'(?<=http-equiv="Content-Security-Policy" content=")[^"]*')
 
-# Nothing is asked of anybody. A file:// page has no origin that 'self' could mean, so the scheme stands beside it.
+# The exported page connects to nobody. A file:// page has no origin, so 'self' needs the scheme file: beside it.
 _OWN_POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline' data: 'self' file:; style-src 'unsafe-inline'; "
     "img-src 'self' file: data: blob:; media-src 'self' file: blob:; connect-src 'none'; base-uri 'none'; "
@@ -72,7 +72,7 @@ _OWN_POLICY: Final = (
 
 @dataclass(frozen=True)
 class ExportedPage:
-    """What was written.
+    """What `export_page` wrote.
 
     Attributes:
         runs: how many runs are in it.
@@ -100,7 +100,7 @@ def export_page(
         output: the folder to be made.
         session: which session of each run, as in the page's address; by default the newest.
         force: replace a page that was exported there before.
-        progress: called with how many clips are written, and how many there are.
+        progress: called after each clip with how many clips are written, and how many there are.
 
     Raises:
         ConfigError: the folder has something else in it, cannot be written, or there is no run.
@@ -136,7 +136,7 @@ def _check(output: Path, *, force: bool) -> None:
 
 
 class _Writer:
-    """Writes the page of runs into an empty folder."""
+    """Writes the page of some runs into an empty folder."""
 
     def __init__(self, source: FolderSource, folder: Path) -> None:
         self._source = source
@@ -150,9 +150,9 @@ class _Writer:
         asked = [asked_for(self._source, run, Query(QueryParams())) for run in runs]
         descriptions = RunDescriptions(self._source)
         listed = [{**descriptions.describe(each), **_AS_IT_STANDS} for each in asked]
-        listed = [{**run, "sessions": run["sessions"][-1:]} for run in listed]  # it has that one alone
+        listed = [{**run, "sessions": run["sessions"][-1:]} for run in listed]  # only the session that is exported
         clips = sum(sum(run["clips"].values()) for run in listed)
-        if len(listed) <= MOST_TOGETHER:  # that of several together is the shortest one's
+        if len(listed) <= MOST_TOGETHER:  # runs that are drawn together have the default window of the shortest
             self._windows |= {default_window(run["episodes"]) for run in listed}
         for each, run in zip(asked, listed, strict=True):
             if not run["problem"]:
@@ -190,7 +190,7 @@ class _Writer:
         return {**told_of, "curves": self._curves(asked, run), "episodes": episodes}
 
     def _steps(self, asked: AskedRun, key: str) -> dict[str, Any]:
-        """What a clip's frames show: by its key of its first sub-environment, by that and its number of each other."""
+        """The steps that a clip shows: of its first sub-environment under the clip's key, others under ``KEY ENV``."""
         with suppress(OffcamError, NotHere):
             first = traces.of_clip(asked, key, _query(points=traces.USUAL_POINTS))
             first["envs"] = envs = first["envs"][:MOST_ENVS]
@@ -210,7 +210,7 @@ class _Writer:
                     query = _query(x=x, y=y, window=window, points=POINTS)
                     try:
                         told = json.loads(curves.curve(asked, query, self._cache))
-                    except BadQuery:  # no episode has that
+                    except BadQuery:  # no episode has this value
                         break
                     average = told.pop("average")
                     found.setdefault(f"{x} {y}", {**told, "averages": {}})["averages"][window] = average
@@ -258,7 +258,7 @@ def _script(value: object) -> str:
 
 
 def page_html(static: Path) -> str:
-    """The page in one file: its styles, its classic scripts, and its modules under the names of an import map."""
+    """The page as one HTML file, with its styles, its classic scripts, and its modules in an import map."""
     html = (static / "index.html").read_text("utf-8")
     modules = {path.name: path.read_text("utf-8") for path in sorted(static.glob("*.js"))}
     imports = {f"offcam/{name}": _module(_IMPORT.sub(r'\1"offcam/\2"', text)) for name, text in modules.items()}

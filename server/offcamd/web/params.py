@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Text = TypeVar("Text", bound=str)
 
 MOST_TEXT = 200
-"""Longest text that can be searched for."""
+"""Most characters of a text that is searched for."""
 
 MOST_DIGITS = 25
 _HEX = re.compile(r"[0-9a-f]{1,64}")
@@ -25,7 +25,7 @@ class BadQuery(Exception):
 
 
 class Query:
-    """The values of one request."""
+    """The query values of one request. Its methods raise BadQuery for a value that is not allowed."""
 
     def __init__(self, values: QueryParams) -> None:
         self._values = values
@@ -41,7 +41,7 @@ class Query:
         return value
 
     def choice(self, name: str, choices: Sequence[Text]) -> Text:
-        """One of a few words, by default the first."""
+        """A value that is one of ``choices``, the first of them where none is given."""
         value = self.text(name) or choices[0]
         for choice in choices:
             if value == choice:
@@ -49,7 +49,7 @@ class Query:
         raise BadQuery(f"{name} is one of {', '.join(choices)}, got {value!r}")
 
     def integer(self, name: str, default: int | None, low: int, high: int) -> int | None:
-        """A whole number within bounds."""
+        """A whole number from ``low`` to ``high``, ``default`` where none is given."""
         value = self.text(name)
         if not value:
             return default
@@ -67,7 +67,7 @@ class Query:
         return default if value is None else value
 
     def number(self, name: str) -> float | None:
-        """A finite number."""
+        """A finite number, None where none is given."""
         value = self.text(name)
         if not value:
             return None
@@ -80,7 +80,7 @@ class Query:
         return number
 
     def boolean(self, name: str) -> bool | None:
-        """True or false."""
+        """True or False, None where neither is given."""
         value = self.text(name)
         if not value:
             return None
@@ -96,14 +96,14 @@ class Query:
         return value
 
     def texts(self, name: str, most: int, longest: int) -> Sequence[str]:
-        """A value that may be given several times."""
+        """All values of a name that may be given up to ``most`` times, each of at most ``longest`` characters."""
         given = self._values.getlist(name)
         if len(given) > most or any(len(value) > longest or "\0" in value for value in given):
             raise BadQuery(f"{name} is given at most {most} times, up to {longest} characters each, got {len(given)}")
         return given
 
     def list(self, name: str, most: int) -> list[str]:
-        """Words between commas, at least one."""
+        """The 1 to ``most`` words of a value that has commas between them."""
         given = self._values.getlist(name)
         words = [word for value in given for word in value.split(",") if word]
         if not words or len(words) > most:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from offcamd.web.reading import AskedRun
 
 MOST_ROWS = 1000
-"""Rows of a page."""
+"""Most rows of one page of an answer."""
 
 MOST_OFFSET = 2**53
 
@@ -86,7 +86,7 @@ def _limits(query: Query) -> dict[str, float]:
 
 
 def _value(query: Query) -> str:
-    """The name of that value."""
+    """The name of the value that `_limits` are for."""
     return query.text("value") or SUCCESS_VALUES[0]
 
 
@@ -102,14 +102,14 @@ def episodes_page(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[st
         (total,) = database.execute(count, values).fetchone()
         order = ORDERS[sort].format(direction)
         page = read_episodes(database, streams, condition, values, order=order, limit=limit, offset=offset)
-        filmed = bool(read_spans(database, streams))  # else there is no need to have read all of a long run
+        filmed = bool(read_spans(database, streams))  # without clips, the cache need not read the episodes
         clips = cache.clips(asked.folder, database, streams) if filmed else None
     of = list(streams.values())
     return {"total": total, "offset": offset, "episodes": [_with_clip(row, of, clips) for row in page]}
 
 
 def _with_clip(episode: Episode, streams: Sequence[Stream], clips: ClipEpisodes | None) -> dict[str, Any]:
-    """An episode as the API shows it, with the clip that shows it; None where there are no clips."""
+    """An episode as the API shows it, with the clip that shows it; ``clips`` is None where the run has none."""
     found = None if clips is None else _place_of(episode, clips)
     return _shown(episode, streams, clips, None if clips is None or found is None else clips.shows(found), found)
 
@@ -124,7 +124,7 @@ def _shown(
 
 
 def _episode(episode: Episode, streams: Sequence[Stream]) -> dict[str, Any]:
-    """An episode as the API shows it."""
+    """An episode as the API shows it, without its clip."""
     stream = streams[episode.stream]
     return {**dict(zip(_COLUMNS, episode, strict=True)), "stream": stream.stream, "session": stream.session}
 
@@ -133,7 +133,7 @@ def episodes_csv(asked: AskedRun) -> Iterator[str]:
     """All episodes as CSV with a header, in pieces; each piece is of the index as it is at that time.
 
     Raises:
-        RunFolderError: see `reading`; before the first piece if it cannot be read at all.
+        RunFolderError: see `reading`; before the first piece if the run cannot be read at all.
     """
     last, text = 0, io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -326,7 +326,7 @@ def find_clip(database: sqlite3.Connection, folder: Path, key: str) -> Clip:
     """A clip by its key.
 
     Raises:
-        NotHere: there is none.
+        NotHere: the run has no such clip.
     """
     match = _KEY.fullmatch(key)
     if match and int(match[2]) < 2**63:
@@ -355,8 +355,9 @@ def nearest(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any
     """An episode by its order of arrival, and the clip that shows it, or the one of the nearest recorded episode.
 
     Raises:
-        BadQuery: there is no such number.
+        BadQuery: ``number`` is no number.
         NotHere: there is no such episode.
+        RunFolderError: see `reading`.
     """
     number = query.integer("number", None, 0, MOST_OFFSET)
     with reading(asked.folder, asked.session) as database:
@@ -382,7 +383,7 @@ def find_episode(database: sqlite3.Connection, streams: Mapping[int, Stream], nu
     """An episode by its order of arrival.
 
     Raises:
-        NotHere: there is none.
+        NotHere: there is no such episode.
     """
     found = read_episodes(database, streams, "id = :id", {"id": -1 if number is None else number + 1}, limit=1)
     if number is None or not len(found):

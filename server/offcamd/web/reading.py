@@ -49,7 +49,7 @@ def asked_for(source: RunSource, run: str, query: Query | None = None) -> AskedR
     """The run with an id, such as ``0123456789ab``; ``@1`` or ``@all`` after it names a session.
 
     Args:
-        source: which runs there are.
+        source: the runs there are.
         run: the id.
         query: may name the session instead.
 
@@ -78,7 +78,7 @@ def reading(folder: Path, session: Session = None) -> Iterator[sqlite3.Connectio
 
     Raises:
         NotHere: there is no such session.
-        RunFolderError: it cannot be read; its kinds say why, see `offcam_runs.database.open_to_read`.
+        RunFolderError: the run cannot be read; its subclasses say why, see `offcam_runs.database.open_to_read`.
     """
     if not is_plain(folder):
         try:
@@ -100,7 +100,7 @@ def reading_clips(folder: Path, session: Session = None) -> Iterator[sqlite3.Con
 
     Raises:
         NotHere: there is no such session.
-        RunFolderError: it cannot be read, and holds no video.
+        RunFolderError: the index cannot be read, and the folder holds no video.
     """
     with ExitStack() as stack:
         try:
@@ -117,7 +117,7 @@ def is_plain(folder: Path) -> bool:
     """Whether a run has no index, and no journals that one will be made of.
 
     Raises:
-        RunFolderError: it cannot be seen, or its index is a link.
+        RunFolderError: the folder cannot be accessed, or its index is a link.
     """
     index = folder / INDEX_NAME
     with _explained(folder):

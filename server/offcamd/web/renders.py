@@ -1,6 +1,6 @@
 """Videos of episodes that were recorded without pictures, rendered because a viewer asks for them.
 
-`offcam render` makes them, in a process of its own, one at a time: nothing that a run folder names is loaded here.
+`offcam render` makes them one at a time, each in a process of its own: no env that a run names is loaded in this one.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Renders:
 
         Args:
             asked: the run.
-            query: has the episode's number in order of arrival.
+            query: has the episode's number in order of arrival as ``number``.
 
         Raises:
             BadQuery: there is no such number.
@@ -120,7 +120,7 @@ class Renders:
 
         Args:
             asked: the run.
-            query: has the episode's number in order of arrival.
+            query: has the episode's number in order of arrival as ``number``.
 
         Raises:
             BadQuery: there is no such number.
@@ -186,7 +186,7 @@ class Renders:
     def _add(self, subject: _Subject) -> None:
         if sum(told.state == WAITING for told in self._told.values()) >= MOST_WAITING:
             raise TooMany(f"{MOST_WAITING} episodes wait to be rendered already: ask again once some of them are")
-        self._told.pop(subject, None)  # behind all others
+        self._told.pop(subject, None)  # so that it is entered anew, behind all others
         self._told[subject] = _Told()
         over = [each for each, told in self._told.items() if told.state in (DONE, FAILED)]
         for each in over[: max(0, len(self._told) - MOST_KEPT)]:
@@ -200,7 +200,7 @@ class Renders:
         while (subject := self._next()) is not None:
             try:
                 outcome = self._render(subject)
-            except Exception as error:  # noqa: BLE001 - a disk that is full, say: told to whoever asked
+            except Exception as error:  # noqa: BLE001 - whatever it is, as a full disk: those who asked are told
                 outcome = _Told(FAILED, why=str(error))
             with self._lock:
                 if subject in self._told:

@@ -90,7 +90,7 @@ class RunDescriptions:
         self._kept: LruCache[tuple[Path, Session], _Kept] = LruCache(MOST_KEPT)
 
     def all(self) -> list[dict[str, Any]]:
-        """Every run, in the order in which they came."""
+        """The descriptions of all runs, in the order in which they came."""
         return [self.describe(AskedRun(run, folder)) for run, folder in self._source.folders().items()]
 
     def describe(self, asked: AskedRun) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class RunDescriptions:
 
         Raises:
             NotHere: there is no such session.
-            RunFolderError: it cannot be read.
+            RunFolderError: the run cannot be read.
         """
         kept = self._up_to_date(asked)
         with kept.lock:
@@ -165,7 +165,7 @@ def _stream_list(database: sqlite3.Connection) -> list[dict[str, Any]]:
 
 
 def _last(database: sqlite3.Connection) -> int:
-    """The latest episode's id, 0 for none."""
+    """The row id of the latest episode, 0 where there is none."""
     return int(database.execute("SELECT ifnull(max(id), 0) FROM episodes").fetchone()[0])
 
 

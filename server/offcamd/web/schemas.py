@@ -22,33 +22,33 @@ FLAG: Schema = {"type": "boolean"}
 
 
 def or_null(schema: Schema) -> Schema:
-    """What has this shape, or null."""
+    """The schema of a value that has this schema, or is null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def object_of(**properties: Schema) -> Schema:
-    """All properties are always there."""
+    """The schema of an object that always has all of these properties, and no others."""
     names = {name.rstrip("_"): schema for name, schema in properties.items()}
     return {"type": "object", "properties": names, "required": list(names), "additionalProperties": False}
 
 
 def list_of(items: Schema) -> Schema:
-    """A list of such."""
+    """The schema of a list of such items."""
     return {"type": "array", "items": items}
 
 
 def reference(name: str) -> Schema:
-    """One of `answers`."""
+    """A reference to one of `answers` by its name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def one_of(*values: str) -> Schema:
-    """One of some words."""
+    """The schema of a text that is one of these."""
     return {"type": "string", "enum": list(values)}
 
 
 def _by(names: Iterable[str], schema: Schema) -> Schema:
-    """Some of these names, each with such a value."""
+    """The schema of an object with some of these names, each with such a value."""
     return {"type": "object", "propertyNames": {"enum": list(names)}, "additionalProperties": schema}
 
 
@@ -338,7 +338,7 @@ _STATS = {
 
 
 def answers() -> dict[str, Schema]:
-    """What is answered, by the names under which the document has it. The caller's own."""
+    """The schemas of the API's answers by their names in the OpenAPI document, made anew for each caller."""
     return {
         "Error": object_of(error=TEXT),
         "Numbers": _NUMBERS,

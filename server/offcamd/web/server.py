@@ -44,7 +44,7 @@ def bind(address: HttpAddress, fix: str = FIX, *, before: int = 0) -> socket.soc
         ConfigError: the address cannot be had. A default address whose port is taken gives way to a free port.
     """
     if before and not (address.asked and address.port):
-        with contextlib.suppress(ConfigError):  # somebody else has it now
+        with contextlib.suppress(ConfigError):  # another process has that port now
             return bind(HttpAddress(address.host, before))
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
@@ -74,9 +74,9 @@ def serving(
 
     Args:
         listener: from `bind`.
-        host: the host it is bound to, which requests may name beside this machine's loopback names.
+        host: the host that it is bound to; requests may name it, beside this machine's loopback names.
         source: the runs and the statistics to serve.
-        token: what requests must carry; None to let everybody who can connect read, and nobody do more.
+        token: what requests must carry; None to let everybody who can connect read, and the page on this host do more.
         health: is told if the server ends by an exception.
     """
     server = _Server(listener, host, source, token, health or Health())
@@ -131,5 +131,5 @@ class _Server(GuardedThread):
             if self._uvicorn:
                 self._uvicorn.should_exit = True
         self.join(_STOP_SECONDS)
-        if self.is_alive() and self._uvicorn:  # else it is only loading its libraries, and serves nobody
+        if self.is_alive() and self._uvicorn:  # without uvicorn it is still loading its libraries
             log.warning("the HTTP server did not stop within %g s", _STOP_SECONDS)

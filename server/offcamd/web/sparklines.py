@@ -27,13 +27,15 @@ SELECT (
 
 
 def sparkline(database: sqlite3.Connection) -> list[float | None]:
-    """Mean returns of the last `RECENT` episodes at evenly spaced places of a run, the last of them its end.
+    """At evenly spaced places of a run, the last of them its end, the mean return of the `RECENT` episodes before.
 
-    It reads so few rows that a run of a million episodes costs what one of some thousands does. None where no return is
-    finite; empty for a run without episodes.
+    It reads so few rows that a run of a million episodes costs what one of some thousands does.
 
     Args:
-        database: its index, in a read transaction.
+        database: the run's index, in a read transaction.
+
+    Returns:
+        The means, None where no return is finite; empty for a run without episodes.
     """
     first, last = database.execute(_RANGE).fetchone()
     if not last:

@@ -34,7 +34,7 @@ WHERE file IS NOT NULL AND clips.state != '{fmt.RECORDING}'
 
 
 def stages(asked: AskedRun, query: Query, cache: EpisodeCache) -> dict[str, Any]:
-    """See ``GET /api/runs/{id}/stages``. Raises BadQuery and what `reading` does."""
+    """A run's parts and their clips, see ``GET /api/runs/{id}/stages``. Raises BadQuery and what `reading` does."""
     count = query.whole("count", STAGES, 1, MOST_STAGES)
     with reading(asked.folder, asked.session) as database:
         streams = read_streams(database)
@@ -66,7 +66,7 @@ def _number(shown: ClipEpisodes, extent: Extent | None, place: int) -> int:
 def _gone(database: sqlite3.Connection, folder: Path) -> set[str]:
     """The keys of clips whose files were removed."""
     try:
-        there = set(os.listdir(folder))  # noqa: PTH208 - of thousands, names will do
+        there = set(os.listdir(folder))  # noqa: PTH208 - only names are needed, of maybe thousands of files
     except OSError as error:
         raise NotARunFolder(f"{folder} cannot be listed ({error.strerror}): was it moved or removed?") from error
     return {f"{stream}-{clip}" for stream, clip, file in database.execute(_FILES) if file not in there}
@@ -77,7 +77,7 @@ def _picked(shown: ClipEpisodes, streams: Sequence[Stream], place: int | None) -
     if place is None:
         return None
     episode, clip = shown.episodes[place], shown.shows(place)
-    assert clip is not None  # noqa: S101 - it was chosen of those that have one
+    assert clip is not None  # noqa: S101 - only episodes that have a clip are picked
     return {
         "clip": clip.key,
         "number": episode.number,

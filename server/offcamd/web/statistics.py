@@ -114,6 +114,6 @@ def _computed(groups: dict[str, list[AskedRun]], threshold: float | None, last: 
                 runs[label].append(run_of(database, asked.folder))
     try:
         found = compare_runs(runs, threshold=threshold, episodes=last).as_dict()
-    except ConfigError as error:  # no score yet, or no env in common
+    except ConfigError as error:  # a run has no score yet, or the groups have no env in common
         raise NotHere(str(error)) from error
     return {"score": f"mean return of the last {last} episodes", **found}

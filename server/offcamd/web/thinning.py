@@ -63,7 +63,7 @@ class Points:
         self.left_out: dict[str, None] = {}
         """The names of columns that are left out."""
         self.facts = {name: np.full(self.count, -1, np.int64) for name in ("episode", "step", "flags")}
-        """(count,) each: episode and step of a point's first row, the bits of all its flags. -1 where there is none."""
+        """Episode and step of a point's first row, its rows' flags or-ed; (count,) int64 each, -1 where no row is."""
         self._return = _Return()
 
     def add(self, rows: Rows, episode: int | None) -> None:
@@ -117,7 +117,7 @@ class Points:
                 if np.isnan(values).all():
                     self.left_out[name] = None
                     continue
-            if kind == ACTION:  # a reset takes none
+            if kind == ACTION:  # a reset takes no action
                 values = values.astype(np.float64)
                 values[(rows.rows["flags"][mask] & RESET) != 0] = np.nan
             if values.ndim == 1:
@@ -136,7 +136,7 @@ class _Return:
 
     def __init__(self) -> None:
         self._sum = np.nan
-        self._row = -1  # of the last one
+        self._row = -1  # number of the last row that was summed
         self._episode = -1
 
     def of(
@@ -159,9 +159,8 @@ class _Return:
             for begin, end in zip([0, *starts], [*starts, len(numbers)], strict=True):
                 if begin == end:
                     continue
-                if breaks[
-                    begin
-                ]:  # a reset is step 0; where the step before it has reset, an episode begins with step 1
+                # A reset is step 0; where the step before it has reset, an episode begins with step 1.
+                if breaks[begin]:
                     self._sum = 0.0 if step[begin] <= 1 and (resets[begin] or other[begin]) else np.nan
                 found[begin:end] = self._sum + np.cumsum(rewards[begin:end])
                 self._sum = found[end - 1]
