@@ -1,4 +1,4 @@
-"""What each task does to an index, within the transaction that the store has begun."""
+"""Performs tasks on an index, within the transaction that the store has begun."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def apply_alone(index: RunIndex, task: tasks.Task, health: Health) -> tasks.Even
             return apply(index, task)
     except RunFolderError:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever one of them met must not keep the others from going on
+    except BaseException as error:  # noqa: BLE001 - whatever made one task fail must not keep the others from going on
         health.unexpected(STORE, f"{type(task).__name__} of {index.folder}", error)
         failure = error
     if isinstance(task, tasks.RecordsTask):
-        with suppress(LocalProtocolError), index.savepoint():  # of a stream that the index does not know
+        with suppress(LocalProtocolError), index.savepoint():  # suppressed: the index does not know the stream
             applied = index.set_aside(task.stream, task.first_seq, task.bodies, repr(failure))
             return tasks.Committed(task.reply, applied)
     return tasks.failed(task, unexpected(failure, index.folder))

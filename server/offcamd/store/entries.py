@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StreamOwner(NamedTuple):
-    """The process that opened a stream: its host's name, its process id, and what it says it is."""
+    """The process that opened a stream: its host's name, its process id, and how its client describes itself."""
 
     host: str
     pid: int

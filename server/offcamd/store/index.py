@@ -89,7 +89,7 @@ class RunIndex:
         """
         index = cls(folder, open_to_write(folder), steps_limit)
         try:
-            with index.transaction():  # another daemon may be about to do the same
+            with index.transaction():  # a transaction, as another daemon may do the same at this moment
                 upgrade(index._db, format_version(index._db, folder), folder)
                 facts = {"created": repr(time.time()), "created_by": f"offcam {__version__}", fmt.RUN_KEY: new_id()}
                 index._db.executemany(sql.NEW_FACT, [{"key": key, "value": value} for key, value in facts.items()])
@@ -298,7 +298,7 @@ class RunIndex:
             return [bytes.fromhex(stream) for (stream,) in rows]
 
     def _stream(self, stream: bytes) -> tuple[int, int]:
-        """Row id and last committed record of a stream."""
+        """Row id of a stream, and the number of its last committed record."""
         row: tuple[int, int] | None = self._db.execute(sql.STREAM, {"stream": stream.hex()}).fetchone()
         if row is None:
             raise LocalProtocolError(f"stream {stream.hex()} was never opened in {self.folder}")
@@ -310,12 +310,12 @@ class RunIndex:
         """Commit records of a stream, each exactly once however often it is sent.
 
         Args:
-            stream: its id.
-            first_seq: sequence number of the first record; those that are committed already are skipped.
-            bodies: the records, packed. One that cannot be understood goes to the quarantine table.
+            stream: the stream's id.
+            first_seq: sequence number of the first record; records that are committed already are skipped.
+            bodies: the records, packed. One that cannot be decoded goes to the quarantine table.
 
         Returns:
-            What is new. Within a `transaction` it counts only once that has ended.
+            What is new. Within a `transaction` it is committed only once that has ended.
 
         Raises:
             RemoteProtocolError: records are missing between the last committed one and the first of these.
@@ -464,7 +464,7 @@ class RunIndex:
         for the verdict.
 
         Returns:
-            The clip's account, as far as both halves are known.
+            The clip's frame count, as far as the client's and the encoder's shares are known.
 
         Raises:
             LocalProtocolError: the clip was never opened, or a drop reason is not one of the encoder's.

@@ -34,7 +34,7 @@ def place_of(folder: Path) -> tuple[int, int] | None:
 def open_to_write(folder: Path) -> sqlite3.Connection:
     """Open the index of a folder in the right journal mode; folder and index are made if they do not exist.
 
-    The tables are the caller's to make or upgrade. The connection commits each statement by itself.
+    The caller makes or upgrades the tables. Outside of a transaction the connection commits each statement by itself.
 
     Raises:
         FolderNotWritable: the folder or the index cannot be made or written.
@@ -46,7 +46,7 @@ def open_to_write(folder: Path) -> sqlite3.Connection:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_writable(folder, error.strerror or str(error)) from error
-    if (folder / fmt.INDEX_NAME).is_symlink():  # SQLite would write to wherever it leads; to its journals' it does not
+    if (folder / fmt.INDEX_NAME).is_symlink():  # SQLite would follow the link and write there
         raise RunFolderError(
             f"{folder / fmt.INDEX_NAME} is a link, maybe out of the folder: replace it by the file itself"
         )

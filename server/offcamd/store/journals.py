@@ -66,7 +66,7 @@ def take_in(index: RunIndex, paths: Iterable[Path]) -> Generator[TakenIn, None, 
     Yields after each transaction; between two of them the index may be written otherwise.
 
     Args:
-        index: of the run, whose only writer the caller is.
+        index: the run's index, whose only writer the caller is.
         paths: of the journals.
 
     Raises:

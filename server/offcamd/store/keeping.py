@@ -146,7 +146,7 @@ class Keeping:
         """Judge the episode of a video, once, and apply the verdict to those of its clips that are whole.
 
         Args:
-            key: of its stream.
+            key: row id of its stream.
             name: of the video.
             rule: the rule of a video without clips, as its frames were not recorded.
 
@@ -181,7 +181,7 @@ class Keeping:
         if key not in self._origins:
             replays, origin = self._db.execute(sql.JUDGED_AS, {"stream_id": key}).fetchone()
             if replays and origin is None:
-                return key  # that one is not entered yet
+                return key  # the replayed stream is not in the index yet
             self._origins[key] = origin if replays else key
         return self._origins[key]
 
@@ -236,7 +236,7 @@ class Keeping:
                     self._db.execute(sql.SAY_REASON, {"stream_id": key, "clip": clip.clip, "reason": CUT_OFF})
 
     def _clips(self, key: int, name: str) -> list[_Clip]:
-        """All clips of a video."""
+        """All clips of a video, in the order of its parts."""
         return [_Clip(*row) for row in self._db.execute(sql.CLIPS_OF_VIDEO, {"stream_id": key, "name": name})]
 
     def _judge(self, rule: int) -> Judge:
@@ -380,7 +380,7 @@ class Keeping:
         self._forgotten = 0
         self._gone += [key for file, key in removing if self._unlink(file)]
         for part, kept in naming:
-            if kept.file in going:  # better ones came in the same transaction
+            if kept.file in going:  # kept and let go in one transaction, as better episodes came
                 self._unlink(part)
                 continue
             self._name(self._folder / part, self._folder / kept.file)
@@ -413,11 +413,11 @@ class Keeping:
             with suppress(OSError):
                 if file and not self._db.execute(sql.TAKEN, {"file": file, "evicted": fmt.EVICTED}).fetchone():
                     (self._folder / file).unlink(missing_ok=True)
-                    (self._folder / (file + fmt.PART_EXTENSION)).unlink(missing_ok=True)  # kept and let go at once
+                    (self._folder / (file + fmt.PART_EXTENSION)).unlink(missing_ok=True)  # of one that was kept, too
                 self._db.execute(sql.FORGET_CLIP, {"stream_id": key, "clip": clip})
 
     def rules(self) -> list[dict[str, Any]]:
-        """All rules, to be entered into an index that takes this one's place."""
+        """All rules as rows by column, to be entered into an index that takes this one's place."""
         found = self._db.execute(sql.RULES)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found]

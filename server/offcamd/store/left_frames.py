@@ -80,7 +80,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame that no file has."""
+    """A frame that is in no video file."""
 
     clip: int
     index: int
@@ -169,7 +169,7 @@ class _Arena:
 
 
 def _arenas() -> list[Path]:
-    """All arenas of this user that have names."""
+    """Paths of all of this user's arenas."""
     folder = Path(arena_folder())
     with suppress(OSError):
         if not private_problem(os.lstat(folder)):
@@ -189,7 +189,7 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
     found = set()
     with suppress(OSError):
         for spool in spools.glob("*" + SPOOL_EXTENSION):
-            if not Path(arena_path(bytes.fromhex(spool.name.partition("-")[0]))).exists():  # it went with a restart
+            if not Path(arena_path(bytes.fromhex(spool.name.partition("-")[0]))).exists():  # gone with a restart
                 spool.unlink()
     for path in _arenas():
         with suppress(OSError):
@@ -201,7 +201,7 @@ def left_behind(endpoint: str, spools: Path) -> set[str]:
                 with closing(arena):
                     if not is_run(Path(folder)):
                         arena.remove()
-                    elif not is_written(Path(folder)):  # even if no frame is left, the video may want finishing
+                    elif not is_written(Path(folder)):  # even without a frame: its video may be unfinished
                         found.add(folder)
                     elif not arena.frames():
                         arena.remove()
@@ -222,7 +222,7 @@ def _whose(path: Path) -> tuple[OpenStream | None, str]:
 
 
 class StreamArena(NamedTuple):
-    """An arena of a stream."""
+    """An arena, and the id of the stream that it is for."""
 
     stream: bytes
     path: Path
@@ -250,8 +250,8 @@ def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[lis
     written otherwise.
 
     Args:
-        index: of the run, whose only writer the caller is.
-        arenas: of streams that nobody has opened.
+        index: the run's index, whose only writer the caller is.
+        arenas: of streams that are not open.
 
     Raises:
         RunFolderError: the index cannot be written. The frames stay where they are.
@@ -274,7 +274,7 @@ def record_left(index: RunIndex, arenas: Iterable[StreamArena]) -> Generator[lis
 def _record(
     index: RunIndex, stream: OpenStream, client: Hello, frames: list[_Frame], above: int
 ) -> Generator[list[RecoveredClip], None, None]:
-    """Record what is left of one clip."""
+    """Record the frames that are left of one clip."""
     owner = StreamOwner(client.host, client.pid, client.client)
     with index.transaction(), index.reopened(stream, owner) as suffix:
         opening = index.clip_goes_on(stream.stream, frames[0].opening, len(frames), above)
@@ -300,7 +300,7 @@ def _encode(part: Path, opening: OpenClip, frames: Sequence[_Frame], first: int)
     converter, writer = I420Converter(max(opening.rows, 1), max(opening.cols, 1)), None
     try:
         for number, frame in enumerate(frames, 1):
-            with suppress(FrameError):  # what is no picture
+            with suppress(FrameError):  # a frame that is no picture is left out
                 planes = converter.convert([view(buffer, layout) for buffer, layout in frame.parts()])
                 writer = writer or VideoWriter(
                     part,

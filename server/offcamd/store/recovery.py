@@ -1,4 +1,4 @@
-"""Finishing what a dead daemon left in a run folder: its streams, its videos, and its index's account of them."""
+"""Finishes what a dead daemon left in a run folder: its open streams, its unfinished videos, and the index's rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Recovery:
         return "lossless" if self.clips or self.taken_in.journals else "nothing"
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The recovery as a dict, ready for JSON."""
         return {
             "outcome": self.outcome,
             "clips": [asdict(clip) for clip in self.clips],
@@ -86,7 +86,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
     lock = FolderLock.acquire(folder, "offcam recover")
     try:
         with closing(RunIndex.open(folder)) as index:
-            taken_in = reduce(TakenIn.merged, take_in(index, journals(folder)))  # first: they have accounts of clips
+            taken_in = reduce(TakenIn.merged, take_in(index, journals(folder)))  # first: has clips' frame counts
             left = [clip for clips in record_left(index, arenas_of(folder)) for clip in clips]
             return Recovery(left + recover(index, thorough=True, progress=progress), taken_in)
     finally:
@@ -96,7 +96,7 @@ def recover_folder(folder: Path, progress: Callable[[int, int], None] | None = N
 def recover(
     index: RunIndex, *, thorough: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> list[RecoveredClip]:
-    """Recover a folder through its open index, as its only writer.
+    """Recover a folder's unfinished clips through its open index, as its only writer.
 
     Args:
         index: its index.
@@ -149,7 +149,7 @@ def _adopt(index: RunIndex, parts: list[Path]) -> None:
         num_envs=1,
         vector=False,
         started=next(iter(openings.values())).started,
-        resumes=True,  # the last session's, most likely
+        resumes=True,  # so that they count to the last session, whose they most likely are
     )
     with index.transaction(), index.reopened(stream, StreamOwner("", 0, "unknown: found by recovery")):
         for part, opening in openings.items():

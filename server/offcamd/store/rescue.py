@@ -117,7 +117,7 @@ def _make_plain(part: Path) -> None:
             publish(copy, part)
     except EncodeError as error:
         log.warning("%s stays fragmented: %s", part, error)
-    except Exception:  # of a library that does not work
+    except Exception:  # the video library does not work
         log.exception("%s stays fragmented", part)
     finally:
         with suppress(FileNotFoundError):

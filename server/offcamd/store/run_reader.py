@@ -61,7 +61,7 @@ class RunReader:
             self._waiting.append(_Question(folder, prefix, reply))
             if not self._works:
                 thread = threading.Thread(target=self._work, name="offcam-run-reader", daemon=True)
-                with suppress(RuntimeError):  # the system has no more threads: the next question has it tried again
+                with suppress(RuntimeError):  # no thread can be started now: the next question tries again
                     thread.start()
                     self._works = True
         return True
@@ -80,7 +80,7 @@ class RunReader:
         with self._health.survive(STORE, question.folder, met.append):
             try:
                 return RunRead(question.reply, run_before(question.folder, question.prefix))
-            except NotARunFolder:  # it went meanwhile
+            except NotARunFolder:  # the folder was removed meanwhile
                 return RunRead(question.reply, None)
             except OffcamError as error:
                 return RunRead(question.reply, None, error)

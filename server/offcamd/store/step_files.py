@@ -112,7 +112,7 @@ class StepFiles:
             Why it was dropped; None if it was not.
 
         Raises:
-            MalformedMessage: its bytes are not the rows of its layout.
+            MalformedMessage: the record's bytes are not the rows of its layout.
         """
         facts = facts_of(key, seq, record)
         if has_rows(self._db, facts):
@@ -135,7 +135,7 @@ class StepFiles:
         return None
 
     def kept(self) -> None:
-        """A transaction was committed."""
+        """Keep the files that the transaction made, as it is committed."""
         self._made.clear()
 
     def mark(self) -> int:
@@ -171,7 +171,7 @@ class StepFiles:
     def _is_there(self, stream: str, number: int) -> bool:
         try:
             return os.path.lexists(files.path_of(self._folder, stream, number))
-        except RunFolderError:  # it is no stream's id: nobody reads it
+        except RunFolderError:  # not a stream's id, so no reader finds such a file
             return False
 
     def _drop(self, facts: dict[str, object], reason: str, why: str) -> str:
@@ -184,7 +184,7 @@ class StepFiles:
         return reason
 
     def _file(self, key: int, stream: str) -> _File:
-        """The file that a stream's next block goes to."""
+        """The open file into which a stream's next block goes."""
         file = self._files.pop(key, None)
         if file is not None and (file.end > files.FILE_BYTES or not file.in_place()):
             os.close(file.descriptor)
@@ -203,7 +203,7 @@ class StepFiles:
         inner.mkdir(exist_ok=True)
         if inner.is_symlink():
             raise OSError(errno.ELOOP, f"{inner} is a link, maybe out of the folder")
-        self._durable = self._db.execute("PRAGMA journal_mode").fetchone() != ("wal",)  # as the index itself
+        self._durable = self._db.execute("PRAGMA journal_mode").fetchone() != ("wal",)  # as commits of the index
         number, end = self._db.execute(_LAST, {"stream_id": key}).fetchone() or (-1, 0)
         if 0 < end <= files.FILE_BYTES and (file := self._reopened(stream, number, end)):
             return file

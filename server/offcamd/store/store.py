@@ -55,14 +55,14 @@ MOST_STUCK_BYTES = 32 * MIB
 clients keep their records, and send them once the index can be written."""
 
 RETRY_SECONDS = 1.0
-"""How often a run whose index cannot be written is tried again."""
+"""Seconds between two tries to write an index that cannot be written."""
 
 TAKE_IN_SECONDS = 0.5
 """How long a folder that is opened may take in what dead clients left, before its first stream is opened; the rest is
 taken in between two batches of tasks."""
 
 FLUSH_SECONDS = 10.0
-"""How long a stop goes on trying a run whose index cannot be written."""
+"""How long, in seconds, a stopping daemon goes on trying to write an index that cannot be written."""
 
 
 class StoreDead(DaemonError):
@@ -145,7 +145,7 @@ class Store:
             ]
 
     def live_streams(self) -> dict[str, int]:
-        """How many streams are live in each run folder that this daemon has written; cheap. From any thread."""
+        """How many streams are live in each run folder that this daemon has written; cheap."""
         with self._lock:
             return {folder: len(run.live) for folder, run in self._runs.items()}
 
@@ -271,7 +271,7 @@ class Store:
                 return [event for task in batch if (event := apply(index, task))]
         except RunFolderError:
             raise
-        except BaseException:  # whatever one of them met must not keep the others from going on
+        except BaseException:  # whatever made one task fail must not keep the others from going on
             log.warning("a task of a run failed, each is tried alone", folder=folder, exc_info=True)
             with index.transaction():
                 return [event for task in batch if (event := apply_alone(index, task, self._health))]
@@ -328,7 +328,7 @@ class Store:
         run.stuck += batch
         run.stuck_bytes += sum(map(tasks.cost, batch))
         self._see_what_is_full()
-        for task in batch:  # videos, and who waits for them, need not wait for it
+        for task in batch:  # answered now, as recording a video need not wait for the index
             if isinstance(task, tasks.ClipOpenedTask):
                 self._on_event(tasks.ClipNoted(task.reply))
             elif isinstance(task, tasks.ClipEncodedTask):
@@ -348,7 +348,7 @@ class Store:
                     run.live.add(task.message.stream)
                 elif isinstance(task, tasks.CloseStreamTask):
                     run.live.discard(task.stream)
-                    name = task.stream.hex()  # its client may have died before all in its journal was sent
+                    name = task.stream.hex()  # its client may have died with unsent records in it
                     run.journals += [path for path in journals(task.folder) if path.stem == name]
             self._forget_old_runs()
         self._tell_what_is_kept(run)  # before records are acked, so that what a flush waits for has its name
@@ -459,7 +459,7 @@ class Store:
             failure = error if isinstance(error, OffcamError) else unexpected(error, folder)
             if failure is not error:
                 self._health.unexpected(STORE, folder, error)
-            elif self._unusable.admit(folder):  # a client asks again and again
+            elif self._unusable.admit(folder):  # logged once, as clients ask again and again
                 log.error("a run folder cannot be used", folder=folder, problem=str(error))  # noqa: TRY400
             batch, run.problem, run.stuck, run.stuck_bytes = run.stuck + new, None, [], 0
             for task in batch:
@@ -472,7 +472,7 @@ class Store:
         return index
 
     def _close_index(self, run: RunState) -> None:
-        """Close a run's index, and let others write the folder."""
+        """Close a run's index and release the folder's lock; work that was not done stays in the folder."""
         taking_in, run.taking_in, run.journals = run.taking_in, None, []
         left, run.left, run.arenas = run.left, None, []
         for generator in (taking_in, left):

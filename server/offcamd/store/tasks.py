@@ -63,7 +63,7 @@ class CloseStreamTask(NamedTuple):
 
 
 class BarrierTask(NamedTuple):
-    """Answered by `Passed` when everything before it is committed or stuck."""
+    """A barrier: answered by `Passed` once all tasks before it are committed or stuck."""
 
     reply: object
 
@@ -160,4 +160,4 @@ def failed(task: Task, error: OffcamError) -> Event | None:
             return ClipStored(task.reply, str(error))
         case BarrierTask():
             return Passed(task.reply)
-    return None  # records are not acked, so their client keeps them
+    return None  # of records: they are not acked, so their client keeps them
