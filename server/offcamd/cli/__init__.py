@@ -89,7 +89,7 @@ def _options(
 
 
 def run(words: Sequence[str]) -> int:
-    """Run a command line. Returns its exit code, one of `offcamd.process.exit_codes`, or raises what its verb does."""
+    """Run a command line. Returns its exit code, one of `offcamd.process.exit_codes`; errors of the verb are raised."""
     command = typer.main.get_command(app)
     if _COMPLETION in os.environ:
         command.main(list(words), prog_name="offcam")  # this exits

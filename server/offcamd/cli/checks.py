@@ -1,4 +1,4 @@
-"""``offcam doctor``: is everything there that recording needs, and what to do where it is not."""
+"""The checks of ``offcam doctor``: whether all that recording needs is there, and what to do where it is not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXTRAS = {
 }
 """What offcam can do with optional libraries, and their names for pip."""
 
-# Each runs in a process of its own: a library that crashes as it is loaded takes its probe down, not doctor.
+# Each probe runs in a process of its own, so that a library that crashes when it is loaded does not end `doctor`.
 _PROBES = {
     "gymnasium": "import gymnasium; print(gymnasium.__version__)",
     "numpy": "import numpy; print(numpy.__version__)",
@@ -61,11 +61,11 @@ _SELF_TEST: dict[int, Outcome] = {0: "ok", 1: "fail", 2: "warn"}  # by the exit 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding.
+    """The result of one check.
 
     Attributes:
-        name: what was looked at.
-        outcome: ``ok``, ``warn`` (recording works, something will surprise) or ``fail``.
+        name: what was checked.
+        outcome: ``ok``, ``warn`` (recording works, but not as expected) or ``fail``.
         detail: what was found.
         fix: what to do; empty where nothing needs doing.
     """

@@ -1,4 +1,4 @@
-"""``offcam compare``: groups of runs against each other, by the statistics of the field."""
+"""``offcam compare``: statistics of groups of runs, as Agarwal et al. (NeurIPS 2021) recommend."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _read(folders: Sequence[Path], session: str) -> dict[str, list[Run]]:
 
 
 def _scale(text: str) -> tuple[str, tuple[float, float]]:
-    """An env, and the returns that count as 0 and as 1."""
+    """Parse ``ENV=LOW:HIGH``: an env's id, and its returns that count as 0 and as 1."""
     env, _, ends = text.rpartition("=")
     low, _, high = ends.partition(":")
     try:
@@ -97,7 +97,7 @@ def _scale(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _show(found: Comparison) -> None:
-    """Tables that fit 80 columns however many groups there are: each has lines of its own."""
+    """Print the tables. They fit 80 columns with any number of groups, as each group has lines of its own."""
     name, percent = TextColumn("", "name"), f"{100 * found.confidence:g} %"
     heads = [] if found.threshold is None else [f"gap to {number(found.threshold)}", percent]
     _headed(", ".join(found.tasks))

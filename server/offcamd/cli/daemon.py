@@ -1,4 +1,4 @@
-"""``offcam serve``, ``start`` and ``stop``: the daemon's life."""
+"""``offcam serve``, ``start`` and ``stop``: run, start and stop the daemon."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def stop(
     ] = STOP_TIMEOUT_SECONDS,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop the daemon: it finalises every video and leaves. Run it again to hurry it. 1 if not everything is final."""
+    """Stop the daemon: it finalises every video and leaves. Run `offcam stop` again to hurry it.
+
+    Exits with 1 if not everything is final.
+    """
     asked = load_endpoint(endpoint, config=config)
     where = asked if asked.path is not None else default_endpoint(os.environ)
     info = read_lock(where)
@@ -100,6 +103,6 @@ def _signal(info: DaemonInfo) -> None:
     try:
         os.kill(info.pid, signal.SIGTERM)
     except ProcessLookupError:
-        pass  # it has just left by itself
+        pass  # the daemon has just ended by itself
     except PermissionError as error:
         raise DaemonError(f"pid {info.pid} is another user's daemon: have that user run `offcam stop`.") from error

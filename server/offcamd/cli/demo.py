@@ -56,7 +56,7 @@ def demo(folder: FolderArgument = Path("offcam-demo"), as_json: JsonOption = Fal
 
 
 def _record(folder: Path, endpoint: str, *, as_json: bool) -> int:
-    """Have the agents record, and return their exit code.
+    """Have the agents record in a process of their own, and return its exit code.
 
     The agents are a process of their own, as in real life: the server never imports the client. Ctrl-C is for this
     process, which ends them.

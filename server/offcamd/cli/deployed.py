@@ -12,7 +12,7 @@ from offcamd.process.atomic_file import replacing
 
 @dataclass(frozen=True)
 class DeployFile:
-    """One file.
+    """One file of ``deploy/``.
 
     Attributes:
         name: the name to ask for it by.
@@ -53,7 +53,7 @@ FILES = {file.name: file for file in _ALL}
 
 
 def deploy_folder() -> Path:
-    """The folder of these files: inside the package where it was installed, beside ``server/`` in a checkout.
+    """The folder of these files: inside the package in an installation, beside ``server/`` in a checkout.
 
     Raises:
         ConfigError: it is in neither of these places.
@@ -66,7 +66,7 @@ def deploy_folder() -> Path:
 
 
 def named(names: list[str]) -> list[DeployFile]:
-    """The files of these names, each once; all of them where there is no name.
+    """The files with these names, each once; all files where no name is given.
 
     Raises:
         ConfigError: there is no file of that name.
@@ -83,7 +83,7 @@ def write(files: list[DeployFile], folder: Path, *, force: bool) -> list[Path]:
     """Write files into a folder, each under its own name; if one may not be replaced, write none.
 
     Raises:
-        ConfigError: a file of that name is there already, and ``force`` is not given; or it cannot be written.
+        ConfigError: such a file is there already, and ``force`` is not given; or a file cannot be written.
     """
     targets = [folder / Path(file.file).name for file in files]
     for path in targets:

@@ -14,7 +14,10 @@ _MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "r
 
 
 def doctor(endpoint: EndpointOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check what recording needs: versions, encoder, socket directory, daemon, rendering. 1 if a check fails."""
+    """Check what recording needs: versions, encoder, socket directory, daemon, rendering.
+
+    Exits with 1 if a check fails.
+    """
     from offcamd.cli import checks as examination
 
     checks = []

@@ -78,7 +78,7 @@ def _export_page(folders: list[Path], output: Path | None, *, force: bool, as_js
     for folder in folders:
         check(folder)
     path = output or Path(f"{folders[0].absolute().name}-html")
-    where = destination(path).file  # links followed, so that none is replaced
+    where = destination(path).file  # where links lead, so that a link is not replaced
     if where is None:
         raise ConfigError(f"{path} is no folder: give one, as the page is many files")
     with progress_bar("Exporting") as progress:

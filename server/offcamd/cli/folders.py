@@ -1,4 +1,4 @@
-"""``offcam ls``, and what all verbs have in common that take runs or folders of runs."""
+"""``offcam ls``, and what all verbs share that take runs or folders of runs."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def revoke(name: NameArgument, keys: KeysOption = None, as_json: JsonOption = Fa
 
 @app.command("list")
 def list_keys(keys: KeysOption = None, as_json: JsonOption = False) -> None:
-    """List the keys with their fingerprints. 1 if one cannot be used, with what to do."""
+    """List the keys with their fingerprints. Exits with 1 if one cannot be used, and says what to do."""
     store = _store(keys)
     found: list[dict[str, Any]] = []
     problems: list[str] = []

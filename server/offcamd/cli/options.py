@@ -1,4 +1,4 @@
-"""Options that several verbs share. Those of the settings are made from `config.SPECS`."""
+"""Options that several verbs share. The options for settings are made from `config.SPECS`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from offcamd.config.settings import SPECS, Spec, load
 if TYPE_CHECKING:
     from offcamd.process.atomic_file import Destination
 
-# Optional[...]: typer evaluates these at run time, and Python 3.10 takes no `|` with a string in it
+# Optional[...], as typer evaluates the annotations at run time, and Python 3.10 takes no `|` with a string in it.
 EndpointOption = Annotated[
     Optional[str],
     typer.Option(
@@ -76,7 +76,7 @@ def require(module: str, *, extra: str, verb: str) -> None:
 
 
 def with_settings(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb whose first parameter is ``settings`` an option for every setting, ``--config`` and its own."""
+    """Give a verb, whose first parameter is ``settings``, the option ``--config`` and one for each setting."""
 
     def command(*, config: Path | None, embedded: bool, **given: Any) -> None:  # noqa: ANN401 - what typer parsed
         flags = {spec.key: given.pop(spec.key) for spec in SPECS}

@@ -63,8 +63,8 @@ def plot(
 ) -> None:
     """Plot learning curves: returns with their moving average, intervals over seeds, and lengths.
 
-    Several runs are laid over each other. An existing FILE is replaced. Runs without an episode are left out; where
-    there is no other it is an error.
+    Several runs are laid over each other. An existing FILE is replaced. Runs without an episode are left out; it is an
+    error if no other run is left.
     """
     to = file_to_write(output, as_json=as_json)
     ending = output.suffix.lower()

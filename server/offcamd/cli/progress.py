@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 1.0
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     """A progress bar on a terminal, after a second; yields what to call with how much is done, and of how much.
 
-    It comes by itself, also where the first step takes longer than that.
+    The bar appears after `PATIENCE_SECONDS` by itself, even if the function was not called yet.
     """
     if not sys.stderr.isatty():
         yield None
@@ -32,8 +32,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
     finally:
         later.cancel()
-        later.join()  # or it would start a bar that nobody stops
-        if bar.live.is_started:  # to stop one that was not would wipe the line above
+        later.join()  # else the timer could start the bar after it was stopped
+        if bar.live.is_started:  # stopping a bar that was not started would clear the line above
             bar.stop()
 
 

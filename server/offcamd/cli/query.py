@@ -1,4 +1,4 @@
-"""Asking a running daemon for its statistics, in its own protocol."""
+"""Asks a running daemon for its statistics over its socket."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ask_stats(endpoint: Endpoint, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> d
     """Ask the daemon at an endpoint for the JSON that ``GET /api/stats`` serves.
 
     Args:
-        endpoint: where it listens.
+        endpoint: where the daemon listens.
         timeout: seconds to wait for the answer.
 
     Raises:
@@ -65,7 +65,7 @@ class Asker:
         self._connection.close()
 
     def ask(self, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> dict[str, Any]:
-        """As `ask_stats`, which says what it raises; may be called again after any of that."""
+        """Ask once; raises what `ask_stats` does, and may be called again after that."""
         endpoint = self._endpoint
         if endpoint.path is not None and not Path(endpoint.path).exists():
             raise DaemonUnavailable(f"no offcam daemon at {endpoint.url}: there is no such socket. {FIX}")
@@ -102,7 +102,7 @@ class _Conversation:
         while True:
             if session.state is State.IDLE:
                 token = None
-                session.connect()  # the daemon was replaced
+                session.connect()  # another daemon has taken the place of the one that was asked before
             elif session.state is State.OPEN and token is None:
                 token = session.request_stats()
             self._send()
@@ -116,7 +116,7 @@ class _Conversation:
                 raise VersionMismatch(session.refused.text)
 
     def leave(self) -> None:
-        """Say goodbye."""
+        """Tell the daemon that this client leaves; the socket is then closed by its owner."""
         self._session.close()
         self._send()
         self._socket.linger = 200  # milliseconds for the goodbye to be sent

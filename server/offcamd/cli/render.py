@@ -84,7 +84,7 @@ def render(
 ) -> None:
     """Make videos of episodes recorded with source="replay": they happen again, and each step is checked.
 
-    1 where an episode did not happen again as it was: of that there is no video.
+    Exits with 1 where an episode did not happen again as it was; there is no video of it then.
     """
     from offcam_runs.keep.names import read
     from offcam_runs.sessions import session_of
@@ -100,7 +100,7 @@ def render(
             "--keep 'best(3) | failures()', or --kept by itself"
         )
     look = VideoStyle(dict(map(_argument, setting or ())), _size(size) if size else None, camera)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # SystemExit also ends what was started
     wanted = session_of(session)
 
     def tell(percent: int) -> None:
@@ -113,7 +113,7 @@ def render(
         done = []
         for rendered in render_episodes(folder, choice, session=wanted, look=look, trusts=trust, progress=told):
             done.append(rendered)
-            if not as_json:  # each may take a while
+            if not as_json:  # printed one by one, as each may take a while
                 _show(rendered)
         return folder, done
 
@@ -125,7 +125,7 @@ def render(
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    """An argument and its value: JSON, or else text as it is."""
+    """Parse ``NAME=VALUE``: an argument's name and its value, which is JSON or else text as it is."""
     name, equals, value = text.partition("=")
     if not name.isidentifier() or not equals:
         raise ConfigError(f"--set takes NAME=VALUE, got {text!r}")
@@ -136,7 +136,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _size(text: str) -> list[int]:
-    """Width and height of a picture."""
+    """Parse ``WIDTHxHEIGHT``, both in pixels."""
     width, _, height = text.partition("x")
     if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= 2):
         raise ConfigError(f"--size takes WIDTHxHEIGHT in pixels, as 1280x720, got {text!r}")

@@ -140,7 +140,7 @@ def _print_run(run: dict[str, Any]) -> None:
 
 
 def _print_statistics(columns: dict[str, dict[str, Any]]) -> None:
-    """Statistics in rows: mean and interquartile mean with their intervals, and the rest."""
+    """Print statistics in rows: mean and interquartile mean with their intervals, and the rest."""
     confidence = f"{100 * next(iter(columns.values()))['confidence']:g} %"
     rows: list[list[str]] = []
     for name, key in (("mean", "mean"), ("IQM", "iqm")):

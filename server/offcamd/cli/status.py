@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MOST_RUNS = 10
-"""Rows in the table of runs."""
+"""Most rows in the table of runs."""
 
 
 def status(
@@ -25,7 +25,9 @@ def status(
     as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its answer.", min=0.1, metavar="<seconds>")] = 5.0,
 ) -> None:
-    """Show what the daemon does: clients, queues, frames, clips, runs. 1 if there is none, or a part of it is down.
+    """Show what the daemon does: clients, queues, frames, clips, runs.
+
+    Exits with 1 if no daemon answers, or a part of it is down.
 
     Frames, clips and episodes are counted since it started, of all runs together; a run is shown by its newest session.
     """
@@ -40,7 +42,7 @@ def status(
         if not as_json and (note := passed_over(asked)):
             typer.echo(f"offcam: {note}", err=True)
         raise typer.Exit(code) from error
-    stats["sync"] = of_runs(run["folder"] for run in stats.get("runs", ()))  # here: no daemon is to wait for a disk
+    stats["sync"] = of_runs(run["folder"] for run in stats.get("runs", ()))  # here, as no daemon is to wait for a disk
     problems: dict[str, str] = stats.get("problems", {})
     if as_json:
         say_json(stats)
@@ -80,7 +82,7 @@ def _summary(stats: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def memory_of(stats: dict[str, Any]) -> str:
-    """What the daemon and its clients' processes have in RAM, as far as it can be seen."""
+    """The RAM of the daemon and of its clients' processes as text, as far as it is known."""
     memory = stats.get("memory") or {}
     known = [client["rss_bytes"] for client in memory.get("clients", ()) if client["rss_bytes"] is not None]
     clients = f", clients {size(sum(known))}" if known else ""

@@ -157,7 +157,7 @@ def grid(
 ) -> None:
     """Show up to nine videos side by side, from their begin: of several runs, or of several episodes.
 
-    What is over stays with its last picture until the longest has ended.
+    A video that is over shows its last picture until the longest one has ended.
     """
     from offcam_runs.discover import labels as names
     from offcam_runs.discover import run_folders
@@ -281,7 +281,7 @@ def _making(output: Path, endings: Sequence[str], *, force: bool, as_json: bool)
         ending = endings[0]
     if to.exists and not force:
         raise ConfigError(f"{output} is there already: give another name, or --force to replace it")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing half made is left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no unfinished file is left
     with progress_bar("Making") as progress, replacing(output, ending) as file:
         yield _Output(to, file, progress)
 

@@ -36,9 +36,9 @@ def sync(
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:
-    """Send episodes and videos of runs to where you look at trainings. Goes on where the last one came to.
+    """Send episodes and videos of runs to a tracker, where you look at trainings. Goes on where the last sending ended.
 
-    1 where a tracker fails and is given up: what it has not got is sent the next time.
+    Exits with 1 where a tracker fails and is given up: the rest is sent the next time.
     """
     from offcam_runs.sessions import ALL, session_of
     from offcam_runs.sync.process import SyncRequest, parse_place

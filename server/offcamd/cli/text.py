@@ -22,14 +22,14 @@ _GAP = "  "
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
-    """Print JSON for programs, at once."""
+    """Print JSON for programs on stdout, and flush it."""
     from offcam_runs.json_text import dumps
 
     typer.echo(dumps(value, indent=indent))
 
 
 def say(text: str, facts: object, *, as_json: bool, err: bool = False) -> None:
-    """Print facts as JSON for programs, or a text for people, on stderr if ``err``."""
+    """Print ``facts`` as JSON with ``as_json``, else ``text`` for people, on stderr with ``err``."""
     if as_json:
         say_json(facts)
     else:
@@ -66,7 +66,7 @@ class TextColumn:
 
     Attributes:
         heading: its name.
-        kind: ``number`` is right-aligned; ``name``, of a folder or a file, is shortened where there is no room.
+        kind: ``number`` is right-aligned; ``name``, of a folder or a file, is shortened where it does not fit.
     """
 
     heading: str
@@ -74,19 +74,19 @@ class TextColumn:
 
 
 def numbers(*headings: str) -> list[TextColumn]:
-    """Columns of numbers."""
+    """Columns of numbers with these headings."""
     return [TextColumn(heading, "number") for heading in headings]
 
 
 def print_table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]], *, headings: bool = True) -> None:
-    """Print a table. Off a terminal nothing of it is cut; on one names are, at their beginning, numbers never."""
+    """Print a table. On a terminal, names that do not fit are cut at their beginning; elsewhere nothing is cut."""
     head, *lines = table(columns, rows, terminal_width())
     for line in [styled(head, bold=True), *lines] if headings else lines:
         typer.echo(line)
 
 
 def table(columns: Sequence[TextColumn], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
-    """The lines of a table that fits a width if it can, the headings first."""
+    """The lines of a table, the headings first; at most ``width`` columns wide if names can be cut so far."""
     cells = [[column.heading for column in columns], *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(cell_width, column)) for column in zip(*cells, strict=True)]
     names = [place for place, column in enumerate(columns) if column.kind == "name"]
@@ -145,7 +145,7 @@ def printable(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits at least, without a needless exponent; a dash for None."""
+    """A number with at least four significant digits, without a needless exponent; a dash for None."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""``offcam top``: what the daemon does, as it does it."""
+"""``offcam top``: what the daemon does, shown live."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from offcamd.cli.topview import View
 
 ANSWER_SECONDS = 1.0
-"""How long a daemon may take to answer before it is shown as silent."""
+"""How long, in seconds, a daemon may take to answer before it is shown as silent."""
 
 ONCE_SECONDS = 5.0
 """The same for ``--once``, which shows nothing if there is no answer."""

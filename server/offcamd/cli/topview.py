@@ -176,7 +176,7 @@ def _streams(stats: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]
 
 
 def _daemon(stats: dict[str, Any]) -> list[Text]:
-    """Three lines about the daemon itself; what does not fit is cut."""
+    """Three lines on the daemon itself, which are cut where they do not fit."""
     frames = stats["frames"]
     dropped = {reason: count for reason, count in frames["dropped"].items() if count}
     lost = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())

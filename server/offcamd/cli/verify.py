@@ -1,4 +1,4 @@
-"""``offcam verify``: whether what runs hold is all there."""
+"""``offcam verify``: whether all videos of runs are whole and as the index says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
-    """Decode every video of runs and check it against the index. 1 if one is wrong or unchecked, 2 if a run is none."""
+    """Decode every video of runs and check it against the index.
+
+    Exits with 1 if a video is wrong or could not be checked, 2 if a run cannot be read.
+    """
     from offcamd.reports.verify import verify as verify_folder
 
     def look(folder: Path) -> Verification:
@@ -34,7 +37,7 @@ def verify(folders: FoldersArgument, as_json: JsonOption = False) -> None:
 
 
 def show_verdict(verdict: Verification) -> None:
-    """Print what was found."""
+    """Print what the verification of a run found."""
     for note in verdict.notes:
         typer.echo(printable(f"note: {note.file}: {note.text}"))
     for problem in verdict.problems:
