@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from offcamd.video.probe import DecodedPicture
 
 KINDS: Final = (".gif", ".webp")
-"""Endings of the files that can be made."""
+"""The endings of the files that `animate` can make."""
 
 GIF_FPS: Final = 50
-"""Most pictures a second of a GIF: browsers show what is shorter than 2 hundredths of a second for a tenth."""
+"""Most pictures a second of a GIF: browsers show a picture for 0.1 s whose duration is shorter than 0.02 s."""
 
 _TICK: Final = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}  # the units in which the formats count time
 _CODERS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     ".gif": ("gif", "pal8", {}),
     ".webp": ("libwebp_anim", "yuv420p", {"quality": "80"}),
 }
-_ANY: Final = Fraction(1, 25)  # filters want a unit of time; what they do does not depend on it
+_ANY: Final = Fraction(1, 25)  # the filters need a time base; their results do not depend on it
 _DITHER = "dither=none:diff_mode=rectangle"  # rendered pictures have few colours, and noise costs bytes
 
 
@@ -48,21 +48,21 @@ def animate(
     height: int,
     frames: int,
 ) -> None:
-    """Make an animation that goes on for ever.
+    """Make an animation that repeats for ever.
 
-    A GIF takes the pictures twice, once to choose its colours; of either format one is in memory at a time, a WebP's as
-    it is encoded, up to the end.
+    For a GIF the pictures are read twice, the first time to choose its colours. One decoded picture is in memory at a
+    time; of a WebP also all encoded ones, up to the end.
 
     Args:
-        pictures: begins them anew; the first at 0, and all of this size.
+        pictures: returns an iterator over the pictures from the first on, whose ``at`` is 0; all of the same size.
         target: the file, made anew; its ending says the format, one of `KINDS`.
-        fps: the unit of the pictures' times.
-        width: in pixels.
-        height: likewise.
-        frames: for how long it is shown, in frames, that is to where the last picture lasts.
+        fps: frames per second, the unit of the pictures' ``at``.
+        width: of the pictures in pixels.
+        height: of the pictures in pixels.
+        frames: when the last picture ends, in frames from the start.
 
     Raises:
-        EncodeError: a file failed.
+        EncodeError: the video cannot be decoded, or the file not be written.
     """
     kind = target.suffix.lower()
     with as_encode_error("making", target):
@@ -95,13 +95,13 @@ def _encode(
         shown = max(round(index / fps / tick), shown + 1)
         frame.pts, frame.time_base = shown, tick
         for packet in stream.encode(frame):
-            packet.duration = max(round(end / fps / tick) - shown, 1)  # heeded of the last one alone
+            packet.duration = max(round(end / fps / tick) - shown, 1)  # the muxers use only that of the last packet
             file.mux_one(packet)
     file.mux(stream.encode(None))
 
 
 def _palette(pictures: Iterator[DecodedPicture], width: int, height: int) -> VideoFrame:
-    """The 256 colours by which all of some pictures are shown best."""
+    """The palette of 256 colours that fits all of the pictures together best."""
     graph = Graph()
     source, sink = _buffer(graph, "rgb24", width, height), graph.add("buffersink")
     made = graph.add("palettegen", "reserve_transparent=1")
@@ -110,7 +110,7 @@ def _palette(pictures: Iterator[DecodedPicture], width: int, height: int) -> Vid
     graph.configure()
     for number, each in enumerate(pictures):
         source.push(_framed(each.rgb, number))
-        for _ in _pulled(sink):  # none, but only who pulls has the picture looked at: else they are kept, all of them
+        for _ in _pulled(sink):  # yields none yet, but has the filter count the picture and free it
             pass
     source.push(None)
     return cast("VideoFrame", sink.pull())
@@ -119,7 +119,7 @@ def _palette(pictures: Iterator[DecodedPicture], width: int, height: int) -> Vid
 def _in_colours(
     pictures: Iterator[DecodedPicture], palette: VideoFrame, width: int, height: int
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """Pictures in the colours of a palette, with their times."""
+    """Yield the pictures in the colours of a palette, each with its ``at``."""
     graph = Graph()
     source, sink = _buffer(graph, "rgb24", width, height), graph.add("buffersink")
     colours = _buffer(graph, palette.format.name, palette.width, palette.height)
@@ -151,6 +151,6 @@ def _framed(rgb: Pixels, number: int) -> VideoFrame:
 
 
 def _pulled(sink: Any) -> Iterator[VideoFrame]:  # noqa: ANN401 - a filter of av's
-    with suppress(av.error.BlockingIOError, av.error.EOFError):  # it has no more yet, or at all
+    with suppress(av.error.BlockingIOError, av.error.EOFError):  # the filter has no more pictures yet, or is at its end
         while True:
             yield sink.pull()

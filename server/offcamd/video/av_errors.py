@@ -1,4 +1,4 @@
-"""The video library: which it is, how it takes a path, and what its errors mean to whoever records."""
+"""The video library (PyAV): its version, paths as it takes them, and its errors as EncodeErrors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def libraries() -> str:
-    """The libraries that make and read videos here, and their versions."""
+    """Names and versions of the libraries that make and read videos here, for people."""
     import av  # noqa: PLC0415 - a daemon takes records before it has loaded it
 
     codec = ".".join(map(str, av.library_versions.get("libavcodec", ())))
@@ -26,13 +26,13 @@ def libraries() -> str:
 
 
 def _library_errors() -> tuple[type[Exception], ...]:
-    """What the video library raises: nothing as long as nobody has loaded it."""
+    """The exceptions of the video library; none as long as it is not loaded."""
     return (sys.modules["av.error"].FFmpegError,) if "av.error" in sys.modules else ()
 
 
 @contextmanager
 def as_encode_error(doing: str, path: Path) -> Iterator[None]:
-    """Turn what av or the operating system raises into an EncodeError with its reason."""
+    """Turn what av or the operating system raises within the ``with`` block into an EncodeError with its reason."""
     try:
         yield
     except Exception as error:
@@ -50,7 +50,7 @@ def as_encode_error(doing: str, path: Path) -> Iterator[None]:
 
 
 def file_url(path: Path) -> str:
-    """A path as av takes it; with the prefix no name is mistaken for another protocol."""
+    """A path as a ``file:`` URL for av, so that no file name is taken for another protocol; or EncodeError."""
     text = os.fspath(path)
     if "\0" in text:
         raise EncodeError(f"a video's path cannot hold a NUL character: {text!r}", "io")

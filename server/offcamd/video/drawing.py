@@ -17,7 +17,7 @@ _FONT, _SCALE, _WHITE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255)
 
 
 def resized(rgb: Pixels, width: int, height: int) -> Pixels:
-    """A picture in another size, uint8 ``(height, width, 3)``; itself where it has that size."""
+    """A picture scaled to a size in pixels, uint8 ``(height, width, 3)``; the same array where it has that size."""
     if rgb.shape[:2] == (height, width):
         return rgb
     smaller = height <= rgb.shape[0] and width <= rgb.shape[1]
@@ -26,13 +26,13 @@ def resized(rgb: Pixels, width: int, height: int) -> Pixels:
 
 
 class Ground:
-    """A black picture of fixed size with room for another one in its middle. Not thread-safe.
+    """A black picture of fixed size in whose middle others are shown. Not thread-safe.
 
     Args:
-        width: in pixels.
-        height: of the room; the label comes on top of it.
-        label: a line of text above it; empty for none. What does not fit is cut; letters are those that OpenCV has,
-            and what is no UTF-8, as a file's name may be, is escaped.
+        width: of the picture, in pixels.
+        height: of the room for other pictures, in pixels; a label adds `LABEL_HEIGHT`.
+        label: a line of text above the room; empty for none. Text that does not fit is cut. Letters that OpenCV's font
+            lacks are not shown, and bytes that are no UTF-8, as in a file's name, are escaped.
 
     Attributes:
         picture: uint8 ``(height, width, 3)`` RGB, which `show` changes.
@@ -43,12 +43,15 @@ class Ground:
         self.picture: Pixels = np.zeros((height + top, width, 3), np.uint8)
         self._room = self.picture[top:]
         if label:
-            text = label.encode(errors="backslashreplace").decode()  # OpenCV crashes on what is no UTF-8
+            text = label.encode(errors="backslashreplace").decode()  # OpenCV crashes on text that is no UTF-8
             cv2.putText(self.picture, text, (4, LABEL_HEIGHT - 6), _FONT, _SCALE, _WHITE, 1, cv2.LINE_AA)
             self._room[:] = 0
 
     def show(self, rgb: Pixels) -> Pixels:
-        """Put a picture into the room, no larger than that, and always of one size; returns `picture`."""
+        """Show a picture, uint8 ``(h, w, 3)``, in the middle of the room; returns `picture`.
+
+        It must not be larger than the room, and has to have the same size each time.
+        """
         height, width = rgb.shape[:2]
         top, left = (self._room.shape[0] - height) // 2, (self._room.shape[1] - width) // 2
         self._room[top : top + height, left : left + width] = rgb

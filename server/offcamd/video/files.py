@@ -21,8 +21,8 @@ def publish(part: Path, final: Path, *, synced: bool = False) -> None:
 
     Args:
         part: the file as it was written, in the same file system as ``final``.
-        final: its name from now on. A file of that name is replaced in one step.
-        synced: whether its bytes are on the disk already, as `supersede` has put them there.
+        final: its final name. A file of that name is replaced atomically.
+        synced: whether the bytes are synced to the disk already, as by `supersede`.
 
     Raises:
         EncodeError: the operating system refused; ``part`` is where it was, unless only the last sync failed.
@@ -36,23 +36,23 @@ def publish(part: Path, final: Path, *, synced: bool = False) -> None:
 
 
 def supersede(source: Path, target: Path) -> None:
-    """The first half of `publish`: after a crash the name may still be the older file's, but never a torn one's."""
+    """Sync and rename a file: the first half of `publish`. After a crash the name is the old or the new whole file."""
     with as_encode_error("publishing", target):
         _sync(source, data_only=True)
         source.replace(target)
 
 
 def salvage(part: Path) -> VideoInfo:
-    """Make a file that was never finished playable to its end: cut off what was written of a last frame.
+    """Make an unfinished file playable to its end: cut off the last frame where that is only half written.
 
     Needs no space on the disk. The file stays fragmented; `offcamd.video.remux` makes a plain MP4 of it. A finished
     file is left as it is.
 
     Args:
-        part: what a `VideoWriter` that failed or was killed left.
+        part: a file of a `VideoWriter` that failed or was killed.
 
     Returns:
-        What is in the file now; no frames if nothing of it can be used.
+        What is in the file now; without frames if nothing of it can be used.
 
     Raises:
         EncodeError: the operating system failed.
@@ -64,7 +64,7 @@ def salvage(part: Path) -> VideoInfo:
 
 
 def cut_tail(part: Path) -> int:
-    """The first half of `salvage`: cut off what was written of a last frame. Returns how many bytes that were."""
+    """Cut off a last frame that is only half written: the first half of `salvage`. Returns how many bytes were cut."""
     with as_encode_error("salvaging", part), open(part, "r+b", opener=_no_link) as file:
         size = file.seek(0, os.SEEK_END)
         whole = 0
@@ -75,7 +75,7 @@ def cut_tail(part: Path) -> int:
         return size - whole
 
 
-def _no_link(path: str, flags: int) -> int:  # a link's target may be anywhere
+def _no_link(path: str, flags: int) -> int:  # an opener for `open`: a link may lead anywhere
     return os.open(path, flags | os.O_NOFOLLOW)
 
 
@@ -94,7 +94,7 @@ def count_fragments(path: Path) -> int:
 
 
 def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Kind and end of each whole top-level box of an MP4."""
+    """Yield kind and end (offset in bytes) of each whole top-level box of an MP4."""
     size_of_file = file.seek(0, os.SEEK_END)
     start = 0
     while start + 8 <= size_of_file:

@@ -14,14 +14,14 @@ HARDWARE = ("h264_nvenc", "h264_vaapi", "h264_videotoolbox")
 ENCODERS = (AUTO, X264, *HARDWARE)
 
 FLAT_PRESET = "flat"
-"""offcam's own: x264's ultrafast, with what pays on rendered pictures (flat areas, little motion) put back."""
+"""offcam's own preset: x264's ultrafast, and the tools that pay on rendered pictures (flat areas, little motion)."""
 
 FAST_PRESETS = frozenset({FLAT_PRESET, "ultrafast", "superfast"})
 """Presets that take little more time for a picture than Python does, and little memory for an encoder."""
 
 ENCODER_BYTES = MIB
 FAST_PIXEL_BYTES, PIXEL_BYTES = 24, 48
-"""What an encoder takes at most: so much, and so much for each pixel, by fast presets and by the others.
+"""Most memory of an encoder, in bytes: a fixed part, and a part for each pixel with fast presets and with others.
 
 Measured with x264 from 84x84 to 1920x1080: 0.6 to 38 MiB with ``flat`` and the copy of the last frame, 43
 with ``superfast``, 75 with ``veryslow``.
@@ -33,22 +33,22 @@ DEFAULT_PRESET = FLAT_PRESET
 DEFAULT_CRF = 23
 """The x264 constant rate factor: 0 is lossless, 51 the worst."""
 
-# x264 skips what does not change before it comes to any of these, so they cost where something does. A search as wide
-# as umh's finds what jumps by many pixels from one frame to the next, as balls and text do. Without a dead zone it does
-# not skip what changes by a few levels only: by how much it may be off grows with the quantiser, as tests/bench/X264.md
-# has it.
+# These options cost time only where the picture changes, as x264 skips blocks that do not before it uses any of them.
+# me=umh searches widely enough for things that jump by many pixels between two frames, as balls and text do.
+# deadzone-inter=0 keeps x264 from skipping changes of a few levels; by how many levels a picture may be off grows with
+# the quantiser, see tests/bench/X264.md.
 _FLAT_OPTIONS = (
     "cabac=1:partitions=i4x4,p8x8:me=umh:ref=3:mixed-refs=1:trellis=1:deadzone-inter=0:ipratio=2:chroma-qp-offset=-1"
 )
 _FLAT_QP_OFFSET = 7
-"""A quantiser this much higher than a crf gives about the PSNR that x264's medium has at that crf.
+"""`FLAT_PRESET` uses crf plus this as its quantiser, which gives about the PSNR of x264's medium preset at that crf.
 
-By scene it is 0.8 dB less to 0.6 more; tests/bench/RESULTS.md has them. A constant one, as x264 prepares a smaller
-copy of each picture for everything else.
+By scene the PSNR is 0.8 dB less to 0.6 dB more, see tests/bench/RESULTS.md. The quantiser is constant, as for any other
+rate control x264 prepares a smaller copy of each picture.
 """
 
 TRIAL_SECONDS = 30
-"""How long an encoder in hardware may take to show that it works."""
+"""How long, in seconds, the trial of a hardware encoder may take."""
 
 
 def options(encoder: str, preset: str, crf: int) -> dict[str, str]:
@@ -56,8 +56,8 @@ def options(encoder: str, preset: str, crf: int) -> dict[str, str]:
 
     Args:
         encoder: ``x264`` or one of `HARDWARE`.
-        preset: x264's, or `FLAT_PRESET`; the others have none.
-        crf: x264's scale of quality, 0 to 51, which the others' is derived from.
+        preset: x264's, or `FLAT_PRESET`; hardware encoders have none.
+        crf: quality on x264's scale, 0 (lossless) to 51; that of hardware encoders is derived from it.
     """
     if encoder == "h264_nvenc":
         return {"preset": "p4", "tune": "ull", "rc": "constqp", "qp": str(crf), "delay": "0", "bf": "0"}

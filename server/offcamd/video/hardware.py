@@ -1,7 +1,7 @@
-"""Encoders in hardware: which of them work here, and videos made by them.
+"""Hardware encoders: which of them work here, and writers that use them.
 
 An encoder is tried before it is used: a child process encodes a few pictures with it, decodes the file and compares.
-Drivers that are half installed announce encoders that then fail, hang or crash; the child takes that.
+Half-installed drivers offer encoders that then fail, hang or crash; that happens to the child process only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRIAL_SIZE = 256, 256  # encoders in hardware refuse small ones
+_TRIAL_SIZE = 256, 256  # pixels; hardware encoders refuse small pictures
 _TRIAL_LEVELS = (40, 90, 140, 190)
 _TRIAL_TOLERANCE = 6
 
@@ -36,7 +36,10 @@ _TRIAL_TOLERANCE = 6
 def writer_factory(asked: str) -> WriterFactory:
     """The factory of the daemon's writers. Tries which of the `ENCODERS` asked for work, which takes seconds.
 
-    What does not work here is replaced by x264, and the log says so.
+    An encoder that does not work here is replaced by x264, and the log says so.
+
+    Args:
+        asked: one of `ENCODERS`.
     """
     software = partial(VideoWriter, spares=SpareEncoders())
     if asked == X264:
@@ -52,7 +55,7 @@ def writer_factory(asked: str) -> WriterFactory:
 
 
 class _HardwareFirst:
-    """Makes writers that use an encoder in hardware, or x264 where it takes no more videos or not of that size."""
+    """Makes writers with a hardware encoder, or with x264 where that takes no more videos or not of this size."""
 
     def __init__(self, encoder: str, otherwise: WriterFactory) -> None:
         self._encoder = encoder
@@ -69,7 +72,7 @@ class _HardwareFirst:
 
 
 def trial(encoder: str, folder: Path) -> None:
-    """Encode a few pictures into a folder, decode them, compare; EncodeError where they are not what was given."""
+    """Encode a few pictures into a folder, decode the file and compare; EncodeError if the encoder does not work."""
     width, height = _TRIAL_SIZE
     path = folder / "trial.mp4"
     writer = VideoWriter(

@@ -1,4 +1,4 @@
-"""Pictures of one frame or a grid of them, as the planes that an encoder reads."""
+"""Converts one frame, or a grid of frames, into the I420 planes that an encoder reads."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from offcamd.video.planes import Tile, scale_down
 
 
 class I420Converter:
-    """Turns the frames of one clip into the planes of one picture, all of one size.
+    """Converts the frames of one clip into the planes of pictures, which all have the same size.
 
     Tiles are as large as the first frame that comes; a later frame of another size is cropped or padded with
     black at its right and bottom, so that a clip never changes its size. Only what differs from the picture before
     is converted. Not thread-safe.
 
     Args:
-        rows: tiles above each other.
-        cols: tiles beside each other.
-        max_width: largest width of a picture in pixels, to which a larger one is scaled down; 0 for any.
-        max_height: likewise.
+        rows: how many rows of tiles a picture has.
+        cols: how many columns of tiles.
+        max_width: largest width of a picture in pixels, to which larger ones are scaled down; 0 for no limit.
+        max_height: largest height, likewise.
     """
 
     def __init__(self, rows: int, cols: int, max_width: int = 0, max_height: int = 0) -> None:
@@ -44,10 +44,10 @@ class I420Converter:
         return self._scaled.shape[1], self._scaled.shape[0] * 2 // 3
 
     def convert(self, frames: Sequence[Pixels]) -> Pixels:
-        """One picture of all frames, row by row.
+        """Convert frames into one picture, whose tiles they fill row by row.
 
         Tiles without a frame are black, frames without a tile are left out. An odd height or width is made
-        even by repeating its last row or column. What is too large is scaled down as a whole.
+        even by repeating the last row or column. A picture that is too large is scaled down as a whole.
 
         Args:
             frames: at least one, uint8 ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA
@@ -70,7 +70,7 @@ class I420Converter:
                 for plane, small in zip(_planes(self._i420), _planes(self._scaled), strict=True):
                     scale_down(plane, small)
         except cv2.error as error:
-            self._tiles = self._laid_out()  # what they show is not known any more
+            self._tiles = self._laid_out()  # the tiles are in an unknown state after the error
             shapes = {frame.shape for frame in frames}
             raise FrameError(f"frames of shapes {shapes} could not be converted to I420: {error}") from error
         return self._scaled
@@ -91,7 +91,7 @@ class I420Converter:
         return self._tile[0] * self._rows, self._tile[1] * self._cols
 
     def _laid_out(self) -> list[Tile]:
-        """Black tiles, each with its place in the planes; a single one where two by two pixels may be of several."""
+        """Black tiles, each with its part of the planes; one for all frames where a tile has an odd side."""
         height, width = (side + side % 2 for side in self._whole)
         self._i420 = self._scaled = np.empty((height * 3 // 2, width), np.uint8)
         luma, blue, red = _planes(self._i420)
@@ -108,7 +108,7 @@ class I420Converter:
         return tiles
 
     def _show(self, frames: Sequence[Pixels]) -> bool:
-        """Show frames in their tiles; returns whether that changed anything."""
+        """Show frames in their tiles; returns whether the picture changed."""
         fitted = [frame if frame.shape[:2] == self._tile else self._composed([frame], 1, 1) for frame in frames]
         if len(self._tiles) < self._rows * self._cols:
             fitted = [self._composed(fitted, self._rows, self._cols)]
@@ -117,7 +117,7 @@ class I420Converter:
         return any(changed)
 
     def _composed(self, frames: Sequence[Pixels], rows: int, cols: int) -> Pixels:
-        """One RGB picture of some tiles, cropped and padded where that must be."""
+        """One RGB picture of ``rows`` by ``cols`` tiles, frames cropped and padded where they have another size."""
         height, width = self._tile
         picture = np.zeros((height * rows, width * cols, 3), np.uint8)
         for place, frame in enumerate(frames):
@@ -128,7 +128,7 @@ class I420Converter:
 
 
 def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
-    """The size of a picture that is to fit in another, 0 for any: it keeps its ratio, and is even and never larger."""
+    """A picture's size in pixels, scaled down to fit limits (0 for none): the ratio stays, and both sides are even."""
     sides = ((width, max_width), (height, max_height))
     scale = min([1.0, *(most / side for side, most in sides if most)])
     fitted = [max(2, min(2 * round(side * scale / 2), (most or side) // 2 * 2)) for side, most in sides]
@@ -136,7 +136,7 @@ def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tup
 
 
 def _planes(i420: Pixels) -> tuple[Pixels, Pixels, Pixels]:
-    """The planes of a picture: luma, blue and red."""
+    """Views of a picture's planes: Y (luma), U (blue) and V (red)."""
     height, width = i420.shape[0] * 2 // 3, i420.shape[1]
     blue, red = i420[height:].reshape(2, height // 2, width // 2)
     return i420[:height], blue, red

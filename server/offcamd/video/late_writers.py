@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 def software(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-    """As `offcamd.video.mp4.VideoWriter`, which it loads."""
-    from offcamd.video.mp4 import VideoWriter  # noqa: PLC0415 - the point
+    """Make a `offcamd.video.mp4.VideoWriter`, which is loaded first."""
+    from offcamd.video.mp4 import VideoWriter  # noqa: PLC0415 - loaded late, see above
 
     return VideoWriter(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
 
 
 def ring_encoder(path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> PacketEncoder:
-    """As `offcamd.video.ring_encoder.RingEncoder`, which it loads."""
-    from offcamd.video.ring_encoder import RingEncoder  # noqa: PLC0415 - the point
+    """Make a `offcamd.video.ring_encoder.RingEncoder`, which is loaded first."""
+    from offcamd.video.ring_encoder import RingEncoder  # noqa: PLC0415 - loaded late, see above
 
     return RingEncoder(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
 
 
 class LateWriters:
-    """Makes writers by a factory that is itself made with the first of them. Thread-safe.
+    """A `WriterFactory` that makes the real factory with the first writer. Thread-safe.
 
     Args:
-        factory: makes that factory, as `offcamd.video.hardware.writer_factory` does, which may take seconds.
+        factory: makes the real factory, as `offcamd.video.hardware.writer_factory` does, which may take seconds.
     """
 
     def __init__(self, factory: Callable[[], WriterFactory]) -> None:
@@ -40,7 +40,7 @@ class LateWriters:
         self._lock = threading.Lock()
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-        """As `WriterFactory`."""
+        """Make a writer, see `WriterFactory`."""
         with self._lock:
             factory = self._factory = self._factory or self._make_factory()
         return factory(path, width=width, height=height, fps=fps, preset=preset, crf=crf)

@@ -1,6 +1,6 @@
 """Writing videos such that a crash costs at most one frame.
 
-While it is written a file is a fragmented MP4 with a fragment for each frame; closing it hides the fragments
+While a file is written it is a fragmented MP4 with a fragment for each frame; closing it hides the fragments
 behind an ordinary index, so what is published is a plain MP4 that any browser plays and seeks.
 """
 
@@ -27,8 +27,8 @@ class VideoWriter:
     """One H.264 MP4 that is being written. Use it from one thread at a time.
 
     Each frame is handed to the operating system when the next one is written, so a process killed at any
-    moment loses at most the frame it wrote last. After an EncodeError the writer is of no more use, but call
-    `close` all the same; what the file holds by then can be played.
+    moment loses at most the frame it wrote last. After an EncodeError only `close` may be called, and has to be;
+    what the file holds by then can be played.
 
     Args:
         path: the file, made anew; its folder exists. By custom it ends in ``.part``.
@@ -38,7 +38,7 @@ class VideoWriter:
         preset: x264's speed, ``ultrafast`` to ``placebo``, or ``flat``; see `offcamd.video.h264`.
         crf: x264's quality, 0 (lossless) to 51.
         encoder: ``x264``, or another of `offcamd.video.h264.HARDWARE`.
-        spares: encoders that earlier videos left, where the one of this video is left, too.
+        spares: where an open encoder of an earlier video is taken from, and this video's is left; None to open one.
 
     Raises:
         EncodeError: the file cannot be created, or no encoder takes these settings.
@@ -72,14 +72,14 @@ class VideoWriter:
         """Encode one picture.
 
         Args:
-            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Free again on return.
+            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Not kept after the return.
             pts: when to show it, in frames since the start (units of ``1 / fps``), larger than the last one.
-                Gaps lengthen the picture before them; the first one is shown from the start in any case.
+                A gap lengthens the picture before it; the first picture is shown from the start in any case.
 
         Raises:
             EncodeError: the encoder or the disk failed, or the picture has another size than the video.
         """
-        if i420.shape != self._shape:  # av would rescale it without a word
+        if i420.shape != self._shape:  # av would rescale the picture silently
             raise EncodeError(f"{self._path} holds pictures of shape {self._shape}, got {i420.shape}")
         if self._last is not None and pts <= self._last:
             raise EncodeError(f"pts must grow, but {pts} came after {self._last} in {self._path}")
@@ -91,11 +91,11 @@ class VideoWriter:
         self._last = pts
 
     def close(self) -> None:
-        """Finish the file, so that it is a plain MP4. Closing twice is harmless.
+        """Finish the file, so that it is a plain MP4. A second call does nothing.
 
         Raises:
-            EncodeError: the last bytes could not be written. All is released even so, and the file can be
-                played up to what reached the disk.
+            EncodeError: the last bytes could not be written. Encoder and file are released even so, and the file
+                can be played up to what reached the disk.
         """
         if self._file.closed:
             return
@@ -108,7 +108,7 @@ class VideoWriter:
         self._spares.give(self._encoder)
 
     def copy_to(self, target: Path) -> None:
-        """Write the finished video once more, as `remux` does, at a fraction of the cost where it is a short one.
+        """Write the finished video once more, as `remux` does, but at a fraction of the cost if it is short.
 
         Raises:
             EncodeError: either file failed. ``target`` may be left incomplete.

@@ -27,13 +27,13 @@ _MOVFLAGS = "hybrid_fragmented+frag_every_frame+empty_moov+default_base_moof"
 
 
 class PacketFile:
-    """One MP4 that is being written. Use it from one thread at a time. What av and the system raise, it raises.
+    """One MP4 that is being written. Use it from one thread at a time. Errors of av and of the system are not caught.
 
     Each packet is handed to the operating system when the next one is written.
 
     Args:
         path: the file, made anew; its folder exists.
-        template: the encoder's stream, which describes its packets, and has to stay open.
+        template: the encoder's stream, which describes the packets; it has to stay open as long as this is used.
     """
 
     def __init__(self, path: Path, template: VideoStream) -> None:
@@ -65,10 +65,10 @@ class PacketFile:
 
     def write(self, packets: Iterable[Packet[VideoStream]]) -> None:
         """Write the next packets, in order."""
-        assert self._container is not None  # noqa: S101 - its callers looked
+        assert self._container is not None  # noqa: S101 - its callers check `closed`
         for packet in packets:
             packet.stream = self._stream
-            packet.duration = 1  # or the last picture would be shown for no time
+            packet.duration = 1  # else the last picture would have no duration
             self._container.mux_one(packet)
             if self._kept is not None:
                 self._kept.append(packet)
@@ -77,15 +77,15 @@ class PacketFile:
                     self._kept = None
 
     def close(self) -> None:
-        """Finish the file, so that it is a plain MP4. Closing twice is harmless."""
+        """Finish the file, so that it is a plain MP4. A second call does nothing."""
         container, self._container = self._container, None
         if container is not None:
             container.close()
 
     def copy_to(self, target: Path) -> None:
-        """Write the finished file once more, as `remux` does, at a fraction of the cost where it is a short one."""
+        """Write the finished file once more, as `remux` does, but at a fraction of the cost if it is short."""
         if self._kept is None:
             remux(self._path, target)
         else:
-            # not by this file's own stream: it is closed, and then av 19 takes none for a template
+            # The template is the encoder's stream: this file's own is closed, and av 19 does not take a closed one.
             copy_packets(self._template, self._kept, target)

@@ -27,14 +27,14 @@ SPARE_BYTES = 32 * MIB
 """Most memory of encoders that wait for their next video, in bytes."""
 
 _KEYFRAME_SECONDS = 4
-_KEYFRAME_FRAMES = (12, 250)  # a seek decodes at most this many frames, whatever the rate
+_KEYFRAME_FRAMES = (12, 250)  # bounds of the distance of keyframes: a seek decodes at most so many frames, at any rate
 _BT709, _SRGB, _SMPTE170M, _LIMITED = 1, 13, 6, 1  # primaries, transfer, matrix (ITU-T H.273), range
 _START_CODE, _SEI = b"\0\0\1", b"\6"  # of H.264's byte stream (ITU-T H.264, annex B and table 7-1)
 
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """What an encoder is opened for: arguments of `offcamd.video.mp4.VideoWriter`."""
+    """What an encoder is opened for; the fields are as the arguments of `offcamd.video.mp4.VideoWriter`."""
 
     width: int
     height: int
@@ -45,27 +45,27 @@ class VideoFormat:
 
     @property
     def nbytes(self) -> int:
-        """Memory that an encoder for it may take."""
+        """Most memory that an encoder for this format takes, in bytes."""
         return h264.encoder_bytes(self.width, self.height, self.preset)
 
     @property
     def lasting(self) -> bool:
-        """Whether an encoder can go on with a next video: one whose quantiser is constant remembers nothing of it."""
+        """Whether an encoder can be used for a next video: with a constant quantiser it keeps no state of the last."""
         return self.encoder == h264.X264 and self.preset == h264.FLAT_PRESET
 
 
 class PictureEncoder:
-    """An open encoder. Use it from one thread at a time. What av raises, its methods raise.
+    """An open encoder. Use it from one thread at a time. Errors of av are not caught.
 
     Attributes:
-        form: what it was opened for.
-        stream: describes its packets to a container.
-        tick: the unit of its packets' times, in seconds.
+        form: the format that it was opened for.
+        stream: av's stream, a template for the containers of its packets.
+        tick: the time base of its packets: the unit of their times, in seconds.
     """
 
     def __init__(self, form: VideoFormat) -> None:
         self.form = form
-        # A stream of some container is how av sets up an encoder for MP4, and what it describes another one's by.
+        # av sets up an encoder for MP4 only with a stream of some container, which also is the template for others.
         self._container = av.open(io.BytesIO(), "w", format="mp4")
         name = "libx264" if form.encoder == h264.X264 else form.encoder
         told = h264.options(form.encoder, form.preset, form.crf)
@@ -81,10 +81,10 @@ class PictureEncoder:
         context, form = self.stream.codec_context, self.form
         context.width, context.height, context.pix_fmt = form.width, form.height, "yuv420p"
         context.time_base = self.tick
-        context.thread_count = 1  # many clips are encoded side by side
+        context.thread_count = 1  # one, as many clips are encoded in parallel
         shortest, longest = _KEYFRAME_FRAMES
         context.gop_size = min(max(round(form.fps * _KEYFRAME_SECONDS), shortest), longest)
-        # What is drawn on a screen is sRGB; only the matrix and range are the ones of BT.601.
+        # Rendered pictures are sRGB (primaries of BT.709); matrix and range are those of BT.601, as `planes` converts.
         context.color_primaries, context.color_trc, context.colorspace = _BT709, _SRGB, _SMPTE170M
         context.color_range = _LIMITED
 
@@ -96,9 +96,9 @@ class PictureEncoder:
         """Encode one picture.
 
         Args:
-            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Free again on return.
+            i420: C-contiguous uint8 ``(height * 3 // 2, width)``, planes Y, U, V. Not kept after the return.
             pts: when it is shown, in frames since the video's start; larger than the last one.
-            key: whether it is to be one that can be decoded by itself, as a video's first is.
+            key: whether to make it a keyframe, as a video's first picture is.
 
         Returns:
             The packets that are ready, in order, with times in the video.
@@ -113,7 +113,7 @@ class PictureEncoder:
         return self._packets(frame)
 
     def finish(self) -> list[Packet[VideoStream]]:
-        """What is left of the video; unless nothing ever is, this encoder makes no other one."""
+        """The video's last packets. Only an encoder that is `free` can begin another video after this."""
         return [] if self.free else self._packets(None)
 
     @property
@@ -134,11 +134,11 @@ class PictureEncoder:
 
 
 def _framed(i420: Pixels) -> VideoFrame:
-    """A picture as av has it, not copied where that can be."""
+    """A picture as av's frame, without a copy where its size allows that."""
     rows, width = i420.shape
     if rows % 6 == 0:
         return VideoFrame.from_numpy_buffer(i420, format="yuv420p")
-    # It takes a height that is no multiple of four for another one, and `from_ndarray` takes ten times as long as this.
+    # `from_numpy_buffer` gets heights wrong that are no multiple of four, and `from_ndarray` takes ten times as long.
     height = rows * 2 // 3
     frame = VideoFrame(width, height, "yuv420p")
     blue, red = i420[height:].reshape(2, height // 2, width // 2)
@@ -148,9 +148,9 @@ def _framed(i420: Pixels) -> VideoFrame:
 
 
 def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
-    """An encoder's first packet without the half kilobyte in which x264 says by which options it encodes.
+    """An encoder's first packet without the half kilobyte of text in which x264 says its options.
 
-    That is an SEI message by itself in front of the picture; a start code ends it, and cannot be within.
+    The text is an SEI message of its own before the picture. It ends at the next start code, which it cannot contain.
     """
     data = bytes(packet)
     end = data.find(_START_CODE, 4)
@@ -162,7 +162,7 @@ def _without_remarks(packet: Packet[VideoStream]) -> Packet[VideoStream]:
 
 
 class SpareEncoders:
-    """Encoders between two videos. Thread-safe."""
+    """Keeps open encoders between two videos, up to `SPARE_BYTES` of memory. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

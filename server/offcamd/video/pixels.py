@@ -1,8 +1,8 @@
-"""From the bytes a client shipped to pixels in order.
+"""From the bytes that a client sent to an array of pixels in C order.
 
 Rendered frames are often views of a buffer in another order (transposed, flipped, channels first). numpy
-copies such views element by element; reordering them with cv2 costs a small part of that, so every view that
-is a permutation and a flip of packed pixels takes that way.
+copies such views element by element; cv2 reorders them at a small part of that cost, so it is used for every view that
+is a permutation and a flip of packed pixels.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ MAX_PICTURE_PIXELS = 139_264 * 16 * 16
 
 _ROTATED = (1, 0, 2)
 
-cv2.setNumThreads(1)  # clips are encoded side by side; on top of that its threads only cost CPU
+cv2.setNumThreads(1)  # one, as many clips are encoded in parallel; more threads would only cost CPU
 
 
 def view(buffer: Buffer, layout: FrameLayout) -> Pixels:
-    """The frame that lies in a buffer, without copying a byte.
+    """The frame in a buffer, as a view without a copy.
 
     Args:
         buffer: exactly ``layout.nbytes`` contiguous bytes. The array keeps it alive and shares its memory.
-        layout: where each pixel lies.
+        layout: shape and strides of the frame in it.
 
     Returns:
         uint8 of ``layout.shape``, with the layout's strides; read-only if the buffer is.
@@ -50,7 +50,7 @@ def view(buffer: Buffer, layout: FrameLayout) -> Pixels:
 
 
 def packed(frame: Pixels) -> Pixels:
-    """The same pixels in C order: what ``np.ascontiguousarray`` gives, sooner.
+    """The same pixels in C order, as ``np.ascontiguousarray`` gives them, but faster.
 
     Args:
         frame: uint8 ``(height, width)`` or ``(height, width, 1|3|4)``, any strides.
@@ -67,14 +67,14 @@ def packed(frame: Pixels) -> Pixels:
     rows = _reordered(upright)
     if down and right:
         return rows
-    # In place where that is our own copy already: fresh memory costs more than the flip.
+    # The flip is in place where `rows` is a copy already, as fresh memory costs more than the flip.
     ours = None if np.may_share_memory(rows, frame) else rows
     flipped: Pixels = cv2.flip(rows, -1 if down == right else int(down), ours)
     return flipped
 
 
 def _reordered(frame: Pixels) -> Pixels:
-    """Pack a frame that runs downwards and to the right; its axes may lie in any order in memory."""
+    """Pack a frame whose rows and columns run forwards in memory; its axes may be in any order there."""
     if frame.ndim == 3 and abs(frame.strides[2]) != 1:
         planes = [packed(frame[..., channel]) for channel in range(frame.shape[2])]
         merged: Pixels = cv2.merge(planes)
@@ -99,7 +99,7 @@ def _swapped_channels(frame: Pixels) -> Pixels:
 
 
 def _copied(frame: Pixels) -> Pixels:
-    """Pack pixels that have gaps between them (every second pixel, RGB of RGBX), a channel at a time."""
+    """Pack pixels that have gaps between them (every second pixel, RGB of RGBX), one channel at a time."""
     copy = np.empty(frame.shape, np.uint8)
     for channel in range(frame.shape[2] if frame.ndim == 3 else 0):
         copy[..., channel] = frame[..., channel]

@@ -1,10 +1,10 @@
-"""From the pixels of one frame to the planes x264 reads, converting only what changed since the frame before.
+"""Converts the pixels of one frame to the planes that x264 reads, and only what changed since the frame before.
 
 Rendered frames are often views of memory in another order (transposed, flipped, channels backwards). They are compared
-and converted in the order of memory; it is the planes that are turned over, which are half as large. All operations
-are ones whose result for a pixel depends on its own two by two pixels alone, so a part comes out as it would within
-the whole. (cv2 has this conversion in one call, but gives four pixels the colour of the first, so that a small thing
-loses its colour at every second place. Here they get their mean.)
+and converted in the order of memory; then the planes, which are half as large, are transposed and flipped. All
+operations are such that the result for a pixel depends only on its block of two by two pixels, so that a part of a
+frame comes out as it would within the whole. (cv2 has this conversion in one call, but gives a block the colour of its
+first pixel, so that small things lose their colour at every second place. Here a block gets its mean.)
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 BLACK, NEUTRAL = 16, 128
 
 WHOLE_SHARE = 0.8
-"""A frame of which more than this changed had better been converted without a look at what changed."""
+"""A frame of which a larger share than this changed counts as whole: comparing it was not worth it."""
 WHOLE_FRAMES = 3
-"""After so many of them in a row ..."""
+"""After so many whole frames in a row, the next `REST_FRAMES` are converted without a comparison."""
 REST_FRAMES = 30
-"""... so many are converted whole, without a comparison."""
+"""So many frames are converted without a comparison after `WHOLE_FRAMES` whole ones."""
 
-# From full to limited range (ITU-R BT.601): luma 16..235 by factor and offset, chroma 16..240 as the factor of how far
-# blue and red are from the luma.
+# From full to limited range (ITU-R BT.601): factor and offset of the luma (16..235); for the chroma (16..240), the
+# factors of the difference between blue or red and the luma.
 _LUMA = 219 / 255, float(BLACK)
 _BLUE = 224 / 255 / 2 / (1 - 0.114)
 _RED = 224 / 255 / 2 / (1 - 0.299)
@@ -46,14 +46,14 @@ Box: TypeAlias = tuple[int, int, int, int]  # top, bottom, left, right of a part
 
 
 class Stored(NamedTuple):
-    """A frame in the order in which it lies in memory.
+    """A frame in the order in which it is in memory.
 
     Attributes:
-        pixels: ``(rows, columns[, 3|4])``; the bytes of a row are without gaps.
-        turned: whether the frame's rows are the columns here.
+        pixels: uint8 ``(rows, columns[, 3|4])``; the bytes of a row are without gaps.
+        turned: whether the frame's rows are the columns of ``pixels``.
         up: whether the frame's rows run backwards in memory.
-        left: whether its columns do.
-        bgr: whether its channels do.
+        left: whether the frame's columns run backwards in memory.
+        bgr: whether the frame's channels run backwards in memory.
     """
 
     pixels: Pixels
@@ -64,11 +64,11 @@ class Stored(NamedTuple):
 
     @property
     def upright(self) -> bool:
-        """Whether it lies as it is shown."""
+        """Whether the order in memory is the order in which the frame is shown."""
         return not (self.turned or self.up or self.left)
 
     def turn(self, plane: Pixels, target: Pixels) -> None:
-        """Copy a plane from the order of memory into that of the frame."""
+        """Copy a plane in the order of memory into ``target``, in the order of the frame."""
         code = (-1 if self.left else 0) if self.up else 1
         if not self.turned:
             cv2.flip(plane, code, target)
@@ -79,7 +79,7 @@ class Stored(NamedTuple):
 
 
 def stored(frame: Pixels) -> Stored:
-    """See a frame as it lies in memory, without copying it where that can be.
+    """View a frame in the order in which it is in memory; copies it only where its pixels have gaps.
 
     Args:
         frame: uint8 ``(height, width)`` or ``(height, width, 1|3|4)``, any strides.
@@ -98,21 +98,21 @@ def stored(frame: Pixels) -> Stored:
     in_order = memory.strides[1] == channels and memory.strides[0] >= channels * memory.shape[1]
     if in_order and (memory.ndim == 2 or memory.strides[2] == 1) and min(memory.shape[:2]) > 1:
         return Stored(pixels=memory, turned=turned, up=up, left=left, bgr=bgr)
-    if channels == 4 and abs(frame.strides[2]) != 1:  # channels first: the alpha plane need not be moved at all
+    if channels == 4 and abs(frame.strides[2]) != 1:  # channels first: leave the alpha plane where it is
         frame = frame[..., :3]
     return Stored(packed(frame))
 
 
 class Tile:
-    """One frame's place in the planes of a picture. Not thread-safe.
+    """One frame's part of the planes of a picture. Not thread-safe.
 
-    It keeps a copy of the frame it shows; the frames themselves are only read while they are passed.
+    It keeps a copy of the frame that it shows, and no reference to the frames that it is given.
 
     Args:
-        size: ``(height, width)`` of the frames; where one is odd, its last row or column is repeated.
-        luma: uint8 ``(height, width)``, the next even numbers. It is written to, and so are the others.
-        blue: uint8, half as high and wide: U.
-        red: the same: V.
+        size: ``(height, width)`` of the frames in pixels; where one is odd, the last row or column is repeated.
+        luma: the Y plane, uint8 ``(height, width)`` of the next even numbers. The tile writes to all three planes.
+        blue: the U plane, uint8, half as high and wide.
+        red: the V plane, uint8, half as high and wide.
     """
 
     def __init__(self, size: tuple[int, int], luma: Pixels, blue: Pixels, red: Pixels) -> None:
@@ -123,7 +123,7 @@ class Tile:
         self.clear()
 
     def clear(self) -> bool:
-        """Make it black; returns whether it was not."""
+        """Make the tile black; returns whether it was not black before."""
         if self._blank:
             return False
         self._luma[...], self._blue[...], self._red[...] = BLACK, NEUTRAL, NEUTRAL
@@ -157,7 +157,7 @@ class Tile:
 
 
 def _in_picture(box: Box, source: Stored, size: tuple[int, int]) -> Box:
-    """A box in memory as one of the frame."""
+    """Turn a box in the order of memory into one in the order of the frame."""
     top, bottom, left, right = box
     if source.turned:
         top, bottom, left, right = left, right, top, bottom
@@ -169,13 +169,13 @@ def _in_picture(box: Box, source: Stored, size: tuple[int, int]) -> Box:
 
 
 def _even(box: Box, size: tuple[int, int]) -> Box:
-    """The smallest box around it that no two by two pixels straddle."""
+    """The smallest box around a box that has only whole blocks of two by two pixels."""
     top, bottom, left, right = box
     return top - top % 2, min(bottom + bottom % 2, size[0]), left - left % 2, min(right + right % 2, size[1])
 
 
 class _Changes:
-    """Finds what differs between a frame and the one before, unless that is hardly ever worth it."""
+    """Finds what differs between a frame and the one before; pauses where most of each frame changes."""
 
     def __init__(self) -> None:
         self._order: tuple[object, ...] = ()
@@ -185,7 +185,7 @@ class _Changes:
         self._rest = 0
 
     def since(self, source: Stored) -> Box | None:
-        """The part of a frame (in the order of memory) outside of which nothing changed, None if nothing did."""
+        """The box (in the order of memory) outside of which nothing changed since the last frame; None if none did."""
         pixels = source.pixels
         rows = pixels.reshape(pixels.shape[0], -1)
         whole = (0, pixels.shape[0], 0, pixels.shape[1])
@@ -224,7 +224,7 @@ _memory = threading.local()
 
 
 def _scratch(name: str, height: int, width: int) -> Pixels:
-    """Memory that the thread uses again and again: fresh memory costs as much as the work."""
+    """An array that this thread uses again under that name, as fresh memory costs as much as the conversion."""
     flat: Pixels | None = getattr(_memory, name, None)
     if flat is None or flat.size < height * width:
         flat = np.empty(height * width, np.uint8)
@@ -243,7 +243,7 @@ def _convert(source: Stored, luma: Pixels, blue: Pixels, red: Pixels) -> None:
     channels = pixels.shape[2]
     grey = cv2.cvtColor(pixels, _TO_GREY[channels, source.bgr], _scratch("grey", height, width))
     _placed(source, luma, partial(_limited, grey))
-    # Each channel by itself, as cv2 halves planes at three times the speed.
+    # Channels are halved one by one, as cv2 halves single planes at three times the speed.
     split = cv2.split(pixels, list(_scratch("channels", channels * height, width).reshape(channels, height, width)))
     grey = _halved(grey, "grey halved")
     blue_split, red_split = (split[0], split[2]) if source.bgr else (split[2], split[0])
@@ -263,10 +263,10 @@ def _halved(plane: Pixels, name: str) -> Pixels:
 
 
 def scale_down(plane: Pixels, target: Pixels) -> None:
-    """Fill a plane with a larger one.
+    """Scale a plane down into a smaller one.
 
-    Two by two pixels become one as long as there are more than twice as many, then what is between the nearest: the
-    means of areas of any other size take cv2 longer than the encoder takes for the picture.
+    It is halved, by means of two by two pixels, while it is more than twice too large; the rest is bilinear. Means of
+    areas of other sizes would take cv2 longer than the encoder takes for the picture.
     """
     height, width = target.shape
     times = 0
@@ -276,7 +276,7 @@ def scale_down(plane: Pixels, target: Pixels) -> None:
 
 
 def _placed(source: Stored, plane: Pixels, make: Callable[[Pixels], object]) -> None:
-    """Make a plane in the order of memory, and bring it where it belongs."""
+    """Have a plane made in the order of memory, then write it into ``plane`` in the order of the frame."""
     if source.upright:
         make(plane)
         return

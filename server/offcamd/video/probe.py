@@ -1,4 +1,4 @@
-"""What is in a video file, and its pictures."""
+"""Reads video files: their facts, their pictures, and which frames they have."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What decoding a whole file found.
+    """What was found in a file.
 
     Attributes:
-        frames: pictures decoded.
+        frames: how many pictures were decoded, or read.
         width: pixels, 0 if unknown.
         height: pixels, 0 if unknown.
-        fps: the rate the video was made for, 0 if unknown. Gaps left by dropped frames do not lower it.
+        fps: frames per second that the video was made for, 0 if unknown. Gaps left by dropped frames do not lower it.
         pix_fmt: such as ``yuv420p``, empty if unknown.
         codec: such as ``h264``, empty if unknown.
-        duration_seconds: from the start to the end of the last picture.
+        duration_seconds: from the video's start to the end of its last picture, in seconds.
         strictly_increasing: whether each picture is shown later than the one before.
         error: why decoding stopped early, or None.
     """
@@ -54,20 +54,20 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Decode a whole video and say what is in it. Never raises for a bad file; see `VideoInfo.error`."""
+    """Decode a whole video, and return what is in it. Never raises for a bad file; see `VideoInfo.error`."""
     return _info(path, decode=True)
 
 
 def survey(path: Path) -> VideoInfo:
-    """Say what is in a video as `probe` does, but without decoding it.
+    """Return what is in a video as `probe` does, but without decoding it.
 
-    Several times faster, and blind to a frame whose bytes are damaged. Never raises for a bad file.
+    Several times faster, but does not notice damaged frames. Never raises for a bad file.
     """
     return _info(path, decode=False)
 
 
 def _info(path: Path, *, decode: bool) -> VideoInfo:
-    """What is in a video, by the time and duration of each frame, or of each packet."""
+    """What is in a video, from the times and durations of its frames (``decode``) or else of its packets."""
     facts: dict[str, object] = {}
     frames, increasing, last, end, error = 0, True, -1, 0, None
     try:
@@ -94,7 +94,7 @@ class DecodedPicture(NamedTuple):
     """One picture of a video.
 
     Attributes:
-        at: when it is shown, in frames from the video's start; what is left out of a video leaves a gap.
+        at: when it is shown, in frames from the video's start; frames that were dropped leave a gap.
         rgb: uint8 ``(height, width, 3)``.
     """
 
@@ -103,16 +103,16 @@ class DecodedPicture(NamedTuple):
 
 
 def pictures(path: Path, fps: Fraction, begin: int = 0, end: int | None = None) -> Generator[DecodedPicture]:
-    """Decode a part of a video, and no more than leads to it.
+    """Decode a part of a video, beginning at the keyframe before it.
 
     Args:
         path: an MP4.
-        fps: its rate.
-        begin: the first frame of the part. Where that was left out, what is shown then is the picture before it.
-        end: the frame behind the last; by default that is the video's.
+        fps: its frames per second.
+        begin: the first frame of the part. Where that one was dropped, the picture before it is shown then.
+        end: the last frame of the part + 1; None for the video's end.
 
     Yields:
-        What is shown, the first at ``begin``, each array its own.
+        The pictures that are shown, the first at ``begin``, each with an array of its own.
 
     Raises:
         EncodeError: the file cannot be read or decoded.
@@ -144,21 +144,21 @@ def _rgb(frame: VideoFrame) -> Pixels:
 
 
 def decodable(container: InputContainer) -> VideoStream:
-    """The video of an open file.
+    """The video stream of an open file.
 
     Raises:
-        EncodeError: it has none, or none that av has a decoder for: before av 18.1 asking for a picture of that
-            ended the process, and a run folder may hold any file.
+        EncodeError: the file has no video, or none that av has a decoder for. (Before av 18.1, decoding such a one
+            ended the process, and a run folder may hold any file.)
     """
     for stream in container.streams.video[:1]:
-        if cast("object", stream.codec_context) is not None:  # its stub does not say so
+        if cast("object", stream.codec_context) is not None:  # av's stub does not say that it may be None
             return stream
     raise EncodeError("it holds no video that can be decoded")
 
 
 def _facts(stream: VideoStream) -> dict[str, object]:
     context = stream.codec_context
-    form = context.format  # not `pix_fmt`: where a video has no picture, asking av 17 for that ends the process
+    form = context.format  # not `pix_fmt`, which ends the process in av 17 for a video without a picture
     return {
         "width": context.width,
         "height": context.height,
@@ -170,7 +170,7 @@ def _facts(stream: VideoStream) -> dict[str, object]:
 
 
 def _fraction(ratio: Rational | None) -> Fraction:
-    """A ratio as av says it, which since av 19 is no `Fraction` and may have the denominator 0; 0 if unknown."""
+    """A ratio of av's as a Fraction, 0 if unknown. In av 19 it has a type of its own, whose denominator may be 0."""
     return Fraction(int(ratio.numerator), int(ratio.denominator)) if ratio and ratio.denominator else Fraction(0)
 
 
@@ -192,12 +192,12 @@ def iter_frames(path: Path) -> Iterator[Pixels]:
 
 
 def frames_shown(fd: int, name: str, fps: float) -> list[int]:
-    """Which frames a video has: the numbers of those that were not dropped, by the times at which they are shown.
+    """The numbers of the frames that a video has, from the times at which they are shown; dropped ones are missing.
 
     Args:
-        fd: the file, open to read; it stays open, its position does not stay.
-        name: for the error.
-        fps: frames per second for which it was made.
+        fd: descriptor of the file, open for reading; it stays open, but its position changes.
+        name: of the file, for the error.
+        fps: frames per second that the video was made for.
 
     Raises:
         EncodeError: the file cannot be read.

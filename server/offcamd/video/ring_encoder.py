@@ -1,4 +1,4 @@
-"""Pictures in, packets in memory out: what a ring holds, and the files that are made of it."""
+"""Encodes a ring's pictures into packets in memory, and writes files of such packets."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class RingEncoder:
-    """Encodes pictures by x264 into packets that nobody has written. Use it, and its files, from one thread at a time.
+    """Encodes pictures with x264 into packets in memory. Use it, and its files, from one thread at a time.
 
     Args:
-        path: what errors call it.
+        path: by which errors name it; nothing is written there.
         width: of the pictures in pixels, even.
         height: of the pictures in pixels, even.
         fps: pictures a second; need not be whole.
-        preset: as of `offcamd.video.mp4.VideoWriter`.
-        crf: likewise.
+        preset: see `offcamd.video.mp4.VideoWriter`.
+        crf: see `offcamd.video.mp4.VideoWriter`.
 
     Raises:
         EncodeError: the encoder does not take these settings.
@@ -44,28 +44,33 @@ class RingEncoder:
             )
 
     def encode(self, i420: Pixels, pts: int, *, key: bool) -> list[tuple[int, bytes, bool]]:
-        """Encode one picture, by itself where it is to be a ``key``; or EncodeError.
+        """Encode one picture, as a keyframe with ``key``; or raise EncodeError.
+
+        Args:
+            i420: as for `offcamd.video.mp4.VideoWriter.write`.
+            pts: when it is shown, in frames.
+            key: whether to make it a keyframe.
 
         Returns:
-            Of each picture that is done its time, its bytes, and whether it can be decoded without those before.
+            Of each picture that is done: its pts in frames, its bytes, and whether it is a keyframe.
         """
-        if i420.shape != self._shape:  # av would rescale it without a word
+        if i420.shape != self._shape:  # av would rescale the picture silently
             raise EncodeError(f"{self._path} holds pictures of shape {self._shape}, got {i420.shape}")
         with as_encode_error("encoding for", self._path):
             packets = self._encoder.encode(i420, pts, key=key)
         return [(packet.pts or 0, bytes(packet), packet.is_keyframe) for packet in packets]
 
     def file(self, path: Path) -> RingFile:
-        """Begin a file of its packets; or EncodeError."""
+        """Begin a file for packets of this encoder; or raise EncodeError."""
         with as_encode_error("creating", path):
             return RingFile(path, PacketFile(path, self._encoder.stream), self._encoder.tick)
 
     def close(self) -> None:
-        """It makes no more packets, and no more files."""
+        """Release the encoder; it can make no more packets and files."""
 
 
 class RingFile:
-    """A file that is made of a ring's packets, beginning with a key. After an EncodeError only `close` is of use."""
+    """A file of a ring's packets, the first a keyframe. After an EncodeError only `close` may be called."""
 
     def __init__(self, path: Path, file: PacketFile, tick: Fraction) -> None:
         self._path = path
@@ -73,7 +78,7 @@ class RingFile:
         self._tick = tick
 
     def write(self, data: bytes, pts: int, *, key: bool) -> None:
-        """Write the next packet, to be shown at a time in frames since the file's start; or EncodeError."""
+        """Write the next packet, shown at ``pts`` in frames since the file's start; or raise EncodeError."""
         packet = cast("Packet[VideoStream]", Packet(data))
         packet.pts = packet.dts = pts
         packet.time_base = self._tick
@@ -83,11 +88,11 @@ class RingFile:
             self._file.write([packet])
 
     def close(self) -> None:
-        """Finish the file; or EncodeError."""
+        """Finish the file; or raise EncodeError."""
         with as_encode_error("finishing", self._path):
             self._file.close()
 
     def copy_to(self, target: Path) -> None:
-        """Write what was finished once more, as a plain MP4; or EncodeError."""
+        """Write the finished file once more as a plain MP4; or raise EncodeError."""
         with as_encode_error("copying", self._path):
             self._file.copy_to(target)

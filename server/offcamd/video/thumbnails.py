@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from offcamd.video.pixels import Pixels
 
 MOST_PIXELS = 48_000_000
-"""Decoded for one picture: 200 frames of 600x400, which is as far as it is from one keyframe to the next."""
+"""Most pixels that are decoded for one thumbnail: 200 frames of 600x400, about the distance of two keyframes."""
 
 
 def middle_picture(fd: int, name: str) -> Pixels:
-    """A picture out of the middle of a video, or out of as near to it as few enough pictures can be decoded.
+    """The picture in the middle of a video, or one before it where decoding up to there would take too long.
 
     Args:
-        fd: the file, open to read; it stays open, its position does not stay.
-        name: for the error.
+        fd: descriptor of the file, open for reading; it stays open, but its position changes.
+        name: of the file, for the error.
 
     Returns:
         uint8 ``(height, width, 3)`` RGB.
@@ -58,23 +58,24 @@ def _middle_frame(video: InputContainer) -> VideoFrame | None:
 
 
 def _last_until(moment: int, video: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    """The last picture that can be had, up to the first at or behind a moment."""
+    """The first picture at or behind a moment, or the last one that could be decoded before it."""
     found, left = None, MOST_PIXELS
     try:
         for frame in video.decode(stream):
             found, left = frame, left - frame.width * frame.height
             if left <= 0 or frame.pts is None or frame.pts >= moment:
                 break
-    except av.error.FFmpegError:  # what comes is damaged
+    except av.error.FFmpegError:  # the rest of the file is damaged
         if found is None:
             raise
     return found
 
 
 def jpeg(picture: Pixels, longest: int) -> bytes:
-    """A picture, uint8 ``(height, width, 3)`` RGB, as a JPEG file whose sides are at most ``longest`` pixels.
+    """A picture, uint8 ``(height, width, 3)`` RGB, as the bytes of a JPEG whose sides are at most ``longest`` pixels.
 
-    EncodeError where cv2 refuses.
+    Raises:
+        EncodeError: cv2 cannot encode it.
     """
     height, width = picture.shape[:2]
     scale = min(1.0, longest / max(height, width))

@@ -1,4 +1,4 @@
-"""A video with what is said beside it: soft subtitles, which a player shows or not, and chapters."""
+"""Adds soft subtitles, which a player can show or hide, and chapters to a video."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
     from av.stream import Stream
 
-_MOST_BYTES = 2**16 - 1  # of a text in MP4, whose length stands before it in two bytes (3GPP TS 26.245, 5.17)
+_MOST_BYTES = 2**16 - 1  # of a text in MP4: its length is written in two bytes (3GPP TS 26.245, 5.17)
 
-# What av's encoder makes the description of the track from, in the words of Advanced SubStation Alpha: without it there
-# is none, and then players show nothing.
+# From this header, in the format Advanced SubStation Alpha, av's encoder makes the description of the subtitles' track.
+# Without a description players show nothing.
 _STYLE = b"""[Script Info]\r
 ScriptType: v4.00+\r
 \r
@@ -37,12 +37,12 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\
 
 
 class Span(NamedTuple):
-    """A text that is shown for some time, or a chapter's name.
+    """A subtitle or a chapter, and the frames that it is for.
 
     Attributes:
-        begin: the first of the frames for which it holds, from the video's start.
-        end: the one behind the last.
-        text: what is said.
+        begin: the first of its frames, counted from the video's start.
+        end: the last of its frames + 1.
+        text: the subtitle's text, or the chapter's name.
     """
 
     begin: int
@@ -56,11 +56,11 @@ def add_tracks(
     """Copy a video, without encoding it again, and give it subtitles and chapters.
 
     Args:
-        source: an MP4. Untouched.
-        target: the new file, made anew.
-        fps: the unit of all spans: frames of this rate.
-        captions: subtitles, in order and not overlapping; taken one by one. Without any there is no such track.
-        chapters: in order.
+        source: an MP4. It is not changed.
+        target: the new file; an existing one is replaced.
+        fps: frames per second, the unit of all spans.
+        captions: subtitles, in order and not overlapping; read one by one. Without any, no track is made for them.
+        chapters: the chapters, in order.
 
     Raises:
         EncodeError: either file failed. ``target`` may be left incomplete.

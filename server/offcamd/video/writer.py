@@ -1,4 +1,4 @@
-"""What a video's writer can do, and what makes one."""
+"""Protocols: what writers of videos can do, and the factories that make them."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ if TYPE_CHECKING:
 
 
 class VideoFile(Protocol):
-    """A video that is being written, of whatever it is given."""
+    """A video file that is being written, of pictures or of packets."""
 
     def close(self) -> None:
         """Finish the file, or raise EncodeError."""
 
     def copy_to(self, target: Path) -> None:
-        """Write what was finished once more, without the marks that keep a crash from costing it; or EncodeError."""
+        """Write the finished video once more, as a plain MP4 without the fragments; or raise EncodeError."""
 
 
 class Writer(VideoFile, Protocol):
-    """What encodes the pictures of one clip; `offcamd.video.mp4.VideoWriter` does."""
+    """Encodes the pictures of one clip into a file, as `offcamd.video.mp4.VideoWriter` does."""
 
     def write(self, i420: Pixels, pts: int) -> None:
-        """Encode a picture, or raise EncodeError."""
+        """Encode a picture, see `offcamd.video.mp4.VideoWriter.write`; or raise EncodeError."""
 
 
 class PacketWriter(VideoFile, Protocol):
-    """What writes pictures that are encoded already; `offcamd.video.ring_encoder.RingFile` does."""
+    """Writes encoded pictures into a file, as `offcamd.video.ring_encoder.RingFile` does."""
 
     def write(self, data: bytes, pts: int, *, key: bool) -> None:
-        """Write a picture, or raise EncodeError."""
+        """Write an encoded picture, shown at ``pts`` in frames since the file's start; or raise EncodeError."""
 
 
 class PacketEncoder(Protocol):
-    """What encodes the pictures of a ring; `offcamd.video.ring_encoder.RingEncoder` does."""
+    """Encodes the pictures of a ring, as `offcamd.video.ring_encoder.RingEncoder` does."""
 
     def encode(self, i420: Pixels, pts: int, *, key: bool) -> list[tuple[int, bytes, bool]]:
-        """The time, the bytes, and whether it is a key, of each picture that is done; or EncodeError."""
+        """Encode a picture, or raise EncodeError; returns pts, bytes and whether a keyframe of each that is done."""
 
     def file(self, path: Path) -> PacketWriter:
-        """Begin a file of its pictures; or EncodeError."""
+        """Begin a file for its pictures; or raise EncodeError."""
 
     def close(self) -> None:
-        """It makes no more pictures, and no more files."""
+        """Release the encoder; it can make no more pictures and files."""
 
 
 class PacketEncoderFactory(Protocol):
-    """What makes a `PacketEncoder`."""
+    """Makes a `PacketEncoder`."""
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> PacketEncoder:
-        """Open an encoder, or raise EncodeError; ``path`` is what errors call it."""
+        """Open an encoder, or raise EncodeError; errors name it by ``path``."""
 
 
 class WriterFactory(Protocol):
-    """What makes a `Writer`; the class `VideoWriter` is one."""
+    """Makes a `Writer`; the class `VideoWriter` is such a factory."""
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
         """Create the file, or raise EncodeError."""
