@@ -1,1 +1,1 @@
-"""What is made from a run: verification, exports, figures."""
+"""What is made from runs: verifications, exports, figures, renderings."""

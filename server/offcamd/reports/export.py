@@ -37,7 +37,7 @@ _BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """What `export` wrote.
 
     Attributes:
         files: paths of the files.
@@ -63,8 +63,8 @@ def export(
     """Write runs to a file, or to a folder of files for ``monitor``. Each file appears whole or not at all.
 
     Args:
-        folders: of the runs; their rows follow each other, with the run's name in the column ``run``.
-        form: of the file.
+        folders: the run folders; their rows follow each other, with the run's name in the column ``run``.
+        form: the format.
         path: the file; for ``monitor`` the folder.
         what: a row for each finished episode in order of arrival, for each clip, or for each step that was recorded.
         force: replace what is there.
@@ -176,7 +176,7 @@ _ARROW_TYPES = {bool: "bool_", int: "int64", float: "float64"}
 
 
 def _write_parquet(file: Path, rows: Iterable[Row], types: dict[str, type], units: Mapping[str, str]) -> None:
-    """Typed columns; NaN stays NaN. A seed is text, as it may exceed 64 bits. A column's metadata has its unit."""
+    """Write typed columns; NaN stays NaN. Seeds are text: one may exceed 64 bits. A column's metadata has its unit."""
     import pyarrow as pa  # noqa: PLC0415 - an extra of its own, and slow to import
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
 
@@ -208,10 +208,10 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - whatever a column holds
 def _export_monitors(
     runs: dict[str, Run], path: Path, *, force: bool, progress: Callable[[int, int], None] | None
 ) -> Exported:
-    """One file for each environment, as Stable-Baselines3's ``Monitor`` writes it, all in one folder.
+    """Write a file for each environment, as Stable-Baselines3's ``Monitor`` does, all into one folder.
 
-    Its header is ``#{"t_start": ..., "env_id": ...}``; then ``r,l,t``: return, length, and the time of the end since
-    ``t_start``, rounded to six digits, and the values that its episodes have, nothing where one is not known.
+    The header is ``#{"t_start": ..., "env_id": ...}``; the columns are ``r,l,t`` (return, length, and seconds from
+    ``t_start`` to the episode's end, rounded to six digits), then the episodes' values, empty where one is not known.
     """
     to = destination(path)
     if to.is_stdout or (to.path.exists() and not to.path.is_dir()):

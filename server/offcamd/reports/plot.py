@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from offcam_runs.run import Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's colours, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/), without the yellow,
-which is too pale for a line."""
+"""Okabe and Ito's colours, which colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/), without the
+yellow, which is too pale for a line."""
 
 DASHES = ("-", "--", ":", "-.")
 """Dashes by which lines differ once all colours are used."""
 
 FEW, MANY = 40, 2000
-"""Up to `FEW` episodes are joined by a line; beyond `MANY` they are pixels, so that PDF and SVG open fast."""
+"""Up to `FEW` episodes are joined by a line; more than `MANY` are drawn as a bitmap, so that PDF and SVG open fast."""
 
 MOST_DRAWN = 100_000
 """Of a curve with more episodes than this each n-th is drawn: still many times as many as there are pixels."""
@@ -52,18 +52,18 @@ STYLE: Any = {  # matplotlib types each of its 300 keys
     "grid.linewidth": 0.6,
     "legend.fontsize": 9.5,
     "legend.frameon": False,
-    "pdf.fonttype": 42,  # text stays text, as publishers want it
+    "pdf.fonttype": 42,  # TrueType, so that text stays text, as publishers want it
     "savefig.dpi": 160,
     "svg.fonttype": "none",
-    "svg.hashsalt": "offcam",  # the same figure is the same file
+    "svg.hashsalt": "offcam",  # fixed, so that the same figure is the same file
 }
 GREY = "#555555"
 HALO = [patheffects.withStroke(linewidth=3.2, foreground="white", alpha=0.8)]
-"""Keeps a line apart from the points under it."""
+"""A white outline, which sets a line off from the points under it."""
 STEPS = (1, 2, 5, 10)
 """Ticks are at multiples of these, times a power of ten."""
 METADATA: dict[str, dict[str, str | None]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
-"""By the endings of files: what to write of the file itself. No dates, so that the same figure is the same file."""
+"""Metadata of figures by the file's ending: without dates, so that the same figure is the same file."""
 
 STATISTICS: dict[Statistic, str] = {"iqm": "interquartile mean", "mean": "mean", "median": "median"}
 
@@ -73,7 +73,7 @@ class FigureLine:
     """One curve of a figure.
 
     Attributes:
-        label: its name.
+        label: its name in the legend.
         runs: one run, or the seeds over which the curve shows a statistic; each with at least one episode.
     """
 
@@ -106,7 +106,7 @@ class FigureStyle:
 
 @dataclass(slots=True)
 class _Panel:
-    """One quantity's axes, with what is needed to draw all lines alike."""
+    """The axes of one quantity, and what is needed to draw all lines on them in the same way."""
 
     axes: Axes
     quantity: str
@@ -127,7 +127,7 @@ class _Panel:
             return
         averages = curves[0].average if self.window > 1 else np.full(curves[0].x.size, np.nan)
         label = f"moving average of {self.window:,} episodes" if alone else _plain(line.label)
-        hidden = alone and self.window == 1  # drawn all the same, as the line of the legend
+        hidden = alone and self.window == 1  # invisible, but drawn for its entry in the legend
         label = "" if hidden else label
         drawn = _thinned(curves[0].x, averages)
         self.axes.plot(*drawn, dash, color=colour, lw=1.8, label=label, zorder=3, path_effects=HALO)
@@ -151,7 +151,7 @@ class _Panel:
         found = run.smooth(self.quantity, self.look.axis, self.window)
         y, average = (
             np.clip(values, -1e100, 1e100) for values in (found.y, found.average)
-        )  # of larger ones it overflows
+        )  # matplotlib overflows on larger values
         self.drawn.append(y)
         return Smooth(found.x / self.unit, y, average)
 
@@ -172,7 +172,7 @@ class _Panel:
         )
 
     def _draw_group(self, curves: list[Smooth], label: str, colour: str, dash: str) -> None:
-        """The statistic over seeds with its band, and thin the moving average of each seed."""
+        """Draw the statistic over seeds with its interval, and each seed's moving average as a thin line."""
         for item in curves:
             drawn = _thinned(item.x, item.average)
             self.axes.plot(*drawn, color=colour, lw=0.6, alpha=0.4, zorder=2)
@@ -190,11 +190,11 @@ def draw(lines: Sequence[FigureLine], look: FigureStyle, file: Path) -> None:
     Args:
         lines: the curves; without any the figure says that there is nothing yet.
         look: how to draw them.
-        file: its ending says the format: ``.png``, ``.svg`` or ``.pdf``.
+        file: where to write it; the ending says the format: ``.png``, ``.svg`` or ``.pdf``.
 
     Raises:
-        ConfigError: no episode of a run has that value.
-        OSError: it cannot be written.
+        ConfigError: no episode of a run has the value that ``look`` names.
+        OSError: the file cannot be written.
     """
     runs = [run for line in lines for run in line.runs]
     window = look.window or default_window(min((run.count for run in runs), default=1))
@@ -221,7 +221,7 @@ def draw(lines: Sequence[FigureLine], look: FigureStyle, file: Path) -> None:
 
 
 def _x_axis(runs: Sequence[Run | LongRun], axis: Axis) -> tuple[float, str]:
-    """What one unit of the horizontal axis is, and its name."""
+    """How many episodes, steps or seconds one unit of the horizontal axis is, and the axis' label."""
     if axis != "time":
         return 1.0, {"episode": "Episode", "step": "Environment steps"}[axis]
     longest = max((x[-1] for x in (run.smooth("length", axis, 1).x for run in runs) if x.size), default=0.0)
@@ -232,7 +232,7 @@ def _x_axis(runs: Sequence[Run | LongRun], axis: Axis) -> tuple[float, str]:
 
 
 def _method(lines: Sequence[FigureLine], look: FigureStyle, window: int) -> str:
-    """What is drawn and how it was made, where the legend does not say it."""
+    """A note on what is drawn and how it was computed, where the legend does not say so."""
     runs = [run for line in lines for run in line.runs]
     every = max((run.every if isinstance(run, LongRun) else _every(run.count) for run in runs), default=1)
     thinned = [f"1 in {every:,} drawn"] if every > 1 else []
@@ -259,7 +259,7 @@ def _label_axes(upper: Axes, lower: Axes, x_name: str, value: str | None) -> Non
 
 
 def _head(figure: Figure, upper: Axes, title: str, notes: str) -> None:
-    """The title, under it how the curves were made, and at the bottom what each is."""
+    """Draw the title, below it the notes, and at the bottom the legend."""
     upper.set_title(_plain(title), loc="left", fontsize=13, fontweight="bold", pad=24)
     upper.annotate(
         _plain(notes), (0, 1), (0, 8), "axes fraction", "offset points", fontsize=9, color=GREY, annotation_clip=False

@@ -67,7 +67,7 @@ class EpisodeChoice:
 
     @property
     def by_result(self) -> bool:
-        """Whether it asks how episodes ended."""
+        """Whether the choice depends on the episodes' results, so that their records have to be read."""
         return bool(self.where) or any(each is not None for each in (self.best, self.worst, self.keep))
 
 
@@ -197,7 +197,7 @@ def _is_over(reader: StepReader, steps: Steps, key: int, env_index: int) -> bool
 
 
 def _by_result(database: sqlite3.Connection, choice: EpisodeChoice, chosen: Sequence[int]) -> list[tuple[int, int]]:
-    """Keys of streams, some of these, and numbers of episodes, in order of arrival, or of their rank."""
+    """The stream's row id and the number of each episode that a choice means, in order of arrival, or of rank."""
     table = read_episodes(database, {key: place for place, key in enumerate(read_streams(database))})
     keys = list(read_streams(database))
     mask: NDArray[np.bool_] = (table.env_index == choice.env_index) & np.isin(
@@ -223,7 +223,7 @@ def _by_result(database: sqlite3.Connection, choice: EpisodeChoice, chosen: Sequ
 
 
 def _by_rule(rule: Rule, table: EpisodeTable, env_index: int) -> list[int]:
-    """The places of the episodes that a rule keeps in the end."""
+    """The places, in a table of all episodes, of those that a rule keeps once it has judged all."""
     judge, tests = Judge(rule), tests_of(rule)
     own: list[int] = np.flatnonzero(table.env_index == env_index).tolist()
     said = [table.info[name] for name in ("is_success", "success") if name in table.info]

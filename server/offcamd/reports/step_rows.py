@@ -1,4 +1,4 @@
-"""The steps of runs as rows for other programs: one for each step and each reset of each sub-environment."""
+"""The steps of runs as rows for other programs: a row for each step, and for each reset, of each sub-environment."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class StepsOfRuns:
     """The steps of some runs, read block by block whenever they are asked for.
 
     Args:
-        runs: the folder of each, by its name.
-        session: which one of each run; by default the newest.
+        runs: the folder of each run, by the run's name.
+        session: which session of each run; by default the newest.
 
     Attributes:
         types: the type of each column's values; where layouts differ, one that can hold all of them, or text.
@@ -61,7 +61,7 @@ class StepsOfRuns:
         unreadable: how many further rows are in a damaged or missing file.
 
     Raises:
-        ConfigError: zstandard is not installed, which they are compressed by.
+        ConfigError: the steps are compressed, and zstandard is not installed.
         RunFolderError: an index is damaged or cannot be read.
     """
 
@@ -81,7 +81,7 @@ class StepsOfRuns:
         for name, env, steps in self._all():
             columns = {
                 column: found for column, found in _flat(steps).items() if column in self.types
-            }  # others are new
+            }  # other columns have come since the types were found
             lists = [_listed(*found, self.types[column]) for column, found in columns.items()]
             flags = steps["flags"].tolist() if steps.rows else []
             missing = {column: math.nan if kind is float else None for column, kind in self.types.items()}
@@ -108,7 +108,7 @@ class StepsOfRuns:
 
 
 def _flat(steps: Steps) -> dict[str, tuple[type, NDArray[Any]]]:
-    """Columns of one value a row: those of an array's as ``action.0``, ``action.1``, with the type of their values."""
+    """Columns with one value a row, and the type of their values; an array becomes ``action.0``, ``action.1``, ..."""
     found: dict[str, tuple[type, NDArray[Any]]] = {}
     for name, column in steps.items():
         if name == "flags":
@@ -130,7 +130,7 @@ def _common(one: type, other: type) -> type:
 
 
 def _listed(kind: type, values: NDArray[Any], wanted: type) -> list[Any]:
-    """A column's values as those of a type that has them."""
+    """A column's values, converted from the type ``kind`` to the type ``wanted``."""
     found: list[Any] = values.tolist()
     if kind is wanted:
         return found
@@ -142,7 +142,7 @@ def _text(value: Any) -> str | None:  # noqa: ANN401 - an action
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - an action
-    """A value as JSON has it."""
+    """A value as JSON can hold it."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, dict):

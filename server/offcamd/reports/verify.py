@@ -1,4 +1,4 @@
-"""Checks that a run folder holds what its index says: every video is decoded, every frame accounted for."""
+"""Checks that a run folder holds what its index says: decodes every video, and accounts for every frame."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Verification:
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The verification as a dict, ready for JSON."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -83,9 +83,9 @@ def verify(
         probe: decodes one video and says what is in it.
 
     Raises:
-        NotARunFolder: there is no index in it.
-        RunFormatTooNew: a newer offcam wrote it.
-        RunFolderError: its index cannot be read, or it is damaged and there is nothing else to check.
+        NotARunFolder: there is no index in the folder.
+        RunFormatTooNew: a newer offcam wrote the index.
+        RunFolderError: the index cannot be read, or is damaged and there is nothing else to check.
     """
     present = _video_names(folder)  # before the index is read, which then has all of them
     writer = writer_of(folder)
@@ -99,7 +99,7 @@ def verify(
         if not lost:
             raise
         return Verification(problems=[Problem(fmt.INDEX_NAME, "index", f"{error}"), *_without_index(folder, lost)])
-    writer = writer or writer_of(folder)  # one that just left was there before, one that just came is there now
+    writer = writer or writer_of(folder)  # asked before and after, as a daemon may have come or gone meanwhile
     problems, notes = list(_accounts(run)), list[Problem]()
     (notes if writer else problems).extend(_unfinished(run, writer))
     videos = [clip for clip in run.clips if clip.file is not None and clip.state != fmt.RECORDING]
@@ -131,7 +131,7 @@ def verify(
 
 
 def _accounts(run: Run) -> Iterator[Problem]:
-    """What the index alone shows to be wrong."""
+    """The problems that the index alone shows."""
     for clip in run.clips:
         count = FrameCount(offered=clip.offered, received=clip.received, encoded=clip.frames, dropped=clip.dropped)
         if clip.state != fmt.RECORDING and not count.balanced:
@@ -156,7 +156,7 @@ def _unfinished(run: Run, writer: FolderWriter | None) -> Iterator[Problem]:
 def _missing(folder: Path, name: str) -> Problem | None:
     try:
         file_name("file", name, MAX_PATH_BYTES)
-    except errors.ProtocolError as error:  # an index from elsewhere may name any path
+    except errors.ProtocolError as error:  # an index that somebody else made may name any path
         return Problem(name, "bad_name", f"the index names a file outside the folder: {error}")
     if not (folder / name).is_file():
         return Problem(name, "missing_file", "is in the index but not in the folder")
@@ -164,7 +164,7 @@ def _missing(folder: Path, name: str) -> Problem | None:
 
 
 def _video_problems(clip: Clip, info: VideoInfo) -> Iterator[tuple[str, str]]:
-    """Kind and text of what is wrong with a clip's video."""
+    """Yield kind and text of each problem of a clip's video."""
     if info.error is not None:
         yield "unreadable", f"decoded up to frame {info.frames} of {clip.frames}: {info.error}"
     elif info.frames != clip.frames:
@@ -184,7 +184,7 @@ def _leftovers(folder: Path, run: Run, present: list[str]) -> Iterator[Problem]:
     known = unfinished | {clip.file for clip in run.clips}
     for name in present:
         leftover = name.endswith(fmt.PART_EXTENSION) and name not in known
-        if leftover and (folder / name).exists():  # a daemon may have finished it just now
+        if leftover and (folder / name).exists():  # it exists still: a daemon may have finished it just now
             text = f"is an unfinished video that the index does not know: run `offcam recover {run.folder}`"
             yield Problem(name, "leftover_part", text)
 
@@ -210,7 +210,7 @@ def _is_part_of_ours(path: Path) -> bool:
 
 
 def _without_index(folder: Path, names: list[str]) -> Iterator[Problem]:
-    """The videos of a folder whose index cannot tell what they should hold."""
+    """A problem for each video of a folder whose index cannot be read, as nothing says what they should hold."""
     for name in names:
         if name.endswith(fmt.PART_EXTENSION):
             yield Problem(name, "leftover_part", f"is an unfinished video: run `offcam recover {folder}`")

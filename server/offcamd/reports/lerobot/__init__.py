@@ -1,1 +1,1 @@
-"""LeRobot: a dataset, in the third version of its format, of a run's videos and steps."""
+"""Exports videos and steps of runs as a LeRobot dataset, in version 3.0 of that format."""

@@ -38,8 +38,8 @@ class LeftOut(NamedTuple):
     """A video that is not in the dataset.
 
     Attributes:
-        file: its name, after that of its run.
-        reason: why, for people.
+        file: name of the run and name of the file.
+        reason: why it is left out, for people.
     """
 
     file: str
@@ -48,7 +48,7 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExportedDataset:
-    """What was written.
+    """What `export_dataset` wrote.
 
     Attributes:
         episodes: how many the dataset has.
@@ -89,9 +89,9 @@ def export_dataset(
     and so are videos of which a frame or a row is missing.
 
     Args:
-        folders: of the runs.
+        folders: the run folders.
         output: the folder to be made.
-        session: which one of each run; by default the newest.
+        session: which session of each run; by default the newest.
         force: replace a dataset that is there.
         progress: called with how many videos are done, and how many there are.
 
@@ -100,7 +100,7 @@ def export_dataset(
         EncodeError: a video cannot be decoded.
         RunFolderError: as `offcam_runs.run.read_run`.
     """
-    output = output.absolute()  # `.` has no name
+    output = output.absolute()  # so that it has a name, which `.` has not
     _check_free(output, force=force)
     fit, left_out = _judged(folders, session)
     if not fit:
@@ -217,7 +217,7 @@ def _picture(video: VideoInfo) -> Video:
 
 
 def _add(files: Files, fit: _Fit, features: Mapping[str, Kind]) -> None:
-    """Write a clip and its episodes."""
+    """Write a clip's video and its episodes into the dataset."""
     steps = fit.clip.steps()
     if steps is None:
         raise ConfigError(f"the steps of {fit.file} are gone, which were there a moment ago: export again")

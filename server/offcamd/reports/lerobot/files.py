@@ -1,7 +1,7 @@
-"""The files of a LeRobot dataset, as version 3.0 of its format lays them out.
+"""Writes the files of a LeRobot dataset, as version 3.0 of its format lays them out.
 
-``meta/info.json`` tells of all, ``data/`` has the rows, ``videos/`` the pictures, ``meta/episodes`` where those of each
-episode are. Files are numbered, and a thousand of them are a chunk.
+``meta/info.json`` describes the dataset, ``data/`` has the rows, ``videos/`` the pictures, and ``meta/episodes`` says
+where those of each episode are. Files are numbered, and a thousand of them are a chunk.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Files:
         self._data: Any = None
 
     def add_video(self, path: Path) -> None:
-        """Copy a video, which the episodes that are added next are parts of. Raises OSError."""
+        """Copy a video; the episodes that are added next are parts of it. Raises OSError."""
         target = self._folder / _VIDEOS.format(video_key=PICTURES, **_place(self._videos))
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -100,7 +100,7 @@ class Files:
         numbers: Mapping[str, Numbers],
         of_pictures: Numbers,
     ) -> None:
-        """Add an episode that the newest video shows. Raises OSError.
+        """Add an episode that is a part of the newest video. Raises OSError.
 
         Args:
             task: the episode's task.
@@ -162,7 +162,7 @@ class Files:
         self._write_json(INFO, self._info())
 
     def _write(self, table: Any) -> dict[str, int]:  # noqa: ANN401 - pyarrow's table
-        """Write an episode's rows as a group of their own; returns into which file."""
+        """Write an episode's rows as a row group of their own; returns chunk and number of the file."""
         if self._data is None or self._bytes + table.nbytes > DATA_MB * 2**20:
             if self._data is not None:
                 self._data.close()
@@ -203,7 +203,7 @@ class Files:
 
 
 def _place(number: int) -> dict[str, int]:
-    """In which chunk a file is, and which one of it."""
+    """A file's chunk, and its number within that."""
     return {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
 
 
@@ -237,7 +237,7 @@ def _array(values: NDArray[Any], kind: Kind) -> Any:  # noqa: ANN401 - pyarrow's
 
 
 def _task_table(tasks: Mapping[str, int]) -> Any:  # noqa: ANN401 - pyarrow's table
-    """The tasks as pandas writes them, of which they are the index."""
+    """The table of tasks as pandas writes it, with the tasks' texts as its index."""
     columns = [("task_index", "int64", "int64"), ("task", "unicode", "object")]
     about = {
         "index_columns": ["task"],

@@ -26,8 +26,9 @@ DONE: Final = "next.done"
 CUT: Final = "next.truncated"
 
 LATEST: Final = 1024
-"""Seconds of a video: from there on single precision, in which LeRobot adds and compares times, is coarser than the
-0.1 ms that it lets them differ by. Times of an episode that begins with its video are not added to anything."""
+"""Seconds of a video from which on LeRobot's times, which have single precision, are coarser than the 0.1 ms by which
+it lets them differ. This matters only for episodes that do not begin with their video, as LeRobot adds where they begin
+to their times."""
 
 _OWN: Final = ("episode", "step", "reward", "flags", "tape", DIGEST.name)
 
@@ -36,9 +37,9 @@ class Kind(NamedTuple):
     """The kind of values that a feature has.
 
     Attributes:
-        dtype: numpy's name of it.
-        size: numbers in one value.
-        names: of each of these, where it is from a value of several dimensions: its place there, as ``1.2``.
+        dtype: numpy's name of the type.
+        size: how many numbers one value has.
+        names: for values of several dimensions, the place of each number in them, as ``1.2``; else None.
     """
 
     dtype: str
@@ -61,7 +62,7 @@ class EpisodePart:
 
     @property
     def rows(self) -> int:
-        """How many steps."""
+        """How many steps it has."""
         return len(self.columns[DONE])
 
 
@@ -111,10 +112,10 @@ def unfit_rows(steps: Steps | None, frames: Sequence[int]) -> str | None:
 
 
 def parts(steps: Steps) -> Iterator[EpisodePart]:
-    """The episodes, or what is there of each, in the rows that a clip shows.
+    """Yield the episodes, whole or in part, in the rows that a clip shows.
 
-    A row of a dataset is what was seen and what was done then: the picture of one row of ours, and the action and what
-    came of it of the next. So the picture behind an episode's last step is in no row.
+    A row of a dataset is an observation and what was done then: it has the picture of one recorded row, and action,
+    reward and end of the next recorded row. So the picture after an episode's last step is in no row.
     """
     flags = steps["flags"]
     done = (steps["episode"][1:] == steps["episode"][:-1]) & (flags[1:] & RESET == 0)
@@ -142,7 +143,7 @@ def unfit_parts(found: Sequence[EpisodePart], fps: float) -> str | None:
 
 
 def kinds(steps: Steps) -> dict[str, Kind]:
-    """The features of a clip's rows, by name."""
+    """The types of the features of a clip's rows, by name."""
     found = {name: steps[name] for name in steps if name not in _OWN}
     of_steps = {_feature(name): _kind(column) for name, column in found.items()}
     return of_steps | {REWARD: Kind("float32"), DONE: Kind("bool"), CUT: Kind("bool")}
@@ -154,13 +155,13 @@ def is_action(feature: str) -> bool:
 
 
 def filled(part: EpisodePart, features: Mapping[str, Kind]) -> dict[str, NDArray[Any]]:
-    """The columns of a part in the order of a dataset's features, NaN where it has not one of the agent's numbers."""
+    """The columns of a part in the order of a dataset's features; NaN for a number of the agent that the part lacks."""
     absent = np.full(part.rows, np.nan)
     return {name: part.columns.get(name, absent) for name in features}
 
 
 def _feature(name: str) -> str:
-    name = name.replace("/", ".")  # which LeRobot allows in none
+    name = name.replace("/", ".")  # LeRobot allows no slash in a name
     return name if is_action(name) else f"trace.{name}"
 
 
@@ -172,5 +173,5 @@ def _kind(column: NDArray[Any]) -> Kind:
 
 
 def _flat(column: NDArray[Any]) -> NDArray[Any]:
-    """Values of several dimensions as rows of numbers: LeRobot reads the former, and its tools stumble over them."""
+    """Flatten values of several dimensions to rows of numbers: LeRobot reads them, but its tools fail on them."""
     return column if column.ndim < 2 else column.reshape(len(column), -1)

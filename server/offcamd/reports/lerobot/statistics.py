@@ -19,17 +19,17 @@ def numbers_of(values: NDArray[Any]) -> Numbers:
     """The statistics of a feature's values in one episode; NaN and infinite values are left out.
 
     Args:
-        values: (n, ...), at least one.
+        values: (n, ...) with n >= 1.
 
     Returns:
-        By name, each of the shape of one value, which has a dimension at least; ``count`` is (1,), of the rows that
-        have a number. Where none has, all is 0.
+        The statistics by name, each of the shape of one value, (1,) for a scalar; ``count``, of shape (1,), is the
+        number of rows with a finite number. Where there is none, all are 0.
     """
     values = values.reshape(len(values), *(values.shape[1:] or (1,))).astype(np.float64)
     there = np.isfinite(values)
     values[~there] = np.nan
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # where all of them are NaN
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns where all values are NaN
         found = {
             "min": np.nanmin(values, axis=0),
             "max": np.nanmax(values, axis=0),
@@ -42,7 +42,7 @@ def numbers_of(values: NDArray[Any]) -> Numbers:
 
 
 def numbers_of_pictures(pictures: NDArray[np.uint8]) -> Numbers:
-    """The numbers of pictures (n, height, width, 3), by channel (3, 1, 1) and between 0 and 1; ``count`` is of them."""
+    """The statistics of pictures, uint8 (n, height, width, 3), by channel: (3, 1, 1), from 0 to 1; ``count`` is n."""
     found = numbers_of(pictures.reshape(-1, 3))
     return {name: each.reshape(3, 1, 1) / 255 for name, each in found.items() if name != "count"} | {
         "count": np.array([len(pictures)])
