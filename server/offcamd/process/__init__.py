@@ -1,1 +1,1 @@
-"""The daemon as a process: its lock, its launch, its log, its health."""
+"""The daemon as a process: its lock, its launch, its log, its health, its exit codes."""

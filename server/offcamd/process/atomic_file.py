@@ -20,7 +20,7 @@ STDOUT = Path("-")
 
 _MOST_LINKS = 40
 _OPEN_FILES = ("/proc/", "/dev/fd")
-"""Folders whose links lead to what is open already, by no path that another could be put in the place of."""
+"""Folders whose links lead to files that are open already. These have no path at which they could be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Destination:
 
     @property
     def exists(self) -> bool:
-        """Whether a file is there that would be replaced."""
+        """Whether there is a file that would be replaced."""
         return self.file is not None and self.file.exists()
 
 
@@ -73,15 +73,15 @@ def replacing(path: Path, ending: str | None = None) -> Iterator[Path]:
     A link stays, and its target is replaced. For stdout, a pipe or a device the whole file is copied there in the end.
 
     Args:
-        path: as the user gave it.
-        ending: of the path that is yielded; by default that of the path that was given.
+        path: the path as the user gave it.
+        ending: of the path that is yielded; by default that of ``path``.
 
     Yields:
-        The path to write to: hidden, in the folder of the file that it is to replace.
+        The path of a hidden file in the folder of the file that it is to replace.
 
     Raises:
-        ConfigError: it cannot be written there.
-        OSError: it is stdout, which cannot be written.
+        ConfigError: ``path`` cannot be written.
+        OSError: ``path`` is stdout, which cannot be written.
     """
     to = destination(path)
     ending = path.suffix if ending is None else ending
@@ -93,7 +93,7 @@ def replacing(path: Path, ending: str | None = None) -> Iterator[Path]:
                 _pour(unfinished, to)
         except OSError as error:
             if to.is_stdout:
-                raise  # whose end is told in one place
+                raise  # `exit_codes.after` tells of errors of stdout
             raise _cannot(path, error) from error
         return
     unfinished = to.file.with_name(f".{to.file.stem[:200]}-{secrets.token_hex(4)}{ending}")
@@ -108,7 +108,7 @@ def replacing(path: Path, ending: str | None = None) -> Iterator[Path]:
     except OSError as error:
         raise _cannot(path, error) from error
     finally:
-        with suppress(OSError):  # there is none: it was renamed, or never made
+        with suppress(OSError):  # the file was renamed, or never made
             unfinished.unlink()
 
 
@@ -126,7 +126,7 @@ def _pour(whole: Path, to: Destination) -> None:
 def _is_stdout(status: os.stat_result) -> bool:
     try:
         return os.path.samestat(status, os.fstat(1))
-    except OSError:  # closed
+    except OSError:  # stdout is closed
         return False
 
 

@@ -1,6 +1,6 @@
 """How the command line ends: its exit codes, their meaning, and errors as one line or one JSON object.
 
-Standard library only: a base install, which has no command line, must say that too.
+Standard library only, as a base install, which has no command line, says so by these functions, too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Output(io.FileIO):
     failure: OSError | None = None
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - a buffer
-        """Write some of it."""
+        """Write some of the data; see `io.FileIO`."""
         try:
             return super().write(data)
         except OSError as error:
@@ -55,23 +55,25 @@ class _Output(io.FileIO):
 
 
 def open_streams(*, as_json: bool) -> bool:
-    """Make the standard streams such that nothing which is printed can fail but for its reader.
+    """Set up the standard streams so that printing cannot fail, except where nobody reads the output any more.
 
-    What its encoding lacks is written as an escape. JSON is UTF-8, whatever the locale, where such an escape of a
-    byte that is no UTF-8 is JSON's own.
+    Characters that the stream's encoding lacks are written as escapes. JSON is UTF-8 whatever the locale; there the
+    escape of a byte that is no UTF-8 is valid JSON.
+
+    A closed standard stream is opened as the null device. Else the next file that is opened would get its number, and
+    what is printed.
 
     Returns:
-        Whether there is a stdout. Where a stream is closed its number leads to nothing, or the next file that is
-        opened would have it, and be written into.
+        Whether stdout is open.
     """
     there = sys.stdout is not None
-    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:  # a new file has the lowest number that is free
-        os.set_inheritable(lowest, True)  # noqa: FBT003 - the module's way
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= 2:  # fills closed ones: a new file gets the lowest free number
+        os.set_inheritable(lowest, True)  # noqa: FBT003 - positional in os
     os.close(lowest)
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
     given = sys.__stdout__
-    if given is not None and sys.stdout is given:  # not where a test took its place
+    if given is not None and sys.stdout is given:  # not where a test has replaced it
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Output(1, "w", closefd=False)),
             encoding="utf-8" if as_json else given.encoding,
@@ -82,7 +84,7 @@ def open_streams(*, as_json: bool) -> bool:
 
 
 def as_dict(error: BaseException, code: int, text: str | None = None) -> dict[str, Any]:
-    """An error for programs: ``error`` is what people would read."""
+    """An error for programs, ready for JSON; its ``error`` is the text that people would read."""
     return {
         "error": text or str(error),
         "type": type(error).__name__,
@@ -124,7 +126,7 @@ def output_failure() -> int:
     error, _Output.failure = _Output.failure, None
     if error is None:
         return FINE
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would try again as it leaves
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter would try again at its exit
     if error.errno == errno.EPIPE:
         return NO_READER
     return say(error, CANNOT, as_json=False, text=f"cannot write to stdout ({error.strerror})")
@@ -137,7 +139,7 @@ def leave(code: int) -> int:
     unwind it where it next asks for the interpreter, and C++ libraries answer that with an abort.
     """
     if threading.active_count() > 1:
-        with suppress(OSError, ValueError):  # where it is closed, or its disk is full
+        with suppress(OSError, ValueError):  # stderr is closed, or its disk is full
             sys.stderr.flush()
         os._exit(code)
     return code

@@ -14,9 +14,9 @@ FIX = (
 
 
 def raise_limit() -> int:
-    """Raise this process's limit as far as it may by itself (soft to hard), and return what it is now."""
+    """Raise this process's limit as far as it may by itself (soft to hard); returns the limit then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (hard, ENOUGH):  # macOS says that there is no limit, and then refuses that
+    for wanted in (hard, ENOUGH):  # macOS reports a hard limit of infinity, but refuses to set it
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (ValueError, OSError):

@@ -27,7 +27,7 @@ UNTESTED, TESTING, PASSED, FAILED, SKIPPED = SELF_TEST_STATES = ("untested", "te
 
 
 class Health:
-    """What went wrong, and what is down. Thread-safe.
+    """What went wrong in the daemon, and which of its parts are down. Thread-safe.
 
     Attributes:
         self_test: outcome of `offcamd.encode.self_test`, one of the words above.
@@ -65,7 +65,7 @@ class Health:
         """Go on after the ``with`` block whatever is raised in it.
 
         Args:
-            part: which part of the daemon is at work.
+            part: the part of the daemon that is at work.
             about: what it works on, for people.
             otherwise: called with what was raised, to bring the work to an end. What it raises passes through.
         """
@@ -97,7 +97,7 @@ class Health:
 
 @dataclass(slots=True)
 class _Survival:
-    """What `Health.survive` returns; a generator of contextlib's would cost three times as much, for each message."""
+    """What `Health.survive` returns. A class, as contextlib's generator costs three times as much for each message."""
 
     health: Health
     part: str
@@ -110,7 +110,7 @@ class _Survival:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
         if error is None:
             return False
-        self.health.unexpected(self.part, self.about, error)  # a library's SystemExit, too, would end the thread
+        self.health.unexpected(self.part, self.about, error)  # also SystemExit, which would end the thread
         if self.otherwise is not None:
             self.otherwise(error)
         return True
@@ -133,7 +133,7 @@ class GuardedThread(threading.Thread):
         self._health = health
 
     def run(self) -> None:
-        """Work; see `threading.Thread`."""
+        """Call ``work``; see `threading.Thread`."""
         with self._health.survive(self._part, f"its thread {self.name}", self._died):
             self._work()
 

@@ -93,7 +93,7 @@ def daemon_paths(endpoint: Endpoint) -> DaemonPaths:
             "Unset OFFCAM_ADDR, or set it to ipc:///absolute/path."
         )
     socket = Path(endpoint.path)
-    # named after the socket, whatever the daemon's version: two that are given the same one must meet at its lock
+    # The names must stay the same in all versions, so that two daemons at one socket compete for the same lock.
     beside = (socket.with_name(f"{socket.name}.{kind}") for kind in ("lock", "launch.lock", "log", "lost", "shown"))
     return DaemonPaths(socket.parent, socket, *beside)
 
@@ -102,8 +102,8 @@ def prepare_directory(directory: Path) -> None:
     """Make the runtime directory, for its owner alone.
 
     Raises:
-        ConfigError: it cannot be made, or is somebody else's or open to others: they could take the socket's
-            place and receive what the agents see.
+        ConfigError: it cannot be made, or is another user's or open to others, who could replace the socket and
+            receive what the agents see.
     """
     if problem := host.make_private(str(directory)):
         chmod = f"Run chmod 700 {directory}" if "open to others" in problem else "Make one of your own"
@@ -115,7 +115,7 @@ def prepare_directory(directory: Path) -> None:
 
 @contextlib.contextmanager
 def private_umask() -> Iterator[None]:
-    """Create files for their owner alone. The umask is the whole process's: keep it short."""
+    """Create files for their owner alone within the ``with`` block. The umask is the whole process's: keep it short."""
     before = os.umask(0o077)
     try:
         yield
@@ -124,7 +124,7 @@ def private_umask() -> Iterator[None]:
 
 
 class DaemonLock:
-    """The right to be the daemon of an endpoint. Used by one thread at a time."""
+    """The lock that makes this process the daemon of an endpoint. Not thread-safe."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.paths = daemon_paths(endpoint)
@@ -136,7 +136,7 @@ class DaemonLock:
 
         Raises:
             ConfigError: the runtime directory cannot be used.
-            DaemonAlreadyRunning: another process holds it.
+            DaemonAlreadyRunning: another process holds the lock.
         """
         prepare_directory(self.paths.directory)
         with _usable(self.paths.directory), contextlib.ExitStack() as stack:
@@ -152,7 +152,7 @@ class DaemonLock:
 
     @property
     def unlocked(self) -> str:
-        """Why the directory's file system has no locks, empty where it has."""
+        """Why locks do not work in the directory's file system; empty where they do."""
         return self._lock.unlocked if self._lock else ""
 
     def update(self, *, http: str | None = None, stopping: bool = False) -> None:
@@ -174,7 +174,7 @@ class DaemonLock:
             self.paths.socket.unlink(missing_ok=True)
             os.ftruncate(lock.fd, 0)
             if unfinished:
-                with contextlib.suppress(OSError):  # a full disk, again
+                with contextlib.suppress(OSError):  # a full disk must not keep the lock from being released
                     os.pwrite(lock.fd, json.dumps({"pid": info.pid, "unfinished": list(unfinished)}).encode(), 0)
             lock.release()
 
@@ -205,7 +205,7 @@ def read_lock(endpoint: Endpoint) -> DaemonInfo | None:
             raise DaemonError(
                 f"somebody holds the lock {path} and does not say who: find the process with `fuser {path}` and end it."
             )
-        time.sleep(_PAUSE_SECONDS)  # taken a moment ago: empty, or still what a dead daemon wrote
+        time.sleep(_PAUSE_SECONDS)  # the holder has just taken it, and not yet written its own facts
     return None
 
 
@@ -221,18 +221,18 @@ def last_words(endpoint: Endpoint, pid: int) -> list[str]:
 
 
 def not_finished(unfinished: Sequence[str]) -> str:
-    """What a daemon that has left did not finish, for people."""
+    """A sentence on what a daemon that has ended did not finish."""
     more = f" (and {len(unfinished) - MOST_NAMED} more)" if len(unfinished) > MOST_NAMED else ""
     return f"not everything was finished: {'; '.join(unfinished[:MOST_NAMED])}{more}."
 
 
 def _alive(info: DaemonInfo) -> bool:
     if not info.here:
-        return True  # its pid says nothing here; that the lock is held says enough
+        return True  # its pid means nothing here, but the lock is held
     try:
         os.kill(info.pid, 0)
     except OSError as error:
-        return isinstance(error, PermissionError)  # another user's
+        return isinstance(error, PermissionError)  # another user's process, which is alive
     return True
 
 
@@ -248,7 +248,7 @@ def _held(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _usable(directory: Path) -> Iterator[None]:
-    """Turn what the file system says into an error that names it."""
+    """Turn an OSError within the ``with`` block into a ConfigError that names the directory and the fix."""
     try:
         yield
     except OSError as error:
@@ -259,7 +259,7 @@ def _usable(directory: Path) -> Iterator[None]:
 
 
 def _write(fd: int, info: DaemonInfo) -> None:
-    # one write, padded and so never shorter than what it replaces: a reader sees one version or the other
+    # One write, padded so that it is never shorter than the text it replaces: a reader sees the old or the new one.
     os.pwrite(fd, json.dumps(asdict(info)).encode().ljust(max(_INFO_BYTES, os.fstat(fd).st_size)), 0)
 
 

@@ -1,4 +1,4 @@
-"""Starting a daemon in the background, once, however many ask for it at the same time."""
+"""Starts a daemon in the background; only one, however many processes ask for it at the same time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def for_wrapper(endpoint: str, timeout: float) -> int:
     """Do what ``offcam start --embedded`` does, without the command line's libraries.
 
     Returns:
-        The exit code: 0 it listens, 1 not yet, 2 it cannot be started.
+        The exit code: 0 if a daemon listens, 1 if not yet, 2 if none can be started.
     """
     try:
         line = start_detached(load({"endpoint": endpoint}, embedded=True), timeout).ready_line
@@ -61,7 +61,7 @@ def start_detached(settings: Settings, timeout: float = DEFAULT_TIMEOUT_SECONDS)
 
     Raises:
         ConfigError: the runtime directory cannot be used.
-        DaemonNotReady: it is still starting, or the one before it is still leaving.
+        DaemonNotReady: it is still starting, or the one before it is still stopping.
         DaemonUnavailable: it did not start; the message has the reason.
     """
     deadline = time.monotonic() + timeout
@@ -126,25 +126,25 @@ def _spawn(settings: Settings, log: Path, deadline: float, lock: FileLock) -> Da
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            cwd="/",  # keep no file system busy, and import nothing from a training's folder
+            cwd="/",  # so that it keeps no file system busy, and imports nothing from a training's folder
             env={**os.environ, **settings.secrets(), "PYTHONSAFEPATH": "1"},
             pass_fds=[lock.fd],
             start_new_session=True,
         )
-    with contextlib.suppress(OSError):  # a full file system: the daemon says so
+    with contextlib.suppress(OSError):  # the disk is full, of which the daemon itself will tell
         os.pwrite(lock.fd, str(process.pid).encode(), 0)
     lock.hand_to(process.pid)
-    with contextlib.suppress(OSError):  # it stays where it was started
+    with contextlib.suppress(OSError):  # the daemon stays in the cgroup where it was started
         move_out(process.pid, os.environ)
     assert process.stdout is not None  # noqa: S101 - asked for above
     with process.stdout as stdout:
         line = _first_line(stdout.fileno(), deadline)
     listens = line.startswith(READY)
     ended = not listens and _ended(process, _EXIT_SECONDS if time.monotonic() < deadline else 0.0)
-    process.returncode = 0  # alive, it lives on its own: nobody waits for it, and Popen need not warn
+    process.returncode = 0  # so that Popen does not warn of a process that nobody waits for
     if not listens and not ended:
         raise DaemonNotReady(_still_starting(process.pid, log))
-    if info := _running(settings):  # it, or somebody's `offcam serve` that was faster
+    if info := _running(settings):  # the one just started, or a user's `offcam serve` that was faster
         return info
     if line.startswith(FAILED):
         raise DaemonUnavailable(line.removeprefix(FAILED).strip())

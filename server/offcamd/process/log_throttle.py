@@ -18,12 +18,12 @@ class Throttle:
     """Decides which of many events get a line in the log. Not thread-safe.
 
     Args:
-        seconds: between two lines about like events.
+        seconds: between two lines on the same kind of event.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._told: dict[Key, float] = {}  # in order of telling
+        self._told: dict[Key, float] = {}  # when each kind was logged last, in that order
         self._unsaid: dict[Key, int] = {}
 
     def admit(self, *key: str) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     _Adapter = logging.LoggerAdapter[logging.Logger]
 else:
-    _Adapter = logging.LoggerAdapter  # which Python 3.10 cannot subscript
+    _Adapter = logging.LoggerAdapter  # Python 3.10 cannot subscript it
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """Size in bytes at which a log file is renamed to ``<name>.1``, replacing an earlier one."""
@@ -37,7 +37,7 @@ class BoundedLog:
         self._path = to.file or path
         self._is_file = to.file is not None
         self._limit = limit
-        self._mutex = threading.RLock()  # a signal's handler may come in the midst of a write
+        self._mutex = threading.RLock()  # reentrant, as a signal's handler may log in the midst of a write
         self._open()
 
     def write(self, text: str) -> int:
@@ -59,7 +59,7 @@ class BoundedLog:
             self._open()
 
     def flush(self) -> None:
-        """Nothing is ever buffered."""
+        """Do nothing: nothing is buffered."""
 
     def _open(self) -> None:
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -74,7 +74,7 @@ class Logger(_Adapter):
         super().__init__(logging.getLogger(name), {})
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - as it is there
-        """Put the values where the formatters find them; see `logging.LoggerAdapter`."""
+        """Move the values into ``extra``, where the formatters find them; see `logging.LoggerAdapter`."""
         return msg, {"exc_info": kwargs.pop("exc_info", None), "extra": {"values": kwargs}}
 
 
@@ -84,7 +84,7 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 
 
 class _JsonLines(logging.Formatter):
-    """A record as a JSON object in a line: its values, ``event``, ``level``, ``timestamp``, maybe ``exception``."""
+    """Formats a record as a line of JSON: its values, ``event``, ``level``, ``timestamp``, maybe ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = {**getattr(record, "values", {}), "event": record.getMessage(), "level": record.levelname.lower()}
@@ -95,7 +95,7 @@ class _JsonLines(logging.Formatter):
 
 
 class _PlainLines(logging.Formatter):
-    """A record as a line for people, with colours unless they want none (https://no-color.org)."""
+    """Formats a record as a line for people, with colours unless NO_COLOR is set (https://no-color.org)."""
 
     def format(self, record: logging.LogRecord) -> str:
         values = "".join(f" {name}={value!r}" for name, value in getattr(record, "values", {}).items())
@@ -118,7 +118,7 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
         log_file: a file in place of stderr, if any.
 
     Returns:
-        The log, where it has a file.
+        The log file's stream; None for stderr.
 
     Raises:
         ConfigError: the log file cannot be found, as links form a circle.
@@ -127,7 +127,7 @@ def configure(level: str, log_file: Path | None = None) -> BoundedLog | None:
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
     own = BoundedLog(log_file) if log_file is not None else None
-    # the methods that a handler uses; a TextIOWrapper would keep its own position across the files
+    # BoundedLog has the methods that a handler uses. It is no TextIOWrapper, which would buffer across the files.
     handler = logging.StreamHandler(cast("TextIO", own) if own else sys.stderr)
     handler.setFormatter(_PlainLines() if own is None and sys.stderr.isatty() else _JsonLines())
     handler.addFilter(_is_worth_a_line)

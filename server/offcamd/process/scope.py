@@ -1,4 +1,4 @@
-"""A scope of systemd's for a daemon, so that it outlives the session, the service or the terminal that started it."""
+"""Moves a daemon into a systemd scope of its own, so that it outlives the session or service that started it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def move_out(pid: int, environ: Mapping[str, str]) -> None:
 
     Args:
         pid: the process.
-        environ: its environment, which says where the user's systemd is.
+        environ: the process's environment, which says where the user's systemd listens.
     """
     runtime, busctl = environ.get("XDG_RUNTIME_DIR", ""), shutil.which("busctl", path=environ.get("PATH"))
     if busctl is None or not runtime or not Path(runtime, "systemd", "private").exists():
@@ -34,4 +34,4 @@ def move_out(pid: int, environ: Mapping[str, str]) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    process.returncode = 0  # nobody waits for it, and Popen need not warn
+    process.returncode = 0  # so that Popen does not warn of a process that nobody waits for

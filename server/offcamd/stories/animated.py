@@ -46,8 +46,8 @@ def animated(
     kind = target.suffix.lower()
     full = scene.fps * speed
     rate = min([full, *([Fraction(GIF_FPS)] if kind == ".gif" else []), *([fps] if fps else [])])
-    every = full / rate  # frames of the video for one of the animation
-    frames = _first(scene.frames - 1, every) + 1  # what it ends with is shown, too
+    every = full / rate  # how many frames of the video there are for one of the animation
+    frames = _first(scene.frames - 1, every) + 1  # rounded up, so that the last picture is shown, too
     size = (width or scene.width), (round(scene.height * width / scene.width) or 1 if width else scene.height)
     done = 0
 

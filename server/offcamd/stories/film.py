@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was made.
+    """The facts of a video or an animation that was made.
 
     Attributes:
         frames: its length in frames.
@@ -59,19 +59,19 @@ def joined(
 ) -> Made:
     """Show scenes one behind the other, with subtitles, and with a chapter for each where there are several.
 
-    Pictures are as large as the largest of them, smaller ones in the middle; the rate is the highest of them, at which
-    each scene goes on at its own pace. One picture is in memory at a time.
+    The video is as large as the largest scene, with smaller pictures in the middle, and has the highest rate of all
+    scenes; each scene keeps its own pace. One picture is in memory at a time.
 
     Args:
         scenes: at least one.
-        target: an MP4, made anew. A second file lies beside it until it is whole.
-        speed: how much faster than they were recorded.
-        width: of the pictures at most, to which they are scaled down; 0 for any.
+        target: an MP4, made anew. A second file is beside it until it is whole.
+        speed: how many times faster than recorded.
+        width: most pixels of the video's width, to which it is scaled down; 0 for no limit.
         progress: see `Progress`.
 
     Raises:
         EncodeError: a video cannot be read, or the file not be written.
-        ConfigError: so many pictures a second cannot be shown.
+        ConfigError: the video would have more or fewer frames per second than a video can have.
     """
     fps = max(each.fps for each in scenes)
     size = max(each.width for each in scenes), max(each.height for each in scenes)
@@ -107,20 +107,20 @@ def side_by_side(
     width: int = 0,
     progress: Progress | None = None,
 ) -> Made:
-    """Show scenes beside each other, all from their begin; of one that is over the last picture stays.
+    """Show scenes beside each other, all from their begin; a scene that is over keeps its last picture.
 
-    One picture of each is in memory at a time.
+    One picture of each scene is in memory at a time.
 
     Args:
         scenes: 1 to `MOST_TILES`.
-        labels: a line above each; none at all where all are empty.
-        target: an MP4, made anew. A second file lies beside it until it is whole.
-        speed: how much faster than they were recorded.
-        width: of the picture at most, to which it is scaled down; 0 for any.
+        labels: a line of text above each scene; where all are empty, there is no room for them.
+        target: an MP4, made anew. A second file is beside it until it is whole.
+        speed: how many times faster than recorded.
+        width: most pixels of the video's width, to which it is scaled down; 0 for no limit.
         progress: see `Progress`.
 
     Raises:
-        ConfigError: there are too many scenes, or so many pictures a second cannot be shown.
+        ConfigError: there are too many scenes, or more or fewer frames per second than a video can have.
         EncodeError: a video cannot be read, or the file not be written.
         FrameError: the picture is larger than H.264 allows.
     """
@@ -139,7 +139,7 @@ def side_by_side(
             for each, ground in zip(scenes, grounds, strict=True)
         ]
         for tick in range(end):
-            changed = [tile.go_on(tick) for tile in tiles]  # all of them, before they are looked at
+            changed = [tile.go_on(tick) for tile in tiles]  # a list, so that all go on before `any` looks
             if any(changed) or tick == end - 1:
                 reel.show([ground.picture for ground in grounds], tick)
             _tell(progress, tick + 1, end)
@@ -147,14 +147,14 @@ def side_by_side(
 
 
 class _Tile:
-    """A scene of a grid, as far as it was shown."""
+    """A scene of a grid, and its pictures that are still to be shown."""
 
     def __init__(self, pictures: Iterator[DecodedPicture], scene: Scene, fps: Fraction, ground: Ground) -> None:
         self._pictures, self._scene, self._fps, self._ground = pictures, scene, fps, ground
         self._next = next(pictures, None)
 
     def go_on(self, tick: int) -> bool:
-        """Show what is shown at a time; returns whether that is another picture than before."""
+        """Show the picture that is due at a tick (a frame of the grid); returns whether it is a new one."""
         shown = None
         while self._next is not None and _ticks(self._next.at, self._scene, self._fps) <= tick:
             shown, self._next = self._next, next(self._pictures, None)
@@ -164,7 +164,7 @@ class _Tile:
 
 
 class _Reel:
-    """A video that is being made, from its first picture to its last track; `_reel` makes one."""
+    """A video that is being made: pictures first, then subtitles and chapters. Made by `_reel`."""
 
     def __init__(self, target: Path, fps: Fraction, converter: I420Converter) -> None:
         self._target, self._fps, self._converter = target, fps, converter
@@ -173,7 +173,7 @@ class _Reel:
         self._shown = -1
 
     def show(self, frames: Sequence[Pixels], tick: int) -> None:
-        """Show tiles from a time on."""
+        """Show these tiles from a tick (a frame of the video) on."""
         planes = self._converter.convert(frames)
         if self._writer is None:
             width, height = planes.shape[1], planes.shape[0] * 2 // 3
@@ -184,12 +184,12 @@ class _Reel:
         self._shown = tick
 
     def hold(self, frames: Sequence[Pixels], tick: int) -> None:
-        """Show them once more at a time, unless they were shown then, so that they are until it is over."""
+        """Show the tiles again at a tick if nothing is shown from there on, so that the last picture lasts so long."""
         if self._shown < tick:
             self.show(frames, tick)
 
     def finish(self, frames: int, captions: Iterable[Span] = (), chapters: Sequence[Span] = ()) -> Made:
-        """Make the target of what was shown."""
+        """Write the target of what was shown, ``frames`` long, with subtitles and chapters."""
         if self._writer is None or (size := self._converter.size) is None:
             raise EncodeError(f"there was no picture to make {self._target} of")
         self._writer.close()
@@ -197,9 +197,9 @@ class _Reel:
         return Made(frames, *size, self._fps)
 
     def close(self) -> None:
-        """Leave nothing behind but the target."""
+        """Remove the second file; only the target stays."""
         if self._writer is not None:
-            with suppress(EncodeError):  # it was said already, or does not matter any more
+            with suppress(EncodeError):  # an error was raised before, or all is written already
                 self._writer.close()
         self._pictures.unlink(missing_ok=True)
 
@@ -224,7 +224,7 @@ def _faster(fps: Fraction, speed: Fraction) -> Fraction:
 
 
 def _ticks(index: int, scene: Scene, fps: Fraction) -> int:
-    """Frames of a higher rate until a frame of a scene."""
+    """A frame's number in a scene, converted to frames of a higher rate."""
     return round(index * fps / scene.fps)
 
 

@@ -1,4 +1,4 @@
-"""Scenes: parts of videos, and what there is to say of each of their frames."""
+"""Scenes: parts of videos, and the subtitles for their frames."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Scene:
 
     Attributes:
         path: of the video.
-        fps: its rate.
+        fps: its frames per second.
         width: of its pictures, in pixels.
-        height: likewise.
+        height: of its pictures, in pixels.
         begin: the first of its frames that belongs to the scene.
-        end: the one behind the last.
-        episode: which one it shows.
+        end: the last of its frames that does + 1.
+        episode: the episode that it shows.
         run: the folder of its run.
-        reset: the frame that shows the episode's reset, which may lie before the video's first; None where that is not
-            known.
-        told: of its steps, where these were recorded.
+        reset: the frame that shows the episode's reset, negative if that is before the video's begin; None where
+            it is not known.
+        told: what is known of the episode's steps; None where these were not recorded.
     """
 
     path: Path
@@ -84,12 +84,12 @@ class Scene:
         return ", ".join(said if self.episode.number >= 0 else [*said, "cut off"])
 
     def pictures(self) -> Generator[DecodedPicture]:
-        """Its pictures, their times counted from its begin; the first is at 0. Raises EncodeError."""
+        """Yield its pictures, with ``at`` in frames from the scene's begin; the first is at 0. Raises EncodeError."""
         for each in pictures(self.path, self.fps, self.begin, self.end):
             yield DecodedPicture(each.at - self.begin, each.rgb)
 
     def captions(self) -> Iterator[Span]:
-        """What is said of its frames, counted from its begin: of each step, or of the episode where none is known."""
+        """Yield its subtitles, in frames from the scene's begin: one for each step, or one where no step is known."""
         if self.told is None or self.reset is None:
             yield Span(0, self.frames, self.title)
             return
@@ -137,7 +137,7 @@ class Scene:
 
 
 def scene(run: Run, shot: Shot) -> Scene:
-    """An episode of a run, as far as its video shows it.
+    """The scene of an episode: the part of its video that shows it.
 
     Raises:
         EncodeError: the video cannot be read.
@@ -153,7 +153,7 @@ def scene(run: Run, shot: Shot) -> Scene:
     reset = _reset(clip, episode, steps)
     begin = 0 if reset is None else max(reset, 0)
     end = frames if reset is None or episode.number < 0 else min(reset + episode.length + 1, frames)
-    if begin >= end:  # the index and the file do not agree: what there is, then
+    if begin >= end:  # the index and the file do not agree: show the whole file
         begin, end, reset = 0, frames, None
     told = _told(steps) if steps is not None else None
     return Scene(
@@ -171,7 +171,7 @@ def scene(run: Run, shot: Shot) -> Scene:
 
 
 def _steps(run: Run, episode: Episode) -> Steps | None:
-    """The steps of an episode; None where none were recorded, or what reads them is not installed."""
+    """The steps of an episode; None where none were recorded, or Zstandard is not installed to read them."""
     if not run.step_totals.rows:
         return None
     stream = run.streams[episode.stream].stream
@@ -182,7 +182,7 @@ def _steps(run: Run, episode: Episode) -> Steps | None:
 
 
 def _reset(clip: Clip, episode: Episode, steps: Steps | None) -> int | None:
-    """The frame of a clip that shows the reset of an episode: by their rows, or where the clip began with it."""
+    """The frame of a clip that shows an episode's reset, by the rows of steps, or as the clip begins with it."""
     if steps is not None and steps.rows and clip.first_row is not None:
         return int(steps.row[0]) - int(steps["step"][0]) - clip.first_row
     counted = clip.envs[0] if clip.envs else 0
@@ -194,7 +194,7 @@ def _told(steps: Steps) -> Told | None:
     if not steps.rows:
         return None
     step, reward = (np.asarray(steps[name]) for name in ("step", "reward"))
-    known = np.arange(step.size) == step  # up to the first that is not there
+    known = np.arange(step.size) == step  # false from the first step on that is missing
     with np.errstate(all="ignore"):
         sums: NDArray[Any] = np.cumsum(np.where(step == 0, 0.0, reward))
     return Told(step.astype(np.int64), reward, np.where(np.logical_and.accumulate(known), sums, np.nan))
