@@ -39,7 +39,7 @@ def main() -> int:
             closed = ConfigError("stdout is closed: lead it somewhere, for example > /dev/null")
             return exit_codes.say(closed, exit_codes.CANNOT, as_json=False)
         code = _run(words)
-    except SystemExit as leaving:  # of a signal's handler, or of a library that prints
+    except SystemExit as leaving:  # raised by a signal's handler, or by a library that prints
         code = leaving.code if isinstance(leaving.code, int) else exit_codes.FINE
     except BaseException as error:  # noqa: BLE001 - nothing is swallowed: it is told, a bug with its traceback
         code = exit_codes.after(error, as_json=as_json)
@@ -57,11 +57,11 @@ def _run(words: list[str]) -> int:
             f'Run: {sys.executable} -m pip install "offcam[server]"'
         )
     match words:
-        case ["start", "--embedded", "--endpoint", endpoint, "--timeout", seconds]:  # a wrapper's words, to the letter
+        case ["start", "--embedded", "--endpoint", endpoint, "--timeout", seconds]:  # exactly what a wrapper runs
             from offcamd.process.launch import for_wrapper  # noqa: PLC0415 - a training waits: not all of the command line
 
             return for_wrapper(endpoint, float(seconds))
-        case ["serve", *flags, "--launch-lock", descriptor] if descriptor.isdecimal():  # the launcher's words
+        case ["serve", *flags, "--launch-lock", descriptor] if descriptor.isdecimal():  # what `launch` runs
             from offcamd.serving import launched  # noqa: PLC0415 - as above
 
             return launched(flags, int(descriptor))
@@ -71,8 +71,8 @@ def _run(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    # `python -m` puts the working directory first: a training's own logging.py is none of our libraries
-    # (in one that was removed it is "", and there is no getting its name)
+    # `python -m` puts the working directory first into sys.path, where a training's own logging.py would be imported
+    # instead of the library. (In a working directory that was removed, the entry is "".)
     if sys.path and sys.path[0] in ("", working_directory()) and not getattr(sys.flags, "safe_path", False):
         del sys.path[0]
     sys.exit(main())

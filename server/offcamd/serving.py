@@ -43,7 +43,7 @@ SWITCH_SECONDS = 0.001
 
 
 def launched(flags: Sequence[str], launch_lock: int) -> int:
-    """What ``offcam serve`` does for `offcamd.process.launch`, without the command line's libraries.
+    """Do what ``offcam serve`` does, for `offcamd.process.launch`, without the command line's libraries.
 
     Args:
         flags: each setting's flag and its value, as `Settings.as_flags` returns them.
@@ -80,7 +80,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
         _heed_signals(service, log_file)
         service.start()
         if launch_lock >= 0:
-            # others may look now whether there is a daemon: see `launch`
+            # The daemon listens: others that want to start one may look now, and will find it. See `launch`.
             FileLock.end_inherited(daemon_paths(settings.endpoint).launch_lock, launch_lock)
         _say_ready(service.info, as_json=as_json)
         if launch_lock >= 0:
@@ -89,7 +89,7 @@ def serve(settings: Settings, *, as_json: bool = False, launch_lock: int = -1) -
         service.test_itself()
         service.take_in_what_was_left()
         if listener and settings.http:
-            from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - behind what takes records
+            from offcamd.daemon.run_source import DaemonSource  # noqa: PLC0415 - once records are taken
             from offcamd.web.source import FolderSource  # noqa: PLC0415 - as above
 
             beside = FolderSource([Path(folder)] if (folder := os.environ.get("OFFCAM_DIR")) else [])
@@ -134,11 +134,11 @@ def _writers(encoder: str) -> WriterFactory:
 
 @contextmanager
 def _failure_told() -> Iterator[None]:
-    """Tell whoever launched this daemon why it cannot start."""
+    """Tell the process that launched this daemon, by stdout, why it cannot start."""
     try:
         yield
     except OffcamError as error:
-        with suppress(OSError):  # nobody waits any more
+        with suppress(OSError):  # the launching process has ended
             os.write(sys.stdout.fileno(), f"{FAILED}{error}\n".encode(errors="backslashreplace"))
         raise
 
@@ -181,6 +181,6 @@ def _say_ready(info: DaemonInfo, *, as_json: bool) -> None:
 def _give_way() -> None:
     """Never interrupt a training's thread by waking up, yet have a fair share of the cores: Linux's batch policy."""
     if hasattr(os, "SCHED_BATCH"):
-        with suppress(OSError):  # in a sandbox that does not allow it
-            for task in Path("/proc/self/task").iterdir():  # libraries have started some; later ones inherit it
+        with suppress(OSError):  # a sandbox may not allow it
+            for task in Path("/proc/self/task").iterdir():  # also threads of libraries; later ones inherit the policy
                 os.sched_setscheduler(int(task.name), os.SCHED_BATCH, os.sched_param(0))

@@ -26,7 +26,7 @@ from offcamd.video.h264 import ENCODERS
 
 CONFIG_NAME = "offcam.toml"
 EMBEDDED_IDLE_SECONDS = 60
-"""The default of ``idle_seconds`` for a daemon that a wrapper started."""
+"""The default of ``idle_seconds``, in seconds, for a daemon that a wrapper starts."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 TOKEN_VARIABLE = "OFFCAM_HTTP_TOKEN"  # noqa: S105 - where the token is, not the token
@@ -127,10 +127,10 @@ class Spec:
 
     Attributes:
         field: its name in `Settings`.
-        parse: from a `Given` to the field's value; raises ConfigError.
-        default: the default as it would be written, or a function of the environment.
+        parse: makes a `Given` the field's value; raises ConfigError.
+        default: the default as a user would write it, or a function of the environment that returns it.
         help: one line for ``--help``.
-        variable: its environment variable.
+        variable: the name of its environment variable.
     """
 
     field: str
@@ -144,7 +144,7 @@ class Spec:
 
     @property
     def key(self) -> str:
-        """Its name in files, where a size has its unit with it."""
+        """Its name in config files; that of a size has no ``_bytes``, as the value there may have a unit."""
         return self.field.removesuffix("_bytes")
 
     @property
@@ -154,7 +154,7 @@ class Spec:
 
     @property
     def metavar(self) -> str:
-        """What its value is, for ``--help``: by the field's type."""
+        """The kind of its value, for ``--help``, by the field's type."""
         return "<size>" if self.field.endswith("_bytes") else _METAVARS[Settings.__annotations__[self.field].split()[0]]
 
 
@@ -235,15 +235,15 @@ def load(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Settings:
-    """Gather the settings.
+    """Gather the settings from all sources, and check them.
 
     Args:
-        flags: values of the command line by key; None means not given.
+        flags: values of the command line by key; None for those that are not given.
         config: a config file instead of ``offcam.toml`` in the working directory.
-        embedded: for a daemon that a wrapper starts: it leaves when idle by default, and listens where the
+        embedded: whether a wrapper starts the daemon: it then ends when idle by default, and listens where the
             wrapper looks for it, whatever a file says.
-        environ: environment, ``os.environ`` by default.
-        cwd: working directory, the process's by default.
+        environ: the environment, ``os.environ`` by default.
+        cwd: the working directory, the process's by default.
 
     Raises:
         ConfigError: a value is wrong, or a file cannot be read or has unknown keys.
@@ -274,7 +274,8 @@ def _settle_tcp(given: dict[str, Given], environ: Mapping[str, str], *, embedded
 def load_endpoint(flag: str | None, *, config: Path | None = None) -> Endpoint:
     """The endpoint alone, as a client would use it, so that a wrong ``crf`` keeps nobody from asking a daemon.
 
-    Raises as `load` does.
+    Raises:
+        ConfigError: the endpoint is wrong, or a file cannot be read or has unknown keys.
     """
     return values.endpoint(_gather({"endpoint": flag}, config, os.environ)["endpoint"])
 
@@ -292,7 +293,7 @@ def _gather(
     *,
     embedded: bool = False,
 ) -> dict[str, Given]:
-    """The strongest value for each key."""
+    """The value for each key from its strongest source."""
     cwd = cwd or working_directory()
     given: dict[str, Given] = {}
     for path in reversed(config_files(config, environ, cwd)):
@@ -316,7 +317,7 @@ def working_directory() -> Path:
     """The working directory; the root if it was removed, as nothing relative can be meant then."""
     try:
         return Path.cwd()
-    except OSError:  # or it may not be read
+    except OSError:  # it was removed, or may not be read
         return Path("/")
 
 
@@ -330,7 +331,7 @@ def config_files(config: Path | None, environ: Mapping[str, str], cwd: Path) -> 
     else:
         candidates = [cwd / CONFIG_NAME]
     candidates.append(user_config_file(environ))
-    return [path for path in candidates if os.path.isfile(path)]  # noqa: PTH113 - a folder of others has none for us
+    return [path for path in candidates if os.path.isfile(path)]  # noqa: PTH113 - Path.is_file may raise
 
 
 def user_config_file(environ: Mapping[str, str]) -> Path:

@@ -34,7 +34,7 @@ class HttpAddress:
 
     @property
     def netloc(self) -> str:
-        """``host:port``, as a URL and ``--http`` have it."""
+        """``host:port``, as in a URL and for ``--http``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -71,7 +71,7 @@ _HTTP = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 
 def number(low: float, high: float, what: str) -> Callable[[Given], float]:
-    """A number in a range; ``what`` says which, for the message."""
+    """A parser of numbers from ``low`` to ``high``; ``what`` describes them in the error."""
 
     def parse(given: Given) -> float:
         try:
@@ -86,7 +86,7 @@ def number(low: float, high: float, what: str) -> Callable[[Given], float]:
 
 
 def integer(low: int, high: int) -> Callable[[Given], int]:
-    """An integer in a range."""
+    """A parser of integers from ``low`` to ``high``."""
     parse_number = number(low, high, what := f"an integer from {low} to {high}")
 
     def parse(given: Given) -> int:
@@ -99,7 +99,7 @@ def integer(low: int, high: int) -> Callable[[Given], int]:
 
 
 def size(given: Given) -> int:
-    """A number of bytes, with or without a unit."""
+    """A number of bytes, written with or without a unit."""
     text = str(given.value).strip()
     match = _SIZE.fullmatch(text)
     if not match or type(given.value) is bool or (match[3] and not match[2]):
@@ -112,7 +112,7 @@ def size(given: Given) -> int:
 
 
 def memory_size(given: Given) -> int:
-    """A size of memory that holds at least a small frame."""
+    """A number of bytes that is large enough for a small frame."""
     found = size(given)
     if found < MIB:
         raise given.wrong("at least 1MiB, or no frame fits in")
@@ -120,7 +120,7 @@ def memory_size(given: Given) -> int:
 
 
 def choice(*choices: str) -> Callable[[Given], str]:
-    """One of some words."""
+    """A parser of one of some words."""
 
     def parse(given: Given) -> str:
         text = str(given.value).strip().lower()
@@ -133,7 +133,7 @@ def choice(*choices: str) -> Callable[[Given], str]:
 
 
 def path(given: Given) -> Path:
-    """A path; a relative one starts where the value was given."""
+    """A path; a relative one starts at the folder of the value's source."""
     if not isinstance(given.value, (str, os.PathLike)) or not str(given.value) or "\0" in str(given.value):
         raise given.wrong("a path")
     try:
@@ -182,7 +182,7 @@ def tcp_endpoint(given: Given) -> Endpoint | None:
 
 
 def token(given: Given) -> str | None:
-    """A word that is hard to guess, or None for none. It is a secret: no message shows it."""
+    """A secret of 16 to 512 characters, or None for none. No error message shows it."""
     if given.value is None or given.value == "":
         return None
     text = str(given.value).strip()

@@ -1,1 +1,1 @@
-"""Keys and who may connect."""
+"""Keys, who may connect over ``tcp://``, and where remote clients' runs are written."""

@@ -104,7 +104,7 @@ class Authenticator:
                     return
 
     def _judge(self, domain: bytes, mechanism: bytes, credentials: list[bytes], address: str) -> str:
-        """The user of a connection, empty for one that is refused."""
+        """The user of a connection; empty if the connection is refused."""
         if (domain, mechanism) == (_LOCAL_DOMAIN, b"NULL"):
             return _LOCAL_USER
         if (domain, mechanism) != (_REMOTE_DOMAIN, b"CURVE") or len(credentials) != 1:

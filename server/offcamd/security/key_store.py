@@ -38,7 +38,7 @@ class KeyStore:
         """The daemon's pair of keys, if it can be used: there must be a client to accept.
 
         Raises:
-            ConfigError: there is none, no client is authorised, or something is open to others.
+            ConfigError: there is no pair, no client is authorised, or a file or directory is open to others.
         """
         if not self.server_file.exists():
             raise ConfigError(f"tcp:// needs a key of the daemon, and there is no {self.server_file}. {HOW}")
@@ -51,7 +51,7 @@ class KeyStore:
         """The clients that may connect, sorted by file name: each file and its key.
 
         Raises:
-            ConfigError: a file, or a directory above it, could have been written by somebody else, or is damaged.
+            ConfigError: a file is damaged, or another user may write it or its directory.
         """
         if not self.clients_directory.exists():
             return
@@ -65,7 +65,7 @@ class KeyStore:
         return next((path.stem for path, key in self.clients() if key.public == public), None)
 
     def secret(self, path: Path) -> KeyFile:
-        """Read a secret key; its file and its directory must be closed to others.
+        """Read a secret key from a file that, as its directory, only this user may read.
 
         Raises:
             ConfigError: they are not, or the file is not a secret key.
@@ -88,7 +88,7 @@ class KeyStore:
 
     @staticmethod
     def check_directory(directory: Path) -> None:
-        """Require, or raise ConfigError, that a directory is this user's and closed to others."""
+        """Raise ConfigError unless a directory is this user's and closed to others."""
         try:
             status = directory.stat()
         except OSError as error:
@@ -158,12 +158,12 @@ def write(path: Path, key: KeyFile, *, replace: bool = False) -> None:
     """Write a key file, for its owner alone.
 
     Raises:
-        ConfigError: it cannot be written, or is there already and not to be replaced.
+        ConfigError: it cannot be written, or is there already and ``replace`` is not given.
     """
     file = destination(path).file if replace else path
     if file is None:
         raise ConfigError(f"{path} is no file: remove it first.")
-    draft = file.with_name(f".{file.name}.{os.getpid()}")  # a daemon that reads meanwhile sees all of it, or nothing
+    draft = file.with_name(f".{file.name}.{os.getpid()}")  # a daemon sees the whole file or none
     try:
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as text:

@@ -16,7 +16,7 @@ from offcam_proto.errors import FolderNotWritable
 from offcam_proto.keys import check_name
 
 MAX_NAME = 80
-"""Longest part of a remote folder's own name that is kept, in characters."""
+"""So many characters of a remote folder's own name are kept."""
 
 _DEVICES = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"}) | {
     f"{port}{number}" for port in ("com", "lpt") for number in range(10)
