@@ -47,7 +47,9 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999, metavar="<float>")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(help="Confidence level of the intervals.", min=0.5, max=0.999, metavar="<float>")
+    ] = 0.95,
     as_json: JsonOption = False,
     session: SessionOption = "",
 ) -> None:

@@ -41,9 +41,10 @@ def plot(
             help="Episodes of the moving average. Default 100, or a tenth of the shortest run.", min=1, metavar="<int>"
         ),
     ] = None,
-    statistic: Annotated[Literal["iqm", "mean", "median"], typer.Option(help="Over seeds.")] = "iqm",
+    statistic: Annotated[Literal["iqm", "mean", "median"], typer.Option(help="The statistic over seeds.")] = "iqm",
     confidence: Annotated[
-        float, typer.Option(help="Of the interval over seeds.", min=0.5, max=0.999, metavar="<float>")
+        float,
+        typer.Option(help="Confidence level of the interval over seeds.", min=0.5, max=0.999, metavar="<float>"),
     ] = 0.95,
     raw: Annotated[
         Optional[bool],

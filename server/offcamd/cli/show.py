@@ -34,7 +34,9 @@ def show(
             show_default=False,
         ),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of the intervals.", min=0.5, max=0.999, metavar="<float>")] = 0.95,
+    confidence: Annotated[
+        float, typer.Option(help="Confidence level of the intervals.", min=0.5, max=0.999, metavar="<float>")
+    ] = 0.95,
     session: SessionOption = "",
 ) -> None:
     """Show a run's statistics: mean, std, median, interquartile mean with their intervals.

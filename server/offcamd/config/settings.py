@@ -201,7 +201,7 @@ SPECS: tuple[Spec, ...] = (
         "steps_limit_bytes",
         values.size,
         "1GiB",
-        "Steps kept of a run on its disk at most, where its wrapper says no other bound.",
+        "Most bytes of a run's steps on its disk, where its wrapper sets no other limit.",
     ),
     Spec("spool_dir", values.path, default_spool_dir, "Folder of the frames kept on disk."),
     Spec("crf", values.integer(0, MAX_CRF), 23, "Quality: x264's constant rate factor, 0 (lossless) to 51."),

@@ -29,14 +29,14 @@ _GAUGES = (
     ("offcam_start_time_seconds", "When the daemon started, in seconds since the epoch.", "started"),
     ("offcam_clients", "Connected clients that have a stream open.", "clients"),
     ("offcam_streams", "Streams that are open.", "streams"),
-    ("offcam_queue_bytes", "Frames that wait in memory, in bytes.", "queue_bytes"),
-    ("offcam_queue_limit_bytes", "The most that may.", "queue_limit_bytes"),
-    ("offcam_spool_bytes", "Frames that wait on disk, in bytes.", "spool_bytes"),
-    ("offcam_spool_limit_bytes", "The most that may.", "spool_limit_bytes"),
-    ("offcam_encode_lag_seconds", "How long the oldest waiting frame has waited.", "encode_lag_seconds"),
+    ("offcam_queue_bytes", "Bytes of frames that wait in memory.", "queue_bytes"),
+    ("offcam_queue_limit_bytes", "Most bytes of frames that may wait in memory.", "queue_limit_bytes"),
+    ("offcam_spool_bytes", "Bytes of frames that wait on disk.", "spool_bytes"),
+    ("offcam_spool_limit_bytes", "Most bytes of frames that may wait on disk.", "spool_limit_bytes"),
+    ("offcam_encode_lag_seconds", "Seconds that the oldest waiting frame has waited.", "encode_lag_seconds"),
 )
 _SYNC = {
-    "lag_seconds": "How long the first thing has waited that is not sent to its tracker.",
+    "lag_seconds": "Seconds that the oldest episode or video which is not sent to its tracker has waited.",
     "behind_episodes": "Episodes that are not sent yet.",
     "behind_clips": "Videos that are final and not sent yet.",
     "failures": "How often sending failed, of the runs that this daemon has written.",
@@ -91,13 +91,13 @@ class Exporter(Collector):
         ended = {state: stats["clips"][state] for state in ENDED_STATES}
         yield _labelled("offcam_clips", "Clips that ended, by state.", "state", ended)
         yield GaugeMetricFamily("offcam_clips_recording", "Clips being recorded.", value=stats["clips"][RECORDING])
-        lost = "Frames that clients sent and no file has, records that were set aside."
+        lost = "Frames that clients sent and that are in no file, and records that could not be stored."
         yield _labelled("offcam_lost", lost, "what", stats["lost"])
         refused = _refused(stats["breaches"])
         yield _labelled("offcam_refused_messages", "Messages refused, by reason.", "reason", refused)
         yield _labelled(
             "offcam_unexpected_errors",
-            "Errors that nobody expected, by the part of the daemon that met them.",
+            "Unexpected errors, by the part of the daemon in which they were raised.",
             "part",
             {part: stats["unexpected_errors"].get(part, 0) for part in PARTS},
         )
@@ -109,7 +109,7 @@ class Exporter(Collector):
 
 
 def _down(problems: dict[str, str]) -> Metric:
-    family = GaugeMetricFamily("offcam_down", "1 where a part of the daemon works no more.", labels=["part"])
+    family = GaugeMetricFamily("offcam_down", "1 if a part of the daemon is down.", labels=["part"])
     for part in PARTS:
         family.add_metric([part], part in problems)
     return family
@@ -124,15 +124,17 @@ def _refused(breaches: dict[str, int]) -> dict[str, int]:
 
 def _memory(memory: dict[str, Any]) -> Iterator[Metric]:
     own = math.nan if memory["daemon_rss_bytes"] is None else memory["daemon_rss_bytes"]
-    yield GaugeMetricFamily("offcam_resident_memory_bytes", "The daemon's memory in RAM.", value=own)
+    yield GaugeMetricFamily("offcam_resident_memory_bytes", "Resident memory of the daemon, in bytes.", value=own)
     known = {client["pid"]: client["rss_bytes"] for client in memory["clients"] if client["rss_bytes"] is not None}
     yield GaugeMetricFamily(
         "offcam_clients_resident_memory_bytes",
-        "Memory in RAM of the client processes on this host, all together.",
+        "Resident memory of all client processes on this host together, in bytes.",
         value=sum(known.values()),
     )
     yield GaugeMetricFamily(
-        "offcam_clients_resident_memory_max_bytes", "That of the largest of them.", value=max(known.values(), default=0)
+        "offcam_clients_resident_memory_max_bytes",
+        "Resident memory of the largest client process on this host, in bytes.",
+        value=max(known.values(), default=0),
     )
 
 

@@ -71,7 +71,7 @@ _POINTS = _query("points", _between(traces.FEWEST_POINTS, traces.MOST_POINTS, tr
 _SEARCH = {"type": "string", "maxLength": MOST_TEXT}
 _CLIP_PARAMS = [
     _query("sort", one_of("newest", "oldest", "return", "length", "episode"), "The order."),
-    _query("order", one_of("desc", "asc"), "Its direction, for the last three."),
+    _query("order", one_of("desc", "asc"), "The direction, where `sort` is return, length or episode."),
     _query("state", one_of(*SHOWN_STATES), "Only those in a state."),
     _query("q", _SEARCH, "Only those whose name has this text in it."),
     _query("min_return", NUMBER, "Only those with at least this return."),
@@ -81,7 +81,7 @@ _CLIP_PARAMS = [
     _query(
         "end",
         one_of(*filter(None, clip_filters.ENDS)),
-        "How the episode ended with which they begin; `unfinished`: it came to no end, as where the env raises.",
+        "How the episode ended with which the clip begins; `unfinished`: it came to no end, as where the env raises.",
     ),
     _query("keep", _SEARCH, "Only those whose `keep_reason` has this text in it."),
     _query("env_index", _between(0, 2**31), "Only those that show a sub-environment."),
@@ -120,7 +120,7 @@ def _paths() -> dict[str, Schema]:
             TEXT,
             [_RUN_PATH, {**_CLIP_PATH, "name": "number", "description": "The episode's number."}],
         ),
-        "/r/{id}/c/{key}": _path("The page, at a clip; likewise.", "text/html", TEXT, of_clip),
+        "/r/{id}/c/{key}": _path("The page, at a clip; `?t=` as above.", "text/html", TEXT, of_clip),
         "/healthz": _path(
             "The server answers, and the daemon can record; where not, what is down.", "text/plain", TEXT, None, "503"
         ),
@@ -171,7 +171,7 @@ def _paths() -> dict[str, Schema]:
             "The runs, or those that are asked for.",
             object_of(daemon=FLAG, total=INTEGER, offset=INTEGER, runs=list_of(reference("Run"))),
             [
-                _query("query", _SEARCH, "Only those meant by it, such as `env:cartpole return>100 -crashed`."),
+                _query("query", _SEARCH, "Only runs that match, such as `env:cartpole return>100 -crashed`."),
                 _query("sort", one_of(*runlist.SORTS), "The order; what has no such number comes last."),
                 _query("order", one_of("asc", "desc"), "Its direction."),
                 _query("offset", _between(0, queries.MOST_OFFSET, 0), "Runs to pass over."),
@@ -194,8 +194,8 @@ def _paths() -> dict[str, Schema]:
                 _query("min_return", NUMBER, "Only those with at least this return."),
                 _query("max_return", NUMBER, "Only those with at most this return."),
                 *_VALUE_PARAMS,
-                _query("terminated", FLAG, "Only those that did, or did not."),
-                _query("truncated", FLAG, "Likewise."),
+                _query("terminated", FLAG, "Only those that were terminated, or with false those that were not."),
+                _query("truncated", FLAG, "Only those that were truncated, or with false those that were not."),
             ],
             *asked,
         ),
@@ -240,12 +240,12 @@ def _paths() -> dict[str, Schema]:
                 *_CURVE_PARAMS,
                 _query("points", _between(1, curves.MOST_POINTS, 2000), "Most points."),
                 _query("from", NUMBER, "Only from here on, in units of x."),
-                _query("to", NUMBER, "Only up to here."),
+                _query("to", NUMBER, "Only up to here, in units of x."),
             ],
             *asked,
         ),
         f"{run}/nearest": _json(
-            "An episode, and the clip that shows it or is the nearest to it.",
+            "An episode, and the clip that shows it, or else that of the nearest episode which has one.",
             reference("Nearest"),
             of_episode,
             *asked,
@@ -277,15 +277,16 @@ def _paths() -> dict[str, Schema]:
             **_json("Unpin it; likewise.", reference("ClipDetail"), of_clip, *one, *changing, method="delete"),
         },
         f"{clip}/neighbours": _json(
-            "The keys of the clips before and after one in such a list, of those that can be watched, and its place.",
+            "The keys of the clips before and after a clip in a list as of `/clips`, of those that can be watched, and "
+            "its place there.",
             object_of(before=or_null(TEXT), after=or_null(TEXT), place=or_null(INTEGER), total=INTEGER),
             [*of_clip, _SESSION, *_CLIP_PARAMS],
             *asked,
         ),
         f"{clip}/steps": _json(
-            "The steps that a clip's frames show, likewise; of the first sub-environment that it shows.",
+            "The steps that a clip's frames show, as columns like those of an episode; of its first sub-environment.",
             reference("Steps"),
-            [*of_clip, _POINTS, _query("env_index", _between(0, 2**31), "Of another sub-environment.")],
+            [*of_clip, _POINTS, _query("env_index", _between(0, 2**31), "Of this sub-environment instead.")],
             *asked,
         ),
         f"{clip}/video": _path(
@@ -305,7 +306,7 @@ def description() -> Schema:
     failures = {
         "400": "A value makes no sense; the text says which would.",
         "404": "There is no such thing; the text says what there is.",
-        "401": "The http_token is missing, or is another.",
+        "401": "The http_token is missing or wrong.",
         "403": "Whoever asks may not change anything.",
         "409": "The run's folder cannot be read or written, or the video not be made; the text says why, and the fix.",
         "429": "Too many wait, or another is being made.",

@@ -137,7 +137,7 @@ def unfit_parts(found: Sequence[EpisodePart], fps: float) -> str | None:
     if any(part.frame and part.frame + part.rows > LATEST * fps for part in found):
         return (
             f"an episode that does not begin with it ends behind {LATEST:,} s, where LeRobot's 32-bit times cannot "
-            "tell its frames: record a video for each episode"
+            "tell frames apart: record a video for each episode"
         )
     return None
 
