@@ -66,7 +66,7 @@ class RingEncoder:
             return RingFile(path, PacketFile(path, self._encoder.stream), self._encoder.tick)
 
     def close(self) -> None:
-        """Release the encoder; it can make no more packets and files."""
+        """Close the encoder: it makes no more packets and files."""
 
 
 class RingFile:

@@ -45,7 +45,7 @@ class PacketEncoder(Protocol):
         """Begin a file for its pictures; or raise EncodeError."""
 
     def close(self) -> None:
-        """Release the encoder; it can make no more pictures and files."""
+        """Close the encoder: it makes no more pictures and files."""
 
 
 class PacketEncoderFactory(Protocol):
