@@ -13,11 +13,11 @@ or, for both at once, ``env = offcam.record(env, "videos")``. The vector twins a
 ``offcam.sync("videos", "tensorboard")`` sends it to where you look at your trainings.
 ``offcam.flush_on_signal()`` has SIGTERM, as Slurm and Kubernetes send it, wait until what was recorded is safe.
 
-What goes wrong is an `OffcamError`, one of these; nothing is raised into the loop::
+Every error of offcam is an `OffcamError`, one of these. None is raised by ``step`` or ``reset``::
 
     OffcamError
     ├── ConfigError             an argument or an environment variable is wrong; a ValueError, too
-    ├── PackageMissing          what an adapter is for is not installed; an ImportError, too
+    ├── PackageMissing          the package that an adapter is for is not installed; an ImportError, too
     ├── NotReplayable           an episode cannot be made to happen again
     ├── RecordingLost           with ``strict=True``: something was not recorded, or is not rendered
     ├── SyncFailed              a run could not be sent to a tracker

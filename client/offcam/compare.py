@@ -31,8 +31,12 @@ def compare(
         episodes: how many at the end of a run make its score.
         scales: by env the returns that count as 0 and as 1, where there are several envs. By default returns are taken
             as they are.
-        confidence: of all intervals, between 0 and 1.
-        seed: of the resampling; the same gives the same intervals.
+        confidence: confidence level of all intervals, between 0 and 1.
+        seed: seed of the resampling; the same seed gives the same intervals.
+
+    Returns:
+        The statistics of each group, and the probability of improvement of each pair; its ``warnings`` say what was
+        left out.
 
     Raises:
         ConfigError: there are fewer than two groups, one has no run with a score, they have no env in common, or a

@@ -1,7 +1,4 @@
-"""``python -m offcam.demo FOLDER``: agents worth looking at, recorded with both wrappers.
-
-A small example of how offcam is used, and what ``offcam demo`` runs.
-"""
+"""``python -m offcam.demo FOLDER``: records two small agents with both wrappers. ``offcam demo`` runs it."""
 
 from __future__ import annotations
 

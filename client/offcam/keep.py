@@ -1,6 +1,6 @@
 """Which episodes' videos are kept, decided once they are over.
 
-Each name here makes a rule; `keep=` of `offcam.record` and `offcam.RecordVideo` takes one::
+Each function here makes a rule; the argument ``keep`` of `offcam.record` and `offcam.RecordVideo` takes one::
 
     from offcam import keep
 

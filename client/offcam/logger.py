@@ -1,4 +1,4 @@
-"""Warnings to whoever trains, as Gymnasium's logger gives them: under its level, and in its colour."""
+"""Warnings to the user, as Gymnasium's logger gives them: at its level, and in its colour."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import sys
 import warnings
 
-from gymnasium import logger  # noqa: TID251 - the one place that does, with nothing to format
+from gymnasium import logger  # noqa: TID251 - imported here alone, and called with nothing to format
 
 _LIBRARIES = ("offcam", "offcam_proto", "offcam_runs", "gymnasium")
 
 
 def warn(text: str) -> None:
-    """Warn at the line that called into offcam; on a thread of offcam's own, at the caller's.
+    """Warn, with the user's line that called into offcam; on a thread of offcam's own with the line that calls this.
 
     The text is taken as it is: a folder's name may have a percent sign, which Gymnasium's own ``warn`` would format.
-    Without a colour where `NO_COLOR <https://no-color.org>`_ is set.
+    There is no colour where `NO_COLOR <https://no-color.org>`_ is set.
     """
     level = _level_of_user()
     if os.environ.get("NO_COLOR"):
@@ -26,7 +26,7 @@ def warn(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Say what is no reason to worry: a line on stderr, under the same level."""
+    """Say what is no reason to worry: a line on stderr, where warnings are shown, too."""
     if logger.min_level <= logger.WARN and sys.stderr is not None:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

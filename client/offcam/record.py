@@ -167,12 +167,12 @@ def record(
         resume: go on with the last session of a folder that has a run; the same as ``if_exists="resume"``.
         if_exists: as in `RecordVideo`.
         buffer_length: length of the queues of `RecordEpisodeStatistics`.
-        video_aspect_ratio: of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
+        video_aspect_ratio: aspect ratio of a vector env's picture, as in `vector.RecordVideo`; by default ``(1, 1)``.
         record_first_only: whether to show a vector env's first sub-environment alone.
         record_envs: which of a vector env's sub-environments to show, by their indices, or how many of the first.
         per_env: whether each of these has videos of its own, of its own episodes, rather than a tile.
         strict: whether to raise rather than warn where something is not recorded: see `RecordVideo`.
-        on_video: as in `RecordVideo`: is called with the path of each video that is final.
+        on_video: as in `RecordVideo`: a function that is called with the path of each video that is final.
         info_keywords: as in `RecordEpisodeStatistics`: keys of the last step's ``info`` to record with each episode.
         keep: as in `RecordVideo`: the rule by which videos are kept. Every episode then has a video, unless a trigger
             or ``every`` says which do.
@@ -244,7 +244,7 @@ def record(
 
 
 def _synced(env: Recorded, to: str | None) -> Recorded:
-    """An env whose run is sent to a tracker, where one is given."""
+    """Have the run of a recorded env sent to a tracker, if one is given. Returns the env."""
     if to is not None:
         send_run(env, to)
     return env

@@ -54,7 +54,7 @@ def create_dataset(
         options: all others of `minari.create_dataset_from_buffers`: ``algorithm_name``, ``author``, ``description``...
 
     Returns:
-        The dataset, as Minari's function does.
+        The dataset, as Minari's function returns it.
 
     Raises:
         ConfigError: there are no such episodes.

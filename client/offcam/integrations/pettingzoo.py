@@ -1,6 +1,6 @@
 """PettingZoo: videos of episodes, and the returns of all agents.
 
-`record` takes a parallel env or an AEC env, and gives one of the same kind back::
+`record` takes a parallel env or an AEC env, and returns one of the same kind::
 
     from offcam.integrations import pettingzoo as recording
 
@@ -162,8 +162,8 @@ class Team(gym.Env[Any, Any]):
         self.team = team
         self.render_mode = getattr(team, "render_mode", None)
         self.metadata = dict(team.metadata)
-        self.spec = SimpleNamespace(id=str(team.unwrapped))  # type: ignore[assignment]  # that is all that is asked of it
-        self.observation_space = self.action_space = gym.spaces.Discrete(1)  # nobody asks
+        self.spec = SimpleNamespace(id=str(team.unwrapped))  # type: ignore[assignment]  # no more of a spec is used
+        self.observation_space = self.action_space = gym.spaces.Discrete(1)  # not used
         self.result: Any = None
         self.over = False
         self._in_turns = isinstance(team, AECEnv)

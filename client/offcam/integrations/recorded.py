@@ -18,7 +18,7 @@ class Recorded:
     """An env of another library with offcam's wrappers in it.
 
     Attributes:
-        recorder: the `RecordEpisodeStatistics` in it; its ``env`` is the `RecordVideo`.
+        recorder: the `RecordEpisodeStatistics` inside; its ``env`` is the `RecordVideo`.
     """
 
     recorder: StatisticsBase

@@ -1,13 +1,13 @@
-"""RLlib: what offcam knows of each episode, in the metrics of the algorithm.
+"""RLlib: each recorded episode's numbers, in the metrics of the algorithm.
 
-Envs are recorded where they are made, in the processes that step them, into one run of them all::
+Envs are recorded where they are made, in the processes that step them, all into one run::
 
     register_env("cartpole", lambda config: offcam.record(
         gym.make("CartPole-v1", render_mode="rgb_array"), "/runs/ppo", every=100,
         name_prefix=f"worker-{config.worker_index}"))
     config = PPOConfig().environment("cartpole").callbacks(OffcamCallback)
 
-The folder's path is absolute, as Ray's workers have other working directories. What `OffcamCallback` tells is in
+The folder's path is absolute, as Ray's workers have other working directories. The metrics of `OffcamCallback` are in
 ``result["env_runners"]["offcam"]`` of what ``train()`` returns.
 
 It needs the package: ``pip install "offcam[rllib]"``.

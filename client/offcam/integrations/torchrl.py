@@ -1,10 +1,10 @@
-"""TorchRL: its VideoRecorder's videos, made by offcam.
+"""TorchRL: recorded envs, and its VideoRecorder's videos.
 
-An env that is recorded goes into its GymWrapper as any other, also within ParallelEnv::
+A recorded env goes into TorchRL's GymWrapper as any other, also within ParallelEnv::
 
     env = ParallelEnv(2, lambda: GymWrapper(offcam.record(gym.make("CartPole-v1", render_mode="rgb_array"), "runs/a")))
 
-For what TorchRL renders itself there is a logger, whose `log_video` needs neither torchcodec nor the training's time::
+For videos that TorchRL renders itself there is a logger, whose `log_video` needs no torchcodec and does not wait::
 
     logger = OffcamLogger("cheetah", "runs")
     env = TransformedEnv(base_env, VideoRecorder(logger, tag="eval"))
@@ -31,7 +31,7 @@ __all__ = ["OffcamLogger"]
 
 
 class OffcamLogger(Logger):
-    """A logger of TorchRL whose videos are offcam's: files and an index in a run folder, made by another process.
+    """A logger of TorchRL whose videos are made by offcam: files and an index in a run folder.
 
     A video is called ``<exp_name>-<name>-<step>.mp4``. Everything else that is logged goes to ``others``, if given.
 
@@ -81,17 +81,17 @@ class OffcamLogger(Logger):
         )
 
     def log_scalar(self, name: str, value: float, step: int | None = None) -> None:
-        """Hand it on to the other logger."""
+        """Hand a scalar on to the other logger, if there is one."""
         if self._others is not None:
             self._others.log_scalar(name, value, step=step)
 
     def log_hparams(self, cfg: Any) -> None:  # noqa: ANN401 - whatever they are
-        """Hand them on to the other logger."""
+        """Hand hyperparameters on to the other logger, if there is one."""
         if self._others is not None:
             self._others.log_hparams(cfg)
 
     def log_histogram(self, name: str, data: Sequence[Any], **options: Any) -> None:  # noqa: ANN401 - as above
-        """Hand it on to the other logger."""
+        """Hand a histogram on to the other logger, if there is one."""
         if self._others is not None:
             self._others.log_histogram(name, data, **options)
 

@@ -39,7 +39,7 @@ class Sync:
     def __init__(self, request: SyncRequest | None) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self._owner = os.getpid()
-        self._streams: set[int] = set()  # of envs that are not closed yet
+        self._streams: set[int] = set()  # ids of the objects of streams that are not closed yet
         self.pid = 0
         if request is not None:
             self.process = start(request, sys.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -69,7 +69,7 @@ class Sync:
         Returns whether all was sent. The process goes on sending the rest, even after this process has ended.
         """
         process = self.process
-        if process is None or self._owner != os.getpid():  # a forked child has it of its parent
+        if process is None or self._owner != os.getpid():  # in a forked child it is the parent's
             return False
         self._say_end()
         return self.wait(timeout)
@@ -96,12 +96,12 @@ class Sync:
             process.stdin.close()
         if process.returncode is None:
             _left[:] = [each for each in _left if each.poll() is None]
-            _left.append(process)  # or it would be told of as one that still runs
+            _left.append(process)  # keeps subprocess from warning that it still runs
 
     def _say_end(self) -> None:
         assert self.process is not None and self.process.stdin is not None  # noqa: S101, PT018 - started, with a pipe
         if not self.process.stdin.closed:
-            with suppress(OSError):  # it has ended before
+            with suppress(OSError):  # the process has ended already
                 self.process.stdin.write(END)
                 self.process.stdin.flush()
             with suppress(OSError):
@@ -124,7 +124,7 @@ def _leave_all() -> None:
         found.end(0)
     for process in (*_left, *(found.process for found in _running.values())):
         if process is not None and process.poll() is None:
-            process.returncode = 0  # or it would be told of as one that still runs
+            process.returncode = 0  # keeps subprocess from warning that it still runs
 
 
 def sync(

@@ -1,4 +1,4 @@
-"""The wrappers for vector envs: the twins of `gymnasium.wrappers.vector`."""
+"""The wrappers for vector envs, with the names and arguments of those in `gymnasium.wrappers.vector`."""
 
 from offcam.vector.statistics import RecordEpisodeStatistics
 from offcam.vector.video import RecordVideo

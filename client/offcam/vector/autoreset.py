@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 
 
 def autoreset_mode(env: Any) -> Any:  # noqa: ANN401 - a VectorEnv of any types, and whatever its metadata says
-    """What an env's metadata say, or is known of envs that do not; else None."""
+    """The autoreset mode in an env's metadata, or the one known for envs that do not say theirs; else None."""
     mode = env.metadata.get("autoreset_mode")
     if mode is None and type(env.unwrapped).__module__.partition(".")[0] == "supersuit":
         return AutoresetMode.SAME_STEP

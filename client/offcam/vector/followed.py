@@ -21,29 +21,29 @@ class Followed(VideoBase):
     """Videos that begin and end with the episodes of one sub-environment, by whose numbers triggers are asked.
 
     Attributes:
-        autoreset_mode: the vector env's.
+        autoreset_mode: that of the vector env.
         has_autoreset: whether the next step is this sub-environment's reset.
     """
 
     autoreset_mode: AutoresetMode
     has_autoreset: bool
     _screen: Screen
-    _autoreset_waits = False  # whether a video that opens with an autoreset waits for a step, as it does for a reset's
-    _reset_to_come = False  # whether its next result is that of a reset, as a pool has those that are ready
-    _taken: tuple[int, object, object, object] = (0, False, False, {})  # its row of the step, its flags, all infos
+    _autoreset_waits = False  # whether a video that begins with an autoreset is opened by the step after it
+    _reset_to_come = False  # whether the next result is a reset's, as a pool gives results when they are ready
+    _taken: tuple[int, object, object, object] = (0, False, False, {})  # of the last step: its row, flags, all infos
 
     @property
     def _shown(self) -> Sequence[int]:
-        """The sub-environments that it shows; the first is followed."""
+        """The sub-environments that the videos show, first the followed one."""
         return self._envs or range(self.env.num_envs)
 
     @property
     def _open_now(self) -> bool:
-        """Whether a video is open that takes frames: a whole episode's ends before the next one begins."""
+        """Whether a video is open that takes frames. That of a whole episode ends before the next episode begins."""
         return self.recording and (self._clip is not None or self._stream is None)
 
     def _takes(self, terminations: object, truncations: object) -> bool:
-        """Whether it is open and shows the picture of the step that was taken."""
+        """Whether a video is open and shows the picture of the step that was taken."""
         return self._open_now and not self._leaves_out(last=self._whole and self._is_over(terminations, truncations))
 
     def _is_over(self, terminations: object, truncations: object) -> bool:
@@ -53,7 +53,10 @@ class Followed(VideoBase):
         return readings.over(readings.at(row, terminations), readings.at(row, truncations)) is True
 
     def _before_reset(self, mask: object) -> bool | None:
-        """These, or all, are about to be reset. True where its episode begins, None where it shows none of them."""
+        """The sub-environments of a mask, or all, are about to be reset.
+
+        Returns True where the followed one's episode begins, None where no shown sub-environment is reset.
+        """
         self._looks_ahead = False
         reset = [mask is None or readings.flag(readings.at(index, mask)) is True for index in self._shown]
         if reset[0]:
@@ -69,10 +72,10 @@ class Followed(VideoBase):
         if self._open_now and resets is not None and there:
             self._capture_frame(resets=resets)
         elif self._open_now and self._steps is not None and self._frames:
-            self._frames += 1  # others were reset, which is a row, too: its place in time stays empty
+            self._frames += 1  # a reset of others is a row of the steps, too: its place in time stays empty
 
     def _follow(self, rewards: object, terminations: object, truncations: object, infos: object) -> None:
-        """A step was taken: have it shown, if the followed sub-environment has a result of it."""
+        """Show a step that was taken, if the followed sub-environment has a result of it."""
         row = self._screen.row(self._shown[0])
         if row is None:
             self._ask_step_trigger()
@@ -98,11 +101,11 @@ class Followed(VideoBase):
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             if self.has_autoreset:
                 self._next_episode()
-                counted = True  # the step that resets takes no step of the new episode
+                counted = True  # a step that resets is no step of the new episode
             self.has_autoreset = over
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and over:
             there = terminal is not None or self._source == "replay"
-            if self._open_now and there and (self._whole or self._steps is None):  # a row has one frame
+            if self._open_now and there and (self._whole or self._steps is None):  # with rows, each has one frame
                 self._capture_frame(last=self._whole)
             self._stepped(reward, over=True)
             counted = True
@@ -118,11 +121,11 @@ class Followed(VideoBase):
 
 
 class OneOfMany(Followed):
-    """The videos of one sub-environment, beside those of others: settings, stream and screen are shared.
+    """The videos of one sub-environment, where each has its own; settings, stream and screen are shared by all.
 
     Args:
-        of: the wrapper that they are of.
-        index: the sub-environment.
+        of: the wrapper of the vector env.
+        index: index of the sub-environment.
 
     Attributes:
         env_index: the sub-environment.

@@ -1,4 +1,4 @@
-"""The pictures of a vector env's sub-environments: of those that a video shows, and of no others where that can be."""
+"""The pictures of a vector env's sub-environments. Where possible, only those that a video shows are rendered."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """What each sub-environment shows after the last step; it is rendered once, when it is asked for.
+    """The picture of each sub-environment after the last step, rendered once, when it is first asked for.
 
-    A pool, as EnvPool with a ``batch_size``, gives the results of some at a time. The others are stepped meanwhile
-    by threads of its own, so that they are not rendered then: they show what they did with their last result.
+    A pool, as EnvPool with a ``batch_size``, returns the results of some sub-environments at a time. Its threads step
+    the others meanwhile, so these are not rendered then: they keep the picture of their last result.
 
     Args:
         env: the vector env, wrapped or not.
-        observed: the picture in a sub-environment's observation, which is shown then; None where the env renders.
+        observed: finds the picture in a sub-environment's observation, where that is shown; None where the env renders.
 
     Attributes:
-        terminal: the terminal frames under SAME_STEP autoreset, where they can be had.
+        terminal: the terminal frames under SAME_STEP autoreset, where they can be reached.
     """
 
     def __init__(self, env: Any, observed: Callable[[object], object] | None) -> None:  # noqa: ANN401 - of any types
@@ -38,14 +38,14 @@ class Screen:
         self._observed = observed
         self._count = env.num_envs
         self._observation: Any = None
-        self._rows: dict[int, int] | None = None  # of the last results by sub-environment; None for each its own
+        self._rows: dict[int, int] | None = None  # by sub-environment, its place in the last results; None: its index
         self._takes_ids = _takes_ids(env.unwrapped)
         self._can_choose = _is_gymnasiums_to_render(env)
         self._frames: dict[int, Any] = {}
         self._picture: Any = None
 
     def stepped(self, observation: object, info: object) -> None:
-        """The env was stepped or reset: what was rendered before of those that have results is of no use any more."""
+        """The env was stepped or reset: forget the pictures of the sub-environments that have new results."""
         self._observation = observation
         self._picture = None
         places = readings.places(info, self._count)
@@ -61,22 +61,22 @@ class Screen:
         return self._rows is not None
 
     def row(self, index: int) -> int | None:
-        """The place of a sub-environment in the last results; None where it has none there."""
+        """The place of a sub-environment in the last results; None where it is not among them."""
         return index if self._rows is None else self._rows.get(index)
 
     def show(self, which: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the env renders
-        """A frame of each of these sub-environments in a tuple, or the one picture that the env has of them all."""
+        """The frames of some sub-environments in a tuple; or one picture, if the env renders one of all together."""
         self.prepare(which)
         if self._picture is not None:
             return self._picture
         frames = {**self._frames, **self._terminal(which)}
-        if self.of_some:  # those that had no result yet are black
+        if self.of_some:  # sub-environments without a result so far are black
             black = next((np.zeros_like(frame) for frame in frames.values() if isinstance(frame, np.ndarray)), None)
             frames = dict.fromkeys(which if black is not None else (), black) | frames
         return tuple([frames[index] for index in which if index in frames])
 
     def prepare(self, which: Iterable[int]) -> None:
-        """Render these sub-environments together, as far as nobody has; not those whose terminal frame is shown."""
+        """Render together those sub-environments that were not rendered yet, and whose terminal frame is not shown."""
         have = self._frames.keys() | self._terminal(which).keys()
         missing = [index for index in which if index not in have and self.row(index) is not None]
         if not missing or self._picture is not None:
@@ -91,9 +91,9 @@ class Screen:
         return {} if self.terminal is None else self.terminal.of(which)
 
     def _rendered(self, which: list[int]) -> Any:  # noqa: ANN401 - whatever the env renders
-        """Frames by their sub-environments, maybe of more than these; or the one picture of them all."""
+        """Frames by sub-environment, maybe of more than are asked for; or one picture of all together."""
         base = self._env.unwrapped
-        if self._takes_ids:  # EnvPool shows its first sub-environment else
+        if self._takes_ids:  # without ids, EnvPool renders its first sub-environment alone
             return _by_number(base.render(np.array(which, np.int32)), which)
         if self._can_choose and len(which) < base.num_envs:
             here = isinstance(base, SyncVectorEnv)
@@ -101,7 +101,7 @@ class Screen:
         return _by_number(self._env.render(), range(base.num_envs))
 
     def _seen(self, which: list[int], observed: Callable[[object], object]) -> Any:  # noqa: ANN401 - whatever it observes
-        """As `_rendered`, the picture in each one's observation; where the batch is none, itself."""
+        """As `_rendered`, with the picture in each one's observation; the batch itself where it has no rows."""
         batch = self._observation
         try:
             if isinstance(batch, dict):
@@ -112,7 +112,7 @@ class Screen:
 
 
 def _by_number(rendered: Any, which: Sequence[int]) -> Any:  # noqa: ANN401 - whatever the env renders
-    """Frames by their sub-environments; one picture of them all as it is."""
+    """Frames by sub-environment; one picture of all together is returned as it is."""
     if isinstance(rendered, (list, tuple)):
         latest = [frame[-1] if isinstance(frame, list) and frame else frame for frame in rendered]
         return dict(zip(which, latest, strict=False))
@@ -122,7 +122,7 @@ def _by_number(rendered: Any, which: Sequence[int]) -> Any:  # noqa: ANN401 - wh
 
 
 def _call_some(env: Any, which: Sequence[int]) -> list[Any]:  # noqa: ANN401 - an AsyncVectorEnv of any types
-    """As its ``call("render")``, but of some sub-environments."""
+    """As the env's ``call("render")``, but for some sub-environments alone."""
     pipes = [env.parent_pipes[index] for index in which]
     for pipe in pipes:
         pipe.send(("_call", ("render", (), {})))
@@ -133,7 +133,7 @@ def _call_some(env: Any, which: Sequence[int]) -> list[Any]:  # noqa: ANN401 - a
 
 
 def _is_gymnasiums_to_render(env: Any) -> bool:  # noqa: ANN401 - of any types
-    """Whether ``render`` is what Gymnasium's vector envs do, which have their sub-environments render one by one."""
+    """Whether the env's ``render`` is that of Gymnasium's vector envs, which render sub-environments one by one."""
     while env is not env.unwrapped:
         if type(env).render is not gymnasium.vector.VectorWrapper.render:
             return False

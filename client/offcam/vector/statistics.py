@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 
 class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, ObsType, ActType, np.ndarray]):
-    """Sum up each sub-environment's episodes, as Gymnasium's vector wrapper does, and tell the daemon.
+    """Sum up each sub-environment's episodes, as Gymnasium's vector wrapper does, and record them in the run's index.
 
     When episodes end, ``infos["episode"]`` is ``{"r": returns, "l": lengths, "t": seconds}``, arrays of shape
     ``(num_envs,)`` (float64, int64, float64) that are 0 where none ended, and ``infos["_episode"]`` the bool
     array that says where. The queues and the run's index get the same numbers.
 
-    Where Gymnasium's is wrong: after ``reset(options={"reset_mask": mask})`` under DISABLED autoreset, only
-    the masked sub-environments start anew (Gymnasium restarts all their sums: the env beneath has taken the
-    mask out of ``options`` by the time it looks).
+    It differs from Gymnasium's where that is wrong: after ``reset(options={"reset_mask": mask})`` under DISABLED
+    autoreset, only the sums of the masked sub-environments start anew. Gymnasium restarts all sums, as the env beneath
+    has taken the mask out of ``options`` by the time the wrapper looks.
 
     Thread: that of the env.
 
     Attributes:
-        time_queue: seconds of the last ``buffer_length`` episodes.
+        time_queue: durations of the last ``buffer_length`` episodes, in seconds.
         return_queue: their returns.
         length_queue: their lengths, in steps.
-        episode_count: episodes finished.
-        episode_start_times: float64 ``(num_envs,)``, `time.perf_counter` at each episode's start.
+        episode_count: number of finished episodes.
+        episode_start_times: float64 ``(num_envs,)``, `time.perf_counter` at each episode's start, in seconds.
         episode_returns: float64 ``(num_envs,)``, sums of rewards so far.
         episode_lengths: int64 ``(num_envs,)``, steps so far.
         prev_dones: bool ``(num_envs,)``, where an episode ended in the last step.
@@ -54,10 +54,11 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         env: the vector environment.
         buffer_length: length of the queues; None for no bound.
         stats_key: key of ``infos`` for the statistics.
-        folder: the run folder; else it is found as `offcam.RecordEpisodeStatistics` says.
-        resume, if_exists: as in `offcam.RecordVideo`, of a ``folder`` that was given.
+        folder: the run folder; by default it is found as `offcam.RecordEpisodeStatistics` says.
+        resume, if_exists: as in `offcam.RecordVideo`, for a ``folder`` that is given.
         strict: as in `offcam.RecordEpisodeStatistics`.
-        info_keywords: as there. They are read from ``infos``, under SAME_STEP autoreset from its ``final_info``.
+        info_keywords: as in `offcam.RecordEpisodeStatistics`; read from ``infos``, under SAME_STEP autoreset from its
+            ``final_info``.
 
     Raises:
         TypeError: ``env`` is no vector env, or its ``metadata["autoreset_mode"]`` no `AutoresetMode`.
@@ -95,9 +96,9 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._episodes = np.full(self.num_envs, -1)
         self._seeds = np.zeros(self.num_envs, dtype=np.int64)
         self._seeded: NDArray[np.bool_] | None = None  # where episodes have a seed, None for nowhere
-        self._odd_seeds: dict[int, object] = {}  # those that are no integers of 63 bits, by sub-environment
-        self._most = 0  # no episode is longer, or has a higher number
-        self._begun = False  # whether it was reset, or stepped: it may be put around an env that was reset before
+        self._odd_seeds: dict[int, object] = {}  # by sub-environment, seeds that are no integers of 63 bits
+        self._most = 0  # an upper bound of the episodes' lengths and numbers so far
+        self._begun = False  # whether it was reset or stepped; the env may have been reset before it was wrapped
         self._set_up_statistics(buffer_length, folder, if_exists, strict=strict)
 
     def _go_on_from(self, episodes: Mapping[int, int]) -> None:
@@ -123,7 +124,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         """Reset the sub-environments, or those of ``options["reset_mask"]``, and start their sums anew."""
         given = None if options is None else options.get("reset_mask")
         if not isinstance(given, np.ndarray) and hasattr(given, "__dlpack_device__"):
-            given = None  # a tensor, as simulators' vector envs take: checking it is theirs
+            given = None  # a tensor, as simulators' vector envs take, is theirs to check
         known = readings.reset_mask(options, self.num_envs) if given is None else np.array(given)
         mask = np.ones(self.num_envs, dtype=bool) if known is None else known
         obs, info = super().reset(seed=seed, options=options)  # type: ignore[arg-type]  # vector envs take a list, too
@@ -132,19 +133,19 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         self._looks_ahead, self._begun = False, True
         self._most += 1
         self._open_stream()
-        if (places := readings.places(info, self.num_envs)) is not None:  # the others' resets come with later steps
+        if (places := readings.places(info, self.num_envs)) is not None:  # a pool's other resets come with later steps
             begun = np.isin(np.arange(self.num_envs), places)
             self.prev_dones[mask & ~begun] = True
             mask &= begun
         self.prev_dones[mask] = False
         (where,) = mask.nonzero()
         self._restart(where)
-        self._episodes[(self._episodes < 0) & ~self.prev_dones] = 0  # the others have begun, too, whoever reset them
+        self._episodes[(self._episodes < 0) & ~self.prev_dones] = 0  # the others were reset before they were wrapped
         self._note_seeds(seed, where)
         return obs, info
 
     def _note_seeds(self, seed: object, where: NDArray[np.intp]) -> None:
-        """Note the seeds that sub-environments were given: vector envs count up from a single one."""
+        """Note the seeds that sub-environments were given; from a single seed, vector envs count up."""
         if seed is None:
             return
         if self._seeded is None:
@@ -180,7 +181,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
             self._open_stream()
             self._restart(np.arange(self.num_envs))
         obs, rewards, terminations, truncations, infos = self.env.step(actions)
-        count = self.episode_returns.size  # `num_envs` asks each wrapper beneath
+        count = self.episode_returns.size  # is cheaper than `num_envs`, which asks each wrapper beneath
         if (places := readings.places(infos, count)) is not None:
             self._step_some(places, rewards, terminations, truncations, infos)
             return obs, rewards, terminations, truncations, infos
@@ -200,8 +201,8 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         return obs, rewards, terminations, truncations, infos
 
     def _add(self, rewards: NDArray[Any] | None) -> None:
-        """Add a step to each sum; under NEXT_STEP and DISABLED the step after an end is a reset, not a step."""
-        self.episode_returns += np.nan if rewards is None else rewards  # unknown from here on
+        """Add a step to each sum. Under NEXT_STEP and DISABLED the step after an episode's end counts as its reset."""
+        self.episode_returns += np.nan if rewards is None else rewards  # unreadable rewards make the sums NaN
         self.episode_lengths += 1
         self._most += 1
         if self._autoreset_mode is not AutoresetMode.SAME_STEP and self.prev_dones.any():
@@ -227,7 +228,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
         truncations: object,
         infos: Any,  # noqa: ANN401 - whatever the env gives
     ) -> None:
-        """Add a step of some sub-environments: a pool, as EnvPool with a ``batch_size``, has those that are ready."""
+        """Add a step of some sub-environments: of those that were ready in a pool, as EnvPool with a ``batch_size``."""
 
         def of_all(some: NDArray[Any] | None) -> NDArray[Any]:
             whole: NDArray[Any] = np.zeros(self.num_envs, float if some is None else some.dtype)
@@ -294,7 +295,7 @@ class RecordEpisodeStatistics(StatisticsBase, VectorWrapper[ObsType, ActType, Ob
 
 
 def _seed_of(seed: object, index: int) -> object:
-    """The seed that one sub-environment was given: vector envs count up from a single one."""
+    """The seed that one sub-environment was given; from a single seed, vector envs count up."""
     if isinstance(seed, (int, np.integer)):
         return int(seed) + index
     if isinstance(seed, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The rows that a wrapper records of a vector env: one for each reset and each step of all its sub-environments."""
+"""The rows of steps of a vector env: one for each reset and each step, with values of all sub-environments."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from offcam.wrappers.step_rows import RecordedTape
 
 GROUP_BYTES = 16 * 1024
-"""About so large a row may be: of more sub-environments there are several, each of some that are neighbours."""
+"""About the largest size of a row, in bytes. More sub-environments are split into groups, each with rows of its own."""
 
 NOBODY = -1
-"""The episode of a sub-environment that had no part in a row: those around it were reset."""
+"""The episode number in a row for a sub-environment that took no part in it, as only others were reset."""
 
 
 class VectorStepRows(StepRows):
     """The rows of a vector env: each value has its sub-environments as its first dimension.
 
     Args:
-        space: of the actions of one sub-environment.
-        envs: how many there are.
-        autoreset_mode: under NEXT_STEP the step after an end is a reset.
-        tapes: where the base of each is recorded, too, if it is.
+        space: the action space of one sub-environment.
+        envs: number of sub-environments.
+        autoreset_mode: that of the env: under NEXT_STEP the step after an episode's end is a reset.
+        tapes: the tape of each sub-environment's base, where these are recorded for replay.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class VectorStepRows(StepRows):
         self._pack_tapes = struct.Struct(f"<{envs}q").pack
         self._episodes = np.full(envs, -1, "<i8")
         self._steps = np.zeros(envs, "<i4")
-        self._ones = np.ones(envs, "<i4")  # to add an array takes numpy half the time of a number
-        self._over = np.zeros(envs, bool)  # whose episode the last step ended
+        self._ones = np.ones(envs, "<i4")  # numpy adds an array in half the time that it takes to add a number
+        self._over = np.zeros(envs, bool)  # in which sub-environments the last step ended the episode
         self._some_begin = True  # whether episodes begin in the next step
-        self._nobody = bytes(envs)  # flags of a step that ends nothing
-        self._numbers = b""  # of the episodes, as they are in a row
-        self._odd = False  # whether results are those of some of them at a time
+        self._nobody = bytes(envs)  # the bytes of a flag that is set for no sub-environment
+        self._numbers = b""  # the episodes' numbers, as a row has them
+        self._odd = False  # whether results come for some sub-environments at a time
         super().__init__(space, envs, tapes[0] if tapes else None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """As that of a single env's."""
+        """As `StepRows`: a copy of an env begins anew."""
         return {**super().__getstate__(), "_tapes": (), "_pack_tapes": None}
 
     def go_on_from(self, episodes: Mapping[int, int]) -> None:
-        """Count on from the last episode of each."""
+        """Count on from the last episode of each sub-environment."""
         for index, episode in episodes.items():
             if index < self._envs:
                 self._episodes[index] = episode
 
     def reset_some(self, which: NDArray[np.bool_] | None) -> None:
-        """Add the row of a reset of these, or of all. Never raises."""
+        """Add the row of a reset of the sub-environments of a mask, or of all. Never raises."""
         which = np.ones(self._envs, bool) if which is None else which
         self._episodes[which] += 1
         self._steps[which] = 0
@@ -78,7 +78,7 @@ class VectorStepRows(StepRows):
         self._add(base, self._actions.blank(), [nan] * len(self._names))
 
     def step_all(self, given: Any, rewards: object, terminations: object, truncations: object, info: object) -> None:  # noqa: ANN401
-        """Add the row of a step; ``given`` is what `given` has said. Never raises."""
+        """Add the row of a step; ``given`` is what the method `given` returned. Never raises."""
         if readings.places(info, self._envs) is not None or self._odd:
             self._odd, self.row = True, None
             self._say("pool", "no steps are recorded of a pool that has some of its sub-environments ready at a time.")
@@ -88,7 +88,7 @@ class VectorStepRows(StepRows):
         ends = readings.each(terminations, count, readings.BOOL), readings.each(truncations, count, readings.BOOL)
         terminated, truncated = (np.zeros(count, bool) if each is None else each for each in ends)
         reward = np.full(count, np.nan) if reward is None else reward
-        # most steps end nothing: that is seen in the bytes, which takes a fraction of numpy's time
+        # most steps end no episode: to see that in the bytes takes a fraction of the time that numpy takes
         quiet = terminated.tobytes() == self._nobody == truncated.tobytes()
         np.add(self._steps, self._ones, self._steps)
         if quiet and not self._some_begin and self._add_at_once(reward, given):
@@ -116,9 +116,9 @@ class VectorStepRows(StepRows):
         return True
 
     def _begin_some(self, reward: NDArray[Any], flags: NDArray[Any], given: Any) -> tuple[NDArray[Any], Any, Any]:  # noqa: ANN401
-        """Episodes begin in a step: those of whom the last one ended, and of whom nobody has reset.
+        """Begin the next episodes of sub-environments whose last one ended, and which were not reset since.
 
-        Returns the step's rewards and flags, and its actions, as they are to be in its row.
+        Returns the step's rewards, flags and actions as its row is to have them.
         """
         over, begins = self._over, self._over | (self._episodes < 0)
         self._episodes[begins] += 1
@@ -135,7 +135,7 @@ class VectorStepRows(StepRows):
     def _without(
         self, which: NDArray[np.bool_], packed: tuple[list[Any], list[list[bytes]]]
     ) -> tuple[list[Any], list[list[bytes]]]:
-        """The values of the actions without those of some sub-environments."""
+        """The values of the actions, blank for some sub-environments."""
         values, heap = packed
         left = []
         for value in values:
@@ -149,7 +149,7 @@ class VectorStepRows(StepRows):
             checked(self._layout(), end - begin)
 
     def _groups(self) -> Iterator[tuple[int, int]]:
-        """The sub-environments of each row: from one on, and up to another."""
+        """The groups of sub-environments with a row each, as first index and the one behind the last."""
         one = checked(self._layout(), 1).row_bytes
         count = max(GROUP_BYTES // one, 1)
         return ((begin, min(begin + count, self._envs)) for begin in range(0, self._envs, count))
@@ -178,6 +178,6 @@ class VectorStepRows(StepRows):
                 self.row = buffer.add(*part)
 
     def _number(self, value: object) -> Any:  # noqa: ANN401 - as its column is
-        """The agent's numbers of each, float64 ``(envs,)``; one number is that of all."""
+        """One of the agent's numbers as float64 ``(envs,)``; a single number is that of all sub-environments."""
         array = readings.each(value, self._envs, readings.FLOAT)
         return np.full(self._envs, super()._number(value)) if array is None else array

@@ -1,4 +1,4 @@
-"""Terminal frames under SAME_STEP autoreset, which resets a sub-environment before anyone can look."""
+"""Terminal frames under SAME_STEP autoreset, where a sub-environment is reset before the step returns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 class SubEnv:
     """Renders a sub-environment at the end of an episode, before the vector env resets it.
 
-    It takes the place of the method `step` of that, and no more: who looks into the vector env finds the same object.
+    It replaces the method `step` of the sub-environment, and no more: the vector env has the same object as before.
 
     Attributes:
-        keeps_terminal: whether it renders then.
+        keeps_terminal: whether the end of an episode is rendered.
         frame: the terminal frame that it rendered in the last step, or None.
     """
 
@@ -26,8 +26,10 @@ class SubEnv:
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         self._env = env
-        self._another = vars(env).get("step")  # as another recorder's; the class's is not kept: pickle would look it up
-        vars(env)["step"] = self.step  # by its name, and find this one
+        # another recorder's `step`, if any. The class's own is not kept, as pickle would look it up by its name in the
+        # env, and find the one that is put there now.
+        self._another = vars(env).get("step")
+        vars(env)["step"] = self.step
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:  # noqa: ANN401 - any env's
         """Step the env, and render it if the episode is over."""
@@ -40,7 +42,7 @@ class SubEnv:
 
 
 class TerminalFrames:
-    """The terminal frame of each sub-environment, where these live in this process.
+    """The terminal frame of each sub-environment, where the sub-environments are in this process.
 
     Args:
         envs: the sub-environments.
@@ -51,7 +53,7 @@ class TerminalFrames:
         self._armed: set[int] = set()
 
     def arm(self, wanted: Collection[int]) -> None:
-        """Before a step: have the terminal frames of these kept, and forget those of the last step."""
+        """Before a step: have the terminal frames of some sub-environments kept, and forget those of the last step."""
         for index in self._armed - set(wanted):
             self._sub_envs[index].keeps_terminal = False
         self.forget(self._armed)
@@ -60,11 +62,11 @@ class TerminalFrames:
         self._armed = set(wanted)
 
     def forget(self, which: Collection[int]) -> None:
-        """After the terminal frames of these were shown: what comes now is the new episode."""
+        """Forget terminal frames that were shown, as the next picture is of the new episode."""
         for index in which:
             self._sub_envs[index].frame = None
 
     def of(self, which: Iterable[int]) -> dict[int, Any]:
-        """The terminal frames of those of these that just ended."""
+        """The terminal frames of some sub-environments, by index, of those whose episode ended in the last step."""
         frames = {index: self._sub_envs[index].frame for index in which}
         return {index: frame for index, frame in frames.items() if frame is not None}

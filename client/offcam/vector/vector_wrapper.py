@@ -1,4 +1,4 @@
-"""Gymnasium's ``VectorWrapper``, with type parameters also where it has none yet."""
+"""Gymnasium's ``VectorWrapper``, with type parameters also for versions in which it is not generic."""
 
 from __future__ import annotations
 

@@ -57,9 +57,9 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
 
     Args:
         env: the vector environment; its ``render_mode`` must yield images.
-        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
+        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` no folder is made
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
-        video_aspect_ratio: ``(width, height)`` of the whole picture that the grid comes close to.
+        video_aspect_ratio: ``(width, height)``, the ratio that the whole grid is to come close to.
         record_first_only: whether to show sub-environment 0 alone.
         episode_trigger, step_trigger, video_length, name_prefix, fps, disable_logger, gc_trigger, overflow, source,
             resume, if_exists, strict, every_nth_frame, max_size, crf, preset, on_video, keep, keep_bytes, steps,
@@ -173,7 +173,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         self._rows = rows if self._stream is not None else None
         self._screen = Screen(self.env, self._observed if source == "obs" else None)
         self._each = tuple([OneOfMany(self, index) for index in self._envs]) if per_env else ()
-        self._screen.terminal = self._find_terminal_frames()  # last: a construction that fails leaves the env as it was
+        self._screen.terminal = self._find_terminal_frames()  # last, so that a failed construction leaves the env as is
 
     def _find_autoreset_mode(self) -> AutoresetMode:
         mode = autoreset_mode(self.env)
@@ -199,7 +199,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
 
     @property
     def _videos(self) -> Sequence[Followed]:
-        """What follows sub-environments: itself, or one for each."""
+        """The objects that record videos: this one, or with ``per_env`` one for each sub-environment."""
         return self._each or (self,)
 
     def _records(self) -> bool:
@@ -209,11 +209,11 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         """Start a new video, or one of each sub-environment, ending those that are being recorded.
 
         Args:
-            video_name: its file name without ``.mp4``, in `video_folder`; with ``per_env`` each one's is
+            video_name: the video's file name without ``.mp4``, in `video_folder`; with ``per_env`` the names are
                 ``<video_name>-env-<i>``.
 
         Raises:
-            ConfigError: it is no plain file name.
+            ConfigError: ``video_name`` is no plain file name.
         """
         for video in self._each:
             video.start_recording(f"{video_name}-env-{video.env_index}")
@@ -234,7 +234,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         """Reset the sub-environments, and start a video if this episode is to have one."""
         if self._tells:
             self._tell_of_videos()
-        mask = None if options is None else options.get("reset_mask")  # which the env beneath takes out
+        mask = None if options is None else options.get("reset_mask")  # read before the env beneath takes it out
         mask = readings.reset_mask(options, self.num_envs) if mask is None else mask
         self._looks_ahead = False
         begun = [video._before_reset(mask) for video in self._videos]  # noqa: SLF001 - our own kind, as below
@@ -281,7 +281,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
         return obs, rewards, terminations, truncations, info
 
     def _show_some(self, terminations: object, truncations: object) -> None:
-        """Have rendered together what open videos show of a step."""
+        """Render together the sub-environments that open videos show in this step."""
         if self._source == "replay":
             return
         if self._each:
@@ -290,7 +290,7 @@ class RecordVideo(Followed, VectorWrapper[ObsType, ActType, ObsType, ActType, np
             self._screen.prepare(self._on_show())
 
     def _watch_some(self, rewards: object) -> None:
-        """Have what is shown held, if the first sub-environment that is shown has a result."""
+        """Have the last seconds' ring take what is shown, if the first sub-environment shown has a result."""
         row = None if self._last_seconds is None else self._screen.row(self._shown[0])
         if row is not None:
             reward = None if rewards is None else readings.at(row, rewards)

@@ -1,1 +1,1 @@
-"""The wrappers for single envs: the twins of `gymnasium.wrappers`."""
+"""The wrappers for single envs, with the names and arguments of those in `gymnasium.wrappers`."""

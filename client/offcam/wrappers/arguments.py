@@ -49,14 +49,14 @@ NUMBER_BYTES = len("-episode-") + 19
 
 
 def check_single(env: object, wrapper: str) -> None:
-    """Require an env for a single wrapper; else TypeError, as Gymnasium says it, and what to use instead."""
+    """Require an env for a single env's wrapper. Raises TypeError with Gymnasium's text, and what to use instead."""
     if not isinstance(env, gym.Env):
         fix = f"It is a vector env: use `offcam.vector.{wrapper}`." if isinstance(env, VectorEnv) else instead_of(env)
         raise TypeError(f"Expected env to be a `gymnasium.Env` but got {type(env)}. {fix}")
 
 
 def check_vector(env: object, wrapper: str) -> None:
-    """Require a vector env for a vector wrapper; else TypeError, as `check_single`."""
+    """Require a vector env for a vector wrapper. Raises TypeError as `check_single` does."""
     if not isinstance(env, VectorEnv):
         fix = f"It is a single env: use `offcam.{wrapper}`." if isinstance(env, gym.Env) else instead_of(env)
         raise TypeError(f"Expected env to be a `gymnasium.vector.VectorEnv` but got {type(env)}. {fix}")
@@ -89,7 +89,7 @@ def instead_of(env: object) -> str:
 
 
 def folder(given: Folder) -> str:
-    """A folder as text."""
+    """A folder's path as text. Raises TypeError for what is no path, as Gymnasium does."""
     wrong = f"a run's folder must be a path, got {given!r}. Pass `'runs/cartpole'`, say."
     try:
         path = os.fsdecode(given)
@@ -117,7 +117,7 @@ def trigger(name: str, given: Callable[[int], bool] | Literal[False] | None) -> 
 
 
 def on_video(given: Callable[[str], object] | None) -> Callable[[str], object] | None:
-    """What is called with each video's path, or None."""
+    """The function that is called with each video's path, or None."""
     if given is None or callable(given):
         return given
     raise ConfigError(f"on_video must be a function of a video's path, got {given!r}. Pass `on_video=print`, say.")
@@ -145,7 +145,7 @@ def which_episodes(every: Whole | None, given: Callable[[int], bool] | None) -> 
 
 
 def every_nth(every: Whole) -> Callable[[int], bool]:
-    """The trigger of each ``every``-th episode; that is a positive integer."""
+    """The trigger of each ``every``-th episode, where ``every`` is a positive integer."""
     if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
         raise ConfigError(
             f"every must be a positive integer, got {every!r}. Pass `every=1` for each episode, `every=100` for each "
@@ -185,7 +185,7 @@ def every_nth_frame(given: Whole) -> int:
 
 
 def max_size(given: Sequence[Whole] | None) -> list[int] | None:
-    """Largest width and height of a video, each from 2, as JSON has them; None for any."""
+    """Largest width and height of a video in pixels, each from 2, as a list; None for no bound."""
     if given is None:
         return None
     try:
@@ -343,7 +343,7 @@ def _is_real(given: object) -> bool:
 
 
 def name(what: str, given: str, *, room: int = 0) -> str:
-    """A name that can be part of a file name (no separator, no NUL), with ``room`` for so many bytes more."""
+    """A name that can be part of a file name (no separator, no NUL), and leaves ``room`` bytes for the rest of it."""
     if not isinstance(given, str) or not given:
         raise ConfigError(f"{what} must be text that file names can begin with, got {given!r}. Pass `{what}='eval'`.")
     try:
@@ -362,7 +362,7 @@ def name(what: str, given: str, *, room: int = 0) -> str:
 def record_envs(
     given: int | Sequence[int] | None, num_envs: int, *, first_only: bool, per_env: bool
 ) -> tuple[int, ...]:
-    """The sub-environments that a vector env's videos show, by their indices; empty for all in one picture."""
+    """The indices of the sub-environments that a vector env's videos show; empty for all in one picture."""
     if given is None:
         return (0,) if first_only else _of_each(tuple(range(num_envs))) if per_env else ()
     if first_only:
@@ -406,7 +406,7 @@ def source(given: Source, env: Any) -> Source:  # noqa: ANN401 - an Env or a Vec
 
 
 def aspect_ratio(given: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture of many, both positive."""
+    """Width and height of a grid, as a ratio; both are positive."""
     try:
         width, height = given
         if width > 0 and height > 0:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class BatchSums:
-    """Sums of the episodes so far.
+    """Sums over the current episode of each env.
 
     Args:
-        num_envs: how many there are.
-        autoreset_mode: of the env's metadata; where it says none, an env begins anew in the step in which it ends, as
-            simulators do.
+        num_envs: how many envs are stepped at once.
+        autoreset_mode: as in the env's metadata; without one, an env is taken to begin anew in the step in which its
+            episode ends, as simulators do.
 
     Attributes:
-        returns: float64 ``(num_envs,)``; NaN from where rewards cannot be read.
-        lengths: int64 ``(num_envs,)``.
-        odd_seeds: seeds that are no integers of 63 bits, by the envs whose episodes ended in the last step.
+        returns: float64 ``(num_envs,)``, sums of rewards so far; NaN once a reward cannot be read.
+        lengths: int64 ``(num_envs,)``, steps so far.
+        odd_seeds: by env, of those whose episodes ended in the last step: seeds that are no integers of 63 bits.
     """
 
     def __init__(self, num_envs: int, autoreset_mode: object) -> None:
@@ -43,11 +43,11 @@ class BatchSums:
         self.odd_seeds: dict[int, object] = {}
 
     def go_on_from(self, episodes: Mapping[int, int]) -> None:
-        """Count on from the last episode of each."""
+        """Count on from the last episode of each env."""
         self._episodes = np.array([episodes.get(index, -1) for index in range(self._num_envs)])
 
     def restart(self, seed: object, which: NDArray[np.bool_] | None = None) -> None:
-        """Begin a new episode: all, or those that were reset. Of these, one that has just begun by itself goes on."""
+        """Begin new episodes of all envs, or of those that were reset; but not where one has just begun by itself."""
         if which is None:
             self._begin(np.ones(self._num_envs, bool), seed)
             self._ended[:] = False
@@ -67,13 +67,13 @@ class BatchSums:
             self._seeded[which] = seed is not None
 
     def add(self, reward: object, terminated: object, truncated: object) -> Ended | None:
-        """Add a step. Returns what ended in it, None where nobody can tell."""
+        """Add a step. Returns the episodes that ended in it; None where the flags cannot be read."""
         rewards = readings.each(reward, self._num_envs, readings.FLOAT)
         ends = [readings.each(flags, self._num_envs, readings.BOOL) for flags in (terminated, truncated)]
         running = ~self._ended
         self.returns[running] += np.nan if rewards is None else rewards[running]
         self.lengths[running] += 1
-        if self._ended.any():  # this step was its reset
+        if self._ended.any():  # for an env whose episode ended in the step before, this step was the reset
             self._begin(self._ended)
             self._ended = np.zeros(self._num_envs, bool)
         if ends[0] is None or ends[1] is None:
@@ -97,7 +97,7 @@ class BatchSums:
         return ended
 
     def _seeds_of(self, places: NDArray[np.intp]) -> Seeds:
-        """The seeds of some, as a record has them; those that do not fit are in ``odd_seeds``."""
+        """The seeds of some envs as a record has them; those that do not fit are put into ``odd_seeds``."""
         if not self._seeded[places].any():
             self.odd_seeds = {}
             return Seeds(seed=None, seeded=None)

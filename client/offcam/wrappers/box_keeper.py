@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from offcam.recorder.clip_writer import Encoding, Overflow
 
 ERROR, NAN = "error", "nan"
-"""Why a video is saved of what led to an exception of the env's, or to a reward that is no number."""
+"""The reasons of videos that are saved by themselves: the env raised, or a reward was NaN."""
 
 
 class BoxKeeper(StreamSharer):
-    """A wrapper that may have a black box. Its other half sets what is said here, and calls `_watch` at each event."""
+    """A wrapper that may have a black box. Subclasses set the attributes below, and call `_watch` at each event."""
 
     _box: BlackBox | None = None
     _last_seconds: float | None = None
     _seconds_after = 0.0
-    _nan_saved = False  # in this episode
-    _seen: Any = None  # what was rendered in this reset or step, where a video and the box show it
+    _nan_saved = False  # whether a NaN in this episode was saved already
+    _seen: Any = None  # what was rendered in this reset or step, where both a video and the box show it
     _every: int
     _encoding: Encoding
     _overflow: Overflow
@@ -40,7 +40,7 @@ class BoxKeeper(StreamSharer):
     step_id: int
 
     def _picture(self) -> Any:  # noqa: ANN401 - whatever is rendered
-        """What the env shows now; None or an empty list where there is nothing. What it raises comes through."""
+        """What the env shows now; None or an empty list where it shows nothing. The env's exceptions come through."""
         raise NotImplementedError
 
     @contextmanager
@@ -53,7 +53,7 @@ class BoxKeeper(StreamSharer):
             raise
 
     def _failed(self) -> None:
-        """The env has raised."""
+        """Save what led to an exception of the env."""
         if self._box is not None:
             self._box.failed(ERROR)
 
@@ -70,7 +70,7 @@ class BoxKeeper(StreamSharer):
         return self._box
 
     def _watch(self, reward: object = None, *, nan: bool = False, aspect: tuple[int, int] = (1, 1)) -> None:
-        """A step with a reward is over, or with None a reset: have what the env shows held, and saved if ``nan``."""
+        """Have the box take what the env shows after a step with a reward, or with None a reset; save it if ``nan``."""
         box = self._open_box()
         if box is None:
             return
@@ -98,6 +98,6 @@ class BoxKeeper(StreamSharer):
     def _pictures(
         self, shown: tuple[NDArray[Any], ...], aspect: tuple[int, int], *, copied: bool = False
     ) -> frames.Tiles:
-        """Frames as pictures, and the rows and columns of the grid that they make; or FrameError."""
+        """Frames as pictures, and the rows and columns of their grid. Raises FrameError where they are none."""
         self._white = max(self._white, *map(frames.white_of, shown))
         return frames.tiles(shown, self._white, aspect, copied=copied)

@@ -1,4 +1,4 @@
-"""The episodes of many envs that ended in one step, as records: columns, as many in each as may be."""
+"""The episodes of many envs that ended in one step, as records: in columns, with as many in a record as may be."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from offcam_proto.records import EpisodeColumns, EpisodeRecord
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_UINT32, _INT64, _FLOAT64 = np.dtype("<u4"), np.dtype("<i8"), np.dtype("<f8")  # to name them costs as much as a copy
-_MOST = 2**32 - 1  # of a column of uint32
-_FEW_VALUES = 2  # with so many, as many episodes as a body may have are within `MAX_RECORD_BYTES`; else a quarter
+_UINT32, _INT64, _FLOAT64 = np.dtype("<u4"), np.dtype("<i8"), np.dtype("<f8")  # a dtype by its name costs a copy's time
+_MOST = 2**32 - 1  # largest number in a column of uint32
+_FEW_VALUES = 2  # with at most so many values a body may be full within `MAX_RECORD_BYTES`; with more a quarter full
 
 
 class Seeds(TypedDict):
-    """Their seeds: ``seed`` has no meaning where ``seeded`` is False; both are None where that is so for all."""
+    """Episodes' seeds, one for each; ``seed`` has no meaning where ``seeded`` is False. Both are None without seeds."""
 
     seed: NDArray[np.int64] | None
     seeded: NDArray[np.bool_] | None
@@ -50,9 +50,9 @@ def records_of(
     Args:
         episodes: at least one.
         ended: when they ended, in seconds since the Unix epoch.
-        odd_seeds: by their sub-environments, seeds that are no integers of 63 bits.
-        most: none is longer or has a higher number, as far as the caller knows: it saves looking.
-        values: of the episodes by name, NaN where one is not known.
+        odd_seeds: by sub-environment, seeds that are no integers of 63 bits.
+        most: an upper bound of the episodes' lengths and numbers, if the caller knows one, which saves looking.
+        values: the episodes' values by name, NaN where one is not known.
     """
     count = len(episodes["env_index"])
     maybe_large = most is None or most > _MOST
@@ -124,5 +124,5 @@ def as_seed(seed: object) -> int | str | None:
     try:
         number: int = int(seed)  # type: ignore[call-overload]  # a numpy integer too; anything else is shown as text
         return number if -MAX_INT <= number <= MAX_INT else str(number)[:200]
-    except (TypeError, ValueError):  # also what Python says to more than 4300 digits
+    except (TypeError, ValueError):  # a ValueError also comes of more than 4300 digits
         return hex(seed)[:200] if isinstance(seed, int) else ascii(seed)[:200]

@@ -1,4 +1,4 @@
-"""What an env's ``info`` says of an episode at its end, as Stable-Baselines3's Monitor keeps it."""
+"""The named values of an episode, from the ``info`` of its last step, as Stable-Baselines3's Monitor keeps them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUCCESS = ("is_success", "success")
-"""Keys that are looked for whether they are asked for or not."""
+"""Keys of ``info`` that are recorded without being asked for."""
 
 MOST_KEYWORDS = MAX_EPISODE_VALUES - len(SUCCESS)
 
 
 def value_names(info_keywords: Sequence[str]) -> tuple[str, ...]:
-    """The names of all values that are looked for: those that are asked for, and the two of success.
+    """The names of all values that are recorded: those that are asked for, and those of `SUCCESS`.
 
     Raises:
-        ConfigError: they are no names.
+        ConfigError: ``info_keywords`` are no names, or too many.
     """
     if isinstance(info_keywords, str):
         raise ConfigError(
@@ -66,7 +66,7 @@ def _number(value: object) -> float:
 
 
 def values_at(info: object, place: int) -> dict[str, float]:
-    """All values that the info of a vector env's step has of the episode that ended at a place, by name."""
+    """By name, all values that the info of a vector env's step has of the sub-environment at a place."""
     if not isinstance(info, dict):
         return {}
     final = info.get("final_info")
@@ -83,14 +83,14 @@ def columns_of(
     """The values of the episodes that ended in a step of ``count`` envs, by name; None where there are none.
 
     Args:
-        info: of the step: arrays ``(count,)``, as vector envs have them, with bool arrays as ``_name`` for where they
-            mean something. Where there is a ``final_info``, as under SAME_STEP, the episodes' values are in that.
-        names: of the values.
-        where: places of the envs whose episodes ended.
-        count: of envs.
+        info: info of the step: arrays ``(count,)``, as vector envs have them, with bool arrays ``_name`` that say where
+            they mean something. Where there is a ``final_info``, as under SAME_STEP, the episodes' values are in that.
+        names: names of the values.
+        where: indices of the envs whose episodes ended.
+        count: number of envs.
 
     Returns:
-        float64 ``(len(where),)`` for each name that any has, NaN where it is not known.
+        float64 ``(len(where),)`` for each name that any episode has, NaN where it is not known.
     """
     if not isinstance(info, dict):
         return None
@@ -118,7 +118,7 @@ def _column(info: dict[str, Any], name: str, where: NDArray[np.intp], count: int
         if isinstance(values, np.ndarray) and values.dtype.hasobject
         else readings.each(values, count, readings.FLOAT)
     )
-    # an array of objects has some that are no numbers, as where an env has none
+    # an array of objects is read one by one, as some may be no numbers, such as where an env has no such value
     column = (
         np.array([_number(readings.at(place, values)) for place in where.tolist()]) if column is None else column[where]
     )
@@ -127,6 +127,6 @@ def _column(info: dict[str, Any], name: str, where: NDArray[np.intp], count: int
 
 
 def _of_each(infos: Any, name: str, where: NDArray[np.intp]) -> NDArray[np.float64]:  # noqa: ANN401 - as above
-    """From an array of an info for each env."""
+    """A column from an array with an info for each env."""
     each = (readings.at(place, infos) for place in where.tolist())
     return np.array([_number(info.get(name)) if isinstance(info, dict) else np.nan for info in each])

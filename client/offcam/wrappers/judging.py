@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Judging:
-    """Sums up an episode, and asks its rule's tests at the end.
+    """Sums up an episode, and evaluates its rule's tests at the end.
 
     Args:
-        rule: by which videos are kept.
-        keep_bytes: most bytes that all of them may have, 0 for the daemon's own bound.
+        rule: the rule by which videos are kept.
+        keep_bytes: most bytes that all kept videos may have, 0 for the daemon's own bound.
 
     Attributes:
         rule: as given.
-        text: the rule, as the daemon reads it.
+        text: the rule, packed for the daemon.
         keep_bytes: as given.
         over: whether the episode was played to its end, or was reset.
     """
@@ -46,14 +46,14 @@ class Judging:
         self._last: tuple[object, object, Any] = (False, False, {})
 
     def step(self, reward: object, terminated: object, truncated: object, info: object) -> None:
-        """A step was taken, of which none is read that would wait for a device."""
+        """Add a step. What lies in a device's memory is not read, as that would wait for the device."""
         self._return += readings.as_float(reward)
         self._length += 1
         self._last = terminated, truncated, info
         self.over = readings.over(terminated, truncated) is True
 
     def record(self, name: str) -> KeepRecord:
-        """What is said of the episode, with what each test says. One that raises says no, and that is said once."""
+        """The record of the episode, with the result of each test. A test that raises counts as no, and warns once."""
         terminated, truncated, info = self._last
         values = values_of(info, SUCCESS)
         episode = Episode(

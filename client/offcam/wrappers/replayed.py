@@ -1,4 +1,4 @@
-"""Whether the videos of an env are made of steps that happen again: with ``source="replay"`` and ``"auto"``."""
+"""Recording an env for replay, for ``source="replay"`` and ``"auto"``, where it can be replayed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def replaying(env: Any, source: Source) -> Replaying | None:  # noqa: ANN401 - an Env or a VectorEnv
-    """What records an env for replay; None where that cannot be and its frames are recorded, which is said.
+    """What records an env for replay; None, with a warning, where the env cannot be replayed but its frames recorded.
 
     Args:
         env: the env. A tap is put at its base, or at that of each sub-environment.
         source: ``"replay"`` or ``"auto"``.
 
     Raises:
-        ConfigError: it cannot be, and frames cannot either, or are not to be.
+        ConfigError: the env cannot be replayed, and its frames cannot be recorded either.
     """
     auto = source == "auto"
     try:
@@ -50,16 +50,16 @@ def replaying(env: Any, source: Source) -> Replaying | None:  # noqa: ANN401 - a
 def replaying_of(
     env: VectorEnv[Any, Any, Any], source: Source, envs: Sequence[int], *, per_env: bool
 ) -> Replaying | None:
-    """As `replaying`, of a vector env.
+    """As `replaying`, for a vector env.
 
     Args:
         env: the env. A tap is put at the base of each sub-environment.
-        source: as above; with ``"auto"`` frames are recorded.
-        envs: the sub-environments that are shown; none for all.
+        source: ``"replay"`` or ``"auto"``; with the latter frames are recorded.
+        envs: indices of the sub-environments that are shown; none for all.
         per_env: whether each has videos of its own.
 
     Raises:
-        ConfigError: it cannot be, or would show many in one picture.
+        ConfigError: the env cannot be replayed, or its videos would show several sub-environments in one picture.
     """
     if source == "auto":
         logger.note("offcam records frames: source='auto' is for single envs.")
@@ -76,7 +76,7 @@ def replaying_of(
             "folder, source='replay')`."
         )
     if not isinstance(env.unwrapped, SyncVectorEnv):
-        return _importable()(env)  # which says why not
+        return _importable()(env)  # raises, and says why the env cannot be replayed
     return replaying(env, source)
 
 

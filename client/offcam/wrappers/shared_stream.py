@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offcam.recorder.resuming import IfExists
     from offcam.wrappers.arguments import Source
 
-_streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # of this process, and of the one it was forked from
+_streams: weakref.WeakSet[EnvStream] = weakref.WeakSet()  # all of this process, and those of the one it was forked from
 
 
 class StreamSharer:
@@ -26,8 +26,8 @@ class StreamSharer:
 
     env: Any
     _stream: EnvStream | None = None
-    _not_copied: ClassVar[dict[str, Any]] = {}  # what a copy has in place of its original's
-    _looks_ahead = False  # whether it is a copy in the same process that was not reset yet: nothing of it is recorded
+    _not_copied: ClassVar[dict[str, Any]] = {}  # by name, the attributes that a copy does not take over, and its own
+    _looks_ahead = False  # whether this is a copy in the same process that was not reset yet: then it records nothing
     disable_logger = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:  # noqa: ANN401 - one of its own kind
@@ -41,7 +41,7 @@ class StreamSharer:
         return twin
 
     def __copy__(self) -> Any:  # noqa: ANN401 - one of its own kind
-        """A copy around the same env: it is as silent as a deep one, and shares no sums and no video."""
+        """A copy around the same env: like a deep copy it records nothing yet, and it shares no sums and no video."""
         shared = (*layers(self.env), self.__dict__.get("_screen"))
         return self.__deepcopy__({id(each): each for each in shared})
 
@@ -56,7 +56,7 @@ class StreamSharer:
 
     @property
     def recording_source(self) -> Source | None:
-        """What videos of this env are of, as of `RecordVideo`; None where none are recorded beneath."""
+        """The ``recording_source`` of the `RecordVideo` beneath; None where there is none."""
         return next((wrapper.recording_source for wrapper in beneath(self.env)), None)
 
     def flush(self) -> bool:
@@ -76,7 +76,7 @@ class StreamSharer:
     def wait_video(self, timeout: float) -> str | None:
         """Wait at most ``timeout`` seconds until videos that ended are final; not for one that is in progress.
 
-        Returns `last_video`; None where one is not final in that time, or cannot become so as the daemon is gone.
+        Returns `last_video`; None where a video is not final in that time, or cannot be as the daemon is gone.
         """
         if self._stream is None or not self._stream.videos.wait(timeout):
             return None
@@ -86,7 +86,7 @@ class StreamSharer:
     def save_clip(self, reason: str = "") -> str:
         """Have a video made of the last seconds, if ``RecordVideo(last_seconds=...)`` holds them; it is final soon.
 
-        Returns at once, and never raises. From any thread.
+        Returns at once, while the file is made in the background, and never raises. Thread: any.
 
         Args:
             reason: why, for people; it becomes part of the file's name, and is in the index.
@@ -120,7 +120,7 @@ class StreamSharer:
                 self._tell_of_videos()
 
     def _adopt(self, stream: EnvStream) -> None:
-        """Change over to the stream of a RecordVideo put on top, if nothing was recorded yet."""
+        """Change over to the stream of a RecordVideo that was put around this wrapper, if nothing was recorded yet."""
 
 
 def layers(env: Any) -> Iterator[Any]:  # noqa: ANN401 - an Env or a VectorEnv, wrapped or not
@@ -131,7 +131,7 @@ def layers(env: Any) -> Iterator[Any]:  # noqa: ANN401 - an Env or a VectorEnv, 
 
 
 def _is_clock(value: object) -> bool:
-    """Whether it is pygame's clock, which cannot be copied: envs of Gymnasium have one from their first picture on."""
+    """Whether a value is pygame's clock, which cannot be copied, and which Gymnasium's envs have once they rendered."""
     return type(value).__module__ == "pygame.time"
 
 
@@ -149,7 +149,7 @@ def stream_beneath(env: Any) -> EnvStream | None:  # noqa: ANN401 - see layers
 
 
 def autoreset_beneath(env: Any) -> Any:  # noqa: ANN401 - see layers
-    """Gymnasium's `Autoreset` around a single env, or None: the step after an end is then a reset."""
+    """Gymnasium's `Autoreset` around a single env, or None. With it the step after an episode's end is a reset."""
     common = sys.modules.get("gymnasium.wrappers.common")  # not imported here, since it cannot be without moviepy
     if common is None:
         return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], RecordConstructorArgs):
-    """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and tell the daemon.
+    """Sum up each episode, as `gymnasium.wrappers.RecordEpisodeStatistics` does, and record it in the run's index.
 
     At an episode's end ``info["episode"]`` is ``{"r": return, "l": length, "t": seconds}``, filled before ``step``
     returns, and the same numbers are in the queues. If a wrapper beneath has filled it already, as another
@@ -35,11 +35,11 @@ class RecordEpisodeStatistics(StatisticsBase, gym.Wrapper[ObsType, ActType, ObsT
     Thread: that of the env.
 
     Attributes:
-        time_queue: seconds of the last ``buffer_length`` episodes.
+        time_queue: durations of the last ``buffer_length`` episodes, in seconds.
         return_queue: their returns.
         length_queue: their lengths, in steps.
-        episode_count: episodes finished.
-        episode_start_time: `time.perf_counter` at the start of the episode.
+        episode_count: number of finished episodes.
+        episode_start_time: `time.perf_counter` at the start of the episode, in seconds.
         episode_returns: sum of the rewards of the episode so far.
         episode_lengths: steps of the episode so far. If the env steps ``num_envs`` at once, as simulators do, this and
             ``episode_returns`` are arrays ``(num_envs,)``, and ``info`` is filled as a vector env's.

@@ -49,7 +49,7 @@ class StatisticsBase(shared_stream.StreamSharer):
             if self._folder is not None and settings.records_here():
                 settings.make_run_folder(self._folder)
             self._strict = strict or settings.required()
-            env_stream.check_daemon(strict=self._strict)  # what is wrong with its address is said now, not in the loop
+            env_stream.check_daemon(strict=self._strict)  # a wrong address is an error now, not in the loop
             if self._folder is not None:
                 self._own = shared_stream.new_stream(self.env, self._folder, if_exists=if_exists, strict=self._strict)
             found = shared_stream.stream_beneath(self.env)
@@ -58,7 +58,7 @@ class StatisticsBase(shared_stream.StreamSharer):
                 found.has_statistics = True
                 self._go_on(found)
                 if self._strict:
-                    found.open()  # it may have been opened by one that does not insist
+                    found.open()  # it may have been opened by a wrapper that is not strict
 
     def _adopt(self, stream: EnvStream) -> None:
         if self._stream is None and self._reporting and self._folder in (None, stream.folder):
@@ -74,7 +74,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         """Count on from the last episode of each sub-environment of a session that is resumed."""
 
     def _open_stream(self) -> None:
-        """Open a stream of its own at the first reset, if no RecordVideo has come to be joined by then."""
+        """Open a stream of its own at the first reset, unless there is a RecordVideo whose stream can be joined."""
         if self._stream is not None or not self._reporting or self._looks_ahead:
             return
         own = self._own or shared_stream.new_stream(self.env, shared_stream.training_folder(self.env))
@@ -87,12 +87,12 @@ class StatisticsBase(shared_stream.StreamSharer):
                 raise
             if self._stream.attached:
                 logger.warn(f"the recorder daemon does not take the episode statistics in yet: {error}")
-            else:  # there is no daemon that could come back
+            else:  # no daemon is there, and none can come back later
                 logger.warn(f"episode statistics are kept in this process only: {error}")
                 self._stream = None
 
     def _tell(self, info: Any, statistics: dict[str, Any], which: Any = None) -> None:  # noqa: ANN401 - whatever the env gives
-        """Put an episode's statistics into ``info``, unless somebody beneath has done so, or it is no dict."""
+        """Put an episode's statistics into ``info``, unless a wrapper beneath has done so, or ``info`` is no dict."""
         key = self._stats_key
         if not isinstance(info, dict) or key in info or (which is not None and f"_{key}" in info):
             return
@@ -124,15 +124,15 @@ class StatisticsBase(shared_stream.StreamSharer):
         *,
         most: int | None = None,
     ) -> None:
-        """Of many envs some episodes ended in this step: fill ``info`` and the queues, and keep the records together.
+        """Report the episodes of many envs that ended in one step: fill ``info`` and the queues, and keep the records.
 
         Args:
             ended: the episodes, at least one.
-            which: where they ended, of all envs.
-            info: of the step.
-            odd_seeds: as `records_of` takes them, as those below.
-            values: likewise.
-            most: likewise.
+            which: bool ``(num_envs,)``, in which envs an episode ended.
+            info: info of the step.
+            odd_seeds: as `records_of` takes them.
+            values: as `records_of` takes them.
+            most: as `records_of` takes it.
         """
         places, durations = ended["env_index"], ended["duration"]
         returns, lengths = ended["return_"], ended["length"]
@@ -144,7 +144,7 @@ class StatisticsBase(shared_stream.StreamSharer):
         self._tell(info, statistics, which)
         room = self.time_queue.maxlen
         last = slice(None if room is None else max(places.size - room, 0), None)
-        self.time_queue.extend(durations[last].flat)  # the same as of the array itself, in half the time
+        self.time_queue.extend(durations[last].flat)  # takes half as long as extending by the array itself
         self.return_queue.extend(returns[last].flat)
         self.length_queue.extend(lengths[last].flat)
         self.episode_count += places.size

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from offcam.recorder.steps import StepBuffer
 
 TAPE_ROW = Column("tape", "<i8")
-"""Behind them where the env can be replayed: the last row of its tape, -1 where there is none. `DIGEST` stands in its
-place as long as a row is one of the tape itself."""
+"""Last column of the rows of an env that can be replayed: the number of the tape's last row, -1 where there is none. As
+long as the rows are rows of the tape themselves, `DIGEST` is in its place."""
 
 MOST_TRACES = 64
 RESERVED = frozenset({"episode", "step", "reward", "flags", "tape", "digest", "action"})
@@ -29,7 +29,7 @@ NAN = float("nan")
 
 
 class RecordedTape(Protocol):
-    """What is recorded of an env's base; `offcam.replay.tape_log.TapeLog` is one, and says what is meant."""
+    """The tape of an env's base, as `offcam.replay.tape_log.TapeLog` writes it, which see for the members' meaning."""
 
     row: int
     shares: bool
@@ -38,26 +38,27 @@ class RecordedTape(Protocol):
     action: Any
 
     def share(self, columns: tuple[Column, ...]) -> None:
-        """Rows of the steps may be its own, too, if their action's columns are these."""
+        """Allow rows of the steps to be rows of the tape, too, if their action's columns are these."""
 
     def fits(self, flags: int, given: Any) -> bool:  # noqa: ANN401 - an action, as `ActionCodec.keep` has it
-        """Whether what is held is what these flags say, with this action: then the row that comes is its own."""
+        """Whether the event that the tape holds has these flags and this action, so that both can be one row."""
 
     def kept(self, row: int) -> None:
-        """What was held is in this row."""
+        """Take note that the held step or reset is written as this row."""
 
 
 class StepRows:
-    """The rows of a single env. It belongs to whoever steps that.
+    """The rows of a single env. Thread: that of the env.
 
     Args:
-        space: of the env's actions.
+        space: the env's action space.
         envs: how many sub-environments an action is for, 0 for a single env.
-        tape: where a single env's base is recorded, too; each row says then how far that had come, or is a row of it.
+        tape: the tape of a single env's base, if that is recorded, too. Each row then is a row of the tape, or says how
+            far the tape had come.
 
     Attributes:
         row: number of the last row in its stream; None before there is one.
-        plain: whether `given` is an action itself, which is one integer.
+        plain: whether actions are single integers, which `given` returns as they are.
 
     Raises:
         ConfigError: actions of this space cannot be recorded.
@@ -70,7 +71,7 @@ class StepRows:
         self._actions = ActionCodec(space, envs)
         self._columns = self._actions.columns
         self.plain = self._actions.plain
-        self._traced: dict[str, Any] = {}  # the agent's numbers for the step that follows
+        self._traced: dict[str, Any] = {}  # by name, the agent's numbers for the step that follows
         self._names: tuple[str, ...] = ()
         self._say = WarnsOnce()
         self._stream: EnvStream | None = None
@@ -90,7 +91,7 @@ class StepRows:
         checked(self._layout(), 0)
 
     def attach(self, stream: EnvStream) -> None:
-        """They go into this stream."""
+        """Write the rows into this stream from now on."""
         self._stream = stream
 
     def trace(self, numbers: Mapping[str, object]) -> None:
@@ -100,7 +101,7 @@ class StepRows:
                 self._traced[name] = self._number(number)
 
     def given(self, action: Any) -> Any:  # noqa: ANN401 - of any space
-        """What `step` needs to know of an action that the env is about to be given, and may change. Never raises."""
+        """What `step` needs of an action, taken before the env is given it, as the env may change it. Never raises."""
         try:
             kept = self._actions.keep(action)
         except readings.UNREADABLE as error:
@@ -110,9 +111,9 @@ class StepRows:
         return kept
 
     def step(self, episode: int, given: Any, reward: object, terminated: object, truncated: object) -> None:  # noqa: ANN401
-        """Add the row of a step that was taken; ``given`` is what `given` has said. Never raises."""
+        """Add the row of a step that was taken; ``given`` is what the method `given` returned. Never raises."""
         self._step += 1
-        if not isinstance(reward, float):  # numpy's float64 is one
+        if not isinstance(reward, float):  # numpy's float64 is a float, too
             reward = readings.as_float(reward)
         flags = 0 if terminated is False is truncated else flags_of(terminated, truncated)
         if (direct := self._direct) is not None:
@@ -129,7 +130,7 @@ class StepRows:
                 if not self._shares:
                     self.row = direct(episode, self._step, reward, flags, tape.row, given)
                     return
-            except readings.UNREADABLE:  # it is not one number or array as it is to be in the row
+            except readings.UNREADABLE:  # the action is no number or array as the row has it
                 pass
         traced, self._traced = self._traced, {}
         traces = [traced.get(name, NAN) for name in self._names] if self._names else []
@@ -142,7 +143,7 @@ class StepRows:
         self._add_taped((episode, 0, NAN, RESET), None, self._actions.blank(), [NAN] * len(self._names))
 
     def _values(self, given: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of any space
-        """The values of an action; where it cannot be read, none, which is said once."""
+        """The values of an action's columns; blank where it cannot be read, of which one warning tells."""
         try:
             return self._actions.packed(given)
         except readings.UNREADABLE as error:
@@ -153,7 +154,7 @@ class StepRows:
         return self._actions.blank()
 
     def _add_taped(self, base: tuple[Any, ...], given: Any, packed: Any, traces: list[Any]) -> None:  # noqa: ANN401
-        """Add a row with what it says of the tape."""
+        """Add a row that is one of the tape, too, or says how far the tape has come."""
         tape = self._tape
         if tape is None:
             self._add(base, packed, traces)
@@ -164,7 +165,7 @@ class StepRows:
             tape.kept(self.row)
 
     def _add(self, base: tuple[Any, ...], packed: tuple[list[Any], list[list[bytes]]], traces: list[Any]) -> None:
-        """Write a row; where it does not fit, with no action in it."""
+        """Write a row; if the action does not fit into its columns, with a blank one."""
         try:
             self._write(base, packed, traces)
         except readings.UNREADABLE as error:
@@ -184,7 +185,7 @@ class StepRows:
             self.row = buffer.add(*base, *values, *traces)
 
     def _ready(self) -> list[StepBuffer]:
-        """Its buffers, for rows of the columns that there are by now."""
+        """The buffers, laid out for the columns that a row has by now."""
         if not self._buffers:
             self._buffers = self._begun()
         shares = self._tape is not None and self._tape.shares
@@ -207,7 +208,7 @@ class StepRows:
         return (*base, *self._actions.columns, *[Column(name, "<f8") for name in self._names])
 
     def _accepts(self, name: str) -> bool:
-        """Have a column for another of the agent's numbers. False where there can be none, which is said once."""
+        """Add a column for one of the agent's numbers. Returns False, with one warning, where there can be none."""
         if name in RESERVED or name.startswith("action."):
             return self._refuse(name, "it is the name of one of its own: choose another name")
         if not name or "\0" in name or len(name.encode(errors="replace")) > MAX_VALUE_NAME_BYTES:

@@ -6,7 +6,7 @@ from __future__ import annotations
 def capped_cubic_video_schedule(episode_id: int) -> bool:
     """Gymnasium's default schedule, by 0-based numbers: each cube below 1000, then each thousandth episode.
 
-    Gymnasium's own is in a module that cannot be imported without moviepy, which offcam has no use for.
+    Gymnasium's own is in a module that cannot be imported without moviepy, which offcam does not need.
     """
     if episode_id < 1000:
         root: int = round(episode_id ** (1 / 3))
@@ -15,10 +15,10 @@ def capped_cubic_video_schedule(episode_id: int) -> bool:
 
 
 def no_episode(episode_id: int) -> bool:  # noqa: ARG001 - a trigger's signature
-    """No episode: where only the last seconds are held."""
+    """Choose no episode: the default where only the last seconds are held."""
     return False
 
 
 def each_episode(episode_id: int) -> bool:  # noqa: ARG001 - a trigger's signature
-    """Every episode: where a rule decides afterwards which videos are kept."""
+    """Choose every episode: the default where a rule decides afterwards which videos are kept."""
     return True

@@ -46,7 +46,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
 
     Args:
         env: the environment; its ``render_mode`` must yield images.
-        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` nothing is made
+        video_folder: folder of the videos; it is also the run folder with the index. Over ``tcp://`` no folder is made
             here: the files are on the daemon's host, below its ``root``, in a folder with this one's name.
         episode_trigger: called with an episode's number: whether to start a video there. If neither trigger is given,
             `offcam.wrappers.triggers.capped_cubic_video_schedule`: episodes 0, 1, 8, 27, ... 729, 1000,
@@ -203,7 +203,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
         self._observation = obs
         self._looks_ahead = False
         if which is not None and not which[0]:
-            return obs, info  # episodes are those of the first env
+            return obs, info  # the first sub-environment was not reset, and episodes are counted by that
         self._next_episode()
         if self._steps is not None:
             self._steps.reset(self.episode_id)
@@ -227,7 +227,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._failed()
             raise
         self._observation = obs
-        if self._over:  # and nobody has reset it
+        if self._over:  # the episode ended, and the env was not reset
             self._next_episode()
         if not resets:
             self.step_id += 1
@@ -252,7 +252,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
     def _look(
         self, reward: SupportsFloat, terminated: bool, truncated: bool, info: dict[str, Any], *, resets: bool
     ) -> None:
-        """A step was taken while a video is being recorded, or what may become one."""
+        """Take notice of a step while a video is being recorded, or frames that may become one are."""
         if self.recording:
             self._capture_frame(resets=resets, last=self._over and self._whole)
             if not resets:
@@ -261,20 +261,20 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self._watch(None if resets else reward, nan=readings.is_nan(reward))
 
     def _took(self, reward: SupportsFloat, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
-        """A step was taken that a video shows."""
+        """Add a step that was taken to the video, which shows it."""
         if self._judging is not None:
             self._judging.step(reward, terminated, truncated, info)
         self._stepped(reward, over=self._over)
 
     def render(self) -> Any:  # noqa: ANN401 - whatever the env renders
-        """What the env renders; in a list mode with the frames that recording took from it meanwhile."""
+        """What the env renders; in a list mode together with the frames that recording has taken from it meanwhile."""
         with self._saving():
             rendered: Any = super().render()
         if not self.render_history or not isinstance(rendered, list):
             return rendered
         history, self.render_history = self.render_history, []
         if rendered and rendered[0] is history[0]:
-            return rendered  # the collection beneath keeps its frames itself
+            return rendered  # the RenderCollection beneath keeps its frames itself
         return history + rendered
 
     def close(self) -> None:
@@ -302,7 +302,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
                 "no frame",
                 "Trying to capture render frame but 'env.render()' has just been called. The frame cannot be captured.",
             )
-            self._frames += self._steps is not None and self._frames > 0  # its place in time stays empty
+            self._frames += self._steps is not None and self._frames > 0  # a row without a frame: its time stays empty
             return
         self._add_frame(frame, resets=resets)
 
@@ -313,7 +313,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             return self._seen
         with self._saving():
             frame: Any = self.env.render()
-        if isinstance(frame, list) and len(frame) != self._num_envs:  # else it is a frame of each
+        if isinstance(frame, list) and len(frame) != self._num_envs:  # else it has a frame of each sub-environment
             if not frame:
                 return frame
             self._remember_renders(frame)
@@ -330,7 +330,7 @@ class RecordVideo(VideoBase, gym.Wrapper[ObsType, ActType, ObsType, ActType], Re
             self.render_history += frames
 
     def _forget_renders(self) -> None:
-        """Drop them at reset where the collection beneath would have, so that they cannot pile up."""
+        """Drop these frames at a reset if the RenderCollection beneath would have, so that they do not pile up."""
         if self.render_history and self._collection_cleans():
             self.render_history = []
 

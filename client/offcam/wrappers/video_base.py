@@ -1,4 +1,4 @@
-"""What the single and the vector RecordVideo share: everything but when an episode begins and how it is seen."""
+"""What the single and the vector RecordVideo share: all but when an episode begins and how its pictures are made."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def nothing_to_collect(episode: int) -> bool:  # noqa: ARG001 - a trigger's signature
     """The default ``gc_trigger``: False, as no frames are held in this process that a collection could free.
 
-    Gymnasium collects after every video, which stalls the loop; a trigger of your own is obeyed.
+    Gymnasium collects garbage after every video, which stalls the loop; a trigger of your own is obeyed.
     """
     return False
 
@@ -62,7 +62,7 @@ class VideoBase(BoxKeeper):
         video_folder: absolute path of the folder of the videos. Over ``tcp://`` it is only their name: they are on the
             daemon's host, below its ``root``, in a folder named by this and a hash.
         frames_per_sec: frames per second of the videos.
-        name_prefix: what their names start with.
+        name_prefix: what the videos' names start with.
         video_length: most frames of a video, infinite for whole episodes.
         step_id: 0-based number of the last step over all episodes, -1 before the first.
         episode_id: 0-based number of the episode, -1 before the first.
@@ -131,7 +131,7 @@ class VideoBase(BoxKeeper):
         self.frames_per_sec = arguments.fps(self.metadata.get("render_fps", 30) if fps is None else fps)
         self.video_length: float = video_length if video_length != 0 else math.inf
         self._overflow = overflow
-        self._every = every_nth_frame if source != "replay" else 1  # what is not rendered cannot be left out
+        self._every = every_nth_frame if source != "replay" else 1  # in a replay, the renderer leaves frames out
         self._rendered_every = every_nth_frame
         width, height = max_size or (0, 0)
         self._encoding = Encoding(fps=0.0, max_width=width, max_height=height, preset=preset or "", crf=crf)
@@ -247,10 +247,10 @@ class VideoBase(BoxKeeper):
         """Start a new video, ending the one being recorded if there is one.
 
         Args:
-            video_name: its file name without ``.mp4``, in `video_folder`.
+            video_name: the video's file name without ``.mp4``, in `video_folder`.
 
         Raises:
-            ConfigError: it is no plain file name.
+            ConfigError: ``video_name`` is no plain file name.
         """
         arguments.name("video_name", video_name)
         self._start_recording(video_name)
@@ -339,7 +339,7 @@ class VideoBase(BoxKeeper):
         return self.video_length == math.inf
 
     def _begin_at_step(self) -> None:
-        self._show_first()  # of the video that ends here, of which a step was taken
+        self._show_first()  # the reset's frame belongs to the video that ends here, as a step was taken
         self.start_recording(f"{self.name_prefix}-step-{self.step_id}")
 
     def _end_if_full(self, *, resets: bool) -> bool:
@@ -387,7 +387,7 @@ class VideoBase(BoxKeeper):
         self._frames -= 1
         try:
             self._capture_frame(last=True)
-        except Exception as error:  # noqa: BLE001 - an env that is no more of use must not keep from what is left to do
+        except Exception as error:  # noqa: BLE001 - a broken env must not keep its video from being ended
             logger.warn(f"{self._video_name!r} does not have its last picture, which could not be rendered: {error!r}")
 
     def _capture_frame(self, *, resets: bool = False, last: bool = False) -> None:
@@ -477,7 +477,7 @@ class VideoBase(BoxKeeper):
 
     def _finish_replaying(self, replaying: Replaying) -> None:
         if self._judging is not None and self._stream is not None:
-            self._stream.flush(quiet=self.disable_logger)  # others may have joined it, and what is kept is in the index
+            self._stream.flush(quiet=self.disable_logger)  # others may have joined it; the index says what is kept
         not_made = replaying.finish()
         self._tell_of_videos()
         if self._strict:

@@ -1,4 +1,4 @@
-"""Evaluations in the midst of a training, recorded."""
+"""Recording the evaluations during a training."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class RecordEvaluations(EvalCallback):
     Everything is final when the training ends. Whoever made the env closes it, as with EvalCallback, or calls `close`.
 
     Args:
-        eval_env: as of EvalCallback; its ``render_mode`` must be ``"rgb_array"``, and it should have a Monitor.
-        folder: the run folder; as in `offcam.record` where it is None.
+        eval_env: as EvalCallback takes it; its ``render_mode`` must be ``"rgb_array"``, and it should have a Monitor.
+        folder: the run folder; by default as in `offcam.record`.
         recording: options of `offcam.integrations.stable_baselines3.record`; by default a video of each episode of the
             first sub-environment, ``eval-episode-<n>.mp4``.
-        evaluation: all others of EvalCallback: ``n_eval_episodes``, ``eval_freq``, ``log_path``...
+        evaluation: all other arguments of EvalCallback: ``n_eval_episodes``, ``eval_freq``, ``log_path``...
 
     Attributes:
-        recorded: the recorded VecEnv in `eval_env`.
+        recorded: the recorded VecEnv inside ``eval_env``.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -78,7 +78,7 @@ class RecordEvaluations(EvalCallback):
 
     def _init_callback(self) -> None:
         given = self.eval_env
-        if given is self.recorded:  # that it is no training env's kind is no fault of the user's
+        if given is self.recorded:  # EvalCallback would warn that its type differs from the training env's
             self.eval_env = self.recorded.venv
         try:
             super()._init_callback()

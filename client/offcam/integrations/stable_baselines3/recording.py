@@ -88,7 +88,7 @@ class VecRecordVideo(RecordedVecEnv):
     Arguments and file names are the same: ``<prefix>-step-<from>-to-step-<to>.mp4``. Where it differs:
 
     - Terminal frames are in the video, each before the first frame of the next episode: a step that ends an episode of
-      the first sub-environment has two frames. They are there for DummyVecEnv and SubprocVecEnv.
+      the first sub-environment has two frames. This needs a DummyVecEnv or SubprocVecEnv.
     - The video has a reset's frame, too, if the VecEnv is reset while it is recorded.
     - A video of several sub-environments shows them in one grid, close to a square.
     - It is written by another process, and moviepy is not needed.
@@ -102,8 +102,8 @@ class VecRecordVideo(RecordedVecEnv):
             recorded: whether to begin a video there.
         video_length: steps that a video shows; it has one frame more, that of its beginning.
         name_prefix: what file names start with.
-        options: ``buffer_length``, ``info_keywords``, ``sync``, and those of `offcam.vector.RecordVideo` behind
-            ``gc_trigger``, ``fps`` and ``record_first_only``; not ``keep``.
+        options: ``buffer_length``, ``info_keywords``, ``sync``, ``fps``, ``record_first_only``, and the arguments of
+            `offcam.vector.RecordVideo` behind ``gc_trigger``, but for ``keep``.
 
     Raises:
         ConfigError: an argument is wrong.
@@ -152,7 +152,8 @@ def record(
     Args:
         venv: the VecEnv, in whatever wrappers. Recorded is what these return: put VecNormalize around the recorded env.
         folder: as in `offcam.record`.
-        options: all others of a vector env's, as there: ``every``, ``record_envs``, ``keep``, ``steps``, ``sync``...
+        options: all other arguments of `offcam.record` for a vector env: ``every``, ``record_envs``, ``keep``,
+            ``steps``, ``sync``...
 
     Raises:
         ConfigError: ``venv`` is not a VecEnv, or an argument is wrong.
@@ -165,10 +166,10 @@ def record(
 
 
 class VecEnvVideos(RecordVideo[Any, Any]):
-    """The videos of a VecEnv, terminal frames included where they can be reached."""
+    """The videos of a VecEnv, with terminal frames where these can be reached."""
 
     env: VecEnvs
-    _autoreset_waits = True  # evaluations reset once more after each episode: of that nothing is played
+    _autoreset_waits = True  # after an evaluation's last episode the VecEnv resets once more, and no step follows
 
     def _find_terminal_frames(self) -> TerminalFrames | None:
         found = None if self._source == "obs" else terminal_frames(self.env)
@@ -181,9 +182,9 @@ class StepVideos(VecEnvVideos):
     Args:
         envs: the VecEnv.
         folder: the run folder.
-        begins: from the number of steps taken, whether a video begins there.
-        length: steps that it shows.
-        options: of `offcam.vector.RecordVideo`.
+        begins: is given the number of steps taken, and says whether a video begins there.
+        length: number of steps that a video shows.
+        options: other arguments of `offcam.vector.RecordVideo`.
     """
 
     def __init__(
@@ -196,7 +197,7 @@ class StepVideos(VecEnvVideos):
     ) -> None:
         self._wanted = begins
         self._length = length
-        self._end = 0  # the number of steps taken with which the video ends
+        self._end = 0  # the video ends when so many steps were taken in all
         super().__init__(envs, folder, step_trigger=no_episode, video_length=ENDLESS, **options)
 
     def _begins(self, which: str, number: int) -> bool:
@@ -215,7 +216,7 @@ class StepVideos(VecEnvVideos):
         self.start_recording(f"{self.name_prefix}-step-{taken}-to-step-{self._end}")
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:  # noqa: ANN401 - as above
-        """Reset the VecEnv, and start a video if one is to begin there, in place of one that is being recorded."""
+        """Reset the VecEnv, and start a video if one is to begin there, ending one that is being recorded."""
         if self._wanted is not None and self._wanted(self.step_id + 1):
             self._begin()
         return super().reset(seed=seed, options=options)
@@ -229,15 +230,15 @@ class StepVideos(VecEnvVideos):
 
 
 class VecEnvStatistics(RecordEpisodeStatistics[Any, Any]):
-    """The episodes of a VecEnv, with Monitor's numbers where it has some.
+    """The episodes of a VecEnv, with Monitor's numbers where there is a Monitor.
 
     Args:
-        videos: what it is put around.
+        videos: the wrapper with the videos, which this one is put around.
         envs: the VecEnv.
-        options: of `offcam.vector.RecordEpisodeStatistics`.
+        options: other arguments of `offcam.vector.RecordEpisodeStatistics`.
 
     Attributes:
-        also: values to record with each episode that ends, by name.
+        also: by name, further values to record with each episode that ends.
     """
 
     def __init__(self, videos: VecEnvVideos, envs: VecEnvs, **options: Any) -> None:  # noqa: ANN401 - as documented

@@ -1,4 +1,4 @@
-"""The terminal frames of a VecEnv, which resets a sub-environment before anyone can look."""
+"""The terminal frames of a VecEnv, which resets a sub-environment before its step returns."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def terminal_frames(envs: VecEnvs) -> TerminalFrames | None:
 
 
 class Keeper:
-    """Is sent into the process of a sub-environment, to keep its terminal frame there."""
+    """A callable that is sent into the process of a sub-environment, to keep the terminal frame there."""
 
     _sub_env: SubEnv | None = None
 
     def __call__(self, what: str) -> Any:  # noqa: ANN401 - as below
-        """Do what is asked from the other process.
+        """Do what the recording process asks for.
 
         Args:
-            what: ``begin`` to reach the env, and say whether that was possible; ``keep`` and ``leave`` to have terminal
-                frames rendered or not; ``take`` to return the last one.
+            what: ``begin``: find the env, and return whether that was possible. ``keep`` and ``leave``: render terminal
+                frames, or do not. ``take``: return the last terminal frame.
         """
         if what == "begin":
-            env: Any = sys._getframe(1).f_locals.get("env")  # noqa: SLF001 - of its worker, which calls this with no env
+            env: Any = sys._getframe(1).f_locals.get("env")  # noqa: SLF001 - the worker that calls this passes no env
             self._sub_env = SubEnv(env) if hasattr(env, "step") else None
             return self._sub_env is not None
-        assert self._sub_env is not None  # noqa: S101 - nobody asks where it has not begun
+        assert self._sub_env is not None  # noqa: S101 - `begin` was called before
         if what == "take":
             return self._sub_env.frame
         self._sub_env.keeps_terminal = what == "keep"
@@ -53,7 +53,7 @@ class Keeper:
 
 
 class InProcesses(TerminalFrames):
-    """The terminal frames of sub-environments in processes of their own: fetched from there if they are shown.
+    """The terminal frames of sub-environments in processes of their own, fetched from there if they are shown.
 
     Args:
         envs: the VecEnv, in whose sub-environments a `Keeper` has begun.
@@ -63,7 +63,7 @@ class InProcesses(TerminalFrames):
         super().__init__([])
         self._envs = envs
         self._base = envs.venv.unwrapped
-        self._shown: set[int] = set()  # after the last step; then comes what is new
+        self._shown: set[int] = set()  # sub-environments whose terminal frame was shown since the last step
         self._frames: dict[int, Any] = {}
 
     def arm(self, wanted: Collection[int]) -> None:

@@ -1,4 +1,4 @@
-"""A VecEnv as one of Gymnasium's vector envs: offcam's own wrappers are put around it."""
+"""A VecEnv as one of Gymnasium's vector envs, so that offcam's own wrappers can be put around it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNASKED = (AttributeError, NotImplementedError)
-"""What VecEnvs raise that cannot ask their sub-environments, as those that were made as a vector."""
+"""What VecEnvs raise that cannot call methods of sub-environments, as they have none."""
 
 
 class VecEnvs(VectorEnv[Any, Any, Any]):
-    """A VecEnv by Gymnasium's methods: it resets a sub-environment in the step in which its episode ends.
+    """A VecEnv with Gymnasium's methods. It resets a sub-environment in the step in which its episode ends.
 
-    A step ends an episode where Monitor says so, if there is one: a wrapper above it, as Atari's EpisodicLifeEnv, may
-    say that it is done in the midst of one.
+    If there is a Monitor, an episode ends where that says so: a wrapper above it, as Atari's EpisodicLifeEnv, may be
+    done in the midst of an episode.
 
     Args:
         venv: the VecEnv.
 
     Attributes:
-        venv: that one.
-        monitored: whether Monitor or VecMonitor lies beneath.
-        observations: what its last step or reset has returned.
-        rewards, dones, infos: what its last step has returned.
-        ended: bool ``(num_envs,)``, whose episode the last step ended; all False after a reset.
+        venv: the VecEnv.
+        monitored: whether there is a Monitor or VecMonitor beneath.
+        observations: what the VecEnv's last step or reset returned.
+        rewards, dones, infos: what the VecEnv's last step returned.
+        ended: bool ``(num_envs,)``, where the last step ended an episode; all False after a reset.
     """
 
     def __init__(self, venv: VecEnv) -> None:
@@ -50,7 +50,7 @@ class VecEnvs(VectorEnv[Any, Any, Any]):
         self._in_parts = isinstance(venv.unwrapped, (DummyVecEnv, SubprocVecEnv))
         name = _name(venv)
         if name is not None:
-            self.spec = SimpleNamespace(id=name)  # type: ignore[assignment]  # that is all that is asked of it
+            self.spec = SimpleNamespace(id=name)  # type: ignore[assignment]  # no more of a spec is used
         self.observations: Any = None
         self.rewards: Any = None
         self.dones: Any = None
@@ -61,13 +61,13 @@ class VecEnvs(VectorEnv[Any, Any, Any]):
         return f"{type(self.venv.unwrapped).__name__} of {self.num_envs} envs"
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002, ANN401
-        """Reset the VecEnv, which has its seeds and options already."""
+        """Reset the VecEnv. Seeds and options are ignored, as a VecEnv is given them by methods of its own."""
         self.observations = self.venv.reset()
         self.ended = np.zeros(self.num_envs, bool)
         return self.observations, {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:  # noqa: ANN401 - the user's own
-        """Step the VecEnv: the results of Gymnasium's kind, with the values of ended episodes in ``final_info``."""
+        """Step the VecEnv. Returns what Gymnasium's vector envs do, with values of ended episodes in ``final_info``."""
         self.venv.step_async(actions)
         self.observations, self.rewards, self.dones, self.infos = self.venv.step_wait()
         self.ended = np.array(self.dones, bool)
@@ -99,7 +99,7 @@ class VecEnvs(VectorEnv[Any, Any, Any]):
 
 
 def _numbers(info: dict[str, Any]) -> dict[str, float]:
-    """The numbers in an info, with floats for all: an array takes them in that may have begun with an integer."""
+    """The numbers in an info, all as floats, so that a column of them has one type."""
     numbers = (int, float, np.number, np.bool_)
     return {str(name): readings.as_float(value) for name, value in info.items() if isinstance(value, numbers)}
 
@@ -119,9 +119,10 @@ def _of_first(venv: VecEnv, name: str, default: Any) -> Any:  # noqa: ANN401 - w
 
 
 def _name(venv: VecEnv) -> str | None:
-    """The id that its first env was made by, or that one's class; None where nobody can tell.
+    """The id by which the first sub-environment was made, or its class's name; None where it cannot be found.
 
-    An env's text ends with it. Its spec may hold what cannot be pickled, which would end the process that it is in.
+    It is taken from the end of the env's ``str``, as its spec may have what cannot be pickled, which would end the
+    process of the sub-environment.
     """
     try:
         text = str(venv.env_method("__str__", indices=[0])[0])
