@@ -31,7 +31,7 @@ def problem(command: str) -> str:
     """Why an ``offcam`` cannot serve this client, with the fix; empty where it can.
 
     Raises:
-        DaemonNotReady: it has not said its version in `VERSION_SECONDS`; asked again later, it may.
+        DaemonNotReady: it has not said its version in `VERSION_SECONDS`; it may when it is asked again.
     """
     try:
         found = _version(command, os.stat(command).st_mtime_ns)
@@ -70,7 +70,7 @@ def _version(command: str, _changed: int) -> str:
         except subprocess.TimeoutExpired:
             asked.kill()
             raise
-        os.set_blocking(asked.stdout.fileno(), False)  # a process that it left behind may hold the pipe open
+        os.set_blocking(asked.stdout.fileno(), False)  # a child process of the command may still hold the pipe open
         said = os.read(asked.stdout.fileno(), 256)
     match = re.fullmatch(r"offcam (\S+)", said.decode(errors="replace").strip())
     return match[1] if match else ""

@@ -48,8 +48,8 @@ class Exchange:
         key: the key to show to a daemon of another host, None for ``ipc://``.
 
     Attributes:
-        pid: the process it belongs to; a forked child makes its own.
-        lock: held by whoever changes the session or its streams.
+        pid: id of the process that it belongs to; a forked child makes its own.
+        lock: held while the session or its streams are changed.
         session: the protocol's state.
         transport: the socket.
         reconnect: finds or starts a daemon again.
@@ -132,7 +132,7 @@ class Exchange:
             session.flush()  # nobody waits for the answer itself
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Pump until ``done()`` or the time is over. Returns whether it is done."""
+        """Call `pump` until ``done()``, for at most ``seconds``. Returns whether it is done."""
         deadline, session = time.monotonic() + seconds, self.session
         with self.lock:
             session.flush_slots()
@@ -210,7 +210,7 @@ class Exchange:
     def later(self, work: Callable[[], None]) -> None:
         """Do something now if nobody is using the connection, else when somebody next does.
 
-        For finalisers: the garbage collector runs them in the midst of anything, on any thread.
+        For finalisers, which the garbage collector may run at any moment and on any thread.
         """
         self._later.append(work)
         if not self.lock.depth:
@@ -296,7 +296,7 @@ class StreamHolder(Protocol):
 
     @property
     def videos(self) -> Videos:
-        """Its videos."""
+        """The videos of the stream."""
 
     def answered(self, *, refused: str) -> None:
         """The daemon has opened the stream, or refused it with a reason."""

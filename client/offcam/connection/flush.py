@@ -34,7 +34,7 @@ class PendingFlush:
         self._exchange = exchange
         self._seconds = seconds
         self._begun = self._progressed = time.monotonic()
-        self._token = 0  # of the question that waits for an answer, 0 where none does
+        self._token = 0  # of the Flush that is not answered yet, 0 where there is none
         self._asked = 0.0
         self._another_daemon = True  # another one than the daemon that was asked last
         self._unacked = exchange.unacked
@@ -43,7 +43,7 @@ class PendingFlush:
     def wait(self, *, quiet: bool) -> bool:
         """Wait. Progress is shown on stderr if it takes longer than a blink; unless quiet, at once, and on any stderr.
 
-        Returns whether everything is final.
+        Progress is shown on stderr: if ``quiet``, only on a terminal and when the wait is long; else at once.
         """
         exchange = self._exchange
         with Progress("offcam: finishing videos", always=not quiet) as progress:
@@ -76,7 +76,7 @@ class PendingFlush:
             if exchange.reconnect.starter.running:  # a daemon that is still starting is not silent
                 self._progressed = time.monotonic()
         elif exchange.waiting or any(owner.videos.untold for owner in set(exchange.owners.values())):
-            # the question would be answered before they are there
+            # the daemon would answer the Flush before it knows of these frames
             self._progressed = max(self._progressed, exchange.last_heard)
         elif not self._token:
             self._token, self._asked = exchange.session.flush(), time.monotonic()

@@ -35,7 +35,7 @@ class FrameSender:
         self.arenas = StreamArenas(local=exchange.endpoint.path is not None, client=exchange.session.hello)
         self._budget = timeouts.WAIT_BUDGET_SECONDS
         self._budget_at = time.monotonic()
-        self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when one waits for a slot
+        self._slotless: WeakKeyDictionary[ClientStream, float] = WeakKeyDictionary()  # since when a stream lacks a slot
 
     def send(
         self,

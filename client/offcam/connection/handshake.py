@@ -106,7 +106,7 @@ class Handshake:
                 with exchange.lock:
                     exchange.session.lost()
                     return exchange.transport.connect_with_key()
-            except DaemonUnavailable:  # noqa: PERF203 - it has waited by then
+            except DaemonUnavailable:  # noqa: PERF203 - each try waits much longer than a `try` costs
                 self._gave_up = time.monotonic()
                 if not strict or time.monotonic() + timeouts.HANDSHAKE_SECONDS > deadline:
                     raise
@@ -138,7 +138,7 @@ class Handshake:
             raise starter.failure
 
     def _no_answer(self) -> DaemonUnavailable:
-        """What keeps the daemon from answering, as far as can be seen."""
+        """The error that says what keeps the daemon from answering, as far as can be seen."""
         exchange = self._exchange
         url = exchange.endpoint.url
         if exchange.reconnect.starter.running:

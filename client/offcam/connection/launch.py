@@ -29,7 +29,7 @@ _NOT_READY = 1
 
 
 def listening(endpoint: Endpoint) -> bool:
-    """Whether somebody listens on an endpoint; on this host's ``ipc://`` asked of the kernel alone."""
+    """Whether a process listens on an endpoint. For ``ipc://`` only the kernel is asked, not the process."""
     if endpoint.path is None:
         with contextlib.suppress(OSError):
             socket.create_connection((str(endpoint.host).strip("[]"), endpoint.port or 0), PROBE_SECONDS).close()
@@ -52,9 +52,9 @@ def _knock(path: str) -> int:
 def start_embedded(endpoint: Endpoint, seconds: float) -> None:
     """Start this user's daemon, detached, and return when it listens. It leaves by itself after a long idle time.
 
-    Processes that start it at once get one daemon and one launcher between them: who comes second waits. Nobody ends a
-    daemon that takes long, though it is waited for only so many seconds. Where the daemon's libraries are not installed
-    here, a full ``offcam`` on PATH is used.
+    If several processes do so at the same time, one starts a launcher and the others wait for its daemon. After
+    ``seconds`` this function gives up, but the daemon goes on starting. Where the daemon's libraries are not installed
+    here, an ``offcam`` on PATH that has them is used.
 
     Raises:
         DaemonNotInstalled: the libraries of the ``server`` extra are missing, here and behind every ``offcam`` on PATH.
@@ -86,7 +86,7 @@ def _turn(endpoint: Endpoint, until: float) -> Iterator[bool]:
     """
     with contextlib.ExitStack() as stack:
         fd = -1
-        with contextlib.suppress(OSError):  # no such directory yet: the launcher makes it
+        with contextlib.suppress(OSError):  # the directory is not there yet: the launcher makes it
             fd = os.open(f"{endpoint.path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             stack.callback(os.close, fd)
         while fd >= 0 and not _locked(fd):
@@ -103,7 +103,7 @@ def _locked(fd: int) -> bool:
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)  # else there are no locks here
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # other errors: there are no locks, so go on without
     return True
 
 
@@ -114,7 +114,7 @@ def _start_elsewhere(endpoint: Endpoint, missing: DaemonNotInstalled, until: flo
     for command in elsewhere.commands(os.environ.get("PATH", "")):
         try:
             problem = elsewhere.problem(command)
-        except DaemonNotReady as error:  # another one may be quicker
+        except DaemonNotReady as error:  # another command on PATH may be quicker
             slow = error
             continue
         if problem:
@@ -139,7 +139,7 @@ def _launch(command: list[str], endpoint: Endpoint, environment: dict[str, str],
             errors="replace",
             check=False,
             env=environment,
-            start_new_session=True,  # a Ctrl-C is for the training
+            start_new_session=True,  # Ctrl-C is for the training, and does not reach the daemon
         )
     except OSError as error:
         raise DaemonUnavailable(

@@ -16,12 +16,12 @@ from offcam_proto.host import client_key
 
 _guard = threading.Lock()
 _current: Connection | None = None
-_connections: list[Connection] = []  # all of this process, until they are shut down
-_inherited: list[Connection] = []  # a parent's, kept so that no finaliser touches their sockets
+_connections: list[Connection] = []  # all connections of this process, until they are shut down
+_inherited: list[Connection] = []  # a parent process's, kept so that no finaliser touches their sockets
 
 
 def current() -> Connection:
-    """This process's connection, made on first use. It does not connect by itself: see `establish`.
+    """This process's connection object, made on first use. To connect, call `establish`.
 
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed, or is ``tcp://`` and there is no key that can be used.
@@ -39,7 +39,7 @@ def current() -> Connection:
 
 
 def establish(connection: Connection, deadline: float, *, strict: bool = False) -> None:
-    """As `Handshake.establish`; where the key is refused, forget the connection: the next try may be with another."""
+    """As `Handshake.establish`; if the key is refused, forget the connection, as the next try may have another key."""
     global _current  # noqa: PLW0603 - see current()
     try:
         connection.handshake.establish(deadline, strict=strict)

@@ -71,7 +71,7 @@ class Starter:
         )
         try:
             self._thread.start()
-        except RuntimeError as error:  # the system has no more threads for us
+        except RuntimeError as error:  # no thread can be started
             self._thread, self.failure = None, DaemonUnavailable(f"the recorder daemon could not be started: {error}.")
             self._rest()
 
@@ -153,7 +153,7 @@ class Reconnect:
     def retry(self, now: float) -> str:
         """After a greeting that found no daemon: greet again soon, and start a daemon where that is due.
 
-        Returns the warning that is due for a start that failed, or the empty string.
+        Returns the warning that is due for a start that failed, else ``""``.
         """
         pause = timeouts.SOON_SECONDS if now < self._hot_until else timeouts.RETRY_SECONDS
         self.next_greeting = min(self.next_greeting, now + pause)
@@ -194,7 +194,7 @@ class Reconnect:
 
     @property
     def failed(self) -> bool:
-        """Whether the embedded daemon could not be started, and nobody else's listens."""
+        """Whether the embedded daemon could not be started, and no other process's listens."""
         return self.starter.failed and not self.starter.running and launch.gone(self._transport.endpoint)
 
     @property

@@ -35,11 +35,11 @@ class RecordSender:
             self._thread = threading.Thread(target=self._run, args=(self._wake,), name="offcam-records", daemon=True)
             try:
                 self._thread.start()
-            except RuntimeError:  # the system has no more threads for us, or the interpreter is ending
+            except RuntimeError:  # no thread can be started, or the interpreter is ending
                 self._thread = None
 
     def soon(self, singles: int) -> None:
-        """Send what is held back within `timeouts.RECORDS_SECONDS`. The lock must be held.
+        """Have the records sent that are held back, within `timeouts.RECORDS_SECONDS`. The lock must be held.
 
         Args:
             singles: how many records of single envs were added; at `timeouts.HELD_RECORDS` of them all is sent at once.

@@ -1,4 +1,4 @@
-"""Where the daemon is, as the environment says when it is asked."""
+"""Where the daemon is, by the environment at the moment of the call."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
 
 
 def embedded_endpoint() -> Endpoint:
-    """Where this user's own daemon is, or is to be, whatever ``OFFCAM_ADDR`` says; warns as `daemon_endpoint` does."""
+    """The endpoint of this user's own daemon, running or not, whatever ``OFFCAM_ADDR`` says. Warns as above."""
     return _find({**os.environ, ADDR_VARIABLE: ""}).endpoint
 
 
 def _find(environ: Mapping[str, str]) -> host.Found:
     found = host.find(environ, os.getuid())
-    if found.usable and found.warning and found.warning not in _said:  # else the daemon says why it cannot start
+    if found.usable and found.warning and found.warning not in _said:  # if unusable, the daemon's start fails with it
         _said.add(found.warning)
         logger.warn(found.warning)
     return found
 
 
 def warn_of_misspelt() -> None:
-    """Warn of variables that were probably meant to be one of ours."""
+    """Warn of environment variables whose names are probably misspelt ones of offcam's."""
     for name, near in misspelt(os.environ).items():
         logger.warn(f"{name} is set and means nothing. Did you mean {near}?")

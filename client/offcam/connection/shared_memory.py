@@ -1,4 +1,4 @@
-"""Memory shared with the daemon of this host, in which frames lie until they are encoded: see `offcam_proto.arena`."""
+"""Memory that is shared with this host's daemon, and has frames until they are encoded: see `offcam_proto.arena`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Picture(NamedTuple):
 
 @dataclass(slots=True)
 class Lying:
-    """A frame in a slot, or one that a daemon which died had moved to disk.
+    """A frame in a slot, or one that a dead daemon had moved to disk.
 
     Attributes:
         clip: number of its clip.
@@ -141,7 +141,7 @@ class Arena:
         self.bound = self.credit = 0
         self.lasting = True
         self.spool: Spool | None = None
-        self._spooled: dict[tuple[Spool | None, int], Lying] = {}  # by file and place, what earlier daemons left there
+        self._spooled: dict[tuple[Spool | None, int], Lying] = {}  # by file and place, frames that dead daemons moved
         self._frame_bytes = 0
         # for each slot's last frame: how its clip is opened, its layouts, and both packed as they lie in the arena
         self._frames: dict[int, tuple[OpenClip | None, tuple[FrameLayout, ...], bytes]] = {}
@@ -165,7 +165,7 @@ class Arena:
         if self._named:
             try:
                 return make_arena(self.token, size)
-            except OSError:  # without a name, then
+            except OSError:  # no arena with a name is possible here: make one without
                 self._named = False
         descriptor = os.memfd_create("offcam", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -262,7 +262,7 @@ class Arena:
         return Lying(clip, index, layouts, slot, opening=opening)
 
     def lying(self, states: Iterable[int] = (WRITTEN, TAKEN)) -> list[Lying]:
-        """The frames in slots of these states, in order."""
+        """The frames in slots with one of these states, in order of clip and index."""
         marks = self._memory[STATES_AT : STATES_AT + self.slots]
         found = [self.lying_in(slot) for slot, mark in enumerate(marks) if mark in states and slot in self._frames]
         return sorted((*found, *self._spooled.values()), key=lambda frame: (frame.clip, frame.index))
@@ -285,7 +285,7 @@ class Arena:
             spool.remove()
 
     def fits(self, cost: int) -> bool:
-        """Whether a frame may be put into it while no daemon gives credit for it."""
+        """Whether there is room for a frame of ``cost`` bytes while no daemon gives credit for it."""
         return cost <= self.slot_bytes and self.used + cost <= self.bound
 
     @property
@@ -327,7 +327,8 @@ class Arena:
     def move_to_disk(self, frame: Lying, spool: Spool) -> bool:
         """Move a frame from its slot into the file where a dead daemon left others; returns whether it had room.
 
-        Raises OSError where the disk refuses.
+        Raises:
+            OSError: the disk refuses.
         """
         slot = frame.slot
         place = spool.add(frame.clip, frame.index, frame.layouts, self._frames[slot][2], self.pixels(frame))
@@ -351,7 +352,7 @@ class Arena:
 
 
 class StreamArenas:
-    """The arenas of a process's streams: made when a first frame shows how large they must be.
+    """The arenas of a process's streams, each made when the stream's first frame shows how large it must be.
 
     An arena outlives the daemon that it was offered to, with the frames in it that no file has, and is offered to the
     next.
@@ -371,9 +372,9 @@ class StreamArenas:
         cost: int,
         opening: OpenClip | None = None,
     ) -> int | None:
-        """Copy a frame of ``cost`` bytes into a slot of its live stream's arena, and return the slot.
+        """Copy a frame of ``cost`` bytes into a slot of its live stream's arena. Returns the slot's number.
 
-        None where the frame has to go through the socket: there is no arena (yet), or no free slot.
+        None where the frame has to go through the socket, as there is no arena (yet), or no free slot.
         """
         if not self._possible:
             return None
@@ -409,7 +410,7 @@ class StreamArenas:
         cost: int,
         opening: OpenClip | None = None,
     ) -> Lying | None:
-        """Copy a frame into a slot that no daemon can be told of yet, or return None where there is no room for it."""
+        """Copy a frame into a slot although no daemon can be told of it yet. Returns None where there is no room."""
         _, arena = self._arenas.get(wire.info.handle, (0, None))
         if arena is None or arena.descriptor < 0 or not arena.fits(cost):
             return None

@@ -1,4 +1,4 @@
-"""Frames that a daemon of this host has moved to disk, should it die: see `offcam_proto.spool_file`."""
+"""Reading the frames that a dead daemon of this host had moved to disk: see `offcam_proto.spool_file`."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Spool:
                 os.unlink(path)
 
     def pixels(self, place: int, layouts: tuple[FrameLayout, ...]) -> tuple[memoryview, ...]:
-        """The pictures of a frame; OSError where they cannot be read."""
+        """The pictures of a frame. Raises OSError where they cannot be read."""
         start, found = HEAD_BYTES + place * self._place_bytes + PIXELS_AT, []
         for layout in layouts:
             data = os.pread(self._descriptor, layout.nbytes, start)

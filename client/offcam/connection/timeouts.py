@@ -1,4 +1,4 @@
-"""How long the client waits for what: every wait of a wrapper, in one place."""
+"""Every timeout of the client, in one place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESUME_SECONDS = 10.0
 has welcomed the question, for which `START_SECONDS` are waited, too: millions of episodes may have to be read."""
 
 LAUNCH_SECONDS = 300.0
-"""How long a daemon may start, off the agent's thread, until a warning says what to do about it. It is not ended."""
+"""How long a daemon may take to start, off the agent's thread, until a warning says what to do. It is not killed."""
 
 HANDSHAKE_SECONDS = 1.5
 """How long construction waits for a daemon of another host to accept or refuse the key."""
@@ -72,24 +72,24 @@ REOPEN_SECONDS = 2.0
 """How long the first step after a fork or a `close` waits for a daemon that listens or is being started."""
 
 SOON_SECONDS = 0.01
-"""How often a daemon that has just been started is greeted until there is a connection, and how often a construction or
-a flush looks whether it is there."""
+"""Pause between greetings of a daemon that was started just now, until there is a connection; also between the looks of
+a construction or a flush whether it is there."""
 
 RETRY_SECONDS = 0.25
-"""How often a step looks for a daemon that is gone."""
+"""Pause between a step's looks for a daemon while there is none."""
 
 ANSWER_SECONDS = 1.0
 """How long a greeting or a flush may go unanswered before it is sent again: a daemon may have died of it, unnoticed."""
 
 LEAST_PAUSE_SECONDS = 0.25
-"""The pause after the start of an embedded daemon until the next one. It doubles with each start, up to
-`MOST_PAUSE_SECONDS`; once a daemon answers, the next one that is needed is started at once."""
+"""The first pause between two starts of an embedded daemon. It doubles with each start, up to `MOST_PAUSE_SECONDS`;
+once a daemon has answered, the next start is at once."""
 
 MOST_PAUSE_SECONDS = 30.0
 """The longest pause between two starts of an embedded daemon that never answers."""
 
 REFUSED_KEY_SECONDS = 30.0
-"""How often a daemon of another host that refused the key is asked again."""
+"""Pause before a daemon of another host that refused the key is asked again."""
 
 SILENCE_SECONDS = 10.0
 """A flush gives up on a daemon that was silent for this long; right after another flush did so, `ANSWER_SECONDS` do."""
@@ -99,10 +99,10 @@ GONE_SECONDS = 10.0
 time enough for a service manager to start it again."""
 
 COMING_SECONDS = 60.0
-"""How long a flush waits for a daemon that is still being started; then `SILENCE_SECONDS` count."""
+"""How long a flush waits for a daemon that is still being started; from then on it counts as silent."""
 
 EXIT_SECONDS = 30.0
-"""Longest wait at interpreter exit for recordings that were never closed, all in all."""
+"""Longest wait at interpreter exit for all recordings together that were never closed."""
 
 LINGER_MS = 2000
-"""Longest wait at exit for the last bytes to leave; the end of `EXIT_SECONDS` is kept for it."""
+"""Longest wait at exit for the last bytes to be sent, in milliseconds; it is a part of `EXIT_SECONDS`."""

@@ -40,7 +40,7 @@ class Transport:
 
     def _open(self) -> zmq.Socket[bytes]:
         dealer = self._context.socket(zmq.DEALER)
-        # IMMEDIATE: without a connection a send fails at once, so that nothing queues up for nobody.
+        # IMMEDIATE: without a connection a send fails at once, and no message is queued for a later daemon.
         # No high-water mark: credit bounds the frames, and a mark would drop records.
         for option, value in (
             (zmq.IMMEDIATE, 1),
@@ -60,7 +60,7 @@ class Transport:
         return dealer
 
     def dial(self) -> None:
-        """Begin to connect, once."""
+        """Begin to connect, if it has not yet."""
         if not self.dialled:
             self.dialled = True
             self._socket.connect(self.endpoint.url)
@@ -106,8 +106,8 @@ class Transport:
 
         Raises:
             ConfigError: nothing can connect to the endpoint.
-            DaemonUnavailable: nobody answers there.
-            KeyRefused: the daemon does not take the key, or is not the one that the key is for.
+            DaemonUnavailable: no daemon answers there.
+            KeyRefused: the daemon does not accept the key, or is not the one that the key is for.
         """
         self.renew()
         monitor = self._socket.get_monitor_socket(
