@@ -1,1 +1,1 @@
-"""One env's stream: its clips, its episodes and its frames."""
+"""One env's stream: its clips, episodes, steps and journal."""

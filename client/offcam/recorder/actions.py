@@ -78,7 +78,7 @@ class ActionCodec:
             )
         self.columns = tuple([leaf.column for leaf in self._leaves])
         self.plain = isinstance(space, spaces.Discrete) and not envs
-        self._array: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # of an action that is one array
+        self._array: tuple[np.dtype[Any], tuple[int, ...]] | None = None  # dtype and shape, if an action is one array
         (leaf,) = self._leaves if len(self._leaves) == 1 else (None,)
         if leaf is not None and not leaf.keys and leaf.dtype is not None and (leaf.shape or envs):
             self._array = leaf.dtype, self._whole(leaf.shape)
@@ -114,11 +114,11 @@ class ActionCodec:
     def pack(self, action: Any) -> tuple[list[Any], list[list[bytes]]]:  # noqa: ANN401 - of any space
         """The values of an action's columns, and for each column in the heap what goes there, by sub-environment.
 
-        A number is itself; of what is more than one it is the bytes, as `StepBuffer.add` takes them. Of one in the heap
-        it is the length, or the lengths as bytes of uint32.
+        A column's value is a number, or for several numbers their bytes, as `StepBuffer.add` takes them. For a column
+        in the heap it is the length, or the lengths as bytes of uint32.
 
         Raises:
-            ActionError: it is none of the space. Nothing has changed.
+            ActionError: the action is none of the space. Nothing was changed.
         """
         values: list[Any] = []
         heap: list[list[bytes]] = []
@@ -209,7 +209,7 @@ def _leaves(space: spaces.Space[Any], name: str, keys: tuple[Any, ...]) -> Itera
     elif isinstance(space, spaces.Discrete):
         yield _Leaf(name, keys, _INT64, ())
     elif isinstance(space, (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)):
-        dtype = np.dtype(np.dtype(space.dtype).newbyteorder("<").str)  # the one that arrays have, not its equal
+        dtype = np.dtype(np.dtype(space.dtype).newbyteorder("<").str)  # the same object that arrays have, not its equal
         if dtype.str not in _DTYPES:
             raise ConfigError(f"steps cannot be recorded of numbers of {dtype}: {space}. Pass `steps=False`.")
         yield _Leaf(name, keys, dtype, tuple(map(operator.index, space.shape)))

@@ -80,7 +80,7 @@ class _Ring(ClipWriter):
 class BlackBox:
     """Has the daemon hold the last seconds of an env, across episodes, and make videos of them.
 
-    Thread: that of the env; `save` is for any.
+    Thread: that of the env; `save` may be called on any.
 
     Args:
         stream: the stream of the env that is shown.
@@ -130,7 +130,7 @@ class BlackBox:
             self._dropped.append((self.number, reason))
 
     def count(self, reward: object | None) -> None:
-        """A step is over, or with None a reset, whether or not it was shown."""
+        """Count a step with its reward, or with None a reset, whether or not it was shown."""
         if reward is not None:
             self._rewards.append((self.number, as_float(reward)))
         self.number += 1

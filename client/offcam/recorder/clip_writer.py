@@ -86,7 +86,7 @@ class _Part:
 
     @property
     def sent(self) -> int:
-        """Frames that went to the daemon."""
+        """How many frames went to the daemon."""
         return self.offered - self.dropped.total()
 
 
@@ -173,7 +173,7 @@ class ClipWriter:
         part.offered += 1
         if reason is not None:
             part.dropped[reason] += 1
-        self._last_frame = time.monotonic()  # now, so that a wait does not make the next one longer
+        self._last_frame = time.monotonic()  # after the wait, so that it does not count as time of the next step
         return reason
 
     def reject(self) -> None:
@@ -199,11 +199,11 @@ class ClipWriter:
         part, stream = self._part, self._stream
         ours = part is not None and part.wire is stream.wire()  # else the part belongs to the parent of a forked child
         with part.connection.lock if part is not None and ours else nullcontext():
-            # a signal's handler that ends what is open waits for the lock: it finds a clip open, or ended
+            # a signal's handler that ends open clips waits for the lock, and so finds this one either open or ended
             if self in stream.videos.clips:
                 stream.videos.clips.remove(self)
             if ours:
-                stream.videos.take_over()  # before its account is made: what a dead daemon left may be another part's
+                stream.videos.take_over()  # first, as frames that a dead daemon left may become another part
                 part = self._part
             self._part = None
             if part is not None and ours:
@@ -233,7 +233,7 @@ class ClipWriter:
 
     def _next_part(self, wire: ClientStream, layouts: tuple[FrameLayout, ...], number: int) -> _Part:
         stream, before = self._stream, self._part
-        if before is not None and before.wire is wire:  # else it is the first, or its file is a forked child's parent's
+        if before is not None and before.wire is wire:  # else there is none before, or it is a forked child's parent's
             self._finish(before, complete=True)
         else:
             self._parts = 0
@@ -265,7 +265,7 @@ class ClipWriter:
             videos.take_over()  # the stream may have become live since, through another thread
             if part.opening is not None and (part.epoch or not wire.live):
                 return part.opening
-            if wire.live and videos.next_clip > part.number + 1:  # a later clip may have been opened meanwhile
+            if wire.live and videos.next_clip > part.number + 1:  # a later clip may have been opened: get a new number
                 videos.number(part)
             part.opening = OpenClip(
                 handle=wire.info.handle,
@@ -322,7 +322,7 @@ class ClipWriter:
         self._stream.videos.losses.videos[self._name] = why
 
     def _account(self, part: _Part) -> ClipRecord:
-        row = -1 if self.first_row is None else self.first_row + part.begin  # less than 0 is another stream's
+        row = -1 if self.first_row is None else self.first_row + part.begin  # a negative row is of an earlier stream
         return ClipRecord(
             clip=part.number,
             name=self._name,
@@ -351,13 +351,13 @@ class ClipWriter:
                 connection.unsettled.add(stream)
             elif part.epoch:
                 self._not_whole("the connection broke")
-            elif part.sent:  # it is opened once there is a daemon
+            elif part.sent:  # its frames are in shared memory, and it is opened once there is a daemon
                 stream.videos.unfinished[part.number] = self._name, wire, 0, part.sent
             else:
                 stream.videos.parts.pop(part.number, None)
         self._tell(part)
         for reason, count in part.dropped.items():
-            if reason in _WHY:  # of what is no picture, the wrapper has said why
+            if reason in _WHY:  # for a frame that is no picture, the wrapper has warned already
                 stream.videos.losses.frames[reason] += count
                 connection.warn_once(
                     f"{count} of {part.offered} frames of {self._name!r} are missing: {_WHY[reason]}. "

@@ -37,7 +37,7 @@ STEPS_WAITING_BYTES = 1024 * MIB
 
 
 class EnvStream:
-    """The stream of one env, shared by the wrappers around it. It belongs to whoever steps the env.
+    """The stream of one env, shared by the wrappers around it. Thread: that of the env.
 
     It survives a daemon that comes late, dies or is replaced, a fork (the child gets a stream of its own), and use
     after `release`.
@@ -50,6 +50,7 @@ class EnvStream:
         prefix: name prefix of its videos; empty for a stream without video.
         before: how far the resumed session has come; None for a new session. An attribute, too.
         steps_limit: most bytes of steps that the run is to have on the disk; 0 for the daemon's own bound.
+        replays: id of the stream whose episodes are replayed into it; zeros for none.
 
     Attributes:
         videos: its videos, and what is lost of them.
@@ -94,7 +95,7 @@ class EnvStream:
         self._journal: Journal | ThreadedJournal | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy of an env, as for a process that is spawned, gets a stream of its own, as a forked one does."""
+        """A copy of an env, as for a spawned process, gets a stream of its own, as an env in a forked child does."""
         fresh = {"_users": set(), "_pid": 0, "_connection": None, "_wire": None, "_journal": None}
         return {**self.__dict__, **fresh, "_copied": self._copied or self.attached}
 
@@ -168,7 +169,7 @@ class EnvStream:
             self._not_yet(connection, error)
         except RemoteProtocolError:
             if self._strict:
-                raise  # else it was said that nothing is recorded
+                raise  # if not strict, a warning has said by now that nothing is recorded
         else:
             return connection.session.state is not State.REFUSED
         return False
@@ -201,7 +202,7 @@ class EnvStream:
         )
 
     def wire(self) -> ClientStream:
-        """The stream on the wire, opened where it is not, as after a fork or `release`. Never raises."""
+        """The stream on the wire, which is opened if it is not, as after a fork or `release`. Never raises."""
         if self._wire is None or self._pid != os.getpid():
             connection = process.current()
             self._copied = self._copied or (self.attached and self._pid != os.getpid())  # by a fork
@@ -216,7 +217,7 @@ class EnvStream:
         return self._wire
 
     def record(self, *records: Record) -> None:
-        """Keep the records of finished episodes or videos until the daemon has them: the one way of all records.
+        """Keep records until the daemon has committed them. All records of the stream go this way.
 
         They are in the stream's journal when this returns. Never raises.
         """
@@ -253,7 +254,7 @@ class EnvStream:
         self.connection.warn_once(text, about=about)
 
     def flush(self, *, quiet: bool = True) -> bool:
-        """Wait until everything that ended is final. Returns whether it is."""
+        """Wait until everything that ended is final. Returns whether that is so."""
         if self._connection is None or self._pid != os.getpid():
             return True
         self.steps.seal()
@@ -379,8 +380,8 @@ class EnvStream:
             return self._journal.tail()
 
     def _attach(self, connection: Connection) -> ClientStream:
-        suffix = 2 if self._copied and self.prefix else 0  # the original's files are not to be replaced by a copy's
-        resumes = self._pid == connection.pid  # it was released, and is used again
+        suffix = 2 if self._copied and self.prefix else 0  # so that a copy's files do not replace the original's
+        resumes = self._pid == connection.pid  # the stream was released, and is used again
         if resumes:
             suffix = self._suffix
         elif self.before is not None and not self._pid and not self._copied:
@@ -432,6 +433,6 @@ def check_daemon(*, strict: bool = False) -> None:
         connection = process.current()
         try:
             process.establish(connection, connection.handshake.deadline(strict=strict), strict=strict)
-        except (DaemonUnavailable, RemoteProtocolError):  # said where the stream is opened
+        except (DaemonUnavailable, RemoteProtocolError):  # the warning comes when the stream is opened
             if strict:
                 raise

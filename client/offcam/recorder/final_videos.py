@@ -14,7 +14,7 @@ class FinalVideos:
         on_video: called with the path of each final video.
 
     Attributes:
-        newest: path of the newest one, or None.
+        newest: path of the newest final video, or None.
     """
 
     def __init__(self, on_video: Callable[[str], object] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""From what ``render()`` returned to a buffer and a layout, without making it contiguous."""
+"""Turns what ``render()`` returned into a buffer and a layout, without making it contiguous."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def as_array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - as above
     if on_device(value):
         raise FrameError(_COPY_IT)
     try:
-        if hasattr(value, "detach"):  # a tensor of torch's may want its gradient
+        if hasattr(value, "detach"):  # numpy refuses a tensor of torch's that requires a gradient
             value = value.detach()
         if hasattr(value, "convert") and getattr(value, "mode", None) not in _PLAIN_IMAGES:
             value = value.convert("RGB")

@@ -1,4 +1,4 @@
-"""What a strict recording has lost: counted as it happens, raised at its end."""
+"""What a recording has lost, counted as it happens; if the recording is strict, raised at its end."""
 
 from __future__ import annotations
 

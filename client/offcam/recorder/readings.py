@@ -32,7 +32,7 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
     try:
         if on_device(value):
             return float("nan")
-        if hasattr(value, "detach"):  # a tensor of torch's that wants its gradient warns of this else
+        if hasattr(value, "detach"):  # torch warns if a tensor that requires a gradient is converted
             value = value.detach()
         return float(value.item() if isinstance(value, np.ndarray) else value)
     except OverflowError:
@@ -44,7 +44,7 @@ def as_float(value: Any) -> float:  # noqa: ANN401 - a reward of whatever kind t
 def is_nan(reward: Any) -> bool:  # noqa: ANN401 - as above
     """Whether a reward, or any of several, is NaN. False for what cannot be read."""
     if type(reward) is float:
-        return reward != reward  # noqa: PLR0124 - what is no number does not equal itself
+        return reward != reward  # noqa: PLR0124 - NaN does not equal itself
     try:
         return bool(np.isnan(_array(reward).astype(FLOAT)).any())
     except UNREADABLE:
@@ -65,7 +65,7 @@ def flag(value: Any) -> bool | None:  # noqa: ANN401 - a flag of whatever kind t
         return value
     try:
         if value is None or (hasattr(value, "__len__") and not hasattr(value, "shape")) or on_device(value):
-            return None  # a dict by agent is not set because it is not empty
+            return None  # a dict by agent would be true merely because it is not empty
         return None if getattr(value, "shape", ()) and np.prod(value.shape) != 1 else bool(value)
     except UNREADABLE:
         return None
@@ -92,7 +92,7 @@ def each(values: Any, count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any] 
     if type(values) is np.ndarray and values.dtype is dtype and values.shape == (count,):
         return values
     try:
-        return _array(values).reshape(count).astype(dtype)  # simulators give (count, 1), too
+        return _array(values).reshape(count).astype(dtype)  # some simulators return (count, 1)
     except UNREADABLE:
         return None
 

@@ -63,7 +63,7 @@ def before(folder: str, prefix: str, if_exists: IfExists, *, strict: bool = Fals
         return None
     if if_exists == "error":
         raise _exists(folder)
-    from offcam_runs.resuming import run_before  # noqa: PLC0415 - who does not resume need not load it
+    from offcam_runs.resuming import run_before  # noqa: PLC0415 - a recording that resumes nothing need not load it
 
     return run_before(folder, prefix)
 
@@ -84,7 +84,7 @@ def _asked(folder: str, prefix: str, if_exists: IfExists, *, strict: bool) -> Be
         if strict:
             raise
         if connection.session.state is State.REFUSED:
-            return None  # it was said that nothing is recorded
+            return None  # a warning said already that nothing is recorded
         what = "how far the run came" if if_exists == "resume" else "whether there is a run already"
         connection.warn_once(
             f"{what} in {folder} is not known, so what is recorded is a session of its own, which overwrites nothing "
@@ -118,7 +118,7 @@ def is_another(folder: str, stream: bytes) -> bool:
     The envs in a vector env of Stable-Baselines3 share a prefix, too: nobody needs to be warned of each other's videos.
     """
     if not settings.records_here():
-        return True  # its index is on another host
+        return True  # not known, as the index is on another host
     from offcam_runs.database import open_to_read  # noqa: PLC0415 - as in `before`
 
     try:

@@ -1,6 +1,6 @@
 """Whether to record, and into which folder, by the environment variables as they are at the time.
 
-A variable or a folder that is wrong is a ConfigError.
+ConfigError is raised for a variable or a folder that is wrong.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def absolute(folder: str) -> str:
 
 
 def make_run_folder(folder: str) -> str:
-    """Create a run folder and return its absolute path; FolderNotWritable where it cannot be made or written."""
+    """Create a run folder. Returns its absolute path; raises FolderNotWritable where it cannot be made or written."""
     path = absolute(folder)
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ConfigError(f"video_folder is longer than {MAX_PATH_BYTES} bytes: {path[:80]!r}...")

@@ -55,7 +55,7 @@ class StepLog:
         """
         made = StepBuffer(self._keep, self._attach, table, checked(columns, envs), env_index, first_row)
         self._buffers.append(made)
-        _logs.add(self)  # here, as a copy is not made by its class
+        _logs.add(self)  # here and not in the constructor, which is not called for a copy
         return made
 
     @property
@@ -90,8 +90,8 @@ class StepBuffer:
     a record, the handler finds the buffer `busy` and leaves it alone: its rows are safe in the tail.
 
     Attributes:
-        layout: of the rows from now on.
-        busy: whether something is being written.
+        layout: layout of the rows from now on.
+        busy: whether a row or a record is being written.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class Abandoned(Protocol):
     """Something that can end without being told to."""
 
     def abandon(self) -> None:
-        """End it where nobody said that it is over: it is complete only if its episode is."""
+        """End it where the wrapper did not: a video is complete only if its episode is over."""
 
 
 class ClipInProgress(Abandoned, Protocol):
@@ -146,7 +146,7 @@ class StreamVideos:
             self.parts = {number: part for number, part in before.items() if part.epoch in (0, wire.epoch)}
             left = self._there.frames.take_over(wire, before)
             frames = {number: list(those) for number, those in groupby(left, key=lambda frame: frame.clip)}
-            # those that no daemon has opened come first: the others get new numbers, which are higher
+            # clips that no daemon has opened come first, as the others get new numbers, which are higher
             for number in sorted(frames, key=lambda number: (number in before and before[number].epoch > 0, number)):
                 before[number].go_on(frames[number])
 

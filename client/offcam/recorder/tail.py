@@ -65,7 +65,7 @@ class Tail:
 
     @property
     def empty(self) -> bool:
-        """Whether there are no rows in it."""
+        """Whether the tail has no rows."""
         return not any(section.counts[0] for section in self._sections)
 
     def section(self) -> Section:
@@ -95,7 +95,7 @@ class Tail:
         """Release the file, and remove it if that is wanted."""
         if remove and self._path is not None:
             with contextlib.suppress(OSError):
-                if os.path.samestat(self._path.stat(), os.fstat(self._fd)):  # else it is another's
+                if os.path.samestat(self._path.stat(), os.fstat(self._fd)):  # else another file is at the path now
                     self._path.unlink()
         self.forget()
 

@@ -19,7 +19,7 @@ _MOST_INT, _LEAST_INT = 2**64 - 1, -(2**63)
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 - of any space
-    """A value as bytes: numbers, text, arrays, and tuples, lists and dicts of them.
+    """Encode a value as bytes: numbers, text, arrays, and tuples, lists and dicts of them.
 
     Raises:
         ActionError: the value is of another kind, or lies in a device's memory.
