@@ -22,12 +22,12 @@ from offcam_runs.replay.requests import END, Answer, Follow, RenderProgress, Req
 
 
 def main() -> None:
-    """Do what is asked for, until nobody asks any more."""
+    """Do what the requests ask for, until the input ends."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an env prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # an env may print, which must not be among the answers
     _draw_without_display()
-    with contextlib.suppress(OffcamError):  # what is wrong is said where it is recorded into
-        check_daemon(strict=True)  # before this: one that is started here would be as bounded as this process
+    with contextlib.suppress(OffcamError):  # an error is reported when a video is recorded
+        check_daemon(strict=True)  # before this process is limited, as a daemon started here inherits its limits
     limits.settle(memory=limits.half_of_the_memory())
 
     def tell(answer: Answer | RenderProgress) -> None:
@@ -44,7 +44,7 @@ def main() -> None:
             continue
         try:
             request = parse(line)
-        except MalformedMessage:  # who asked has left in the midst of it
+        except MalformedMessage:  # the asking process ended in the midst of a line
             break
         if isinstance(request, Request):
             tell(worker.do(request))
@@ -80,7 +80,7 @@ class PipeReader:
     """Lines from a pipe, each waited for no longer than a given time.
 
     Args:
-        source: the descriptor of what is read.
+        source: the descriptor of the pipe's reading end.
     """
 
     def __init__(self, source: int) -> None:
@@ -96,7 +96,7 @@ class PipeReader:
                 data = os.read(self._source, 65536)
                 self._data += data
                 self._over = not data
-            elif self._over or os.getppid() != self._parent:  # a child that was forked from it keeps the pipe open
+            elif self._over or os.getppid() != self._parent:  # the parent is gone, though a fork may hold the pipe open
                 return None
             else:
                 return ""

@@ -17,11 +17,11 @@ class AuditedClip(ClipWriter):
     """A `ClipWriter` that remembers a hash of each frame.
 
     Args:
-        renderer: who is asked to compare.
-        stream: as of `ClipWriter`.
-        name: likewise.
-        episode: likewise.
-        others: its other arguments.
+        renderer: asks for the comparison.
+        stream: as in `ClipWriter`.
+        name: as in `ClipWriter`.
+        episode: as in `ClipWriter`.
+        others: the other arguments of `ClipWriter`.
     """
 
     def __init__(self, renderer: Renderer, stream: EnvStream, name: str, *, episode: int, **others: Any) -> None:  # noqa: ANN401 - as of ClipWriter
@@ -34,7 +34,7 @@ class AuditedClip(ClipWriter):
         return {**super().__getstate__(), "_renderer": None}
 
     def add(self, pictures: tuple[Any, ...], grid: tuple[int, int], number: int) -> str | None:
-        """As `ClipWriter`."""
+        """As `ClipWriter.add`."""
         if self._renderer is not None:
             self._seen.add(pictures, number)
         return super().add(pictures, grid, number)
@@ -66,6 +66,6 @@ class AuditedClip(ClipWriter):
         )
 
     def abandon(self) -> None:
-        """As `ClipWriter`; it is not compared."""
+        """As `ClipWriter.abandon`; the video is not compared."""
         self._renderer = None
         super().abandon()

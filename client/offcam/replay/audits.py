@@ -36,9 +36,9 @@ class Audits:
 
     def __init__(self) -> None:
         self._phase = _Phase.PROVING
-        self._proven: set[int] = set()  # episodes
+        self._proven: set[int] = set()  # numbers of the episodes whose videos were equal
         self._vain = 0
-        self._videos = 0  # since nothing is rendered
+        self._videos = 0  # number of videos since nothing is rendered in the loop
         self._due = False
 
     @property
@@ -48,7 +48,7 @@ class Audits:
 
     @property
     def over(self) -> bool:
-        """Whether frames are recorded for good."""
+        """Whether the decision is final: frames are recorded from now on."""
         return self._phase is _Phase.FRAMES
 
     def replays_next(self, checks: int) -> bool:
@@ -71,7 +71,7 @@ class Audits:
         return self._phase is not _Phase.FRAMES and checks < MOST_CHECKS
 
     def compared(self, episode: int, answer: Answer) -> str:
-        """A video of this episode was compared, or could not be. Returns what people are to be warned of, else ""."""
+        """A video of this episode was compared, or could not be. Returns the warning that is due, else ``""``."""
         if self.over:
             return ""
         if answer.why and not answer.unread:
@@ -88,7 +88,7 @@ class Audits:
         return ""
 
     def not_made(self, episode: int, answer: Answer) -> str:
-        """A video of this episode could not be rendered, be it for want of its steps. Returns as `compared`."""
+        """A video of this episode could not be rendered, as where its steps are missing. Returns as `compared`."""
         return "" if self.over else self._fails(f"episode {episode} has no video: {told(answer)}")
 
     def _fails(self, why: str) -> str:

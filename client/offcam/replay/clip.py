@@ -24,19 +24,19 @@ class ReplayClip:
     """Takes the place of a `ClipWriter` where nothing is rendered: once it ends, its video is asked for.
 
     Args:
-        renderer: who is asked.
-        stream: of the env that it shows.
-        name: as of `ClipWriter`.
-        encoding: likewise.
-        episode: likewise.
-        step: likewise.
-        every: take each so manieth frame, and the last.
-        env_index: of a vector env the sub-environment; None of a single one.
-        whole: whether it is of one episode, and ends with that.
+        renderer: asks for the video.
+        stream: the stream of the env that it shows.
+        name: as in `ClipWriter`.
+        encoding: as in `ClipWriter`.
+        episode: as in `ClipWriter`.
+        step: as in `ClipWriter`.
+        every: render only each so manieth frame, and the last one.
+        env_index: index of the sub-environment of a vector env; None for a single env.
+        whole: whether it shows one episode, and ends with that.
 
     Attributes:
         first_row: the row of the steps that its first frame shows.
-        episode_over: whether the last step it saw ended an episode; set by its wrapper.
+        episode_over: whether the last step that it was told of ended an episode; set by the wrapper.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ReplayClip:
         self._last = None
 
     def judged(self, record: KeepRecord) -> None:
-        """The rule is told of its episode, and that it can be rendered if it is kept. No more frames come."""
+        """Send the record by which a rule judges the episode, and the video can be rendered. No more frames come."""
         if self._last is None or self.first_row is None:
             return
         if time.monotonic() > self._renderer.sealed + SEAL_SECONDS:
@@ -105,7 +105,7 @@ class ReplayClip:
         self._last = None
 
     def _video(self) -> dict[str, Any]:
-        """What it is rendered by, as a `Request` has it."""
+        """The fields of the `Request` by which the video is rendered."""
         encoding = self._encoding
         assert self.first_row is not None and self._last is not None  # noqa: S101, PT018 - as its callers have seen
         return {
@@ -123,5 +123,5 @@ class ReplayClip:
         }
 
     def abandon(self) -> None:
-        """End it where nobody said that it is over."""
+        """End the video where the wrapper did not."""
         self.end()

@@ -12,17 +12,17 @@ import xxhash
 from offcam.recorder import readings
 from offcam_proto.errors import NotReplayable
 
-_hash: Callable[[Any, int], int] = xxhash.xxh3_64_intdigest  # its stubs do not know what numpy lends
+_hash: Callable[[Any, int], int] = xxhash.xxh3_64_intdigest  # typed here, as its stubs do not take numpy's buffers
 _flags = struct.Struct("<d??").pack
 _NUMBERS: Final = frozenset({float, int, bool, np.bool_, *(np.dtype(code).type for code in "bBhHiIqQefd")})
 _FLAGS: Final = frozenset({bool, np.bool_})
 
 
 class Digest:
-    """The digest of an episode so far. It has a place of its own, since it changes with each step.
+    """The digest of an episode so far; it changes with each step.
 
     Attributes:
-        value: 64 bits.
+        value: the digest, 64 bits.
     """
 
     __slots__ = ("value",)
@@ -43,20 +43,20 @@ class Digest:
         """Go on by a step.
 
         Args:
-            observation: of any structure of arrays, numbers and text; it is read by its bytes, where they are
-                contiguous without a copy.
-            reward: a number, or a structure of them as of an env of many agents.
-            terminated: a flag, or a structure of them.
+            observation: any structure of arrays, numbers and text. Its bytes are hashed, without a copy where they are
+                contiguous.
+            reward: a number, or a structure of numbers as in an env of many agents.
+            terminated: a flag, or a structure of flags.
             truncated: as ``terminated``.
 
         Raises:
-            NotReplayable: something has no bytes that mean the same elsewhere, or lies in a device's memory.
+            NotReplayable: something has no bytes that mean the same in another process, or is in a device's memory.
         """
         seen = _observed(observation, self.value)
         if type(reward) in _NUMBERS and type(terminated) in _FLAGS and type(truncated) in _FLAGS:
             try:
                 self.value = value = _hash(_flags(reward, terminated, truncated), seen)
-            except (OverflowError, struct.error):  # an integer that is no float
+            except (OverflowError, struct.error):  # an integer that is too large for a float
                 pass
             else:
                 return value
@@ -80,7 +80,7 @@ def _folded(value: Any, digest: int) -> int:  # noqa: ANN401 - see go_on
 
 
 def _parts(value: Any) -> Iterator[bytes]:  # noqa: ANN401 - see go_on
-    """The bytes of a structure, piece by piece. Each begins with what it is, so that none runs into another."""
+    """The bytes of a structure, piece by piece. Each piece begins with its kind, so that none is taken for another."""
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         value = value.tolist()
     if isinstance(value, (np.ndarray, np.generic)):
@@ -106,7 +106,7 @@ def _parts(value: Any) -> Iterator[bytes]:  # noqa: ANN401 - see go_on
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - see go_on
-    """What another library has, as torch's tensors on the CPU."""
+    """An array of another library, such as a torch tensor on the CPU, as numpy's."""
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if readings.on_device(value):
         raise NotReplayable(f"a {kind} in a device's memory cannot be checked without waiting for the device")

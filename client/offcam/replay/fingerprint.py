@@ -67,6 +67,6 @@ def _hash(modules: list[types.ModuleType]) -> str:
             try:
                 with open(file, "rb") as source:
                     total.update(source.read())
-            except OSError:  # it is in an archive, or gone
+            except OSError:  # the file is in an archive, or gone
                 total.update(file.encode())
     return total.hexdigest()

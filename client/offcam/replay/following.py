@@ -40,7 +40,7 @@ class Following:
         self._next_look = 0.0
 
     def __bool__(self) -> bool:
-        """Whether there is any stream."""
+        """Whether any stream is followed."""
         return bool(self._streams)
 
     def begin(self, follow: Follow) -> None:
@@ -50,7 +50,7 @@ class Following:
         self._next_look = 0.0
 
     def catch_up(self, follow: Follow) -> Answer | None:
-        """Make one video of a stream that was begun. Returns what became of it; None where none is to be made by now.
+        """Make one video of a followed stream. Returns what became of it; None where none is to be made by now.
 
         Raises:
             RunFolderError: the index cannot be read.
@@ -61,12 +61,12 @@ class Following:
         return None if request is None or answer is None else self._done(request, answer, seen)
 
     def go_on(self) -> Answer | None:
-        """The same of any stream whose index has changed since none was to be made. Never raises."""
+        """As `catch_up`, for any stream whose index has changed since none was to be made. Never raises."""
         if time.monotonic() < self._next_look:
             return None
         for (folder, stream), seen in self._streams.items():
             facts = _facts(folder)
-            with suppress(OffcamError):  # until it changes again
+            with suppress(OffcamError):  # it is tried again when the index changes
                 if facts != seen.facts and (answer := self.catch_up(Follow(folder, stream))):
                     return answer
             seen.facts = facts
@@ -79,7 +79,7 @@ class Following:
             return next((each for each in found if each.name not in seen.failed), None)
 
     def _done(self, request: Request, answer: Answer, seen: _Seen) -> Answer:
-        """What there is to tell of a video once it was made, or could not be; nothing of one that was let go."""
+        """The answer for a video that was made, or cannot be; empty if it was let go, or is to be tried again."""
         if answer.file:
             return answer._replace(kept=True)
         with open_to_read(request.folder, settled=True, session="all") as database:
@@ -93,12 +93,12 @@ class Following:
 
 
 class _Seen:
-    """What is known of a stream.
+    """What is known of a followed stream.
 
     Attributes:
-        facts: of the index, when it was read last and nothing was to be made.
+        facts: the facts of the index when it was last read and nothing was to be made.
         failed: names of videos that cannot be made.
-        tries: how often each was begun that is not made.
+        tries: by name, how often each video was tried that is not made yet.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class _Seen:
 
 
 def _facts(folder: str) -> tuple[object, ...]:
-    """What changes whenever an index does. Nobody has it open meanwhile: its daemon could not tidy it up."""
+    """Numbers that change whenever an index does, found without opening it, as its daemon could not tidy it up then."""
     found: list[object] = []
     for name in (INDEX_NAME, *(INDEX_NAME + companion for companion in INDEX_COMPANIONS[::2])):
         try:

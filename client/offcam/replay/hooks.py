@@ -45,14 +45,14 @@ def register(env: str | type, *, state: Callable[[Any], object], restore: Callab
 
 
 def of(env: Any) -> Iterator[tuple[str, Hook]]:  # noqa: ANN401 - the base env
-    """The hooks that are for an env, by their names."""
+    """The hooks that are registered for an env, with their names."""
     names = [_name(kind) for kind in type(env).__mro__]
     names.append(getattr(getattr(env, "spec", None), "id", ""))
     return ((name, _hooks[name]) for name in names if name in _hooks)
 
 
 def states(env: Any) -> dict[str, Any]:  # noqa: ANN401 - the base env
-    """What the hooks for an env keep of it now, by their names. What a user's function raises comes through."""
+    """The current states of an env, by the names of its hooks. Exceptions of users' functions come through."""
     return {name: hook.state(env) for name, hook in of(env)}
 
 
@@ -60,7 +60,7 @@ def give_back(env: Any, kept: dict[str, Any]) -> None:  # noqa: ANN401 - the bas
     """Give an env the states back that `states` found in another.
 
     Raises:
-        NotReplayable: nobody has registered such a hook in this process.
+        NotReplayable: a hook is not registered in this process.
     """
     known = dict(of(env))
     for name, state in kept.items():

@@ -1,4 +1,4 @@
-"""What a process beside a training may use: it is to be felt by nothing else on the machine."""
+"""Limits of a process that runs beside a training, and must not slow it down."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from offcam_proto.errors import NotReplayable
 NICE: Final = 19
 
 CPU_SECONDS: Final = 1800
-"""Of one video."""
+"""Most CPU time that one video may take."""
 
 
 def half_of_the_memory() -> int:
-    """Bytes."""
+    """Half of this machine's memory, in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
@@ -24,7 +24,7 @@ def settle(*, memory: int) -> None:
     """Bound this process for the rest of its life, and have it run only where nothing else wants to.
 
     Args:
-        memory: most bytes of its data. What is beyond is a MemoryError.
+        memory: most bytes of its data; beyond that Python raises MemoryError.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
@@ -41,7 +41,7 @@ def give_way() -> None:
 
 
 def allow(cpu_seconds: float = CPU_SECONDS) -> None:
-    """This process may use so much CPU from now on. Then a NotReplayable is raised on its main thread."""
+    """Allow this process so many seconds of CPU from now on; then NotReplayable is raised on its main thread."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     most = int(used + cpu_seconds) + 1

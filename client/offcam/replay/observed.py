@@ -1,4 +1,4 @@
-"""Episodes of a run that happen again in this process, with all that the env gave: for who makes a dataset of them."""
+"""Replaying episodes of a run in this process, with all that the env returns, to make a dataset of them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Observed(NamedTuple):
-    """What an env's base gave and was given, from a reset to the end of an episode.
+    """What an env's base returned and was given, from a reset to the end of an episode.
 
     Attributes:
-        episode: its number.
-        spec: what its env is made from.
-        seed, options: those of the reset.
+        episode: number of the episode.
+        spec: the spec that its env is made from.
+        seed, options: arguments of the reset.
         first: the observation and the info of the reset.
-        steps: of each step the action, and what the env returned. The last one's flags are as the env gave them: a
-            time limit is no part of it.
+        steps: for each step the action, and what the base returned. So the last step's flags are the base's, in which a
+            time limit of a wrapper has no part.
     """
 
     episode: int
@@ -56,18 +56,18 @@ def observed(
     session: Session = None,
     trust: bool = False,
 ) -> Iterator[Observed]:
-    """Have episodes happen again, each step checked, in order of their arrival.
+    """Replay episodes in order of their arrival, and check each step.
 
     Args:
-        folder: a run that was recorded with ``source="replay"``, of this interpreter's packages.
-        episodes: their numbers; by default all that ended.
-        session: of which session; by default the newest.
-        trust: whether to run what the folder names that this user has not recorded on this host.
+        folder: a run that was recorded with ``source="replay"`` with the packages that this interpreter has.
+        episodes: numbers of the episodes; by default all that ended.
+        session: the session whose episodes are meant; by default the newest.
+        trust: whether to run code that the folder names although this user did not record it on this host.
 
     Raises:
         ConfigError: there are no such episodes.
-        NotReplayable: one has not all its steps, or happens otherwise here, or the run was not recorded for replay, or
-            by somebody else.
+        NotReplayable: an episode's steps are not all there, or its replay differs; or the run was not recorded for
+            replay, or by another user.
         RunFolderError: the run cannot be read.
     """
     with open_to_read(folder, session=session) as database:
@@ -82,12 +82,12 @@ def observed(
             raise ConfigError(f"{os.fspath(folder)} has no such episodes that ended; `offcam ls` lists those it has.")
         again = {key: _Again(database, os.fspath(folder), key, trust=trust) for key, _ in wanted}
         marks = [again[key].marks(number) for key, number in wanted]
-    for (key, number), (first, last) in zip(wanted, marks, strict=True):  # nobody waits for the index meanwhile
+    for (key, number), (first, last) in zip(wanted, marks, strict=True):  # the index is closed by now
         yield again[key].observe(number, first, last)
 
 
 class _Again:
-    """One stream, whose episodes happen again."""
+    """One stream, whose episodes are replayed."""
 
     def __init__(self, database: sqlite3.Connection, folder: str, key: int, *, trust: bool) -> None:
         self._reader = StepReader(database, folder)
@@ -102,7 +102,7 @@ class _Again:
             )
 
     def marks(self, number: int) -> tuple[int, int]:
-        """The rows of the tape behind which an episode's reset and its last step are."""
+        """The rows of the tape of an episode's reset and of its last step."""
         steps = self._reader.episode(self._key, STEPS, 0, number)
         if not steps.complete or "tape" not in steps or not (steps["tape"] >= 0).all():
             why = steps.gaps[0].reason if steps.gaps else "it has no whole tape: record with source='replay'"
@@ -110,7 +110,7 @@ class _Again:
         return int(steps["tape"][0]), int(steps["tape"][-1])
 
     def observe(self, number: int, first: int, last: int) -> Observed:
-        """Have an episode happen again, of which these are the marks."""
+        """Replay an episode, whose reset and last step are these rows of the tape."""
         wanted = stretch(self._tape.resets, first, last)
         found = find_plan(self._tape, wanted, self._make, first=self._plan)
         if not found.verified:
@@ -154,7 +154,7 @@ class _Again:
 
 
 class _Given:
-    """Takes the place of the methods of an env, and keeps what they return: a copy, as an env may write into it."""
+    """Replaces ``reset`` and ``step`` of an env, and keeps copies of what they return, as an env may reuse arrays."""
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401 - a base env
         self.last: Any = None

@@ -1,7 +1,8 @@
-"""How an episode is made to happen again: which part of what came before it has to be done first, too.
+"""Plans for replaying an episode: which of the earlier resets and steps have to be done before it.
 
-Many envs need nothing, as a reset makes all of their state anew. In some a part of it survives, so that a few resets,
-or all there were, come before; in some each step counts. The digests say which: the search begins with the cheapest.
+Most envs need none, as a reset makes all of their state anew. In some a part of the state survives a reset, so that a
+few earlier resets, or all of them, have to be done; in some all earlier steps, too. The search for a plan begins with
+the cheapest; the digests show whether it works.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from offcam.replay.tape import DIGEST_MASK, Event, Reset, TapeReader
 from offcam_proto.errors import NotReplayable
 
 MOST_PRIMED: Final = 8
-"""With how many of the last resets an env is primed at most, before all of them are tried."""
+"""Most of the last resets that a plan does first, short of the plans that do all of them."""
 
 
 class Plan(NamedTuple):
     """What is done before an episode.
 
     Attributes:
-        resets: how many of the last resets; None for all of them.
-        steps: whether their steps, too: with all resets the whole lineage.
+        resets: how many of the last resets are done; None for all of them.
+        steps: whether the steps behind these resets are done, too; with all resets that is the whole tape before.
     """
 
     resets: int | None = 0
@@ -37,24 +38,24 @@ class Plan(NamedTuple):
 
 
 PLANS: Final = (*map(Plan, range(MOST_PRIMED + 1)), Plan(None), Plan(None, steps=True))
-"""All there are, the cheapest first."""
+"""All plans, the cheapest first."""
 
 
 class Stretch(NamedTuple):
-    """Rows of a tape that are to happen again: from that of a reset on, before ``end``."""
+    """The rows of a tape that are to be replayed: from the row of a reset on, up to but without ``end``."""
 
     begin: int
     end: int
 
 
 class Outcome(NamedTuple):
-    """How it went.
+    """The outcome of a replay.
 
     Attributes:
-        plan: by which it was tried; of several the one that came farthest.
-        diverged_at: the first event that was another one than on the tape, 0 for the stretch's reset, k for the k-th
-            event behind it; None where all were the same.
-        why: in what way it was another one.
+        plan: the plan that was tried; of several the one that came farthest.
+        diverged_at: the first event that differed from the tape, 0 for the stretch's reset, k for the k-th event behind
+            it; None where none did.
+        why: how that event differed.
     """
 
     plan: Plan
@@ -63,15 +64,15 @@ class Outcome(NamedTuple):
 
     @property
     def verified(self) -> bool:
-        """Whether each event of the stretch was as it is on the tape."""
+        """Whether each event of the stretch was as on the tape."""
         return self.diverged_at is None
 
 
 def stretch(resets: Sequence[int], first: int, last: int) -> Stretch:
-    """What has to happen again so that the rows from ``first`` to ``last`` do.
+    """The stretch that has to be replayed for the rows from ``first`` to ``last``, both included.
 
     Raises:
-        NotReplayable: there is no reset before.
+        NotReplayable: there is no reset before ``first``.
     """
     place = bisect_right(resets, first)
     if not place:
@@ -87,17 +88,17 @@ def find_plan(
     first: Sequence[Plan] = (),
     most_events: int = 1_000_000,
 ) -> Outcome:
-    """The cheapest plan by which a stretch happens again.
+    """Find the cheapest plan by which a stretch can be replayed.
 
     Args:
-        tape: what happened.
+        tape: the recorded tape.
         wanted: the stretch.
         make: makes a fresh base env, which is closed here.
-        first: plans to try before the others, as those that reproduced other episodes of this tape.
+        first: plans to try before the others, such as those that worked for other episodes of this tape.
         most_events: how many resets and steps are played in all before the search gives up.
 
     Raises:
-        NotReplayable: no plan could do it, as something is not on the tape.
+        NotReplayable: no plan can work, as something is missing on the tape.
     """
     best: Outcome | None = None
     for plan in _different(tape.resets, wanted, (*first, *PLANS)):
@@ -137,21 +138,21 @@ def play(
     *,
     first_seen: Callable[[], object] = lambda: None,
 ) -> Iterator[tuple[Event, str]]:
-    """Have a stretch happen again.
+    """Replay a stretch.
 
     Args:
-        tape: what happened.
+        tape: the recorded tape.
         wanted: the stretch.
-        plan: what is done before it. Whether that is as it was, nobody looks.
-        env: a base env that was just made. It is closed by whoever made it.
-        first_seen: is called after the first reset of all.
+        plan: what is done before the stretch, without being checked.
+        env: a base env that was just made. The caller closes it.
+        first_seen: a function that is called after the first reset of all.
 
     Yields:
-        Each event of the stretch, once it has happened, and in what way it was another one than on the tape; empty
-        where it was the same. It ends with the first that was not.
+        Each event of the stretch, once it was replayed, and how it differed from the tape; empty where it did not. The
+        first event that differs is the last.
 
     Raises:
-        NotReplayable: something that is needed is not on the tape.
+        NotReplayable: something that is needed is missing on the tape.
     """
     player = _Player(env)
     for event in _events_before(tape, wanted, plan):
@@ -174,14 +175,14 @@ def play(
 
 
 class _Player:
-    """Does to an env what is on a tape."""
+    """Plays the events of a tape in an env."""
 
     def __init__(self, env: Any) -> None:  # noqa: ANN401 - a base env
         self._env = env
         self._digest = Digest()
 
     def play(self, event: Event) -> str:
-        """Do one thing, and say in what way it was another one than on the tape."""
+        """Play one event. Returns how it differed from the tape, empty where it did not."""
         try:
             if event.reset is not None:
                 now = self._digest.begin(self._reset(event.reset))
@@ -190,7 +191,7 @@ class _Player:
                 now = self._digest.go_on(observation, reward, terminated, truncated)
         except NotReplayable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever the env raises: it did not when it was recorded
+        except Exception as error:  # noqa: BLE001 - whatever the env raises is a difference, as the recording went on
             return f"the env raised {error!r}"
         if now & DIGEST_MASK == event.digest:
             return ""
@@ -228,7 +229,7 @@ def _cost(resets: Sequence[int], wanted: Stretch, plan: Plan) -> int:
 
 
 def _different(resets: Sequence[int], wanted: Stretch, plans: Sequence[Plan]) -> Iterator[Plan]:
-    """Those that do not come to the same as one before."""
+    """The plans that do something else than each plan before them."""
     known: set[tuple[int, bool]] = set()
     for plan in plans:
         before = len(_resets_before(resets, wanted, plan))
@@ -239,4 +240,4 @@ def _different(resets: Sequence[int], wanted: Stretch, plans: Sequence[Plan]) ->
 
 
 def _nothing() -> None:
-    """What is done after a reset that is not the first."""
+    """Do nothing, after resets that are not the first."""

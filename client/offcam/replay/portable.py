@@ -1,4 +1,4 @@
-"""Plain values as bytes and back, exactly: what resets are given, the states of generators, an env's arguments."""
+"""Plain values as bytes and back, exactly: arguments of resets, states of random generators, an env's arguments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 def pack(value: Any) -> bytes:  # noqa: ANN401 - whatever a user gives
-    """A value as bytes: None, numbers, text, bytes, numpy's arrays and scalars, and lists, tuples and dicts of them.
+    """Pack None, numbers, text, bytes, numpy's arrays and scalars, and lists, tuples and dicts of them.
 
     Raises:
-        NotReplayable: it holds something else, as a function or an object of a class of its own.
+        NotReplayable: the value has something else in it, such as a function or an object of another class.
     """
     try:
         return _encode(_tagged(value))
@@ -29,10 +29,10 @@ def pack(value: Any) -> bytes:  # noqa: ANN401 - whatever a user gives
 
 
 def unpack(data: bytes) -> Any:  # noqa: ANN401 - see pack
-    """The value that `pack` made bytes of.
+    """Unpack a value that `pack` packed.
 
     Raises:
-        MalformedMessage: they are no such bytes.
+        MalformedMessage: the bytes are not those of such a value.
     """
     try:
         return _untagged(_decode(data))
@@ -41,7 +41,7 @@ def unpack(data: bytes) -> Any:  # noqa: ANN401 - see pack
 
 
 def _tagged(value: Any) -> Any:  # noqa: ANN401 - see pack
-    """The same of what msgpack has; each list begins with what it stands for. A subclass has more than its items."""
+    """A value in msgpack's types, in which each list begins with its kind. Subclasses are refused."""
     kind = type(value)
     if kind in _AS_IS:
         return value

@@ -1,4 +1,4 @@
-"""The random generator of an env: read before a reset that gives no seed, and given back before it happens again."""
+"""The state of an env's random generator: read before a reset without a seed, and restored before that is replayed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from offcam_proto.errors import NotReplayable
 
 State = dict[str, Any]
-"""The state of a bit generator as numpy has it, or ``{"seed": n}``: one that was seeded with n and not used yet."""
+"""The state of a bit generator as numpy has it, or ``{"seed": n}`` for one that was seeded with n and not used yet."""
 
 
 def of(env: Any) -> State | None:  # noqa: ANN401 - the base env
-    """The state that an env's generator has now; None where it has none yet: none is made by asking."""
+    """The current state of an env's generator; None where the env has no generator yet, which this does not make."""
     generator = vars(env).get("_np_random")
     return dict(generator.bit_generator.state) if isinstance(generator, np.random.Generator) else None
 
 
 def made(env: Any) -> State | None:  # noqa: ANN401 - the base env
-    """The state that the generator began with which a reset has made, where it had none; None where nobody can tell."""
+    """The first state of a generator that a reset without a seed has made; None where it is not known."""
     seed = vars(env).get("_np_random_seed")
     if isinstance(vars(env).get("_np_random"), np.random.Generator) and isinstance(seed, int) and seed >= 0:
         return {"seed": seed}
@@ -27,10 +27,10 @@ def made(env: Any) -> State | None:  # noqa: ANN401 - the base env
 
 
 def give_back(env: Any, state: State) -> None:  # noqa: ANN401 - the base env
-    """Have an env's generator go on from a state. It stays the same object, which parts of the env may hold, too.
+    """Set an env's generator to a state. It stays the same object, as parts of the env may hold it, too.
 
     Raises:
-        NotReplayable: this numpy has no such generator.
+        NotReplayable: this numpy has no such bit generator.
     """
     if "seed" in state:
         env._np_random, env._np_random_seed = np.random.Generator(np.random.PCG64(state["seed"])), state["seed"]  # noqa: SLF001 - as Gymnasium's

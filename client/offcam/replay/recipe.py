@@ -1,4 +1,4 @@
-"""What an env is made from again, in another process: its spec, and the interpreter that it was made in."""
+"""Recipes of envs: making one of an env, and making the env from it in another process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of(env: gym.Env[Any, Any]) -> Recipe:
     """The recipe of an env's base, sealed with the user's key where there can be one.
 
     Raises:
-        NotReplayable: it cannot be made elsewhere, and why.
+        NotReplayable: the env cannot be made in another process, and why.
     """
     base = env.unwrapped
     spec = base.spec
@@ -69,12 +69,12 @@ def make(recipe: Recipe, render_mode: str | None = None, **arguments: Any) -> gy
     """Make the base env anew, in this process.
 
     Args:
-        recipe: how.
-        render_mode: as of `gymnasium.make`.
-        arguments: others than those that it was made with, as the size of its pictures.
+        recipe: the env's recipe.
+        render_mode: as in `gymnasium.make`.
+        arguments: arguments that take precedence over the recipe's, such as the size of pictures.
 
     Raises:
-        NotReplayable: that fails here, and why.
+        NotReplayable: the env cannot be made here, and why.
     """
     if render_mode is not None:
         arguments["render_mode"] = render_mode
@@ -86,10 +86,10 @@ def make(recipe: Recipe, render_mode: str | None = None, **arguments: Any) -> gy
 
 
 def spec_of(recipe: Recipe) -> EnvSpec:
-    """The spec that it has.
+    """The env's spec in a recipe.
 
     Raises:
-        MalformedMessage: it has none.
+        MalformedMessage: the recipe has no valid spec.
     """
     try:
         return EnvSpec(**copy.deepcopy(portable.unpack(bytes.fromhex(recipe.spec))))

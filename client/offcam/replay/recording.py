@@ -1,4 +1,4 @@
-"""What a wrapper needs that records an env for replay: the tap at its base, its tape, and who makes its videos."""
+"""Recording an env for replay, for a wrapper: the tap at its base, its tape, and the process that makes its videos."""
 
 from __future__ import annotations
 
@@ -26,19 +26,21 @@ if TYPE_CHECKING:
 
 
 class Replaying:
-    """Records an env for replay, a single one or one of `SyncVectorEnv`. It is the env's thread's; a copy has none.
+    """Records an env for replay: a single one, or those of a `SyncVectorEnv`. A copy of the env is not recorded so.
+
+    Thread: that of the env.
 
     Args:
         env: the env. A tap is put at its base, or at that of each sub-environment.
-        auto: whether frames are recorded, too, until it was seen to happen again as it was: see `audits`.
+        auto: whether frames are recorded until replays were seen to give the same pictures, see `audits`.
 
     Attributes:
-        env: in place of the one that was given.
-        tapes: what happens at its base, one for each sub-environment.
-        audits: who decides what a video is of; None where none is of frames.
+        env: the env to use in place of the given one.
+        tapes: the tape of the env's base, or one for each sub-environment.
+        audits: decides for each video whether it is of frames; None where none is.
 
     Raises:
-        ConfigError: it cannot be replayed, and why.
+        ConfigError: the env cannot be replayed, and why.
     """
 
     def __init__(self, env: Any, *, auto: bool = False) -> None:  # noqa: ANN401 - an Env or a VectorEnv
@@ -60,26 +62,26 @@ class Replaying:
         return type(None), ()
 
     def attach(self, stream: EnvStream, made: Callable[[str], object]) -> None:
-        """The tapes go into this stream; ``made`` is called with the path of each video that is made."""
+        """Record the tapes into a stream; ``made`` is called with the path of each video that is made."""
         for tape in self.tapes:
             tape.attach(stream)
         self.renderer = Renderer(self._recipe, made, *(() if self.audits is None else (_judge_of(self.audits),)))
 
     def look(self) -> None:
-        """Take notice of videos that were made meanwhile. It waits for nothing."""
+        """Take notice of videos that were made meanwhile. Does not wait."""
         if self.renderer is not None:
             self.renderer.look()
             if self.audits is not None and self.audits.over:
                 self.renderer.rest()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until each video is made that was asked for, at most so many seconds. Returns whether all are."""
+        """Wait until all requested videos are made, at most ``timeout`` seconds. Returns whether all are."""
         return self.renderer is None or self.renderer.wait(timeout)
 
     def finish(self) -> dict[str, str]:
-        """Wait until each video is made that was asked for, and have the process leave that makes them.
+        """Wait until all requested videos are made, and have the process end that makes them.
 
-        Returns those that could not be made, by their names, and why.
+        Returns the videos that could not be made, by name, with the reasons.
         """
         if self.renderer is None:
             return {}
@@ -87,29 +89,29 @@ class Replaying:
         return self.renderer.not_made
 
     def replays_next(self) -> bool:
-        """Whether the video that begins now is rendered when it happens again, rather than of frames."""
+        """Whether the video that begins now is rendered in a replay, rather than of frames."""
         if self.audits is None or self.renderer is None:
             return self.audits is None
         self.look()
         return self.audits.replays_next(self.renderer.comparisons)
 
     def clip(self, stream: EnvStream, name: str, **others: Any) -> ReplayClip:  # noqa: ANN401 - as of ReplayClip
-        """A video to be made of the steps that follow."""
+        """A video to be rendered from the steps that follow."""
         assert self.renderer is not None  # noqa: S101 - attached where anything is recorded
         return ReplayClip(self.renderer, stream, name, **others)
 
     def filmed(self, stream: EnvStream, name: str, *, episode: int, **others: Any) -> ClipWriter:  # noqa: ANN401 - as of ClipWriter
-        """A video of frames, which are compared with what is rendered later, if any are just now."""
+        """A video of frames, which is compared with its replay if a comparison is due."""
         if self.audits is None or self.renderer is None or not self.audits.compares(self.renderer.comparisons):
             return ClipWriter(stream, name, episode=episode, **others)
         return AuditedClip(self.renderer, stream, name, episode=episode, **others)
 
 
 def _bases(env: Any) -> list[gym.Env[Any, Any]]:  # noqa: ANN401 - an Env or a VectorEnv
-    """The bases that are replayed, each by itself.
+    """The bases of an env that are replayed, each by itself.
 
     Raises:
-        NotReplayable: they are not within reach, or there is one for many.
+        NotReplayable: the bases cannot be reached, or one base steps many envs at once.
     """
     if isinstance(env, gym.vector.VectorEnv):
         return [each.unwrapped for each in sub_envs(env)]
@@ -119,7 +121,7 @@ def _bases(env: Any) -> list[gym.Env[Any, Any]]:  # noqa: ANN401 - an Env or a V
 
 
 def _judge_of(audits: Audits) -> Callable[[Asked, Answer], str | None]:
-    """Has the audits told what became of what was asked for."""
+    """The `judge` of a `Renderer` that tells the audits what became of its requests."""
 
     def judge(asked: Asked, answer: Answer) -> str | None:
         if asked.compares:

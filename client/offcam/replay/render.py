@@ -1,4 +1,4 @@
-"""The pictures of an episode that happens again."""
+"""The pictures of a replayed episode."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Film:
-    """What an env renders while a stretch of a tape happens again in it. Each step is checked.
+    """What an env renders while a stretch of a tape is replayed in it. Each step is checked.
 
     Attributes:
-        outcome: how it went; None until `frames` has come to its end.
+        outcome: the outcome of the replay; None until `frames` has come to its end.
 
     Args:
-        tape: what happened.
+        tape: the recorded tape.
         wanted: the stretch.
-        plan: by which it does again.
-        env: a base env that was just made, with a ``render_mode`` of pictures. It is closed by whoever made it.
+        plan: the plan by which it is replayed.
+        env: a base env that was just made, with a ``render_mode`` that yields images. The caller closes it.
     """
 
     def __init__(self, tape: TapeReader, wanted: Stretch, plan: Plan, env: Any) -> None:  # noqa: ANN401 - a base env
@@ -33,17 +33,17 @@ class Film:
         self._env = env
 
     def frames(self, marks: Container[int]) -> Iterator[tuple[int, Any]]:
-        """The pictures.
+        """Replay the stretch, and take pictures.
 
         Args:
-            marks: behind which rows of the tape one is taken.
+            marks: the rows of the tape behind which a picture is taken.
 
         Yields:
-            The row, and what ``render`` gave there, which the env may write the next one into. Those behind the first
-            event that was another one than on the tape are not: see `outcome`.
+            The row, and what ``render`` returned there, which is valid until the next one. There are no pictures behind
+            the first event that differed from the tape: see `outcome`.
 
         Raises:
-            NotReplayable: something that is needed is not on the tape.
+            NotReplayable: something that is needed is missing on the tape.
         """
         for event, why in self._events():
             if why:
@@ -56,7 +56,7 @@ class Film:
     def _events(self) -> Iterator[tuple[Event, str]]:
         if not hasattr(self._env, "mujoco_renderer"):
             return play(self._tape, self._wanted, self._plan, self._env)
-        # MuJoCo's camera looks where the first picture had it look: that of the first reset there was
+        # MuJoCo's camera is placed when the first picture is rendered, which was after the very first reset
         before = self._tape.resets[0]
         plan = self._plan
         if before < self._wanted.begin and not plan.resets and plan.resets is not None:
@@ -70,10 +70,10 @@ class Film:
 
 
 def picture(rendered: Any) -> Any:  # noqa: ANN401 - whatever the env renders
-    """The one picture of what an env rendered: of a list, as some give, the last.
+    """The picture that an env rendered; the last one where it returned a list.
 
     Raises:
-        NotReplayable: there is none.
+        NotReplayable: there is no picture.
     """
     if isinstance(rendered, list):
         rendered = rendered[-1] if rendered else None

@@ -1,4 +1,4 @@
-"""Asks a process of its own for the videos of a stream that are to be made of its steps. Never raises into the loop."""
+"""Has another process render videos from a stream's recorded steps. Never raises into the loop."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ _LOOK_SECONDS: Final = 0.5
 _left: list[subprocess.Popen[bytes]] = []
 
 CLOSE_SECONDS: Final = 600.0
-"""How long `close` waits for videos: hundreds of short ones are made by then, and no script hangs for a night."""
+"""How long `close` waits for videos: long enough for hundreds of short ones, and no script hangs for a night."""
 
 LEAVE_SECONDS: Final = 30.0
-"""How long the process may take to leave that has made all; it says so to the daemon."""
+"""How long the process may take to end once it has made all, as it takes leave of the daemon."""
 
 MOST_DEATHS: Final = 3
-"""So often in a row the process may end before it has made anything: it is the same episode that ends it."""
+"""How often in a row the process may die before it has made anything, as the same episode is likely to kill it."""
 
 _MOST_NAMES: Final = 100
 
 MOST_WAITING: Final = 10_000
-"""Videos that wait to be asked for. Later ones are not made by themselves: `offcam render` makes them."""
+"""Most videos that wait to be requested. Further ones are not made here; `offcam render` can make them later."""
 
 
 class Asked(NamedTuple):
-    """What was asked for: whether to compare rather than to record, and of which episode."""
+    """A request under way: whether it is a comparison rather than a recording, and of which episode."""
 
     compares: bool
     episode: int
 
 
-_BY_RULE: Final = Asked(compares=False, episode=-1)  # what a rule keeps, of many episodes
+_BY_RULE: Final = Asked(compares=False, episode=-1)  # for all videos that a rule keeps
 
 
 class Renderer:
-    """The process, and what it was asked for. It belongs to the thread of the env.
+    """The process, and its requests. Thread: that of the env.
 
     Args:
-        recipe: of the env.
-        made: is called with the path of each video that is made.
-        judge: is told what became of a comparison, and of a video that was not made. Returns what to warn of; None
-            where that is to be said here.
+        recipe: recipe of the env.
+        made: a function that is called with the path of each video that is made.
+        judge: a function that is called with the outcome of a comparison, or of a video that was not made. It returns
+            the warning that is due, ``""`` for none, or None to have the renderer warn.
 
     Attributes:
-        not_made: videos that could not be made, and why; of many the first.
-        sealed: when the rows of the stream were sent last for a video's sake, as `time.monotonic`.
+        not_made: by name, videos that could not be made, with the reasons; the first ones if they are many.
+        sealed: when the rows of the stream were last sent for a video, by `time.monotonic`.
     """
 
     def __init__(
@@ -78,17 +78,17 @@ class Renderer:
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._waiting: deque[bytes] = deque()
-        self._asked: deque[Asked] = deque()  # what has no answer yet
+        self._asked: deque[Asked] = deque()  # requests without an answer yet
         self._answers = b""
         self._said = False
-        self._deaths = 0  # of the process, since it answered last
-        self._follow: Follow | None = None  # whose videos a rule keeps
-        self._behind = False  # whether the rule may keep some that were not asked for
+        self._deaths = 0  # how often the process has died since its last answer
+        self._follow: Follow | None = None  # asks for the videos that a rule keeps, if there is one
+        self._behind = False  # whether the rule may keep videos that were not requested yet
         self.sealed = 0.0
         self.not_made: dict[str, str] = {}
 
     def ask(self, request: Request) -> None:
-        """Have a video made. It waits for nothing."""
+        """Have a video made. Does not wait."""
         if self._pid == os.getpid() and len(self._waiting) >= MOST_WAITING:
             why = f"{MOST_WAITING} others wait. Ask `offcam render` for it later"
             self._not_made(request.name, f"{request.name!r} is not rendered: {why}.", why)
@@ -96,7 +96,7 @@ class Renderer:
         self._ask(request)
 
     def _ask(self, request: Request | Follow) -> None:
-        if self._pid != os.getpid():  # a forked child's are its own
+        if self._pid != os.getpid():  # a forked child starts a process of its own
             self._let_go()
             self._waiting.clear()
             self._asked.clear()
@@ -110,31 +110,31 @@ class Renderer:
 
     @property
     def comparisons(self) -> int:
-        """How many are on their way."""
+        """How many comparisons are under way."""
         return sum(asked.compares for asked in self._asked) if self._pid == os.getpid() else 0
 
     def _catch_up(self) -> None:
-        """What the rule keeps by now is asked for."""
+        """Request the videos that the rule keeps by now."""
         if self._follow is not None and self._behind and self._pid == os.getpid():
             self._behind = False
             self._ask(self._follow)
 
     def follow(self, follow: Follow) -> None:
-        """Have the videos of a stream made that its rule keeps, now and later. It waits for nothing."""
+        """Have the videos of a stream made that its rule keeps, now and later. Does not wait."""
         if follow != self._follow or self._pid != os.getpid():
             self._ask(follow)
             self._follow = follow
         self._behind = True
 
     def look(self) -> None:
-        """Take what is answered by now, and ask for what waits. It waits for nothing."""
+        """Read the answers that are there, and send requests that wait. Does not wait."""
         if (self._asked or self._follow) and self._pid == os.getpid():
             self._go_on()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until each video is made that was asked for, or that its rule keeps, at most so many seconds.
+        """Wait until all videos are made that were requested or that the rule keeps, at most ``timeout`` seconds.
 
-        Returns whether they are, as far as they can be. Comparisons are not waited for.
+        Returns whether all are made that can be. Comparisons are not waited for.
         """
         self._catch_up()
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -153,18 +153,18 @@ class Renderer:
         return not all(asked.compares for asked in self._asked)
 
     def rest(self) -> None:
-        """Have the process leave, if it has nothing to do; it is started again where it is needed."""
+        """Have the process end if it has nothing to do; it is started again when it is needed."""
         process = self._process
         if process is not None and not self._asked and self._pid == os.getpid():
             assert process.stdin is not None  # noqa: S101 - a pipe
-            with suppress(OSError):  # it has left
+            with suppress(OSError):  # the process has ended
                 os.write(process.stdin.fileno(), END)
             self._go_on()
 
     def close(self) -> None:
-        """Wait until all that was asked for is made, or cannot be, and have the process leave.
+        """Wait until all requested videos are made, or cannot be, and have the process end.
 
-        It waits for `CLOSE_SECONDS` at most; then the process goes on by itself, and a warning says so.
+        This waits for `CLOSE_SECONDS` at most; then the process goes on by itself, and a warning says so.
         """
         if self._pid != os.getpid():
             return
@@ -184,12 +184,12 @@ class Renderer:
                 process.wait(LEAVE_SECONDS)
 
     def _hurry(self, process: subprocess.Popen[bytes]) -> None:
-        """Nobody waits for comparisons any more; before a video they are done."""
+        """Have the process skip comparisons, as nobody waits for them any more, but for those before a video."""
         if self._asked and not self._videos:
             process.send_signal(signal.SIGUSR1)
 
     def __del__(self) -> None:
-        """Where nobody has called `close`: the process leaves once it has made what it was asked for."""
+        """Let go of the process if `close` was not called: it ends once it has done its requests."""
         if "_process" in self.__dict__:
             self._let_go()
 
@@ -204,7 +204,7 @@ class Renderer:
                     os.write(process.stdin.fileno(), b"".join((*self._waiting, *left, END)))
             process.stdin.close()
             process.stdout.close()
-            _left.append(process)  # or it would be told of as one that still runs
+            _left.append(process)  # keeps subprocess from warning that it still runs
             _left[:] = [each for each in _left if each.poll() is None]
 
     def _go_on(self) -> None:
@@ -230,11 +230,11 @@ class Renderer:
                 self._not_made("some", f"videos are not rendered: {error}", str(error))
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
-        """The process is gone: what it was asked for and has not answered is not made."""
+        """The process is gone: its requests without an answer are not done."""
         self._answers, self._deaths = b"", self._deaths + 1
         why = f"the process that does so ended ({process.returncode})"
         lost = self._untold(len(self._asked) - len(self._waiting), why)
-        if self._follow is not None and self._deaths < MOST_DEATHS:  # what is not made yet is in the index
+        if self._follow is not None and self._deaths < MOST_DEATHS:  # a new process finds in the index what is not made
             self._waiting.append(self._follow.line.encode())
             self._asked.append(_BY_RULE)
         elif lost or self._follow is not None:
@@ -243,25 +243,25 @@ class Renderer:
             self._not_made("some", f"{what} not rendered: {why}. Ask `offcam render` for it.", why)
 
     def _untold(self, count: int, why: str) -> int:
-        """So many that were asked for are not done. Returns how many of them the judge leaves to be said."""
+        """Give up the first ``count`` requests. Returns how many of them the judge leaves to this object to warn of."""
         return sum(self._leaves(self._asked.popleft(), Answer("", why=why)) for _ in range(count))
 
     def _leaves(self, asked: Asked, answer: Answer) -> bool:
-        """Whether the judge leaves it to be said."""
+        """Tell the judge of an outcome, and give its warning. Returns whether it leaves that to this object."""
         text = self._judge(asked, answer)
         if text:
             logger.warn(text)
         return text is None
 
     def _write(self) -> None:
-        """Hand over what fits into the pipe: each line is smaller than what is written whole or not at all."""
+        """Write as many requests as fit into the pipe. A line is short enough to be written whole or not at all."""
         assert self._process is not None and self._process.stdin is not None  # noqa: S101, PT018 - started
         while self._waiting:
             try:
                 written = os.write(self._process.stdin.fileno(), self._waiting[0])
             except BlockingIOError:
                 return
-            except BrokenPipeError:  # it is gone, which is found out the next time
+            except BrokenPipeError:  # the process is gone, which the next look finds out
                 return
             if written < len(self._waiting[0]):
                 self._waiting[0] = self._waiting[0][written:]

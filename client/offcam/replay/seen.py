@@ -1,7 +1,7 @@
-"""What a video's frames looked like at the time, a hash for each: what is drawn later is compared with that.
+"""Hashes of a video's frames, taken while it is recorded, with which the frames of a replay are compared.
 
-Pixels are hashed as they lie in memory, which costs no copy. The layout goes along, by which the same picture is laid
-out alike by whoever compares.
+Pixels are hashed as they lie in memory, which costs no copy. The layout is kept with the hash, so that the comparison
+can lay out the same picture alike.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from offcam_proto.layout import FrameLayout
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_hash: Callable[[Any, int], int] = xxhash.xxh3_64_intdigest  # its stubs do not know what numpy lends
+_hash: Callable[[Any, int], int] = xxhash.xxh3_64_intdigest  # typed here, as its stubs do not take numpy's buffers
 
 MOST_FRAMES: Final = 32_768
-"""Of one video: of a longer one the first so many are compared. They take 12 bytes each."""
+"""Most frames of a video that are compared; of a longer video the first ones. Each takes 12 bytes."""
 
 MOST_LAYOUTS: Final = 64
 
@@ -37,11 +37,11 @@ class Seen:
     def __init__(self) -> None:
         self._numbers = array("I")
         self._hashes = array("Q")
-        self._layouts: list[tuple[int, tuple[FrameLayout, ...]]] = []  # from which place on the tiles lie so
+        self._layouts: list[tuple[int, tuple[FrameLayout, ...]]] = []  # layouts of the tiles, each from a place on
         self._last: tuple[FrameLayout, ...] = ()
 
     def add(self, pictures: tuple[Any, ...], number: int) -> None:
-        """There is a frame of this number, one picture or its tiles as of `frames.tiles`. Never raises."""
+        """Add a frame with its number: one picture, or its tiles as `frames.tiles` gives them. Never raises."""
         if len(self._numbers) >= MOST_FRAMES or len(self._layouts) > MOST_LAYOUTS:
             return
         layouts = tuple([picture.layout for picture in pictures])
@@ -58,11 +58,11 @@ class Seen:
 
     @property
     def last(self) -> int | None:
-        """The number of the last frame; None where there is none."""
+        """Number of the last frame; None where there is none."""
         return self._numbers[-1] if self._numbers else None
 
     def packed(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The hashes and layouts, ready for JSON."""
         return {
             "numbers": _text(self._numbers),
             "hashes": _text(self._hashes),
@@ -77,11 +77,11 @@ class FrameComparison:
     """Compares frames, in order, with what `Seen` has packed.
 
     Attributes:
-        numbers: of the frames that are compared.
-        differs_at: the number of the first that is another one; None as long as there is none.
+        numbers: numbers of the frames that are compared.
+        differs_at: number of the first frame that differs; None as long as none does.
 
     Raises:
-        MalformedMessage: that is nothing that it packs.
+        MalformedMessage: ``packed`` is not what `Seen.packed` returns.
     """
 
     def __init__(self, packed: dict[str, Any]) -> None:
@@ -101,11 +101,11 @@ class FrameComparison:
 
     @property
     def pictures(self) -> int:
-        """How many different ones there were among those that are as they were."""
+        """How many different pictures there are among the frames that are equal."""
         return len(self._same)
 
     def look(self, number: int, picture: Any) -> bool:  # noqa: ANN401 - whatever an env renders
-        """Whether a frame is as it was."""
+        """Whether a frame is equal to the recorded one."""
         same = self._hashed(picture, self._layouts[number]) == self._hashes[number]
         if same:
             self._same.add(self._hashes[number])
@@ -129,7 +129,7 @@ class FrameComparison:
 
 
 def _laid_out(tile: Any, layout: FrameLayout) -> NDArray[np.uint8]:  # noqa: ANN401 - of `frames.tiles`
-    """A picture as it would lie by another layout of its shape."""
+    """A picture laid out in memory as by another layout of the same shape."""
     if tile.layout == layout:
         dense: NDArray[np.uint8] = tile.dense
         return dense

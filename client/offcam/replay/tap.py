@@ -1,4 +1,4 @@
-"""The tap: a wrapper at an env's base, below all others, that tells of each reset and step and changes nothing."""
+"""The tap: a wrapper at an env's base, below all others, that tells a tape of each reset and step."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _OWN: Final = frozenset({"env", "_action_space", "_observation_space", "_metadat
 
 
 class Tap(gym.Wrapper[Any, Any, Any, Any]):
-    """Tells a tape of each reset and step of a base env. To all around it, it is that env.
+    """Tells a tape of each reset and step of a base env, as which it appears to all wrappers around it.
 
-    A copy of it, as planners make them, and one in another process tell nothing.
+    A copy of the tap, as planners make them, tells nothing, nor does one in another process.
 
     Thread: that of the env.
 
     Args:
-        env: the base.
-        tape: where it tells.
+        env: the base env.
+        tape: the tape; None for a tap that tells nothing.
     """
 
     def __init__(self, env: gym.Env[Any, Any], tape: Tape | None) -> None:
@@ -66,7 +66,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
         return result
 
     def _tell_reset(self, given: Reset, observation: object) -> None:
-        assert self._tape is not None  # noqa: S101 - else nobody is told
+        assert self._tape is not None  # noqa: S101 - only called with a tape
         try:
             now = self._digest.begin(observation)
             try:
@@ -82,7 +82,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
         if tape is not None:
             tape.end(why)
 
-    # --- to all around it, it is the base --------------------------------------------------------------------
+    # --- appearing as the base -------------------------------------------------------------------------------
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]  # as in gym.Wrapper
@@ -117,7 +117,7 @@ class Tap(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def _before(env: gym.Env[Any, Any], seed: Any, options: Any) -> Reset:  # noqa: ANN401 - as a caller gives them
-    """What a reset is given and what the env goes on from: taken before it, as it may change either."""
+    """A reset's arguments, and the env's state before it: taken before the call, which may change both."""
     try:
         options = None if options is None else portable.unpack(portable.pack(options))
         if seed is not None:
@@ -133,14 +133,14 @@ def insert(env: Any, tape: Callable[[int], Tape]) -> Any:  # noqa: ANN401 - an E
     """Put a tap at an env's base; of a vector env, at that of each sub-environment.
 
     Args:
-        env: the env, which is changed, but for a bare base.
-        tape: from the index of a sub-environment, 0 for a single env, where its tap is to tell.
+        env: the env, in which the tap is put, unless it is a bare base.
+        tape: is called with the index of a sub-environment, 0 for a single env, and returns its tape.
 
     Returns:
-        The env; in place of a bare base the tap around it.
+        The env; for a bare base, the tap around it.
 
     Raises:
-        NotReplayable: its base cannot be reached from here, and why; nothing was changed.
+        NotReplayable: the base cannot be reached from here, and why; nothing was changed.
     """
     if not isinstance(env, gym.vector.VectorEnv):
         return _into_single(env, tape(0))

@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 
 
 class FileTape:
-    """A tape in the steps of a run; a `tape.TapeReader` once it knows how actions are read.
+    """A tape in the steps of a run; a `tape.TapeReader` once ``actions`` is set.
 
-    It has the places of all blocks, and asks the index no more: who reads that keeps its writer from some things.
+    The constructor reads the places of all blocks from the index, which is not used afterwards, as an open index
+    hinders its writer.
 
     Args:
         database: the index, open to be read.
-        folder: of the run.
-        key: of the stream in the index.
-        env_index: of the sub-environment.
+        folder: folder of the run.
+        key: key of the stream in the index.
+        env_index: index of the sub-environment.
 
     Attributes:
-        actions: of the base that it is of.
+        actions: the codec by which the base's actions are decoded; set by the caller that made the env.
     """
 
     def __init__(self, database: sqlite3.Connection, folder: str, key: int, env_index: int = 0) -> None:
@@ -49,8 +50,8 @@ class FileTape:
         of_both = itertools.chain(*self._places.values())
         self._pending = {place: self._reader.record(place) for place in of_both if place.file is None}
         own = self._places[TAPE]
-        self._own = own[0].first_row if own else sys.maxsize  # from this row on it has a table of its own
-        self._block: Rows | None = None  # of resets, the last one that was read
+        self._own = own[0].first_row if own else sys.maxsize  # from this row on the tape has a table of its own
+        self._block: Rows | None = None  # the block of resets that was read last
 
     @cached_property
     def resets(self) -> list[int]:
@@ -60,15 +61,15 @@ class FileTape:
         for block in self._blocks(RESETS):
             found += block.rows["row"].tolist()
             numbers.append(block.first_row + np.arange(len(block.rows)))
-        self._numbers = np.concatenate(numbers)  # of their rows in the table of resets
+        self._numbers = np.concatenate(numbers)  # numbers of the resets' rows in the table of resets
         return found
 
     def recipe(self) -> Recipe:
-        """What the base is made from again.
+        """The recipe by which the base is made again.
 
         Raises:
-            NotReplayable: it is lost.
-            MalformedMessage: it is damaged.
+            NotReplayable: the recipe is lost.
+            MalformedMessage: the recipe is damaged.
         """
         for block in self._blocks(RESETS):
             for recipe in block.heap["recipe"]:
@@ -89,7 +90,7 @@ class FileTape:
                 yield self._event(block, place)
 
     def _blocks(self, kind: int, begin: int = 0, end: int | None = None) -> Iterator[Rows]:
-        """The blocks of a table that have any of these rows and can be read."""
+        """The readable blocks of a table that have any of the rows [begin, end)."""
         own = self._places[kind]
         for place in own[bisect_right(own, begin, key=lambda place: place.first_row + place.rows) :]:
             if end is not None and place.first_row >= end:
@@ -103,7 +104,7 @@ class FileTape:
         number, digest = block.first_row + place, int(row["digest"])
         if row["flags"] & RESET:
             return Event(number, self._reset(number), None, digest)
-        assert self.actions is not None  # noqa: S101 - set by whoever made the env
+        assert self.actions is not None  # noqa: S101 - set by the caller that made the env
         values: dict[str, Any] = {
             name: block.heap[name][place] if name in block.heap else row[name]
             for name in block.rows.dtype.names or ()
@@ -112,7 +113,7 @@ class FileTape:
         return Event(number, None, self.actions.unpack(values), digest)
 
     def _reset(self, row: int) -> Reset:
-        """What the reset of a row of the tape was given."""
+        """The reset of a row of the tape."""
         place = bisect_left(self.resets, row)
         if place == len(self.resets) or self.resets[place] != row:
             return Reset(why=f"what the reset in row {row} of the tape was given is lost")

@@ -1,9 +1,8 @@
 """The tape of an env as rows of its stream: of its steps, or of the table `layout.TAPE`, and of `layout.RESETS`.
 
-As long as each thing that happens at the base is one that the wrapper sees, and with the same action, a row of the
-steps is one of the tape, too: with a digest, it has all that there is to say. From the first thing on that is not, as a
-wrapper between the two takes steps of its own or changes an action, the tape goes on in a table of its own. Its rows
-are numbered on, so that a number is that of one row.
+As long as the recording wrapper sees each reset and step of the base, with the same action, a row of the steps is a row
+of the tape, too: it only needs the digest in addition. If a wrapper between the two takes steps of its own or changes
+an action, the tape goes on from there in a table of its own. Rows are numbered on, so that each number is of one row.
 """
 
 from __future__ import annotations
@@ -32,25 +31,25 @@ COLUMNS: Final = (Column("flags", "|u1"), DIGEST)
 """The columns of a row of the tape before the action's."""
 
 RESET_COLUMNS: Final = (Column("row", "<i8"), Column("reset", HEAP), Column("recipe", HEAP))
-"""The columns of a reset: the row of the tape that it is, and what it was given; with the first one the recipe."""
+"""The columns of a reset: its row in the tape, the packed `Reset`, and, in the first row alone, the recipe."""
 
 _EXACT: Final = frozenset({int, np.int64, bytes, tuple})
 
 
 class TapeLog:
-    """Where a `Tap` tells, written into a stream. It belongs to whoever steps the env.
+    """A tape that is written into a stream. Thread: that of the env.
 
     Args:
-        space: of the base's actions.
-        recipe: what the base is made from again.
-        env_index: which sub-environment it is, 0 for a single env.
+        space: action space of the base.
+        recipe: the recipe by which the base is made again.
+        env_index: index of the sub-environment, 0 for a single env.
 
     Attributes:
         row: number of the tape's last row; -1 where there is none that counts.
-        shares: whether the rows of the steps are those of the tape, too.
-        held: the flags of what happened last, if that is to be in the row of the steps that comes next; else None.
-        digest: of that, as a row has it.
-        action: of that, as `act` has kept it.
+        shares: whether the rows of the steps are rows of the tape, too.
+        held: the flags of the last event, if that is to be written as the next row of the steps; else None.
+        digest: digest of the held event, as a row has it.
+        action: action of the held event, as `act` has kept it.
 
     Raises:
         ConfigError: actions of this space cannot be recorded.
@@ -68,27 +67,27 @@ class TapeLog:
         self._columns = self._actions.columns
         self._recipe = recipe.text.encode(errors="surrogatepass")
         self._env_index = env_index
-        self._given = b""  # to the reset that is held
+        self._given = b""  # the packed `Reset`, if the held event is a reset
         self._buffer: StepBuffer | None = None
         self._resets: StepBuffer | None = None
         self._direct: Callable[..., int] | None = None  # takes a row with an action that is one value
-        self._pid = 0  # whose stream has the recipe
+        self._pid = 0  # id of the process whose stream has the recipe
         self._over = False
         self._say = WarnsOnce()
 
     def attach(self, stream: EnvStream) -> None:
-        """It goes into this stream."""
+        """Write the tape into this stream from now on."""
         self._stream = stream
 
     def share(self, columns: tuple[Column, ...]) -> None:
-        """Rows of the steps may be its own, too, if their action's columns are these. Before anything is told."""
+        """Allow rows of the steps to be rows of the tape, if the action's columns are these. Before any event."""
         exact = all(shape or dtype == HEAP or "f" not in dtype for _, dtype, shape in columns)  # -0.0 is not 0.0
         self.shares = exact and columns == self._actions.columns
 
     # --- what the tap tells ----------------------------------------------------------------------------------
 
     def act(self, action: Any) -> None:  # noqa: ANN401 - as the env takes them
-        """An action is about to be given to a step: it is to be kept as it is now."""
+        """See `Tape`."""
         if self.held is not None:
             self.part()
         if self._plain:
@@ -102,7 +101,7 @@ class TapeLog:
             self._direct = None  # until rows are laid out for such actions
 
     def step(self, digest: int) -> None:
-        """That step has returned, and the episode's digest is this."""
+        """See `Tape`."""
         if self.shares:
             self.digest = digest & DIGEST_MASK
             self.held = 0
@@ -111,12 +110,12 @@ class TapeLog:
             if self._direct is not None:
                 self.row = self._direct(0, digest & DIGEST_MASK, self.action)
                 return
-        except readings.UNREADABLE:  # it is not one number or array as it is to be in the row
+        except readings.UNREADABLE:  # the action is no number or array as the row has it
             pass
         self._add_step(digest)
 
     def reset(self, given: bytes, digest: int) -> None:
-        """A reset has returned that was this `Reset`, packed, and the digest is this."""
+        """See `Tape`."""
         if self.held is not None:
             self.part()
         if self.shares:
@@ -126,19 +125,19 @@ class TapeLog:
         self._add_reset(given, digest)
 
     def end(self, why: str) -> None:
-        """Nothing more is told."""
+        """See `Tape`."""
         self.part()
         self.row = -1
         self._over = True
         self._direct = None
         self._say("end", f"episodes cannot be replayed from here on: {why}.")
 
-    # --- what becomes of it in the steps ---------------------------------------------------------------------
+    # --- events as rows of the steps ---------------------------------------------------------------------------
 
     def fits(self, flags: int, given: Any) -> bool:  # noqa: ANN401 - as `act` has kept it
-        """Whether what is held is a reset or a step as these flags say, and of a step whether with this action.
+        """Whether the held event has these flags and, for a step, this action, so that it can be a row of the steps.
 
-        If not, rows of the steps are its own no longer.
+        If not, rows of the steps are not rows of the tape any more.
         """
         same = self.held == flags & RESET and (
             self.held == RESET or given is self.action or (_exact(given, self.action) and given == self.action)
@@ -148,14 +147,14 @@ class TapeLog:
         return same
 
     def kept(self, row: int) -> None:
-        """What was held is in this row of the steps."""
+        """The held event was written as this row of the steps."""
         before, self.row = self.row, row
         held, self.held = self.held, None
         if held == RESET:
             self._tell_reset(self._given, before)
 
     def part(self) -> None:
-        """Rows of the steps are its own no longer: what is held becomes a row of its table."""
+        """From now on rows of the steps are not rows of the tape: the held event becomes a row of the tape's table."""
         held, self.held, self.shares = self.held, None, False
         if held == RESET:
             self._add_reset(self._given, self.digest)
@@ -165,7 +164,7 @@ class TapeLog:
     # --- rows ------------------------------------------------------------------------------------------------
 
     def _blank(self, error: Exception) -> tuple[list[Any], list[list[bytes]]]:
-        """In place of an action that cannot be read: its episode will not happen again."""
+        """The values in place of an action that cannot be read: its episode cannot be replayed."""
         self._say("action", f"an action cannot be kept, so its episode cannot be replayed: {error}.")
         return self._actions.blank()
 
@@ -199,8 +198,8 @@ class TapeLog:
         return True
 
     def _tell_reset(self, given: bytes, before: int) -> None:
-        """The last row is that of a reset that was given this; before it that was the last one."""
-        new = self._pid != os.getpid() or self.row <= before  # the stream is another one, as once it was released
+        """Add the reset of the last row to the table of resets; ``before`` was the last row before that."""
+        new = self._pid != os.getpid() or self.row <= before  # the stream is a new one, as after a fork or release
         try:
             self._add_given(given, new=new)
         except OverflowError:
@@ -217,7 +216,7 @@ class TapeLog:
             self._resets.seal()  # at once: it says of the run that its episodes can be rendered
 
     def _ready(self) -> StepBuffer:
-        """Its buffer, for rows of the columns that there are by now."""
+        """The buffer of the tape's table, laid out for the columns that an action has by now."""
         if self._buffer is None:
             assert self._stream is not None  # noqa: S101 - else no row is written
             make = self._stream.steps.buffer
@@ -233,5 +232,5 @@ class TapeLog:
 
 
 def _exact(*actions: object) -> bool:
-    """Whether the same in every bit is what is equal of these."""
+    """Whether equality of these actions means that they are the same in every bit."""
     return all(type(each) in _EXACT for each in actions)

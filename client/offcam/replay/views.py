@@ -1,4 +1,4 @@
-"""How an env is asked for pictures of another size, or seen from elsewhere: by the arguments that its class takes."""
+"""Rendering an env in another size or by another camera, by arguments that its class takes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class Views:
-    """What an env's class can be asked for.
+    """The views that an env's class can render.
 
     Args:
         kind: the class of the base env.
 
     Attributes:
-        sizes: whether it renders in the size that it is told, by ``width`` and ``height``, as MuJoCo's envs do.
+        sizes: whether it takes the size of its pictures as ``width`` and ``height``, as MuJoCo's envs do.
     """
 
     def __init__(self, kind: type) -> None:
@@ -29,7 +29,7 @@ class Views:
         """The arguments that the env is made with for the pictures of a request.
 
         Raises:
-            NotReplayable: it has no cameras to choose from.
+            NotReplayable: the request names a camera, and the class has none to choose from.
         """
         found: dict[str, Any] = {}
         if request.size and self.sizes:
@@ -44,7 +44,7 @@ class Views:
         return found
 
     def _takes(self, name: str) -> bool:
-        """Whether it has an argument of this name, itself or by passing on what it does not know."""
+        """Whether the class has an argument of this name, itself or in a base class to which it passes others on."""
         for kind in self._kind.__mro__:
             if "__init__" not in vars(kind):
                 continue

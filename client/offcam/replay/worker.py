@@ -1,4 +1,4 @@
-"""Has episodes of a run happen again, checks each step, and records what they look like, as any client does."""
+"""Replays episodes of a run, checks each step, and records the pictures, as a client of the daemon."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
 
 ROWS_SECONDS: Final = 60.0
-"""How long rows may take until they can be read that are on their way."""
+"""How long to wait for rows that are still on their way from the client."""
 
 DEFAULT_FPS: Final = 30.0
 
@@ -65,7 +65,7 @@ class RenderWorker:
         self._hurries = False
 
     def do(self, request: Request) -> Answer:
-        """Make a video, or compare what it would show. What keeps it from being made is in the answer."""
+        """Make a video, or compare the frames it would have. If that cannot be done, the answer says why."""
         return self._do(request, ROWS_SECONDS) or Answer(
             request.name,
             why=f"its steps are not in {request.folder}: they are lost, or were not recorded",
@@ -73,7 +73,7 @@ class RenderWorker:
         )
 
     def make(self, request: Request) -> Answer | None:
-        """The same of a video that waits for nobody; None where its steps are still on their way."""
+        """As `do`, for a video that nobody waits for; None where its steps are still on their way."""
         return self._do(request, 0.0)
 
     def _do(self, request: Request, patience: float) -> Answer | None:
@@ -97,16 +97,16 @@ class RenderWorker:
             return Answer(request.name, why="it takes more than half of this machine's memory")
 
     def hurry(self, *_: Any) -> None:  # noqa: ANN401 - a signal's handler
-        """Nobody waits for what is compared any more."""
+        """Give up comparisons, as nobody waits for them any more."""
         self._hurries = True
         if self._compares:
             raise NotReplayable(_HURRIES)
 
     def close(self) -> None:
-        """Close what was recorded into."""
+        """Close the streams of the recorded videos."""
         while self._streams:
             _, stream = self._streams.popitem()
-            with suppress(RecordingLost):  # what is not whole was said in its answer
+            with suppress(RecordingLost):  # the answer has said already that a video is not whole
                 stream.release(self)
 
     def _replay(self, request: Request, stream: Stream, tape: FileTape, steps: Steps) -> Answer:
@@ -141,7 +141,7 @@ class RenderWorker:
         return answer
 
     def _verified(self, request: Request, tape: FileTape, how: Recipe, wanted: Stretch) -> tuple[Outcome, type]:
-        """By which plan it happens again, without pictures; and of what class the env is."""
+        """Replay the stretch without pictures to find a plan. Returns the outcome, and the env's class."""
         which = request.stream, request.env_index
         kinds: list[type] = []
 
@@ -205,7 +205,7 @@ class RenderWorker:
         return clip
 
     def _note(self, request: Request, stream: Stream, step: int, why: str) -> None:
-        """Have the run know that there is no video, and why."""
+        """Record in the run that there is no video, and why."""
         own = self._stream(request, stream)
         clip = self._clip(request._replace(keep="", keep_bytes=0), stream, own)  # no rule is to judge it
         clip.diverge(step, why)
@@ -213,7 +213,7 @@ class RenderWorker:
         own.flush()
 
     def _stream(self, request: Request, stream: Stream) -> EnvStream:
-        """What is recorded into."""
+        """The stream into which a stream's replayed videos are recorded."""
         which = f"{request.folder} {stream.stream}"
         if which not in self._streams:
             own = EnvStream(
@@ -230,7 +230,7 @@ class RenderWorker:
 
 
 def _as_kept(request: Request, answer: Answer) -> Answer:
-    """The same answer where the rule still keeps the video; it may have let it go while that was made."""
+    """The answer; changed if the rule let the video go while it was being made."""
     with open_to_read(request.folder, settled=True, session="all") as database:
         file = made(database, request)
     if file is None:
@@ -270,9 +270,9 @@ def _read(request: Request, patience: float) -> tuple[Stream, FileTape, Steps] |
 def _marks(
     steps: Steps, request: Request, resets: Sequence[int], seen: FrameComparison | None = None
 ) -> dict[int, list[int]]:
-    """By the row of the tape behind which a picture is taken, the numbers of the frames that show it, as they come.
+    """For each row of the tape behind which a picture is taken, the numbers of the frames that show the picture.
 
-    A row of a vector env in which only others were reset has none.
+    A row of a vector env in which only other sub-environments were reset has no frame.
     """
     if "tape" not in steps or not (steps["tape"] >= 0).all():
         raise NotReplayable("what was done to its env is not on a tape: it was not recorded with source='replay'")
@@ -293,7 +293,7 @@ def _is_among(numbers: Sequence[int], number: int) -> bool:
 
 
 def _counted(steps: Steps, *, vector: bool) -> NDArray[np.bool_]:
-    """Which rows are steps of what is shown: resets are none, nor a step behind which the first frame is of a reset."""
+    """Which rows count as steps of the video: no resets, and no first step whose frame shows a reset."""
     counted: NDArray[np.bool_] = steps["flags"] & RESET == 0
     if vector and len(steps.row) > 1 and counted[1] and 0 <= steps["episode"][0] < steps["episode"][1]:
         counted[0] = False
@@ -301,10 +301,10 @@ def _counted(steps: Steps, *, vector: bool) -> NDArray[np.bool_]:
 
 
 def _compared(answer: Answer, seen: FrameComparison, film: Iterator[tuple[int, Any]], steps: Steps) -> Answer:
-    """The same with what came of comparing the frames of a film."""
+    """The answer with the outcome of comparing the frames of a film."""
     if all(seen.look(number, picture(rendered)) for number, rendered in film):
         return answer._replace(pictures=seen.pictures)
-    assert seen.differs_at is not None  # noqa: S101 - it was found there
+    assert seen.differs_at is not None  # noqa: S101 - set when a frame differed
     step, episode = int(steps["step"][seen.differs_at]), int(steps["episode"][seen.differs_at])
     return answer._replace(why=f"the picture behind step {step} of episode {episode} is another one than it was")
 
