@@ -1,7 +1,7 @@
 """``python -m offcam.sync``: sends a run to a tracker. Started by offcam, not by people: `offcam sync` is for them.
 
-It takes a line, a `offcam_runs.sync.process.SyncRequest`, on stdin, and says on stdout with one line of JSON how it
-ended: the sending as status shows it, or ``{"error": ...}``.
+It reads one line, an `offcam_runs.sync.process.SyncRequest`, from stdin, and writes one line of JSON to stdout at its
+end: the sending as status shows it, or ``{"error": ...}``.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from offcam_runs.sync.process import SyncRequest
 
 
 def main() -> int:
-    """Send what is asked for. Returns 0 where all was sent, 1 where it was given up, 2 where it cannot be done."""
+    """Do the request. Returns 0 where all was sent, 1 where sending was given up, 2 where it cannot be done."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a tracker prints is not ours
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a tracker may print, which must not be among our output
     signal.signal(signal.SIGTERM, _leave)
     try:
         with open(0, "rb", buffering=0, closefd=False) as given:  # nothing is read ahead
             request = SyncRequest.parse(given.readline())
-        if request.follow:  # else somebody waits for it
+        if request.follow:  # at idle priority, unless the user waits for it
             give_way()
         worker = SyncWorker(request)
         done = worker.run()
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _leave(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # asked again it does not wait
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second SIGTERM ends the process at once
     raise SystemExit(128 + signal.SIGTERM)
 
 

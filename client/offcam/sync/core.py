@@ -20,14 +20,14 @@ class EpisodeSent(NamedTuple):
     """An episode, as a tracker gets it.
 
     Attributes:
-        number: how many of the session came before it: what it is shown at.
-        env_index: its sub-environment.
-        episode: its number in that.
+        number: how many episodes of the session came before it, which is its step at the tracker.
+        env_index: index of its sub-environment.
+        episode: its number in that sub-environment.
         return_: sum of its rewards; may be NaN or infinite.
-        length: its steps.
+        length: its length in steps.
         duration: in seconds, NaN where it is not known.
-        ended: when, in seconds since the epoch.
-        steps: steps of the session's episodes up to its end.
+        ended: when it ended, in seconds since the epoch.
+        steps: steps of all the session's episodes up to its end.
         info: its values, by name.
     """
 
@@ -43,7 +43,7 @@ class EpisodeSent(NamedTuple):
 
     @property
     def values(self) -> dict[str, float]:
-        """Its numbers by the names that all trackers get them by."""
+        """The episode's numbers, by the names that they have at all trackers."""
         named = {"return": self.return_, "length": self.length, "duration": self.duration, "steps": self.steps}
         values = {**{f"info/{name}": value for name, value in self.info.items()}, **named}
         return {f"offcam/{name}": float(value) for name, value in values.items()}
@@ -54,19 +54,19 @@ class ClipSent(NamedTuple):
 
     Attributes:
         stream: id of its stream.
-        clip: its number in that.
-        path: of its file.
-        name: of its file, without ``.mp4``.
-        number: of the episode that it begins with, as in `EpisodeSent`.
+        clip: number of the clip in the stream.
+        path: path of its file.
+        name: name of its file, without ``.mp4``.
+        number: ``number`` of the episode that it begins with, as in `EpisodeSent`.
         episode: number of that episode in its env.
         return_: as in `offcam_runs.clips.Clip`.
-        length: likewise.
+        length: as in `offcam_runs.clips.Clip`.
         fps: frames per second.
-        frames: in the file.
-        ended: when it was whole, in seconds since the epoch.
-        reason: why it was kept; empty where nobody asked.
+        frames: number of frames in the file.
+        ended: when the file was final, in seconds since the epoch.
+        reason: why it was kept; empty where no rule applies.
         recovered: whether its daemon died, so that the file has what could be saved.
-        cut_off: whether its client vanished, or its encoder failed, so that the file has what there was.
+        cut_off: whether its client vanished, or its encoder failed, so that the file has only the frames until then.
     """
 
     stream: str
@@ -86,7 +86,7 @@ class ClipSent(NamedTuple):
 
     @property
     def caption(self) -> str:
-        """What it shows, in a line."""
+        """What the video shows, in one line."""
         parts = [f"episode {self.episode}", f"return {self.return_:g}", f"{self.frames} frames"]
         ends = ["recovered"] * self.recovered + ["cut off"] * self.cut_off
         return ", ".join([*parts, *ends, *[self.reason] * bool(self.reason)])
@@ -97,8 +97,8 @@ class Batch(NamedTuple):
 
     Attributes:
         episodes: in the order of the index, at most `MOST_EPISODES`.
-        last_id: ``episodes.id`` of the last of those; of the one before where there are none.
-        clip: a video; beside episodes there is none.
+        last_id: ``episodes.id`` of the last of these, or without any, of the last episode that was sent before.
+        clip: the video; None where there are episodes.
     """
 
     episodes: tuple[EpisodeSent, ...] = ()
@@ -111,11 +111,11 @@ class ClipRow(NamedTuple):
 
     Attributes:
         stream: id of its stream.
-        clip: its number in that.
+        clip: number of the clip in the stream.
         final: whether it can be sent now.
-        open: whether it may be final later on.
-        ended: when it ended, None before.
-        place: of its row in the index, at this moment.
+        open: whether it may become final later.
+        ended: when it ended, in seconds since the epoch; None before.
+        place: id of its row in the index, at this moment.
     """
 
     stream: str
@@ -144,8 +144,8 @@ class Position:
 
     Attributes:
         last_id: ``episodes.id`` of the last episode that was sent.
-        episodes: how many were.
-        steps: of those.
+        episodes: how many episodes were sent.
+        steps: number of steps of these episodes.
         clips: by stream, which clips are settled.
         sent_clips: how many clips were sent.
     """
@@ -161,14 +161,14 @@ class Position:
         return self.clips.get(stream, _NONE)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The position ready for JSON."""
         clips = {stream: [each.seen, *each.waiting] for stream, each in self.clips.items()}
         plain = {"last_id": self.last_id, "episodes": self.episodes, "steps": self.steps}
         return {**plain, "clips": clips, "sent_clips": self.sent_clips}
 
     @staticmethod
     def parse(found: Mapping[str, Any]) -> Position:
-        """What `as_dict` gave; the beginning where it makes no sense."""
+        """The position that `as_dict` has returned; the beginning of the session if it is not valid."""
         try:
             pairs = ((str(stream), [int(clip) for clip in each]) for stream, each in found["clips"].items())
             clips = {stream: StreamClips(seen, tuple(waiting)) for stream, (seen, *waiting) in pairs}
@@ -203,10 +203,10 @@ def after_clip(position: Position, rows: Iterable[ClipRow], sent: ClipRow, *, go
     """The position after a clip.
 
     Args:
-        position: before that.
-        rows: of all streams, each clip that is not settled and not gone.
-        sent: which one.
-        gone: whether its file was gone instead, as that of one that its rule has let go.
+        position: the position before that.
+        rows: the clips of all streams that are not settled and not gone.
+        sent: the clip that was sent.
+        gone: whether instead its file was gone, as where its rule has let it go.
     """
     before = position.of(sent.stream)
     unsettled = {row.clip for row in rows if row.stream == sent.stream and (row.final or row.open)} - {sent.clip}
@@ -231,7 +231,7 @@ def refusal(error: BaseException) -> int | None:
     """The HTTP status with which a tracker refused the key (401 or 403); None if it did not.
 
     Args:
-        error: what its package raised: by itself, or as the cause of that.
+        error: what the tracker's package raised; the status may be in one of its causes.
     """
     found: BaseException | None = error
     for _ in range(_MOST_CAUSES):
@@ -248,11 +248,11 @@ def refusal(error: BaseException) -> int | None:
 
 
 def numbered(position: Position, rows: Sequence[Mapping[str, Any]]) -> tuple[EpisodeSent, ...]:
-    """Episodes behind a position with their numbers and the session's steps.
+    """The episodes behind a position, with their ``number`` and ``steps``.
 
     Args:
-        position: behind which they come.
-        rows: of each what `EpisodeSent` has, without those two.
+        position: the position behind which they come.
+        rows: for each episode the fields of `EpisodeSent` but for these two.
     """
     found, steps = [], position.steps
     for number, row in enumerate(rows, position.episodes):

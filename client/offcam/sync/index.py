@@ -1,4 +1,4 @@
-"""What the index of a run has to be sent: read as any reader does, and without holding it."""
+"""Reads from a run's index what is to be sent. The index is not held open in between."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from offcam_runs.streams import Stream
 
 MOST_ROWS: Final = 2 * MAX_CLIPS_PER_STREAM
-"""Clips of a stream that are looked at: more than can be open before the first that is final."""
+"""Most clips of a stream that are looked at: more than can be open at the same time before one that is final."""
 
 _WHOLE: Final = (fmt.FINAL, fmt.RECOVERED)
-"""States of clips whose file is there to be sent: to what a daemon that died has left nothing is added."""
+"""States of clips whose file can be sent; nothing is added any more to a file that a dead daemon has left."""
 
 _CUT_OFF: Final = f"(state = '{fmt.ABORTED}' AND file IS NOT NULL)"
-"""Clips that are to be sent once their stream is over: until then a rule may have them be final, or go."""
+"""SQL for clips that are sent only once their stream is over, as until then they may become final or be let go."""
 
 _ROWS: Final = f"""
 SELECT rowid, clip, state, complete, ended FROM clips
@@ -58,16 +58,16 @@ WHERE +stream_id IN ({}) AND id > :seen AND id <= :last ORDER BY id LIMIT 1
 
 @dataclass(frozen=True)
 class Unsent:
-    """What there is to be sent.
+    """What is to be sent.
 
     Attributes:
-        batch: what comes next; None where there is nothing now.
-        rows: of the clips that are not settled.
-        row: that of the batch's clip.
-        episodes: how many wait.
-        clips: how many can be sent now.
+        batch: the next batch; None where there is nothing to send now.
+        rows: the clips that are not settled.
+        row: the batch's clip, as one of ``rows``.
+        episodes: how many episodes wait to be sent.
+        clips: how many clips can be sent now.
         since: when the first of all these ended, in seconds since the epoch.
-        over: whether nothing will come after that.
+        over: whether nothing will come after all these.
     """
 
     batch: Batch | None
@@ -84,14 +84,14 @@ NOTHING: Final = Unsent(batch=None, rows=(), row=None, episodes=0, clips=0, sinc
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a tracker may want to know of a run.
+    """Facts about a run for a tracker.
 
     Attributes:
-        folder: its absolute path.
-        session: the number of the session that is sent.
-        created: when its index was made, as that says.
-        env_ids: of its environments.
-        began: when its first stream was made, in seconds since the epoch.
+        folder: absolute path of the run folder.
+        session: number of the session that is sent.
+        created: when the run's index was made, as its ``meta`` has it.
+        env_ids: the ids of the session's environments.
+        began: when the session's first stream was made, in seconds since the epoch.
     """
 
     folder: str
@@ -108,12 +108,12 @@ class RunFacts:
 
 
 def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | None:
-    """A session of a run; None where there is none yet.
+    """The facts about a session of a run; None where it is not there yet.
 
     Args:
         folder: absolute path of the run folder.
-        session: its number; None for the newest.
-        stream: instead of that, the id of a stream that is in it.
+        session: number of the session; None for the newest.
+        stream: in place of ``session``, the id of a stream of it.
 
     Raises:
         ConfigError: there is no such session.
@@ -137,7 +137,7 @@ def facts_of(folder: str, session: int | None, stream: str = "") -> RunFacts | N
 
 
 def look(run: RunFacts, position: Position) -> Unsent:
-    """What there is to be sent behind a position.
+    """Find what is to be sent behind a position.
 
     Raises:
         RunFolderError: the run cannot be read.
@@ -152,7 +152,7 @@ def look(run: RunFacts, position: Position) -> Unsent:
         behind = {"seen": position.last_id, "last": last}
         first = database.execute(_FIRST.format(own), behind).fetchone()
         waiting = 0
-        if first and len(streams) == len(every):  # none but this session's, so there is no need to count
+        if first and len(streams) == len(every):  # all streams are of this session, so there is no need to count
             waiting = last - position.last_id
         elif first:
             (waiting,) = database.execute(_BEHIND.format(own), behind).fetchone()
@@ -176,10 +176,10 @@ def look(run: RunFacts, position: Position) -> Unsent:
 
 
 def signature(folder: str) -> tuple[object, ...]:
-    """Changes whenever an index does.
+    """A value that changes whenever an index does.
 
-    It is asked of the files rather than of SQLite (``PRAGMA data_version``): a connection that is held open would keep
-    the daemon from leaving the index as one plain file.
+    It is made of facts about the files, and not by SQLite (``PRAGMA data_version``), as a connection that is held open
+    would keep the daemon from leaving the index as one plain file.
     """
     return tuple(_file(os.path.join(folder, fmt.INDEX_NAME + each)) for each in ("", *fmt.INDEX_COMPANIONS[::2]))
 
@@ -214,7 +214,7 @@ def _rows(database: sqlite3.Connection, key: int, stream: Stream, position: Posi
 
 
 def _ready(database: sqlite3.Connection, key: int, stream: Stream, position: Position) -> int:
-    """How many clips of a stream wait to be sent: those that were passed over are not counted."""
+    """How many clips of a stream wait to be sent, without those that are settled."""
     return int(database.execute(_READY, {"key": key, "seen": position.of(stream.stream).seen}).fetchone()[0])
 
 
@@ -238,9 +238,9 @@ def _episodes(database: sqlite3.Connection, streams: dict[int, Stream], position
 
 
 def _clip(database: sqlite3.Connection, run: RunFacts, streams: dict[int, Stream], row: ClipRow) -> ClipSent | None:
-    """What a tracker gets of a clip; None where there is no file any more, or none that trackers take for a video.
+    """What a tracker gets of a clip; None where its file is gone, or has no name that trackers take for a video's.
 
-    What was cut off of a video that there was already, whole, stays a ``.part`` beside that.
+    The latter is so for a clip that was cut off when a whole video had its name already: its file stays a ``.part``.
     """
     clips = read_clips(database, run.folder, "place = :place", {"place": row.place})
     if not clips or not (clips[0].file or "").endswith(fmt.VIDEO_EXTENSION):

@@ -1,4 +1,4 @@
-"""What a script has told its tracker already, so that nobody has to say it twice: looked up, and nothing imported."""
+"""The options that a script has given its tracker already, such as the project, found without importing anything."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Final
 
 
 def options_of(tracker: str) -> dict[str, str]:
-    """Options by which a run is sent to where the script's own values go; none where it has told nothing.
+    """Options by which a run is sent to where the script's own values go; empty where the script has set none.
 
     Args:
-        tracker: its name.
+        tracker: name of the tracker.
     """
     module = sys.modules.get(tracker)
     if module is None or tracker not in _ASKED:
         return {}
     found: dict[str, Any] = {}
-    with suppress(Exception):  # a version that has it elsewhere: then it is as if nothing was told
+    with suppress(Exception):  # another version of the package may have them elsewhere: then there are none
         found = _ASKED[tracker](module)
     return {name: str(value) for name, value in found.items() if value}
 

@@ -1,4 +1,4 @@
-"""The process that sends: it looks what there is, has a sink send it, and notes how far it is. Then it waits."""
+"""The process that sends a run: it finds what is new, has a sink send it, notes how far it came, and waits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CLOSE_SECONDS: Final = 30.0
 """How many seconds a sink may take to close."""
 
 LOOK_AT_END_SECONDS: Final = 2.0
-"""The same once the training is over."""
+"""How often to read an unchanged index once the training is over."""
 
 AFTER_END_SECONDS: Final = 7 * 86_400.0
 """How long failed sending is tried again after the training has ended, in seconds; after that use `offcam sync`."""
@@ -69,13 +69,13 @@ TIMEOUT: Final = "timeout"
 
 
 class SyncWorker:
-    """Sends one session of a run to one place. On the main thread of a process of its own.
+    """Sends one session of a run to one place. Thread: the main thread of a process of its own.
 
     Attributes:
-        sending: what is known of it; None before there is such a session.
+        sending: the state of the sending; None before the session is there.
 
     Args:
-        request: what is asked for; its options are checked here.
+        request: what is to be sent, and where to; its options are checked here.
 
     Raises:
         ConfigError: there is no such tracker, its package is missing, or an option is wrong.
@@ -90,17 +90,17 @@ class SyncWorker:
         self._kind.check(request.tracker, self._options)
         self._sink: Sink | None = None
         self._key = make_key(os.environ, os.getuid())
-        self._found = index.NOTHING  # when it was looked the last time
-        self._in_a_row = 0  # failures
+        self._found = index.NOTHING  # what was to be sent at the last look
+        self._in_a_row = 0  # number of failures since something was sent
         self._ended: float | None = None if request.owner else time.monotonic()  # since when the owner is gone
         self._parent = os.getppid()
 
     def run(self) -> bool:
-        """Send until all is sent that is asked for. Returns whether it is, or was given up.
+        """Send until all is sent. Returns whether it is; False where that was given up.
 
         Raises:
             RunFolderError: the run is not there any more, or cannot be read or written.
-            SyncElsewhere: another process is sending it.
+            SyncElsewhere: another process is sending the same session to the same place.
             ConfigError: the sink refuses its options.
         """
         run = self._wait_for_run()
@@ -116,7 +116,7 @@ class SyncWorker:
             self.sending = replace(self.sending, working=False)
 
     def _wait_for_run(self) -> RunFacts | None:
-        """The run, once there is such a session of it; None where there will be none."""
+        """Wait for the session. Returns the facts about its run; None where there will be no such session."""
         request = self._request
         while True:
             before = index.signature(request.folder)
@@ -133,7 +133,7 @@ class SyncWorker:
             self._wait(self._patience, before)
 
     def _begin(self, run: RunFacts) -> FileLock:
-        """Make sure that nobody else sends the same, and find out how far that came."""
+        """Take the lock, so that no other process sends the same, and read how far the sending came."""
         folder, tracker = Path(run.folder), self._request.tracker
         own = [each for each in read_all(folder) if each.state.is_sealed_by(self._key)]
         known = to_go_on_with(own, tracker, run.session, self._options)
@@ -143,12 +143,12 @@ class SyncWorker:
             lock = FileLock.take(lock_of(file), 0o644)
         except OSError as error:
             raise not_writable(folder, str(error.strerror)) from error
-        state = read_state(file)  # now that nobody else writes it
+        state = read_state(file)  # with the lock held, so that no other process writes it
         if lock is None:
             raise SyncElsewhere(
                 f"{run.folder} is sent to {tracker!r} by another process already, pid {state.pid if state else '?'}"
             )
-        # one of another user's, or of an index that is there no more, says nothing
+        # a state of another user's, or of an index that is not there any more, is not used
         if state is None or state.created != run.created or not state.is_sealed_by(self._key):
             state = SyncState(tracker=tracker, options=self._options, session=run.session, created=run.created)
         self._options = state.options
@@ -163,10 +163,10 @@ class SyncWorker:
             try:
                 sent, over = self._turn(run)
             except NotARunFolder:
-                raise  # it was removed, or moved
+                raise  # the run folder was removed, or moved
             except ConfigError as error:  # trying again changes nothing
                 raise self._give_up(error) from error
-            except Exception as error:  # whatever a tracker raises: it is tried again
+            except Exception as error:  # whatever a tracker raises, it is tried again
                 if (status := refusal(error)) is not None:
                     said = f"{self._request.tracker!r} refuses it with HTTP {status}: {_text(error)}"
                     raise self._give_up(ConfigError(f"{said}. To go on from there, {self._kind.key}")) from error
@@ -179,10 +179,10 @@ class SyncWorker:
                 self._wait(self._patience, before)
 
     def _turn(self, run: RunFacts) -> tuple[bool, bool]:
-        """Send what comes next. Returns whether there was something, and whether nothing will be any more."""
+        """Send the next batch. Returns whether there was one, and whether there will be none any more."""
         assert self.sending is not None  # noqa: S101 - begun
         position = Position.parse(self.sending.state.position)
-        ended = self._over_for_owner()  # before the index is read: what is in it then is all
+        ended = self._over_for_owner()  # before the index is read, which after the end of the training has everything
         found = self._found = index.look(run, position)
         if found.batch is not None:
             self._send(run, position, found)
@@ -193,7 +193,7 @@ class SyncWorker:
         return False, over
 
     def _finish(self) -> dict[str, Any]:
-        """Have the sink make certain that all is sent. Returns what of the state that changes. Raises as `_send`."""
+        """Have the sink make certain that all is sent. Returns the changed fields of the state. Raises as `_send`."""
         assert self.sending is not None  # noqa: S101 - begun
         if self._sink is not None:
             with _Within(self._send_seconds):
@@ -203,7 +203,7 @@ class SyncWorker:
         return {"certain": {"position": state.position, "saved": state.saved}} if self._kind.late else {}
 
     def _send(self, run: RunFacts, position: Position, found: Unsent) -> None:
-        """Have a batch sent, and note it. Raises what the sink does, and TimeoutError where it takes too long."""
+        """Have a batch sent, and note that. Raises what the sink does, and TimeoutError where it takes too long."""
         assert self.sending is not None and found.batch is not None  # noqa: S101, PT018 - begun
         if found.row is not None and (found.batch.clip is None or not os.path.exists(found.batch.clip.path)):
             after, saved = after_clip(position, found.rows, found.row, gone=True), self.sending.state.saved
@@ -226,7 +226,7 @@ class SyncWorker:
         self._note(left, position=after.as_dict(), saved=saved, error="", where=where)
 
     def _note(self, found: Unsent, **changes: Any) -> None:  # noqa: ANN401 - fields of the state
-        """Keep how far it is. One that cannot be kept now is sent again by the next process."""
+        """Store how far the sending came. If it cannot be stored, the next process sends the batch again."""
         assert self.sending is not None  # noqa: S101 - begun
         position = Position.parse(changes.get("position", self.sending.state.position))
         state = replace(
@@ -252,12 +252,12 @@ class SyncWorker:
             raise NotARunFolder(f"{self._request.folder} was removed while it was sent") from error
         except (
             OSError
-        ) as error:  # a full disk: this process knows how far it is, and another one sends some of it again
+        ) as error:  # as on a full disk: this process goes on, and a later one will send some batches again
             if first:
                 raise not_writable(Path(self._request.folder), f"{SYNC_NAME}: {error.strerror}") from error
 
     def _give_up(self, error: ConfigError) -> ConfigError:
-        """Note an error that trying again does not change. Returns it."""
+        """Note an error after which trying again is useless. Returns the error."""
         assert self.sending is not None  # noqa: S101 - begun
         self._note(self._found, error=str(error)[:LONGEST_ERROR], error_at=time.time())
         return error
@@ -283,13 +283,13 @@ class SyncWorker:
         return not given_up
 
     def _certain(self, state: SyncState) -> dict[str, Any]:
-        """What of a state is another than it was, as the sink that sent it is gone: see `Sink.late`."""
+        """The changed fields of a state whose sink is gone: it goes back to what is certain, see `Sink.late`."""
         if not self._kind.late:
             return {}
         return {"position": state.certain.get("position", {}), "saved": state.certain.get("saved", {})}
 
     def _close(self) -> None:
-        """Leave the sink. It may hang as well as anything of it."""
+        """Close the sink, within `CLOSE_SECONDS`, as it may hang."""
         sink, self._sink = self._sink, None
         if sink is not None:
             with suppress(Exception), _Within(CLOSE_SECONDS):
@@ -297,17 +297,17 @@ class SyncWorker:
 
     @property
     def _patience(self) -> float:
-        """Seconds until an index is read that has not changed: that its writer is gone does not change it."""
+        """Seconds until an unchanged index is read again, as the end of its writer does not change it."""
         return LOOK_ANYWAY_SECONDS if self._ended is None else LOOK_AT_END_SECONDS
 
     def _over_for_owner(self) -> bool:
-        """Whether the process that asked has said that its training is over, or is gone."""
+        """Whether the request's owner has said that its training is over, or has ended."""
         if self._ended is None and os.getppid() != self._parent:
             self._ended = time.monotonic()
         return self._ended is not None
 
     def _wait(self, seconds: float, before: tuple[object, ...] | None = None) -> None:
-        """Wait so long; until the index is another than before, where that is given; or until the training is over."""
+        """Wait ``seconds``, or until the index differs from ``before``, if given, or until the training is over."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if self._ended is None:
@@ -323,19 +323,19 @@ class SyncWorker:
 
 
 def _text(error: Exception) -> str:
-    """What was raised, in a line."""
+    """An error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_ERROR]
 
 
 class _Within:
-    """What is done in it has so many seconds; then a TimeoutError is raised in the midst of it."""
+    """A context whose block has so many seconds; then TimeoutError is raised in it, by a signal."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def __enter__(self) -> None:
         signal.signal(signal.SIGALRM, self._late)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)  # again, where it is swallowed
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)  # repeats, in case the error is swallowed
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)

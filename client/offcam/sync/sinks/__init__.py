@@ -1,6 +1,7 @@
-"""Where a run can be sent to. Each is imported when it is asked for, and its package with it.
+"""The trackers that a run can be sent to. Each sink is imported, with its package, when it is asked for.
 
-Others add theirs by an entry point of the group ``offcam.sinks``: its name is the tracker's, and it leads to a `Sink`.
+Other packages can add a tracker by an entry point of the group ``offcam.sinks``, with the tracker's name, that leads to
+a `Sink`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ GROUP: Final = "offcam.sinks"
 _OWN: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 
 PACKAGES: Final = {**{name: name for name in _OWN}, "hub": "huggingface_hub", "rerun": "rerun", "memory": ""}
-"""By the names of our own, which package each needs; it is in a module of that name, with a class `Tracker`."""
+"""By name, the package that each of offcam's own trackers needs. Its sink is the class `Tracker` of the module by its
+name here."""
 
 _INSTALLED_AS: Final = {"rerun": "rerun-sdk"}
 
 
 def check(tracker: str) -> None:
-    """Make sure that there is such a tracker, and its package, without importing it.
+    """Make sure that a tracker is known and its package installed, without importing that.
 
     Raises:
-        ConfigError: there is not; the message has the command that installs it.
+        ConfigError: it is not; the message has the command that installs the package.
     """
     if tracker not in PACKAGES and not entry_points(group=GROUP, name=tracker):
         others = sorted({each.name for each in entry_points(group=GROUP)} | set(PACKAGES) - {"memory"})
@@ -44,7 +46,7 @@ def sink_class(tracker: str) -> type[Sink]:
     """The class of a tracker's sink.
 
     Raises:
-        ConfigError: as `check`; or what an entry point leads to cannot be imported, or is none.
+        ConfigError: as `check`; or what an entry point leads to cannot be imported, or is no `Sink`.
     """
     check(tracker)
     try:
@@ -62,7 +64,7 @@ def sink_class(tracker: str) -> type[Sink]:
 
 
 def missing(tracker: str, package: str) -> ConfigError:
-    """The error to raise where a package is not installed."""
+    """The error for a tracker whose package is not installed."""
     return ConfigError(
         f"{tracker!r} needs {package}, which is not installed in {sys.prefix}. "
         f"Run: {sys.executable} -m pip install {_INSTALLED_AS.get(package, package)}"

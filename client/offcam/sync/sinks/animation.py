@@ -14,7 +14,7 @@ _SMALLEST_SIDE: Final = 40
 
 
 class NotAnimated(Exception):
-    """There is no GIF of it; the message says why."""
+    """A video cannot be made a GIF; the message says why."""
 
 
 class Gif(NamedTuple):
@@ -26,12 +26,12 @@ class Gif(NamedTuple):
 
 
 def animation(path: str, fps: float, *, most_bytes: int) -> Gif:
-    """Make a GIF of a video: at most `MOST_FRAMES` of it, spread evenly, at the video's own pace.
+    """Make a GIF of at most `MOST_FRAMES` frames of a video, spread evenly, at the video's own pace.
 
     Args:
-        path: of the video.
-        fps: of the video.
-        most_bytes: of the GIF: pictures are made smaller until it fits.
+        path: path of the video.
+        fps: the video's frames per second.
+        most_bytes: largest size of the GIF; pictures are made smaller until it fits.
 
     Raises:
         NotAnimated: a library is missing, or the file cannot be read.
@@ -51,7 +51,7 @@ def animation(path: str, fps: float, *, most_bytes: int) -> Gif:
 
 
 def _pictures(av: Any, path: str, fps: float, side: int) -> tuple[list[Any], float]:  # noqa: ANN401 - a module
-    """Some of a video's pictures, no side longer than one, and how many seconds each is shown."""
+    """Some of a video's pictures, no side longer than ``side`` pixels, and the seconds that each is shown."""
     found = []
     try:
         with av.open(f"file:{path}", format="mp4") as container:
@@ -72,7 +72,7 @@ def _pictures(av: Any, path: str, fps: float, side: int) -> tuple[list[Any], flo
 def _gif(pictures: list[Any], seconds: float) -> bytes:
     to = io.BytesIO()
     first, *others = [picture.quantize(128) for picture in pictures]
-    hundredths = max(round(seconds * 100), 2)  # browsers show what is shorter for a tenth of a second
+    hundredths = max(round(seconds * 100), 2)  # browsers show a shorter picture for a tenth of a second
     first.save(to, "GIF", save_all=True, append_images=others, duration=hundredths * 10, loop=0, optimize=False)
     return to.getvalue()
 

@@ -1,6 +1,6 @@
 """The Hugging Face Hub: videos, episodes as CSV, and a card, in a folder of a repository.
 
-What comes twice has the same path, and what a repository has already is not uploaded again: the package sees to that.
+A video that comes twice has the same path, and the package does not upload again what a repository has already.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from offcam.sync.core import Batch
 
 BETWEEN_SECONDS: Final = 120.0
-"""Between two commits: the Hub takes so many an hour, and each is one in the repository's history."""
+"""Least pause between two commits, as the Hub takes only so many an hour, and each stays in the history."""
 
 BETWEEN_TABLES_SECONDS: Final = 1200.0
-"""Between two commits with the episodes: it is all of them each time."""
+"""Least pause between two commits of the table of episodes, as each has all of them."""
 
 MOST_FILES: Final = 50
-"""In a commit."""
+"""Most files in a commit."""
 
 MOST_BYTES: Final = 256 << 20
-"""Of a commit's videos, unless one is larger: they are to be uploaded within ``timeout``."""
+"""Most bytes of a commit's videos, unless one is larger, as they have to be uploaded within ``timeout``."""
 
 KINDS: Final = ("dataset", "model")
 
 
 class Tracker(Remote):
-    """Commits into one repository, into the folder of the run's name. What is elsewhere in it is left alone.
+    """Commits into one repository, into a folder with the run's name. All else in the repository is left alone.
 
-    The videos of some minutes are one commit. The repository is made where it is not there: private, unless told.
+    The videos of some minutes are one commit. A repository that is not there is made, private unless ``private=false``.
     """
 
     late: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class Tracker(Remote):
     }
 
     def open(self, options: Mapping[str, str]) -> str:
-        """Make the repository where it is not there."""
+        """Make the repository if it is not there."""
         self._repo, self._kind, private = options["repo"], options["type"], options["private"]
         if not self._repo:
             raise ConfigError("'hub' needs a repository: give it as hub:repo=me/cartpole")
@@ -63,9 +63,9 @@ class Tracker(Remote):
         self._folder = options["folder"].strip("/")
         if not self._folder or {".", ".."} & set(self._folder.split("/")):
             raise ConfigError(f"{self._folder!r} is no folder in a repository")
-        self._videos: dict[str, str] = {}  # paths of files by those in the repository
-        self._bytes = 0  # of these
-        self._episodes = False  # whether some are not committed
+        self._videos: dict[str, str] = {}  # by path in the repository, the files that wait for a commit
+        self._bytes = 0  # size of these files
+        self._episodes = False  # whether there are episodes that are not committed
         self._committed = self._tabled = time.monotonic()
         disable_progress_bars()
         self._api = HfApi(library_name="offcam")
@@ -74,7 +74,7 @@ class Tracker(Remote):
         return f"{self._api.endpoint}/{beneath}{self._repo}/tree/main/{self._folder}"
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Take it, and commit it with others."""
+        """Take a batch, and commit it with others once that is due."""
         self._episodes |= bool(batch.episodes)
         if (clip := batch.clip) is not None:
             self._videos[f"{self._folder}/{clip.name}.mp4"] = clip.path
@@ -90,7 +90,7 @@ class Tracker(Remote):
         self._commit(table=True)
 
     def _commit(self, *, table: bool) -> None:
-        # one that its rule has let go meanwhile is not sent
+        # without videos that their rule has let go meanwhile
         files: dict[str, str | bytes] = {name: path for name, path in self._videos.items() if os.path.exists(path)}
         if table and self._episodes:
             files |= self._table()
@@ -105,7 +105,7 @@ class Tracker(Remote):
             self._episodes, self._tabled = False, self._committed
 
     def _table(self) -> dict[str, str | bytes]:
-        """The episodes, what is to be said of them, and the repository's own card where it has none."""
+        """Files by path: the table of episodes, the run's card, and the repository's own card if it has none."""
         run = read_run(self.run.folder, self.run.session)
         text = io.StringIO()
         columns = run.columns(label=self.run.name)
@@ -139,5 +139,5 @@ Each folder is a run: its videos, its episodes, and a card with its numbers.
 
 
 def _plain(text: str) -> str:
-    """Text that is none of Markdown's."""
+    """Text in which nothing is taken for Markdown."""
     return "".join(f"\\{char}" if char in "\\`*_{}[]<>()#+!|~&" else char for char in text)

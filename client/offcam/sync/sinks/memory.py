@@ -14,9 +14,9 @@ class Tracker(Sink):
     """Keeps batches.
 
     Attributes:
-        sent: all that any of them was sent, in order.
-        to_raise: errors that `send` raises, the next one first; None where it works.
-        finished: how often all was sent.
+        sent: the batches that all objects of this class were sent, in order.
+        to_raise: what the next calls of `send` raise, in order; None for a call that works.
+        finished: how often `finish` was called.
     """
 
     sent: ClassVar[list[Batch]] = []
@@ -24,7 +24,7 @@ class Tracker(Sink):
     finished: ClassVar[int] = 0
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Keep it, or fail."""
+        """Keep a batch, or fail."""
         self.where = "memory"
         error = self.to_raise.pop(0) if self.to_raise else None
         if error is not None:
@@ -34,5 +34,5 @@ class Tracker(Sink):
         return dict(self.saved)
 
     def finish(self) -> None:
-        """Count it."""
+        """Count the call."""
         type(self).finished += 1

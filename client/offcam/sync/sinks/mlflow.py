@@ -1,6 +1,6 @@
 """MLflow: metrics and artifacts of the user's run, or of one of its own.
 
-Metrics have the records' own times and steps, by which MLflow's store tells those that come twice.
+Metrics have the records' own times and steps, by which MLflow's store recognises those that come twice.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from offcam.sync.core import Batch
 
 ARTIFACTS: Final = "offcam"
-"""Folder of the run's artifacts that videos are in."""
+"""Folder of videos among the run's artifacts."""
 
 MOST_METRICS: Final = 1000
-"""That MLflow takes at once."""
+"""Most metrics that MLflow takes in one call."""
 
 _MARK: Final = "offcam.run"
 _NOT_IN_NAMES: Final = re.compile(r"[^\w\-. /]")
@@ -48,7 +48,7 @@ class Tracker(Remote):
         return f"{self._client.tracking_uri}, run {self._run_id}"
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Log it; it is stored when this returns."""
+        """Log a batch, which is stored when this returns."""
         metrics = list(_metrics(batch))
         for begin in range(0, len(metrics), MOST_METRICS):
             self._client.log_batch(self._run_id, metrics=metrics[begin : begin + MOST_METRICS], synchronous=True)
@@ -57,12 +57,12 @@ class Tracker(Remote):
         return {"run_id": self._run_id}
 
     def finish(self) -> None:
-        """End the run if it is our own."""
+        """End the run if this sink made it."""
         if "run_id" not in self.given:
             self._client.set_terminated(self._run_id)
 
     def _own(self, options: Mapping[str, str]) -> Run:
-        """The run that was made for this one, or is made now."""
+        """The MLflow run that was made for the recorded run, or is made now."""
         name = options["experiment"]
         experiment = self._client.get_experiment_by_name(name)
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)

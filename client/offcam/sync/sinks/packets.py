@@ -11,12 +11,12 @@ class NotRemuxed(Exception):
 
 
 class Packet(NamedTuple):
-    """One frame.
+    """The packet of one frame.
 
     Attributes:
-        seconds: at which of the video it is shown.
-        is_keyframe: whether it is decoded without those before it.
-        data: H.264 in Annex B, before keyframes with what a decoder has to know.
+        seconds: when the frame is shown, from the beginning of the video.
+        is_keyframe: whether the frame can be decoded without the frames before it.
+        data: H.264 in Annex B; keyframes begin with the parameter sets that a decoder needs.
     """
 
     seconds: float
@@ -28,7 +28,7 @@ def packets(path: str) -> list[Packet]:
     """All packets of a video, in the order in which they are decoded and shown.
 
     Args:
-        path: of an MP4 with H.264.
+        path: path of an MP4 with H.264.
 
     Raises:
         NotRemuxed: the file cannot be read, or its frames are shown in another order than they are decoded in.

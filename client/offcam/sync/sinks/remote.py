@@ -1,4 +1,4 @@
-"""What the sinks of trackers have in common that are opened, with a key, before anything is sent to them."""
+"""What those sinks share whose tracker has to be opened, with a key, before anything is sent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Remote(Sink):
-    """Opens a tracker's run, or repository, once it has its options: all of these do so alike.
+    """A sink that opens a run, or a repository, at its tracker when it is made.
 
     Attributes:
-        defaults: of options that were not given. ``{name}`` in them is the recorded run's.
+        defaults: values of options that are not given, in which ``{name}`` stands for the recorded run's name.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {}
@@ -29,56 +29,56 @@ class Remote(Sink):
 
     @abstractmethod
     def open(self, options: Mapping[str, str]) -> str:
-        """Open it. Returns, for people, where that is.
+        """Open the tracker's run or repository. Returns where it is, for people.
 
         Args:
-            options: as they were given, and `defaults`.
+            options: the options as they were given, and `defaults` for the others.
 
         Raises:
-            ConfigError: they make no sense together.
+            ConfigError: the options make no sense together.
         """
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a tracker's run says of the recorded one."""
+        """Facts about the recorded run, for the tracker's run."""
         return {"folder": self.run.folder, "session": self.run.session, "env_ids": list(self.run.env_ids)}
 
 
 NUMBER: Final = "offcam/episode"
-"""What each line has: how many episodes came before."""
+"""Name of the value that each line has: how many episodes came before."""
 
 
 class Lines(Remote):
-    """Logs line by line into a run of our own, which each process that sends a recorded run goes on with.
+    """Logs line by line into a run of offcam's own, with which each process that sends a recorded run goes on.
 
-    Lines have steps of our own, counted from 0. So those that the tracker has already are known when they come again.
+    Lines have steps that are counted from 0, so that lines which the tracker has already are known if they come again.
 
     Attributes:
-        has: so many lines the tracker has; `open` says.
+        has: how many lines the tracker has; set by `open`.
     """
 
     late: ClassVar[bool] = True
     has: int
 
     def __init__(self, run: RunFacts, options: Mapping[str, str], saved: Mapping[str, Any]) -> None:
-        self._step = int(saved.get("step", 0))  # of the next line
+        self._step = int(saved.get("step", 0))  # step of the next line
         self._over = False
         super().__init__(run, options, saved)
 
     @abstractmethod
     def line(self, values: dict[str, Any], step: int) -> None:
-        """Log one."""
+        """Log one line."""
 
     @abstractmethod
     def video(self, clip: ClipSent) -> object:
-        """A video as what is logged has it."""
+        """A video as a line's value."""
 
     @abstractmethod
     def end(self) -> None:
         """Wait until the tracker has all lines, or keeps them where they outlive this process."""
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Log it; the tracker's own thread or process stores it."""
+        """Log a batch; the tracker's own thread or process stores it."""
         for episode in batch.episodes:
             self._log({NUMBER: episode.number, **episode.values})
         if (clip := batch.clip) is not None:
@@ -92,7 +92,7 @@ class Lines(Remote):
         self.end()
 
     def close(self) -> None:
-        """Leave it. What is not stored comes again."""
+        """Leave the tracker's run. Lines that are not stored come again."""
         if not self._over:
             self.finish()
 

@@ -1,7 +1,7 @@
 """Rerun: one ``.rrd`` file with the episodes' values, and the videos' own packets, on one timeline.
 
-Rerun writes a file from its beginning. So each process copies what is there already, and writes behind it; what the
-file has is not written again.
+Rerun writes a file from its beginning. So each process first copies the messages that the file has, and writes new ones
+behind them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from offcam.sync.core import Batch, ClipSent
 
 TIME: Final = "time"
-"""The timeline that all is on: when it was."""
+"""The timeline of all data: the time at which it was recorded."""
 
 EPISODE: Final = "episode"
 FRAME: Final = "frame"
-"""What else values and packets are counted by."""
+"""The timelines by which episodes' values and videos' packets are numbered."""
 
 MOST_PACKETS: Final = 1000
-"""Written at once."""
+"""Most packets that are written in one call."""
 
 _HEAD: Final = struct.Struct("<4s8x")
 _MESSAGE: Final = struct.Struct("<8xQ")
@@ -40,13 +40,13 @@ _MAGIC: Final = b"RRF2"
 
 
 class Tracker(Remote):
-    """Writes the file."""
+    """Writes the ``.rrd`` file."""
 
     defaults: ClassVar[Mapping[str, str]] = {"file": "{name}.rrd"}
     options: ClassVar[Mapping[str, str]] = {"file": "the .rrd file, by default by the folder's name, in the run folder"}
 
     def open(self, options: Mapping[str, str]) -> str:
-        """Begin the file anew with what it has; until that is done it stays as it was."""
+        """Begin a new file with what the old one has, which stays in place until that is done."""
         if importlib.util.find_spec("av") is None:
             raise missing("rerun", "av")
         self._last: dict[str, int] = {}  # by entity, the last episode or frame that the file has
@@ -64,7 +64,7 @@ class Tracker(Remote):
         return path
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Append it; it is in the file when this returns."""
+        """Append a batch, which is in the file when this returns."""
         found: defaultdict[str, list[tuple[int, float, float]]] = defaultdict(list)
         for episode in batch.episodes:
             for name, value in episode.values.items():
@@ -102,7 +102,7 @@ class Tracker(Remote):
             self._columns(entity, EPISODE, numbers, times, rerun.Scalars.columns(scalars=values))
 
     def _video(self, clip: ClipSent) -> None:
-        """Its packets, the last at when it ended. What is said of it has no time, so it may come twice."""
+        """Write a video's packets, the last one at the time when it ended. Its facts, which have no time, may recur."""
         entity = _entity("offcam", "videos", clip.name)
         try:
             found = packets(clip.path)
@@ -131,7 +131,7 @@ def _entity(*parts: str) -> str:
 
 
 def _reader(path: str) -> Any:  # noqa: ANN401 - Rerun's
-    """What reads the file, once what was half written is cut off; None where nothing is left."""
+    """A reader of the file, after a half written end is cut off; None where nothing is left."""
     try:
         reader = RrdReader(path)
         there = reader.recordings()
@@ -143,7 +143,7 @@ def _reader(path: str) -> Any:  # noqa: ANN401 - Rerun's
 
 
 def _whole_bytes(path: str) -> int:
-    """How many bytes of a file are whole messages; all of them where it is none that is known here."""
+    """How many bytes of a file are whole messages; all bytes if its format is not known here."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(_HEAD.size)

@@ -1,4 +1,4 @@
-"""What every tracker's sink is."""
+"""The base class of all trackers' sinks."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 class Sink(ABC):
-    """Sends one session of a run to one place. It is used on one thread: the main thread of a process of its own.
+    """Sends one session of a run to one place. Thread: the main thread of a process of its own.
 
-    What any of its methods raises means that nothing is known to be sent: it is closed, and after a while another one
-    is made and gets the same batch again. So is one whose method takes longer than the option ``timeout`` says. A
-    sink should send nothing twice, by what the tracker offers or by what it has saved.
+    If any of its methods raises, or takes longer than the option ``timeout`` says, the batch counts as not sent: the
+    sink is closed, and after a while another one is made and gets the same batch again. A sink should send nothing
+    twice, by means of the tracker or by what it has saved.
 
     Attributes:
-        options: those that there are, with what each is for; others are refused.
-        late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent since
-            then comes again to the next sink.
-        key: what people do where the tracker refuses theirs (HTTP 401 and 403), which is not tried again.
-        where: for people, where it is sent to. Known once it is made.
+        options: by name, the options that the sink takes, each with what it is for; others are refused.
+        late: whether what was sent is certain to outlive this process only once `finish` returns. What was sent after
+            that then comes again to the next sink.
+        key: what the user can do if the tracker refuses the key (HTTP 401 and 403), after which nothing is tried again.
+        where: where the run is sent to, for people. Set by the constructor.
 
     Args:
-        run: what is sent.
-        options: as they were given, each one of `options`.
-        saved: what the last `send` of an earlier one returned; empty for the first.
+        run: the run that is sent.
+        options: the options as they were given, each one of `options`.
+        saved: what the last `send` of an earlier sink of the session returned; empty for the first sink.
     """
 
     options: ClassVar[Mapping[str, str]] = {}
@@ -45,7 +45,7 @@ class Sink(ABC):
 
     @classmethod
     def check(cls, tracker: str, options: Mapping[str, str]) -> None:
-        """Require options that there are.
+        """Check that all options are known.
 
         Raises:
             ConfigError: one is not; the message says which there are.
@@ -56,15 +56,15 @@ class Sink(ABC):
 
     @abstractmethod
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Send it. When this returns the tracker has it, or keeps it where it outlives this process.
+        """Send a batch. When this returns the tracker has it, or keeps it where it outlives this process.
 
         Returns:
-            What the next sink of the same session is to know, of plain values. It is kept together with the position
-            behind the batch, or not at all.
+            What the next sink of the same session is given as ``saved``: plain values. They are stored together with
+            the position behind the batch, or not at all.
         """
 
     def finish(self) -> None:  # noqa: B027 - most need nothing
-        """All was sent that there is: return once the tracker has it. It is used no more, but closed."""
+        """All was sent: return once the tracker has it. After this only `close` is called."""
 
     def close(self) -> None:  # noqa: B027 - most need nothing
-        """Nothing more is sent, for now. What is waited for here is not waited for long."""
+        """Let go of the tracker, as nothing more is sent for now. This must not wait for long."""

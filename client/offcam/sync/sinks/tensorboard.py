@@ -1,7 +1,7 @@
 """TensorBoard: an event file of its own below the user's log directory, with scalars, and videos as animated images.
 
-It is written without TensorBoard's own writer, which has a thread and a file for each process: so it is known how long
-the file is at each moment, and what a process that was killed had written beyond its last batch is cut off.
+The file is written without TensorBoard's own writer, which has a thread, and a file for each process. So the file's
+length is known at each moment, and what a killed process had written behind its last batch can be cut off.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from offcam.sync.index import RunFacts
 
 FOLDER: Final = "offcam"
-"""Below the log directory: a second writer in the user's own makes TensorBoard pass over the user's next points."""
+"""Folder below the log directory. Two writers in one folder would have TensorBoard pass over the user's next points."""
 
 MOST_BYTES: Final = 2 << 20
-"""Of a video's image."""
+"""Most bytes of a video's animated image."""
 
 
 class Tracker(Sink):
@@ -52,7 +52,7 @@ class Tracker(Sink):
             self._write(Event(wall_time=run.began, file_version="brain.Event:2"))
 
     def send(self, batch: Batch) -> dict[str, Any]:
-        """Append it."""
+        """Append a batch to the file."""
         for episode in batch.episodes:
             self._write(_scalars(episode))
         if batch.clip is not None:

@@ -34,20 +34,20 @@ class Tracker(Lines):
         if self._joins(options):
             rest = {name: text for name, text in options.items() if name in ("project", "name")}
             self._init(rest, "must")
-            self._run.config = {}  # else the user's would be replaced by the first line
+            self._run.config = {}  # otherwise the first line would replace the config of the user's run
             own = SQLiteStorage.get_metric_values(self._run.project, self._run.name, NUMBER, run_id=self._run.id)
             self.has = len(own)
         else:
             rest = {name: text for name, text in options.items() if name != "resume"}
             self._init({"config": self.facts, **rest}, "allow")
-            self.has = self._run._next_step  # noqa: SLF001 - so many lines; there is no other way to know
+            self.has = self._run._next_step  # noqa: SLF001 - the number of lines, which nothing public tells
         return f"project {self._run.project}, run {self._run.name}"
 
     def _init(self, options: Mapping[str, Any], resume: str) -> None:
         self._run = trackio.init(resume=resume, embed=False, auto_log_gpu=False, auto_log_cpu=False, **options)
 
     def _joins(self, options: Mapping[str, str]) -> bool:
-        """Whether it is a run that others write into. Raises ConfigError where that cannot be."""
+        """Whether to log into a run that others write into. Raises ConfigError where that cannot be."""
         resume = options.get("resume", "allow")
         if resume not in ("allow", "must"):
             raise ConfigError(f"resume is `must` or `allow`, not {resume!r}")
@@ -58,11 +58,11 @@ class Tracker(Lines):
         return resume == "must"
 
     def line(self, values: dict[str, Any], step: int) -> None:
-        """Log one; a thread of trackio's stores it."""
+        """Log one line; a thread of trackio's stores it."""
         self._run.log(values, step=step)
 
     def video(self, clip: ClipSent) -> object:
-        """As trackio's."""
+        """The video as trackio's."""
         return trackio.Video(clip.path, caption=clip.caption, format="mp4")
 
     def end(self) -> None:

@@ -1,6 +1,6 @@
 """W&B: a run of its own beside the user's, in the same group. Nothing is written into the user's.
 
-A second process that logs into the user's run takes steps from it, so that the user's own points at those are refused.
+A second process that logs into the user's run would use up steps, and W&B would refuse the user's own points at those.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 JOB_TYPE: Final = "offcam"
 
-# The service that belongs to the user's process and ends with it: this one has its own.
+# This variable names W&B's service of the user's process, which ends with that; this process needs one of its own.
 os.environ.pop("WANDB_SERVICE", None)
 
-import wandb  # noqa: E402 - not before that
+import wandb  # noqa: E402 - after the variable is removed
 
 
 class Tracker(Lines):
-    """Logs into a run whose id comes of the recorded run's."""
+    """Logs into a run whose id is made from the recorded run's."""
 
     key: ClassVar[str] = "run `wandb login`, or set WANDB_API_KEY, to one that may write there"
     defaults: ClassVar[Mapping[str, str]] = {"name": "{name}"}
@@ -48,20 +48,20 @@ class Tracker(Lines):
             settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
             **options,
         )
-        self.has = self._run.step  # so many lines, where it was resumed
+        self.has = self._run.step  # the number of lines, if the run was resumed
         self._run.define_metric("offcam/episode")
         self._run.define_metric("offcam/*", step_metric="offcam/episode")
         return self._run.url or str(self._run.settings.sync_dir)
 
     def line(self, values: dict[str, Any], step: int) -> None:
-        """Log one: W&B's own process writes it down, and uploads it as it can."""
+        """Log one line: W&B's own process writes it to disk, and uploads it when it can."""
         self._run.log(values, step=step)
 
     def video(self, clip: ClipSent) -> object:
-        """As W&B's."""
+        """The video as W&B's."""
         return wandb.Video(clip.path, caption=clip.caption, format="mp4")
 
     def end(self) -> None:
         """Wait until all is uploaded, or in offline mode written down."""
         self._run.finish()
-        wandb.teardown()  # its own process writes the end of the file as it leaves
+        wandb.teardown()  # W&B's own process writes the end of the file when it ends
