@@ -180,11 +180,13 @@ def _labels(family: Any) -> str:  # noqa: ANN401 - a family of prometheus_client
 
 
 def paths() -> str:
-    """Each path of the HTTP interface, from its own description."""
+    """Each path of the HTTP interface, from its own description; with the method, where it is not GET."""
     rows = []
-    for path, what in openapi.description()["paths"].items():
-        names = [f"`{each['name']}`" for each in what["get"]["parameters"]]
-        rows.append((f"`{path}`", what["get"]["summary"], ", ".join(names)))
+    for path, methods in openapi.description()["paths"].items():
+        for method, what in methods.items():
+            names = [f"`{each['name']}`" for each in what["parameters"]]
+            words = path if method == "get" else f"{method.upper()} {path}"
+            rows.append((f"`{words}`", what["summary"], ", ".join(names)))
     return _table(("Path", "What it is", "Parameters"), rows)
 
 

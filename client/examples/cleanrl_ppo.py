@@ -60,7 +60,7 @@ for update in range(updates):
         delta = rewards[step] + gamma * goes_on * after - values[step]
         advantages[step] = last = delta + gamma * lam * goes_on * last
         after = values[step]
-    played = (begins == 0).flatten()  # the step in which an env begins anew is none of the agent's
+    played = (begins == 0).flatten()  # without the steps in which an env was reset, as these are not the agent's
     batch = [each.flatten(0, 1)[played] for each in (all_obs, actions, log_probs, advantages, advantages + values)]
     for _ in range(epochs):
         for rows in torch.randperm(len(batch[0])).split(minibatch):

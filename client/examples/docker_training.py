@@ -8,8 +8,8 @@ A Dockerfile::
     ENV OFFCAM_DIR=/runs OFFCAM_RUN=cartpole
     ENTRYPOINT ["python", "/docker_training.py"]
 
-It is run by the user whose the videos are to be. ``docker stop`` gives it a minute to make them final, and started
-again it goes on::
+Run it as the user who is to own the videos. ``docker stop`` gives it a minute to make them final, and started again it
+goes on::
 
     docker build -t training .
     mkdir -p runs

@@ -1,6 +1,6 @@
 """Go on after a preemption.
 
-As a job of Slurm's that may be stopped and queued again::
+As a Slurm job that may be stopped and queued again::
 
     #!/bin/bash
     #SBATCH --array=0-3

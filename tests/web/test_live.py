@@ -232,6 +232,8 @@ def test_answers_are_as_described(client, tmp_path):
     key = client.get(f"/api/runs/{run}/clips").json()["clips"][0]["key"]
     checked = 0
     for path, item in document["paths"].items():
+        if "get" not in item:  # what changes something: tests/web/test_pinned_clips.py, test_animations_made.py
+            continue
         answer = item["get"]["responses"]["200"]["content"]
         numbered = dict.fromkeys(NUMBERED, "?number=1")
         compared = f"?group=one:{run}&group=other:{run}"

@@ -17,7 +17,7 @@ _LEAVE_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 
 
-class Said(NamedTuple):
+class CommandEnd(NamedTuple):
     """What became of a command.
 
     Attributes:
@@ -34,7 +34,7 @@ def run_offcam(
     over: Callable[[float], str | None],
     address: str | None = None,
     progress: Callable[[int], object] | None = None,
-) -> Said:
+) -> CommandEnd:
     """Run ``offcam`` with some arguments, and wait for its end.
 
     Args:
@@ -64,8 +64,8 @@ def run_offcam(
                 process.terminate()  # it ends what it has started, too
                 if _said(process, _LEAVE_SECONDS) is None:
                     process.kill()
-                return Said(ended=False, said=why)
-    return Said(ended=True, said=said)
+                return CommandEnd(ended=False, said=why)
+    return CommandEnd(ended=True, said=said)
 
 
 def _pipe(stack: ExitStack) -> tuple[RawIOBase, int]:
