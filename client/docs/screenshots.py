@@ -42,7 +42,7 @@ def learn(agent: str, seed: int, folder: Path) -> None:
     """Record an agent that thinks about ever more of its steps."""
     random = np.random.default_rng(seed)
     env: Any = gym.make("CartPole-v1", render_mode="rgb_array", max_episode_steps=300)
-    env = offcam.record(env, folder, every=5, steps=True)
+    env = offcam.record(env, folder, every=5, steps=True, overflow="block")
     for episode in range(EPISODES):
         thinks = AGENTS[agent] * min(1.0, 0.2 + episode / EPISODES)
         env.reset(seed=1000 * seed + episode)
