@@ -322,7 +322,7 @@ def test_at_each_width_numbers_stand_in_whole_rows(serve, visit, tmp_path, schem
         tiles, health = page.evaluate(rows, [".tile", "#health .item"])
         assert tiles == [in_row] * (6 // in_row), width
         assert health == [3], width
-        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth"), width
+        page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")  # drawings follow
         seen.shot(f"{scheme}-{width}")
 
 

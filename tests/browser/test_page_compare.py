@@ -68,7 +68,7 @@ def test_nine_clips_are_aligned_by_their_ends_or_by_fraction(nine, view, visit):
     expect(page.locator("#player .frame").first).to_have_text("11 of 21")
     page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme="dark")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")  # drawings follow
     seen.shot("nine-on-a-phone")
 
 
@@ -97,7 +97,7 @@ def test_presets_find_clips_and_two_of_a_seed_say_where_they_differ(nine, view, 
     expect(page.locator("#player .lane").first).to_be_visible()
     seen.shot("best-and-worst-dark")
     page.set_viewport_size(PHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")  # drawings follow
     seen.shot("best-and-worst-on-a-phone")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_contain_text("clip before")
