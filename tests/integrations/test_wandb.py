@@ -156,6 +156,28 @@ def test_a_run_that_is_finished_too_early_ends_no_training(folder):
     assert len(offcam.load(folder).episodes) == EPISODES_OF_OWN
 
 
+class Stuck(gym.Wrapper):
+    """An env that cannot be closed."""
+
+    def close(self):
+        super().close()
+        raise OSError("its window is gone")
+
+
+def test_the_last_videos_are_there_though_the_env_cannot_be_closed(folder, tmp_path):
+    run = wandb.init(project="cartpole")
+    env = adapter.record(Stuck(cartpole()), folder, every=1)
+    env.reset(seed=1)
+    while not any(env.step(0)[2:4]):
+        pass
+    with pytest.raises(OSError, match="its window is gone"):
+        env.close()
+    run.finish()
+    wandb.teardown()
+    ((_, _, _, files),) = runs(tmp_path / "files").values()
+    assert len(list((files / "media").rglob("*.mp4"))) == 1
+
+
 def test_a_planners_copy_logs_nothing(folder, tmp_path):
     run = wandb.init(project="cartpole")
     env = adapter.record(cartpole(), folder, every=1)

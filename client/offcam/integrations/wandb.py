@@ -131,7 +131,7 @@ class _OwnRun:
 
     def end(self) -> None:
         """Log the videos that are left; no step comes any more that could have one each."""
-        if self._run is not None:
+        if self._run is not None and self._paths:
             with self._letting_be():
                 self._log_videos(list(self._paths), several=len(self._paths) > 1 or self._run.step == self._at)
         self._paths.clear()
@@ -168,8 +168,10 @@ class _Logged(RecordEpisodeStatistics[Any, Any]):
         return stepped
 
     def close(self) -> None:
-        super().close()
-        self.own.end()
+        try:
+            super().close()
+        finally:  # the env may raise
+            self.own.end()
 
 
 class _LoggedVector(vector.RecordEpisodeStatistics[Any, Any]):
@@ -181,5 +183,7 @@ class _LoggedVector(vector.RecordEpisodeStatistics[Any, Any]):
         return stepped
 
     def close(self, **kwargs: Any) -> None:  # noqa: ANN401 - as Gymnasium's
-        super().close(**kwargs)
-        self.own.end()
+        try:
+            super().close(**kwargs)
+        finally:  # the env may raise
+            self.own.end()
