@@ -27,8 +27,15 @@ def train(folder: Path, sync: str, log: Callable[[int, float], object] = lambda 
     """
     env = offcam.record(gym.make("CartPole-v1", render_mode="rgb_array"), folder, every=EVERY)
     offcam.sync(env, sync)
+    returns = play_logged(env, EPISODES, log)
+    env.close()
+    return returns
+
+
+def play_logged(env: gym.Env, episodes: int, log: Callable[[int, float], object]) -> list[float]:
+    """Play episodes, and call the user's own logging after each; returns each episode's return."""
     returns = []
-    for episode in range(EPISODES):
+    for episode in range(episodes):
         env.reset(seed=episode)
         over = False
         while not over:
@@ -36,7 +43,6 @@ def train(folder: Path, sync: str, log: Callable[[int, float], object] = lambda 
             over = terminated or truncated
         returns.append(float(info["episode"]["r"]))
         log(episode, returns[-1])
-    env.close()
     return returns
 
 

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import wandb
-from syncing import EPISODES, EVERY, train, wait_sent
+from syncing import EPISODES, EVERY, play_logged, train, wait_sent
 from wandb.proto import wandb_internal_pb2
 
 import offcam
@@ -106,16 +106,12 @@ def cartpole():
 def own_run(folder, log, **options):
     """Train an agent in a W&B run that has its videos, too; returns each episode's return."""
     env = adapter.record(cartpole(), folder, every=2, **options)
-    returns = []
-    for episode in range(EPISODES_OF_OWN):
-        env.reset(seed=episode)
-        over = False
-        while not over:
-            _, _, terminated, truncated, info = env.step(env.action_space.sample())
-            over = terminated or truncated
-        returns.append(float(info["episode"]["r"]))
+
+    def logged(episode, return_):
         env.wait_video(WAIT_SECONDS)  # so that each is there before the next step
-        log(episode, returns[-1])
+        log(episode, return_)
+
+    returns = play_logged(env, EPISODES_OF_OWN, logged)
     env.close()
     return returns
 
