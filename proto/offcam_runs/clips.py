@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from offcam_runs.steps.rows import Steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Clip:
     """One video, or one part of one.
 
@@ -62,8 +62,7 @@ class Clip:
         verified: of a video that was rendered afterwards (its stream ``replays`` another), whether each step that it
             shows was checked and matched the recorded one; None for a video that was recorded as it happened.
         diverged_at: of a video that was rendered afterwards, the first step that differed from the recorded one, 0 for
-            the
-            reset: such a video does not show its episode. None where none differed.
+            the reset: such a video does not show its episode. None where none differed.
         diverged_why: how that step differed.
         grid: rows and columns in which its picture shows the sub-environments of ``envs``, row by row; ``(1, 1)`` of a
             single one. None where that is not known.
@@ -161,6 +160,9 @@ class Clip:
         """
         shown = self.path if self.frames or self.state == fmt.RECORDING else None
         return notebook.captioned_video(shown, self.file or self.name, self.numbers, most_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Clip {self.path or self.name!r}: {', '.join(self.numbers)}>"
 
     def _repr_html_(self) -> str:
         return self.as_html()

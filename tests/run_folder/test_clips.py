@@ -33,6 +33,13 @@ def add_clip(index, number=0, *, stream_id=A, seq=1, file=None, **changes):
     index.apply(stream_id, seq, packed(clip(number, **changes)))
 
 
+def test_a_clip_is_printed_as_a_line_of_what_people_ask(index):
+    add_clip(index)
+    (found,) = read_run(index.folder).clips
+    assert repr(found) == f"<Clip {str(index.folder / '0.mp4')!r}: {', '.join(found.numbers)}>"
+    assert found.numbers[0] == "episode 0"
+
+
 def test_a_run_while_it_is_written(index):
     index.apply(A, 1, packed(episode(0, return_=math.nan), episode(1, seed=str(2**70))))
     add_clip(index, seq=3)

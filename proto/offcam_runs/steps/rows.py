@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
         return _objects(self.heap[name]) if name in self.heap else self.rows[name]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steps(Mapping[str, NDArray[Any]]):
     """The rows of one episode, or those that a clip's frames show: its columns by name, each (rows, ...).
 
@@ -49,7 +49,7 @@ class Steps(Mapping[str, NDArray[Any]]):
     """
 
     row: NDArray[np.int64]
-    columns: dict[str, NDArray[Any]] = field(repr=False)
+    columns: dict[str, NDArray[Any]]
     gaps: tuple[Gap, ...] = ()
     complete: bool = False
 
@@ -66,6 +66,10 @@ class Steps(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self.columns)
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name} {column.dtype}{list(column.shape[1:]) or ''}" for name, column in self.items())
+        return f"<Steps: {self.rows:,} rows{'' if self.complete else ', some are missing'}; {columns}>"
 
 
 def of_env(record: StepRecord, env_index: int) -> Rows:

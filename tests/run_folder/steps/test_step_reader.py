@@ -55,6 +55,13 @@ def test_an_episode_over_several_blocks_is_in_one_piece(index):
         np.testing.assert_equal(found["reward"], FOUR["reward"][found.row])
 
 
+def test_steps_are_printed_as_their_columns(index):
+    put(index, (0, 15))
+    columns = ", ".join(f"{name} {FOUR[name].dtype}" for name in FOUR.dtype.names)
+    assert repr(episode(index, 0)) == f"<Steps: 10 rows; {columns}>"
+    assert repr(episode(index, 1)) == f"<Steps: 5 rows, some are missing; {columns}>"
+
+
 @pytest.mark.parametrize("cut", [1, 5, 9])
 def test_an_episode_that_goes_on_is_not_complete(index, cut):
     put(index, (0, 10 + cut))
