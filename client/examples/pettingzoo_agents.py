@@ -6,6 +6,8 @@ import offcam
 from offcam.integrations import pettingzoo as recording
 
 env = recording.record(tictactoe_v3.env(render_mode="rgb_array"), "runs/tictactoe", every=5)
+for seed, agent in enumerate(env.possible_agents):
+    env.action_space(agent).seed(seed)  # the same games each time
 for game in range(20):
     env.reset(seed=game)
     for agent in env.agent_iter():

@@ -42,7 +42,8 @@ def test_a_cell_has_the_curve_and_the_video(daemon, tmp_path, monkeypatch):
     assert printed.text == "and goes on\n"
     assert shown.output_type == "display_data"
     html = shown.data["text/html"]
-    (data,) = re.findall(r'src="data:video/mp4;base64,([^"]+)"', html)
-    assert base64.b64decode(data) == (tmp_path / "run" / "rl-video-episode-2.mp4").read_bytes()
+    videos = [base64.b64decode(data) for data in re.findall(r'src="data:video/mp4;base64,([^"]+)"', html)]
+    # The newest one, then those of the run's parts.
+    assert videos == [(tmp_path / "run" / f"rl-video-episode-{number}.mp4").read_bytes() for number in (2, 0, 1, 2)]
     assert "<polyline" in html
     assert "return ▁▁▁" in shown.data["text/plain"]
