@@ -312,6 +312,14 @@ def test_a_webp(made):
     assert sum(ms for _, ms in found) == pytest.approx(6 / 90 * 1000, abs=3)
 
 
+@pytest.mark.parametrize(("pick", "episode"), [("best", 1), ("worst", 0), ("last", 3)])
+def test_which_episode_without_its_number(recorded, tmp_path, pick, episode):
+    done = commandline.run("gif", "with", "--pick", pick, "-o", tmp_path / "made.gif", cwd=recorded)
+    assert f", of episode {episode}, return " in done.stdout
+    numbers = [number for number, _ in animation(tmp_path / "made.gif")]
+    assert numbers == list(range(100 * episode, 100 * episode + len(numbers)))
+
+
 # --- what cannot be made ----------------------------------------------------------------------------------
 
 
@@ -322,6 +330,8 @@ def test_each_bad_input_is_one_line_and_leaves_nothing(made, recorded, tmp_path)
         (("clip", "pictureless", "--episode", "1"), "episode 1 of pictureless has no video: no episode has one"),
         (("timelapse", "pictureless"), "no finished episode of pictureless has a video"),
         (("grid", "with", "pictureless"), "no finished episode of pictureless has a video"),
+        (("clip", "pictureless"), "no finished episode of pictureless has a video"),
+        (("clip", "with", "--env-index", "1"), "give its number, --episode, too"),
         (("clip", "nowhere", "--episode", "1"), "nowhere"),
         (("clip", "with", "--episode", "1", "--steps", "3"), "--steps takes A:B"),
         (("clip", "with", "--episode", "1", "--steps", "30:40"), "its video has the steps 0 to 9"),

@@ -29,7 +29,12 @@ VIDEO = (".mp4",)
 FolderArgument = Annotated[
     Path, typer.Argument(help="A run folder, or one that holds a single run.", readable=False, show_default=False)
 ]
-EpisodeOption = Annotated[int, typer.Option("--episode", help="The number of an episode that has a video.")]
+EpisodeOption = Annotated[
+    Optional[int],
+    typer.Option(
+        "--episode", help="An episode that has a video, by its number. Default: see --pick.", show_default=False
+    ),
+]
 EnvOption = Annotated[int, typer.Option("--env-index", min=0, help="The sub-environment of a vector env.")]
 StreamOption = Annotated[
     str,
@@ -59,9 +64,8 @@ WidthOption = Annotated[
 ]
 OutputOption = Annotated[Path, typer.Option("-o", "--output", help="The file, .mp4; - is stdout.", show_default=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
-PickOption = Annotated[
-    Literal["best", "median", "worst", "last"], typer.Option("--pick", help="Which of those that have a video.")
-]
+Pick = Literal["best", "median", "worst", "last"]
+PickOption = Annotated[Pick, typer.Option("--pick", help="Which of those that have a video.")]
 
 
 class _Output(NamedTuple):
@@ -74,8 +78,9 @@ class _Output(NamedTuple):
 
 def clip(
     folder: FolderArgument,
-    episode: EpisodeOption,
     output: OutputOption,
+    episode: EpisodeOption = None,
+    pick: PickOption = "last",
     begin: FromOption = None,
     end: ToOption = None,
     steps: StepsOption = "",
@@ -93,7 +98,7 @@ def clip(
     """
     from offcamd.stories.film import joined
 
-    shown = _part(_scene(folder, session, episode, env_index, stream), begin, end, steps)
+    shown = _part(_scene(folder, session, episode, pick, env_index, stream), begin, end, steps)
     with _making(output, VIDEO, force=force, as_json=as_json) as out:
         made = joined([shown], out.file, speed=_exact(speed), width=width or 0, progress=out.progress)
     _say(out.to, made, [shown], as_json=as_json)
@@ -101,10 +106,11 @@ def clip(
 
 def gif(
     folder: FolderArgument,
-    episode: EpisodeOption,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The file, .gif or .webp; - is stdout, as GIF.", show_default=False)
     ],
+    episode: EpisodeOption = None,
+    pick: PickOption = "last",
     begin: FromOption = None,
     end: ToOption = None,
     steps: StepsOption = "",
@@ -133,7 +139,7 @@ def gif(
     from offcamd.stories.animated import animated
     from offcamd.video.animation import KINDS
 
-    shown = _part(_scene(folder, session, episode, env_index, stream), begin, end, steps)
+    shown = _part(_scene(folder, session, episode, pick, env_index, stream), begin, end, steps)
     rate = None if fps is None else _exact(fps)
     with _making(output, KINDS, force=force, as_json=as_json) as out:
         made = animated(shown, out.file, speed=_exact(speed), width=width or 0, fps=rate, progress=out.progress)
@@ -225,8 +231,12 @@ def _filmed(folder: Path, session: str) -> Filmed:
     return read_filmed(folder, session_of(session))
 
 
-def _scene(folder: Path, session: str, episode: int, env_index: int, stream: str) -> Scene:
+def _scene(folder: Path, session: str, episode: int | None, pick: Pick, env_index: int, stream: str) -> Scene:
     filmed = _filmed(_the_run(folder), session)
+    if episode is None:
+        if env_index or stream:
+            raise ConfigError("--env-index and --stream say whose episode it is: give its number, --episode, too")
+        return _scene_of(filmed, _picked(filmed, pick))
     return _scene_of(filmed, filmed.find(episode, env_index=env_index, stream=stream))
 
 
@@ -236,12 +246,12 @@ def _scene_of(filmed: Filmed, shot: Shot) -> Scene:
     return scene(filmed.run, shot)
 
 
-def _picked(filmed: Filmed, pick: Literal["best", "median", "worst", "last"]) -> Shot:
+def _picked(filmed: Filmed, pick: Pick) -> Shot:
     """The episode of a whole run that ``pick`` names."""
     found = [stage.picked(pick) for stage in filmed.stages(1)]
     place = next(iter(found), None)
     if place is None:
-        raise ConfigError(f"no finished episode of {filmed.run.folder} has a video: leave it out")
+        raise ConfigError(f"no finished episode of {filmed.run.folder} has a video: `offcam ls` shows what it has")
     return filmed.at(place)
 
 
@@ -287,9 +297,10 @@ def _making(output: Path, endings: Sequence[str], *, force: bool, as_json: bool)
 
 
 def _say(to: Destination, made: Made, shown: Sequence[Scene], *, as_json: bool) -> None:
+    told = shown[0].title if len(shown) == 1 else counted(len(shown), "video")
     say_written(
         to,
-        f"{span(made.seconds)}, {made.width}x{made.height}, of {counted(len(shown), 'video')}",
+        f"{span(made.seconds)}, {made.width}x{made.height}, of {told}",
         {
             "file": str(to.path),
             "frames": made.frames,
