@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from offcam_runs.format import CLIP_STATES
@@ -118,10 +119,18 @@ def test_dockerfile():
 
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 DAEMON_SET = list(yaml.safe_load_all((DEPLOY / "kubernetes-daemonset.yaml").read_text()))
+KUBERAY = list(yaml.safe_load_all((DEPLOY / "kuberay.yaml").read_text()))
+RAY_CLUSTER = KUBERAY[1]["spec"]["rayClusterSpec"]
+RAY_PODS = [  # of the RayJob, whose own schema is the operator's
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "of-ray"}, **group["template"]}
+    for group in [RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"]]
+]
 
 
 @pytest.mark.parametrize("version", ["1.29.0", "1.33.0"])  # the first that has sidecars by default, and a later one
-@pytest.mark.parametrize("document", KUBERNETES + DAEMON_SET, ids=lambda document: document["kind"])
+@pytest.mark.parametrize(
+    "document", [*KUBERNETES, *DAEMON_SET, KUBERAY[0], *RAY_PODS, KUBERAY[2]], ids=lambda document: document["kind"]
+)
 def test_kubernetes_accepts_the_manifest(document, version):
     schemas = pytest.importorskip("kubernetes_validate")
     schemas.validate(document, version, strict=True)
@@ -184,6 +193,25 @@ def test_kubernetes_a_nodes_recorder_can_be_reached_by_trainings_in_other_pods()
     assert sockets[0] == sockets[1]
     for probe in ("startupProbe", "livenessProbe"):
         assert recorder[probe]["httpGet"] == {"path": "/healthz", "port": recorder["ports"][0]["name"]}
+
+
+def test_kuberay_each_pod_records_to_the_volume_that_the_page_shows():
+    claim, _, page = KUBERAY
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert RAY_CLUSTER["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    shown = page["spec"]["template"]["spec"]
+    assert len({pod["spec"]["securityContext"]["runAsUser"] for pod in [*RAY_PODS, {"spec": shown}]}) == 1
+    for spec in (*(pod["spec"] for pod in RAY_PODS), shown):
+        (container,) = spec["containers"]
+        assert {"name": "runs", "mountPath": "/runs"} in container["volumeMounts"]
+        assert {"name": "runs", "persistentVolumeClaim": {"claimName": "offcam-runs"}} in spec["volumes"]
+    for pod in RAY_PODS:
+        (memory,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "memory"]
+        assert memory["emptyDir"]["medium"] == "Memory"
+        assert {"name": "memory", "mountPath": "/dev/shm"} in pod["spec"]["containers"][0]["volumeMounts"]  # noqa: S108 - Linux's
+    verb, *options = shown["containers"][0]["command"][1:]
+    view = typer.main.get_command(app).commands[verb]
+    view.make_context("view", [word.replace("/runs", str(DEPLOY)) for word in options])
 
 
 def test_the_slurm_script_is_a_script_of_bash_s():

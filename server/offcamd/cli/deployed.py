@@ -40,6 +40,7 @@ _ALL = (
     DeployFile("compose", "compose.yaml", "the daemon in a container, beside trainings"),
     DeployFile("kubernetes", "kubernetes.yaml", "a training's Job, with the daemon as its sidecar"),
     DeployFile("daemonset", "kubernetes-daemonset.yaml", "one recorder a node, for trainings in other pods"),
+    DeployFile("kuberay", "kuberay.yaml", "a training by Ray whose pods record, with one page for all"),
     DeployFile("slurm", "slurm.sbatch", "a training on the nodes of a Slurm job, with a recorder on each"),
     DeployFile("config", "offcam.example.toml", "every setting with its default"),
     DeployFile("prometheus", "prometheus.yml", "scrape configuration"),
