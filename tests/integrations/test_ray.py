@@ -77,3 +77,25 @@ def test_without_ray_it_is_said_so():
 
     with pytest.raises(ConfigError, match=r"ray\.init"):
         record(None, "/runs/ppo")
+
+
+def test_tasks_trials_and_workers_of_train_are_set_up_by_a_hook(tmp_path, runtime, offcam_command):
+    folder = tmp_path / "runs"
+    script = Path(__file__).with_name("ray_setup.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    told = json.loads(next(line for line in done.stdout.splitlines() if line.startswith('{"recorder"')))
+    assert offcam_command("stop", "--endpoint", told["recorder"]).returncode == 0
+    workers = {"tasks": (3, 3), "tune-2": (1, 2), "tune-4": (1, 4), "train": (2, 5)}  # and the episodes of each
+    assert Counter(file.partition("/")[0] for file in told["had"]) == {
+        run: count for run, (count, _) in workers.items()
+    }
+    assert {had["OFFCAM_ADDR"] for had in told["had"].values()} == {told["recorder"]}
+    assert len({had["OFFCAM_SESSION"] for had in told["had"].values()}) == 1
+    for run, (count, episodes) in workers.items():
+        assert len(films.episodes(folder / run)) == count * episodes
+        films.check(folder / run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from offcam import logger
 from offcam_proto import host
@@ -11,6 +11,16 @@ from offcam_proto.endpoints import ADDR_VARIABLE, Endpoint
 from offcam_proto.variables import misspelt
 
 _said: set[str] = set()
+_before: list[Callable[[], None]] = []
+
+
+def before_first_use(work: Callable[[], None]) -> None:
+    """Have something done once, before this process looks for its daemon: it may set ``OFFCAM_ADDR``.
+
+    Args:
+        work: run on the thread that records first. What it raises, the wrapper's constructor raises.
+    """
+    _before.append(work)
 
 
 def daemon_endpoint() -> tuple[Endpoint, bool]:
@@ -21,6 +31,8 @@ def daemon_endpoint() -> tuple[Endpoint, bool]:
     Raises:
         ConfigError: ``OFFCAM_ADDR`` is malformed.
     """
+    while _before:
+        _before.pop(0)()
     found = _find(os.environ)
     return found.endpoint, found.named
 

@@ -5,7 +5,11 @@ In a worker, use this in place of `offcam.record`, with the same arguments::
     from offcam.integrations.ray import record
     env = record(gym.make("CartPole-v1", render_mode="rgb_array"), "/shared/runs/ppo", every=100)
 
-or call `connect` there, and keep the code that records as it is: `offcam.record`, a wrapper, an adapter.
+or keep the code that records as it is, `offcam.record`, a wrapper or an adapter, and have all workers set up::
+
+    ray.init(runtime_env={"worker_process_setup_hook": "offcam.integrations.ray.setup"})
+
+`connect` does that for one worker, from within it.
 
 A node's recorder is a detached actor, ``offcam-<node id>``, that has a daemon listen on the node and starts another one
 if that dies. Frames go to the daemon through shared memory, never through Ray's objects; only its address does. The
@@ -26,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Final
 import offcam
 from offcam import logger
 from offcam.connection.launch import listening, start_embedded
-from offcam.connection.settings import embedded_endpoint
+from offcam.connection.settings import before_first_use, embedded_endpoint
 from offcam.integrations.missing import needs
+from offcam.recorder import training
 from offcam.wrappers import arguments
 from offcam_proto.endpoints import parse_endpoint
 from offcam_proto.errors import ConfigError, DaemonUnavailable
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from gymnasium import Env
     from gymnasium.vector import VectorEnv
 
-__all__ = ["addresses", "connect", "record"]
+__all__ = ["addresses", "connect", "record", "setup"]
 
 NAMESPACE: Final = "offcam"
 """Ray's namespace of the recorders, which belong to a cluster and not to a job."""
@@ -77,9 +82,9 @@ def record(
 def connect() -> None:
     """Have what this process records go to its node's recorder, which is started if there is none.
 
-    Call it in a task or an actor, not as Ray's ``worker_process_setup_hook``: there Ray 2.60 aborts when an actor is
-    called. If ``OFFCAM_ADDR`` names a daemon already, that one is used. The workers of one job belong to one session.
-    If the recorder cannot be reached, a warning says why, and this process records as it does without Ray.
+    Call it in a task or an actor; `setup` is for Ray's ``worker_process_setup_hook``. If ``OFFCAM_ADDR`` names a daemon
+    already, that one is used. The workers of one job belong to one session. If the recorder cannot be reached, a
+    warning says why, and this process records as it does without Ray.
 
     Raises:
         ConfigError: Ray is not initialized.
@@ -88,12 +93,21 @@ def connect() -> None:
     if os.environ.get("OFFCAM_ADDR"):
         return
     job = ray.get_runtime_context().get_job_id()
-    os.environ.setdefault("OFFCAM_SESSION", hashlib.sha256(f"{_cluster()} {job}".encode()).hexdigest()[:32])
+    training.join(hashlib.sha256(f"{_cluster()} {job}".encode()).digest()[:16])
     try:
         os.environ["OFFCAM_ADDR"] = ray.get(_recorder(_node()).address.remote(), timeout=ANSWER_SECONDS)
     except (RayError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         logger.warn(f"This node's offcam recorder cannot be had ({reason[0]}): this worker records by itself.")
+
+
+def setup() -> None:
+    """Have a worker call `connect` by itself, once it records; for Ray's ``worker_process_setup_hook``.
+
+    Not at once, as Ray's workers cannot call an actor before they have their first task (Ray 2.60 aborts). A worker
+    records into the folder that it names: give those of several nodes one each, as an index has one writer.
+    """
+    before_first_use(connect)
 
 
 def addresses() -> dict[str, str]:
