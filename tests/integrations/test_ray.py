@@ -19,16 +19,18 @@ from waiting import HANG_SECONDS
 pytest.importorskip("ray", reason="not in the environment of .ci/integrations")
 pytestmark = pytest.mark.integrations
 
-EPISODES = 120
+# More of all: OFFCAM_TEST_RAY="24 625 12 7"
+WORKERS, EPISODES, DEATHS, SEED = map(int, os.environ.get("OFFCAM_TEST_RAY", "6 120 3 1").split())
 
 
-def test_workers_of_three_nodes_while_an_actor_a_daemon_a_worker_and_a_node_die(tmp_path, runtime, offcam_command):
+def test_workers_of_three_nodes_while_actors_daemons_workers_and_a_node_die(tmp_path, runtime, offcam_command):
     folder, played = tmp_path / "runs", tmp_path / "played"
     played.mkdir()
     script = Path(__file__).with_name("ray_cluster.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = map(str, (script, folder, played, WORKERS, EPISODES, DEATHS, SEED))
     done = subprocess.run(
-        [sys.executable, str(script), str(folder), str(played), str(EPISODES)],
+        [sys.executable, *words],
         env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
@@ -36,8 +38,11 @@ def test_workers_of_three_nodes_while_an_actor_a_daemon_a_worker_and_a_node_die(
     for address in told["addresses"].values():
         assert offcam_command("stop", "--endpoint", address).returncode == 0
     assert offcam_command("recover", str(folder)).returncode in (0, 1)
+    assert len(told["died"]) == DEATHS
     finished = {int(number): where for number, where in told["finished"].items()}
-    assert [number for number, where in finished.items() if not where] == [2, 3, 5]  # killed, or of the node that died
+    killed = {int(who.removeprefix("worker ")) for who in told["died"] if who.startswith("worker ")}
+    assert {number for number, where in finished.items() if not where} == killed | set(range(2, WORKERS, 3))
+    total = 0
     for number, where in finished.items():
         run = folder / f"node-{told['nodes'][number % 3][:12]}"
         assert where in ("", str(run))
@@ -46,6 +51,8 @@ def test_workers_of_three_nodes_while_an_actor_a_daemon_a_worker_and_a_node_die(
         expected = {int(episode): float(total) for episode, total in lines}
         assert len(stored) - len(expected) in ((0,) if where else (0, 1))  # one may have ended untold
         assert expected.items() <= stored.items()
+        total += len(stored)
+    print(f"{total} episodes, each once; died: {', '.join(told['died'])}, a node")
     for run in folder.iterdir():
         films.check(run)
 
