@@ -1,4 +1,4 @@
-"""Writers that stay within what memory and disk are meant for: each open video has an encoder, however idle."""
+"""Video writers within limits of memory and disk: even an idle open video has an encoder, which takes memory."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from offcamd.video.writer import PacketEncoder, PacketEncoderFactory, PacketWriter, Writer, WriterFactory
 
 PICTURES = 2
-"""So many pictures of a video are in the muxer's hands beyond what the disk has seen."""
+"""The muxer holds up to so many pictures that are not on the disk yet, so a write needs room for as many."""
 
 
 def half_of_memory() -> int:
-    """Half of this host's memory in bytes: what encoders may take."""
+    """Half of this host's memory, in bytes: the limit for all encoders together."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 class BoundedWriters:
-    """Makes writers, none for which there is no memory, and each ends its video where the disk runs short. Thread-safe.
+    """Makes writers only while there is memory for them; their writes fail when the disk runs short. Thread-safe.
 
     Args:
-        make_writer: makes them.
-        reserve: what is kept free on the disk; where there is no more: EncodeError (``disk_full``).
-        memory_limit: bytes for all encoders that are open at a time; beyond it: EncodeError (``encoder``).
+        make_writer: makes the unbounded writers.
+        reserve: the room to keep free on the disk; writing into it raises EncodeError (``disk_full``).
+        memory_limit: bytes for all open encoders; one more than fits raises EncodeError (``encoder``).
         make_encoder: makes the encoders of rings.
 
     Attributes:
-        memory_bytes: what those that are open are counted as.
+        memory_bytes: estimated memory of the open encoders.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BoundedWriters:
         self._lock = threading.Lock()
 
     def __call__(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> Writer:
-        """Create the file, or raise EncodeError."""
+        """Create a video's file. Raises EncodeError if memory or disk is short."""
         nbytes = self._take(encoder_bytes(width, height, preset), path)
         try:
             self.reserve.require(path.parent, 0, path)
@@ -66,7 +66,7 @@ class BoundedWriters:
         return _BoundedWriter(writer, path, nbytes, self)
 
     def ring(self, path: Path, *, width: int, height: int, fps: Fraction, preset: str, crf: int) -> PacketEncoder:
-        """Open the encoder of a ring, or raise EncodeError."""
+        """Open a ring's encoder. Raises EncodeError if memory is short."""
         nbytes = self._take(encoder_bytes(width, height, preset), path)
         try:
             encoder = self._make_encoder(path, width=width, height=height, fps=fps, preset=preset, crf=crf)
@@ -86,7 +86,7 @@ class BoundedWriters:
         return nbytes
 
     def give_back(self, nbytes: int) -> None:
-        """An encoder is closed."""
+        """Count the memory of a closed encoder as free."""
         with self._lock:
             self.memory_bytes -= nbytes
 
@@ -100,7 +100,7 @@ class _BoundedWriter:
         self._bounds = bounds
 
     def write(self, i420: Pixels, pts: int) -> None:
-        # encoded, a picture is hardly ever larger
+        # an encoded picture is hardly ever larger than its planes
         self._bounds.reserve.require(self._folder, PICTURES * i420.nbytes, self._path)
         self._writer.write(i420, pts)
 

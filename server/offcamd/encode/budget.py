@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RETRY_SECONDS = 1.0
-"""How long the spool is left alone after the disk refused a write."""
+"""How long no frame goes to the spool after its disk refused a write."""
 
 
 class Budget:
     """Counts the bytes that all clips hold in memory and on disk. Thread-safe.
 
-    Memory is bounded by the credit that clients are granted, so it is counted here and never refused; the limit
-    says how much of it may wait for the encoder before frames go to disk: half, shared equally by the open clips.
+    Memory is bounded by the credit that clients are granted, so here it is counted and never refused. Frames may wait
+    for the encoder in half of it, which the open clips share equally; further ones go to disk.
 
     Args:
-        memory_limit: the bytes that clients may have in this process's memory, all together.
-        spool_limit: the bytes that may be on disk; 0 for no spool.
-        clip_memory: the most bytes of one clip that may wait in memory before its frames go to disk. It has to be
-            smaller than the credit of one client, or that runs out first.
+        memory_limit: bytes of frames that all clients together may have in this process's memory.
+        spool_limit: bytes of frames that may be on disk; 0 for no spool.
+        clip_memory: most bytes of one clip that may wait in memory. It has to be smaller than one stream's credit, or
+            that runs out before a frame goes to disk.
 
     Attributes:
         memory_bytes, spool_bytes: of frames in memory, and of disk in use.
-        spool_open: whether the spool's disk may take more.
+        spool_open: asks whether the spool's disk has room for more.
     """
 
     def __init__(self, memory_limit: int, spool_limit: int, clip_memory: int | None = None) -> None:
@@ -41,30 +41,30 @@ class Budget:
 
     @property
     def share(self) -> int:
-        """Bytes that each clip's head may hold."""
+        """Bytes that may wait in memory for each clip's encoder."""
         return min(self.clip_memory, self.memory_limit // 2 // (self._clips or 1))
 
     def lent_share(self, nbytes: int) -> int:
-        """The same of frames of a size that lie in a client's memory, from which they need not be read back.
+        """As `share`, for frames of ``nbytes`` bytes in a client's shared memory: more, as that saves writing to disk.
 
-        They go to disk only where the client's credit, twice the share, may run out otherwise: as many as six are being
-        encoded, on their way, or rendered while the disk is slow.
+        The client's credit is twice the share. It must not run out while the disk is slow, so room is left for six
+        frames that are being encoded, on their way, or rendered.
         """
         share = self.share
         return max(share, min(share * 3 // 2, 2 * share - 6 * nbytes))
 
     def count_clip(self, change: int) -> None:
-        """One clip more (1) or fewer (-1) shares the memory."""
+        """Count a clip that begins (1) or ends (-1) to share the memory."""
         with self._lock:
             self._clips += change
 
     def count_memory(self, change: int) -> None:
-        """Some bytes more or fewer are in memory."""
+        """Count bytes of frames that came into memory, or (negative) left it."""
         with self._lock:
             self.memory_bytes += change
 
     def reserve_spool(self, nbytes: int) -> bool:
-        """Claim room on disk; False if there is none or the disk failed a moment ago."""
+        """Claim room on disk. Returns False if there is none or the disk failed a moment ago."""
         if not self.spool_open():
             return False
         with self._lock:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class PictureTaker(ClipFile):
-    """What takes the pictures of one clip, in order. Use it from one thread at a time. Nothing here raises."""
+    """Takes the frames of one clip, in order. Use it from one thread at a time."""
 
     def __init__(self, spec: ClipSpec, health: Health | None = None) -> None:
         super().__init__(spec, health)
@@ -37,12 +37,11 @@ class PictureTaker(ClipFile):
         raise NotImplementedError
 
     def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
-        """Encode one picture, or count why not.
+        """Encode one picture, or count it as dropped.
 
         Args:
             frame: its pixels, and its index in units of ``1 / fps``.
-            on_read: called once the pixels are not needed any more, before the encoder is at work. Nobody here
-                holds on to ``frame.parts``.
+            on_read: called once the pixels were converted, before they are encoded. ``frame.parts`` is not used later.
         """
         try:
             try:
@@ -52,12 +51,12 @@ class PictureTaker(ClipFile):
             if planes is not None:
                 self._write(frame.index, planes)
         except FrameError as error:
-            if "frame" not in self._dropped:  # the first says it all
+            if "frame" not in self._dropped:  # one warning for each clip
                 log.warning("frame %d of %s was dropped: %s", frame.index, self.spec.final, error)
             self.drop(1, "frame")
         except EncodeError as error:
             self.fail(error, lost=1)
-        except BaseException as error:  # noqa: BLE001 - as in `_explained`, which costs as much as a part of the work
+        except BaseException as error:  # noqa: BLE001 - does as `_explained`, which is too slow for each frame
             self.fail(self._unexpected("encoding", error), lost=1)
 
     def _convert(self, frame: Frame) -> Pixels | None:
@@ -76,15 +75,12 @@ class PictureTaker(ClipFile):
 
 
 class ClipEncoder(PictureTaker):
-    """Encodes one clip. Use it from one thread at a time.
-
-    The file is created with the first picture, so a clip without one leaves none. Nothing here raises: the first
-    error is kept for the result, what comes after it is counted as dropped.
+    """Encodes one clip. The file is created with the first picture, so a clip without one leaves none.
 
     Args:
         spec: the video to make.
-        writer_factory: makes what encodes it.
-        health: is told of what nobody expected.
+        writer_factory: makes its writer.
+        health: is told of unexpected errors.
     """
 
     def __init__(self, spec: ClipSpec, writer_factory: WriterFactory, health: Health | None = None) -> None:

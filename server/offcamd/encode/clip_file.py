@@ -1,4 +1,4 @@
-"""One video's file, whoever writes into it: counted, given up, finished and published."""
+"""One video's file, whichever encoder fills it: its frames are counted, and it is finished, published or given up."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """One video to be made, of ``rows`` by ``cols`` tiles: written as ``part``, once complete ``final`` beside it.
+    """One video to be made.
 
-    Its pictures are no larger than ``max_width`` by ``max_height``, where these are not 0. One that is ``judged`` keeps
-    its name as a part if it is whole: whoever judges it gives it the other. With ``ring_frames`` it is no video,
-    but a ring of so many frames of time.
+    Attributes:
+        part, final: its path while it is written, and once it is complete; both in one folder.
+        rows, cols: tiles in each picture.
+        max_width, max_height: largest size in pixels; 0 for any.
+        judged: whether a rule decides if the complete video stays. Until then it keeps the name ``part``.
+        ring_frames: if not 0, it is no video but a ring that holds so many frames of time.
     """
 
     part: Path
@@ -50,15 +53,15 @@ class ClipSpec:
 class ClipFile:
     """The file of one clip. Use it from one thread at a time.
 
-    Nothing here raises: the first error is kept for the result, what comes after it is counted as dropped.
+    No public method raises: the first error is kept for the result, and frames after it are counted as dropped.
 
     Args:
         spec: the video to make.
-        health: is told of what nobody expected.
+        health: is told of unexpected errors.
 
     Attributes:
         error: what went wrong first, or None.
-        not_plain: why a file that is whole could not be made a plain MP4, or None.
+        not_plain: why the complete file could not be made a plain MP4, or None.
     """
 
     def __init__(self, spec: ClipSpec, health: Health | None = None) -> None:
@@ -79,12 +82,12 @@ class ClipFile:
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:
-        """Make an EncodeError of what nobody expected, be it a bug or a video library that works differently."""
+        """Make an EncodeError of an unexpected error, be it a bug or a video library that works differently."""
         try:
             yield
         except (EncodeError, FrameError):
             raise
-        except BaseException as error:  # a SystemExit, too, must not take the thread from other clips
+        except BaseException as error:  # not even a SystemExit may end the thread: other clips need it
             raise self._unexpected(doing, error) from error
 
     def _unexpected(self, doing: str, error: BaseException) -> EncodeError:
@@ -95,16 +98,16 @@ class ClipFile:
         )
 
     def drop(self, count: int, reason: str | None = None) -> None:
-        """Count frames that are not encoded, by default for the reason of the error before."""
+        """Count frames that are not encoded. The reason is by default that of the error before."""
         if reason is None:
             reason = "encoder" if self.error is None else self.error.reason
         if count:
             self._dropped[reason] += count
 
     def fail(self, error: EncodeError, *, lost: int = 0) -> None:
-        """Give up on the clip, keep what can be saved of its file and count the rest as dropped.
+        """Give up on the clip, keep what can be saved from its file and count the rest as dropped.
 
-        ``lost`` are frames that were neither encoded nor dropped so far.
+        ``lost`` is how many frames were counted neither as encoded nor as dropped so far.
         """
         log.error("%s was not recorded to its end: %s", self.spec.final, error)
         self.error = self.error or error
@@ -112,21 +115,21 @@ class ClipFile:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        with suppress(EncodeError), self._explained("closing"):  # what failed is known already
+        with suppress(EncodeError), self._explained("closing"):  # the first error is what counts
             writer.close()
         saved = self._salvage()
         self.drop(self._encoded - saved, error.reason)
         self._encoded = saved
 
     def _salvage(self) -> int:
-        """Make what was written of the file playable; returns its frames."""
+        """Make what was written of the file playable. Returns how many frames that are."""
         part = self.spec.part
         try:
             with self._explained("salvaging"):
                 info = salvage(part)
         except EncodeError as error:
             log.warning("%s cannot be salvaged: %s", part, error)
-            with suppress(EncodeError):  # whatever the library can do: a file that was not finished has fragments
+            with suppress(EncodeError):  # an unfinished file has fragments, counted without the video library
                 saved = min(count_fragments(part), self._encoded) if is_fragmented(part) else self._encoded
                 self._salvaged_seconds = float(saved / self.spec.fps)
                 return saved
@@ -136,7 +139,7 @@ class ClipFile:
         return min(info.frames, self._encoded)
 
     def finish(self, *, aborted: bool = False) -> EncodedResult:
-        """Complete the file and give it its name; one of a clip that was cut off must replace no older file."""
+        """Finish the file and give it its final name; that of an aborted clip replaces no older file."""
         published = False
         writer = self._writer
         try:
@@ -171,7 +174,7 @@ class ClipFile:
         )
 
     def abandon(self, error: BaseException) -> EncodedResult:
-        """What became of the clip where not even `finish` came to its end; its file stays as it is, to be recovered."""
+        """The result of a clip that cannot be finished. Its file stays as it is, to be recovered later."""
         self.error = self.error or EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it")
         self.drop(self._encoded)
         self._encoded, self._writer = 0, None
@@ -181,7 +184,7 @@ class ClipFile:
         part, final = self.spec.part, self.spec.final
         if not self._encoded:
             if self._created:
-                with suppress(OSError):  # a file without a picture is litter, no loss
+                with suppress(OSError):  # a file without a picture is of no use
                     part.unlink()
             return False
         plain = writer is not None and self._make_plain(writer, part)
@@ -200,14 +203,14 @@ class ClipFile:
     def _make_plain(self, writer: VideoFile, part: Path) -> bool:
         """Make the part a plain MP4, half as large: a fragment for each frame is of use only while it is written.
 
-        The copy takes the part's place before that gets its name, so at any moment one file is the clip's, by one name.
+        The copy replaces the part before the part is renamed, so the clip has one file, by one name, at any moment.
         """
         plain = part.with_name(part.name + PLAIN_EXTENSION)
         try:
             with self._explained("copying"):
                 writer.copy_to(plain)
                 supersede(plain, part)
-        except EncodeError as error:  # no room for both, say: what there is is whole
+        except EncodeError as error:  # no room for both, say: the part is complete, too
             self.not_plain = error
             log.warning("%s keeps its fragments: %s", part, error)
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Room that videos leave on a disk, so that the index beside them can go on when the disk is nearly full."""
+"""Room that videos leave on a disk, so that the index beside them can still be written when it is nearly full."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LARGEST_SHARE = 20
-"""The reserve is at most this part of a disk (one twentieth), or a small one would take no video at all."""
+"""The reserve is at most one twentieth of a disk, or a small disk would take no video at all."""
 
 LOOK_SECONDS = 0.05
-"""How long the answer of a disk to "how much is free?" is used again, as a network file system answers slowly."""
+"""How long a disk's free space is cached, as a network file system is slow to tell it."""
 
 AMPLE_BYTES = 256 * MIB
-"""Only where the disk had so much more than is asked for is its answer used again."""
+"""The cache is used only while the disk has so much more than is asked for."""
 
 
 class DiskReserve:
@@ -36,10 +36,7 @@ class DiskReserve:
         self._looks: dict[str, tuple[float, int, int]] = {}
 
     def missing(self, folder: Path, wanted: int = 0, reserves: int = 1) -> int:
-        """Bytes that a folder's disk is short of, 0 if it has room.
-
-        So many bytes are wanted, and so many reserves have to stay free beside them.
-        """
+        """Bytes that a folder's disk lacks for ``wanted`` bytes beside ``reserves`` times the reserve; 0 for none."""
         if not self._nbytes:
             return 0
         now = time.monotonic()
@@ -52,7 +49,7 @@ class DiskReserve:
         return max(0, wanted + reserves * min(self._nbytes, total // LARGEST_SHARE) - free)
 
     def require(self, folder: Path, nbytes: int, video: Path) -> None:
-        """Raise EncodeError (``disk_full``) where a disk is short of room for so many more bytes of a video."""
+        """Raise EncodeError (``disk_full``) if a disk lacks room for ``nbytes`` more of a video."""
         if short := self.missing(folder, nbytes):
             raise EncodeError(
                 f"no space left for {video}: the disk is {short:,} bytes short of what is kept free for the index. "
@@ -62,9 +59,9 @@ class DiskReserve:
 
 
 def _look(folder: Path) -> tuple[int, int]:
-    """Bytes free for us and bytes altogether; as good as endless where the disk does not say."""
+    """Free and total bytes of a folder's disk; as good as endless if the disk does not say."""
     try:
         status = os.statvfs(folder)
     except OSError:
-        return 2**63, 0  # the writer will meet the same, and say what it is
+        return 2**63, 0  # writing will fail for the same reason, and tell it
     return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

@@ -1,4 +1,4 @@
-"""One picture on its way to its encoder."""
+"""A frame on its way to its encoder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Part: TypeAlias = tuple[Buffer, FrameLayout]
 
 
 class Moved(NamedTuple):
-    """A frame that was moved to disk, to where it outlives this process.
+    """How to get at a frame that was moved to a file which outlives this process.
 
     Attributes:
         read: reads its pixels back. Raises OSError.
-        release: called once it is not needed any more.
+        release: frees its place in the file.
     """
 
     read: Callable[[], Sequence[Part]]
@@ -33,14 +33,13 @@ class Frame:
 
     Attributes:
         index: its place in the clip, in units of ``1 / fps``.
-        parts: pixel buffers and how the pixels lie in them, one for each tile.
-        nbytes: size of all buffers together.
-        arrived: ``time.monotonic()`` when it was put.
+        parts: for each tile a buffer and the layout of the pixels in it; empty while the pixels are on disk.
+        nbytes: bytes of all buffers together.
+        arrived: ``time.monotonic()`` when the daemon received it.
         charged: whether its bytes count as queued memory (not once they were on disk).
-        release: called once its buffers are not needed any more, where they are somebody else's memory, or disk.
-        move: moves it to disk, to where it outlives this process; returns None where there is no room for it. Raises
-            OSError.
-        read: reads it back from there.
+        release: frees its pixels' place in a client's shared memory or a file; None if they are in neither.
+        move: moves it to a file that outlives this process; returns None if there is no room. Raises OSError.
+        read: reads its pixels back from there. Raises OSError.
     """
 
     index: int
@@ -59,6 +58,6 @@ def arrived(
     release: Callable[[], None] | None = None,
     move: Callable[[], Moved | None] | None = None,
 ) -> Frame:
-    """One that arrives now, of as many bytes as its buffers have."""
+    """A frame that arrives now; the sizes of its buffers make its ``nbytes``."""
     nbytes = sum([memoryview(buffer).nbytes for buffer, _ in parts])
     return Frame(index, parts, nbytes, time.monotonic(), release=release, move=move)

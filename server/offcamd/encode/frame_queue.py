@@ -1,13 +1,13 @@
-"""The frames of one clip on their way to its encoder: in order, in bounded memory, longer on disk than in memory.
+"""The frames of one clip that wait for its encoder: in order, some in memory and the others on disk.
 
 ::
 
     put() -> tail (memory) -> spool (disk) -> head (memory) -> take()
          `-------- while there is room, and nothing waits behind it --------^
 
-A frame goes straight to the head while the clip's share of memory lasts. From then on frames arrive in the
-tail, and another thread moves them to the spool, which is read back in order: unlinked files, its own or, for frames
-in a client's arena, one that the client has open, too. No frame overtakes another.
+A frame goes straight to the head while the clip's share of memory lasts. From then on frames arrive in the tail, from
+which the pool's spool thread moves them to the spool, which is read back in order. The spool is files without a name
+or, for frames in a client's arena, a file that the client can read, too. No frame overtakes another.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Spilled(enum.Enum):
 
 
 class FrameQueue:
-    """The frames of one clip. One thread puts, one at a time takes, one at a time spills; any may look.
+    """The frames of one clip. One thread puts, one at a time takes, one at a time spills; properties are for any.
 
     Args:
         budget: shared by all clips.
         spool_dir: folder for the temporary files, which are created when needed and have no name.
-        on_release: called with a frame's bytes when they have left the queue's memory, by the thread that
-            calls `done`, `spill` or `discard`.
+        on_release: called with a frame's ``nbytes`` once it has left memory, on the thread that calls `done`, `spill`
+            or `discard`.
     """
 
     def __init__(self, budget: Budget, spool_dir: Path, on_release: Callable[[int], None]) -> None:
@@ -80,7 +80,7 @@ class FrameQueue:
 
     @property
     def oldest(self) -> float | None:
-        """When the next frame arrived (``time.monotonic()``), or None. For frames on disk it is a lower bound."""
+        """When the next frame arrived (``time.monotonic()``), or earlier if it is on disk; None if no frame waits."""
         with self._lock:
             if self._spool.records and not self._head:
                 return self._last_taken
@@ -88,9 +88,9 @@ class FrameQueue:
             return waiting[0].arrived if waiting else None
 
     def put(self, frames: Sequence[Frame]) -> None:
-        """Add frames that came together, in order. Never blocks on anything but a lock, and never refuses.
+        """Add frames, in order. Never refuses any, and blocks on nothing but a lock.
 
-        Their buffers must not change any more; the queue keeps them until it is done.
+        Their buffers must not change until they are released.
         """
         self._budget.count_memory(sum([frame.nbytes for frame in frames]))
         with self._lock:
@@ -102,12 +102,10 @@ class FrameQueue:
                     self._tail.append(frame)
 
     def take(self) -> Frame | None:
-        """The next frame, or None if there is none, or it is on its way to disk.
-
-        The caller has to call `done` with it.
+        """The next frame, or None if there is none, or it is just being moved to disk. Call `done` with it later.
 
         Raises:
-            EncodeError: a frame could not be read back from disk. It still counts, until `discard`.
+            EncodeError: a frame could not be read back from disk. It is still counted, until `discard`.
         """
         with self._lock:
             if not self._head and not self._spool.records:
@@ -127,7 +125,7 @@ class FrameQueue:
         return frame
 
     def done(self, frame: Frame) -> None:
-        """Let go of a frame that was taken; its buffers are not needed any more."""
+        """Release the buffers of a frame that was taken."""
         frame.parts = ()
         if frame.release is not None:
             frame.release()
@@ -161,13 +159,12 @@ class FrameQueue:
         return Spilled.MOVED
 
     def _put_back(self, frame: Frame) -> None:
-        """A frame was not moved to disk after all."""
         with self._lock:
             self._tail.appendleft(frame)
             self._moving = None
 
     def discard(self) -> int:
-        """Throw away what is queued, bar a frame that is just being moved to disk; returns how many frames."""
+        """Drop the queued frames, but not one that is just being moved to disk. Returns how many were dropped."""
         with self._lock:
             frames = [*self._head, *self._tail]
             self._head.clear()
@@ -180,12 +177,12 @@ class FrameQueue:
         return count
 
     def close(self) -> None:
-        """Give everything back. Nobody may be in another method meanwhile, or come back later."""
+        """Drop all frames and give up the share of memory. No other method may run meanwhile, nor be called later."""
         self.discard()
         self._budget.count_clip(-1)
 
     def _fits(self, frame: Frame) -> bool:
-        """Whether the head has room: at least one frame always fits, or a large one could never be encoded."""
+        """Whether the head has room. An empty one takes any frame, or a large one could never be encoded."""
         share = self._budget.share if frame.release is None else self._budget.lent_share(frame.nbytes)
         return not self._head or self._head_bytes + frame.nbytes <= share
 

@@ -1,4 +1,4 @@
-"""Counts of durations by size, as Prometheus has them."""
+"""Histograms of durations, as Prometheus has them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from itertools import accumulate
 from typing import Any
 
 ENCODE_BOUNDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
-"""Seconds that one frame takes to convert and encode."""
+"""Buckets for the seconds that one frame takes to convert and encode."""
 
 WAIT_BOUNDS = (0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0)
-"""Seconds that a frame waits for its encoder, on disk included."""
+"""Buckets for the seconds that a frame waits for its encoder, in memory and on disk."""
 
 
 class Histogram:
     """How many observations were up to each bound. Thread-safe.
 
     Args:
-        bounds: ascending; a last one, infinity, is implied.
+        bounds: upper bounds of the buckets, ascending; a last one, infinity, is implied.
     """
 
     def __init__(self, bounds: Sequence[float]) -> None:
@@ -29,7 +29,7 @@ class Histogram:
         self._lock = threading.Lock()
 
     def observe(self, value: float) -> None:
-        """Count one value, which is finite."""
+        """Count one finite value."""
         place = bisect_left(self.bounds, value)
         with self._lock:
             self._counts[place] += 1

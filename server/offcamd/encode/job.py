@@ -1,4 +1,4 @@
-"""One clip on its way through the encoders: its queue, its encoder, and what is told of it."""
+"""One clip that is being encoded: its queue, its encoder and its events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Released:
 
 @dataclass(frozen=True)
 class Saturated:
-    """Whether a clip's frames wait in memory because the disk takes no more: credit will be long in coming."""
+    """Whether a clip's frames wait in memory because the disk takes no more, so that credit is long in coming."""
 
     job: ClipJob
     saturated: bool
@@ -51,7 +51,7 @@ class Saturated:
 
 @dataclass(frozen=True)
 class ClipFinished:
-    """A clip's last event. One that is made of a ring has no other."""
+    """A clip's last event, and the only one of a video that is saved from a ring."""
 
     job: ClipJob | SavedClip
     result: EncodedResult
@@ -61,7 +61,7 @@ Event: TypeAlias = Released | Saturated | ClipFinished
 
 
 def _nothing() -> None:
-    """A frame's pixels were read, and are of use all the same."""
+    """Do not release a frame's pixels when they were read, but later."""
 
 
 class Pool(Protocol):
@@ -76,10 +76,10 @@ class Pool(Protocol):
     wait_seconds: Histogram
 
     def wake(self, job: ClipJob) -> None:
-        """A frame was queued for a clip."""
+        """See `EncoderPool.wake`."""
 
     def end(self, job: ClipJob, *, aborted: bool) -> None:
-        """No more frames will be queued for a clip."""
+        """See `EncoderPool.end`."""
 
 
 class ClipJob:
@@ -104,7 +104,7 @@ class ClipJob:
         self.ended = self.aborted = self.scheduled = self.spilling = self.saturated = self.held = self.abandoned = False
 
     def offer(self, frames: Sequence[Frame]) -> None:
-        """Queue pictures that came together, at least one. Returns at once, whatever encoder and disk are doing.
+        """Queue frames, at least one. Returns at once, whatever encoder and disk are doing.
 
         Raises:
             LocalProtocolError: the clip was ended before.
@@ -119,9 +119,9 @@ class ClipJob:
         self._pool.wake(self)
 
     def end(self, *, aborted: bool = False) -> None:
-        """No more frames will come. What is queued is still encoded; then `ClipFinished` is sent.
+        """End the clip. What is queued is still encoded; then `ClipFinished` is sent.
 
-        If the client went away without ending it, its state is ``aborted``, and its file replaces no older one.
+        One that is ``aborted``, as its client went away without ending it, replaces no older file.
         """
         self._pool.end(self, aborted=aborted)
 
@@ -141,7 +141,7 @@ class ClipJob:
         return not self.held and (self.queue.ready or self.complete)
 
     def hurry(self) -> None:
-        """The pool closes: it waits for nothing any more. Under the pool's lock."""
+        """Have the clip wait for nothing any more, as the pool closes. Under the pool's lock."""
         self.held = False
 
     def fail(self, error: EncodeError) -> None:
@@ -154,7 +154,7 @@ class ClipJob:
         return self._fault is not None
 
     def broke(self, error: BaseException) -> None:
-        """Have the clip end, as work on it raised what nobody expected. What it raises once more is its thread's."""
+        """Have the clip end after an unexpected error. Raises a second one of the same clip, which ends the worker."""
         if self._fault is not None:
             raise error
         self.fail(EncodeError(f"unexpected {error!r} at {self.spec.final}: please report it"))
@@ -189,14 +189,14 @@ class ClipJob:
             frames, nbytes = frames + 1, nbytes + frame.nbytes
             self._pool.wait_seconds.observe(time.monotonic() - frame.arrived)
             began = time.perf_counter()
-            lent = frame.release is not None  # it lies in its client's memory, which outlives a daemon that is killed
+            lent = frame.release is not None  # its pixels are where they outlive a daemon that is killed
             self._encoder.encode(frame, functools.partial(self.queue.done, frame) if not lent else _nothing)
             if lent:
-                self.queue.done(frame)  # only now that the muxer has it: until then another daemon could take it over
+                self.queue.done(frame)  # only now that the muxer has it: until then the next daemon could encode it
             self._pool.encode_seconds.observe(time.perf_counter() - began)
 
     def finish(self) -> None:
-        """Complete the file and say so; on a worker, once."""
+        """Finish the file and send `ClipFinished`; on a worker, once."""
         started = time.perf_counter()
         self._pass_on_fault()
         results: list[EncodedResult] = []
@@ -207,7 +207,7 @@ class ClipJob:
         self._over(results[0], self._busy_seconds + time.perf_counter() - started)
 
     def abandon(self, error: BaseException) -> None:
-        """End the clip as it is, as its thread dies or no other is left. On the thread that dies."""
+        """End the clip without finishing its file; on a worker that dies, at this clip or as the last worker."""
         self.abandoned = True
         self._encoder.drop(len(self.queue))
         self._over(self._encoder.abandon(error), self._busy_seconds)

@@ -18,22 +18,22 @@ RINGS_BYTES = 1024 * MIB
 """Most memory of all rings, which they share equally."""
 
 PICTURE_BYTES = 16
-"""What a picture takes beside its bytes: its time and where it ends."""
+"""Memory of a picture beside its data: its pts and where its data ends."""
 
 GROUP_BYTES = 1024
-"""What a group takes beside its pictures."""
+"""Memory of a group beside its pictures."""
 
 PARTS = 5
-"""A group is at most so manieth part of a ring: of its length, and of its memory."""
+"""A group is at most a fifth of a ring, in time and in memory, as only whole groups are let go."""
 
 
 class EncodedPicture(NamedTuple):
-    """A picture as an encoder made it.
+    """An encoded picture.
 
     Attributes:
-        pts: when it is shown, in frames since the first one.
-        data: its bytes.
-        key: whether it can be decoded without those before it.
+        pts: when it is shown, in units of ``1 / fps`` since the ring began.
+        data: its H.264 packet.
+        key: whether it is a keyframe.
     """
 
     pts: int
@@ -42,7 +42,7 @@ class EncodedPicture(NamedTuple):
 
 
 class PictureGroup:
-    """A picture that can be decoded by itself, and those behind it that cannot. It only grows."""
+    """A keyframe and the pictures after it that need it to be decoded. It only grows."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -55,22 +55,22 @@ class PictureGroup:
 
     @property
     def first(self) -> int:
-        """When its first picture is shown."""
+        """The pts of its keyframe."""
         return self._times[0]
 
     @property
     def nbytes(self) -> int:
-        """What it takes of memory."""
+        """Bytes of memory."""
         return GROUP_BYTES + PICTURE_BYTES * len(self._times) + len(self._data)
 
     def add(self, picture: EncodedPicture) -> None:
-        """Add the next one."""
+        """Add the next picture."""
         self._data += picture.data
         self._times.append(picture.pts)
         self._ends.append(len(self._data))
 
     def pictures(self, begin: int = 0) -> Iterator[EncodedPicture]:
-        """Those from the ``begin``-th on."""
+        """The pictures without the first ``begin``."""
         start = self._ends[begin - 1] if begin else 0
         for number in range(begin, len(self._times)):
             end = self._ends[number]
@@ -82,11 +82,11 @@ class PacketRing:
     """Holds the pictures of the last ``span`` frames of time, and lets go of older ones, in whole groups.
 
     Args:
-        span: frames of time, from 1 on.
+        span: how far it reaches back, in units of ``1 / fps``; at least 1.
 
     Attributes:
-        nbytes: what it takes of memory.
-        shortened: whether pictures had to be let go that are within ``span``, for want of memory.
+        nbytes: bytes of memory.
+        shortened: whether pictures within ``span`` had to be let go for want of memory.
     """
 
     def __init__(self, span: int) -> None:
@@ -101,16 +101,16 @@ class PacketRing:
         return sum(map(len, self._groups))
 
     def wants_key(self, pts: int, limit: int) -> bool:
-        """Whether the next picture is to begin a group, so that none is longer than it may be, or larger."""
+        """Whether the next picture is to be a keyframe, as the last group has its part of the span or of ``limit``."""
         if not self._groups:
             return True
         last = self._groups[-1]
         return (pts - last.first) * PARTS >= self._span or last.nbytes * PARTS >= limit
 
     def add(self, picture: EncodedPicture, limit: int) -> None:
-        """Add the next picture, and let go of those that are too old, or more than ``limit`` bytes have room for.
+        """Add the next picture, and let go of old groups that are past the span or make it exceed ``limit`` bytes.
 
-        The last group stays in any case. A picture that needs one which is not there is passed over.
+        The last group stays in any case. A picture is ignored if its keyframe is not there.
         """
         if picture.key:
             self._groups.append(PictureGroup())
@@ -125,27 +125,27 @@ class PacketRing:
             self.nbytes -= self._groups.popleft().nbytes
 
     def since(self, begin: int) -> list[PictureGroup]:
-        """The groups that have the pictures from a time on: from the last that begins at or before it, or the first."""
+        """The groups with the pictures from pts ``begin`` on, which may be within the first of them."""
         past = sum(group.first <= begin for group in self._groups)
         return list(islice(self._groups, max(past - 1, 0), None))
 
     @property
     def newest(self) -> PictureGroup:
-        """The group that grows. There is one once a picture was added that is a key."""
+        """The group that grows. There is one once a keyframe was added."""
         return self._groups[-1]
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Let go of all groups."""
         self._groups.clear()
         self.nbytes = 0
 
     def _outdated(self) -> bool:
-        """Whether the first group has nothing that is within the span, which the second one begins in time for."""
+        """Whether the first group is past the span, as the second one begins no later than that."""
         return self._groups[1].first <= self._newest + 1 - self._span
 
 
 class RingMemory:
-    """What all rings may take. Thread-safe."""
+    """The memory of all rings, which share it equally. Thread-safe."""
 
     def __init__(self, each: int = RING_BYTES, all_of_them: int = RINGS_BYTES) -> None:
         self._each, self._all = each, all_of_them
@@ -154,15 +154,15 @@ class RingMemory:
 
     @property
     def share(self) -> int:
-        """Bytes that each may take."""
+        """Bytes that each ring may take."""
         return min(self._each, self._all // (self._rings or 1))
 
     def enter(self) -> None:
-        """One more shares it."""
+        """Count a ring that begins."""
         with self._lock:
             self._rings += 1
 
     def leave(self) -> None:
-        """One fewer shares it."""
+        """Count a ring that ends."""
         with self._lock:
             self._rings -= 1

@@ -1,7 +1,7 @@
 """A few threads that encode the frames of many clips.
 
 The service opens a `ClipJob` for each clip and offers it frames. Workers encode a few frames of one clip, then a
-few of the next; one more thread moves to disk what does not fit in memory. What happened comes back as events.
+few of the next; one more thread moves to disk the frames that do not fit in memory. The pool reports by events.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class EncoderBacklog:
-    """What waits to be encoded: bytes of frames in memory, of disk in use, and how long the oldest has waited."""
+    """Frames that wait to be encoded: their bytes in memory and on disk, and how long the oldest has waited."""
 
     memory_bytes: int
     spool_bytes: int
@@ -57,25 +57,23 @@ class EncoderBacklog:
 
 
 class EncoderPool:
-    """Encodes many clips at once, each in order and by one thread at a time, turn by turn.
+    """Encodes many clips at once, each in order and by one thread at a time, turn by turn. Thread-safe.
 
     Args:
-        workers: threads that encode.
-        memory_limit: bytes of credit that clients hold, all together; see `offcamd.encode.budget.Budget`.
-        spool_limit: bytes of disk for frames that wait; 0 for none.
-        spool_dir: folder for them.
+        workers: number of threads that encode.
+        memory_limit, spool_limit, clip_memory: bytes, as of `offcamd.encode.budget.Budget`.
+        spool_dir: folder of the spool's files.
         on_event: called on the pool's threads with each event, one clip's in order. It must be quick, and not raise.
-        clip_memory: bytes of one clip that may wait in memory before its frames go to disk.
-        writer_factory: makes what encodes a clip.
-        health: is told of what nobody expected.
-        ring_factory: makes what encodes a ring.
+        writer_factory: makes a clip's writer.
+        health: is told of unexpected errors.
+        ring_factory: makes a ring's encoder.
 
     Attributes:
-        budget: the bytes in use.
-        ring_memory: what rings may take beside it.
+        budget: counts the bytes of frames.
+        ring_memory: counts the rings, whose memory is not in ``budget``.
         closed: why no clip is begun any more, or None.
         encode_seconds: how long frames took to encode.
-        wait_seconds: how long they had waited for that.
+        wait_seconds: how long frames had waited for that.
     """
 
     def __init__(
@@ -102,12 +100,12 @@ class EncoderPool:
         self.encode_seconds = Histogram(ENCODE_BOUNDS)
         self.wait_seconds = Histogram(WAIT_BOUNDS)
         self._lock = threading.Lock()
-        self._resting: list[threading.Condition] = []  # of workers; the last one is woken first: its caches are warm
+        self._resting: list[threading.Condition] = []  # idle workers; the last one is woken first: its caches are warm
         self._spillable = threading.Condition(self._lock)
         self._idle = threading.Condition(self._lock)
         self._jobs: set[ClipJob] = set()
         self._scheduler: Scheduler[ClipJob] = Scheduler()
-        self._watched = False  # whether a worker waits for a turn that takes too long
+        self._watched = False  # whether an idle worker waits for `Scheduler.patience`
         self._spills: deque[ClipJob] = deque()
         self._blocked: set[ClipJob] = set()
         self._trimmer = MallocTrimmer()
@@ -143,7 +141,7 @@ class EncoderPool:
         return job
 
     def refuse(self, error: EncodeError) -> None:
-        """From now on clips end with this error, those that are open included; nothing is encoded."""
+        """Encode nothing any more: all clips, open ones included, end with this error."""
         with self._lock:
             self._refused = error
             for job in self._jobs:
@@ -204,24 +202,24 @@ class EncoderPool:
         return complete
 
     def wake(self, job: ClipJob) -> None:
-        """A frame was queued for a clip."""
+        """Have a worker look at a clip, as there is a frame for it."""
         with self._lock:
             self._schedule(job)
 
     def end(self, job: ClipJob, *, aborted: bool) -> None:
-        """No more frames will be queued for a clip."""
+        """End a clip: no more frames will be queued for it."""
         with self._lock:
             if not job.ended:
                 job.ended, job.aborted = True, aborted
                 self._schedule(job)
 
     def _schedule(self, job: ClipJob) -> None:
-        """Queue a clip for the threads that have something to do for it, and wake one. Under the lock."""
+        """As `_line_up`, and wake a worker if that is needed. Under the lock."""
         if self._line_up(job):
             self._call_worker()
 
     def _line_up(self, job: ClipJob) -> bool:
-        """Queue a clip for the workers, the spool thread, or both, as it needs; whether it is new to the workers' line.
+        """Queue a clip for workers and spool thread as it needs. Returns whether it is new in the workers' line.
 
         Under the lock.
         """
@@ -269,7 +267,7 @@ class EncoderPool:
             raise
 
     def _lose_worker(self, job: ClipJob | None, error: BaseException) -> None:
-        """A worker dies: the clip in its hands ends as it is, and where it was the last one, so do all."""
+        """End the clip of a worker that dies, and all clips if it is the last worker."""
         with self._lock:
             self._alive -= 1
             left = {each for each in self._jobs if each is job or not self._alive}
@@ -281,7 +279,7 @@ class EncoderPool:
             self._forget(each)
 
     def _next(self, own: threading.Condition) -> ClipJob | None:
-        """Whose turn it is; waits for one, until the pool stops. Under the lock."""
+        """Wait for the clip whose turn it is; None once the pool stops. Under the lock."""
         while (job := self._scheduler.take(time.monotonic())) is None:
             if self._stop:
                 return None
@@ -289,7 +287,7 @@ class EncoderPool:
             self._watched = self._watched or patience is not None
             self._resting.append(own)
             own.wait(patience)
-            if own in self._resting:  # nobody has called it
+            if own in self._resting:  # it was not woken, the wait timed out
                 self._resting.remove(own)
             if patience is not None:
                 self._watched = False
@@ -300,8 +298,8 @@ class EncoderPool:
         """A worker is done with a clip for now. Under the lock."""
         self._scheduler.done(job)
         job.scheduled = False
-        self._line_up(job)  # and nobody is called: this worker looks for its next clip now
-        while self._blocked:  # the turn may have made room
+        self._line_up(job)  # no other worker is woken: this one takes its next clip now
+        while self._blocked:  # the turn may have made room on disk
             self._line_up_spill(self._blocked.pop())
 
     def _finish(self, job: ClipJob) -> None:
@@ -345,7 +343,7 @@ class EncoderPool:
     def _spill(self, job: ClipJob) -> bool:
         """Move one frame of a clip; returns whether the disk has no room for it."""
         full = job.spill() is Spilled.NO_ROOM
-        # Relieved only once nothing waits any more, lest the client be told two things with every frame.
+        # It ends only when no frame waits for the disk, or the client might be told of a change with every frame.
         if full != job.saturated and (full or not job.queue.overflowing):
             job.saturated = full
             self.on_event(Saturated(job, full))

@@ -1,4 +1,4 @@
-"""Encodes the frames of a ring, holds the last of them, and has videos made of them. Knows of no queue."""
+"""Encodes the frames of a ring, holds the last of them, and has videos saved from them. Knows of no queue."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class RingClip(PictureTaker):
-    """A clip that has no file. Use it from one thread at a time, but for `save`. Nothing here raises.
+    """A ring: a clip that has no file. For one thread at a time, unless said otherwise.
 
     Args:
-        spec: of it; its ``final`` is what it is called by.
-        make_encoder: makes what encodes it.
-        memory: what all rings may take.
-        on_saved: called with each video that was made of it, and how that ended.
-        health: is told of what nobody expected.
+        spec: how it is encoded and how long it is; its ``final`` serves as its name in messages.
+        make_encoder: makes its encoder.
+        memory: the memory of all rings.
+        on_saved: called with each video that was saved from it, and the result.
+        health: is told of unexpected errors.
     """
 
     def __init__(
@@ -49,43 +49,43 @@ class RingClip(PictureTaker):
         self._on_saved = on_saved
         self._ring = PacketRing(spec.ring_frames)
         self._encoder: PacketEncoder | None = None
-        self._asked: deque[SavedClip] = deque()  # behind frames that have not come yet
+        self._asked: deque[SavedClip] = deque()  # videos to be begun when the frames before them have come
         self._open: list[SavedClip] = []
-        self._told = False  # whether it was said that it is shorter than asked for
+        self._told = False  # whether a warning said that the ring is shorter than asked for
         memory.enter()
 
     def save(self, saved: SavedClip) -> None:
-        """Have a video made of it. From any thread."""
+        """Have a video saved. From any thread."""
         self._asked.append(saved)
 
     @property
     def nbytes(self) -> int:
-        """Memory of what it holds, without its encoder's."""
+        """Bytes of memory, without its encoder's."""
         return self._ring.nbytes
 
     @property
     def held(self) -> bool:
-        """Whether a video is not to be written yet. From any thread."""
+        """Whether a video waits for its row in the index before it is written. From any thread."""
         return any(saved.held for saved in [*self._asked, *self._open])
 
     def release(self) -> None:
-        """Have no video wait for its row any more. From any thread."""
+        """Let videos be written without their rows. From any thread."""
         for saved in [*self._asked, *self._open]:
             saved.held = False
 
     def encode(self, frame: Frame, on_read: Callable[[], None]) -> None:
-        """Encode one picture, as `PictureTaker.encode`, behind those that videos are to end with or begin from."""
+        """As `PictureTaker.encode`; videos that begin or end at this frame do so."""
         self._reach(frame.index)
         super().encode(frame, on_read)
         self._end(frame.index + 1)
 
     @property
     def asked(self) -> int:
-        """Videos that were asked for behind frames which may have to come."""
+        """How many videos are to be begun when the frames before them have come."""
         return len(self._asked)
 
     def settle(self, here: int) -> None:
-        """Go on with the videos that are made of it; of the first ``here`` of those `asked` for no frame is to come."""
+        """Begin the first ``here`` of the videos `asked` for, write into the open ones, and finish complete ones."""
         for _ in range(here):
             self._begin()
         still = []
@@ -98,8 +98,8 @@ class RingClip(PictureTaker):
             self._on_saved(saved, saved.finish(aborted=False))
         self._open = still
 
-    def finish(self, *, aborted: bool = False) -> EncodedResult:  # noqa: ARG002 - nothing of a ring is cut off
-        """Let go of it, once the videos that are made of it have what there is."""
+    def finish(self, *, aborted: bool = False) -> EncodedResult:  # noqa: ARG002 - a ring has no file to be cut off
+        """End the ring, and before it the videos saved from it, with the pictures that there are."""
         self._begin_all()
         self.release()
         for saved in self._open:
@@ -108,7 +108,7 @@ class RingClip(PictureTaker):
         return self._let_go()
 
     def abandon(self, error: BaseException) -> EncodedResult:
-        """What became of it where not even `finish` came to its end."""
+        """As `ClipFile.abandon`, for the ring and the videos saved from it."""
         self._begin_all()
         for saved in self._open:
             self._on_saved(saved, saved.abandon(error))
@@ -125,13 +125,12 @@ class RingClip(PictureTaker):
         return EncodedResult(FINAL, None, encoded=0, duration=0.0, error=str(self.error or ""))
 
     def _reach(self, index: int) -> None:
-        """A frame of this index comes: what was asked for before it begins with what there is."""
+        """Begin the videos that were asked for before this frame, and end those that do not show it."""
         while self._asked and index >= self._asked[0].index:
             self._begin()
         self._end(index)
 
     def _begin(self) -> None:
-        """The next video that was asked for has its pictures so far."""
         saved = self._asked.popleft()
         saved.groups += self._ring.since(saved.index - saved.before)
         saved.complete = not saved.after
@@ -142,7 +141,6 @@ class RingClip(PictureTaker):
             self._begin()
 
     def _end(self, index: int) -> None:
-        """No frame before this index will come."""
         for saved in self._open:
             saved.complete = saved.complete or saved.reached(index)
 

@@ -1,4 +1,4 @@
-"""A ring on its way through the encoders: a clip without a file, of which videos are made while it goes on."""
+"""A ring that is being encoded: a clip without a file, of which videos are saved while it goes on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RingPool(Pool, Protocol):
 
 
 class RingJob(ClipJob):
-    """A ring that is being filled; made by `EncoderPool.open`. `offer`, `save`, `end` are for the service's thread."""
+    """A ring that is being encoded; made by `EncoderPool.open`. `offer`, `save`, `end` are for the service's thread."""
 
     def __init__(self, spec: ClipSpec, pool: RingPool) -> None:
         super().__init__(spec, pool)
@@ -36,7 +36,7 @@ class RingJob(ClipJob):
         )
 
     def save(self, saved: SavedClip) -> None:
-        """Have a video made of it, behind the frames that were offered before; `ClipFinished` tells of it."""
+        """Have a video saved once the frames that were offered before are encoded; `ClipFinished` tells of it."""
         saved.wake = self._poke
         self._ring.save(saved)
         self._poke()
@@ -56,15 +56,14 @@ class RingJob(ClipJob):
         return super().runnable or self._poked
 
     def hurry(self) -> None:
-        """The pool closes: videos are written whether or not the index knows them."""
+        """As `ClipJob.hurry`; videos are written even if their rows are not in the index."""
         super().hurry()
         self._ring.release()
 
     def turn(self, *, abandon: bool) -> None:
-        """Encode a few frames, and go on with the videos that are made of it; on a worker."""
+        """As `ClipJob.turn`, and go on with the videos saved from it."""
         self._poked = False
         super().turn(abandon=abandon)
-        asked = (
-            self._ring.asked
-        )  # before the queue is looked at: the frames that go before a later one may come just now
+        # Read before the queue's length, as a video that is asked for just now may need frames that just came, too.
+        asked = self._ring.asked
         self._ring.settle(0 if len(self.queue) else asked)

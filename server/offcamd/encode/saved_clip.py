@@ -1,4 +1,4 @@
-"""A video that is made of a ring: of pictures that are encoded already, while it goes on."""
+"""A video that is saved from a ring: its pictures are encoded already."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NoQueue:
-    """What waits for a video whose pictures are in a ring: nothing of its own."""
+    """The queue of a saved video, always empty: frames wait in its ring's queue."""
 
     oldest: float | None = None
 
@@ -25,22 +25,21 @@ class NoQueue:
 
 
 class SavedClip(ClipFile):
-    """A video of a ring's pictures. It is made by the service's thread and belongs to the ring's worker from then on.
+    """A video of a ring's pictures. Made on the service's thread, which calls `start`; the ring's worker does the rest.
 
     Args:
         spec: the video to make.
-        index: of the ring's next frame when it was asked for.
-        before: so many frames of time before that are wanted.
-        after: so many from that one on.
-        health: is told of what nobody expected.
+        index: that of the ring's next frame when the video was asked for.
+        before: how many frames of time it shows before ``index``.
+        after: how many frames of time it shows from ``index`` on.
+        health: is told of unexpected errors.
 
     Attributes:
-        index, before, after: as given.
-        queue: what waits for it.
-        held: whether it only collects, until `start`: its row is not in the index yet.
-        groups: the ring's, that have its pictures; others come to them as long as it is not `complete`.
+        queue: always empty.
+        held: whether it must not be written yet, as its row is not in the index.
+        groups: the ring's groups with pictures not written yet; the ring adds others until it is ``complete``.
         complete: whether no more pictures come.
-        wake: called by `start`.
+        wake: has a worker look at the ring; called by `start`.
     """
 
     def __init__(self, spec: ClipSpec, index: int, before: int, after: int, health: Health | None = None) -> None:
@@ -51,25 +50,25 @@ class SavedClip(ClipFile):
         self.groups: list[PictureGroup] = []
         self.complete = False
         self.wake: Callable[[], None] = lambda: None
-        self._taken = 0  # pictures of the first group
+        self._taken = 0  # how many pictures of the first group were written
         self._first: int | None = None
         self._pictures: PacketWriter | None = None
         self._dimensions: tuple[int, int] | None = None
 
     def start(self) -> None:
-        """Its row is in the index: it may be written."""
+        """Let it be written, as its row is in the index."""
         self.held = False
         self.wake()
 
     def end(self, *, aborted: bool = False) -> None:
-        """Its stream ends: the ring does, too, and ends it."""
+        """Do nothing: the ring ends with its stream, and ends this video."""
 
     def reached(self, index: int) -> bool:
-        """Whether the frames that are wanted end before this index."""
+        """Whether all frames that it shows are before this index."""
         return index >= self.index + self.after
 
     def write(self, encoder: PacketEncoder | None, size: tuple[int, int] | None) -> None:
-        """Write what it has not written yet."""
+        """Write the pictures that were not written yet, of ``size`` (width, height) in pixels."""
         if self.error is not None or encoder is None:
             return
         self._dimensions = size
@@ -87,7 +86,7 @@ class SavedClip(ClipFile):
                     return
                 self._taken += 1
                 yield picture
-            if len(self.groups) == 1:  # it may grow
+            if len(self.groups) == 1:  # the newest group may grow
                 return
             self.groups.pop(0)
             self._taken = 0

@@ -1,4 +1,4 @@
-"""Who is encoded next: clips in line for a worker, those with small pictures one at a time. No threads in here."""
+"""Which clip a worker encodes next: the first in line, but of clips with small pictures only one at a time."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Generic, TypeVar
 from offcam_proto.limits import KIB
 
 LIGHT_BYTES = 128 * KIB
-"""Pictures of up to so many bytes are encoded by one worker at a time.
+"""A clip with pictures of up to so many bytes is light. Only one worker at a time encodes light clips.
 
-Most of the time for one is Python's, of which one thread runs at a time: from 84x84 to 160x210, a second worker made
-them no faster and took half as much CPU again. At 320x240 it pays.
+Most of such a picture's time is Python code, which the GIL lets one thread run: from 84x84 to 160x210 pixels a second
+worker was no faster and took half as much CPU again. At 320x240 it pays.
 """
 
 LIGHT_SECONDS = 0.05
-"""A turn of such a clip that takes longer waits for something else: a disk, say. The next one is let in beside it."""
+"""A light clip whose turn takes longer waits for something else, as a disk: the next one is let in beside it."""
 
 T = TypeVar("T")
 
 
 class Scheduler(Generic[T]):
-    """Clips in line, first come, first served, but for light ones behind a light one that has its turn."""
+    """Clips in line: first come, first served, but a light clip waits while another has its turn. Not thread-safe."""
 
     def __init__(self) -> None:
         self._count = 0
         self._heavy: deque[tuple[int, T]] = deque()
         self._light: deque[tuple[int, T]] = deque()
-        self._lane: T | None = None  # the light one that has its turn
+        self._lane: T | None = None  # the light clip that has its turn
         self._since = 0.0
 
     def add(self, clip: T, *, light: bool) -> None:
-        """Line a clip up that is not in line."""
+        """Put a clip in line that is not in line yet."""
         self._count += 1
         (self._light if light else self._heavy).append((self._count, clip))
 
     def take(self, now: float) -> T | None:
-        """Whose turn it is, or None if there is nobody who may have it. The caller has to call `done`."""
+        """Take the clip out whose turn it is, or None if no clip may have one. Call `done` after the turn."""
         light = self._open(now)
         if not light and not self._heavy:
             return None
@@ -47,16 +47,16 @@ class Scheduler(Generic[T]):
         return self._heavy.popleft()[1]
 
     def done(self, clip: T) -> None:
-        """A clip's turn is over."""
+        """End a clip's turn."""
         if clip is self._lane:
             self._lane = None
 
     def ready(self, now: float) -> bool:
-        """Whether somebody may have a turn."""
+        """Whether `take` would return a clip."""
         return bool(self._heavy) or self._open(now)
 
     def patience(self, now: float) -> float | None:
-        """After how many seconds somebody will be let in if no turn ends before; None where nobody waits for that."""
+        """Seconds until the next light clip is let in beside one whose turn takes too long; None if none waits."""
         if not self._light or self._lane is None:
             return None
         return max(0.0, self._since + LIGHT_SECONDS - now)

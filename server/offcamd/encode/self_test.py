@@ -1,6 +1,6 @@
-"""A tiny video, made and read as every clip is: whether the libraries that are installed here can do that at all.
+"""Makes and reads a tiny video as every clip is made and read, to see whether the libraries installed here can.
 
-The daemon does it once, on a thread of its own behind its ready line: 19 ms of CPU (Python 3.11, PyAV 18.1). `offcam
+The daemon does it once, on a thread of its own after its ready line: 19 ms of CPU (Python 3.11, PyAV 18.1). `offcam
 doctor` does it in a process of its own.
 """
 
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 FILE = "offcam-self-test.mp4"
 
 PREFIX = "offcam-self-test-"
-"""Of the folder that it is made in."""
+"""Prefix of the folder in which the video is made."""
 
 _LEFT_SECONDS = 600.0
-"""After so long a folder is nobody's any more: its process was killed."""
+"""A folder of that age was left by a process that was killed."""
 
-_SIDE = 256  # encoders in hardware refuse small ones
+_SIDE = 256  # hardware encoders refuse small pictures
 _LEVELS = (40, 90, 140, 190)
 _TOLERANCE = 6
-_MEMORY = Path("/dev/shm")  # noqa: S108 - within a directory that is made for it
-_NO_FAULT = ("disk_full", "io")  # of the libraries: another folder may do
+_MEMORY = Path("/dev/shm")  # noqa: S108 - it makes a directory of its own there
+_NO_FAULT = ("disk_full", "io")  # reasons that are not the libraries' fault: another folder may do
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SelfTestResult:
 
     Attributes:
         state: `PASSED`, `FAILED`, or `SKIPPED` where no folder had room for its file.
-        text: what, in one line, and the fix.
+        text: what was found, in one line, and the fix.
         seconds: how long it took.
     """
 
@@ -72,8 +72,8 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
     """Encode four pictures of 256x256, finish the file as a clip's, decode it, and compare. Never raises.
 
     Args:
-        make_writer: makes what encodes them.
-        folders: where the file may be, beside the folder for temporary files and memory. It is removed again.
+        make_writer: makes the video's writer.
+        folders: further places for the file, beside the temporary folder and ``/dev/shm``. It is removed again.
     """
     began = time.perf_counter()
     state, text = SKIPPED, "there is no folder for it"
@@ -84,7 +84,7 @@ def self_test(make_writer: WriterFactory = VideoWriter, folders: Sequence[Path] 
                 _make_and_read(make_writer, Path(own))
             state, text = PASSED, f"a video was made and read with {libraries()}"
             break
-        except OSError as error:  # what the encoder raises is none
+        except OSError as error:  # the folder's: a writer raises EncodeError
             text = f"{folder or 'the folder for temporary files'} has no room for its file: {error}"
         except EncodeError as error:
             state, text = (SKIPPED if error.reason in _NO_FAULT else FAILED), str(error)
@@ -116,7 +116,7 @@ def _make_and_read(make_writer: WriterFactory, folder: Path) -> None:
 
 
 def _remove_left(folder: Path) -> None:
-    """Remove what processes of this user left that were killed in the midst of their test."""
+    """Remove the folders of this user's processes that were killed during their self-test."""
     now = time.time()
     for path in folder.glob(f"{PREFIX}*"):
         with suppress(OSError):

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _SEGMENT_BYTES = 32 * MIB
 _RECORD = struct.Struct("<qdIQ")  # index, arrival, number of parts, bytes of pixels
-_LAYOUT = struct.Struct("<B3q3qqqQ")  # axes, shape, strides, offset, bytes stated, bytes that came
+_LAYOUT = struct.Struct("<B3q3qqqQ")  # number of axes, shape, strides, offset, bytes by the layout, bytes that came
 
 
 class _Segment:
-    """One temporary file of a spool. It is gone from disk once it is read to its end."""
+    """One temporary file of a spool, which closes it, and so frees its room, once it was read to its end."""
 
     def __init__(self, folder: Path) -> None:
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by drop
@@ -42,8 +42,8 @@ class _Segment:
 class Spool:
     """Frames on disk, first in first out. One thread may append while another reads.
 
-    It is a row of files, so that the room of what was read is given back before everything is. A frame that can be
-    moved to where it outlives this process is there, and has its turn here.
+    It has several files, so that room is freed before all frames were read. A frame that has a `Frame.move` goes to a
+    file elsewhere, and only its place in the order is kept here.
     ``records`` counts the frames that can be read. The lock is the queue's.
     """
 
@@ -52,12 +52,12 @@ class Spool:
         self._folder = folder
         self._lock = lock
         self._segments: deque[_Segment] = deque()
-        self._order: deque[Frame | None] = deque()  # those that lie elsewhere, and None for each in the files
+        self._order: deque[Frame | None] = deque()  # a frame that is elsewhere, or None for one in the files here
         self._segment_bytes = min(_SEGMENT_BYTES, budget.spool_limit // 8)
         self.records = 0
 
     def append(self, frame: Frame) -> bool:
-        """Write a frame; False if there is no room. Raises OSError if the disk refuses."""
+        """Write a frame. Returns False if there is no room; raises OSError if the disk refuses."""
         if frame.move is not None and (moved := frame.move()) is not None:
             kept = Frame(frame.index, (), frame.nbytes, frame.arrived, charged=False, **moved._asdict())
             with self._lock:
@@ -103,7 +103,7 @@ class Spool:
         return segment
 
     def read(self) -> Frame:
-        """Read the next frame; there must be one."""
+        """Read the next frame; there must be one. Raises EncodeError if the disk refuses."""
         kept = self._order[0]
         try:
             if kept is not None and kept.read is not None:
@@ -138,7 +138,7 @@ class Spool:
         return Frame(index, _unpacked(body, parts), nbytes, arrived, charged=False)
 
     def clear(self) -> tuple[int, list[Frame]]:
-        """Forget all frames, and say how many; those that lie elsewhere are the caller's, who holds the lock."""
+        """Forget all frames. Returns how many, and those elsewhere, to be released. The caller holds the lock."""
         count, self.records = self.records, 0
         kept = [frame for frame in self._order if frame is not None]
         self._order.clear()
@@ -175,7 +175,7 @@ def _unpacked(body: memoryview, count: int) -> list[Part]:
 
 
 def write_at(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
-    """Write all of some buffers, one behind the other, or raise OSError."""
+    """Write all bytes of the buffers, one behind the other, or raise OSError."""
     for buffer in buffers:
         data = memoryview(buffer).cast("B")
         write_all(descriptor, data, offset)
@@ -183,7 +183,7 @@ def write_at(descriptor: int, offset: int, buffers: Sequence[Buffer]) -> None:
 
 
 def read_at(descriptor: int, offset: int, size: int) -> bytes:
-    """Read so many bytes, or raise OSError."""
+    """Read ``size`` bytes, or raise OSError."""
     pieces: list[bytes] = []
     while size:
         piece = os.pread(descriptor, size, offset)
